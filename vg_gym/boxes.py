@@ -1,0 +1,110 @@
+"""Box arithmetic: batched numpy, pure functions.
+
+Boxes are ``xyxy``, continuous (no +1), in any one unit unless a docstring says pixels or normalised. Leading
+dimensions broadcast, so ``iou(boxes, target)`` works for (N, 4) against (4,) or (N, 4).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FULL = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
+"""The whole image as a normalised box."""
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Areas (...,) of boxes (..., 4); a box with ``x2 < x1`` or ``y2 < y1`` has area 0."""
+    width = np.maximum(boxes[..., 2] - boxes[..., 0], 0)
+    return width * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+
+
+def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Areas (...,) of the overlaps of boxes (..., 4), broadcast against each other."""
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union (...,) of boxes (..., 4), broadcast; 0 where both boxes are empty.
+
+    >>> float(iou(np.array([0., 0., 2., 2.]), np.array([1., 0., 3., 2.])))
+    0.3333333333333333
+    """
+    overlap = intersection(a, b)
+    union = area(a) + area(b) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+
+
+def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """All-pairs IoU (N, M) of boxes (N, 4) and (M, 4)."""
+    return iou(a[:, None, :], b[None, :, :])
+
+
+def giou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Generalised IoU (...,) in [-1, 1] (Rezatofighi et al., CVPR 2019) of boxes (..., 4), broadcast."""
+    overlap = intersection(a, b)
+    union = area(a) + area(b) - overlap
+    hull = area(np.concatenate([np.minimum(a, b)[..., :2], np.maximum(a, b)[..., 2:]], axis=-1))
+    ratio = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    return ratio - np.divide(hull - union, hull, out=np.zeros_like(hull), where=hull > 0)
+
+
+def to_cxcywh(boxes: np.ndarray) -> np.ndarray:
+    """``xyxy`` (..., 4) to centre x, centre y, width, height (..., 4)."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return np.concatenate([(low + high) / 2, high - low], axis=-1)
+
+
+def from_cxcywh(boxes: np.ndarray) -> np.ndarray:
+    """Centre x, centre y, width, height (..., 4) to ``xyxy`` (..., 4)."""
+    half = boxes[..., 2:] / 2
+    return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+
+
+def from_xywh(boxes: np.ndarray) -> np.ndarray:
+    """COCO's left, top, width, height (..., 4) to ``xyxy`` (..., 4)."""
+    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+
+
+def image_scale(size: tuple[int, int]) -> np.ndarray:
+    """(W, H) as the float32 vector (W, H, W, H) that turns normalised boxes into pixel boxes."""
+    return np.array([size[0], size[1], size[0], size[1]], dtype=np.float32)
+
+
+def normalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixel boxes (..., 4) to normalised float32 boxes, for an image of ``size`` (W, H)."""
+    return (np.asarray(boxes, dtype=np.float32) / image_scale(size)).astype(np.float32)
+
+
+def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Normalised boxes (..., 4) to pixel float32 boxes, for an image of ``size`` (W, H)."""
+    return (np.asarray(boxes, dtype=np.float32) * image_scale(size)).astype(np.float32)
+
+
+def scale(boxes: np.ndarray, factor: float | np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) grown by ``factor`` about their centres; may leave the image."""
+    centre_size = to_cxcywh(boxes)
+    return from_cxcywh(np.concatenate([centre_size[..., :2], centre_size[..., 2:] * factor], axis=-1))
+
+
+def fit_inside(boxes: np.ndarray, size: tuple[float, float] = (1.0, 1.0), min_side: float = 0.0) -> np.ndarray:
+    """Clip boxes (..., 4) to [0, W] x [0, H] and widen sides shorter than ``min_side`` about their centres.
+
+    The result always lies inside the image and, when ``min_side`` > 0, has ``x2 > x1`` and ``y2 > y1``.
+    """
+    limit = np.asarray(size, dtype=boxes.dtype)
+    low = np.clip(np.minimum(boxes[..., :2], boxes[..., 2:]), 0, limit)
+    high = np.clip(np.maximum(boxes[..., :2], boxes[..., 2:]), 0, limit)
+    short = high - low < min_side
+    start = np.clip((low + high - min_side) / 2, 0, limit - min_side)
+    low = np.where(short, start, low)
+    return np.concatenate([low, np.where(short, low + min_side, high)], axis=-1).astype(boxes.dtype)
+
+
+def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e-3) -> np.ndarray:
+    """Booleans (...,): finite, ``x2 > x1``, ``y2 > y1`` and inside a (W, H) image up to ``tolerance``."""
+    limit = np.asarray(size, dtype=np.float32)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    inside = (low >= -tolerance).all(-1) & (high <= limit + tolerance).all(-1)
+    return np.isfinite(boxes).all(-1) & (high > low).all(-1) & inside

@@ -1,0 +1,137 @@
+"""The contracts every part shares: what a method may see, what it returns, what the evaluator knows.
+
+The split is the honesty guarantee of the project: a :class:`Grounder` receives :class:`Query` objects,
+which have no answer in them; the answer lives in :class:`Sample`, which only data sets, the training
+environment and the evaluator handle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+class VGGymError(Exception):
+    """A mistake of the user's that we can name: bad input, missing file, unknown option.
+
+    The message is one line that names the thing and the remedy; the command-line scripts print it without a traceback.
+    """
+
+
+@runtime_checkable
+class ImageRef(Protocol):
+    """A lazy reference to an image: cheap to hold, decoded when asked."""
+
+    @property
+    def key(self) -> str:
+        """Identity of the pixels, stable between runs; caches are keyed by it."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        ...
+
+    def array(self) -> np.ndarray:
+        """The pixels, uint8 RGB of shape (H, W, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Query:
+    """All that a method may see: an image, a referring expression, and a key that names the pair."""
+
+    image: ImageRef
+    expression: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A query with its answer: one expression of one referent.
+
+    ``box`` is float32 ``xyxy`` in pixels of the original image. ``kind`` is the kind of expression where the data
+    set knows it (RefShapes: attribute, location, size, relation), else ``""``.
+    """
+
+    query: Query
+    box: np.ndarray
+    category: str
+    ref_id: int
+    ann_id: int
+    sent_id: int
+    image_id: int
+    split: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """All annotated objects of one image: ``boxes`` float32 (N, 4) ``xyxy`` pixels, their categories and annotation ids.
+
+    This is truth, for the evaluator's ceilings and for training; it is never part of a query.
+    """
+
+    boxes: np.ndarray
+    categories: tuple[str, ...]
+    ann_ids: tuple[int, ...]
+
+
+@runtime_checkable
+class GroundingDataset(Protocol):
+    """A sequence of samples, one per expression, in a fixed order."""
+
+    name: str
+    split: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every category name of the data set, sorted."""
+        ...
+
+    def objects(self, image_id: int) -> Objects:
+        """The annotated objects of an image of this data set."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method answers: a box (float32 ``xyxy`` pixels), an optional score, and details worth keeping.
+
+    ``details`` may hold ``proposals`` (N, 4), ``trajectory`` (T, 4), ``heat_map`` (h, w), ``evaluations`` (number of
+    region scores looked at), ``failure`` (a string: the method fell back and the evaluator counts it).
+    """
+
+    box: np.ndarray
+    score: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Grounder(Protocol):
+    """A method of visual grounding. Batch-first: batching, caching and one-forward crops happen inside ``ground``."""
+
+    name: str
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """Ground every query.
+
+        Args:
+            queries: what to ground.
+            initial_boxes: (N, 4) ``xyxy`` pixel boxes to refine. A method that cannot refine raises
+                :class:`VGGymError` when they are given.
+        """
+        ...
+
+
+def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
+    """Raise the one error of methods that cannot start from given boxes."""
+    if initial_boxes is not None:
+        raise VGGymError(f"{name!r} does not refine given boxes; call ground(queries) without initial_boxes")
