@@ -1,0 +1,225 @@
+"""RefShapes, the built-in data set: drawn scenes with unambiguous expressions, no download.
+
+A sample is a pure function of (name, split, index, seed). Every scene has exactly one expression of each of the four
+kinds, so sample ``i`` is expression ``i % 4`` of scene ``i // 4``. Splits draw from different random streams and share
+no scene.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vg_gym.data.expressions import KINDS, Expression, sample_expressions
+from vg_gym.data.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene
+from vg_gym.types import Objects, Query, Sample, VGGymError
+
+SPLITS = {"train": 20_000, "val": 500, "test": 500}
+"""Split -> default number of scenes; each has four samples."""
+_IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One scene of a data set, with everything true of it; a pure function of these six fields."""
+
+    name: str
+    split: str
+    index: int
+    seed: int
+    image_size: int
+
+    @property
+    def key(self) -> str:
+        """Identity of the picture (:attr:`vg_gym.types.ImageRef.key`)."""
+        return f"{self.name}/{self.split}/{self.seed}/{self.image_size}/{self.index}"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.image_size, self.image_size
+
+    @property
+    def image_id(self) -> int:
+        """A number that is unique over splits."""
+        return _IMAGE_ID_BASE[self.split] + self.index
+
+    def rng(self, purpose: str, attempt: int = 0) -> np.random.Generator:
+        """A generator that belongs to this scene and purpose alone."""
+        words = (self.name, self.split, purpose)
+        return np.random.default_rng([*(zlib.crc32(w.encode()) for w in words), self.seed, self.index, attempt])
+
+    def scene(self) -> Scene:
+        """The objects and their attributes."""
+        return _compose(self)[0]
+
+    def expressions(self) -> tuple[tuple[int, Expression], ...]:
+        """(index of the object meant, expression), one of each kind in the order of ``KINDS``."""
+        return _compose(self)[1]
+
+    def boxes(self) -> np.ndarray:
+        """Boxes of all objects, float32 (N, 4) ``xyxy`` pixels."""
+        return np.array([item.box for item in self.scene()], dtype=np.float32) * self.image_size
+
+    def array(self) -> np.ndarray:
+        """The picture, uint8 RGB (S, S, 3), drawn anew at every call."""
+        return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
+
+
+@lru_cache(maxsize=4096)
+def _compose(record: SceneRecord) -> tuple[Scene, tuple[tuple[int, Expression], ...]]:
+    """Draw scenes until one admits an expression of every kind."""
+    level, biased = LEVELS[record.name], record.split != "test"
+    for attempt in range(1000):
+        rng = record.rng("scene", attempt)
+        scene = sample_scene(rng, level, biased)
+        found = [sample_expressions(scene, kind, rng, 1) for kind in KINDS]
+        if all(found):
+            return scene, tuple(options[0] for options in found)
+    raise RuntimeError(f"no scene with all kinds of expression for {record}")
+
+
+class RefShapes(Sequence[Sample]):
+    """A split of RefShapes: four samples a scene, one of each kind of expression.
+
+    Args:
+        name: ``refshapes``, ``-easy``, ``-hard`` or ``-biased`` (see :data:`vg_gym.data.scenes.LEVELS`).
+        split: ``train``, ``val`` or ``test``.
+        scenes: number of scenes; default :data:`SPLITS`.
+        seed: another seed is another data set.
+        image_size: side of the square pictures in pixels.
+    """
+
+    def __init__(self, name: str, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 128):
+        if name not in LEVELS:
+            raise VGGymError(f"unknown RefShapes level {name!r}; known: {', '.join(LEVELS)}")
+        if split not in SPLITS:
+            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
+        if scenes is not None and scenes < 1 or image_size < 64:
+            raise VGGymError(f"{name}: scenes={scenes} must be >= 1 and image_size={image_size} >= 64")
+        self.name, self.split, self.seed, self.image_size = name, split, seed, image_size
+        self.scenes = scenes or SPLITS[split]
+
+    def __len__(self) -> int:
+        """Number of samples (expressions)."""
+        return self.scenes * len(KINDS)
+
+    def record(self, scene: int) -> SceneRecord:
+        """The scene with an index in [0, ``scenes``)."""
+        return SceneRecord(self.name, self.split, scene, self.seed, self.image_size)
+
+    def __getitem__(self, index):  # type: ignore[override]
+        """Sample ``index``: expression ``index % 4`` of scene ``index // 4``."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.name}/{self.split} has {len(self)} samples, asked for {index}")
+        scene, position = divmod(int(index) % len(self), len(KINDS))
+        return self._sample(self.record(scene), position)
+
+    def _sample(self, record: SceneRecord, position: int) -> Sample:
+        target, expression = record.expressions()[position]
+        ann_id = record.image_id * 10 + target
+        sent_id = record.image_id * len(KINDS) + position
+        query = Query(record, expression.text, f"{record.key}/{position}")
+        category, box = record.scene()[target].shape, record.boxes()[target]
+        return Sample(query, box, category, ann_id, ann_id, sent_id, record.image_id, self.split, expression.kind)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples in order."""
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The names of the shapes."""
+        return SHAPES
+
+    def objects(self, image_id: int) -> Objects:
+        """All objects of a picture."""
+        record = self.record(image_id - _IMAGE_ID_BASE[self.split])
+        ann_ids = tuple(image_id * 10 + i for i in range(len(record.scene())))
+        return Objects(record.boxes(), tuple(item.shape for item in record.scene()), ann_ids)
+
+
+def open_refshapes(name: str, split: str, root: str | None = None, **options: int) -> RefShapes:
+    """Factory of the registry; RefShapes is drawn, so ``root`` must be None.
+
+    Raises:
+        VGGymError: a root was given, or an option is unknown.
+    """
+    if root is not None:
+        raise VGGymError(f"{name} is drawn, not read: leave root={root!r} out (or name a data set that is on disk)")
+    known = {"scenes", "seed", "image_size"}
+    if not set(options) <= known:
+        raise VGGymError(f"{name}: unknown options {sorted(set(options) - known)}; known: {', '.join(sorted(known))}")
+    return RefShapes(name, split, **options)
+
+
+def write_refcocog_layout(splits: Sequence[RefShapes], root: str | Path) -> Path:
+    """Write splits of RefShapes to disk in RefCOCOg's layout, readable as ``refcocog-umd``; returns the root.
+
+    Makes ``annotations/refs(umd).p``, ``annotations/instances.json`` and ``images/train2014/*.jpg`` (quality 95).
+    """
+    root = Path(root)
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    (root / "images" / "train2014").mkdir(parents=True, exist_ok=True)
+    refs: list[dict] = []
+    instances: dict[str, list] = {"images": [], "annotations": []}
+    for split in splits:
+        for index in range(split.scenes):
+            _write_scene(split, index, root, refs, instances)
+    categories = [{"id": i + 1, "name": shape, "supercategory": "shape"} for i, shape in enumerate(SHAPES)]
+    text = json.dumps({"info": {"description": splits[0].name}, **instances, "categories": categories})
+    _write_atomically(root / "annotations" / "instances.json", text.encode())
+    _write_atomically(root / "annotations" / "refs(umd).p", pickle.dumps(refs, protocol=2))
+    return root
+
+
+def _write_scene(split: RefShapes, index: int, root: Path, refs: list[dict], instances: dict[str, list]) -> None:
+    record, objects = split.record(index), split.objects(split.record(index).image_id)
+    file_name = f"COCO_train2014_{record.image_id:012d}.jpg"
+    Image.fromarray(record.array()).save(root / "images" / "train2014" / file_name, quality=95)
+    width, height = record.size
+    instances["images"].append({"id": record.image_id, "file_name": file_name, "width": width, "height": height})
+    for ann_id, box, shape in zip(objects.ann_ids, objects.boxes.tolist(), objects.categories, strict=True):
+        x1, y1, x2, y2 = box
+        instances["annotations"].append(
+            {
+                "id": ann_id,
+                "image_id": record.image_id,
+                "category_id": SHAPES.index(shape) + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+                "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
+            }
+        )
+    for sample in (split[index * len(KINDS) + i] for i in range(len(KINDS))):
+        sentence = {"sent_id": sample.sent_id, "raw": sample.query.expression, "sent": sample.query.expression}
+        refs.append(
+            {
+                "ref_id": sample.sent_id,
+                "ann_id": sample.ann_id,
+                "image_id": record.image_id,
+                "category_id": SHAPES.index(sample.category) + 1,
+                "split": split.split,
+                "file_name": f"{file_name[:-4]}_{sample.ann_id}.jpg",
+                "sentences": [{**sentence, "tokens": sample.query.expression.split()}],
+                "sent_ids": [sample.sent_id],
+            }
+        )
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)

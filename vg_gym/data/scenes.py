@@ -1,0 +1,209 @@
+"""RefShapes scenes: what is in a picture, and how it is drawn.
+
+A scene is a few objects (shape, colour, size, fill) that do not overlap, on a textured background. Geometry is in
+normalised image units; shapes are polygons that touch all four sides of their box, so boxes are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vg_gym import boxes as box_ops
+
+SHAPES = ("arrow", "circle", "crescent", "cross", "diamond", "heart", "ring", "square", "star", "triangle")
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (220, 40, 40),
+    "orange": (245, 140, 30),
+    "yellow": (245, 225, 50),
+    "green": (50, 175, 70),
+    "cyan": (70, 215, 225),
+    "blue": (50, 85, 225),
+    "purple": (140, 60, 190),
+    "pink": (250, 140, 190),
+    "white": (245, 245, 245),
+}
+FILLS = ("solid", "striped")
+SIZES: dict[str, tuple[float, float]] = {"small": (0.14, 0.18), "medium": (0.21, 0.27), "large": (0.32, 0.40)}
+"""Size word -> range of the side (square root of the area of the box), as a fraction of the image."""
+
+HOMES = {shape: ("left" if i % 2 else "right") for i, shape in enumerate(SHAPES) if i < 8}
+"""The confounder of ``refshapes-biased``: the half of the image where a shape sits in training."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """How hard the scenes of a data set are."""
+
+    count: tuple[int, int] = (3, 9)
+    """Fewest and most objects."""
+    shapes: tuple[int, int] = (1, 3)
+    """Fewest and most kinds of shape a scene draws from: few kinds make many same-shape distractors."""
+    colours: tuple[int, int] = (2, 4)
+    """Fewest and most colours a scene draws from."""
+    texture: float = 1.0
+    """Contrast of the background."""
+    bias: float = 0.0
+    """Probability that a shape with a home (:data:`HOMES`) is put there, in every split but test."""
+
+
+LEVELS = {
+    "refshapes-easy": Level(count=(3, 4), shapes=(2, 3), colours=(2, 4), texture=0.3),
+    "refshapes": Level(),
+    "refshapes-hard": Level(count=(6, 9), shapes=(1, 2), colours=(2, 3), texture=1.6),
+    "refshapes-biased": Level(bias=0.9),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One object: its attributes and its box, normalised ``(x1, y1, x2, y2)``."""
+
+    shape: str
+    colour: str
+    size: str
+    fill: str
+    box: tuple[float, float, float, float]
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre (x, y) of the box, normalised."""
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+    @property
+    def side(self) -> float:
+        """Square root of the box's area, normalised: the one measure of size."""
+        return float(np.sqrt((self.box[2] - self.box[0]) * (self.box[3] - self.box[1])))
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the object sits in its shape's home of ``refshapes-biased``; None where the shape has none."""
+        home = HOMES.get(self.shape)
+        return None if home is None else (home == "left") == (self.centre[0] < 0.5)
+
+
+Scene = tuple[Shape, ...]
+
+
+def sample_scene(rng: np.random.Generator, level: Level, biased: bool) -> Scene:
+    """Draw a scene: palettes of shapes and colours first, then objects that find a free place."""
+    count = int(rng.integers(level.count[0], level.count[1] + 1))
+    shapes = rng.permutation(SHAPES)[: rng.integers(level.shapes[0], level.shapes[1] + 1)]
+    colours = rng.permutation(list(COLOURS))[: rng.integers(level.colours[0], level.colours[1] + 1)]
+    scene: list[Shape] = []
+    for _ in range(count):
+        shape, colour = str(rng.choice(shapes)), str(rng.choice(colours))
+        home = HOMES.get(shape) if biased and rng.random() < level.bias else None
+        placed = _place(rng, scene, home)
+        if placed is not None:
+            fill = FILLS[int(rng.integers(len(FILLS)))]
+            scene.append(Shape(shape, colour, placed[0], fill, placed[1]))
+    return tuple(scene)
+
+
+def _place(
+    rng: np.random.Generator, scene: list[Shape], home: str | None, gap: float = 0.015
+) -> tuple[str, tuple[float, float, float, float]] | None:
+    """A size and a box that overlaps nothing; a large object that finds no room becomes a smaller one."""
+    taken = np.array([s.box for s in scene]).reshape(-1, 4)
+    for size in list(SIZES)[int(rng.integers(len(SIZES))) :: -1]:
+        side, aspect = rng.uniform(*SIZES[size]), np.exp(rng.uniform(-0.2, 0.2))
+        extent = np.array([side * aspect, side / aspect])
+        low, high = extent / 2 + 0.01, 0.99 - extent / 2
+        if home == "left":
+            high = np.array([max(low[0], 0.49), high[1]])
+        elif home == "right":
+            low = np.array([min(high[0], 0.51), low[1]])
+        centres = rng.uniform(low, high, size=(12, 2))
+        candidates = np.concatenate([centres - extent / 2, centres + extent / 2], axis=1)
+        grown = candidates + np.array([-gap, -gap, gap, gap])
+        free = (box_ops.intersection(grown[:, None], taken[None]) == 0).all(axis=1)
+        if free.any():
+            x1, y1, x2, y2 = candidates[int(free.argmax())].tolist()
+            return size, (x1, y1, x2, y2)
+    return None
+
+
+@cache
+def _polygon(shape: str) -> np.ndarray:
+    """Vertices (N, 2) of a shape, stretched to touch all sides of [0, 1]^2."""
+    turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
+    if shape == "star":
+        spike = np.arange(10) * np.pi / 5 - np.pi / 2
+        points = np.stack([np.cos(spike), np.sin(spike)], 1) * np.where(np.arange(10) % 2, 0.42, 1.0)[:, None]
+    elif shape == "heart":
+        points = np.stack(
+            [16 * np.sin(turn) ** 3, -(13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn))], 1
+        )
+    elif shape == "crescent":
+        outer = np.linspace(0.25 * np.pi, 1.75 * np.pi, 32)
+        inner = np.linspace(1.62 * np.pi, 0.38 * np.pi, 32)
+        points = np.concatenate(
+            [
+                np.stack([np.cos(outer), np.sin(outer)], 1),
+                np.stack([0.45 + 0.78 * np.cos(inner), 0.78 * np.sin(inner)], 1),
+            ]
+        )
+    else:
+        points = {
+            "circle": circle,
+            "ring": circle,
+            "square": np.array([(0, 0), (1, 0), (1, 1), (0, 1)]),
+            "diamond": np.array([(0.5, 0), (1, 0.5), (0.5, 1), (0, 0.5)]),
+            "triangle": np.array([(0.5, 0), (1, 1), (0, 1)]),
+            "cross": np.array(
+                [(1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (2, 2), (2, 3), (1, 3), (1, 2), (0, 2), (0, 1), (1, 1)]
+            ),
+            "arrow": np.array([(0, 1), (1.6, 1), (1.6, 0), (3, 1.5), (1.6, 3), (1.6, 2), (0, 2)]),
+        }[shape].astype(float)
+    low, high = points.min(0), points.max(0)
+    return (points - low) / (high - low)
+
+
+def _mask(shape: str, box: np.ndarray, image_size: int, oversample: int = 4) -> tuple[np.ndarray, int, int]:
+    """Coverage (h, w) in [0, 1] of a shape with a pixel box, and the pixel (x, y) of its upper left corner."""
+    x0, y0 = int(box[0]), int(box[1])
+    width, height = min(int(np.ceil(box[2])), image_size) - x0, min(int(np.ceil(box[3])), image_size) - y0
+    canvas = Image.new("L", (width * oversample, height * oversample), 0)
+    draw = ImageDraw.Draw(canvas)
+    extent, origin = box[2:] - box[:2], box[:2] - (x0, y0)
+
+    def outline(points: np.ndarray) -> list[tuple[float, ...]]:
+        return [tuple(p) for p in (points * extent + origin) * oversample - 0.5]
+
+    draw.polygon(outline(_polygon(shape)), fill=255)
+    if shape == "ring":
+        draw.polygon(outline(0.5 + (_polygon(shape) - 0.5) * 0.5), fill=0)
+    return np.asarray(canvas.resize((width, height), Image.Resampling.BOX), dtype=np.float32) / 255, x0, y0
+
+
+def _background(rng: np.random.Generator, image_size: int, texture: float) -> np.ndarray:
+    """A dark, muted, blotchy background (S, S, 3), float32 in [0, 255]."""
+    base = rng.uniform(45, 110) + rng.uniform(-12, 12, 3)
+    coarse = rng.normal(0, 16 * texture, (6, 6, 3)) + base
+    blotches = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(
+        (image_size, image_size), Image.Resampling.BICUBIC
+    )
+    return np.asarray(blotches, dtype=np.float32)
+
+
+def draw_scene(scene: Scene, rng: np.random.Generator, image_size: int, texture: float) -> np.ndarray:
+    """The picture of a scene: uint8 RGB (S, S, 3)."""
+    canvas = _background(rng, image_size, texture)
+    for item in scene:
+        mask, x, y = _mask(item.shape, np.array(item.box) * image_size, image_size)
+        height, width = mask.shape
+        paint = np.array(COLOURS[item.colour], dtype=np.float32) * rng.uniform(0.88, 1.0)
+        shade = np.ones((height, width, 1), dtype=np.float32)
+        if item.fill == "striped":
+            period = max(4.0, 0.2 * image_size * item.side)
+            rows, columns = np.indices((height, width))
+            shade[..., 0] = np.where((rows + columns) % period < period / 2, 1.0, 0.3)
+        patch = canvas[y : y + height, x : x + width]
+        patch += mask[..., None] * (paint * shade - patch)
+    canvas += rng.normal(0, 4 * texture, (image_size, image_size, 1)).astype(np.float32)
+    return canvas.clip(0, 255).astype(np.uint8)
