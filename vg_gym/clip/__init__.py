@@ -1,1 +1,18 @@
+"""CLIP: one encoder over open_clip, dense region features, named scores, fine-tuning."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vg_gym.clip.encoder import ClipEncoder as ClipEncoder
+    from vg_gym.clip.encoder import load_clip as load_clip
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch and open_clip only when the encoder is asked for."""
+    if name in ("ClipEncoder", "load_clip"):
+        from vg_gym.clip import encoder
+
+        return getattr(encoder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,96 @@
+"""What open_clip's towers can do but do not offer: other image sizes, dense features, token features.
+
+Shared by the encoder (inference) and by training, so that both see the same numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.transformer import VisionTransformer
+
+from vg_gym.types import VGGymError
+
+
+def _embed(visual: VisionTransformer, pixels: torch.Tensor) -> torch.Tensor:
+    """Patch tokens with a class token in front (B, 1+g*g, W), at any image size that the patch size divides."""
+    own, grid = visual.grid_size[0], pixels.shape[-1] // visual.patch_size[0]
+    if own == grid:
+        return visual._embeds(pixels)
+    x = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    table = visual.positional_embedding
+    patches = table[1:].T.reshape(1, -1, own, own)
+    patches = F.interpolate(patches, size=(grid, grid), mode="bicubic", antialias=True, align_corners=False)
+    positions = torch.cat([table[:1], patches.flatten(2)[0].T])
+    head = visual.class_embedding.expand(len(x), 1, -1)
+    return visual.ln_pre(torch.cat([head.to(x.dtype), x], dim=1) + positions.to(x.dtype))
+
+
+def embed_image(visual: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Global embeddings (B, D) of normalised pixels (B, 3, S, S), not unit length."""
+    if not isinstance(visual, VisionTransformer):
+        return visual(pixels)
+    pooled, _ = visual._pool(visual.transformer(_embed(visual, pixels)))
+    return pooled @ visual.proj
+
+
+def dense_tokens(visual: torch.nn.Module, pixels: torch.Tensor, mode: str) -> torch.Tensor:
+    """Dense features (B, g, g, D) in the joint space; modes as in :class:`vg_gym.clip.encoder.ClipEncoder`.
+
+    Raises:
+        VGGymError: the image tower is neither a ViT nor a CLIP ResNet.
+    """
+    if isinstance(visual, VisionTransformer):
+        x = _embed(visual, pixels)
+        x = visual.transformer(x) if mode == "tokens" else _last_values(visual, x)
+        tokens = visual.ln_post(x)[:, 1:] @ visual.proj
+        grid = pixels.shape[-1] // visual.patch_size[0]
+        return tokens.reshape(len(pixels), grid, grid, -1)
+    if isinstance(visual, ModifiedResNet):
+        return _resnet_values(visual, pixels)
+    raise VGGymError(
+        f"no dense features from a {type(visual).__name__}; use scoring='crop', or a ViT or ResNet CLIP such as "
+        "ViT-B-32 or RN50"
+    )
+
+
+def _last_values(visual: VisionTransformer, x: torch.Tensor) -> torch.Tensor:
+    """Tokens after the last block with its attention replaced by the value projection (MaskCLIP)."""
+    for block in visual.transformer.resblocks[:-1]:
+        x = block(x)
+    block = visual.transformer.resblocks[-1]
+    width = x.shape[-1]
+    attention, normed = block.attn, block.ln_1(x)
+    values = F.linear(normed, attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
+    return attention.out_proj(values)
+
+
+def _resnet_values(visual: ModifiedResNet, pixels: torch.Tensor) -> torch.Tensor:
+    """Value and output projection of the attention pool at every cell (MaskCLIP)."""
+    x = visual.stem(pixels)
+    for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        x = layer(x)
+    x = x.permute(0, 2, 3, 1)
+    return visual.attnpool.c_proj(visual.attnpool.v_proj(x))
+
+
+def text_tokens(model: torch.nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (B, L, D) of all text tokens in the joint space, and a mask (B, L), 1 up to the end token.
+
+    Raises:
+        VGGymError: the text tower is not open_clip's own transformer.
+    """
+    text = model if hasattr(model, "token_embedding") else model.text
+    if not hasattr(text, "token_embedding"):
+        raise VGGymError(
+            f"no token features from a {type(text).__name__}; use a CLIP with open_clip's text transformer"
+        )
+    dtype = text.transformer.get_cast_dtype()
+    x = text.token_embedding(ids).to(dtype) + text.positional_embedding[: ids.shape[1]].to(dtype)
+    x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))
+    projection = text.text_projection
+    if projection is not None:
+        x = projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
+    position = torch.arange(ids.shape[1], device=ids.device)
+    return x, (position <= ids.argmax(dim=-1, keepdim=True)).to(x.dtype)
