@@ -6,6 +6,7 @@ built-in model), or a folder that :mod:`vg_gym.clip.training` wrote.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -40,20 +41,23 @@ class ClipEncoder:
             ``"maskclip"`` (values of the last attention, Zhou et al., ECCV 2022; for models trained on whole images).
         device: torch device.
         batch_size: crops per forward pass.
+        config: open_clip's model config, kept so that a fine-tuned copy can be saved.
     """
 
     def __init__(
         self,
         name: str,
-        model: torch.nn.Module,
+        model: Any,
         tokenizer: Any,
         crop_size: int | None = None,
         dense: str = "maskclip",
         device: str = "cpu",
         batch_size: int = 256,
+        config: dict[str, Any] | None = None,
     ):
-        self.name, self.model, self.tokenizer = name, model.eval().requires_grad_(False).to(device), tokenizer
+        self.name, self.model, self.tokenizer = name, model.eval().to(device), tokenizer
         self.device, self.batch_size, self.dense = torch.device(device), batch_size, dense
+        self.config = config
         size = model.visual.image_size
         self.image_size: int = size[0] if isinstance(size, tuple) else size
         self.crop_size = crop_size or self.image_size
@@ -70,6 +74,12 @@ class ClipEncoder:
     def logit_scale(self) -> float:
         """The learned inverse temperature."""
         return float(self.model.logit_scale.detach().exp())
+
+    def fork(self) -> ClipEncoder:
+        """An encoder with a copy of the weights: what happens to one does not touch the other."""
+        model = copy.deepcopy(self.model)
+        device, size = str(self.device), self.batch_size
+        return ClipEncoder(self.name, model, self.tokenizer, self.crop_size, self.dense, device, size, self.config)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
@@ -121,8 +131,11 @@ class ClipEncoder:
         return np.concatenate(parts)
 
     def _pixels(self, images: Sequence[np.ndarray], size: int) -> torch.Tensor:
-        batch = np.stack([resize(image, size) for image in images])
-        pixels = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self.pixels(np.stack([resize(image, size) for image in images]))
+
+    def pixels(self, images: np.ndarray) -> torch.Tensor:
+        """Normalised pixels (B, 3, S, S) on the device, from uint8 (B, S, S, 3)."""
+        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         return (pixels - self._mean) / self._std
 
 
@@ -167,7 +180,8 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
                 "e.g. ViT-B-32:openai"
             )
         model = open_clip.create_model(architecture, pretrained=weights, device="cpu")
-        return ClipEncoder(name, model, open_clip.get_tokenizer(architecture), device=device)
+        config = open_clip.get_model_config(architecture)
+        return ClipEncoder(name, model, open_clip.get_tokenizer(architecture), device=device, config=config)
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise VGGymError(
@@ -178,8 +192,10 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
 
 def _load_folder(name: str, folder: Path, device: str) -> ClipEncoder:
     model = open_clip.create_model(f"local-dir:{folder}", device="cpu")
+    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
     sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
     words = sidecar.pop("vocabulary", None)
-    if words is None:
-        return ClipEncoder(name, model, open_clip.get_tokenizer(f"local-dir:{folder}"), device=device, **sidecar)
-    return ClipEncoder(name, model, WordTokenizer(words, model.context_length), device=device, **sidecar)
+    tokenizer = (
+        open_clip.get_tokenizer(f"local-dir:{folder}") if words is None else WordTokenizer(words, model.context_length)
+    )
+    return ClipEncoder(name, model, tokenizer, device=device, config=config, **sidecar)

@@ -5,6 +5,8 @@ Shared by the encoder (inference) and by training, so that both see the same num
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from open_clip.modified_resnet import ModifiedResNet
@@ -13,7 +15,7 @@ from open_clip.transformer import VisionTransformer
 from vg_gym.types import VGGymError
 
 
-def _embed(visual: VisionTransformer, pixels: torch.Tensor) -> torch.Tensor:
+def _embed(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Patch tokens with a class token in front (B, 1+g*g, W), at any image size that the patch size divides."""
     own, grid = visual.grid_size[0], pixels.shape[-1] // visual.patch_size[0]
     if own == grid:
@@ -27,7 +29,7 @@ def _embed(visual: VisionTransformer, pixels: torch.Tensor) -> torch.Tensor:
     return visual.ln_pre(torch.cat([head.to(x.dtype), x], dim=1) + positions.to(x.dtype))
 
 
-def embed_image(visual: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+def embed_image(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Global embeddings (B, D) of normalised pixels (B, 3, S, S), not unit length."""
     if not isinstance(visual, VisionTransformer):
         return visual(pixels)
@@ -35,7 +37,7 @@ def embed_image(visual: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     return pooled @ visual.proj
 
 
-def dense_tokens(visual: torch.nn.Module, pixels: torch.Tensor, mode: str) -> torch.Tensor:
+def dense_tokens(visual: Any, pixels: torch.Tensor, mode: str) -> torch.Tensor:
     """Dense features (B, g, g, D) in the joint space; modes as in :class:`vg_gym.clip.encoder.ClipEncoder`.
 
     Raises:
@@ -55,7 +57,7 @@ def dense_tokens(visual: torch.nn.Module, pixels: torch.Tensor, mode: str) -> to
     )
 
 
-def _last_values(visual: VisionTransformer, x: torch.Tensor) -> torch.Tensor:
+def _last_values(visual: Any, x: torch.Tensor) -> torch.Tensor:
     """Tokens after the last block with its attention replaced by the value projection (MaskCLIP)."""
     for block in visual.transformer.resblocks[:-1]:
         x = block(x)
@@ -66,7 +68,7 @@ def _last_values(visual: VisionTransformer, x: torch.Tensor) -> torch.Tensor:
     return attention.out_proj(values)
 
 
-def _resnet_values(visual: ModifiedResNet, pixels: torch.Tensor) -> torch.Tensor:
+def _resnet_values(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Value and output projection of the attention pool at every cell (MaskCLIP)."""
     x = visual.stem(pixels)
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
@@ -75,7 +77,7 @@ def _resnet_values(visual: ModifiedResNet, pixels: torch.Tensor) -> torch.Tensor
     return visual.attnpool.c_proj(visual.attnpool.v_proj(x))
 
 
-def text_tokens(model: torch.nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def text_tokens(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Features (B, L, D) of all text tokens in the joint space, and a mask (B, L), 1 up to the end token.
 
     Raises:
@@ -83,9 +85,7 @@ def text_tokens(model: torch.nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor
     """
     text = model if hasattr(model, "token_embedding") else model.text
     if not hasattr(text, "token_embedding"):
-        raise VGGymError(
-            f"no token features from a {type(text).__name__}; use a CLIP with open_clip's text transformer"
-        )
+        raise VGGymError(f"no token features from a {type(text).__name__}; use one with open_clip's text transformer")
     dtype = text.transformer.get_cast_dtype()
     x = text.token_embedding(ids).to(dtype) + text.positional_embedding[: ids.shape[1]].to(dtype)
     x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))

@@ -1,0 +1,61 @@
+"""Configurations: a dataclass with documented fields, a YAML file, and ``key=value`` from the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vg_gym.types import VGGymError
+
+T = TypeVar("T")
+
+
+def load_config(schema: type[T], arguments: Sequence[str]) -> T:
+    """Build ``schema`` from its defaults, then YAML files, then ``key=value`` pairs, in the order given.
+
+    Args:
+        schema: a dataclass; its fields are the known keys and their types are checked.
+        arguments: paths of YAML files and ``key=value`` (nested: ``a.b=value``) strings.
+
+    Raises:
+        VGGymError: a file is missing, a key unknown, or a value of the wrong type.
+    """
+    config = OmegaConf.structured(schema)
+    for argument in arguments:
+        try:
+            if "=" in argument:
+                config = OmegaConf.merge(config, OmegaConf.from_dotlist([argument]))
+            else:
+                config = OmegaConf.merge(config, _read(argument))
+        except OmegaConfBaseException as error:
+            raise VGGymError(_explain(schema, argument, error)) from error
+    return OmegaConf.to_object(config)  # type: ignore[return-value]
+
+
+def _read(path: str):
+    if not Path(path).is_file():
+        raise VGGymError(f"no config file {path!r}; give a YAML file or key=value")
+    return OmegaConf.load(path)
+
+
+def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:
+    key = str(getattr(error, "full_key", None) or argument.partition("=")[0])
+    known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
+    if key.split(".")[0] not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown option {key!r} in {argument!r}: {hint}known: {', '.join(known)}"
+    return f"option {key!r} in {argument!r}: {str(error).splitlines()[0]}"
+
+
+def save_config(config: object, path: Path) -> None:
+    """Write a config dataclass as YAML, by way of a temporary name."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
+    part.replace(path)
