@@ -157,10 +157,10 @@ def _rivals(ranks: list[tuple[int, float]], unit: float) -> list[tuple[int, floa
 
 
 def _direction_margin(along: float, across: float) -> float:
-    """Clear if mostly along the direction and not close; impossible only if not along it at all."""
+    """Clear if mostly along the direction and not close; impossible only if clearly not along it."""
     if along >= 0.1 and across <= along:
         return 1.0
-    return 0.0 if along > 0.02 else -1.0
+    return 0.0 if along > -0.02 else -1.0
 
 
 _NOUN_PHRASE = (
