@@ -1,3 +1,24 @@
-"""Reinforcement-learning environments and baselines for visual grounding."""
+"""Reinforcement-learning environments and baselines for visual grounding.
+
+Importing this package registers its environments with Gymnasium and loads nothing heavy.
+"""
+
+from gymnasium.envs.registration import register as _register
 
 __version__ = "0.1.0"
+
+ENVIRONMENTS = {
+    "RefCOCOg-Ground-v0": "refcocog-umd",
+    "RefCOCO-Ground-v0": "refcoco-unc",
+    "RefCOCOPlus-Ground-v0": "refcoco+-unc",
+    "RefShapes-Ground-v0": "refshapes",
+}
+"""Environment id -> the data set it plays."""
+
+for _id, _dataset in ENVIRONMENTS.items():
+    _register(
+        id=_id,
+        entry_point="vg_gym.envs.grounding:GroundingEnv",
+        vector_entry_point="vg_gym.envs.grounding:GroundingVectorEnv",
+        kwargs={"dataset": _dataset, "fallback": None if _dataset == "refshapes" else "refshapes"},
+    )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vg_gym.registry import unknown
 from vg_gym.types import VGGymError
 
 T = TypeVar("T")
@@ -48,10 +48,24 @@ def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:
     key = str(getattr(error, "full_key", None) or argument.partition("=")[0])
     known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
     if key.split(".")[0] not in known:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown option {key!r} in {argument!r}: {hint}known: {', '.join(known)}"
+        return str(unknown("option", key, known))
     return f"option {key!r} in {argument!r}: {str(error).splitlines()[0]}"
+
+
+def options_from(schema: type[T], options: Mapping[str, Any]) -> T:
+    """Build a dataclass of plain fields from keyword options.
+
+    Raises:
+        VGGymError: an option is not a field, or is of the wrong type.
+    """
+    known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
+    for name in options:
+        if name not in known:
+            raise unknown("option", name, known)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))  # type: ignore
+    except OmegaConfBaseException as error:
+        raise VGGymError(f"option {error.full_key!r}: {str(error).splitlines()[0]}") from error
 
 
 def save_config(config: object, path: Path) -> None:

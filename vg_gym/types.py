@@ -70,7 +70,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Objects:
-    """All annotated objects of one image: ``boxes`` float32 (N, 4) ``xyxy`` pixels, their categories and annotation ids.
+    """All annotated objects of one image: ``boxes`` float32 (N, 4) ``xyxy`` pixels, categories, annotation ids.
 
     This is truth, for the evaluator's ceilings and for training; it is never part of a query.
     """

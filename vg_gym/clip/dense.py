@@ -17,8 +17,11 @@ def unit(x: np.ndarray, eps: float = 1e-8) -> np.ndarray:
 def summed_area(maps: np.ndarray) -> np.ndarray:
     """Summed-area tables, float32 (..., g+1, g+1, C), of maps (..., g, g, C)."""
     table = np.zeros((*maps.shape[:-3], maps.shape[-3] + 1, maps.shape[-2] + 1, maps.shape[-1]), dtype=np.float32)
-    np.cumsum(maps, axis=-3, dtype=np.float32, out=table[..., 1:, 1:, :])
-    np.cumsum(table[..., 1:, 1:, :], axis=-2, out=table[..., 1:, 1:, :])
+    # Line by line: numpy's cumsum along an outer axis is several times slower than these contiguous additions.
+    for y in range(maps.shape[-3]):
+        np.add(table[..., y, 1:, :], maps[..., y, :, :], out=table[..., y + 1, 1:, :])
+    for x in range(maps.shape[-2]):
+        table[..., :, x + 1, :] += table[..., :, x, :]
     return table
 
 

@@ -7,9 +7,10 @@ built-in model), or a folder that :mod:`vg_gym.clip.training` wrote.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,19 @@ class ClipEncoder:
     def logit_scale(self) -> float:
         """The learned inverse temperature."""
         return float(self.model.logit_scale.detach().exp())
+
+    @property
+    def words(self) -> list[str] | None:
+        """The vocabulary of a word-level tokenizer; None for BPE, which reads anything."""
+        return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the weights and of how they are used; caches of features are keyed by it."""
+        digest = hashlib.sha256(f"{self.dense} {self.image_size} {self.crop_size}".encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def fork(self) -> ClipEncoder:
         """An encoder with a copy of the weights: what happens to one does not touch the other."""

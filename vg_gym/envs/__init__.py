@@ -1,1 +1,18 @@
+"""The grounding environment: actions, rewards, observations, one engine, two faces."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vg_gym.envs.grounding import GroundingEnv as GroundingEnv
+    from vg_gym.envs.grounding import GroundingVectorEnv as GroundingVectorEnv
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch and CLIP only when an environment class is asked for."""
+    if name in ("GroundingEnv", "GroundingVectorEnv"):
+        from vg_gym.envs import grounding
+
+        return getattr(grounding, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

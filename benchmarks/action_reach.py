@@ -1,0 +1,38 @@
+"""The reach of each action set: mean IoU of a greedy oracle from the full image, by number of moves.
+
+python benchmarks/action_reach.py
+"""
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.agents.oracle import climb
+from vg_gym.envs.actions import make_actions
+from vg_gym.registry import open_dataset
+
+MOVES = (5, 8, 10, 12, 15, 20)
+SETS = {
+    "classic (0.3)": ("classic", 0.3, 0.08),
+    "edges (0.3, 0.08)": ("edges", 0.3, 0.08),
+    "multi-edges (0.3, 0.08)": ("multi-edges", 0.3, 0.08),
+    "multi-edges (0.3, 0.1)": ("multi-edges", 0.3, 0.1),
+    "multi-edges (0.4, 0.1)": ("multi-edges", 0.4, 0.1),
+    "multi-edges (0.4, 0.08)": ("multi-edges", 0.4, 0.08),
+    "continuous": ("continuous", 0.3, 0.08),
+}
+
+
+def main() -> None:
+    dataset = open_dataset("refshapes", "val", scenes=250)
+    targets = np.stack([box_ops.normalize(s.box, s.query.image.size) for s in dataset])
+    full = np.tile(box_ops.FULL, (len(targets), 1))
+    print(f"Greedy oracle from the full image, {len(targets)} expressions of refshapes val: mean IoU (Acc@0.5)")
+    print(f"{'action set':26}" + "".join(f"{f'{n} moves':>16}" for n in MOVES))
+    for label, (name, coarse, fine) in SETS.items():
+        path = climb(make_actions(name, coarse, fine), full, targets, max(MOVES))
+        ious = [box_ops.iou(path[n], targets) for n in MOVES]
+        print(f"{label:26}" + "".join(f"{i.mean():9.3f} ({(i >= 0.5).mean():.2f})" for i in ious))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Behaviour cloning of the greedy oracle, DAgger style (Ross et al., AISTATS 2011): a warm start that needs box labels.
+
+The student acts, the oracle says what it would have done, and the student learns that on the states it visits itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import obs_as_tensor
+
+from vg_gym.agents.oracle import greedy_action
+from vg_gym.agents.vec_env import GroundingVecEnv
+
+
+@dataclass
+class CloneConfig:
+    """Options of the warm start; off while ``minutes`` is 0."""
+
+    minutes: float = 0.0
+    lr: float = 1e-3
+    batch_size: int = 1024
+    buffer: int = 120_000
+    """States kept; older ones are overwritten."""
+    teacher: float = 0.3
+    """How long the teacher drives, as a fraction of the time: its share falls from 1 to 0."""
+    horizon: int = 8
+    """Steps gathered between updates."""
+    updates: int = 8
+    """Minibatches after each gathering."""
+
+
+class StateBuffer:
+    """A ring of observations and the oracle's actions."""
+
+    def __init__(self, capacity: int):
+        self.capacity, self.size, self.head = capacity, 0, 0
+        self.observations: dict[str, np.ndarray] = {}
+        self.actions: np.ndarray | None = None
+
+    def add(self, observations: dict[str, np.ndarray], actions: np.ndarray) -> None:
+        """Keep a batch of states."""
+        if self.actions is None:
+            self.actions = np.zeros((self.capacity, *actions.shape[1:]), actions.dtype)
+            self.observations = {k: np.zeros((self.capacity, *v.shape[1:]), v.dtype) for k, v in observations.items()}
+        rows = (self.head + np.arange(len(actions))) % self.capacity
+        self.actions[rows] = actions
+        for name, values in observations.items():
+            self.observations[name][rows] = values
+        self.head = (self.head + len(actions)) % self.capacity
+        self.size = min(self.size + len(actions), self.capacity)
+
+    def sample(self, rng: np.random.Generator, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A random batch."""
+        assert self.actions is not None
+        rows = rng.integers(self.size, size=count)
+        return {name: values[rows] for name, values in self.observations.items()}, self.actions[rows]
+
+
+def clone_oracle(
+    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, report: Callable[[dict[str, Any]], None]
+) -> None:
+    """Train ``model.policy`` to imitate the greedy oracle for ``config.minutes``.
+
+    Args:
+        model: an SB3 on-policy algorithm over ``env``.
+        env: an environment whose source has box labels.
+        config: how long and how.
+        report: called after every gathering with ``progress`` in [0, 1] and the running ``loss`` and ``agreement``.
+    """
+    rng = np.random.default_rng(model.seed)
+    buffer = StateBuffer(config.buffer)
+    optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.lr, weight_decay=1e-4)
+    observations, start = env.reset(), time.monotonic()
+    while (progress := (time.monotonic() - start) / (60 * config.minutes)) < 1:
+        share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
+        for _ in range(config.horizon):
+            labels = greedy_action(env.engine.actions, env.engine.boxes, env.engine.targets)
+            buffer.add(observations, labels)
+            acted = _act(model, observations)
+            drives = rng.random(env.num_envs) < share
+            observations, *_ = env.step(np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted))
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * (1 - 0.95 * progress)
+        losses = [_learn(model, optimizer, *buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
+        loss, agreement = np.mean(losses, axis=0)
+        report({"progress": progress, "loss": float(loss), "agreement": float(agreement)})
+
+
+def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> np.ndarray:
+    model.policy.set_training_mode(False)
+    with torch.no_grad():
+        actions, _, _ = model.policy(obs_as_tensor(observations, model.device))
+    return actions.cpu().numpy()
+
+
+def _learn(model: OnPolicyAlgorithm, optimizer: torch.optim.Optimizer, observations, labels) -> tuple[float, float]:
+    """One step of maximum likelihood; returns the loss and the mean probability of the oracle's action."""
+    model.policy.set_training_mode(True)
+    batch = obs_as_tensor(observations, model.device)
+    _, log_prob, _ = model.policy.evaluate_actions(batch, torch.as_tensor(labels, device=model.device))
+    loss = -log_prob.mean()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.policy.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach()), float(log_prob.detach().exp().mean())

@@ -1,0 +1,177 @@
+"""Images: lazy references to files and arrays, and the one way from any picture to uint8 RGB.
+
+Every picture is brought upright (EXIF orientation), whatever is transparent is laid on white, and 16-bit values are
+scaled, not clipped, to 8 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vg_gym.types import VGGymError
+
+_ORIENTATION = 0x0112
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+# What Pillow's decoders raise on damaged files; anything else is a bug of ours and shall be seen as one.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture in a file, not yet decoded; every failure in the block becomes an error that names the file."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except FileNotFoundError as error:
+        raise VGGymError(f"no image {path}; download the images or correct root=") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise VGGymError(f"cannot read image {path}: {error.strerror}") from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise VGGymError(f"damaged or unsupported image {path} ({reason}); fetch this file again") from error
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture as uint8 RGB (H, W, 3), upright.
+
+    Raises:
+        VGGymError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
+    """
+    with _opened(Path(path)) as picture:
+        return to_rgb(picture)
+
+
+def to_rgb(picture: Image.Image) -> np.ndarray:
+    """A Pillow image of any mode as uint8 RGB (H, W, 3), with its EXIF orientation applied.
+
+    Raises:
+        ValueError: a mode with no known range of values (floating point, or 32-bit beyond 16 bits).
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no known range; save as 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        picture = _from_16_bit(picture)
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.array(picture.convert("RGB"))
+
+
+def _from_16_bit(picture: Image.Image) -> Image.Image:
+    """Grey 16-bit values scaled to 8 bits. Older Pillow opens 16-bit PNG as 32-bit "I", hence the check of the range."""
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("32-bit pixels have no known range; save as 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) in pixels of the upright picture, from the file's header.
+
+    Raises:
+        VGGymError: the file is missing or not a picture.
+    """
+    with _opened(Path(path)) as picture:
+        if picture.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
+            return ImageOps.exif_transpose(picture).size
+        width, height = picture.size
+        return (height, width) if picture.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image on disk; implements :class:`vg_gym.types.ImageRef`.
+
+    Args:
+        path: where it should be.
+        image_key: its identity for caches; default: the path.
+        known_size: (width, height) by the annotations, if they say. A file of another size is an error, because every
+            annotated box in it would be wrong.
+        elsewhere: other places to look where ``path`` does not exist.
+    """
+
+    path: Path
+    image_key: str | None = None
+    known_size: tuple[int, int] | None = None
+    elsewhere: tuple[Path, ...] = field(default=(), repr=False)
+
+    @property
+    def key(self) -> str:
+        """Identity of the pixels."""
+        return self.image_key if self.image_key is not None else str(self.path)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, upright, without decoding the pixels."""
+        return self.known_size or image_size(self.find())
+
+    def find(self) -> Path:
+        """The first of ``path`` and ``elsewhere`` that exists.
+
+        Raises:
+            VGGymError: none exists; lists where it looked.
+        """
+        for place in (self.path, *self.elsewhere):
+            if place.is_file():
+                return place
+        folders = ", ".join(str(place.parent) for place in (self.path, *self.elsewhere))
+        raise VGGymError(f"no image {self.path.name}; looked in {folders}; download the images or correct root=")
+
+    def array(self) -> np.ndarray:
+        """The pixels, uint8 RGB (H, W, 3).
+
+        Raises:
+            VGGymError: the file is missing, damaged, or not of the size that the annotations say.
+        """
+        path = self.find()
+        pixels = read_image(path)
+        size = (pixels.shape[1], pixels.shape[0])
+        if self.known_size not in (None, size):
+            said = "x".join(map(str, self.known_size or ()))
+            raise VGGymError(f"{path} is {size[0]}x{size[1]}, the annotations say {said}; get the original image")
+        return pixels
+
+
+class ArrayImage:
+    """An image in memory, for a user's own queries; implements :class:`vg_gym.types.ImageRef`.
+
+    Args:
+        array: uint8 RGB of shape (H, W, 3).
+        key: its identity for caches; default: a hash of the pixels.
+
+    Raises:
+        VGGymError: the array is of another type or shape.
+    """
+
+    def __init__(self, array: np.ndarray, key: str | None = None):
+        array = np.asarray(array)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+            raise VGGymError(f"an image must be a uint8 array (H, W, 3), got {array.dtype} {array.shape}; see to_rgb")
+        self._array = array
+        self._key = key
+
+    @property
+    def key(self) -> str:
+        """Identity of the pixels."""
+        if self._key is None:
+            digest = hashlib.sha256(repr(self._array.shape).encode() + self._array.tobytes())
+            self._key = f"array-{digest.hexdigest()[:32]}"
+        return self._key
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._array.shape[1], self._array.shape[0]
+
+    def array(self) -> np.ndarray:
+        """The pixels, uint8 RGB (H, W, 3)."""
+        return self._array

@@ -1,0 +1,77 @@
+"""An unpickler for files from strangers: plain containers, strings and numbers, and nothing else.
+
+A pickle is a program; ``pickle.load`` runs whatever function it names. This one refuses every name but those of a few
+containers, so reading a file can at worst fail.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from vg_gym.types import VGGymError
+
+_BUILTINS = {"set": set, "frozenset": frozenset, "complex": complex, "bytearray": bytearray}
+_ALLOWED: dict[tuple[str, str], Any] = {
+    **{(module, name): kind for module in ("builtins", "__builtin__") for name, kind in _BUILTINS.items()},
+    ("collections", "OrderedDict"): OrderedDict,
+}
+
+
+class _Refused(Exception):
+    """The pickle names something that is not a plain container."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for readers of protocol 2
+            return _bytes_maker()
+        raise _Refused(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise _Refused("a persistent id")
+
+
+def _bytes_maker():
+    # A new function each time: a pickle may set attributes of what it is given, and must not change a shared one.
+    def encode(text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise _Refused(f"_codecs.encode to {encoding}")
+        return str(text).encode("latin1")
+
+    return encode
+
+
+def load_plain_pickle(path: str | Path) -> Any:
+    """Read a pickle of plain data without running anything in it.
+
+    Reads every protocol; byte strings of Python 2 are read as latin-1.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds: (nested) list, tuple, dict, set, str, bytes, numbers, bool, None.
+
+    Raises:
+        VGGymError: the file is missing, names anything else (the message says what), or is damaged or cut short.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise VGGymError(f"cannot read {path}: {error.strerror}; correct the path or download it again") from error
+    try:
+        return _PlainUnpickler(io.BytesIO(data), encoding="latin1").load()
+    except _Refused as error:
+        raise VGGymError(
+            f"refused to read {path}: it names {error}, and a data file may hold plain containers, strings and numbers "
+            "only; get the file from its original source"
+        ) from error
+    except (Exception, MemoryError) as error:  # garbage can make the machine of pickle fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise VGGymError(f"{path} is not a readable pickle ({reason}); download it again") from error

@@ -1,0 +1,265 @@
+"""What the agent can do to its box: named action sets, batched over boxes.
+
+A move shifts the four edges by fractions of the box's own width and height. Boxes are normalised ``xyxy``.
+
+| name          | space                        | moves                                                              |
+|---------------|------------------------------|--------------------------------------------------------------------|
+| `classic`     | Discrete(9)                  | left, right, up, down, bigger, smaller, fatter, taller, trigger    |
+| `edges`       | Discrete(21)                 | one edge, or all four, out or in, coarse or fine; trigger          |
+| `multi-edges` | MultiDiscrete([5,5,5,5,2])   | every edge at once: out/in, coarse/fine, or stay; trigger flag     |
+| `continuous`  | Box(-1, 1, (5,))             | dx, dy, dw, dh, trigger if the last is > 0                         |
+
+`classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``benchmarks/action_reach.py``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from vg_gym import boxes as box_ops
+from vg_gym.registry import unknown
+from vg_gym.types import VGGymError
+
+MIN_SIDE = 0.04
+"""Shortest side of a box, as a fraction of the image's."""
+EDGES = ("left", "top", "right", "bottom")
+_OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
+
+
+def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
+    """Move edges by ``deltas`` (..., 4), fractions of width and height; the result is inside the image.
+
+    A pure translation stops at the border instead of shrinking the box.
+    """
+    extent = boxes[..., 2:] - boxes[..., :2]
+    moves = deltas * np.concatenate([extent, extent], axis=-1)
+    together = deltas[..., :2] == deltas[..., 2:]
+    stopped = np.clip(moves[..., :2], -boxes[..., :2], 1 - boxes[..., 2:])
+    moves = np.where(np.concatenate([together, together], -1), np.concatenate([stopped, stopped], -1), moves)
+    return box_ops.fit_inside(boxes + moves, min_side=MIN_SIDE).astype(np.float32)
+
+
+class ActionSet:
+    """A named set of moves with a trigger that ends the episode; every method is batched over B boxes (B, 4)."""
+
+    name: str
+    space: spaces.Space
+    trigger: Any
+    """The action that ends the episode and moves nothing."""
+
+    def apply(self, boxes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """New boxes (B, 4) and booleans (B,): the trigger was pulled; a box whose trigger was pulled stays.
+
+        Raises:
+            VGGymError: an action is NaN or outside the space.
+        """
+        self._check(actions)
+        deltas, stop = self._deltas(actions)
+        return np.where(stop[:, None], boxes, shift_edges(boxes, deltas)), stop
+
+    def menu(self) -> np.ndarray:
+        """All moves but the trigger, (A, ...): what a greedy oracle chooses from."""
+        raise NotImplementedError
+
+    def outcomes(self, boxes: np.ndarray) -> np.ndarray:
+        """The boxes (B, A, 4) that the moves of :meth:`menu` lead to."""
+        deltas, _ = self._deltas(self.menu())
+        return shift_edges(boxes[:, None], deltas[None])
+
+    def masks(self, boxes: np.ndarray) -> np.ndarray:
+        """Booleans (B, n): which choices would change the box; the trigger always may be pulled.
+
+        For Discrete spaces n is the number of actions; for MultiDiscrete the choices of all parts one after the
+        other, as sb3-contrib's MaskablePPO reads them.
+
+        Raises:
+            VGGymError: the space is continuous.
+        """
+        raise VGGymError(f"action={self.name!r} has no masks: its space is {self.space}")
+
+    def encode(self, actions: np.ndarray) -> np.ndarray:
+        """Actions as float32 (B, ``encoding``) for the history in the observation."""
+        raise NotImplementedError
+
+    @property
+    def encoding(self) -> int:
+        """Length of an encoded action."""
+        return self.encode(np.asarray(self.trigger)[None]).shape[1]
+
+    def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def _check(self, actions: np.ndarray) -> None:
+        raise NotImplementedError
+
+
+class TableActions(ActionSet):
+    """A Discrete set given by a table of edge shifts; the trigger is the last action.
+
+    Args:
+        name: of the set.
+        table: (A, 4) shifts in fractions of the box's width and height.
+        names: of the A moves.
+    """
+
+    def __init__(self, name: str, table: np.ndarray, names: tuple[str, ...]):
+        self.name, self.table, self.names = name, table.astype(np.float32), (*names, "trigger")
+        self.trigger = len(table)
+        self.space = spaces.Discrete(len(table) + 1)
+
+    def menu(self) -> np.ndarray:
+        """Indices (A,) of all moves."""
+        return np.arange(self.trigger)
+
+    def masks(self, boxes: np.ndarray) -> np.ndarray:
+        """Booleans (B, A + 1)."""
+        changes = np.abs(self.outcomes(boxes) - boxes[:, None]).max(axis=-1) > 1e-6
+        return np.concatenate([changes, np.ones((len(boxes), 1), dtype=bool)], axis=1)
+
+    def encode(self, actions: np.ndarray) -> np.ndarray:
+        """One-hot (B, A + 1)."""
+        return np.eye(self.trigger + 1, dtype=np.float32)[actions]
+
+    def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        table = np.concatenate([self.table, np.zeros((1, 4), np.float32)])
+        return table[actions], np.asarray(actions) == self.trigger
+
+    def _check(self, actions: np.ndarray) -> None:
+        bad = ~((np.asarray(actions) >= 0) & (np.asarray(actions) <= self.trigger))
+        if bad.any() or not np.issubdtype(np.asarray(actions).dtype, np.integer):
+            raise VGGymError(
+                f"action {np.asarray(actions)[bad][:1] or actions} is not an integer in [0, {self.trigger}]"
+            )
+
+
+class MultiEdgeActions(ActionSet):
+    """Every edge moves at once, each by one of five steps; a fifth choice is the trigger flag (moves are then ignored).
+
+    Args:
+        coarse: big step, fraction of the box's side.
+        fine: small step.
+    """
+
+    name = "multi-edges"
+
+    def __init__(self, coarse: float, fine: float):
+        self.space = spaces.MultiDiscrete([5, 5, 5, 5, 2])
+        self.levels = np.array([coarse, fine, 0, -fine, -coarse], dtype=np.float32)
+        self.trigger = np.array([2, 2, 2, 2, 1])
+        steps = ("out coarse", "out fine", "stay", "in fine", "in coarse")
+        self.names = (*(f"{edge} {step}" for edge in EDGES for step in steps), "go on", "trigger")
+        self._menu = np.array([(*combination, 0) for combination in itertools.product(range(5), repeat=4)])
+
+    def menu(self) -> np.ndarray:
+        """All 625 combinations of edge moves (625, 5)."""
+        return self._menu.copy()
+
+    def masks(self, boxes: np.ndarray) -> np.ndarray:
+        """Booleans (B, 22): 5 steps for each edge on its own ("stay" always allowed), then the flag."""
+        singles = np.zeros((4, 5, 4), dtype=np.float32)
+        for edge in range(4):
+            singles[edge, :, edge] = self.levels * _OUT[edge]
+        moved = shift_edges(boxes[:, None, None], singles[None])
+        changes = np.abs(moved - boxes[:, None, None]).max(axis=-1) > 1e-6
+        changes[:, :, 2] = True
+        return np.concatenate([changes.reshape(len(boxes), 20), np.ones((len(boxes), 2), dtype=bool)], axis=1)
+
+    def encode(self, actions: np.ndarray) -> np.ndarray:
+        """The shift of each edge and the flag, (B, 5)."""
+        deltas, stop = self._deltas(actions)
+        return np.concatenate([deltas / self.levels[0], stop[:, None].astype(np.float32)], axis=1)
+
+    def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.levels[actions[:, :4]] * _OUT, actions[:, 4] == 1
+
+    def _check(self, actions: np.ndarray) -> None:
+        sizes = self.space.nvec  # type: ignore[attr-defined]
+        if np.shape(actions)[1:] != (5,) or not np.issubdtype(np.asarray(actions).dtype, np.integer):
+            raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
+        bad = ~((actions >= 0) & (actions < sizes)).all(axis=1)
+        if bad.any():
+            raise VGGymError(f"action {actions[bad][0].tolist()} is not in {self.space}")
+
+
+class ContinuousActions(ActionSet):
+    """dx, dy shift the box by up to half its side, dw, dh stretch it by a factor of up to 2; the last > 0 triggers."""
+
+    name = "continuous"
+
+    def __init__(self) -> None:
+        self.space = spaces.Box(-1, 1, (5,), np.float32)
+        self.trigger = np.array([0, 0, 0, 0, 1], dtype=np.float32)
+        self.names = ("dx", "dy", "dw", "dh", "trigger")
+
+    def menu(self) -> np.ndarray:
+        """A grid over the first four dimensions, (625, 5)."""
+        levels = (-1.0, -0.25, 0.0, 0.25, 1.0)
+        return np.array([(*c, -1.0) for c in itertools.product(levels, repeat=4)], dtype=np.float32)
+
+    def encode(self, actions: np.ndarray) -> np.ndarray:
+        """The actions themselves."""
+        return np.asarray(actions, dtype=np.float32)
+
+    def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shift, grow = 0.5 * actions[:, :2], (np.exp2(actions[:, 2:4]) - 1) / 2
+        return np.concatenate([shift - grow, shift + grow], axis=1).astype(np.float32), actions[:, 4] > 0
+
+    def _check(self, actions: np.ndarray) -> None:
+        if np.shape(actions)[1:] != (5,) or not np.isfinite(actions).all() or np.abs(actions).max() > 1 + 1e-6:
+            raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
+
+
+def _classic(step: float) -> TableActions:
+    half = step / 2
+    moves = {
+        "left": (-step, 0, -step, 0),
+        "right": (step, 0, step, 0),
+        "up": (0, -step, 0, -step),
+        "down": (0, step, 0, step),
+        "bigger": (-half, -half, half, half),
+        "smaller": (half, half, -half, -half),
+        "fatter": (0, half, 0, -half),
+        "taller": (half, 0, -half, 0),
+    }
+    return TableActions("classic", np.array(list(moves.values())), tuple(moves))
+
+
+def _edges(coarse: float, fine: float) -> TableActions:
+    moves: dict[str, np.ndarray] = {}
+    for size, step in (("coarse", coarse), ("fine", fine)):
+        for way, sign in (("out", 1), ("in", -1)):
+            for i, edge in enumerate(EDGES):
+                moves[f"{edge} {way} {size}"] = np.eye(4)[i] * _OUT * sign * step
+            moves[f"all {way} {size}"] = _OUT * sign * step / 2
+    return TableActions("edges", np.array(list(moves.values())), tuple(moves))
+
+
+ACTIONS = ("classic", "edges", "multi-edges", "continuous")
+
+
+def make_actions(name: str, coarse: float = 0.3, fine: float = 0.08) -> ActionSet:
+    """The action set called ``name``.
+
+    Args:
+        name: one of :data:`ACTIONS`.
+        coarse: big step as a fraction of the box's side (the only step of ``classic``).
+        fine: small step (``edges``, ``multi-edges``).
+
+    Raises:
+        VGGymError: the name is unknown, or a step is not in (0, 1).
+    """
+    if not (0 < coarse < 1 and 0 < fine < 1):
+        raise VGGymError(f"coarse={coarse} and fine={fine} must lie between 0 and 1")
+    if name == "classic":
+        return _classic(coarse)
+    if name == "edges":
+        return _edges(coarse, fine)
+    if name == "multi-edges":
+        return MultiEdgeActions(coarse, fine)
+    if name == "continuous":
+        return ContinuousActions()
+    raise unknown("action set", name, ACTIONS)

@@ -1,0 +1,335 @@
+"""The environment, in two faces over one engine, after the pattern of Gymnasium's ``cartpole.py``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from vg_gym import registry
+from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.config import options_from
+from vg_gym.envs.engine import EnvOptions, GroundingEngine
+from vg_gym.envs.episodes import Episodes
+from vg_gym.envs.features import FeatureBank
+from vg_gym.types import GroundingDataset, Query, Sample, VGGymError
+
+SUCCESS_IOU = 0.5
+Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
+
+
+def make_engine(
+    num_envs: int,
+    dataset: str | Source = "refshapes",
+    split: str = "train",
+    root: str | None = None,
+    clip: str | ClipEncoder = "refshapes",
+    device: str = "cpu",
+    fallback: str | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
+    bank: FeatureBank | None = None,
+    **options: Any,
+) -> GroundingEngine:
+    """Open the data, load the CLIP and build an engine; the arguments are those of :class:`GroundingEnv`.
+
+    Raises:
+        VGGymError: an option, data set or CLIP is unknown, or files are missing.
+    """
+    source: Any = dataset
+    if isinstance(dataset, str):
+        source, clip = _open(dataset, split, root, clip, fallback, dict(dataset_options or {}))
+    encoder = load_clip(clip, device) if isinstance(clip, str) else clip
+    return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank)
+
+
+def _open(name: str, split: str, root: str | None, clip: Any, fallback: str | None, options: dict[str, Any]) -> Any:
+    """The data set, or where it is not on this machine and no root was named, the fallback, said in a warning."""
+    try:
+        return registry.open_dataset(name, split, root, **options), clip
+    except registry.DatasetNotFound as error:
+        if fallback is None or root is not None:
+            raise
+        warnings.warn(
+            f"{name} is not on this machine, so this environment runs on the built-in {fallback}. For the real data: "
+            f"vg-gym download {name.split('-')[0]}; then pass root=FOLDER or set VG_GYM_DATA ({error})",
+            stacklevel=2,
+        )
+        return registry.open_dataset(fallback, split), clip
+
+
+class GroundingEnv(gym.Env):
+    """Visual grounding as an episode: move and resize a box until it fits what the expression means.
+
+    ## Task
+    An episode is one image with one referring expression ("the small cross left of the blue heart"). The agent starts
+    with a box (the whole image by default), changes it step by step, and pulls the trigger when it is satisfied.
+
+    ## Action space
+    `action="multi-edges"` (default): `MultiDiscrete([5, 5, 5, 5, 2])`. The first four move the left, top, right and
+    bottom edge at once: 0 out by 30 % of the box's side, 1 out by 8 %, 2 stay, 3 in by 8 %, 4 in by 30 %. The last is
+    the trigger: 1 ends the episode and the moves are ignored. Other sets: `edges` (`Discrete(21)`), `classic`
+    (`Discrete(9)`, the published nine) and `continuous` (`Box(5)`); see :mod:`vg_gym.envs.actions`. Boxes stay inside
+    the image and keep a side of at least 4 % of it. `action_masks()` says which choices change something.
+
+    ## Observation space
+    A flat `Dict`, D being CLIP's width, A the length of an encoded action; all float32 but the pictures:
+
+    | key                         | shape               | what                                                  |
+    |-----------------------------|---------------------|-------------------------------------------------------|
+    | `text`                      | (D,)                | unit embedding of the expression                      |
+    | `image`, `region`           | (D,)                | unit features of the image, and of the box            |
+    | `glimpses`                  | (4 * (M+1) * 64,)   | score maps and coverage on 8 x 8 grids in windows of  |
+    |                             |                     | 1x, 2x, 4x the box and the whole image                |
+    | `box`                       | (8,)                | x1, y1, x2, y2, cx, cy, w, h in [0, 1]                |
+    | `score`                     | (2,)                | the CLIP score of the box, and its last change        |
+    | `history`                   | (3 * A,)            | the last three actions                                |
+    | `step`                      | (1,)                | share of `max_steps` used                             |
+    | `tokens`                    | (L * D,)            | `tokens=True`: unit features of the tokens            |
+    | `glimpse_features`          | (4 * 16 * D,)       | `glimpse_features=True`: features, 4 x 4 grids        |
+    | `pixels_image`, `pixels_crop` | (84, 84, 3)       | `observation="pixels"`: image and crop, uint8         |
+
+    ## Rewards
+    The change of a potential, minus `step_cost`, plus `trigger_bonus` times the potential when the trigger is pulled
+    (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score and no box label; `iou` the IoU with the
+    target; `clip+iou` their mean. `score` names the CLIP score, `scoring` where it comes from: `dense` features of the
+    image, computed once, or `crop`s encoded at every step.
+
+    ## Starting state
+    `initial_box`: `full`, `center`, `random`, `jitter` (around the target; training only) or the name of any grounder,
+    whose boxes are computed once.
+
+    ## Episode end
+    Terminated by the trigger, truncated after `max_steps`. Nothing ends an episode by looking at the answer.
+
+    ## Info
+    `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; `iou` where the source has labels,
+    and `is_success` (IoU >= 0.5) on the last step.
+
+    ## Reset options
+    `options={"index": i}` plays a given episode, `{"initial_box": [x1, y1, x2, y2]}` (normalised) starts from a given
+    box, `{"query": Query(...)}` plays a query of your own.
+
+    ## Arguments
+    Args:
+        dataset: name of a data set, or a list of samples, or a list of queries (then there are no labels).
+        split: of a named data set.
+        root: folder of a named data set that is on disk.
+        clip: name of a CLIP (see :func:`vg_gym.clip.load_clip`) or an encoder.
+        device: where the CLIP runs.
+        fallback: the built-in data set to use where ``dataset`` is not on this machine and ``root`` is None.
+        dataset_options: options of the data set.
+        bank: a :class:`~vg_gym.envs.features.FeatureBank` to share.
+        render_mode: ``rgb_array`` or ``human``.
+        **options: fields of :class:`~vg_gym.envs.engine.EnvOptions`.
+
+    ## References
+    Caicedo & Lazebnik, *Active Object Localization with Deep Reinforcement Learning*, ICCV 2015; Mao et al.,
+    *Generation and Comprehension of Unambiguous Object Descriptions* (RefCOCOg), CVPR 2016; Radford et al., CLIP, 2021.
+
+    ## Version history
+    * v0: first release.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 4}
+
+    def __init__(self, render_mode: str | None = None, **arguments: Any):
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise registry.unknown("render mode", str(render_mode), self.metadata["render_modes"])
+        self.engine = make_engine(1, **arguments)
+        self.action_space = self.engine.actions.space
+        self.observation_space = self.engine.observation_space
+        self.render_mode = render_mode
+        self._trail: list[np.ndarray] = []
+        self._window: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Start an episode; see the class for ``options``."""
+        super().reset(seed=seed)
+        self.engine.reset_rows([0], [self.np_random], options)
+        self._trail = [self.engine.boxes[0].copy()]
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), self._info(False)
+
+    def step(self, action: Any):
+        """Act; the usual five."""
+        result = self.engine.step(np.asarray(action)[None])
+        terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
+        self._trail.append(self.engine.boxes[0].copy())
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), float(result.reward[0]), terminated, truncated, self._info(terminated or truncated)
+
+    def action_masks(self) -> np.ndarray:
+        """Booleans: which choices would change something, as sb3-contrib's MaskablePPO reads them."""
+        return self.engine.masks()[0]
+
+    def render(self) -> np.ndarray | None:
+        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``."""
+        from vg_gym.envs import rendering
+
+        if self.render_mode is None:
+            gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
+            return None
+        engine = self.engine
+        query = engine.queries[0]
+        if query is None:
+            raise VGGymError("nothing to render: call reset() first")
+        labelled = bool(np.isfinite(engine.targets[0]).all())
+        frame = rendering.draw_frame(
+            query.image.array(),
+            engine.boxes[0],
+            target=engine.targets[0] if labelled else None,
+            trail=self._trail[:-1],
+            expression=query.expression,
+            score=float(engine.score[0]),
+            iou=float(engine.iou()[0]) if labelled else None,
+            step=f"{int(engine.steps[0])}/{engine.options.max_steps}",
+        )
+        if self.render_mode == "rgb_array":
+            return frame
+        self._window = rendering.show(frame, self._window, self.metadata["render_fps"])
+        return None
+
+    def close(self) -> None:
+        """Close the window of mode ``human``."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        return {name: values[0] for name, values in self.engine.observe().items()}
+
+    def _info(self, done: bool) -> dict[str, Any]:
+        engine = self.engine
+        info = {
+            "box": engine.boxes[0].copy(),
+            "clip_score": float(engine.score[0]),
+            "dataset": engine.episodes.dataset,
+            **{name: values[0] for name, values in engine.identity.items()},
+        }
+        if np.isfinite(engine.targets[0]).all():
+            info["iou"] = float(engine.iou()[0])
+            if done:
+                info["is_success"] = info["iou"] >= SUCCESS_IOU
+        return info
+
+
+class GroundingVectorEnv(VectorEnv):
+    """N grounding environments in one batched engine: the same episodes as N single ones with the same seeds.
+
+    Args:
+        num_envs: N.
+        autoreset_mode: next-step (Gymnasium's default) or same-step.
+        render_mode: ``rgb_array``: :meth:`render` returns one frame per environment.
+        **arguments: those of :class:`GroundingEnv`.
+    """
+
+    metadata = {
+        "render_modes": ["rgb_array"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **arguments: Any,
+    ):
+        self.engine = make_engine(num_envs, **arguments)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_action_space = self.engine.actions.space
+        self.single_observation_space = self.engine.observation_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._rngs: list[np.random.Generator] = []
+        self._done = np.zeros(num_envs, dtype=bool)
+
+    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
+        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an int seeds env i with seed + i."""
+        options = dict(options or {})
+        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise VGGymError(f"options['reset_mask'] must be {self.num_envs} booleans, at least one of them true")
+        seeds = [None if seed is None else seed + i for i in range(self.num_envs)] if (
+            seed is None or isinstance(seed, int)) else list(seed)  # fmt: skip
+        if not self._rngs:
+            self._rngs = [seeding.np_random(s)[0] for s in seeds]
+        for row in np.flatnonzero(mask):
+            if seeds[row] is not None:
+                self._rngs[row] = seeding.np_random(seeds[row])[0]
+        self.engine.reset_rows(np.flatnonzero(mask), self._rngs, options)
+        self._done[mask] = False
+        return self.engine.observe(), self._infos()
+
+    def step(self, actions: np.ndarray):
+        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says."""
+        if not self._rngs:
+            raise VGGymError("step() before reset(): call reset() first")
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
+            return self._step_and_reset(actions)
+        result = self.engine.step(actions)
+        done = result.terminated | result.truncated
+        if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
+            self._done = done
+            return self.engine.observe(), result.reward, result.terminated, result.truncated, self._infos(done)
+        final_obs, final_info = self.engine.observe(), self._infos(done)
+        self.engine.reset_rows(np.flatnonzero(done), self._rngs)
+        infos = {**self._infos(), "final_obs": final_obs, "_final_obs": done, "final_info": final_info,
+                 "_final_info": done}  # fmt: skip
+        return self.engine.observe(), result.reward, result.terminated, result.truncated, infos
+
+    def _step_and_reset(self, actions: np.ndarray):
+        """Next-step autoreset: rows that ended start anew and ignore their action, the others act."""
+        engine, ended = self.engine, self._done
+        actions = np.array(actions)
+        actions[ended] = engine.actions.trigger  # any valid action: the row is overwritten by its reset
+        result = engine.step(actions)
+        engine.reset_rows(np.flatnonzero(ended), self._rngs)
+        for values in (result.reward, result.terminated, result.truncated):
+            values[ended] = 0
+        self._done = result.terminated | result.truncated
+        return engine.observe(), result.reward, result.terminated, result.truncated, self._infos(self._done)
+
+    def action_masks(self) -> np.ndarray:
+        """Booleans (N, n); see :meth:`GroundingEnv.action_masks`."""
+        return self.engine.masks()
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """One frame per environment in mode ``rgb_array``."""
+        from vg_gym.envs import rendering
+
+        if self.render_mode is None:
+            return None
+        engine = self.engine
+        return tuple(
+            rendering.draw_frame(query.image.array(), box, expression=query.expression)
+            for query, box in zip(engine.queries, engine.boxes, strict=True)
+            if query is not None
+        )
+
+    def _infos(self, done: np.ndarray | None = None) -> dict[str, Any]:
+        """Infos as arrays with masks, in Gymnasium's vector style."""
+        engine = self.engine
+        everywhere = np.ones(self.num_envs, dtype=bool)
+        infos: dict[str, Any] = {name: values.copy() for name, values in engine.identity.items()}
+        infos["dataset"] = np.full(self.num_envs, engine.episodes.dataset)
+        infos["box"], infos["clip_score"] = engine.boxes.copy(), engine.score.astype(np.float64)
+        infos |= {f"_{name}": everywhere for name in tuple(infos)}
+        labelled = np.isfinite(engine.targets).all(axis=1)
+        if labelled.any():
+            infos["iou"], infos["_iou"] = engine.iou().astype(np.float64), labelled
+            if done is not None and (done & labelled).any():
+                infos["is_success"] = done & labelled & (infos["iou"] >= SUCCESS_IOU)
+                infos["_is_success"] = done & labelled
+        return infos

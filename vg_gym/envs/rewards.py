@@ -1,0 +1,65 @@
+"""Potential-based rewards (Ng, Harada & Russell, ICML 1999): the change of a potential between boxes.
+
+reward = Phi(new box) - Phi(old box) - step_cost + [trigger pulled] * trigger_bonus * Phi(box)
+
+The differences telescope: without discount, the return of an episode is what its last box is worth more than its first,
+minus the cost of the steps. Two things make the agent stop in time: every further step costs, and the bonus is paid
+only if it stops by itself before ``max_steps``.
+
+Potentials: ``clip`` is a named CLIP score (:mod:`vg_gym.clip.scores`) and reads no box label; ``iou`` is the IoU with
+the target; ``clip+iou`` is their weighted mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.registry import unknown
+
+REWARDS = ("clip", "iou", "clip+iou")
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A potential and its prices.
+
+    Args:
+        name: ``clip``, ``iou`` or ``clip+iou``.
+        step_cost: price of every step, the trigger included.
+        trigger_bonus: share of the potential paid when the trigger ends the episode.
+        iou_weight: weight of IoU in ``clip+iou``; CLIP gets the rest.
+
+    Raises:
+        VGGymError: the name is unknown.
+    """
+
+    name: str = "clip"
+    step_cost: float = 0.01
+    trigger_bonus: float = 0.1
+    iou_weight: float = 0.5
+
+    def __post_init__(self):
+        if self.name not in REWARDS:
+            raise unknown("reward", self.name, REWARDS)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the potential reads target boxes."""
+        return self.name != "clip"
+
+    def potential(self, boxes: np.ndarray, clip_score: np.ndarray, targets: np.ndarray | None) -> np.ndarray:
+        """Phi (B,) of normalised boxes (B, 4) with CLIP scores (B,); ``targets`` (B, 4) unless the name is ``clip``."""
+        if not self.needs_labels:
+            return clip_score
+        assert targets is not None
+        overlap = box_ops.iou(boxes, targets)
+        if self.name == "iou":
+            return overlap
+        return (self.iou_weight * overlap + (1 - self.iou_weight) * clip_score).astype(np.float32)
+
+    def __call__(self, before: np.ndarray, after: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """Rewards (B,) of steps from potential ``before`` to ``after``, where ``stop`` marks pulled triggers."""
+        return (after - before - self.step_cost + stop * (self.trigger_bonus * after)).astype(np.float32)
