@@ -67,7 +67,8 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
 
 
 def _from_16_bit(picture: Image.Image) -> Image.Image:
-    """Grey 16-bit values scaled to 8 bits. Older Pillow opens 16-bit PNG as 32-bit "I", hence the check of the range."""
+    """Grey 16-bit values scaled to 8 bits."""
+    # Mode "I" is 32-bit, but older Pillow opens 16-bit PNG with it; only the values tell.
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("32-bit pixels have no known range; save as 8 or 16 bits")

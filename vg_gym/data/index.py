@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -83,16 +84,17 @@ def _read(place: Path) -> Columns | None:
     if not place.is_dir():
         return None
     try:
-        return {path.stem: np.load(path, mmap_mode=_mode(path), allow_pickle=False) for path in place.glob("*.npy")}
+        return {path.stem: _load(path) for path in place.glob("*.npy")}
     except (OSError, ValueError, EOFError) as error:
         warnings.warn(f"the index {place} is damaged ({error}) and is made anew", stacklevel=4)
         shutil.rmtree(place, ignore_errors=True)
         return None
 
 
-def _mode(path: Path):
-    # An empty array cannot be mapped; its file is a header alone.
-    return "r" if path.stat().st_size > 128 else None
+def _load(path: Path) -> np.ndarray:
+    # An empty array cannot be mapped; its file is a header alone. The plain view indexes faster than a memmap.
+    mode: Literal["r"] | None = "r" if path.stat().st_size > 128 else None
+    return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
 
 
 def _write_somewhere(places: list[Path], columns: Columns) -> Columns:
@@ -114,11 +116,11 @@ def _write(place: Path, columns: Columns) -> None:
         for name, column in columns.items():
             np.save(part / f"{name}.npy", column, allow_pickle=False)
         part.chmod(0o755)
-        if not place.is_dir():
-            part.rename(place)
+        part.rename(place)
         _remove_old(place)
-    except FileExistsError:
-        pass  # another process was first; its index is as good
+    except OSError:
+        if not place.is_dir():  # else another process was first, and its index is as good
+            raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -1,0 +1,111 @@
+"""The command ``vg-gym``, and :func:`run`, by which every script ends a user's mistake in one line, not a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from vg_gym import __version__
+from vg_gym.registry import DATASETS, GROUNDERS
+from vg_gym.types import VGGymError
+
+DOWNLOADS = {"refcocog": "refcocog-umd", "refcoco": "refcoco-unc", "refcoco+": "refcoco+-unc"}
+"""What ``vg-gym download`` fetches -> the data set one then opens."""
+LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130."""
+    try:
+        main()
+    except VGGymError as error:
+        print(f"vg-gym: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("vg-gym: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``vg-gym``."""
+    options = _parser().parse_args(arguments)
+    run(lambda: options.command(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vg-gym", description="Tools of vg_gym.")
+    parser.add_argument("--version", action="version", version=f"vg-gym {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_download(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_download(commands) -> None:
+    parser = commands.add_parser("download", help="fetch the annotations of a data set, and COCO's images")
+    parser.add_argument("name", choices=DOWNLOADS)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where to put it (default: %(default)s)")
+    parser.add_argument("--images", action="store_true", help="also COCO train2014, 13.5 GB to fetch, as much unpacked")
+    parser.add_argument("--mirror", action="append", default=[], metavar="URL", help="try this address first")
+    parser.set_defaults(command=_download)
+
+
+def _download(options: argparse.Namespace) -> None:
+    from vg_gym.data.archives import ARCHIVES, IMAGES
+    from vg_gym.data.download import install
+
+    archives = [ARCHIVES[options.name], *([IMAGES] if options.images else [])]
+    for archive in archives:
+        print(f"{archive.name} is unpacked in {install(archive, options.root, options.mirror)}")
+    print(f"use it with: dataset={DOWNLOADS[options.name]} root={options.root}")
+
+
+def _add_info(commands) -> None:
+    parser = commands.add_parser("info", help="versions, data sets and grounders, and what is found on this machine")
+    parser.add_argument("--root", type=Path, help="where to look for data sets (default: $VG_GYM_DATA)")
+    parser.set_defaults(command=_info)
+
+
+def _info(options: argparse.Namespace) -> None:
+    print(f"vg_gym {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    print("\nlibraries")
+    for name in LIBRARIES:
+        print(f"  {name:20} {_version(name)}")
+    print("\ndata sets")
+    for name in DATASETS:
+        print(f"  {name:20} {_where(name, options.root)}")
+    print("\ngrounders")
+    print(f"  {', '.join(sorted(GROUNDERS))}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _where(name: str, root: Path | None) -> str:
+    """What is found of a data set: drawn, or the folder of its annotations and images, or what is missing."""
+    from vg_gym.data.refcoco import PUBLISHED, find_annotations, image_folders
+
+    if name not in PUBLISHED:
+        return "built in"
+    try:
+        annotations = find_annotations(name, root)
+    except VGGymError as error:
+        return str(error)
+    images = next((str(folder) for folder in image_folders(annotations) if _has_images(folder)), "no images found")
+    return f"{annotations}; {images}"
+
+
+def _has_images(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.glob("*.jpg"), None) is not None
+
+
+if __name__ == "__main__":
+    main()

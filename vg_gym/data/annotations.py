@@ -1,0 +1,165 @@
+"""The two published files of a RefCOCO-type set, parsed into columns: ``refs(X).p`` and ``instances.json``.
+
+Columns, not objects: arrays can be mapped from an index, where 200,000 dictionaries would be parsed at every opening.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from vg_gym import boxes as box_ops
+from vg_gym.data.index import Columns, Strings
+from vg_gym.data.safe_pickle import load_plain_pickle
+from vg_gym.types import VGGymError
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+
+
+def lookup(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Row (N,) in ``ids`` (M,) of every id in ``wanted`` (N,); -1 where absent."""
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    order = np.argsort(ids, kind="stable")
+    rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[rows] == wanted, rows, -1)
+
+
+def parse_instances(path: Path) -> Columns:
+    """COCO's ``instances.json`` as columns.
+
+    Of images: ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and height or 0 where unknown, ``image_name``. Of
+    annotations: ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending, ``ann_box`` (N, 4) float32 ``xyxy``
+    pixels clipped to the image, ``ann_category`` (N,) row of ``category``, ``ann_crowd`` (N,), ``ann_mask``
+    (segmentation as JSON). And ``category`` (sorted names) and ``digest`` (32,), the SHA-256 of the file.
+
+    Raises:
+        VGGymError: not JSON, or not of COCO's format; names the file and what is wrong.
+    """
+    try:
+        data = path.read_bytes()
+        content = json.loads(data)
+    except OSError as error:
+        raise VGGymError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise VGGymError(f"{path} is not valid JSON ({error}); download it again") from error
+    try:
+        columns = _image_columns(content["images"])
+        columns.update(_annotation_columns(content["annotations"], content["categories"], columns))
+    except _MALFORMED as error:
+        raise VGGymError(f"{path} is not a COCO annotation file ({error!r}); download it again") from error
+    return {**columns, "digest": np.frombuffer(hashlib.sha256(data).digest(), np.uint8)}
+
+
+def _image_columns(images: list[dict[str, Any]]) -> Columns:
+    images = sorted(images, key=lambda image: image["id"])
+    sizes = [(image.get("width") or 0, image.get("height") or 0) for image in images]
+    return {
+        "image_id": np.array([image["id"] for image in images], np.int64),
+        "image_size": np.array(sizes, np.int32).reshape(-1, 2),
+        **Strings.pack("image_name", (image.get("file_name", "") for image in images)),
+    }
+
+
+def _annotation_columns(annotations: list[dict], categories: list[dict], images: Columns) -> Columns:
+    row_of = {image: row for row, image in enumerate(images["image_id"].tolist())}
+    annotations = sorted(annotations, key=lambda annotation: row_of[annotation["image_id"]])
+    names = sorted({category["name"] for category in categories})
+    name_of = {category["id"]: names.index(category["name"]) for category in categories}
+    image_rows = np.array([row_of[a["image_id"]] for a in annotations], np.int32)
+    boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+    return {
+        "ann_id": np.array([a["id"] for a in annotations], np.int64),
+        "ann_image": image_rows,
+        "ann_box": _clip(box_ops.from_xywh(boxes), images["image_size"][image_rows]),
+        "ann_category": np.array([name_of[a["category_id"]] for a in annotations], np.int32),
+        "ann_crowd": np.array([bool(a.get("iscrowd", 0)) for a in annotations], np.bool_),
+        **Strings.pack("ann_mask", (_compact(a.get("segmentation") or []) for a in annotations)),
+        **Strings.pack("category", names),
+    }
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _clip(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) cut to images of ``sizes`` (N, 2), as float32; an unknown size (0, 0) bounds only at 0."""
+    limits = np.where(sizes > 0, sizes, np.inf)
+    return np.clip(boxes, 0, np.concatenate([limits, limits], axis=1)).astype(np.float32)
+
+
+def parse_refs(path: Path) -> Columns:
+    """A published ``refs(X).p`` as columns.
+
+    ``ref_id``, ``ref_ann``, ``ref_image`` (R,) ids, ``ref_split`` (R,) row of ``split``, ``ref_name`` (file names as
+    given); ``sent_id``, ``sent_ref`` (S,) row of the ref, ``sent`` (the cleaned sentence, or the raw one where that is
+    missing).
+
+    Raises:
+        VGGymError: not a pickle of plain data, or not a list of refs; names the file and what is wrong.
+    """
+    refs = load_plain_pickle(path)
+    try:
+        return _ref_columns(refs)
+    except _MALFORMED as error:
+        raise VGGymError(f"{path} does not hold a list of refs ({error!r}); download it again") from error
+
+
+def _ref_columns(refs: list[dict[str, Any]]) -> Columns:
+    splits = sorted({ref["split"] for ref in refs})
+    sentences = [(row, sentence) for row, ref in enumerate(refs) for sentence in ref["sentences"]]
+    texts = ((sentence.get("sent") or sentence.get("raw") or "").strip() for _, sentence in sentences)
+    return {
+        "ref_id": np.array([ref["ref_id"] for ref in refs], np.int64),
+        "ref_ann": np.array([ref["ann_id"] for ref in refs], np.int64),
+        "ref_image": np.array([ref["image_id"] for ref in refs], np.int64),
+        "ref_split": np.array([splits.index(ref["split"]) for ref in refs], np.int32),
+        **Strings.pack("ref_name", (ref["file_name"] for ref in refs)),
+        **Strings.pack("split", splits),
+        "sent_id": np.array([sentence["sent_id"] for _, sentence in sentences], np.int64),
+        "sent_ref": np.array([row for row, _ in sentences], np.int32),
+        **Strings.pack("sent", texts),
+    }
+
+
+def decode_mask(segmentation: object, size: tuple[int, int]) -> np.ndarray:
+    """A COCO segmentation as a mask, bool (H, W), by pycocotools.
+
+    Args:
+        segmentation: polygons (lists of x, y, ... in pixels, united), or a run-length code whose ``counts`` are a list
+            (uncompressed) or a string (compressed).
+        size: (width, height) of the image.
+
+    Raises:
+        ValueError: it is none of these, or of another size than the image.
+    """
+    width, height = size
+    if isinstance(segmentation, dict):
+        code = _run_length(segmentation, height, width)
+    elif isinstance(segmentation, list) and segmentation and all(_is_polygon(part) for part in segmentation):
+        code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    else:
+        raise ValueError("no polygon of three or more points and no run-length code")
+    return coco_mask.decode(code).astype(bool)
+
+
+def _is_polygon(part: object) -> bool:
+    # pycocotools would read four numbers as a box.
+    return isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0
+
+
+def _run_length(code: dict, height: int, width: int) -> dict:
+    if list(code.get("size", [])) != [height, width]:
+        raise ValueError(f"its size is {code.get('size')}, the image's [{height}, {width}]")
+    counts = code.get("counts")
+    if not isinstance(counts, list):
+        return code
+    if sum(counts) != height * width or min(counts) < 0:
+        raise ValueError(f"its runs do not add up to {height}x{width} pixels")
+    return coco_mask.frPyObjects(code, height, width)

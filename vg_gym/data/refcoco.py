@@ -1,0 +1,282 @@
+"""RefCOCOg, RefCOCO and RefCOCO+ as they are published, read without a copy and without running their pickles.
+
+Yu et al., "Modeling Context in Referring Expressions", ECCV 2016 (RefCOCO, RefCOCO+, UNC splits); Mao et al.,
+"Generation and Comprehension of Unambiguous Object Descriptions", CVPR 2016 (RefCOCOg, Google split); Nagaraja et al.,
+"Modeling Context Between Objects for Referring Expression Understanding", ECCV 2016 (RefCOCOg, UMD split).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import overload
+
+import numpy as np
+
+from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
+from vg_gym.data.images import FileImage
+from vg_gym.data.index import Strings, indexed
+from vg_gym.types import Objects, Query, Sample, VGGymError
+
+DATA_VARIABLE = "VG_GYM_DATA"
+"""Environment variable with the folder to look in when no ``root`` is given."""
+IMAGE_FOLDERS = ("images", "images/train2014", "images/mscoco/images/train2014", "train2014")
+"""Where the pictures may lie, below the data set's folder and below its parent."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published of a data set: its folder, its file of refs, and (expressions, images) of each split.
+
+    0 images: the number is not compared. (Google's splits share images; its papers count objects.)
+    """
+
+    folder: str
+    refs: str
+    splits: dict[str, tuple[int, int]]
+
+
+PUBLISHED = {
+    "refcocog-umd": Published(
+        "refcocog", "refs(umd).p", {"train": (80_512, 21_899), "val": (4_896, 1_300), "test": (9_602, 2_600)}
+    ),
+    "refcocog-google": Published("refcocog", "refs(google).p", {"train": (85_474, 0), "val": (9_536, 0)}),
+    "refcoco-unc": Published(
+        "refcoco",
+        "refs(unc).p",
+        {"train": (120_624, 16_994), "val": (10_834, 1_500), "testA": (5_657, 750), "testB": (5_095, 750)},
+    ),
+    "refcoco+-unc": Published(
+        "refcoco+",
+        "refs(unc).p",
+        {"train": (120_191, 16_992), "val": (10_758, 1_500), "testA": (5_726, 750), "testB": (4_889, 750)},
+    ),
+}
+
+
+def find_annotations(name: str, root: str | Path | None = None) -> Path:
+    """The folder that holds the files of data set ``name``: ``refs(X).p`` and ``instances.json``.
+
+    Looks in ``root``, ``root/annotations``, and in both below ``root/refcocog`` (``refcoco``, ``refcoco+``).
+
+    Args:
+        name: a key of :data:`PUBLISHED`.
+        root: where to look; default the environment variable ``VG_GYM_DATA``.
+
+    Raises:
+        VGGymError: nothing to look in, or the files are not there; lists where it looked.
+    """
+    published = PUBLISHED[name]
+    command = f"`vg-gym download {published.folder} --root DIR`"
+    chosen = root or os.environ.get(DATA_VARIABLE)
+    if not chosen:
+        raise VGGymError(f"{name} is read from disk: give root=DIR or set {DATA_VARIABLE}; {command} fetches it")
+    bases = [Path(chosen) / published.folder, Path(chosen)]
+    # RefCOCO and RefCOCO+ name their files alike; the folder alone tells them apart.
+    others = {other.folder for other in PUBLISHED.values()} - {published.folder}
+    places = [place for base in bases if base.name not in others for place in (base / "annotations", base)]
+    for place in places:
+        if (place / published.refs).is_file() and (place / "instances.json").is_file():
+            return place
+    looked = ", ".join(map(str, places)) or f"no place, since {chosen} is another data set's folder"
+    raise VGGymError(
+        f"no {published.refs} with instances.json for {name}; looked in {looked}; correct root= or run {command}"
+    )
+
+
+def image_folders(annotations: Path) -> list[Path]:
+    """Where the pictures of annotations in a folder may lie; folders that exist come first."""
+    base = annotations.parent if annotations.name == "annotations" else annotations
+    places = [place / folder for place in (base, base.parent) for folder in IMAGE_FOLDERS]
+    return sorted(places, key=lambda place: not place.is_dir())
+
+
+class RefCOCO(Sequence[Sample]):
+    """A split of a RefCOCO-type data set: one sample per expression, in the order of the published file.
+
+    Left out, with a warning that names their number: expressions without any text, and expressions whose box, cut to
+    the image, is empty. The number of expressions and images is compared with the published one; a difference is a
+    warning that names both.
+
+    Args:
+        name: a key of :data:`PUBLISHED`.
+        split: one of the set's splits. RefCOCO and RefCOCO+ have no ``test``: testA (people) and testB (other objects)
+            ask different things and are always reported apart.
+        annotations: the folder with ``refs(X).p`` and ``instances.json``.
+
+    Raises:
+        VGGymError: the set has no such split, this copy lacks it, or its files are damaged or do not fit together.
+    """
+
+    def __init__(self, name: str, split: str, annotations: Path):
+        published = PUBLISHED[name]
+        if split not in published.splits:
+            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(published.splits)}")
+        self.name, self.split = name, split
+        self._refs_path = annotations / published.refs
+        self._refs = indexed(self._refs_path, parse_refs)
+        self._instances = indexed(annotations / "instances.json", parse_instances)
+        self._texts, self._ref_names = Strings(self._refs, "sent"), Strings(self._refs, "ref_name")
+        self._image_names = Strings(self._instances, "image_name")
+        names = Strings(self._instances, "category")
+        self._categories = tuple(names[i] for i in range(len(names)))
+        self._image_key = bytes(self._instances["digest"][:6]).hex()
+        self._folders = image_folders(annotations)
+        here = self._refs_here()
+        self._ann_rows = self._join(here)
+        self._rows = self._usable(np.flatnonzero(here[self._refs["sent_ref"]]))
+        self._compare_with(*published.splits[split])
+
+    def _join(self, here: np.ndarray) -> np.ndarray:
+        """Row of its annotation for every ref of this split (``here``), -1 for the others."""
+        rows = np.full(len(here), -1)
+        rows[here] = lookup(self._instances["ann_id"], self._refs["ref_ann"][here])
+        images = self._instances["image_id"][self._instances["ann_image"][rows]]
+        for ref in np.flatnonzero(here & ((rows < 0) | (images != self._refs["ref_image"])))[:1]:
+            ref_id, ann_id, image_id = (int(self._refs[key][ref]) for key in ("ref_id", "ref_ann", "ref_image"))
+            raise VGGymError(
+                f"{self._refs_path}: ref {ref_id} is annotation {ann_id} of image {image_id}, which the instances.json "
+                "beside it lacks; take both files from one download"
+            )
+        return rows
+
+    def _usable(self, sentences: np.ndarray) -> np.ndarray:
+        """Those of the sentences (rows) that have a text and a box."""
+        has_text = np.diff(self._refs["sent.offsets"])[sentences] > 0
+        has_area = _has_area(self._instances["ann_box"])[self._ann_rows[self._refs["sent_ref"][sentences]]]
+        for count, lack in ((np.sum(~has_text), "no text"), (np.sum(has_text & ~has_area), "an empty box")):
+            if count:
+                warnings.warn(f"{self.name}/{self.split}: left out {count} expressions with {lack}", stacklevel=4)
+        return sentences[has_text & has_area]
+
+    def _refs_here(self) -> np.ndarray:
+        """Booleans (R,): the refs of this split."""
+        splits = Strings(self._refs, "split")
+        names = [splits[i] for i in range(len(splits))]
+        if self.split not in names:
+            raise VGGymError(
+                f"{self._refs_path} has no ref of split {self.split!r}, only of {', '.join(names) or 'none'}; "
+                "get the complete file"
+            )
+        return np.asarray(self._refs["ref_split"]) == names.index(self.split)
+
+    def _compare_with(self, expressions: int, images: int) -> None:
+        found = len(np.unique(self._refs["ref_image"][self._refs["sent_ref"][self._rows]]))
+        if (len(self), found if images else 0) != (expressions, images):
+            on_images = f" on {images:,} images" if images else ""
+            warnings.warn(
+                f"{self.name}/{self.split} in {self._refs_path.parent} has {len(self):,} expressions on {found:,} "
+                f"images; published are {expressions:,} expressions{on_images}: this copy is partial or altered",
+                stacklevel=4,
+            )
+
+    def __len__(self) -> int:
+        """Number of samples (expressions)."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index):
+        """Sample ``index``, or the list of samples of a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        sentence = int(self._rows[index])
+        ref = int(self._refs["sent_ref"][sentence])
+        ann = int(self._ann_rows[ref])
+        sent_id = int(self._refs["sent_id"][sentence])
+        image = self._image(self._instances["ann_image"][ann], self._ref_names[ref])
+        query = Query(image, self._texts[sentence], f"{self.name}/{sent_id}")
+        return Sample(
+            query=query,
+            box=np.array(self._instances["ann_box"][ann]),
+            category=self._categories[self._instances["ann_category"][ann]],
+            ref_id=int(self._refs["ref_id"][ref]),
+            ann_id=int(self._instances["ann_id"][ann]),
+            sent_id=sent_id,
+            image_id=int(self._refs["ref_image"][ref]),
+            split=self.split,
+        )
+
+    def _image(self, row: int, ref_name: str = "") -> FileImage:
+        """The image in a row of ``image_id``; ``ref_name`` serves where instances.json has no file name."""
+        # Only the last part: a name from a stranger's file must not lead out of the image folders.
+        name = PurePosixPath(self._image_names[row] or without_suffix(ref_name)).name
+        width, height = self._instances["image_size"][row].tolist()
+        first, *others = [folder / name for folder in self._folders]
+        size = (width, height) if width and height else None
+        return FileImage(first, f"{self._image_key}/{name}", size, tuple(others))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every category name of ``instances.json``, sorted."""
+        return self._categories
+
+    def objects(self, image_id: int) -> Objects:
+        """The annotated objects of an image, without crowds and without empty boxes.
+
+        Raises:
+            VGGymError: ``instances.json`` has no such image.
+        """
+        columns = self._instances
+        row = int(np.searchsorted(columns["image_id"], image_id))
+        if row == len(columns["image_id"]) or columns["image_id"][row] != image_id:
+            raise VGGymError(f"{self.name} has no image {image_id}; image ids are those of its samples")
+        first, last = np.searchsorted(columns["ann_image"], [row, row + 1])
+        keep = first + np.flatnonzero(~columns["ann_crowd"][first:last] & _has_area(columns["ann_box"][first:last]))
+        categories = tuple(self._categories[i] for i in columns["ann_category"][keep])
+        return Objects(np.array(columns["ann_box"][keep]), categories, tuple(columns["ann_id"][keep].tolist()))
+
+    def segmentation(self, ann_id: int) -> np.ndarray:
+        """The mask of an annotation, bool (H, W), from polygons or run-length codes.
+
+        Raises:
+            VGGymError: no such annotation, or it has no segmentation that can be decoded; names it.
+        """
+        row = int(lookup(self._instances["ann_id"], np.array([ann_id]))[0])
+        if row < 0:
+            raise VGGymError(f"{self.name} has no annotation {ann_id}; annotation ids are those of its samples")
+        try:
+            segmentation = json.loads(Strings(self._instances, "ann_mask")[row])
+            return decode_mask(segmentation, self._image(self._instances["ann_image"][row]).size)
+        except (ValueError, TypeError) as error:
+            raise VGGymError(f"{self.name}: annotation {ann_id} has no usable segmentation: {error}") from error
+
+
+def _has_area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
+
+
+def without_suffix(file_name: str) -> str:
+    """A ref's file name without the object's number that may follow the twelve digits of the image.
+
+    >>> without_suffix("COCO_train2014_000000000154_12345.jpg")
+    'COCO_train2014_000000000154.jpg'
+    """
+    return re.sub(r"(_\d{12})_\d+(\.\w+)$", r"\1\2", file_name)
+
+
+def open_refcoco(name: str, split: str, root: str | Path | None = None, **options: object) -> RefCOCO:
+    """Factory of the registry for RefCOCOg, RefCOCO and RefCOCO+.
+
+    Args:
+        name: ``refcocog-umd``, ``refcocog-google``, ``refcoco-unc`` or ``refcoco+-unc``.
+        split: ``train``, ``val``, ``test`` (umd), ``testA`` and ``testB`` (unc); google has ``train`` and ``val``.
+        root: the folder with ``annotations`` (or the files themselves) and ``images``, or one that holds such folders
+            by the name of ``refcocog``, ``refcoco``, ``refcoco+``; default the environment variable ``VG_GYM_DATA``.
+        **options: none are known.
+
+    Raises:
+        VGGymError: an option was given, there is no such split, or the files are missing or damaged.
+    """
+    if options:
+        raise VGGymError(f"{name} takes no options, got {', '.join(sorted(options))}; leave them out")
+    return RefCOCO(name, split, find_annotations(name, root))
