@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.observations import GLIMPSE
 
 
@@ -97,6 +98,19 @@ class GroundingExtractor(BaseFeaturesExtractor):
             else:
                 parts.append(encoder(observations[name]))
         return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def discourage_trigger(policy: Any, actions: ActionSet, logit: float = 3.0) -> None:
+    """Make an untrained actor-critic policy pull the trigger rarely, so that it first learns to move.
+
+    With even odds the first episodes end after two steps, and "stop at once" is what is learned.
+    """
+    bias = policy.action_net.bias
+    if isinstance(actions.space, spaces.Box):
+        bias[-1] -= 0.5
+    else:
+        bias[-1] -= logit
 
 
 def _pixels(shape: Any, width: int) -> nn.Module:

@@ -17,9 +17,10 @@ from collections.abc import Callable
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_cells, box_mean, box_sum, unit
+from vg_gym.clip.dense import box_cells, box_sum, unit
 from vg_gym.registry import unknown
 
+Bank = np.ndarray | None
 RING = 1.5
 RING_WEIGHT = 0.5
 SURROUND_WEIGHT = 0.25
@@ -30,42 +31,50 @@ def _cosine(features: np.ndarray, text: np.ndarray) -> np.ndarray:
     return np.einsum("bnd,bd->bn", unit(features), text)
 
 
-def cosine(table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: np.ndarray | None) -> np.ndarray:
-    """Plain cosine; shapes as :func:`score_boxes`."""
-    return _cosine(box_mean(table, boxes), text)
+def _mean(table: np.ndarray, inside: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    return inside / box_cells(boxes, table.shape[1] - 1)[..., None]
 
 
-def context(table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: np.ndarray | None) -> np.ndarray:
-    """Cosine of the box minus half the cosine of the ring around it; shapes as :func:`score_boxes`."""
-    outer = box_ops.fit_inside(box_ops.scale(boxes, RING))
-    inside = box_sum(table, boxes)
-    return _cosine(inside, text) - RING_WEIGHT * _cosine(box_sum(table, outer) - inside, text)
+def cosine(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
+    """Plain cosine; arguments as :data:`Score`."""
+    return _cosine(inside, text)
 
 
-def surround(table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: np.ndarray | None) -> np.ndarray:
-    """Cosine of the box's feature mixed with the whole image's; shapes as :func:`score_boxes`."""
-    grid = table.shape[1] - 1
-    whole = table[:, -1:, -1:, :].reshape(len(table), 1, -1) / grid**2
-    return _cosine(box_sum(table, boxes) / box_cells(boxes, grid)[..., None] + SURROUND_WEIGHT * whole, text)
+def context(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
+    """Cosine of the box minus half the cosine of the ring around it; arguments as :data:`Score`."""
+    ring = box_sum(table, box_ops.fit_inside(box_ops.scale(boxes, RING))) - inside
+    return _cosine(inside, text) - RING_WEIGHT * _cosine(ring, text)
 
 
-def contrast(table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: np.ndarray | None) -> np.ndarray:
-    """Cosine minus the highest cosine with ``others`` (K, D); shapes as :func:`score_boxes`."""
+def surround(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
+    """Cosine of the box's feature mixed with the whole image's; arguments as :data:`Score`."""
+    whole = table[:, -1:, -1:, :].reshape(len(table), 1, -1) / (table.shape[1] - 1) ** 2
+    return _cosine(_mean(table, inside, boxes) + SURROUND_WEIGHT * whole, text)
+
+
+def contrast(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
+    """Cosine minus the highest cosine with ``others``; arguments as :data:`Score`."""
     assert others is not None, "the contrast score compares with other expressions"
-    region = unit(box_mean(table, boxes))
+    region = unit(inside)
     rivals = np.einsum("bnd,kd->bnk", region, others).max(axis=-1)
     return np.einsum("bnd,bd->bn", region, text) - rivals
 
 
-Score = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None"], np.ndarray]
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Bank], np.ndarray]
+"""(tables (B, g+1, g+1, D), feature sums inside the boxes (B, N, D), texts (B, D), boxes (B, N, 4), bank) -> (B, N)."""
 SCORES: dict[str, Score] = {"cosine": cosine, "context": context, "surround": surround, "contrast": contrast}
 """Name -> score over dense features."""
 
 
-def score_boxes(
-    name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: np.ndarray | None = None
-) -> np.ndarray:
-    """Score boxes densely.
+def score_boxes(name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank = None) -> np.ndarray:
+    """Score boxes densely; :func:`measure_boxes` without the features."""
+    return measure_boxes(name, table, text, boxes, others)[1]
+
+
+def measure_boxes(
+    name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit features and scores of boxes.
 
     Args:
         name: a key of :data:`SCORES`.
@@ -75,7 +84,7 @@ def score_boxes(
         others: unit embeddings (K, D) of the bank that ``contrast`` compares with.
 
     Returns:
-        float32 (B,) or (B, N), in [-2, 2].
+        float32 features (B, D) or (B, N, D), and scores (B,) or (B, N) in [-2, 2].
 
     Raises:
         VGGymError: the name is unknown.
@@ -83,8 +92,10 @@ def score_boxes(
     if name not in SCORES:
         raise unknown("score", name, SCORES)
     if boxes.ndim == 2:
-        return score_boxes(name, table, text, boxes[:, None], others)[:, 0]
-    return SCORES[name](table, text, boxes, others).astype(np.float32)
+        features, scores = measure_boxes(name, table, text, boxes[:, None], others)
+        return features[:, 0], scores[:, 0]
+    inside = box_sum(table, boxes)
+    return unit(inside), SCORES[name](table, inside, text, boxes, others).astype(np.float32)
 
 
 def contrast_bank(words: list[str] | None) -> list[str]:

@@ -158,8 +158,10 @@ def _run_length(code: dict, height: int, width: int) -> dict:
     if list(code.get("size", [])) != [height, width]:
         raise ValueError(f"its size is {code.get('size')}, the image's [{height}, {width}]")
     counts = code.get("counts")
-    if not isinstance(counts, list):
+    if isinstance(counts, (str, bytes)):
         return code
+    if not isinstance(counts, list) or not counts:
+        raise ValueError("its run-length code has no counts")
     if sum(counts) != height * width or min(counts) < 0:
         raise ValueError(f"its runs do not add up to {height}x{width} pixels")
     return coco_mask.frPyObjects(code, height, width)

@@ -15,14 +15,14 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import contrast_bank, score_boxes
+from vg_gym.clip.scores import contrast_bank, measure_boxes
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.crops import CropScorer
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.features import FeatureBank
 from vg_gym.envs.rewards import Reward
-from vg_gym.envs.starts import make_start
+from vg_gym.envs.starts import Generators, make_start
 from vg_gym.registry import unknown
 from vg_gym.types import Query, VGGymError
 
@@ -138,14 +138,14 @@ class GroundingEngine:
     def reset_rows(
         self,
         rows: Sequence[int] | np.ndarray,
-        rngs: Sequence[np.random.Generator],
+        rngs: Generators,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Start new episodes in some rows.
 
         Args:
             rows: which sub-environments.
-            rngs: N generators, one per sub-environment; each row draws from its own.
+            rngs: generators by row; each row draws from its own.
             options: ``index`` (which episode), ``initial_box`` (normalised, 4 numbers), ``query`` (a bare
                 :class:`~vg_gym.types.Query`: no target), for all of the rows.
 
@@ -204,8 +204,8 @@ class GroundingEngine:
         boxes, text, table = self.boxes[rows], self.text[rows], self.table[rows]
         before = self.score[rows]
         if self.crops is None:
-            self.region[rows] = obs.region_features(table, boxes)
-            self.score[rows] = score_boxes(self.options.score, table, text, boxes, self.others)
+            region, self.score[rows] = measure_boxes(self.options.score, table, text, boxes, self.others)
+            self.region[rows] = np.clip(region, -1, 1)
         else:
             queries = [self.queries[i] for i in np.arange(self.num_envs)[rows]]
             self.region[rows], self.score[rows] = self.crops(queries, boxes * self.sizes[rows], text)

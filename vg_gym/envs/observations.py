@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_mean, grid_mean, unit
+from vg_gym.clip.dense import grid_mean, unit
 from vg_gym.clip.encoder import ClipEncoder, crop, resize
 from vg_gym.envs.actions import ActionSet
 from vg_gym.registry import unknown
@@ -117,11 +117,6 @@ def feature_glimpses(table: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Unit dense features averaged in the windows, (B, 4 * G' * G' * D), from tables (B, g+1, g+1, D)."""
     seen = unit(grid_mean(table, windows_of(boxes), FEATURE_GLIMPSE))
     return np.clip(seen, -1, 1).reshape(len(boxes), -1).astype(np.float32)
-
-
-def region_features(table: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Unit features (B, D) of normalised boxes (B, 4), from tables (B, g+1, g+1, D)."""
-    return np.clip(unit(box_mean(table, boxes)), -1, 1).astype(np.float32)
 
 
 def box_coordinates(boxes: np.ndarray) -> np.ndarray:

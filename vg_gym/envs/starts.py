@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,8 @@ from vg_gym.types import Grounder, VGGymError
 if TYPE_CHECKING:
     from vg_gym.envs.engine import GroundingEngine
 
-Start = Callable[[np.ndarray, "GroundingEngine", Sequence[np.random.Generator]], np.ndarray]
+Generators = Sequence[np.random.Generator] | Mapping[int, np.random.Generator]
+Start = Callable[[np.ndarray, "GroundingEngine", Generators], np.ndarray]
 """(rows, engine, generators) -> normalised boxes (len(rows), 4)."""
 
 CENTER = np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)
@@ -39,7 +40,7 @@ def make_start(name: str, episodes: Episodes) -> Start:
     return _GrounderStart(registry.grounder(name))
 
 
-def _random(rows: np.ndarray, engine: GroundingEngine, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+def _random(rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
     """Sides uniform in [0.1, 1], place uniform."""
     draws = np.stack([rngs[row].random(4) for row in rows]).astype(np.float32)
     side = 0.1 + 0.9 * draws[:, :2]
@@ -47,7 +48,7 @@ def _random(rows: np.ndarray, engine: GroundingEngine, rngs: Sequence[np.random.
     return np.concatenate([low, low + side], axis=1)
 
 
-def _jitter(rows: np.ndarray, engine: GroundingEngine, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+def _jitter(rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
     """The target, every edge moved by a normal 0.3 of its side."""
     draws = np.stack([rngs[row].normal(0, 0.3, 4) for row in rows]).astype(np.float32)
     target = engine.targets[rows]
@@ -61,7 +62,7 @@ class _GrounderStart:
     def __init__(self, grounder: Grounder):
         self.grounder, self._known = grounder, {}  # type: tuple[Grounder, dict[str, np.ndarray]]
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
         queries = [engine.queries[row] for row in rows]
         missing = {q.key: q for q in queries if q is not None and q.key not in self._known}
         if missing:

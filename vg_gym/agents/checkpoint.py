@@ -1,0 +1,125 @@
+"""Agents on disk: weights as safetensors, everything else as JSON. Loading one runs no code of the file.
+
+A run folder holds ``config.yaml``, ``best/`` and ``last/``; each of those is an agent: ``agent.json`` (algorithm,
+network, CLIP, data set and environment options) and ``policy.safetensors``. ``last/`` also has ``state.pt`` to resume.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+
+from vg_gym.agents.policy import GroundingExtractor
+from vg_gym.clip.encoder import ASSETS
+from vg_gym.envs.engine import GroundingEngine
+from vg_gym.registry import unknown
+from vg_gym.types import VGGymError
+
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
+
+
+def policy_arguments(algo: str, width: int) -> dict[str, Any]:
+    """SB3's ``policy_kwargs`` of our network."""
+    hidden = [256] if algo == "dqn" else {"pi": [256], "vf": [256]}
+    return {
+        "features_extractor_class": GroundingExtractor,
+        "features_extractor_kwargs": {"width": width},
+        "net_arch": hidden,
+    }
+
+
+def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], resumable: bool = False) -> None:
+    """Write an agent, each file by way of a temporary name.
+
+    Args:
+        folder: made if need be.
+        model: whose policy to save.
+        about: goes into ``agent.json``: ``algo``, ``width``, ``clip``, ``dataset``, ``env`` and metrics.
+        resumable: also save the optimiser and the number of steps.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # save_model and load_model know about tensors that modules share, as SB3's actor and critic share their encoders.
+    _atomically(folder / "policy.safetensors", lambda path: save_model(model.policy, str(path)))
+    if resumable:
+        state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
+        _atomically(folder / "state.pt", lambda path: torch.save(state, path))
+    _atomically(folder / "agent.json", lambda path: path.write_text(json.dumps(about, indent=1)))
+
+
+def _atomically(path: Path, write) -> None:
+    part = path.with_name(path.name + ".part")
+    write(part)
+    part.replace(path)
+
+
+def find_agent(name: str) -> Path:
+    """The folder of an agent: a built-in one (``refshapes``), a run (its best, else its last), or ``best/`` itself.
+
+    Raises:
+        VGGymError: there is none.
+    """
+    candidates = [ASSETS / f"agent-{name}", Path(name) / "best", Path(name) / "last", Path(name)]
+    for folder in candidates:
+        if (folder / "agent.json").is_file():
+            return folder
+    built_in = sorted(p.name.removeprefix("agent-") for p in ASSETS.glob("agent-*"))
+    raise VGGymError(f"no agent {name!r}: not a run folder with best/ or last/, nor one of {', '.join(built_in)}")
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """The ``agent.json`` of an agent.
+
+    Raises:
+        VGGymError: it is not JSON.
+    """
+    try:
+        return json.loads((folder / "agent.json").read_text())
+    except json.JSONDecodeError as error:
+        raise VGGymError(f"{folder / 'agent.json'} is damaged ({error}); train the agent again") from error
+
+
+def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, device: str = "cpu") -> BasePolicy:
+    """Build the policy of an agent for an environment and load its weights.
+
+    Raises:
+        VGGymError: the weights are damaged or of another environment.
+    """
+    if about["algo"] not in ALGORITHMS:
+        raise unknown("algorithm", about["algo"], ALGORITHMS)
+    policy_class = ALGORITHMS[about["algo"]].policy_aliases["MultiInputPolicy"]
+    policy = policy_class(
+        engine.observation_space,
+        engine.actions.space,
+        lambda _: 0.0,
+        **policy_arguments(about["algo"], about["width"]),
+    )
+    load_weights(policy, folder)
+    policy.set_training_mode(False)
+    return policy.to(device)
+
+
+def load_weights(policy: BasePolicy, folder: Path) -> None:
+    """Load an agent's weights into a policy.
+
+    Raises:
+        VGGymError: the file is missing, damaged or of another environment.
+    """
+    path = folder / "policy.safetensors"
+    try:
+        load_model(policy, path)
+    except (SafetensorError, OSError) as error:
+        raise VGGymError(f"{path} is missing or damaged ({error}); train the agent again") from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise VGGymError(
+            f"{path} is of another environment ({reason}); use the action, observation and clip it was trained with: "
+            f"see {folder / 'agent.json'}"
+        ) from error

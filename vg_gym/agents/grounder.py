@@ -1,0 +1,80 @@
+"""A trained agent as a grounder: it plays one episode per query, in an environment built from queries alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
+from vg_gym.agents.rollout import Episode, play
+from vg_gym.clip.encoder import load_clip
+from vg_gym.config import options_from
+from vg_gym.envs.engine import EnvOptions, GroundingEngine
+from vg_gym.envs.episodes import Episodes
+from vg_gym.envs.features import FeatureBank
+from vg_gym.types import Prediction, Query
+
+
+class AgentGrounder:
+    """Plays episodes with a trained policy; there is no target box in the environment it drives.
+
+    Args:
+        name: a run folder, or a built-in agent.
+        clip: another CLIP than the one it was trained with (of the same width).
+        device: torch device.
+        batch_size: episodes at once.
+        **options: environment options that override those of training, e.g. ``max_steps``.
+
+    Raises:
+        VGGymError: there is no such agent, or its weights do not fit.
+    """
+
+    def __init__(self, name: str, clip: str | None = None, device: str = "cpu", batch_size: int = 64, **options: Any):
+        self.name = f"agent:{name}"
+        self._folder = find_agent(name)
+        self._about = read_about(self._folder)
+        # A training reward may need labels; what ends an episode, and what the policy sees, does not.
+        trained = {**self._about["env"], "reward": "clip"}
+        self.options = options_from(EnvOptions, {**trained, **options})
+        self.clip = load_clip(clip or self._about["clip"], device)
+        self.device, self.batch_size = device, batch_size
+        self._bank: FeatureBank | None = None
+        self._policy: Any = None
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
+
+        ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was looked at),
+        ``triggered``.
+        """
+        if not queries:
+            return []
+        engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, self.options, self._bank)
+        self._bank = engine.features
+        if self._policy is None:
+            self._policy = load_policy(self._folder, self._about, engine, self.device)
+        starts = None
+        if initial_boxes is not None:
+            sizes = [query.image.size for query in queries]
+            starts = np.stack([box_ops.normalize(b, size) for b, size in zip(initial_boxes, sizes, strict=True)])
+            starts = box_ops.fit_inside(starts, min_side=0.01)
+        episodes = play(engine, self._act, range(len(queries)), starts)
+        return [_prediction(query, episode) for query, episode in zip(queries, episodes, strict=True)]
+
+    def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:
+        actions, _ = self._policy.predict(observations, deterministic=True)
+        return actions
+
+
+def _prediction(query: Query, episode: Episode) -> Prediction:
+    path = box_ops.denormalize(episode.trajectory, query.image.size)
+    details = {"trajectory": path, "evaluations": len(path), "triggered": episode.triggered}
+    return Prediction(path[-1], episode.score, details)
+
+
+def load_agent(name: str, **options: Any) -> AgentGrounder:
+    """Factory of the registry: ``agent:NAME``."""
+    return AgentGrounder(name, **options)

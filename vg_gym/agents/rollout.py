@@ -1,0 +1,92 @@
+"""Playing given episodes exactly once, many at a time: what evaluation and :class:`AgentGrounder` need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vg_gym.envs.engine import GroundingEngine
+
+Policy = Callable[[dict[str, np.ndarray]], np.ndarray]
+"""Observations of B rows to actions (B, ...)."""
+
+
+@dataclass
+class Episode:
+    """What happened in one episode."""
+
+    index: int
+    trajectory: np.ndarray
+    """Normalised boxes (T+1, 4)."""
+    score: float
+    """CLIP score of the last box."""
+    triggered: bool
+    reward: float
+    """The return."""
+    iou: float
+    """IoU of the last box; NaN without labels."""
+
+    @property
+    def steps(self) -> int:
+        """Steps taken, the trigger included."""
+        return len(self.trajectory) - 1
+
+
+def play(
+    engine: GroundingEngine, policy: Policy, indices: Sequence[int], initial_boxes: np.ndarray | None = None
+) -> list[Episode]:
+    """Play the episodes with the given indices, each once, in batches of the engine's size.
+
+    Args:
+        engine: the environment; its rows are overwritten.
+        policy: what acts.
+        indices: which episodes.
+        initial_boxes: normalised (len(indices), 4); default the engine's start.
+    """
+    episodes: list[Episode] = []
+    for at in range(0, len(indices), engine.num_envs):
+        chunk = list(indices[at : at + engine.num_envs])
+        boxes = None if initial_boxes is None else initial_boxes[at : at + engine.num_envs]
+        episodes += _play_batch(engine, policy, chunk, boxes)
+    return episodes
+
+
+def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], boxes: np.ndarray | None) -> list[Episode]:
+    """One batch, to the end of its longest episode; rows beyond the batch idle on its first index."""
+    count = len(indices)
+    for row in range(engine.num_envs):
+        options: dict = {"index": indices[row] if row < count else indices[0]}
+        if boxes is not None and row < count:
+            options["initial_box"] = boxes[row]
+        # A generator per episode: a random start does not depend on the batch an episode is in.
+        engine.reset_rows([row], {row: np.random.default_rng(options["index"])}, options)
+    path, alive = [engine.boxes.copy()], np.ones(engine.num_envs, dtype=bool)
+    length = np.zeros(engine.num_envs, dtype=int)
+    returns, triggered = np.zeros(engine.num_envs), np.zeros(engine.num_envs, dtype=bool)
+    final_score = engine.score.copy()
+    for _ in range(engine.options.max_steps):
+        result = engine.step(policy(engine.observe()))
+        path.append(np.where(alive[:, None], engine.boxes, path[-1]))
+        final_score = np.where(alive, engine.score, final_score)
+        returns += alive * result.reward
+        length += alive
+        triggered |= alive & result.terminated
+        alive &= ~(result.terminated | result.truncated)
+        if not alive[:count].any():
+            break
+    trajectories = np.stack(path, axis=1)
+    engine.boxes = path[-1]
+    ious = engine.iou()
+    return [
+        Episode(
+            index=index,
+            trajectory=trajectories[row, : length[row] + 1],
+            score=float(final_score[row]),
+            triggered=bool(triggered[row]),
+            reward=float(returns[row]),
+            iou=float(ious[row]),
+        )
+        for row, index in enumerate(indices)
+    ]

@@ -1,0 +1,103 @@
+"""The engine as an SB3 VecEnv: same-step autoreset with ``terminal_observation``, as SB3's algorithms expect.
+
+Gymnasium's next-step autoreset would feed PPO rows that belong to no episode; N processes, each with a CLIP, are what
+this replaces. PPO on this VecEnv gives bit-identical weights to PPO on ``DummyVecEnv`` over N single environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from stable_baselines3.common.vec_env import VecEnv
+
+from vg_gym.envs.engine import GroundingEngine
+
+
+class GroundingVecEnv(VecEnv):
+    """N grounding episodes for SB3.
+
+    On the last step of an episode its ``info`` holds ``episode`` (r, l), ``terminal_observation``,
+    ``TimeLimit.truncated``, ``clip_score``, ``triggered``, and ``iou``, ``is_success`` where there are labels.
+    Other infos are empty: SB3 wants a list of dicts, and filling N of them every step costs more than the step.
+    """
+
+    def __init__(self, engine: GroundingEngine, seed: int = 0):
+        super().__init__(engine.num_envs, engine.observation_space, engine.actions.space)
+        self.engine, self.render_mode = engine, None
+        self._rngs = [seeding.np_random(seed + i)[0] for i in range(engine.num_envs)]
+        self._returns = np.zeros(engine.num_envs, dtype=np.float64)
+        self._actions: np.ndarray | None = None
+
+    def reset(self) -> dict[str, np.ndarray]:
+        """Start all episodes; seeds given by :meth:`seed` are used once."""
+        for row, seed in enumerate(self._seeds):
+            if seed is not None:
+                self._rngs[row] = seeding.np_random(seed)[0]
+        self._reset_seeds()
+        self.engine.reset_rows(range(self.num_envs), self._rngs)
+        self._returns[:] = 0
+        return self.engine.observe()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Remember the actions."""
+        self._actions = actions
+
+    def step_wait(self):
+        """Act; returns observations, rewards, dones, infos."""
+        engine = self.engine
+        assert self._actions is not None
+        result = engine.step(self._actions)
+        done = result.terminated | result.truncated
+        self._returns += result.reward
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        rows = np.flatnonzero(done)
+        if len(rows):
+            self._fill(infos, rows, result.terminated)
+            engine.reset_rows(rows, self._rngs)
+            self._returns[rows] = 0
+        return engine.observe(), result.reward.copy(), done, infos
+
+    def _fill(self, infos: list[dict[str, Any]], rows: np.ndarray, terminated: np.ndarray) -> None:
+        engine = self.engine
+        last, ious = engine.observe(rows), engine.iou()
+        for i, row in enumerate(rows):
+            info = infos[row]
+            info["terminal_observation"] = {name: values[i] for name, values in last.items()}
+            info["TimeLimit.truncated"] = not terminated[row]
+            info["triggered"] = bool(terminated[row])
+            info["episode"] = {"r": float(self._returns[row]), "l": int(engine.steps[row])}
+            info["clip_score"] = float(engine.score[row])
+            if np.isfinite(ious[row]):
+                info["iou"], info["is_success"] = float(ious[row]), bool(ious[row] >= 0.5)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Never wrapped."""
+        return [False] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of this object, once per environment.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of this object: all environments share it."""
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """``action_masks`` per environment, for sb3-contrib; other methods are called once for all."""
+        if method_name == "action_masks":
+            return list(self.engine.masks()[list(self._get_indices(indices))])
+        return [getattr(self, method_name)(*args, **kwargs)]
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """No frames: use :func:`vg_gym.envs.rendering.draw_trajectory` on trajectories."""
+        return [None] * self.num_envs

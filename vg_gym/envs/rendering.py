@@ -1,0 +1,166 @@
+"""Pictures of episodes, drawn with Pillow: a frame, a trajectory, a contact sheet. Boxes are normalised ``xyxy``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vg_gym.types import VGGymError
+
+if TYPE_CHECKING:
+    from vg_gym.agents.rollout import Episode
+    from vg_gym.envs.episodes import Episodes
+
+BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
+_BAR = 34
+"""Height of the caption in pixels."""
+
+
+def draw_frame(
+    image: np.ndarray,
+    box: np.ndarray,
+    target: np.ndarray | None = None,
+    trail: Sequence[np.ndarray] = (),
+    expression: str = "",
+    score: float | None = None,
+    iou: float | None = None,
+    step: str = "",
+    size: int = 512,
+) -> np.ndarray:
+    """One picture of an episode.
+
+    Args:
+        image: uint8 (H, W, 3); scaled so that its longer side is ``size`` pixels.
+        box: the current box, yellow.
+        target: the true box, dashed green, where known.
+        trail: earlier boxes, white, the older the fainter.
+        expression: the caption.
+        score: CLIP score, in the caption and as a bar from 0 to 1.
+        iou: IoU, in the caption.
+        step: e.g. ``"3/10"``.
+        size: pixels of the longer side.
+
+    Returns:
+        uint8 (h + caption, w, 3).
+    """
+    height, width = image.shape[:2]
+    factor = size / max(height, width)
+    canvas = Image.fromarray(image).resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
+    layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(layer)
+    for age, old in enumerate(reversed(list(trail))):
+        draw.rectangle(_pixels(old, canvas.size), outline=(*TRAIL, max(40, 200 - 32 * age)), width=2)
+    if target is not None:
+        _dashed(draw, _pixels(target, canvas.size), TARGET)
+    draw.rectangle(_pixels(box, canvas.size), outline=(*BOX, 255), width=max(2, size // 128))
+    canvas = Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
+    return _caption(np.asarray(canvas), expression, score, iou, step)
+
+
+def _pixels(box: np.ndarray, size: tuple[int, int]) -> list[float]:
+    x1, y1, x2, y2 = (np.asarray(box, dtype=float) * np.array([*size, *size])).tolist()
+    return [x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)]
+
+
+def _dashed(draw: ImageDraw.ImageDraw, box: list[float], colour: tuple[int, int, int], dash: int = 8) -> None:
+    x1, y1, x2, y2 = box
+    for a, b, across, vertical in ((x1, x2, y1, 0), (x1, x2, y2, 0), (y1, y2, x1, 1), (y1, y2, x2, 1)):
+        for start in np.arange(a, b, 2 * dash):
+            end = min(start + dash, b)
+            line = [(across, start), (across, end)] if vertical else [(start, across), (end, across)]
+            draw.line(line, fill=(*colour, 255), width=3)
+
+
+def _caption(picture: np.ndarray, expression: str, score: float | None, iou: float | None, step: str) -> np.ndarray:
+    """The picture with a dark line of text below it, and a score bar at its foot."""
+    height, width = picture.shape[:2]
+    canvas = Image.new("RGB", (width, height + _BAR), (24, 24, 28))
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    numbers = "  ".join(
+        part
+        for part in (
+            f"step {step}" if step else "",
+            f"clip {score:.2f}" if score is not None else "",
+            f"IoU {iou:.2f}" if iou is not None else "",
+        )
+        if part
+    )
+    small = ImageFont.load_default(12)
+    room = width - 16 - draw.textlength(numbers, small)
+    big = ImageFont.load_default(14)
+    while expression and draw.textlength(expression, big) > room:
+        expression = expression[:-2].rstrip("…") + "…"
+    draw.text((6, height + 7), expression, fill=(240, 240, 240), font=big)
+    draw.text((width - 6 - draw.textlength(numbers, small), height + 9), numbers, fill=(190, 190, 200), font=small)
+    if score is not None:
+        length = float(np.clip(score, 0, 1)) * width
+        draw.rectangle([0, height + _BAR - 4, length, height + _BAR], fill=BOX)
+    return np.asarray(canvas)
+
+
+def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.ndarray:
+    """A played episode in one picture: its last box, its trail, the target where there is one."""
+    query, target = episodes.query(episode.index), episodes.target(episode.index)
+    known = bool(np.isfinite(target).all())
+    return draw_frame(
+        query.image.array(),
+        episode.trajectory[-1],
+        target if known else None,
+        list(episode.trajectory[:-1]),
+        query.expression,
+        episode.score,
+        episode.iou if known else None,
+        f"{episode.steps}{'' if episode.triggered else ' (no trigger)'}",
+        size,
+    )
+
+
+def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) -> np.ndarray:
+    """Pictures side by side, uint8; smaller ones are padded to the size of the largest."""
+    height, width = (max(frame.shape[axis] for frame in frames) for axis in (0, 1))
+    rows = -(-len(frames) // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, dtype=np.uint8)
+    for i, frame in enumerate(frames):
+        y, x = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
+        sheet[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
+    return sheet
+
+
+class _Window:
+    """A pygame window that shows frames."""
+
+    def __init__(self, size: tuple[int, int]):
+        try:
+            import pygame
+        except ImportError as error:
+            raise VGGymError('render_mode="human" needs pygame: pip install pygame; or use rgb_array') from error
+        self._pygame = pygame
+        pygame.display.init()
+        pygame.display.set_caption("vg_gym")
+        self._screen = pygame.display.set_mode(size)
+        self._clock = pygame.time.Clock()
+
+    def show(self, frame: np.ndarray, fps: int) -> None:
+        pygame = self._pygame
+        pygame.event.pump()
+        self._screen.blit(pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
+        pygame.display.flip()
+        self._clock.tick(fps)
+
+    def close(self) -> None:
+        self._pygame.display.quit()
+
+
+def show(frame: np.ndarray, window: Any, fps: int) -> Any:
+    """Show a frame in a window (made when ``window`` is None) at ``fps`` frames a second; returns the window.
+
+    Raises:
+        VGGymError: pygame is not installed.
+    """
+    window = window or _Window((frame.shape[1], frame.shape[0]))
+    window.show(frame, fps)
+    return window
