@@ -1,0 +1,332 @@
+import hashlib
+import io
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from vg_gym.data import download
+from vg_gym.data.archives import ARCHIVES, IMAGES, Archive, extract
+from vg_gym.data.download import Progress, fetch, install
+from vg_gym.types import VGGymError
+
+
+def make_zip(**extra):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("refcocog/instances.json", b"{}")
+        file.writestr("refcocog/refs(umd).p", np.random.default_rng(0).bytes(300_000))
+        file.writestr("__MACOSX/._refcocog", b"x")
+        for name, content in extra.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+DATA = make_zip()
+SIZE, SHA256 = len(DATA), hashlib.sha256(DATA).hexdigest()
+
+
+class Server:
+    """A web server on loopback whose paths misbehave, each in its way; it records (path, Range) of every request."""
+
+    def __init__(self):
+        self.requests, self.files, self.delay = (
+            [],
+            {"/good/a.zip": DATA, "/ignores/a.zip": DATA, "/drops/a.zip": DATA},
+            0,
+        )
+        self.files["/slow/a.zip"] = DATA
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):  # noqa: N802 - the name that http.server calls
+                outer.answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def url(self, kind, name="a.zip"):
+        return f"http://127.0.0.1:{self.server.server_port}/{kind}/{name}"
+
+    def answer(self, handler):
+        asked = handler.headers.get("Range")
+        self.requests.append((handler.path, asked))
+        kind = handler.path.split("/")[1]
+        data = self.files.get(handler.path)
+        if data is None:
+            handler.send_error(503 if kind == "busy" else 404)
+            return
+        start = 0 if asked is None or kind == "ignores" else int(asked.removeprefix("bytes=").rstrip("-"))
+        if start >= len(data):
+            handler.send_response(416)
+            handler.send_header("Content-Range", f"bytes */{len(data)}")
+            handler.end_headers()
+            return
+        handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        handler.send_header("Content-Length", str(len(data) - start))
+        handler.end_headers()
+        self.send(handler, kind, data[start:])
+
+    def send(self, handler, kind, data):
+        if kind == "drops":  # announces everything, sends a part, hangs up
+            data = data[: 110_000 if len(data) > 110_000 else None]
+        if kind == "dies":
+            data = b""
+        for at in range(0, len(data), 10_000):
+            handler.wfile.write(data[at : at + 10_000])
+            time.sleep(0.05 if kind == "slow" else 0)
+        handler.close_connection = True
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def archive(*urls, size=SIZE, sha256=SHA256):
+    return Archive("a.zip", urls, "instances.json", "refcocog", size, sha256)
+
+
+def quiet(done, total):
+    pass
+
+
+def get(archive, folder, mirrors=()):
+    return fetch(archive, folder, mirrors, quiet, wait=0.01)
+
+
+def test_a_good_mirror(server, tmp_path):
+    path = get(archive(server.url("good")), tmp_path / "new" / "folder")
+    assert path.read_bytes() == DATA and path.name == "a.zip"
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.zip"]
+    get(archive(server.url("good")), path.parent)
+    assert len(server.requests) == 1  # the second call took what was there
+
+
+def test_dropped_connections_are_taken_up_where_they_broke(server, tmp_path):
+    path = get(archive(server.url("drops")), tmp_path)
+    assert path.read_bytes() == DATA
+    assert [asked for _, asked in server.requests] == [None, "bytes=110000-", "bytes=220000-"]
+
+
+def test_a_part_of_an_earlier_call_is_resumed(server, tmp_path):
+    (tmp_path / "a.zip.part").write_bytes(DATA[:200_000])
+    assert get(archive(server.url("good")), tmp_path).read_bytes() == DATA
+    assert server.requests == [("/good/a.zip", "bytes=200000-")]
+
+
+def test_a_complete_part_is_only_checked(server, tmp_path):
+    (tmp_path / "a.zip.part").write_bytes(DATA)
+    assert get(archive(server.url("good")), tmp_path).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("size", [None, len(DATA)])
+def test_a_part_longer_than_the_file_is_begun_anew(server, tmp_path, size):
+    (tmp_path / "a.zip.part").write_bytes(DATA + b"more")
+    assert get(archive(server.url("good"), size=size), tmp_path).read_bytes() == DATA
+
+
+def test_a_server_that_ignores_range_makes_it_begin_anew(server, tmp_path):
+    (tmp_path / "a.zip.part").write_bytes(DATA[:200_000])
+    assert get(archive(server.url("ignores")), tmp_path).read_bytes() == DATA
+    assert server.requests == [("/ignores/a.zip", "bytes=200000-")]
+
+
+def test_a_part_of_another_file_is_found_out_and_begun_anew(server, tmp_path):
+    (tmp_path / "a.zip.part").write_bytes(b"x" * 200_000)
+    assert get(archive(server.url("good")), tmp_path).read_bytes() == DATA
+    assert [asked for _, asked in server.requests] == ["bytes=200000-", None]
+
+
+@pytest.mark.parametrize("known", ["size and checksum", "checksum", "nothing"])
+@pytest.mark.parametrize("wrong", [b"<html>not found</html>", DATA[:150_000] + bytes(1000) + DATA[151_000:], DATA[:-1]])
+def test_a_wrong_file_is_deleted_and_the_next_mirror_taken(server, tmp_path, known, wrong, capsys):
+    server.files["/wrong/a.zip"] = wrong
+    wanted = archive(
+        server.url("wrong"),
+        server.url("good"),
+        size=len(DATA) if known == "size and checksum" else None,
+        sha256=None if known == "nothing" else SHA256,
+    )
+    assert get(wanted, tmp_path).read_bytes() == DATA
+    assert [path for path, _ in server.requests] == ["/wrong/a.zip", "/good/a.zip"]
+    assert not (tmp_path / "a.zip.part").exists()
+    if known == "nothing":
+        assert f"no checksum is published; intact as a zip file, SHA-256 {SHA256}" in (capsys.readouterr().err)
+
+
+def test_an_error_page_does_not_cost_the_part(server, tmp_path):
+    server.files["/ignores/b/a.zip"] = b"<html>log in first</html>"
+    (tmp_path / "a.zip.part").write_bytes(DATA[:200_000])
+    wanted = archive(server.url("ignores/b"), server.url("good"))
+    assert get(wanted, tmp_path).read_bytes() == DATA
+    assert server.requests[-1] == ("/good/a.zip", "bytes=200000-")
+
+
+def test_the_last_error_lists_every_mirror_and_its_fault(server, tmp_path):
+    server.files["/wrong/a.zip"] = b"x" * len(DATA)
+    server.files["/dies/a.zip"] = DATA
+    wanted = archive(
+        server.url("gone"), server.url("busy"), server.url("wrong"), server.url("dies"), "http://127.0.0.1:1/"
+    )
+    with pytest.raises(VGGymError) as caught:
+        get(wanted, tmp_path)
+    message = str(caught.value)
+    for fault in (
+        "/gone/a.zip: HTTP Error 404",
+        "/busy/a.zip: HTTP Error 503",
+        "/wrong/a.zip: its SHA-256 is ",
+        f"/dies/a.zip: the connection broke after 0 of {len(DATA):,} bytes",
+        "http://127.0.0.1:1/: <urlopen error [Errno 111]",
+        "give --mirror URL, or put the file at",
+    ):
+        assert fault in message
+    assert "\n" not in message
+    assert [path for path, _ in server.requests].count("/busy/a.zip") == download.TRIES
+    assert [path for path, _ in server.requests].count("/gone/a.zip") == 1
+
+
+def test_given_mirrors_come_first(server, tmp_path):
+    folder = server.url("good", "").rstrip("/")
+    assert get(archive(server.url("gone")), tmp_path / "1", [folder]).exists()
+    assert get(archive(server.url("gone")), tmp_path / "2", [server.url("good")]).exists()
+    assert {path for path, _ in server.requests} == {"/good/a.zip"}
+    with pytest.raises(VGGymError, match="'file:///etc' is no http"):
+        get(archive(server.url("good")), tmp_path / "3", ["file:///etc"])
+
+
+def test_a_file_put_there_by_hand_is_checked_never_deleted(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"mine")
+    with pytest.raises(VGGymError, match="is not the published archive: it has 4 bytes instead of .*delete it"):
+        get(archive(), tmp_path)
+    assert (tmp_path / "a.zip").read_bytes() == b"mine"
+
+
+def test_a_folder_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VGGymError, match="cannot write .*file.*--root"):
+        get(archive(server.url("good")), tmp_path / "file")
+
+
+def test_interrupt_keeps_the_part_and_ends_in_one_line(server, tmp_path):
+    code = (
+        "import sys; from vg_gym.cli import main; from vg_gym.data import archives\n"
+        f"a = archives.Archive('a.zip', ({server.url('slow')!r},), 'instances.json', 'refcocog')\n"
+        "archives.ARCHIVES['refcocog'] = a; main(['download', 'refcocog', '--root', sys.argv[1]])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "a.zip.part"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in errors and "vg-gym: interrupted" in errors
+    got = part.read_bytes()
+    assert 0 < len(got) < len(DATA) and DATA.startswith(got)
+    assert get(archive(server.url("good")), tmp_path).read_bytes() == DATA
+
+
+def test_progress_tells_share_rate_and_time_left(monkeypatch):
+    clock = iter([0.0, 10.0, 20.0, 21.0])
+    monkeypatch.setattr(download.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    progress = Progress("a.zip", stream)
+    progress(1_000_000, 100_000_000)  # resumed at 1 MB: what was there does not count as speed
+    progress(21_000_000, 100_000_000)
+    progress(50_000_000, 100_000_000)
+    progress(100_000_000, 100_000_000)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("a.zip: 21.0 MB of 100.0 MB (21%), 2.0 MB/s, 0:40 left")
+    assert lines[-1].startswith("a.zip: 100.0 MB of 100.0 MB (100%)") and len(lines) == 3
+
+
+# Unpacking
+
+
+def packed(tmp_path, data):
+    (tmp_path / "a.zip").write_bytes(data)
+    return tmp_path / "a.zip"
+
+
+def test_unpacked_is_what_is_wanted_and_nothing_else(server, tmp_path):
+    folder = install(archive(server.url("good")), tmp_path, report=quiet)
+    assert folder == tmp_path / "refcocog"
+    assert sorted(path.name for path in folder.iterdir()) == ["instances.json", "refs(umd).p"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "refcocog"]
+    assert install(archive(), tmp_path) == folder  # done already: asks nobody
+
+
+def test_image_archives_go_below_images(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("train2014/x.jpg", b"x")
+    images = Archive("a.zip", (), "train2014/", "images/train2014")
+    assert (extract(images, packed(tmp_path, buffer.getvalue()), tmp_path) / "x.jpg").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["../evil", "refcocog/../../evil", "/tmp/vg_gym_evil", "..\\evil"])
+def test_entries_that_lead_out_are_refused(tmp_path, name):
+    path = packed(tmp_path, make_zip(**{name: b"evil"}))
+    root = tmp_path / "root"
+    with pytest.raises(VGGymError, match=r"refused to unpack .*a\.zip: entry .*evil' leads out"):
+        extract(archive(), path, root)
+    assert list(root.iterdir()) == [] and not (tmp_path / "evil").exists()
+
+
+def test_links_are_refused(tmp_path):
+    buffer = io.BytesIO(DATA)
+    with zipfile.ZipFile(buffer, "a") as file:
+        link = zipfile.ZipInfo("refcocog/link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(link, "/etc")
+    with pytest.raises(VGGymError, match="'refcocog/link' leads out"):
+        extract(archive(), packed(tmp_path, buffer.getvalue()), tmp_path)
+
+
+def test_unpacking_is_all_or_nothing(tmp_path):
+    damaged = DATA[:150_000] + bytes(1000) + DATA[151_000:]
+    for data, message in ((damaged, "cannot unpack"), (b"no zip", "cannot unpack")):
+        with pytest.raises(VGGymError, match=message):
+            extract(archive(), packed(tmp_path, data), tmp_path / "root")
+        assert list((tmp_path / "root").iterdir()) == []
+    (tmp_path / "root" / "refcocog").mkdir()
+    (tmp_path / "root" / "refcocog" / "mine.txt").write_text("keep me")
+    with pytest.raises(VGGymError, match="move .*refcocog away"):
+        extract(archive(), packed(tmp_path, DATA), tmp_path / "root")
+    assert [path.name for path in (tmp_path / "root").rglob("*.*")] == ["mine.txt"]
+    other = Archive("a.zip", (), "captions.json", "other")
+    with pytest.raises(VGGymError, match="holds no captions.json"):
+        extract(other, packed(tmp_path, DATA), tmp_path / "root")
+
+
+def test_an_archive_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr("vg_gym.data.archives.shutil.disk_usage", lambda _: Usage)
+    with pytest.raises(VGGymError, match="needs 0.0 GB, .* free space"):
+        extract(archive(), packed(tmp_path, DATA), tmp_path)
+
+
+def test_every_published_archive_is_fully_described():
+    for name, entry in (*ARCHIVES.items(), ("train2014", IMAGES)):
+        assert entry.name == f"{name}.zip" and len(entry.sha256) == 64 and entry.size > 10**7
+        assert len(set(entry.mirrors)) >= 2
+        assert all(mirror.endswith(f"/{entry.name}") for mirror in entry.mirrors)

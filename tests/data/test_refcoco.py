@@ -1,0 +1,412 @@
+import json
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from conftest import compressed, make_instances, make_refs, real_data, write_layout
+
+from vg_gym.data import index
+from vg_gym.data.annotations import decode_mask, lookup, parse_instances
+from vg_gym.data.refcoco import PUBLISHED, find_annotations, open_refcoco
+from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
+from vg_gym.registry import open_dataset
+from vg_gym.types import GroundingDataset, VGGymError
+
+partial = pytest.mark.filterwarnings("ignore:.*this copy is partial")
+# pycocotools 2.0.11 has not followed numpy 2's protocol for arrays yet.
+of_pycocotools = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("error"), partial, of_pycocotools]
+
+
+def test_every_sample_of_a_split(layout):
+    root, instances, refs = layout
+    annotations = {a["id"]: a for a in instances["annotations"]}
+    names = {c["id"]: c["name"] for c in instances["categories"]}
+    for split in ("train", "val", "test"):
+        data = open_dataset("refcocog-umd", split, root=root)
+        assert isinstance(data, GroundingDataset) and (data.name, data.split) == ("refcocog-umd", split)
+        expected = [(ref, s) for ref in refs if ref["split"] == split for s in ref["sentences"]]
+        assert len(data) == len(expected) == 12
+        for sample, (ref, sentence) in zip(data, expected, strict=True):
+            annotation = annotations[ref["ann_id"]]
+            x, y, w, h = annotation["bbox"]
+            assert sample.query.expression == sentence["sent"]
+            assert sample.box.dtype == np.float32 and sample.box.tolist() == [x, y, x + w, y + h]
+            assert sample.category == names[annotation["category_id"]]
+            ids = (sample.ref_id, sample.ann_id, sample.sent_id, sample.image_id, sample.split)
+            assert ids == (ref["ref_id"], ref["ann_id"], sentence["sent_id"], ref["image_id"], split)
+            assert type(sample.image_id) is int
+            image = instances["images"][ref["image_id"] - 1]
+            assert sample.query.image.size == (image["width"], image["height"])
+            pixels = sample.query.image.array()
+            assert pixels.shape == (image["height"], image["width"], 3)
+            assert abs(int(pixels[0, 0, 0]) - image["id"]) <= 3
+        assert len({sample.query.key for sample in data}) == len(data)
+        assert data[-1].sent_id == data[len(data) - 1].sent_id and len(data[2:5]) == 3
+        with pytest.raises(IndexError):
+            data[len(data)]
+
+
+def test_categories_and_objects(layout):
+    root, instances, _ = layout
+    data = open_refcoco("refcocog-umd", "train", root)
+    assert data.categories == ("cat", "dog", "zebra")
+    objects = data.objects(3)
+    assert objects.ann_ids == (30, 31, 32) and objects.categories == ("zebra", "cat", "dog")
+    assert objects.boxes.dtype == np.float32 and objects.boxes[1].tolist() == [21, 5, 31, 15]
+    for image_id in (0, 7, 10**12):
+        with pytest.raises(VGGymError, match=f"has no image {image_id};"):
+            data.objects(image_id)
+
+
+def test_masks_of_all_three_codes(layout):
+    data = open_refcoco("refcocog-umd", "train", layout[0])
+    for ann_id in (20, 21, 22, 50, 51, 52):
+        mask = data.segmentation(ann_id)
+        width, height = {2: (50, 60), 5: (80, 30)}[ann_id // 10]
+        expected = np.zeros((height, width), bool)
+        expected[5:15, 20:30] = True
+        np.testing.assert_array_equal(mask, expected)
+        assert mask.dtype == bool
+    with pytest.raises(VGGymError, match="has no annotation 99"):
+        data.segmentation(99)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        [],
+        None,
+        "x",
+        [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5, 6, 7]],
+        {"size": [9, 9], "counts": [81]},
+        {"size": [48, 64], "counts": [5, 5]},
+        {"size": [48, 64], "counts": [-1, 48 * 64 + 1]},
+        {"size": [48, 64], "counts": compressed(np.ones((90, 90)))["counts"]},
+        {"size": [48, 64]},
+        {},
+    ],
+)
+def test_an_unusable_segmentation_names_the_annotation(tmp_path, code):
+    instances = make_instances([(64, 48)])
+    instances["annotations"][0]["segmentation"] = code
+    data = open_refcoco("refcocog-umd", "train", write_layout(tmp_path, instances, make_refs(instances, ["train"])))
+    with pytest.raises(VGGymError, match="annotation 10 has no usable segmentation: "):
+        data.segmentation(10)
+
+
+def test_polygons_with_several_parts_are_united():
+    square = [0, 0, 4, 0, 4, 4, 0, 4]
+    mask = decode_mask([square, [x + 4 for x in square]], (10, 12))
+    assert mask.shape == (12, 10) and mask.sum() == 32
+
+
+def test_boxes_are_cut_to_the_image_and_empty_ones_left_out(tmp_path):
+    instances = make_instances([(64, 48)])
+    boxes = [[-5, -5, 20, 100], [30, 10, 0, 5], [70, 10, 10, 10]]
+    for annotation, box in zip(instances["annotations"], boxes, strict=True):
+        annotation["bbox"] = box
+    root = write_layout(tmp_path, instances, make_refs(instances, ["train"]))
+    with pytest.warns(UserWarning, match="left out 4 expressions with an empty box"):
+        data = open_refcoco("refcocog-umd", "train", root)
+    assert [sample.box.tolist() for sample in data] == [[0, 0, 15, 48]] * 2
+    assert data.objects(1).ann_ids == (10,)
+
+
+def test_expressions_without_text_are_left_out_and_raw_text_serves(tmp_path):
+    instances = make_instances([(64, 48)])
+    refs = make_refs(instances, ["train"])
+    refs[0]["sentences"][0].update(sent=" ", raw="")
+    refs[1]["sentences"][0].update(sent="", raw="The raw one")
+    root = write_layout(tmp_path, instances, refs)
+    with pytest.warns(UserWarning, match="left out 1 expressions with no text"):
+        data = open_refcoco("refcocog-umd", "train", root)
+    assert len(data) == 5 and "The raw one" in [sample.query.expression for sample in data]
+
+
+def test_crowds_are_no_objects(tmp_path):
+    instances = make_instances([(64, 48)])
+    instances["annotations"][1]["iscrowd"] = 1
+    data = open_refcoco("refcocog-umd", "train", write_layout(tmp_path, instances, make_refs(instances, ["train"])))
+    assert data.objects(1).ann_ids == (10, 12)
+
+
+def test_image_sizes_and_names_may_be_missing(tmp_path):
+    instances = make_instances([(64, 48)])
+    root = write_layout(tmp_path, instances, make_refs(instances, ["train"]))
+    for key in ("width", "height", "file_name"):
+        del instances["images"][0][key]
+    (root / "annotations" / "instances.json").write_text(json.dumps(instances))
+    data = open_refcoco("refcocog-umd", "train", root)
+    assert data[0].query.image.size == (64, 48) and data[0].query.image.array().shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("images", ["images", "images/train2014", "images/mscoco/images/train2014", "train2014"])
+@pytest.mark.parametrize("annotations", ["annotations", "."])
+@pytest.mark.parametrize("below", ["", "refcocog"])
+def test_places_of_the_layout(tmp_path, monkeypatch, images, annotations, below):
+    instances = make_instances([(64, 48)])
+    write_layout(tmp_path / below, instances, make_refs(instances, ["train"]), "refs(umd).p", annotations, images)
+    assert open_refcoco("refcocog-umd", "train", tmp_path)[0].query.image.array().shape == (48, 64, 3)
+    monkeypatch.setenv("VG_GYM_DATA", str(tmp_path))
+    assert len(open_refcoco("refcocog-umd", "train")) == 6
+
+
+def test_images_beside_the_data_set_as_the_refer_toolkit_has_them(tmp_path):
+    instances = make_instances([(64, 48)])
+    write_layout(tmp_path / "refcocog", instances, make_refs(instances, ["train"]), annotations=".")
+    (tmp_path / "images" / "mscoco" / "images").mkdir(parents=True)
+    (tmp_path / "refcocog" / "images" / "train2014").rename(tmp_path / "images/mscoco/images/train2014")
+    for root in (tmp_path, tmp_path / "refcocog"):
+        assert open_refcoco("refcocog-umd", "train", root)[0].query.image.array().shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_name_reads_its_own_file(tmp_path, name):
+    instances = make_instances([(64, 48), (64, 48)])
+    splits = list(PUBLISHED[name].splits)
+    for other in PUBLISHED.values():
+        refs = make_refs(instances, list(other.splits)) + make_refs(instances, list(other.splits)[1:])
+        for ref in refs:
+            ref["sentences"][0]["sent"] = f"{other.folder} {other.refs}"
+        write_layout(tmp_path / other.folder, instances, refs, other.refs, ".")
+    data = open_refcoco(name, splits[1], tmp_path)
+    assert data[0].query.expression == f"{PUBLISHED[name].folder} {PUBLISHED[name].refs}"
+    with pytest.raises(VGGymError, match=f"has no split 'testC'; it has {splits[0]}, {splits[1]}"):
+        open_refcoco(name, "testC", tmp_path)
+
+
+def test_refcoco_is_not_taken_for_refcoco_plus(tmp_path):
+    instances = make_instances([(64, 48)])
+    write_layout(tmp_path / "refcoco+", instances, make_refs(instances, ["val"]), "refs(unc).p", ".")
+    assert len(open_refcoco("refcoco+-unc", "val", tmp_path / "refcoco+")) == 6
+    with pytest.raises(VGGymError, match="no refs.unc..p"):
+        open_refcoco("refcoco-unc", "val", tmp_path / "refcoco+")
+    with pytest.raises(VGGymError, match="has no split 'test'; it has train, val, testA, testB"):
+        open_refcoco("refcoco+-unc", "test", tmp_path)
+
+
+def test_errors_name_the_thing_and_the_remedy(layout, tmp_path, monkeypatch):
+    root, instances, refs = layout
+    monkeypatch.delenv("VG_GYM_DATA", raising=False)
+    with pytest.raises(VGGymError, match="give root=DIR or set VG_GYM_DATA; `vg-gym download refcocog"):
+        open_dataset("refcocog-umd", "val")
+    with pytest.raises(VGGymError, match=r"looked in .*nowhere/refcocog/annotations, .*nowhere; correct root="):
+        open_dataset("refcocog-umd", "val", root=str(tmp_path / "nowhere"))
+    with pytest.raises(VGGymError, match="takes no options, got sede"):
+        open_dataset("refcocog-umd", "val", root=root, sede=1)
+    (root / "images/train2014/COCO_train2014_000000000001.jpg").unlink()
+    with pytest.raises(VGGymError, match=r"000001\.jpg; looked in .*train2014, .*mscoco.*; download"):
+        [sample for sample in open_refcoco("refcocog-umd", "val", root) if sample.image_id == 1][0].query.image.array()
+    write_layout(root, instances, [ref for ref in refs if ref["split"] == "val"])
+    with pytest.raises(VGGymError, match=r"has no ref of split 'train', only of val; get the complete file"):
+        open_refcoco("refcocog-umd", "train", root)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("instances.json", b'{"images": [', r"instances\.json is not valid JSON"),
+        ("instances.json", b"[1, 2]", r"instances\.json is not a COCO annotation file"),
+        ("instances.json", b'{"images": [{}], "annotations": [], "categories": []}', "KeyError.'id'"),
+        ("refs(umd).p", b"garbage", r"refs\(umd\)\.p is not a readable pickle"),
+        ("refs(umd).p", pickle.dumps([{"ref_id": 1}]), r"refs\(umd\)\.p does not hold a list of refs"),
+        ("refs(umd).p", pickle.dumps({"a": 1}), r"refs\(umd\)\.p does not hold a list of refs"),
+        ("refs(umd).p", b"cos\nsystem\n(S'true'\ntR.", r"refs\(umd\)\.p: it names os\.system"),
+    ],
+)
+def test_damaged_files_are_named(layout, file, content, message):
+    (layout[0] / "annotations" / file).write_bytes(content)
+    with pytest.raises(VGGymError, match=message):
+        open_refcoco("refcocog-umd", "train", layout[0])
+
+
+def test_files_that_do_not_belong_together(tmp_path):
+    instances = make_instances([(64, 48), (64, 48)])
+    refs = make_refs(instances, ["train"])
+    refs[2]["ann_id"] = 12345
+    root = write_layout(tmp_path, instances, refs)
+    with pytest.raises(VGGymError, match="ref 2 is annotation 12345 of image 1, which .* lacks; take both files"):
+        open_refcoco("refcocog-umd", "train", root)
+    refs[2].update(ann_id=20, image_id=1)  # an annotation of image 2
+    with pytest.raises(VGGymError, match="ref 2 is annotation 20 of image 1"):
+        open_refcoco("refcocog-umd", "train", write_layout(tmp_path, instances, refs))
+
+
+def test_a_file_name_cannot_lead_out_of_the_image_folders(tmp_path):
+    instances = make_instances([(64, 48)])
+    root = write_layout(tmp_path / "data", instances, make_refs(instances, ["train"]))
+    instances["images"][0]["file_name"] = "../../../secret.jpg"
+    (root / "annotations" / "instances.json").write_text(json.dumps(instances))
+    shutil.copy(root / "images/train2014/COCO_train2014_000000000001.jpg", tmp_path / "secret.jpg")
+    with pytest.raises(VGGymError, match="no image secret.jpg"):
+        open_refcoco("refcocog-umd", "train", root)[0].query.image.array()
+
+
+@pytest.mark.filterwarnings("default:.*this copy is partial")
+def test_a_partial_copy_is_a_warning_with_both_numbers(layout):
+    with pytest.warns(UserWarning, match=r"has 12 expressions on 2 images; published are 4,896 expressions on 1,300"):
+        open_refcoco("refcocog-umd", "val", layout[0])
+
+
+# The index
+
+
+@pytest.fixture
+def any_size(monkeypatch, tmp_path):
+    """Index files of any size, and a cache of the test's own."""
+    monkeypatch.setattr(index, "SMALL", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def described(data):
+    samples = [(s.query.expression, s.box.tolist(), s.category, s.query.image.key, s.image_id) for s in data]
+    return samples, [data.objects(s.image_id).boxes.tolist() for s in data], data.segmentation(data[0].ann_id).tolist()
+
+
+def test_second_opening_parses_nothing_and_gives_the_same(layout, any_size, monkeypatch):
+    first = described(open_refcoco("refcocog-umd", "train", layout[0]))
+    folders = sorted(path.name.rsplit(".", 1)[0] for path in (layout[0] / "annotations/.vg_gym_index").iterdir())
+    assert folders == ["instances.json", "refs(umd).p"]
+    monkeypatch.setattr("vg_gym.data.refcoco.parse_refs", None)
+    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
+    assert described(open_refcoco("refcocog-umd", "train", layout[0])) == first
+    assert len(open_refcoco("refcocog-umd", "val", layout[0])) == 12
+
+
+def test_a_changed_source_is_read_anew_and_the_old_index_removed(layout, any_size):
+    root, instances, refs = layout
+    open_refcoco("refcocog-umd", "train", root)
+    refs[2]["sentences"][0]["sent"] = "something else"
+    write_layout(root, instances, refs)
+    data = open_refcoco("refcocog-umd", refs[2]["split"], root)
+    assert "something else" in [sample.query.expression for sample in data]
+    assert len(list((root / "annotations/.vg_gym_index").iterdir())) == 2
+
+
+def test_a_damaged_index_is_made_anew_and_runs_no_pickle(layout, any_size, tmp_path):
+    expected = described(open_refcoco("refcocog-umd", "train", layout[0]))
+    (column,) = (layout[0] / "annotations/.vg_gym_index").glob("refs*/ref_id.npy")
+
+    class Bad:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'victim'}",)
+
+    for damage in (
+        lambda: np.save(column, np.array([Bad()], object), allow_pickle=True),
+        lambda: column.write_bytes(column.read_bytes()[:-9]),
+        lambda: column.write_bytes(b""),
+    ):
+        damage()
+        with pytest.warns(UserWarning, match="the index .* is damaged"):
+            data = open_refcoco("refcocog-umd", "train", layout[0])
+        assert described(data) == expected
+        assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
+    assert not (tmp_path / "victim").exists()
+
+
+def test_an_unwritable_folder_sends_the_index_to_the_cache(layout, any_size, tmp_path, monkeypatch):
+    annotations = layout[0] / "annotations"
+    (annotations / ".vg_gym_index").write_text("a file where the folder should be, so that even root cannot write")
+    expected = described(open_refcoco("refcocog-umd", "train", layout[0]))
+    assert len(list((tmp_path / "cache/vg_gym/index").glob("*/refs*"))) == 1
+    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
+    assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
+    monkeypatch.undo()
+    monkeypatch.setattr(index, "SMALL", 0)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="no index could be written"):
+        assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
+
+
+def test_a_failed_writing_leaves_no_index(layout, any_size, monkeypatch):
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full_disk)
+    with pytest.warns(UserWarning, match="No space left"):
+        open_refcoco("refcocog-umd", "train", layout[0])
+    assert list((layout[0] / "annotations/.vg_gym_index").iterdir()) == []
+
+
+def test_small_sources_write_no_index(layout):
+    open_refcoco("refcocog-umd", "train", layout[0])
+    assert sorted(path.name for path in (layout[0] / "annotations").iterdir()) == ["instances.json", "refs(umd).p"]
+
+
+def test_image_keys_tell_data_sets_apart_and_survive_a_move(layout, tmp_path):
+    key = open_refcoco("refcocog-umd", "train", layout[0])[0].query.image.key
+    shutil.copytree(layout[0], tmp_path / "moved")
+    assert open_refcoco("refcocog-umd", "train", tmp_path / "moved")[0].query.image.key == key
+    instances = make_instances([(64, 48)] * 6)
+    other = write_layout(tmp_path / "other", instances, make_refs(instances, ["train", "val", "test"]))
+    assert open_refcoco("refcocog-umd", "train", other)[0].query.image.key != key
+
+
+def test_lookup_finds_rows_or_says_minus_one():
+    ids = np.array([7, 3, 9])
+    assert lookup(ids, np.array([9, 7, 8, 100, -1, 3])).tolist() == [2, 0, -1, -1, -1, 1]
+    assert lookup(np.array([], int), np.array([1])).tolist() == [-1]
+
+
+def test_refshapes_written_to_disk_reads_back(tmp_path):
+    shapes = [RefShapes("refshapes", split, scenes=2) for split in ("train", "val")]
+    root = write_refcocog_layout(shapes, tmp_path)
+    data = open_refcoco("refcocog-umd", "val", root)
+    for ours, theirs in zip(data, shapes[1], strict=True):
+        assert ours.query.expression == theirs.query.expression and ours.category == theirs.category
+        np.testing.assert_allclose(ours.box, theirs.box, atol=1e-3)
+        difference = np.abs(ours.query.image.array().astype(int) - theirs.query.image.array())
+        assert difference.mean() < 8  # JPEG blurs colour
+        assert data.segmentation(ours.ann_id).any()
+
+
+# The real annotations
+
+
+@pytest.mark.parametrize(("split", "expressions", "images"), [("val", 18, 2), ("test", 99, 6)])
+def test_real_mini_set(split, expressions, images):
+    root = real_data("refcocog_mini")
+    data = open_dataset("refcocog-umd", split, root=root)
+    refs = [ref for ref in pickle.loads((root / "annotations/refs(umd).p").read_bytes()) if ref["split"] == split]
+    content = json.loads((root / "annotations/instances.json").read_text())
+    boxes = {annotation["id"]: annotation["bbox"] for annotation in content["annotations"]}
+    expected = [(ref, sentence) for ref in refs for sentence in ref["sentences"]]
+    assert len(data) == len(expected) == expressions and len({s.image_id for s in data}) == images
+    for sample, (ref, sentence) in zip(data, expected, strict=True):
+        x, y, w, h = boxes[ref["ann_id"]]
+        np.testing.assert_allclose(sample.box, [x, y, x + w, y + h], atol=1e-2)
+        assert sample.query.expression == sentence["sent"] and sample.ref_id == ref["ref_id"]
+        height, width, _ = sample.query.image.array().shape
+        assert (width, height) == sample.query.image.size
+        assert (sample.box[2:] <= (width, height)).all() and (sample.box[2:] > sample.box[:2]).all()
+    assert {s.ann_id for s in data} <= {ann for s in data for ann in data.objects(s.image_id).ann_ids}
+
+
+def test_real_val_annotations_are_complete():
+    root = real_data("refcocog_umd_val")
+    data = open_dataset("refcocog-umd", "val", root=root)  # a warning about its size would fail the test
+    samples = list(data)
+    assert len(samples) == 4_896
+    assert len({s.ref_id for s in samples}) == 2_573 and len({s.image_id for s in samples}) == 1_300
+    assert all(s.query.expression and (s.box[2:] > s.box[:2]).all() for s in samples)
+    assert sum(len(data.objects(image).ann_ids) for image in {s.image_id for s in samples}) == 2_573
+    with pytest.raises(VGGymError, match="annotation 1161269 has no usable segmentation"):
+        data.segmentation(1161269)
+    with pytest.raises(VGGymError, match="no image COCO_train2014_000000000309.jpg; looked in"):
+        samples[0].query.image.array()
+
+
+def test_real_annotations_through_an_index(tmp_path, any_size):
+    shutil.copytree(real_data("refcocog_umd_val"), tmp_path / "copy")
+    (tmp_path / "copy").chmod(0o755)
+    (tmp_path / "copy/annotations").chmod(0o755)
+    direct = list(open_refcoco("refcocog-umd", "val", tmp_path / "copy"))
+    again = list(open_refcoco("refcocog-umd", "val", tmp_path / "copy"))
+    assert [(s.query, s.box.tolist()) for s in direct] == [(s.query, s.box.tolist()) for s in again]
+    place = find_annotations("refcocog-umd", tmp_path / "copy")
+    assert (place / ".vg_gym_index").is_dir() and len(parse_instances(place / "instances.json")["ann_id"]) == 2_573
