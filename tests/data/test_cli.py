@@ -6,7 +6,7 @@ import sys
 import zipfile
 
 import pytest
-from conftest import make_instances, make_refs, write_layout
+from layouts import make_instances, make_refs, write_layout
 
 from vg_gym.cli import main, run
 from vg_gym.data import archives

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import compressed, make_instances, make_refs, real_data, write_layout
+from layouts import compressed, make_instances, make_refs, real_data, write_layout
 
 from vg_gym.data import index
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances

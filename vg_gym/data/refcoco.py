@@ -241,9 +241,10 @@ class RefCOCO(Sequence[Sample]):
         Raises:
             VGGymError: no such annotation, or it has no segmentation that can be decoded; names it.
         """
-        row = int(lookup(self._instances["ann_id"], np.array([ann_id]))[0])
-        if row < 0:
+        rows = np.flatnonzero(self._instances["ann_id"] == ann_id)
+        if not len(rows):
             raise VGGymError(f"{self.name} has no annotation {ann_id}; annotation ids are those of its samples")
+        row = int(rows[0])
         try:
             segmentation = json.loads(Strings(self._instances, "ann_mask")[row])
             return decode_mask(segmentation, self._image(self._instances["ann_image"][row]).size)
