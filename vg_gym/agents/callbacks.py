@@ -34,7 +34,8 @@ class EpisodeStats(BaseCallback):
 
     def __init__(self, clock: Clock, window: int = 1000):
         super().__init__()
-        self.clock, self.recent = clock, {name: deque(maxlen=window) for name in (*self.KEYS, "return", "length")}
+        self.clock = clock
+        self.recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in (*self.KEYS, "return", "length")}
         self._bar: tqdm | None = None
         self._start = 0.0
 
@@ -77,7 +78,7 @@ def evaluate(engine: GroundingEngine, policy: Any, samples: int) -> tuple[dict[s
         return policy.predict(observations, deterministic=True)[0]
 
     episodes = play(engine, act, range(min(samples, len(engine.episodes))))
-    columns = {
+    columns: dict[str, list[float]] = {
         "iou": [e.iou for e in episodes],
         "acc@0.5": [e.iou >= 0.5 for e in episodes],
         "clip_score": [e.score for e in episodes],

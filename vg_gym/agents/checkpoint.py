@@ -33,6 +33,7 @@ def policy_arguments(algo: str, width: int) -> dict[str, Any]:
         "features_extractor_class": GroundingExtractor,
         "features_extractor_kwargs": {"width": width},
         "net_arch": hidden,
+        "activation_fn": torch.nn.ReLU,
     }
 
 

@@ -77,7 +77,8 @@ def clone_oracle(
     rng = np.random.default_rng(model.seed)
     buffer = StateBuffer(config.buffer)
     optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.lr, weight_decay=1e-4)
-    observations, start = env.reset(), time.monotonic()
+    observations: Any = env.reset()
+    start = time.monotonic()
     while (progress := (time.monotonic() - start) / (60 * config.minutes)) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         for _ in range(config.horizon):

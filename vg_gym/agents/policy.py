@@ -65,38 +65,41 @@ class GroundingExtractor(BaseFeaturesExtractor):
 
     Args:
         observation_space: the env's Dict space; which parts it has decides which encoders are built.
-        width: units per encoder.
+        width: units of the encoder of glimpses; embeddings get half of it.
     """
+
+    STATE = ("box", "history", "score", "step")
+    """Short vectors, encoded together."""
 
     def __init__(self, observation_space: spaces.Dict, width: int = 192):
         super().__init__(observation_space, features_dim=1)
-        shapes = {name: space.shape for name, space in observation_space.spaces.items()}
-        self.encoders = nn.ModuleDict()
-        for name, shape in shapes.items():
-            self.encoders.update(self._encoder(name, shape, shapes, width))
-        self._features_dim = sum(width for _ in self.encoders)
-
-    @staticmethod
-    def _encoder(name: str, shape: Any, shapes: dict[str, Any], width: int) -> dict[str, nn.Module]:
-        if name == "glimpses":
-            return {name: GlimpseNet(shape[0] // GLIMPSE**2, GLIMPSE, width)}
-        if name == "glimpse_features":
+        shapes = {name: space.shape or () for name, space in observation_space.spaces.items()}
+        half = width // 2
+        self.glimpses = GlimpseNet(shapes["glimpses"][0] // GLIMPSE**2, GLIMPSE, width)
+        self.state = nn.Sequential(nn.Linear(sum(shapes[name][0] for name in self.STATE), half), nn.ReLU())
+        self.embeddings = nn.ModuleDict(
+            {name: nn.Sequential(nn.Linear(shapes[name][0], half), nn.ReLU()) for name in ("image", "region", "text")}
+        )
+        sizes = [width, half, 3 * half]
+        self.attention: TextAttention | None = None
+        if "glimpse_features" in shapes:
             dim = shapes["text"][0]
-            return {name: TextAttention(shape[0] // dim, dim, width)}
-        if name == "tokens":
-            return {}  # read by the attention, where there is one
-        if len(shape) == 3:  # uint8 images become float in [0, 1], channel first, in SB3's preprocessing
-            return {name: _pixels(shape, width)}
-        return {name: nn.Sequential(nn.Linear(shape[0], width), nn.ReLU())}
+            self.attention = TextAttention(shapes["glimpse_features"][0] // dim, dim, width)
+            sizes.append(width)
+        pictures = [name for name, shape in shapes.items() if len(shape) == 3]
+        self.pictures = nn.ModuleDict({name: _pixels(shapes[name], width) for name in pictures})
+        self._features_dim = sum(sizes) + width * len(pictures)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """A Dict of (B, ...) tensors to (B, features_dim)."""
-        parts = []
-        for name, encoder in self.encoders.items():
-            if name == "glimpse_features":
-                parts.append(encoder(observations[name], observations["tokens"]))
-            else:
-                parts.append(encoder(observations[name]))
+        parts = [
+            self.glimpses(observations["glimpses"]),
+            self.state(torch.cat([observations[name] for name in self.STATE], dim=1)),
+            *(encoder(observations[name]) for name, encoder in self.embeddings.items()),
+        ]
+        if self.attention is not None:
+            parts.append(self.attention(observations["glimpse_features"], observations["tokens"]))
+        parts += [encoder(observations[name]) for name, encoder in self.pictures.items()]
         return torch.cat(parts, dim=1)
 
 

@@ -129,11 +129,10 @@ class TableActions(ActionSet):
         return table[actions], np.asarray(actions) == self.trigger
 
     def _check(self, actions: np.ndarray) -> None:
-        bad = ~((np.asarray(actions) >= 0) & (np.asarray(actions) <= self.trigger))
-        if bad.any() or not np.issubdtype(np.asarray(actions).dtype, np.integer):
-            raise VGGymError(
-                f"action {np.asarray(actions)[bad][:1] or actions} is not an integer in [0, {self.trigger}]"
-            )
+        actions = np.asarray(actions)
+        good = np.issubdtype(actions.dtype, np.integer) & (actions >= 0) & (actions <= self.trigger)
+        if not good.all():
+            raise VGGymError(f"action {actions[~good][0]} is not an integer in [0, {self.trigger}]")
 
 
 class MultiEdgeActions(ActionSet):

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vg_gym import boxes as box_ops
+from vg_gym.agents.oracle import climb
+from vg_gym.envs.actions import ACTIONS, MIN_SIDE, make_actions
+from vg_gym.types import VGGymError
+
+NAMES = [name for name in ACTIONS if name != "continuous"]
+
+
+def some_boxes(rng, count=64):
+    raw = rng.uniform(-0.3, 1.3, (count, 4)).astype(np.float32)
+    boxes = box_ops.fit_inside(np.sort(raw.reshape(-1, 2, 2), axis=1).reshape(-1, 4), min_side=MIN_SIDE)
+    return np.concatenate([boxes, box_ops.FULL[None]])
+
+
+def sample(actions, rng, count):
+    actions.space.seed(int(rng.integers(1000)))
+    return np.array([actions.space.sample() for _ in range(count)])
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_boxes_stay_valid(name, seed):
+    rng, actions = np.random.default_rng(seed), make_actions(name)
+    boxes = some_boxes(rng)
+    for _ in range(6):
+        boxes, _ = actions.apply(boxes, sample(actions, rng, len(boxes)))
+        assert boxes.dtype == np.float32 and box_ops.is_valid(boxes, (1, 1), 1e-6).all()
+        assert (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE - 1e-5).all()
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_the_trigger_stops_and_moves_nothing(name, rng):
+    actions, boxes = make_actions(name), some_boxes(rng)
+    after, stop = actions.apply(boxes, np.array([actions.trigger] * len(boxes)))
+    assert stop.all()
+    np.testing.assert_array_equal(after, boxes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masked_moves_change_nothing_and_allowed_ones_do(name, rng):
+    actions, boxes = make_actions(name), some_boxes(rng)
+    masks = actions.masks(boxes)
+    for i, box in enumerate(boxes):
+        for choice, allowed in enumerate(masks[i]):
+            action = choice
+            if name == "multi-edges":
+                edge, level = divmod(choice, 5)
+                if choice >= 20 or level == 2:
+                    assert allowed
+                    continue
+                action = np.array([2, 2, 2, 2, 0])
+                action[edge] = level
+            elif choice == actions.trigger:
+                assert allowed
+                continue
+            moved, _ = actions.apply(box[None], np.array([action]))
+            assert (np.abs(moved[0] - box).max() > 1e-6) == allowed
+
+
+def test_classic_is_the_published_order():
+    actions = make_actions("classic")
+    assert actions.names == ("left", "right", "up", "down", "bigger", "smaller", "fatter", "taller", "trigger")
+    box = np.array([[0.4, 0.4, 0.6, 0.6]], np.float32)
+    moved = {name: actions.apply(box, np.array([i]))[0][0] for i, name in enumerate(actions.names)}
+    np.testing.assert_allclose(moved["left"], [0.34, 0.4, 0.54, 0.6], atol=1e-6)
+    np.testing.assert_allclose(moved["down"], [0.4, 0.46, 0.6, 0.66], atol=1e-6)
+    np.testing.assert_allclose(moved["bigger"], [0.37, 0.37, 0.63, 0.63], atol=1e-6)
+    np.testing.assert_allclose(moved["fatter"], [0.4, 0.43, 0.6, 0.57], atol=1e-6)
+    np.testing.assert_allclose(moved["taller"], [0.43, 0.4, 0.57, 0.6], atol=1e-6)
+
+
+def test_a_shift_stops_at_the_border_without_shrinking():
+    moved, _ = make_actions("classic").apply(np.array([[0.05, 0.2, 0.45, 0.6]], np.float32), np.array([0]))
+    np.testing.assert_allclose(moved, [[0.0, 0.2, 0.4, 0.6]], atol=1e-6)
+
+
+def test_the_default_set_reaches_the_goal(shapes):
+    targets = np.stack([box_ops.normalize(s.box, s.query.image.size) for s in shapes])
+    start = np.tile(box_ops.FULL, (len(targets), 1))
+    reach = {n: box_ops.iou(climb(make_actions(n), start, targets, 15)[-1], targets).mean() for n in NAMES}
+    assert reach["multi-edges"] > 0.85 > 0.6 > reach["classic"]
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [("classic", 9), ("classic", -1), ("edges", 2.5), ("multi-edges", [5, 0, 0, 0, 0]), ("multi-edges", [1, 2]),
+     ("continuous", [0, 0, np.nan, 0, 0]), ("continuous", [2.0, 0, 0, 0, 0])],
+)  # fmt: skip
+def test_bad_actions_are_named(name, action):
+    with pytest.raises(VGGymError, match="action"):
+        make_actions(name).apply(box_ops.FULL[None], np.array([action]))
+
+
+def test_bad_sets_are_named():
+    with pytest.raises(VGGymError, match="did you mean 'edges'"):
+        make_actions("edge")
+    with pytest.raises(VGGymError, match="coarse=2"):
+        make_actions("edges", coarse=2)
