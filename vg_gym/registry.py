@@ -36,10 +36,6 @@ DATASETS: dict[str, str] = {
 """Data set name -> "module:factory"; the factory takes (name, split, root=None, **options)."""
 
 
-class DatasetNotFound(VGGymError):
-    """The files of a data set are not where they were looked for."""
-
-
 def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:
     """The error for a name that is not in a table: names it, suggests the nearest, lists what there is."""
     known = sorted(known)

@@ -21,6 +21,10 @@ class VGGymError(Exception):
     """
 
 
+class DatasetNotFound(VGGymError):
+    """A data set that is read from disk was named, and no place to read it from."""
+
+
 @runtime_checkable
 class ImageRef(Protocol):
     """A lazy reference to an image: cheap to hold, decoded when asked."""

@@ -21,7 +21,7 @@ import numpy as np
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import Strings, indexed
-from vg_gym.types import Objects, Query, Sample, VGGymError
+from vg_gym.types import DatasetNotFound, Objects, Query, Sample, VGGymError
 
 DATA_VARIABLE = "VG_GYM_DATA"
 """Environment variable with the folder to look in when no ``root`` is given."""
@@ -75,7 +75,7 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
     command = f"`vg-gym download {published.folder} --root DIR`"
     chosen = root or os.environ.get(DATA_VARIABLE)
     if not chosen:
-        raise VGGymError(f"{name} is read from disk: give root=DIR or set {DATA_VARIABLE}; {command} fetches it")
+        raise DatasetNotFound(f"{name} is read from disk: give root=DIR or set {DATA_VARIABLE}; {command} fetches it")
     bases = [Path(chosen) / published.folder, Path(chosen)]
     # RefCOCO and RefCOCO+ name their files alike; the folder alone tells them apart.
     others = {other.folder for other in PUBLISHED.values()} - {published.folder}

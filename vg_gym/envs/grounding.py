@@ -18,7 +18,7 @@ from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.features import FeatureBank
-from vg_gym.types import GroundingDataset, Query, Sample, VGGymError
+from vg_gym.types import DatasetNotFound, GroundingDataset, Query, Sample, VGGymError
 
 SUCCESS_IOU = 0.5
 Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
@@ -52,7 +52,7 @@ def _open(name: str, split: str, root: str | None, clip: Any, fallback: str | No
     """The data set, or where it is not on this machine and no root was named, the fallback, said in a warning."""
     try:
         return registry.open_dataset(name, split, root, **options), clip
-    except registry.DatasetNotFound as error:
+    except DatasetNotFound as error:
         if fallback is None or root is not None:
             raise
         warnings.warn(
