@@ -102,7 +102,9 @@ def test_samples_are_a_pure_function_of_name_split_index_seed():
         np.testing.assert_array_equal(first[i].query.image.array(), again[i].query.image.array())
     assert first[0].query.image.array().shape == (128, 128, 3)
     assert RefShapes("refshapes", "val", seed=1)[0].query.key != first[0].query.key
-    assert not np.array_equal(RefShapes("refshapes", "val", seed=1)[0].query.image.array(), first[0].query.image.array())
+    assert not np.array_equal(
+        RefShapes("refshapes", "val", seed=1)[0].query.image.array(), first[0].query.image.array()
+    )
 
 
 def test_splits_share_no_scene():

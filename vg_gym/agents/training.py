@@ -64,7 +64,7 @@ class AgentTrainer:
         bank = FeatureBank(self.clip, c.tokens or c.glimpse_features, c.phrases)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
         bank.prepare(Episodes(train).queries(), c.cache, progress=True)
-        bank.prepare([sample.query for sample in kept], c.cache)
+        bank.prepare(Episodes(kept).queries(), c.cache)
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
         validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)
         return GroundingVecEnv(engine, c.seed), validation
