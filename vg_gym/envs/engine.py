@@ -242,7 +242,8 @@ class GroundingEngine:
 
     def iou(self) -> np.ndarray:
         """IoU (N,) of the boxes with the targets; NaN in rows without a target."""
-        return box_ops.iou(self.boxes, self.targets)
+        known = np.isfinite(self.targets).all(axis=1)
+        return np.where(known, box_ops.iou(self.boxes, self.targets), np.nan)
 
     def masks(self) -> np.ndarray:
         """Which actions would change something; see :meth:`ActionSet.masks`."""
