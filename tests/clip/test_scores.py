@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from vg_gym.clip.dense import summed_area, unit
+from vg_gym.clip.scores import SCORES, measure_boxes, score_boxes
+from vg_gym.envs.crops import CropScorer, blur_outside
+from vg_gym.types import VGGymError
+
+
+@pytest.fixture
+def scene(rng):
+    """An image whose middle looks like the text, and a bank of other texts."""
+    text = unit(rng.normal(size=(1, 8))).astype(np.float32)
+    maps = 0.3 * rng.normal(size=(1, 8, 8, 8)).astype(np.float32)
+    maps[0, 2:6, 2:6] += text[0]
+    return summed_area(maps), text, unit(rng.normal(size=(5, 8))).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_right_box_beats_a_wrong_one(name, scene):
+    table, text, others = scene
+    boxes = np.array([[[0.25, 0.25, 0.75, 0.75], [0, 0, 0.25, 0.25], [0, 0, 1, 1]]], np.float32)
+    right, wrong, whole = score_boxes(name, table, text, boxes, others)[0]
+    assert right > wrong and right > whole
+    assert -2 <= wrong <= right <= 2
+    features, single = measure_boxes(name, table, text, boxes[:, 0], others)
+    assert single[0] == right
+    np.testing.assert_allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-5)
+
+
+def test_context_prefers_the_whole_object_to_its_part(scene):
+    table, text, others = scene
+    boxes = np.array([[[0.25, 0.25, 0.75, 0.75], [0.375, 0.375, 0.625, 0.625]]], np.float32)
+    gap = {name: np.subtract(*score_boxes(name, table, text, boxes, others)[0]) for name in ("cosine", "context")}
+    assert gap["context"] > gap["cosine"]
+
+
+def test_unknown_scores_are_named(scene, tiny_clip):
+    table, text, _ = scene
+    with pytest.raises(VGGymError, match="did you mean 'cosine'"):
+        score_boxes("cosin", table, text, np.zeros((1, 4), np.float32))
+    with pytest.raises(VGGymError, match="unknown score"):
+        CropScorer(tiny_clip, "cosin", None)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_crop_scores_are_finite_and_bounded(name, tiny_clip, shapes):
+    queries = [s.query for s in shapes][:3]
+    boxes = np.stack([s.box for s in shapes])[:3]
+    others = tiny_clip.encode_text(["the star", "the red ring"])
+    region, score = CropScorer(tiny_clip, name, others)(queries, boxes, tiny_clip.encode_text(["the star"] * 3))
+    assert region.shape == (3, 16) and (np.abs(score) <= 2).all()
+
+
+def test_blur_leaves_the_box_sharp(rng):
+    image = rng.integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    blurred = blur_outside(image, np.array([10, 5, 30, 25], np.float32))
+    np.testing.assert_array_equal(blurred[5:25, 10:30], image[5:25, 10:30])
+    assert blurred[30:].std() < image[30:].std() / 2
