@@ -7,7 +7,6 @@ python train_clip.py clip=ViT-B-32:openai dataset=refcocog-umd root=DIR train_im
 import sys
 
 from vg_gym.cli import run
-
 from vg_gym.clip.training import ClipTrainConfig, ClipTrainer
 from vg_gym.config import load_config
 

@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     clip, dataset = load_clip(options.clip), open_dataset("refshapes", "val")
     others = clip.encode_text(contrast_bank(clip.words))
-    windows = lattice(clip.grid, 0.5, 1.0, clip.grid * 5 / 8)
+    windows = lattice(clip.grid, 1.0, 1.0, clip.grid * 5 / 8)
     rng = np.random.default_rng(0)
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for group in tqdm(by_image(dataset[i] for i in range(options.samples))):
@@ -41,7 +41,9 @@ def main() -> None:
             probes = np.concatenate([random_boxes(rng, 200), perturb(target[None], rng, 100)]).astype(np.float32)
             text = clip.encode_text([sample.query.expression])
             for name in SCORES:
-                agreement = spearmanr(score_boxes(name, table, text, probes[None], others)[0], box_ops.iou(probes, target))
+                agreement = spearmanr(
+                    score_boxes(name, table, text, probes[None], others)[0], box_ops.iou(probes, target)
+                )
                 scores = [score_boxes(name, table, text, part[None], others)[0] for part in np.array_split(windows, 16)]
                 best = windows[np.concatenate(scores).argmax()]
                 row = float(agreement.statistic), float(box_ops.iou(best, target))

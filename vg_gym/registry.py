@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from inspect import Parameter, signature
 from typing import Any
 
 from vg_gym.types import Grounder, GroundingDataset, VGGymError
 
 GROUNDERS: dict[str, str] = {
+    "no-op": "vg_gym.baselines.priors:NoOp",
     "full": "vg_gym.baselines.priors:full",
     "center": "vg_gym.baselines.priors:center",
     "constant": "vg_gym.baselines.priors:constant",
@@ -22,6 +24,9 @@ GROUNDERS: dict[str, str] = {
     "agent": "vg_gym.agents.grounder:load_agent",
 }
 """Grounder name -> "module:factory". A name of the form ``NAME:ARGUMENT`` passes ARGUMENT as first argument."""
+
+CEILINGS: dict[str, str] = {"action-oracle": "vg_gym.agents.oracle:ActionOracle"}
+"""What sees the answer, as "module:factory": objects with ``name`` and ``ground_samples(samples)``; never grounders."""
 
 DATASETS: dict[str, str] = {
     "refshapes": "vg_gym.data.refshapes:open_refshapes",
@@ -74,12 +79,12 @@ def grounder(name: str, **options: Any) -> Grounder:
     if key not in GROUNDERS:
         raise unknown("grounder", key, GROUNDERS)
     factory = resolve(GROUNDERS[key])
-    try:
-        return factory(argument, **options) if argument else factory(**options)
-    except TypeError as error:
-        if "argument" in str(error):
-            raise VGGymError(f"grounder {name!r}: {error}") from error
-        raise
+    known = signature(factory).parameters
+    takes_anything = any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
+    for option in options:
+        if option not in known and not takes_anything:
+            raise unknown(f"option of {key}", option, known)
+    return factory(argument, **options) if argument else factory(**options)
 
 
 def open_dataset(name: str, split: str, root: str | None = None, **options: Any) -> GroundingDataset:

@@ -1,0 +1,63 @@
+"""The window that CLIP likes best: what the reward alone knows, without an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.clip.dense import summed_area
+from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.localise import lattice
+from vg_gym.clip.scores import contrast_bank, score_boxes
+from vg_gym.types import Prediction, Query, refuse_initial_boxes
+
+
+class ClipWindow:
+    """Maximises a dense CLIP score over all boxes on a lattice, exhaustively.
+
+    Args:
+        clip: name of the CLIP.
+        score: named score (:mod:`vg_gym.clip.scores`).
+        step: distance of the lattice's lines, in cells of the dense features.
+        largest: greatest side, as a fraction of the image's.
+        device: torch device.
+        chunk: boxes scored at once.
+    """
+
+    def __init__(
+        self,
+        clip: str = "refshapes",
+        score: str = "context",
+        step: float = 1.0,
+        largest: float = 1.0,
+        device: str = "cpu",
+        chunk: int = 4096,
+    ):
+        self.name, self.score, self.chunk = "clip-window", score, chunk
+        self.clip = load_clip(clip, device)
+        self.boxes = lattice(self.clip.grid, step, 1.0, self.clip.grid * largest)
+        # Small boxes first: of equal scores the smallest box wins.
+        self.boxes = self.boxes[np.argsort(box_ops.area(self.boxes), kind="stable")]
+        self._others = self.clip.encode_text(contrast_bank(self.clip.words)) if score == "contrast" else None
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The best box per query; an image's features are computed once per call. ``details``: ``evaluations``."""
+        refuse_initial_boxes(self.name, initial_boxes)
+        texts = self.clip.encode_text([q.expression for q in queries])
+        tables: dict[str, np.ndarray] = {}
+        predictions = []
+        for query, text in zip(queries, texts, strict=True):
+            if query.image.key not in tables:
+                tables[query.image.key] = summed_area(self.clip.encode_dense([query.image.array()]))
+            scores = self._scores(tables[query.image.key], text[None])
+            best = int(scores.argmax())
+            box = box_ops.denormalize(self.boxes[best], query.image.size)
+            predictions.append(Prediction(box, float(scores[best]), {"evaluations": len(self.boxes)}))
+        return predictions
+
+    def _scores(self, table: np.ndarray, text: np.ndarray) -> np.ndarray:
+        starts = range(0, len(self.boxes), self.chunk)
+        parts = [self.boxes[None, start : start + self.chunk] for start in starts]
+        return np.concatenate([score_boxes(self.score, table, text, part, self._others)[0] for part in parts])

@@ -1,0 +1,129 @@
+"""Grounders that do not look: the floors that every table needs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.types import Prediction, Query, Sample, VGGymError, refuse_initial_boxes
+
+
+class Prior:
+    """Predicts a normalised box that does not depend on the picture or the words.
+
+    Args:
+        name: of the grounder.
+        box: query -> normalised box (4,).
+    """
+
+    def __init__(self, name: str, box: Callable[[Query], np.ndarray]):
+        self.name, self._box = name, box
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """One box per query; refuses initial boxes."""
+        refuse_initial_boxes(self.name, initial_boxes)
+        return [Prediction(box_ops.denormalize(self._box(q), q.image.size)) for q in queries]
+
+
+def full() -> Prior:
+    """The whole image."""
+    return Prior("full", lambda query: box_ops.FULL)
+
+
+def center(fraction: float = 0.5) -> Prior:
+    """A centred box with ``fraction`` of the image's sides."""
+    if not 0 < fraction <= 1:
+        raise VGGymError(f"center.fraction={fraction} must lie in (0, 1]")
+    box = np.array([0.5 - fraction / 2] * 2 + [0.5 + fraction / 2] * 2, dtype=np.float32)
+    return Prior("center", lambda query: box)
+
+
+def random(seed: int = 0) -> Prior:
+    """A random box (sides uniform in [0.1, 1]), a function of the query's key and the seed, not of the call."""
+
+    def draw(query: Query) -> np.ndarray:
+        rng = np.random.default_rng([seed, zlib.crc32(query.key.encode())])
+        side = rng.uniform(0.1, 1.0, 2)
+        low = rng.uniform(0, 1, 2) * (1 - side)
+        return np.concatenate([low, low + side]).astype(np.float32)
+
+    return Prior("random", draw)
+
+
+class NoOp:
+    """Answers the initial box, or the whole image where none is given: what an agent that never moves gets."""
+
+    name = "no-op"
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The initial boxes as they are."""
+        if initial_boxes is None:
+            return full().ground(queries)
+        return [Prediction(np.asarray(box, dtype=np.float32)) for box in initial_boxes]
+
+
+class Constant:
+    """The one normalised box with the highest mean IoU over the training targets.
+
+    The evaluator calls :meth:`fit` with the training split before use.
+
+    Args:
+        box: a box to use instead of fitting.
+    """
+
+    name = "constant"
+
+    def __init__(self, box: Sequence[float] | None = None):
+        self.box = None if box is None else np.asarray(box, dtype=np.float32)
+        if self.box is not None and (self.box.shape != (4,) or not box_ops.is_valid(self.box, (1, 1))):
+            raise VGGymError(f"constant.box={box} is not a normalised box [x1, y1, x2, y2]")
+
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Find the box; see :func:`best_constant_box`. Does nothing where a box was given."""
+        if self.box is None:
+            self.box = best_constant_box(
+                np.stack([box_ops.normalize(s.box, s.query.image.size) for s in samples]).astype(np.float32)
+            )
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The constant box on every image.
+
+        Raises:
+            VGGymError: it was not fitted.
+        """
+        refuse_initial_boxes(self.name, initial_boxes)
+        if self.box is None:
+            raise VGGymError("constant has no box: fit it on training samples, or give constant.box=[x1,y1,x2,y2]")
+        return [Prediction(box_ops.denormalize(self.box, q.image.size)) for q in queries]
+
+
+def best_constant_box(targets: np.ndarray, lines: int = 11, rounds: int = 60) -> np.ndarray:
+    """The normalised box (4,) with (locally) the highest mean IoU with targets (N, 4).
+
+    All boxes on a lattice of ``lines`` x ``lines`` corners are tried, then the best one's edges are moved by steps that
+    halve when no move helps.
+    """
+    edges = np.linspace(0, 1, lines)
+    low, high = (v.ravel() for v in np.meshgrid(edges, edges, indexing="ij"))
+    spans = np.stack([low, high], 1)[high > low]
+    x, y = np.repeat(spans, len(spans), 0), np.tile(spans, (len(spans), 1))
+    lattice = np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1).astype(np.float32)
+    sample = targets[:: max(1, len(targets) // 1000)]
+    best = lattice[np.argmax([box_ops.iou(box, sample).mean() for box in lattice])]
+    step = 0.05
+    for _ in range(rounds):
+        moves = best + step * np.concatenate([np.eye(4), -np.eye(4)])
+        moves = box_ops.fit_inside(np.concatenate([best[None], moves]).astype(np.float32), min_side=0.01)
+        means = [box_ops.iou(box, targets).mean() for box in moves]
+        best = moves[int(np.argmax(means))]
+        if np.argmax(means) == 0:
+            step /= 2
+    return best
+
+
+def constant(box: Sequence[float] | None = None) -> Constant:
+    """The best constant box; see :class:`Constant`."""
+    return Constant(box)

@@ -1,0 +1,204 @@
+"""A comparison: methods, floors and ceilings on one split, as a table, ``results.json`` and ``report.html``."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from vg_gym import registry
+from vg_gym.clip import load_clip
+from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation.evaluator import Evaluator, Method, blindfold, write_results
+from vg_gym.evaluation.recorded import RecordedGrounder, recorded_detections
+from vg_gym.evaluation.report import print_table, write_report
+from vg_gym.types import VGGymError
+
+FLOORS = ("no-op", "full", "center", "constant")
+"""Every table has them; ``no-op`` is an agent that never moves its box."""
+FIT_SAMPLES = 4000
+"""Training samples that a method with ``fit`` gets."""
+PROBES = ("empty", "shuffled", "swapped")
+
+
+@dataclass
+class Comparison:
+    """What ``evaluate.py`` does.
+
+    Args:
+        methods: names of grounders and ceilings.
+        dataset: name of a data set; None with ``recorded``.
+        split: of it.
+        out: folder of results.
+        root: folder of a data set on disk.
+        clip: CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out.
+        limit: the first so many samples.
+        refine: a method that starts from every other method's boxes.
+        predictions: a JSON-lines file to evaluate as another method.
+        recorded: a file of recorded detections to evaluate, without a data set.
+        probes: also rerun every method with empty, shuffled and swapped expressions.
+        seed: of bootstrap and probes.
+        fresh: throw earlier predictions away.
+        options: method -> its options, from ``METHOD.KEY=VALUE``.
+        command: what was typed.
+    """
+
+    methods: Sequence[str]
+    out: str
+    dataset: str | None = None
+    split: str = "test"
+    root: str | None = None
+    clip: str = "refshapes"
+    limit: int | None = None
+    refine: str | None = None
+    predictions: str | None = None
+    recorded: str | None = None
+    probes: bool = False
+    seed: int = 0
+    fresh: bool = False
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    command: str = ""
+
+    def run(self) -> list[dict[str, Any]]:
+        """Predict, score, print the table, write the files; returns the rows."""
+        if self.recorded:
+            return self._run_recorded(self.recorded)
+        if self.dataset is None:
+            raise VGGymError("name a data set: --dataset refshapes")
+        data = registry.open_dataset(self.dataset, self.split, self.root)
+        settings = {
+            k: v for k, v in asdict(self).items() if k in ("dataset", "split", "limit", "clip", "seed", "options")
+        }
+        clip = None if self.clip == "none" else load_clip(self.clip)
+        evaluator = Evaluator(data, Path(self.out), settings, self.limit, clip, self.seed, fresh=self.fresh)
+        names = [*FLOORS, *(m for m in dict.fromkeys(self.methods) if m not in FLOORS)]
+        try:
+            evaluator.prior = self._constant_box()
+            for name in names:
+                self._evaluate(evaluator, name)
+            if self.predictions:
+                grounder = RecordedGrounder(self.predictions)
+                evaluator.add(grounder.name, "method", evaluator.predict(grounder.name, blindfold(grounder)))
+        except KeyboardInterrupt:
+            raise VGGymError(
+                f"interrupted; predictions so far are in {self.out}: run the same command to go on"
+            ) from None
+        evaluator.save(self._meta())
+        write_report(evaluator, self._meta())
+        print_table(evaluator.rows, f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions")
+        return evaluator.rows
+
+    def _evaluate(self, evaluator: Evaluator, name: str) -> None:
+        """The row of a method, its proposal oracle, its refined row, its probes."""
+        if name in registry.CEILINGS:
+            ceiling = registry.resolve(registry.CEILINGS[name])(**self.options.get(name, {}))
+            lines = evaluator.predict(name, lambda samples, boxes: ceiling.ground_samples(samples))
+            evaluator.add(name, "ceiling (sees the answer)", lines)
+            return
+        method = blindfold(self.grounder(name))
+        lines = evaluator.predict(name, method)
+        extra = {"probes": self._probe(evaluator, name, method)} if self.probes and name not in FLOORS else {}
+        before = evaluator.add(name, "floor" if name in FLOORS else "method", lines, **extra)
+        evaluator.proposal_oracle(name, lines)
+        if self.refine and name != self.refine:
+            label = f"{name} + {self.refine}"
+            refined = evaluator.predict(label, blindfold(self.grounder(self.refine)), evaluator.boxes(lines))
+            after = evaluator.add(label, "refined", refined)
+            difference = metrics.paired_difference(after, before, evaluator.groups, self.seed)
+            evaluator.rows[-1]["refined_by"] = difference
+
+    def grounder(self, name: str) -> Any:
+        """A grounder with its options and, where it takes one, the comparison's CLIP; fitted where it has ``fit``."""
+        key = name.partition(":")[0]
+        options = dict(self.options.get(key, {}))
+        takes = signature(registry.resolve(registry.GROUNDERS[key])).parameters if key in registry.GROUNDERS else {}
+        if "clip" in takes and key != "agent" and self.clip != "none":
+            options.setdefault("clip", self.clip)
+        grounder = registry.grounder(name, **options)
+        if hasattr(grounder, "fit"):
+            self._fit(name, grounder)
+        return grounder
+
+    def _fit(self, name: str, grounder: Any) -> None:
+        assert self.dataset is not None
+        try:
+            train = registry.open_dataset(self.dataset, "train", self.root)
+            grounder.fit([train[i] for i in range(min(FIT_SAMPLES, len(train)))])
+        except (VGGymError, ValueError) as error:
+            raise VGGymError(
+                f"{name} is fitted on the train split of {self.dataset}, which cannot be used ({error}); give its box: "
+                f"{name}.box=[x1,y1,x2,y2], normalised"
+            ) from error
+
+    def _constant_box(self) -> np.ndarray:
+        return self.grounder("constant").box
+
+    def _probe(self, evaluator: Evaluator, name: str, method: Method) -> dict[str, float]:
+        """Acc@0.5 with spoiled expressions."""
+        queries = [s.query for s in evaluator.samples]
+        found = {}
+        for how in PROBES:
+            spoiled = probes.altered(queries, how, self.seed)
+            lines = evaluator.predict(name, method, queries=spoiled)
+            ious, _, _ = evaluator.score(lines)
+            found[how] = metrics.accuracy(ious, 0.5)
+        return found
+
+    def _run_recorded(self, path: str) -> list[dict[str, Any]]:
+        rows = []
+        for name, found in recorded_detections(path).items():
+            ious, groups = found["ious"], found["groups"]
+            rows.append(
+                {
+                    "method": name,
+                    "role": "ceiling" if "oracle" in name else "method",
+                    "n": len(ious),
+                    **{f"acc@{t}": metrics.accuracy(ious, t) for t in metrics.THRESHOLDS},
+                    "mean_iou": float(ious.mean()),
+                    "acc@0.5_ci": metrics.bootstrap_ci((ious >= 0.5).astype(float), groups, self.seed),
+                    "mean_iou_ci": metrics.bootstrap_ci(ious, groups, self.seed),
+                }
+            )
+        Path(self.out).mkdir(parents=True, exist_ok=True)
+        write_results(Path(self.out), {**self._meta(), "recorded": Path(path).name}, rows)
+        print_table(rows, f"{Path(path).name}, {rows[0]['n']} expressions")
+        return rows
+
+    def _meta(self) -> dict[str, Any]:
+        libraries = ("torch", "open_clip_torch", "gymnasium", "stable-baselines3", "numpy")
+        settings = {k: v for k, v in asdict(self).items() if k not in ("root", "out", "command")}
+        return {
+            **settings,
+            "command": self.command,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "versions": {"python": sys.version.split()[0], **{name: version(name) for name in libraries}},
+            "bootstrap": {"resamples": metrics.RESAMPLES, "level": 0.95, "groups": "images"},
+        }
+
+
+def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["clip-window.score=cosine"]`` as ``{"clip-window": {"score": "cosine"}}``.
+
+    Raises:
+        VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        left, equals, value = pair.partition("=")
+        method, dot, key = left.partition(".")
+        if not (equals and dot and key):
+            raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
+        known: Mapping[str, str] = {**registry.GROUNDERS, **registry.CEILINGS}
+        if method not in known:
+            raise registry.unknown("grounder", method, known)
+        parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
+        options.setdefault(method, {})[key] = parsed["value"]  # type: ignore[index, call-overload]
+    return options

@@ -1,0 +1,286 @@
+"""One evaluator for all methods: predictions, resumable and appended as they come; then rows of figures.
+
+A method sees queries only. What it predicts is written to ``predictions.jsonl`` batch by batch; a run that was killed
+goes on where it stopped, and one with other settings refuses to mix. A query that fails scores 0 and is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from vg_gym import boxes as box_ops
+from vg_gym.clip.encoder import ClipEncoder, crop
+from vg_gym.evaluation import metrics, probes
+from vg_gym.types import GroundingDataset, Prediction, Query, Sample, VGGymError
+
+Method = Callable[[Sequence[Sample], np.ndarray | None], list[Prediction]]
+"""Samples and initial boxes to predictions; made from a grounder by :func:`blindfold`, which passes queries only."""
+
+
+def blindfold(grounder: Any) -> Method:
+    """A grounder as a method that is given nothing but queries."""
+    return lambda samples, boxes: grounder.ground([s.query for s in samples], boxes)
+
+
+@dataclass
+class Evaluator:
+    """Evaluates methods on the same samples and keeps their predictions.
+
+    Args:
+        dataset: what is evaluated on.
+        out: folder of results.
+        settings: what a resumed run must agree in (data set, limit, CLIP, seed, options).
+        limit: the first so many samples.
+        clip: encoder of the crop metrics; None leaves them out.
+        seed: of bootstrap and probes.
+        batch_size: queries per call of a method.
+        fresh: throw earlier predictions in ``out`` away.
+
+    Raises:
+        VGGymError: ``out`` holds predictions made with other settings.
+    """
+
+    dataset: GroundingDataset
+    out: Path
+    settings: dict[str, Any]
+    limit: int | None = None
+    clip: ClipEncoder | None = None
+    seed: int = 0
+    batch_size: int = 64
+    fresh: bool = False
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self):
+        count = len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
+        self.samples: list[Sample] = [self.dataset[i] for i in range(count)]
+        if not self.samples:
+            raise VGGymError(f"{self.dataset.name}/{self.dataset.split} has no samples to evaluate")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.targets = probes.normalized(self.samples, np.stack([s.box for s in self.samples]))
+        self.groups = [s.image_id for s in self.samples]
+        self.file = self.out / "predictions.jsonl"
+        self._check_settings()
+        self._done = _read_lines(self.file)
+        self.prior: np.ndarray | None = None
+
+    def _check_settings(self) -> None:
+        """Refuse to mix predictions made with different settings."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(f"{sample.query.key} {sample.query.expression} {sample.box.tolist()}".encode())
+        settings = json.loads(json.dumps({**self.settings, "content": digest.hexdigest()[:16]}))
+        path = self.out / "settings.json"
+        if self.fresh:
+            self.file.unlink(missing_ok=True)
+        elif path.is_file() and self.file.is_file():
+            before = json.loads(path.read_text())
+            changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
+            if changed:
+                raise VGGymError(
+                    f"{self.out} holds predictions made with other {', '.join(changed)}; use another --out, or --fresh"
+                )
+        _write_atomically(path, json.dumps(settings, indent=1))
+        self.content = settings["content"]
+
+    def predict(
+        self, name: str, method: Method, initial_boxes: np.ndarray | None = None, queries: list[Query] | None = None
+    ) -> list[dict[str, Any]]:
+        """All predictions of a method as JSON-able rows, those on file taken from there.
+
+        Args:
+            name: of the method, in the file and in the table.
+            method: what predicts.
+            initial_boxes: pixel boxes (N, 4) to start from.
+            queries: other queries than the samples' own, for the probes.
+        """
+        samples = self.samples
+        if queries is not None:
+            samples = [_with_query(s, q) for s, q in zip(samples, queries, strict=True)]
+        missing = [i for i, s in enumerate(samples) if (name, s.query.key) not in self._done]
+        bar = tqdm(total=len(samples), initial=len(samples) - len(missing), desc=name, unit="query")
+        with self.file.open("a") as file:
+            for at in range(0, len(missing), self.batch_size):
+                rows = missing[at : at + self.batch_size]
+                batch = [samples[i] for i in rows]
+                starts = None if initial_boxes is None else initial_boxes[rows]
+                for sample, line in zip(batch, _predict_batch(name, method, batch, starts), strict=True):
+                    self._done[name, sample.query.key] = line
+                    file.write(json.dumps(line) + "\n")
+                file.flush()
+                bar.update(len(rows))
+        bar.close()
+        return [self._done[name, s.query.key] for s in samples]
+
+    def add(self, name: str, role: str, lines: list[dict[str, Any]], **extra: Any) -> np.ndarray:
+        """Compute a method's row and keep it; returns its IoUs (N,)."""
+        ious, gious, boxes = self.score(lines)
+        row = {
+            "method": name,
+            "role": role,
+            "dataset": self.dataset.name,
+            "split": self.dataset.split,
+            "n": len(ious),
+            **{f"acc@{t}": metrics.accuracy(ious, t) for t in metrics.THRESHOLDS},
+            "mean_iou": float(ious.mean()),
+            "giou_acc@0.5": metrics.accuracy(gious, 0.5),
+            "acc@0.5_ci": metrics.bootstrap_ci((ious >= 0.5).astype(float), self.groups, self.seed),
+            "mean_iou_ci": metrics.bootstrap_ci(ious, self.groups, self.seed),
+            **self._clip_metrics(boxes),
+            "ms_per_query": float(np.mean([line["ms"] for line in lines])),
+            "evaluations": _mean([line.get("evaluations") for line in lines]),
+            "failures": sum("failure" in line for line in lines),
+            "by_kind": self._by_kind(ious),
+            "by_cell": probes.by_cell(ious, self.targets),
+            "centre_slope": probes.centre_slope(boxes, self.targets),
+            "prior_gap": None if self.prior is None else probes.prior_gap(ious, self.targets, self.prior),
+            "ious": [round(float(i), 4) for i in ious],
+            **extra,
+        }
+        self.rows.append(row)
+        return ious
+
+    def proposal_oracle(self, name: str, lines: list[dict[str, Any]]) -> None:
+        """A ceiling row for a method that keeps proposals: the best of them for each query."""
+        if not any(line.get("proposals") for line in lines):
+            return
+        best = []
+        for sample, line in zip(self.samples, lines, strict=True):
+            proposals = np.array(line.get("proposals") or [line["box"] or [0, 0, 0, 0]], dtype=np.float32)
+            box = proposals[int(box_ops.iou(proposals, sample.box).argmax())]
+            best.append({"box": box.tolist(), "ms": line["ms"]})
+        self.add(f"{name} proposal-oracle", "ceiling", best)
+
+    def boxes(self, lines: list[dict[str, Any]]) -> np.ndarray:
+        """Pixel boxes (N, 4) of predictions; the whole image where one failed."""
+        full = [box_ops.denormalize(box_ops.FULL, s.query.image.size) for s in self.samples]
+        return np.stack([f if x["box"] is None else np.float32(x["box"]) for x, f in zip(lines, full, strict=True)])
+
+    def score(self, lines: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
+        boxes = probes.normalized(self.samples, self.boxes(lines))
+        valid = np.array([line["box"] is not None for line in lines])
+        ious = np.where(valid, box_ops.iou(boxes, self.targets), 0.0)
+        return ious, np.where(valid, box_ops.giou(boxes, self.targets), -1.0), boxes
+
+    def _by_kind(self, ious: np.ndarray) -> dict[str, dict[str, float]]:
+        kinds = np.array([s.kind for s in self.samples])
+        return {
+            str(kind): {"mean_iou": float(ious[kinds == kind].mean()),
+                        "acc@0.5": metrics.accuracy(ious[kinds == kind], 0.5), "n": int((kinds == kind).sum())}
+            for kind in sorted(set(kinds) - {""})
+        }  # fmt: skip
+
+    def _clip_metrics(self, boxes: np.ndarray) -> dict[str, float | None]:
+        if self.clip is None:
+            return dict.fromkeys(("cosine", "euclidean", "dot", "grounding_accuracy"))
+        crops: list[np.ndarray] = []
+        pixels: dict[str, np.ndarray] = {}
+        for sample, box in zip(self.samples, boxes, strict=True):
+            image = sample.query.image
+            if image.key not in pixels:
+                pixels = {image.key: image.array()}  # samples of an image follow each other
+            crops.append(crop(pixels[image.key], box_ops.denormalize(box, image.size)))
+        embedded = self.clip.encode_crops(crops)
+        names = list(self.dataset.categories)
+        prompt = "the {}" if self.clip.words else "a photo of a {}"
+        categories = self.clip.encode_text([prompt.format(name) for name in names])
+        true = np.array([names.index(s.category) for s in self.samples])
+        texts = self.clip.encode_text([s.query.expression for s in self.samples])
+        found = metrics.embedding_metrics(texts, embedded)
+        return {**found, "grounding_accuracy": metrics.naming_accuracy(embedded, categories, true)}
+
+    def save(self, meta: dict[str, Any]) -> Path:
+        """Write ``results.json``: strict JSON, by way of a temporary name."""
+        rows = [{k: v for k, v in row.items() if k != "ious"} for row in self.rows]
+        return write_results(self.out, {**meta, "content": self.content}, rows)
+
+    def line(self, name: str, index: int) -> dict[str, Any] | None:
+        """The prediction of a method for a sample, as it is on file."""
+        return self._done.get((name, self.samples[index].query.key))
+
+
+def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
+    """Write ``results.json`` into a folder."""
+    _write_atomically(out / "results.json", json.dumps({"meta": meta, "rows": rows}, indent=1, allow_nan=False))
+    return out / "results.json"
+
+
+def _with_query(sample: Sample, query: Query) -> Sample:
+    return replace(sample, query=query)
+
+
+def _predict_batch(name: str, method: Method, samples: list[Sample], starts: np.ndarray | None) -> list[dict[str, Any]]:
+    """Rows of a batch; if it raises, its queries are tried one at a time."""
+    start = time.perf_counter()
+    try:
+        predictions = method(samples, starts)
+        if len(predictions) != len(samples):
+            raise RuntimeError(f"{len(predictions)} predictions for {len(samples)} queries")
+    except VGGymError:
+        if len(samples) == 1:
+            raise
+        predictions = None
+    except Exception as error:  # a method may fail in any way; it is counted, not dropped
+        if len(samples) == 1:
+            failed = Prediction(np.full(4, np.nan), details={"failure": f"{type(error).__name__}: {error}"[:200]})
+            predictions = [failed]
+        else:
+            predictions = None
+    if predictions is None:
+        parts = [(samples[i : i + 1], None if starts is None else starts[i : i + 1]) for i in range(len(samples))]
+        return [line for one, box in parts for line in _predict_batch(name, method, one, box)]
+    ms = 1000 * (time.perf_counter() - start) / len(samples)
+    return [_line(name, s, p, ms) for s, p in zip(samples, predictions, strict=True)]
+
+
+def _line(name: str, sample: Sample, prediction: Prediction, ms: float) -> dict[str, Any]:
+    """A prediction as it is written; an invalid box becomes null and a failure."""
+    line: dict[str, Any] = {"method": name, "key": sample.query.key, "ms": round(ms, 4)}
+    box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
+    good = box.shape == (4,) and bool(box_ops.is_valid(box, sample.query.image.size, tolerance=0.5))
+    line["box"] = [round(float(v), 3) for v in box] if good else None
+    if "failure" in details or not good:
+        line["failure"] = details.get("failure", "not a valid box inside the image")
+    if prediction.score is not None and np.isfinite(prediction.score):
+        line["score"] = float(prediction.score)
+    if "evaluations" in details:
+        line["evaluations"] = int(details["evaluations"])
+    if "proposals" in details:
+        line["proposals"] = np.round(details["proposals"], 2).tolist()
+    return line
+
+
+def _read_lines(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Predictions on file; a line cut off by a kill is dropped, in the file too."""
+    if not path.is_file():
+        return {}
+    found, good = {}, []
+    for text in path.read_text().splitlines():
+        try:
+            line = json.loads(text)
+            found[line["method"], line["key"]] = line
+            good.append(text)
+        except (json.JSONDecodeError, KeyError):
+            continue
+    _write_atomically(path, "".join(f"{text}\n" for text in good))
+    return found
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)

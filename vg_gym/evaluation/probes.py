@@ -1,0 +1,59 @@
+"""Bias probes: does a method look, and does it read, or does it know where things usually are?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.types import Query, Sample
+
+
+def normalized(samples: Sequence[Sample], boxes: np.ndarray) -> np.ndarray:
+    """Pixel boxes (N, 4) of samples as normalised boxes."""
+    return np.stack([box_ops.normalize(b, s.query.image.size) for s, b in zip(samples, boxes, strict=True)])
+
+
+def cells(boxes: np.ndarray) -> np.ndarray:
+    """The cell of a 3 x 3 grid, 0 (upper left) to 8, where each normalised box (N, 4) has its centre."""
+    column, row = np.clip((box_ops.to_cxcywh(boxes)[:, :2] * 3).astype(int), 0, 2).T
+    return row * 3 + column
+
+
+def by_cell(ious: np.ndarray, targets: np.ndarray) -> list[float | None]:
+    """Acc@0.5 by the cell of the target's centre; None where no target lies."""
+    cell = cells(targets)
+    return [float(np.mean(ious[cell == c] >= 0.5)) if (cell == c).any() else None for c in range(9)]
+
+
+def centre_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
+    """Slope of predicted on true centres (both axes pooled, centred): 1 follows the target, 0 ignores it."""
+    p, t = (box_ops.to_cxcywh(b)[:, :2] - box_ops.to_cxcywh(b)[:, :2].mean(0) for b in (predicted, targets))
+    spread = float((t * t).sum())
+    return float((p * t).sum() / spread) if spread > 1e-9 else None
+
+
+def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float | None:
+    """Acc@0.5 where the best constant box (4,) overlaps the target at all, minus where it does not."""
+    agrees = box_ops.iou(targets, prior[None]) >= 0.1
+    if agrees.all() or not agrees.any():
+        return None
+    return float(np.mean(ious[agrees] >= 0.5) - np.mean(ious[~agrees] >= 0.5))
+
+
+def altered(queries: Sequence[Query], how: str, seed: int = 0) -> list[Query]:
+    """Queries with spoiled expressions: ``empty`` ("object"), ``shuffled`` words, ``swapped`` with another query's."""
+    rng = random.Random(seed)
+    texts = [query.expression for query in queries]
+    if how == "empty":
+        texts = ["object"] * len(texts)
+    elif how == "shuffled":
+        texts = [" ".join(rng.sample(text.split(), len(text.split()))) for text in texts]
+    else:
+        order = list(range(len(texts)))
+        rng.shuffle(order)
+        texts = [texts[i] for i in order]
+    return [replace(q, expression=t, key=f"{q.key}?{how}") for q, t in zip(queries, texts, strict=True)]

@@ -1,0 +1,83 @@
+"""Evaluating what was recorded elsewhere: predictions (JSON lines), or detections with CLIP scores (one JSON file)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.types import Prediction, Query, VGGymError
+
+
+class RecordedGrounder:
+    """Answers from a file of lines ``{"key": ..., "box": [x1, y1, x2, y2], "score": ...}``.
+
+    Raises:
+        VGGymError: the file is missing, or a line is not such an object.
+    """
+
+    def __init__(self, path: str):
+        self.name = f"recorded:{Path(path).stem}"
+        self._boxes: dict[str, tuple[list[float], float | None]] = {}
+        for number, line in enumerate(_read(path).splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                self._boxes[row["key"]] = row["box"], row.get("score")
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise VGGymError(f'{path} line {number} is not {{"key": ..., "box": [4 numbers]}}: {error}') from error
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The recorded boxes; a query that is not in the file is a failure."""
+        nothing = np.full(4, np.nan, dtype=np.float32)
+        return [
+            Prediction(np.asarray(self._boxes[q.key][0], dtype=np.float32), self._boxes[q.key][1])
+            if q.key in self._boxes
+            else Prediction(nothing, details={"failure": "not in the recorded predictions"})
+            for q in queries
+        ]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise VGGymError(f"cannot read {path}: {error.strerror}; give an existing file") from error
+
+
+def recorded_detections(path: str, minimum: float = 0.7) -> dict[str, dict[str, np.ndarray]]:
+    """Score recorded detections and CLIP scores (the format of ``andreacoppari/visual-grounding-DL23``).
+
+    For each expression the file holds CLIP's scores of the detections with confidence above ``minimum``, in order,
+    then of the full image. ``recorded`` takes the detection with the highest score (the full image left out),
+    ``proposal-oracle`` the one with the highest IoU. Expressions without a detection are left out.
+
+    Returns:
+        row name -> ``ious`` (N,) and ``groups`` (N,), the index of the ref.
+
+    Raises:
+        VGGymError: the file is not of this format.
+    """
+    try:
+        content = json.loads(_read(path))
+        chosen, oracle, groups = [], [], []
+        for ref, row in enumerate(content):
+            target = box_ops.from_xywh(np.array(row["bbox_target_xywh"]))
+            boxes = np.array([d["box_xyxy"] for d in row["det"] if d["conf"] > minimum]).reshape(-1, 4)
+            if not len(boxes):
+                continue
+            overlaps = box_ops.iou(boxes, target)
+            for _, scores in zip(row["captions"], row["clip_text_similarity"], strict=True):
+                chosen.append(overlaps[int(np.argmax(scores[: len(boxes)]))])
+                oracle.append(overlaps.max())
+                groups.append(ref)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise VGGymError(f"{path} is not a file of recorded detections ({type(error).__name__}: {error})") from error
+    return {
+        "recorded": {"ious": np.array(chosen), "groups": np.array(groups)},
+        "proposal-oracle": {"ious": np.array(oracle), "groups": np.array(groups)},
+    }
