@@ -24,9 +24,11 @@ class GroundingVecEnv(VecEnv):
     Other infos are empty: SB3 wants a list of dicts, and filling N of them every step costs more than the step.
     """
 
+    render_mode = None
+
     def __init__(self, engine: GroundingEngine, seed: int = 0):
         super().__init__(engine.num_envs, engine.observation_space, engine.actions.space)
-        self.engine, self.render_mode = engine, None
+        self.engine = engine
         self._rngs = [seeding.np_random(seed + i)[0] for i in range(engine.num_envs)]
         self._returns = np.zeros(engine.num_envs, dtype=np.float64)
         self._actions: np.ndarray | None = None
