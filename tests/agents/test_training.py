@@ -46,7 +46,8 @@ def test_a_run_leaves_what_it_promises(clip_folder, tmp_path, blind):
     assert len(predictions) == len(blind)
     for prediction in predictions:
         assert box_ops.is_valid(prediction.box, (128, 128))
-        assert prediction.details["evaluations"] == len(prediction.details["trajectory"]) <= 11
+        assert prediction.details["evaluations"] == 9 * 16 + len(prediction.details["trajectory"])
+        assert len(prediction.details["trajectory"]) <= 11
     again = AgentGrounder(str(tmp_path / "run"), batch_size=3).ground(blind)
     for a, b in zip(predictions, again, strict=True):
         np.testing.assert_array_equal(a.box, b.box)

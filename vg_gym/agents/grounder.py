@@ -14,7 +14,7 @@ from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import FeatureBank
+from vg_gym.envs.features import SCAN_SIZES, FeatureBank
 from vg_gym.types import Prediction, Query
 
 
@@ -47,7 +47,8 @@ class AgentGrounder:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
 
-        ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was looked at),
+        ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was looked at, by the
+        score map and by the steps),
         ``triggered``.
         """
         if not queries:
@@ -62,16 +63,17 @@ class AgentGrounder:
             starts = np.stack([box_ops.normalize(b, size) for b, size in zip(initial_boxes, sizes, strict=True)])
             starts = box_ops.fit_inside(starts, min_side=0.01)
         episodes = play(engine, self._act, range(len(queries)), starts)
-        return [_prediction(query, episode) for query, episode in zip(queries, episodes, strict=True)]
+        return [_prediction(query, episode, self.clip.grid) for query, episode in zip(queries, episodes, strict=True)]
 
     def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:
         actions, _ = self._policy.predict(observations, deterministic=True)
         return actions
 
 
-def _prediction(query: Query, episode: Episode) -> Prediction:
+def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:
     path = box_ops.denormalize(episode.trajectory, query.image.size)
-    details = {"trajectory": path, "evaluations": len(path), "triggered": episode.triggered}
+    scanned = len(SCAN_SIZES) * grid**2  # what the observation's score map looked at
+    details = {"trajectory": path, "evaluations": scanned + len(path), "triggered": episode.triggered}
     return Prediction(path[-1], episode.score, details)
 
 

@@ -1,21 +1,33 @@
-"""What the environment knows of an image and an expression, computed once: dense features, embeddings, score maps."""
+"""What the environment knows of an image and an expression, computed once: dense features, embeddings, score maps.
+
+Score maps are what the agent sees, so they must show what CLIP knows. The similarity of single tokens points at the
+right object for 69 % of RefShapes val; the *scan* used here, at every cell the best cosine of nine windows of different
+sizes centred there, for 86 %.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from vg_gym.clip.dense import summed_area, unit
+from vg_gym import boxes as box_ops
+from vg_gym.clip.dense import box_mean, summed_area, unit
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.phrases import noun_phrases
 from vg_gym.types import ImageRef, Query
+
+SCAN_SIZES = ((2, 2), (2.5, 3), (3, 2.5), (3, 3), (3.5, 4.5), (4.5, 3.5), (4, 4), (5, 6), (6, 5))
+"""Widths and heights of the scanned windows, in sixteenths of the image."""
+MAPS_PER_TEXT = 2
+"""The scan, standardised over the image; and its peak, ``exp(s * (scan - max))`` with CLIP's own logit scale s."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +43,18 @@ class QueryFeatures:
     table: np.ndarray
     """Summed-area table of dense features (g+1, g+1, D)."""
     maps: np.ndarray
-    """Summed-area table of standardised score maps (g+1, g+1, M): the expression, then its noun phrases."""
+    """Summed-area table of score maps (g+1, g+1, M): two for the expression, then two for each noun phrase."""
 
 
 class FeatureBank:
-    """Dense features of images, held as fp16: g * g * D * 2 bytes an image (64 KB for the built-in CLIP).
+    """Dense features of images and score maps of queries, held as fp16.
+
+    Memory: g * g * D * 2 bytes an image (64 KB for the built-in CLIP) and g * g * M * 2 bytes a query (1 KB).
 
     Args:
         clip: the encoder.
         tokens: also encode the expressions' tokens.
-        phrases: also make score maps of the head and anchor noun phrases (M = 3 instead of 1).
+        phrases: also make score maps of the head and anchor noun phrases (M = 6 instead of 2).
         capacity: images held in memory; the least recently used are encoded again when needed.
     """
 
@@ -48,31 +62,36 @@ class FeatureBank:
         self.clip, self.tokens, self.phrases, self.capacity = clip, tokens, phrases, capacity
         self._tokens: dict[str, np.ndarray] = {}
         self._dense: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._maps: dict[str, np.ndarray] = {}
 
     @property
     def num_maps(self) -> int:
         """M, score maps per query."""
-        return 3 if self.phrases else 1
+        return MAPS_PER_TEXT * (3 if self.phrases else 1)
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
-        """Encode all distinct images of some queries ahead of time.
+        """Compute the features of some queries ahead of time.
 
         Args:
-            queries: whose images to encode.
-            cache: keep the features in the user's cache folder, memory-mapped, for the next run and for others.
-            progress: show a progress bar.
+            queries: whose images to encode and maps to make.
+            cache: keep both in the user's cache folder, memory-mapped, for the next run and for others.
+            progress: show progress bars.
         """
-        images = {q.image.key: q.image for q in queries}
-        missing = [image for key, image in images.items() if key not in self._dense]
-        if not missing:
-            return
+        clip, images = self.clip, {q.image.key: q.image for q in queries}
         self.capacity = max(self.capacity, len(images))
-        if cache:
-            stored = _cached(self.clip, missing, progress)
-            self._dense.update(zip((image.key for image in missing), stored, strict=True))
-        for image in tqdm(missing, desc="features", unit="image", disable=cache or not progress):
-            self.dense(image)
-        self.clip.encode_text(list(dict.fromkeys(q.expression for q in queries)))
+        dense = (clip.encode_dense([image.array()])[0] for image in images.values())
+        shape = (len(images), clip.grid, clip.grid, clip.dim)
+        stored = _computed([clip.fingerprint, *images], shape, dense, "image features", cache, progress)
+        self._dense.update(zip(images, stored, strict=True))
+        groups: dict[str, list[Query]] = defaultdict(list)
+        for query in queries:
+            groups[query.image.key].append(query)
+        ordered = [query for group in groups.values() for query in group]
+        maps = (made for group in groups.values() for made in self._make_maps(group))
+        shape = (len(ordered), clip.grid, clip.grid, self.num_maps)
+        names = [f"{q.key} {q.expression}" for q in ordered]
+        stored = _computed([clip.fingerprint, str(SCAN_SIZES), *names], shape, maps, "score maps", cache, progress)
+        self._maps.update(zip((_identity(q) for q in ordered), stored, strict=True))
 
     def dense(self, image: ImageRef) -> np.ndarray:
         """Dense features (g, g, D) of an image, float16."""
@@ -86,40 +105,71 @@ class FeatureBank:
             self._dense.move_to_end(image.key)
         return found
 
+    def query(self, query: Query) -> QueryFeatures:
+        """All features of a query."""
+        dense = self.dense(query.image).astype(np.float32)
+        if _identity(query) not in self._maps:
+            self._maps[_identity(query)] = self._make_maps([query])[0]
+        return QueryFeatures(
+            text=self.clip.encode_text([query.expression])[0],
+            tokens=self._token_features(query.expression) if self.tokens else None,
+            image=unit(dense.mean(axis=(0, 1))),
+            table=summed_area(dense),
+            maps=summed_area(self._maps[_identity(query)].astype(np.float32)),
+        )
+
     def _token_features(self, expression: str) -> np.ndarray:
         if expression not in self._tokens:
             self._tokens[expression] = self.clip.encode_tokens([expression])[0].astype(np.float32)
         return self._tokens[expression]
 
-    def query(self, query: Query) -> QueryFeatures:
-        """All features of a query."""
-        dense = self.dense(query.image).astype(np.float32)
-        texts = [query.expression, *(noun_phrases(query.expression) if self.phrases else ())]
-        embedded = self.clip.encode_text([text or query.expression for text in texts])
-        present = np.array([bool(text) for text in texts])
-        maps = np.einsum("yxd,md->yxm", unit(dense), embedded)
-        maps = (maps - maps.mean(axis=(0, 1))) / np.maximum(maps.std(axis=(0, 1)), 1e-3) * present
-        return QueryFeatures(
-            text=embedded[0],
-            tokens=self._token_features(query.expression) if self.tokens else None,
-            image=unit(dense.mean(axis=(0, 1))),
-            table=summed_area(dense),
-            maps=summed_area(maps),
-        )
+    def _make_maps(self, queries: Sequence[Query]) -> list[np.ndarray]:
+        """Score maps (g, g, M), float16, of queries that share an image."""
+        table = summed_area(self.dense(queries[0].image).astype(np.float32)[None])
+        regions = unit(box_mean(table, scan_windows(self.clip.grid))[0])
+        return [self._query_maps(regions, query.expression) for query in queries]
+
+    def _query_maps(self, regions: np.ndarray, expression: str) -> np.ndarray:
+        texts = [expression, *(noun_phrases(expression) if self.phrases else ())]
+        embedded = self.clip.encode_text([text or expression for text in texts])
+        grid, maps = self.clip.grid, []
+        for text, vector in zip(texts, embedded, strict=True):
+            scan = np.einsum("nd,d->n", regions, vector).reshape(len(SCAN_SIZES), grid, grid).max(axis=0)
+            standard = (scan - scan.mean()) / max(float(scan.std()), 1e-3)
+            peak = np.exp(self.clip.logit_scale * (scan - scan.max()))
+            maps += [standard * bool(text), peak * bool(text)]
+        return np.stack(maps, axis=-1).astype(np.float16)
 
 
-def _cached(clip: ClipEncoder, images: Sequence[ImageRef], progress: bool) -> np.ndarray:
-    """Features (N, g, g, D) fp16 of images, memory-mapped from the cache folder, computed there if need be."""
-    identity = hashlib.sha256("\n".join([clip.fingerprint, *(image.key for image in images)]).encode()).hexdigest()
-    path = cache_folder() / "features" / f"{identity[:24]}.npy"
-    shape = (len(images), clip.grid, clip.grid, clip.dim)
+def _identity(query: Query) -> str:
+    return f"{query.image.key}\n{query.expression}"
+
+
+@lru_cache(maxsize=8)
+def scan_windows(grid: int) -> np.ndarray:
+    """The scanned windows (1, S * g * g, 4), normalised: S sizes centred at every cell."""
+    centre = (np.arange(grid, dtype=np.float32) + 0.5) / grid
+    x, y = np.meshgrid(centre, centre)
+    boxes = [np.stack([x - w / 32, y - h / 32, x + w / 32, y + h / 32], axis=-1).reshape(-1, 4) for w, h in SCAN_SIZES]
+    return box_ops.fit_inside(np.concatenate(boxes)[None].astype(np.float32))
+
+
+def _computed(
+    identity: Sequence[str], shape: tuple[int, ...], rows: Iterable[np.ndarray], what: str, cache: bool, progress: bool
+) -> np.ndarray:
+    """An fp16 array of rows, from the cache folder where it is there, else computed (and put there)."""
+    bar: Callable = lambda items: tqdm(items, desc=what, total=shape[0], disable=not progress)  # noqa: E731
+    if not cache:
+        return np.stack([row.astype(np.float16) for row in bar(rows)])
+    digest = hashlib.sha256("\n".join([*identity, str(shape)]).encode()).hexdigest()
+    path = cache_folder() / "features" / f"{digest[:24]}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        store = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
         try:
-            for row, image in enumerate(tqdm(images, desc="features", unit="image", disable=not progress)):
-                store[row] = clip.encode_dense([image.array()])[0]
+            store = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
+            for i, row in enumerate(bar(rows)):
+                store[i] = row
             store.flush()
             part.replace(path)
         finally:

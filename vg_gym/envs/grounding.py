@@ -84,7 +84,7 @@ class GroundingEnv(gym.Env):
     |-----------------------------|---------------------|-------------------------------------------------------|
     | `text`                      | (D,)                | unit embedding of the expression                      |
     | `image`, `region`           | (D,)                | unit features of the image, and of the box            |
-    | `glimpses`                  | (4 * (M+1) * 64,)   | score maps and coverage on 8 x 8 grids in windows of  |
+    | `glimpses`                  | (4 * (M+1) * 64,)   | M score maps and coverage, 8 x 8 grids in windows of  |
     |                             |                     | 1x, 2x, 4x the box and the whole image                |
     | `box`                       | (8,)                | x1, y1, x2, y2, cx, cy, w, h in [0, 1]                |
     | `score`                     | (2,)                | the CLIP score of the box, and its last change        |

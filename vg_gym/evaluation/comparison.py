@@ -88,9 +88,7 @@ class Comparison:
                 grounder = RecordedGrounder(self.predictions)
                 evaluator.add(grounder.name, "method", evaluator.predict(grounder.name, blindfold(grounder)))
         except KeyboardInterrupt:
-            raise VGGymError(
-                f"interrupted; predictions so far are in {self.out}: run the same command to go on"
-            ) from None
+            raise VGGymError(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
         evaluator.save(self._meta())
         write_report(evaluator, self._meta())
         print_table(evaluator.rows, f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions")

@@ -1,0 +1,165 @@
+import json
+
+import numpy as np
+import pytest
+
+from vg_gym import boxes as box_ops
+from vg_gym import registry
+from vg_gym.clip.training import save_model
+from vg_gym.evaluation.comparison import Comparison, method_options
+from vg_gym.evaluation.evaluator import Evaluator
+from vg_gym.evaluation.recorded import RecordedGrounder
+from vg_gym.types import Prediction, VGGymError
+
+from ..conftest import TINY
+
+CALLS = []
+
+
+class Clumsy:
+    """Raises on some queries, answers nonsense on others, and remembers what it was asked."""
+
+    name = "clumsy"
+
+    def __init__(self, stop_after: int = 10**9):
+        self.stop_after = stop_after
+
+    def ground(self, queries, initial_boxes=None):
+        CALLS.extend(q.key for q in queries)
+        if len(CALLS) > self.stop_after:
+            raise KeyboardInterrupt
+        if any(not hasattr(q, "expression") or hasattr(q, "box") for q in queries):
+            raise AssertionError("a grounder was given an answer")
+        if any(q.key.endswith("/1") for q in queries):
+            raise ZeroDivisionError("clumsy")
+        bad = {"2": np.array([np.nan, 0, 1, 1]), "3": np.array([5, 5, 900, 900])}
+        return [Prediction(bad.get(q.key[-1], np.array([0, 0, 64, 64]))) for q in queries]
+
+
+@pytest.fixture
+def clumsy(monkeypatch):
+    CALLS.clear()
+    monkeypatch.setitem(registry.GROUNDERS, "clumsy", f"{__name__}:Clumsy")
+
+
+def compare(out, methods=(), **changes):
+    given = {"methods": list(methods), "out": str(out), "dataset": "refshapes", "clip": "none", "limit": 24}
+    return Comparison(**given | changes)
+
+
+def rows_of(rows):
+    return {row["method"]: row for row in rows}
+
+
+def test_every_table_has_its_floors_and_the_schema(tmp_path):
+    rows = rows_of(compare(tmp_path, ["random", "action-oracle"], command="python evaluate.py").run())
+    assert list(rows) == ["no-op", "full", "center", "constant", "random", "action-oracle"]
+    assert rows["action-oracle"]["mean_iou"] > 0.85 and "answer" in rows["action-oracle"]["role"]
+    saved = json.loads((tmp_path / "results.json").read_text())
+    wanted = {"method", "dataset", "split", "n", "acc@0.25", "acc@0.5", "acc@0.75", "mean_iou", "giou_acc@0.5", "failures",
+              "acc@0.5_ci", "mean_iou_ci", "cosine", "euclidean", "dot", "grounding_accuracy", "ms_per_query"}  # fmt: skip
+    for row in saved["rows"]:
+        assert wanted <= row.keys() and row["n"] == 24 and set(row["by_kind"]) == {
+            "attribute", "location", "size", "relation"}  # fmt: skip
+    assert saved["meta"]["command"] == "python evaluate.py"
+    page = (tmp_path / "report.html").read_text()
+    assert "action-oracle" in page and "data:image/png" in page and "http" not in page.split("<body>")[1]
+
+
+def test_failures_score_zero_and_are_counted(clumsy, tmp_path):
+    row = rows_of(compare(tmp_path, ["clumsy"]).run())["clumsy"]
+    assert row["failures"] == 18 and row["n"] == 24
+    lines = [json.loads(x) for x in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    mine = {x["key"]: x for x in lines if x["method"] == "clumsy"}
+    assert len(mine) == 24 and sum(x["box"] is None for x in mine.values()) == 18
+    assert any("ZeroDivisionError" in x.get("failure", "") for x in mine.values())
+
+
+def test_a_killed_run_resumes_and_other_settings_do_not_mix(clumsy, tmp_path):
+    with pytest.raises(VGGymError, match="same command|run the same"):
+        first = compare(tmp_path, ["clumsy"], options={"clumsy": {"stop_after": 30}})
+        first.run()
+    with (tmp_path / "predictions.jsonl").open("a") as file:
+        file.write('{"method": "clumsy", "key": "refsh')
+    before = len(CALLS)
+    second = compare(tmp_path, ["clumsy"], options={"clumsy": {"stop_after": 30}})
+    CALLS.clear()
+    second.options["clumsy"]["stop_after"] = 30
+    rows = rows_of(second.run())
+    assert rows["clumsy"]["n"] == 24 and before > 24
+    CALLS.clear()
+    compare(tmp_path, ["clumsy"], options={"clumsy": {"stop_after": 30}}).run()
+    assert CALLS == []
+    with pytest.raises(VGGymError, match="other limit"):
+        compare(tmp_path, ["clumsy"], limit=8, options={"clumsy": {"stop_after": 30}}).run()
+    compare(tmp_path, ["full"], limit=8, fresh=True).run()
+
+
+def test_crop_metrics_probes_and_refinement(tiny_clip, tmp_path):
+    save_model(tiny_clip, tmp_path / "clip", TINY)
+    rows = rows_of(
+        compare(
+            tmp_path / "out", ["clip-window"], clip=str(tmp_path / "clip"), limit=8, probes=True, refine="no-op"
+        ).run()
+    )
+    row = rows["clip-window"]
+    assert -1 <= row["cosine"] <= 1 and 0 <= row["grounding_accuracy"] <= 1 and row["evaluations"] == 100
+    assert row["probes"].keys() == {"empty", "shuffled", "swapped"}
+    refined = rows["clip-window + no-op"]
+    assert refined["mean_iou"] == pytest.approx(row["mean_iou"], abs=1e-4)
+    assert refined["refined_by"]["ci"] == pytest.approx([0, 0], abs=1e-4)
+
+
+def test_recorded_predictions(tmp_path):
+    data = registry.open_dataset("refshapes", "test")
+    lines = [json.dumps({"key": data[i].query.key, "box": data[i].box.tolist()}) for i in range(20)]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    row = rows_of(compare(tmp_path / "out", predictions=str(tmp_path / "p.jsonl")).run())["recorded:p"]
+    assert row["mean_iou"] == pytest.approx(20 / 24, abs=1e-3) and row["failures"] == 4
+    (tmp_path / "bad.jsonl").write_text('{"key": 3}\n')
+    with pytest.raises(VGGymError, match="line 1"):
+        RecordedGrounder(str(tmp_path / "bad.jsonl"))
+    with pytest.raises(VGGymError, match="cannot read"):
+        RecordedGrounder(str(tmp_path / "none.jsonl"))
+
+
+def test_the_recorded_detections_give_the_published_numbers(realdata, tmp_path):
+    path = str(realdata / "recorded" / "yolov5l6_clip_vitb32.json")
+    rows = rows_of(compare(tmp_path, dataset=None, recorded=path).run())
+    recorded, oracle = rows["recorded"], rows["proposal-oracle"]
+    assert recorded["n"] == 946
+    assert (round(recorded["acc@0.5"], 3), round(recorded["mean_iou"], 3)) == (0.597, 0.590)
+    assert round(oracle["acc@0.5"], 3) == 0.896
+
+
+def test_proposals_have_an_oracle(shapes, tmp_path):
+    class WithProposals:
+        def __call__(self, samples, boxes):
+            found = [np.stack([[0, 0, 9, 9], s.box]) for s in samples]
+            return [Prediction(f[0], details={"proposals": f}) for f in found]
+
+    evaluator = Evaluator(shapes, tmp_path, {})
+    lines = evaluator.predict("two", WithProposals())
+    evaluator.add("two", "method", lines)
+    evaluator.proposal_oracle("two", lines)
+    assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"), [("score=cosine", "METHOD.KEY=VALUE"), ("clip-windo.score=1", "did you mean 'clip-window'")]
+)
+def test_bad_method_options_are_named(pair, message):
+    with pytest.raises(VGGymError, match=message):
+        method_options([pair])
+
+
+def test_method_options_are_parsed():
+    assert method_options(["clip-window.step=0.5", "constant.box=[0,0,1,1]"]) == {
+        "clip-window": {"step": 0.5},
+        "constant": {"box": [0, 0, 1, 1]},
+    }
+    with pytest.raises(VGGymError, match="unknown option of center 'frction'"):
+        registry.grounder("center", frction=0.3)
+    with pytest.raises(VGGymError, match="unknown grounder 'yol'"):
+        registry.grounder("yol")
+    assert box_ops.iou(registry.grounder("constant", box=[0, 0, 1, 1]).box, box_ops.FULL) == 1
