@@ -19,6 +19,7 @@ def main() -> None:
     p.add_argument("--methods", default="", help="comma-separated grounders (vg-gym info lists them) and ceilings")
     p.add_argument("--dataset", help="refshapes, refcocog-umd, ...")
     p.add_argument("--split", default="test")
+    p.add_argument("--train-split", default="train", help="what the constant box is fitted on (default: %(default)s)")
     p.add_argument("--root", help="folder of a data set on disk")
     p.add_argument("--clip", default="refshapes", help="CLIP of methods and crop metrics (default: %(default)s; none)")
     p.add_argument("--limit", type=int, help="only the first so many expressions")

@@ -27,6 +27,7 @@ def main() -> None:
             dataset=config.dataset,
             split=config.test_split,
             root=config.root,
+            train_split=config.train_split,
             clip=config.clip,
             limit=config.test_samples,
             fresh=True,

@@ -29,7 +29,8 @@ def clip_folder(tiny_clip, tmp_path_factory):
 
 def train(clip_folder, out, *extra):
     common = [f"clip={clip_folder}", f"out={out}", "dataset_options.scenes=4", "eval_samples=8", "num_envs=4",
-              "rollout=8", "batch_size=16", "minutes=5", "steps=96", "width=16", "cache=false", "threads=1"]  # fmt: skip
+              "rollout=8", "batch_size=16", "minutes=5", "steps=96", "width=16",
+              "cache=false", "threads=1"]  # fmt: skip
     trainer = AgentTrainer(load_config(TrainConfig, [*common, *extra]))
     return trainer, trainer.run()
 
@@ -109,7 +110,8 @@ def test_training_without_labels_needs_none(clip_folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "message"),
     [("rewrd=iou", "did you mean 'reward'"), ("algo=sac", "unknown algorithm 'sac'"), ("minutes=soon", "minutes"),
-     ("dataset=refshape", "did you mean 'refshapes'"), ("init=nobody", "no agent 'nobody'"), ("missing.yaml", "no config")],
+     ("dataset=refshape", "did you mean 'refshapes'"), ("init=nobody", "no agent 'nobody'"), 
+     ("missing.yaml", "no config")],
 )  # fmt: skip
 def test_bad_options_are_named(option, message, clip_folder, tmp_path):
     with pytest.raises(VGGymError, match=message):

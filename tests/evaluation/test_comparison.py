@@ -56,8 +56,9 @@ def test_every_table_has_its_floors_and_the_schema(tmp_path):
     assert list(rows) == ["no-op", "full", "center", "constant", "random", "action-oracle"]
     assert rows["action-oracle"]["mean_iou"] > 0.85 and "answer" in rows["action-oracle"]["role"]
     saved = json.loads((tmp_path / "results.json").read_text())
-    wanted = {"method", "dataset", "split", "n", "acc@0.25", "acc@0.5", "acc@0.75", "mean_iou", "giou_acc@0.5", "failures",
-              "acc@0.5_ci", "mean_iou_ci", "cosine", "euclidean", "dot", "grounding_accuracy", "ms_per_query"}  # fmt: skip
+    wanted = {"method", "dataset", "split", "n", "acc@0.25", "acc@0.5", "acc@0.75", "mean_iou", "giou_acc@0.5",
+              "failures",               "acc@0.5_ci", "mean_iou_ci", "cosine", "euclidean", "dot", "grounding_accuracy",
+              "ms_per_query"}  # fmt: skip
     for row in saved["rows"]:
         assert wanted <= row.keys() and row["n"] == 24 and set(row["by_kind"]) == {
             "attribute", "location", "size", "relation"}  # fmt: skip

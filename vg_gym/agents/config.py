@@ -66,7 +66,8 @@ class TrainConfig(EnvOptions):
     clone: CloneConfig = field(default_factory=CloneConfig)
     """Warm start by cloning the greedy oracle (``clone.minutes=3``); needs labels."""
 
-    # Evaluation
+    # Splits and evaluation
+    train_split: str = "train"
     eval_split: str = "val"
     eval_samples: int = 400
     eval_every: float = 2.0

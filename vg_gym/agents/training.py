@@ -59,7 +59,7 @@ class AgentTrainer:
 
     def _environments(self) -> tuple[GroundingVecEnv, GroundingEngine]:
         c = self.config
-        train = self.open("train")
+        train = self.open(c.train_split)
         val = self.open(c.eval_split)
         bank = FeatureBank(self.clip, c.tokens or c.glimpse_features, c.phrases)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
@@ -72,8 +72,8 @@ class AgentTrainer:
     def open(self, split: str) -> GroundingDataset:
         """A split of the run's data set; ``dataset_options`` count for the training split."""
         c = self.config
-        options = dict(c.dataset_options) if split == "train" else {}
-        if split == "train" and c.dataset.startswith("refshapes"):
+        options = dict(c.dataset_options) if split == c.train_split else {}
+        if split == c.train_split and c.dataset.startswith("refshapes"):
             options.setdefault("scenes", TRAIN_SCENES)
         return open_dataset(c.dataset, split, c.root, **options)
 

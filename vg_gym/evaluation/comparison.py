@@ -39,6 +39,7 @@ class Comparison:
         split: of it.
         out: folder of results.
         root: folder of a data set on disk.
+        train_split: what methods with ``fit`` are fitted on.
         clip: CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out.
         limit: the first so many samples.
         refine: a method that starts from every other method's boxes.
@@ -56,6 +57,7 @@ class Comparison:
     dataset: str | None = None
     split: str = "test"
     root: str | None = None
+    train_split: str = "train"
     clip: str = "refshapes"
     limit: int | None = None
     refine: str | None = None
@@ -128,12 +130,12 @@ class Comparison:
     def _fit(self, name: str, grounder: Any) -> None:
         assert self.dataset is not None
         try:
-            train = registry.open_dataset(self.dataset, "train", self.root)
+            train = registry.open_dataset(self.dataset, self.train_split, self.root)
             grounder.fit([train[i] for i in range(min(FIT_SAMPLES, len(train)))])
         except (VGGymError, ValueError) as error:
             raise VGGymError(
-                f"{name} is fitted on the train split of {self.dataset}, which cannot be used ({error}); give its box: "
-                f"{name}.box=[x1,y1,x2,y2], normalised"
+                f"{name} is fitted on {self.dataset}/{self.train_split}, which is no use ({error}); name another "
+                f"(--train-split), or give its box: {name}.box=[x1,y1,x2,y2], normalised"
             ) from error
 
     def _constant_box(self) -> np.ndarray:
