@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vg_gym.files import write_text
 from vg_gym.registry import unknown
 from vg_gym.types import VGGymError
 
@@ -70,6 +71,4 @@ def options_from(schema: type[T], options: Mapping[str, Any]) -> T:
 
 def save_config(config: object, path: Path) -> None:
     """Write a config dataclass as YAML, by way of a temporary name."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
-    part.replace(path)
+    write_text(path, OmegaConf.to_yaml(OmegaConf.structured(config)))

@@ -132,7 +132,8 @@ class Evaluation(BaseCallback):
         for name, value in means.items():
             self.logger.record(f"val/{name}", value)
         self._draw(episodes)
-        about = {**self.about, "steps": self.model.num_timesteps, "val": means}
+        known = {name: value for name, value in means.items() if np.isfinite(value)}
+        about = {**self.about, "steps": self.model.num_timesteps, "val": known}
         if means["return"] > self.best:
             self.best = means["return"]
             save_agent(self.out / "best", self.model, about)

@@ -20,6 +20,7 @@ from stable_baselines3.common.policies import BasePolicy
 from vg_gym.agents.policy import GroundingExtractor
 from vg_gym.clip.encoder import ASSETS
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.files import replacing, write_json
 from vg_gym.registry import unknown
 from vg_gym.types import VGGymError
 
@@ -48,17 +49,13 @@ def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], resuma
     """
     folder.mkdir(parents=True, exist_ok=True)
     # save_model and load_model know about tensors that modules share, as SB3's actor and critic share their encoders.
-    _atomically(folder / "policy.safetensors", lambda path: save_model(model.policy, str(path)))
+    with replacing(folder / "policy.safetensors") as part:
+        save_model(model.policy, str(part))
     if resumable:
         state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
-        _atomically(folder / "state.pt", lambda path: torch.save(state, path))
-    _atomically(folder / "agent.json", lambda path: path.write_text(json.dumps(about, indent=1)))
-
-
-def _atomically(path: Path, write) -> None:
-    part = path.with_name(path.name + ".part")
-    write(part)
-    part.replace(path)
+        with replacing(folder / "state.pt") as part:
+            torch.save(state, part)
+    write_json(folder / "agent.json", about)
 
 
 def find_agent(name: str) -> Path:

@@ -27,6 +27,7 @@ from vg_gym.envs import rendering
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.features import FeatureBank
+from vg_gym.files import replacing
 from vg_gym.registry import open_dataset, unknown
 from vg_gym.types import GroundingDataset, VGGymError
 
@@ -174,9 +175,8 @@ class AgentTrainer:
         """``trajectories.png``: the last policy on the first validation episodes."""
         _, episodes = evaluate(self.validation, self.model.policy, count)
         frames = [rendering.draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
-        part = self.out / "trajectories.part.png"
-        Image.fromarray(rendering.contact_sheet(frames, 6)).save(part)
-        part.replace(self.out / "trajectories.png")
+        with replacing(self.out / "trajectories.png") as part:
+            Image.fromarray(rendering.contact_sheet(frames, 6)).save(part, format="PNG")
 
 
 def _point_latest(out: Path) -> None:

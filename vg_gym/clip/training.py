@@ -9,7 +9,6 @@ half or twice too big is a worse match. RegionCLIP (Zhong et al., CVPR 2022) is 
 from __future__ import annotations
 
 import copy
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from vg_gym.clip.towers import dense_tokens, embed_image
 from vg_gym.config import save_config
 from vg_gym.data.expressions import vocabulary
 from vg_gym.data.refshapes import RefShapes
+from vg_gym.files import replacing, write_json
 from vg_gym.registry import open_dataset
 from vg_gym.types import VGGymError
 
@@ -217,14 +217,13 @@ class ClipTrainer:
             for kind, row in report.items()
         )
         tqdm.write(f"step {self.step}  scale {self.encoder.logit_scale:.1f}  {text}")
-        _write_json(self.out / "report.json", {"step": self.step, "val": report})
+        write_json(self.out / "report.json", {"step": self.step, "val": report})
         return report
 
     def _checkpoint(self) -> None:
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
-        part = self.out / "checkpoint.pt.part"
-        torch.save(state, part)
-        part.replace(self.out / "checkpoint.pt")
+        with replacing(self.out / "checkpoint.pt") as part:
+            torch.save(state, part)
 
     def _restore(self) -> None:
         path = self.out / "checkpoint.pt"
@@ -337,20 +336,14 @@ def save_model(encoder: ClipEncoder, folder: Path, config: dict[str, Any]) -> No
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
     preprocess = {k: list(encoder.model.visual.preprocess_cfg[k]) for k in ("mean", "std")}
-    _write_json(part / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": preprocess})
+    write_json(part / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": preprocess})
     sidecar: dict[str, Any] = {"crop_size": encoder.crop_size, "dense": encoder.dense}
     if isinstance(encoder.tokenizer, WordTokenizer):
         sidecar["vocabulary"] = list(encoder.tokenizer.ids)
-    _write_json(part / SIDECAR, sidecar)
+    write_json(part / SIDECAR, sidecar)
     weights = {name: tensor.half().contiguous() for name, tensor in encoder.model.state_dict().items()}
     save_file(weights, part / "open_clip_model.safetensors")
     folder.mkdir(exist_ok=True)
     for file in part.iterdir():
         file.replace(folder / file.name)
     part.rmdir()
-
-
-def _write_json(path: Path, content: Any) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1))
-    part.replace(path)

@@ -8,7 +8,6 @@ no scene.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from PIL import Image
 
 from vg_gym.data.expressions import KINDS, Expression, sample_expressions
 from vg_gym.data.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene
+from vg_gym.files import replacing, write_text
 from vg_gym.types import Objects, Query, Sample, VGGymError
 
 SPLITS = {"train": 20_000, "val": 500, "test": 500}
@@ -179,8 +179,9 @@ def write_refcocog_layout(splits: Sequence[RefShapes], root: str | Path) -> Path
             _write_scene(split, index, root, refs, instances)
     categories = [{"id": i + 1, "name": shape, "supercategory": "shape"} for i, shape in enumerate(SHAPES)]
     text = json.dumps({"info": {"description": splits[0].name}, **instances, "categories": categories})
-    _write_atomically(root / "annotations" / "instances.json", text.encode())
-    _write_atomically(root / "annotations" / "refs(umd).p", pickle.dumps(refs, protocol=2))
+    write_text(root / "annotations" / "instances.json", text)
+    with replacing(root / "annotations" / "refs(umd).p") as part:
+        part.write_bytes(pickle.dumps(refs, protocol=2))
     return root
 
 
@@ -217,9 +218,3 @@ def _write_scene(split: RefShapes, index: int, root: Path, refs: list[dict], ins
                 "sent_ids": [sample.sent_id],
             }
         )
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)

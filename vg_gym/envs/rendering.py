@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vg_gym.envs.episodes import Episodes
 
 BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
-_BAR = 34
+_BAR = 44
 """Height of the caption in pixels."""
 
 
@@ -75,27 +75,18 @@ def _dashed(draw: ImageDraw.ImageDraw, box: list[float], colour: tuple[int, int,
 
 
 def _caption(picture: np.ndarray, expression: str, score: float | None, iou: float | None, step: str) -> np.ndarray:
-    """The picture with a dark line of text below it, and a score bar at its foot."""
+    """The picture with two dark lines of text below it, the expression and the numbers, and a score bar at its foot."""
     height, width = picture.shape[:2]
     canvas = Image.new("RGB", (width, height + _BAR), (24, 24, 28))
     canvas.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    numbers = "  ".join(
-        part
-        for part in (
-            f"step {step}" if step else "",
-            f"clip {score:.2f}" if score is not None else "",
-            f"IoU {iou:.2f}" if iou is not None else "",
-        )
-        if part
-    )
-    small = ImageFont.load_default(12)
-    room = width - 16 - draw.textlength(numbers, small)
-    big = ImageFont.load_default(14)
-    while expression and draw.textlength(expression, big) > room:
+    big, small = ImageFont.load_default(13), ImageFont.load_default(12)
+    while expression and draw.textlength(expression, big) > width - 12:
         expression = expression[:-2].rstrip("…") + "…"
-    draw.text((6, height + 7), expression, fill=(240, 240, 240), font=big)
-    draw.text((width - 6 - draw.textlength(numbers, small), height + 9), numbers, fill=(190, 190, 200), font=small)
+    draw.text((6, height + 4), expression, fill=(240, 240, 240), font=big)
+    numbers = [f"step {step}"] if step else []
+    numbers += [f"{name} {value:.2f}" for name, value in (("clip", score), ("IoU", iou)) if value is not None]
+    draw.text((6, height + 22), "   ".join(numbers), fill=(170, 170, 185), font=small)
     if score is not None:
         length = float(np.clip(score, 0, 1)) * width
         draw.rectangle([0, height + _BAR - 4, length, height + _BAR], fill=BOX)

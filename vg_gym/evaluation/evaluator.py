@@ -20,6 +20,7 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder, crop
 from vg_gym.evaluation import metrics, probes
+from vg_gym.files import write_json, write_text
 from vg_gym.types import GroundingDataset, Prediction, Query, Sample, VGGymError
 
 Method = Callable[[Sequence[Sample], np.ndarray | None], list[Prediction]]
@@ -88,7 +89,7 @@ class Evaluator:
                 raise VGGymError(
                     f"{self.out} holds predictions made with other {', '.join(changed)}; use another --out, or --fresh"
                 )
-        _write_atomically(path, json.dumps(settings, indent=1))
+        write_json(path, settings)
         self.content = settings["content"]
 
     def predict(
@@ -210,7 +211,7 @@ class Evaluator:
 
 def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
     """Write ``results.json`` into a folder."""
-    _write_atomically(out / "results.json", json.dumps({"meta": meta, "rows": rows}, indent=1, allow_nan=False))
+    write_json(out / "results.json", {"meta": meta, "rows": rows})
     return out / "results.json"
 
 
@@ -271,16 +272,10 @@ def _read_lines(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
             good.append(text)
         except (json.JSONDecodeError, KeyError):
             continue
-    _write_atomically(path, "".join(f"{text}\n" for text in good))
+    write_text(path, "".join(f"{text}\n" for text in good))
     return found
 
 
 def _mean(values: list[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)

@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
+from vg_gym.files import write_text
+
 if TYPE_CHECKING:
     from vg_gym.evaluation.evaluator import Evaluator
 
@@ -61,9 +63,7 @@ def write_report(evaluator: Evaluator, meta: dict[str, Any]) -> Path:
         meta=meta,
     )
     path = evaluator.out / "report.html"
-    part = path.with_name("report.html.part")
-    part.write_text(page)
-    part.replace(path)
+    write_text(path, page)
     return path
 
 

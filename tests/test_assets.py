@@ -1,0 +1,45 @@
+"""What is shipped is what the README says it is, re-measured on a few samples."""
+
+from pathlib import Path
+
+import numpy as np
+
+import vg_gym
+from vg_gym import boxes as box_ops
+from vg_gym.clip import load_clip
+from vg_gym.clip.localise import localisation_report
+from vg_gym.registry import grounder, open_dataset
+
+ASSETS = Path(vg_gym.__file__).parent / "assets"
+
+
+def test_assets_are_small():
+    sizes = {p.relative_to(ASSETS): p.stat().st_size for p in ASSETS.rglob("*") if p.is_file()}
+    assert sum(sizes.values()) < 40e6
+    assert sum(size for path, size in sizes.items() if path.parts[0] == "clip-refshapes") < 10e6
+
+
+def test_the_clip_reads_and_localises():
+    report = localisation_report(load_clip(), open_dataset("refshapes", "val"), 80)
+    assert report["attribute"]["dense_r1"] >= 0.9 and report["attribute"]["crop_r1"] >= 0.9
+    assert report["all"]["dense_r1"] >= 0.8 and report["attribute"]["window_iou"] >= 0.55
+
+
+def test_the_agent_grounds_what_it_has_not_seen():
+    data = open_dataset("refshapes", "test")
+    samples = [data[i] for i in range(100)]
+    predictions = grounder("agent:refshapes").ground([s.query for s in samples])
+    ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(predictions, samples, strict=True)])
+    assert ious.mean() > 0.6 and (ious >= 0.5).mean() > 0.75
+    assert np.mean([p.details["triggered"] for p in predictions]) > 0.8
+
+
+def test_the_agent_refines_given_boxes():
+    data = open_dataset("refshapes", "test")
+    samples = [data[i] for i in range(40)]
+    starts = np.stack([box_ops.denormalize(box_ops.FULL * 0.5 + 0.25, s.query.image.size) for s in samples])
+    predictions = grounder("agent:refshapes").ground([s.query for s in samples], starts)
+    trails = [p.details["trajectory"] for p in predictions]
+    np.testing.assert_allclose([t[0] for t in trails], starts, atol=1e-3)
+    ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(predictions, samples, strict=True)])
+    assert ious.mean() > np.mean([box_ops.iou(b, s.box) for b, s in zip(starts, samples, strict=True)]) + 0.2
