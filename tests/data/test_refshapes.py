@@ -59,7 +59,7 @@ def literal_referents(text, scene):
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_every_expression_means_exactly_one_object(name):
-    dataset = RefShapes(name, "test", scenes=300)
+    dataset = RefShapes(name, "test", scenes=150)
     for i in range(len(dataset)):
         sample = dataset[i]
         record = sample.query.image
@@ -72,7 +72,7 @@ def test_every_expression_means_exactly_one_object(name):
         np.testing.assert_array_equal(record.boxes()[target], sample.box)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(index=st.integers(0, 10**6), seed=st.integers(0, 1000))
 def test_sampled_expressions_of_any_scene_are_unambiguous(index, seed):
     scene = RefShapes("refshapes", "train", scenes=10**6 + 1, seed=seed).record(index).scene()

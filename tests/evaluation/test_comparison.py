@@ -21,13 +21,8 @@ class Clumsy:
 
     name = "clumsy"
 
-    def __init__(self, stop_after: int = 10**9):
-        self.stop_after = stop_after
-
     def ground(self, queries, initial_boxes=None):
         CALLS.extend(q.key for q in queries)
-        if len(CALLS) > self.stop_after:
-            raise KeyboardInterrupt
         if any(not hasattr(q, "expression") or hasattr(q, "box") for q in queries):
             raise AssertionError("a grounder was given an answer")
         if any(q.key.endswith("/1") for q in queries):
@@ -76,23 +71,34 @@ def test_failures_score_zero_and_are_counted(clumsy, tmp_path):
     assert any("ZeroDivisionError" in x.get("failure", "") for x in mine.values())
 
 
-def test_a_killed_run_resumes_and_other_settings_do_not_mix(clumsy, tmp_path):
-    with pytest.raises(VGGymError, match="same command|run the same"):
-        first = compare(tmp_path, ["clumsy"], options={"clumsy": {"stop_after": 30}})
-        first.run()
+class Interrupted:
+    """Answers the first batch, then is interrupted, as long as ``ARMED`` says so."""
+
+    name, ARMED = "interrupted", True
+
+    def ground(self, queries, initial_boxes=None):
+        if CALLS and Interrupted.ARMED:
+            raise KeyboardInterrupt
+        CALLS.extend(q.key for q in queries)
+        return [Prediction(np.array([0, 0, 64, 64])) for _ in queries]
+
+
+def test_a_killed_run_resumes_and_other_settings_do_not_mix(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.GROUNDERS, "interrupted", f"{__name__}:Interrupted")
+    CALLS.clear()
+    Interrupted.ARMED = True
+    with pytest.raises(VGGymError, match="same command"):
+        compare(tmp_path, ["interrupted"], limit=100).run()
+    assert len(CALLS) == 64
     with (tmp_path / "predictions.jsonl").open("a") as file:
-        file.write('{"method": "clumsy", "key": "refsh')
-    before = len(CALLS)
-    second = compare(tmp_path, ["clumsy"], options={"clumsy": {"stop_after": 30}})
-    CALLS.clear()
-    second.options["clumsy"]["stop_after"] = 30
-    rows = rows_of(second.run())
-    assert rows["clumsy"]["n"] == 24 and before > 24
-    CALLS.clear()
-    compare(tmp_path, ["clumsy"], options={"clumsy": {"stop_after": 30}}).run()
-    assert CALLS == []
-    with pytest.raises(VGGymError, match="other limit"):
-        compare(tmp_path, ["clumsy"], limit=8, options={"clumsy": {"stop_after": 30}}).run()
+        file.write('{"method": "interrupted", "key": "refsh')  # a line cut off by a kill
+    Interrupted.ARMED = False
+    rows = rows_of(compare(tmp_path, ["interrupted"], limit=100).run())
+    assert rows["interrupted"]["n"] == 100 and len(CALLS) == len(set(CALLS)) == 100
+    compare(tmp_path, ["interrupted"], limit=100).run()
+    assert len(CALLS) == 100
+    with pytest.raises(VGGymError, match="other content, limit"):
+        compare(tmp_path, ["interrupted"], limit=8).run()
     compare(tmp_path, ["full"], limit=8, fresh=True).run()
 
 
