@@ -24,7 +24,7 @@ from vg_gym.types import VGGymError
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
-FIT_SAMPLES = 4000
+FIT_SAMPLES = 2000
 """Training samples that a method with ``fit`` gets."""
 PROBES = ("empty", "shuffled", "swapped")
 
@@ -68,6 +68,9 @@ class Comparison:
     fresh: bool = False
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     command: str = ""
+
+    def __post_init__(self):
+        self._grounders: dict[str, Any] = {}
 
     def run(self) -> list[dict[str, Any]]:
         """Predict, score, print the table, write the files; returns the rows."""
@@ -117,6 +120,11 @@ class Comparison:
 
     def grounder(self, name: str) -> Any:
         """A grounder with its options and, where it takes one, the comparison's CLIP; fitted where it has ``fit``."""
+        if name not in self._grounders:
+            self._grounders[name] = self._build(name)
+        return self._grounders[name]
+
+    def _build(self, name: str) -> Any:
         key = name.partition(":")[0]
         options = dict(self.options.get(key, {}))
         takes = signature(registry.resolve(registry.GROUNDERS[key])).parameters if key in registry.GROUNDERS else {}
