@@ -226,6 +226,8 @@ def test_a_folder_that_cannot_be_written(server, tmp_path):
 
 def test_interrupt_keeps_the_part_and_ends_in_one_line(server, tmp_path):
     code = (
+        # A shell that runs the tests in the background has its children ignore Ctrl-C; this one must hear it.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from vg_gym.cli import main; from vg_gym.data import archives\n"
         f"a = archives.Archive('a.zip', ({server.url('slow')!r},), 'instances.json', 'refcocog')\n"
         "archives.ARCHIVES['refcocog'] = a; main(['download', 'refcocog', '--root', sys.argv[1]])"

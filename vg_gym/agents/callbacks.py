@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from vg_gym.agents.checkpoint import read_about, save_agent
-from vg_gym.agents.rollout import Episode, play
+from vg_gym.agents.rollout import Episode, draw_episode, play
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 
@@ -147,7 +147,7 @@ class Evaluation(BaseCallback):
     def _draw(self, episodes: list[Episode]) -> None:
         from stable_baselines3.common.logger import TensorBoardOutputFormat
 
-        frames = [rendering.draw_episode(self.engine.episodes, e) for e in episodes[: self.pictures]]
+        frames = [draw_episode(self.engine.episodes, e) for e in episodes[: self.pictures]]
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat) and frames:
                 sheet = rendering.contact_sheet(frames, columns=3)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.envs.episodes import Episodes
 
 Policy = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Observations of B rows to actions (B, ...)."""
@@ -90,3 +92,20 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
         )
         for row, index in enumerate(indices)
     ]
+
+
+def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.ndarray:
+    """A played episode in one picture: its last box, its trail, the target where there is one."""
+    query, target = episodes.query(episode.index), episodes.target(episode.index)
+    known = bool(np.isfinite(target).all())
+    return rendering.draw_frame(
+        query.image.array(),
+        episode.trajectory[-1],
+        target if known else None,
+        list(episode.trajectory[:-1]),
+        query.expression,
+        episode.score,
+        episode.iou if known else None,
+        f"{episode.steps}{'' if episode.triggered else ' (no trigger)'}",
+        size,
+    )

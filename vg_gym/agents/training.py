@@ -20,6 +20,7 @@ from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, polic
 from vg_gym.agents.cloning import clone_oracle
 from vg_gym.agents.config import TrainConfig, env_options
 from vg_gym.agents.policy import discourage_trigger
+from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from, save_config
@@ -174,7 +175,7 @@ class AgentTrainer:
     def _contact_sheet(self, count: int = 24) -> None:
         """``trajectories.png``: the last policy on the first validation episodes."""
         _, episodes = evaluate(self.validation, self.model.policy, count)
-        frames = [rendering.draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
+        frames = [draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
         with replacing(self.out / "trajectories.png") as part:
             Image.fromarray(rendering.contact_sheet(frames, 6)).save(part, format="PNG")
 

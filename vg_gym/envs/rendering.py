@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vg_gym.types import VGGymError
-
-if TYPE_CHECKING:
-    from vg_gym.agents.rollout import Episode
-    from vg_gym.envs.episodes import Episodes
 
 BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
 _BAR = 44
@@ -91,23 +87,6 @@ def _caption(picture: np.ndarray, expression: str, score: float | None, iou: flo
         length = float(np.clip(score, 0, 1)) * width
         draw.rectangle([0, height + _BAR - 4, length, height + _BAR], fill=BOX)
     return np.asarray(canvas)
-
-
-def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.ndarray:
-    """A played episode in one picture: its last box, its trail, the target where there is one."""
-    query, target = episodes.query(episode.index), episodes.target(episode.index)
-    known = bool(np.isfinite(target).all())
-    return draw_frame(
-        query.image.array(),
-        episode.trajectory[-1],
-        target if known else None,
-        list(episode.trajectory[:-1]),
-        query.expression,
-        episode.score,
-        episode.iou if known else None,
-        f"{episode.steps}{'' if episode.triggered else ' (no trigger)'}",
-        size,
-    )
 
 
 def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) -> np.ndarray:
