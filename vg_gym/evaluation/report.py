@@ -40,7 +40,7 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
             _number(row.get("failures"), "{}"),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
-    Console(width=None if Console().is_terminal else 130).print(table)
+    Console(width=None if Console().is_terminal else 160).print(table)
 
 
 def _interval(ci: Any) -> str:
