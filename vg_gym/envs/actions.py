@@ -15,6 +15,7 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     return box_ops.fit_inside(boxes + moves, min_side=MIN_SIDE).astype(np.float32)
 
 
-class ActionSet:
+class ActionSet(ABC):
     """A named set of moves with a trigger that ends the episode; every method is batched over B boxes (B, 4)."""
 
     name: str
@@ -61,9 +62,9 @@ class ActionSet:
         deltas, stop = self._deltas(actions)
         return np.where(stop[:, None], boxes, shift_edges(boxes, deltas)), stop
 
+    @abstractmethod
     def menu(self) -> np.ndarray:
         """All moves but the trigger, (A, ...): what a greedy oracle chooses from."""
-        raise NotImplementedError
 
     def outcomes(self, boxes: np.ndarray) -> np.ndarray:
         """The boxes (B, A, 4) that the moves of :meth:`menu` lead to."""
@@ -81,20 +82,22 @@ class ActionSet:
         """
         raise VGGymError(f"action={self.name!r} has no masks: its space is {self.space}")
 
+    @abstractmethod
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """Actions as float32 (B, ``encoding``) for the history in the observation."""
-        raise NotImplementedError
 
     @property
     def encoding(self) -> int:
         """Length of an encoded action."""
         return self.encode(np.asarray(self.trigger)[None]).shape[1]
 
+    @abstractmethod
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+        """Edge shifts (B, 4) in fractions of the sides, and booleans (B,): the trigger was pulled."""
 
+    @abstractmethod
     def _check(self, actions: np.ndarray) -> None:
-        raise NotImplementedError
+        """Raise :class:`VGGymError` where an action is not of the space."""
 
 
 class TableActions(ActionSet):

@@ -33,7 +33,7 @@ def draw_frame(
         box: the current box, yellow.
         target: the true box, dashed green, where known.
         trail: earlier boxes, white, the older the fainter.
-        expression: the caption.
+        expression: the caption, on one line, cut where it is too long.
         score: CLIP score, in the caption and as a bar from 0 to 1.
         iou: IoU, in the caption.
         step: e.g. ``"3/10"``.
@@ -44,7 +44,8 @@ def draw_frame(
     """
     height, width = image.shape[:2]
     factor = size / max(height, width)
-    canvas = Image.fromarray(image).resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
+    shape = max(1, round(width * factor)), max(1, round(height * factor))
+    canvas = Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)
     layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
     for age, old in enumerate(reversed(list(trail))):
@@ -77,9 +78,7 @@ def _caption(picture: np.ndarray, expression: str, score: float | None, iou: flo
     canvas.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(canvas)
     big, small = ImageFont.load_default(13), ImageFont.load_default(12)
-    while expression and draw.textlength(expression, big) > width - 12:
-        expression = expression[:-2].rstrip("…") + "…"
-    draw.text((6, height + 4), expression, fill=(240, 240, 240), font=big)
+    draw.text((6, height + 4), _shortened(expression, big, width - 12), fill=(240, 240, 240), font=big)
     numbers = [f"step {step}"] if step else []
     numbers += [f"{name} {value:.2f}" for name, value in (("clip", score), ("IoU", iou)) if value is not None]
     draw.text((6, height + 22), "   ".join(numbers), fill=(170, 170, 185), font=small)
@@ -89,8 +88,23 @@ def _caption(picture: np.ndarray, expression: str, score: float | None, iou: flo
     return np.asarray(canvas)
 
 
+def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> str:
+    """The text on one line, cut with an ellipsis where it is wider than ``width`` pixels; empty where nothing fits."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    cuts = (text[:end].rstrip() + "…" for end in range(len(text) - 1, 0, -1))
+    return next((cut for cut in cuts if font.getlength(cut) <= width), "")
+
+
 def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) -> np.ndarray:
-    """Pictures side by side, uint8; smaller ones are padded to the size of the largest."""
+    """Pictures side by side, uint8; smaller ones are padded to the size of the largest.
+
+    Raises:
+        VGGymError: there are no pictures.
+    """
+    if not frames:
+        raise VGGymError("no pictures for a contact sheet: frames= is empty; give at least one")
     height, width = (max(frame.shape[axis] for frame in frames) for axis in (0, 1))
     rows = -(-len(frames) // columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, dtype=np.uint8)
