@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from PIL import ImageFont
+
+from vg_gym.envs.rendering import BOX, TARGET, _shortened, contact_sheet, draw_frame
+from vg_gym.types import VGGymError
+
+MIDDLE = np.array([0.25, 0.5, 0.75, 1.0], np.float32)
+
+
+def grey(height=64, width=64):
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+def places(frame, colour):
+    """Rows and columns (N, 2) of the pixels of a colour."""
+    return np.argwhere((np.abs(frame.astype(int) - colour) <= 3).all(-1))
+
+
+def picture(frame, size=512):
+    """The frame without its caption, whose score bar has the colour of the box."""
+    return frame[:size]
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (30, 90), (900, 600), (1, 40), (40, 1), (1, 3000), (3000, 1)])
+def test_any_picture_is_scaled_to_a_legible_size(height, width):
+    frame = draw_frame(grey(height, width), MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.3, 0.2, "1/2")
+    caption = draw_frame(grey(), MIDDLE).shape[0] - 512
+    assert frame.dtype == np.uint8 and max(frame.shape[0] - caption, frame.shape[1]) == 512
+
+
+def test_the_box_is_drawn_where_it_is():
+    drawn = places(picture(draw_frame(grey(), MIDDLE)), BOX)
+    np.testing.assert_allclose(drawn.min(0), [256, 128], atol=2)
+    np.testing.assert_allclose(drawn.max(0), [511, 383], atol=2)
+
+
+def test_the_target_is_dashed_and_only_drawn_where_known():
+    box = np.array([0, 0, 0.2, 0.2], np.float32)
+    assert len(places(draw_frame(grey(), box), TARGET)) == 0
+    frame = draw_frame(grey(), box, target=MIDDLE)
+    row = (np.abs(frame[256, 128:384].astype(int) - TARGET) <= 3).all(-1)
+    assert 0.3 < row.mean() < 0.8 and np.abs(np.diff(row.astype(int))).sum() > 10
+
+
+def test_older_boxes_are_fainter():
+    trail = [np.array([x, 0.1, 0.9, 0.9], np.float32) for x in (0.1, 0.2, 0.3)]
+    frame = draw_frame(grey(), np.array([0.5, 0.5, 0.6, 0.6], np.float32), trail=trail)
+    oldest, middle, newest = (int(frame[300, round(512 * x) : round(512 * x) + 3, 0].max()) for x in (0.1, 0.2, 0.3))
+    assert 90 < oldest < middle < newest
+
+
+@pytest.mark.parametrize("score", [-0.4, 0.0, 0.25, 0.7, 1.3])
+def test_the_bar_is_as_long_as_the_score(score):
+    last = draw_frame(grey(), MIDDLE, score=score)[-1]
+    lit = (np.abs(last.astype(int) - BOX) <= 3).all(-1).sum()
+    assert lit == pytest.approx(512 * min(max(score, 0), 1), abs=1.5)
+    assert len(places(draw_frame(grey(), MIDDLE)[512:], BOX)) == 0
+
+
+@pytest.mark.parametrize("change", [{"expression": "the ring"}, {"score": 0.5}, {"iou": 0.5}, {"step": "2/9"}], ids=str)
+def test_every_part_of_the_caption_shows_below_the_picture(change):
+    plain, told = draw_frame(grey(), MIDDLE), draw_frame(grey(), MIDDLE, **change)
+    np.testing.assert_array_equal(picture(plain), picture(told))
+    assert not np.array_equal(plain[512:], told[512:])
+
+
+def test_captions_fit_on_one_line():
+    font = ImageFont.load_default(13)
+    assert _shortened("the red ring", font, 500) == "the red ring"
+    assert _shortened("the\nred \t ring", font, 500) == "the red ring"
+    cut = _shortened("the red ring " * 30, font, 200)
+    assert cut.startswith("the red ring") and cut.endswith("…") and 150 < font.getlength(cut) <= 200
+    assert _shortened("the red ring", font, -5) == ""
+
+
+def test_the_picture_given_is_left_alone():
+    image = grey()
+    draw_frame(image, MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.5)
+    np.testing.assert_array_equal(image, grey())
+
+
+def test_a_contact_sheet_holds_every_frame():
+    frames = [np.full((10 + i, 20, 3), 10 * (i + 1), np.uint8) for i in range(5)]
+    sheet = contact_sheet(frames, columns=2, gap=4)
+    assert sheet.shape == (3 * (14 + 4) + 4, 2 * (20 + 4) + 4, 3)
+    for i, frame in enumerate(frames):
+        assert (sheet == 10 * (i + 1)).all(-1).sum() == frame.shape[0] * frame.shape[1]
+    with pytest.raises(VGGymError, match="frames= is empty"):
+        contact_sheet([])
+
+
+def test_the_sheet_is_in_reading_order():
+    sheet = contact_sheet([np.full((4, 4, 3), v, np.uint8) for v in (1, 2, 3)], columns=2, gap=0)
+    assert sheet[0, 0, 0] == 1 and sheet[0, 4, 0] == 2 and sheet[4, 0, 0] == 3 and sheet[4, 4, 0] == 255
