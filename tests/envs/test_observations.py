@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from vg_gym import boxes as box_ops
+from vg_gym.clip.dense import summed_area
+from vg_gym.envs import GroundingVectorEnv
+from vg_gym.envs.observations import (
+    FEATURE_GLIMPSE,
+    GLIMPSE,
+    LIMIT,
+    box_coordinates,
+    feature_glimpses,
+    glimpses,
+    pixel_views,
+    windows_of,
+)
+
+
+def some_boxes(rng, count=12):
+    low = rng.uniform(0, 0.7, (count, 2))
+    return np.concatenate([low, low + rng.uniform(0.05, 0.3, (count, 2))], axis=1).astype(np.float32)
+
+
+def sampled(maps, window, cells, points=60):
+    """Averages (cells, cells) of a map (g, g) in a window and shares inside the image, by counting fine points."""
+    grid, count = len(maps), cells * points
+    xs, ys = (window[k] + (np.arange(count) + 0.5) / count * (window[k + 2] - window[k]) for k in (0, 1))
+    inside = ((ys >= 0) & (ys < 1))[:, None] & ((xs >= 0) & (xs < 1))[None]
+    columns, rows = (np.clip((v * grid).astype(int), 0, grid - 1) for v in (xs, ys))
+    values = maps[rows][:, columns] * inside
+    blocks = (cells, points, cells, points)
+    return values.reshape(blocks).mean((1, 3)), inside.reshape(blocks).mean((1, 3))
+
+
+def test_glimpses_are_averages_in_windows_about_the_box(rng):
+    maps, boxes = rng.normal(size=(4, 8, 8, 1)).astype(np.float32), some_boxes(rng, 4)
+    seen = glimpses(summed_area(maps), boxes).reshape(4, 4, 2, GLIMPSE, GLIMPSE)
+    for i in range(4):
+        windows = [*(box_ops.scale(boxes[i], k) for k in (1, 2, 4)), box_ops.FULL]
+        for k, window in enumerate(windows):
+            values, coverage = sampled(maps[i, ..., 0], window, GLIMPSE)
+            np.testing.assert_allclose(seen[i, k, 0], values, atol=0.12)
+            np.testing.assert_allclose(seen[i, k, 1], coverage, atol=0.03)
+
+
+def test_glimpses_move_with_the_box(rng):
+    """An object to the upper right of the box looks the same wherever the two are."""
+    maps = np.zeros((2, 16, 16, 1), np.float32)
+    maps[0, 4:6, 8:10] = maps[1, 8:10, 10:12] = 1
+    boxes = np.array([[0.25, 0.375, 0.5, 0.625], [0.375, 0.625, 0.625, 0.875]], np.float32)
+    seen = glimpses(summed_area(maps), boxes).reshape(2, 4, 2, GLIMPSE, GLIMPSE)
+    np.testing.assert_allclose(seen[0, 1:3, 0], seen[1, 1:3, 0], atol=1e-5)
+    assert seen[0, 2, 0].max() > 0.5 and not np.allclose(seen[0, 3, 0], seen[1, 3, 0])
+    upper_right = seen[0, 2, 0, :4, 4:].sum()
+    assert upper_right == pytest.approx(seen[0, 2, 0].sum(), rel=1e-4)
+
+
+def test_the_last_window_is_the_whole_image(rng):
+    windows = windows_of(some_boxes(rng))
+    assert windows.shape == (12, 4, 4) and (windows[:, 3] == box_ops.FULL).all()
+
+
+def test_feature_glimpses_are_unit_features_of_the_cells(rng):
+    maps, boxes = rng.normal(size=(3, 8, 8, 5)).astype(np.float32), some_boxes(rng, 3)
+    seen = feature_glimpses(summed_area(maps), boxes).reshape(3, 4, FEATURE_GLIMPSE, FEATURE_GLIMPSE, 5)
+    lengths = np.linalg.norm(seen, axis=-1)
+    np.testing.assert_allclose(lengths[:, [0, 3]], 1, atol=1e-4)
+    quarter = maps[0, 2:4, 4:6].mean((0, 1))
+    np.testing.assert_allclose(seen[0, 3, 1, 2], quarter / np.linalg.norm(quarter), atol=1e-4)
+
+
+def test_box_coordinates_by_hand():
+    box = np.array([[0.25, 0.5, 0.75, 1.0]], np.float32)
+    np.testing.assert_allclose(box_coordinates(box), [[0.25, 0.5, 0.75, 1, 0.5, 0.75, 0.5, 0.5]])
+
+
+def test_pixel_views_are_the_image_and_the_crop():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[20:60, 50:150] = 200
+    whole, inside = pixel_views(image, np.array([60, 25, 140, 55], np.float32))
+    assert whole.shape == inside.shape == (84, 84, 3) and (inside == 200).all()
+    assert whole.mean() == pytest.approx(image.mean(), rel=0.03)
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_extreme_score_maps_stay_in_the_space(scale, rng):
+    maps = scale * rng.standard_cauchy(size=(6, 8, 8, 2)).astype(np.float32)
+    seen = glimpses(summed_area(maps), some_boxes(rng, 6))
+    assert np.isfinite(seen).all() and np.abs(seen).max() <= LIMIT
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"action": "continuous", "tokens": True, "initial_box": "random"},
+        {"action": "edges", "glimpse_features": True, "phrases": True, "score": "contrast"},
+        {"action": "classic", "observation": "pixels", "initial_box": "jitter"},
+    ],
+    ids=str,
+)
+def test_long_walks_stay_in_the_space(options, shapes, tiny_clip):
+    env = GroundingVectorEnv(6, dataset=shapes, clip=tiny_clip, max_steps=30, **options)
+    seen, _ = env.reset(seed=0)
+    env.action_space.seed(0)
+    for step in range(60):
+        for name, space in env.single_observation_space.items():
+            assert seen[name].dtype == space.dtype, name
+            assert ((seen[name] >= space.low) & (seen[name] <= space.high)).all(), f"{name} at step {step}"
+            assert seen[name].shape == (6, *space.shape), name
+        seen, *_ = env.step(env.action_space.sample())
+
+
+@pytest.mark.parametrize(
+    ("options", "added"),
+    [
+        ({}, set()),
+        ({"tokens": True}, {"tokens"}),
+        ({"glimpse_features": True}, {"tokens", "glimpse_features"}),
+        ({"observation": "pixels"}, {"pixels_image", "pixels_crop"}),
+    ],
+    ids=str,
+)
+def test_options_add_their_parts_and_nothing_else(options, added, shapes, tiny_clip):
+    space = GroundingVectorEnv(1, dataset=shapes, clip=tiny_clip, **options).single_observation_space
+    plain = {"box", "glimpses", "history", "image", "region", "score", "step", "text"}
+    assert set(space) == plain | added
+    assert all(isinstance(part, spaces.Box) and len(part.shape) in (1, 3) for part in space.values())
+
+
+def test_history_and_step_follow_the_episode(shapes, tiny_clip):
+    env = GroundingVectorEnv(1, dataset=shapes, clip=tiny_clip, action="classic", max_steps=5)
+    seen, _ = env.reset(seed=0)
+    assert not seen["history"].any() and seen["step"] == 0
+    for k, action in enumerate((5, 1, 4, 0)):
+        seen, *_ = env.step(np.array([action]))
+        assert seen["step"][0] == pytest.approx((k + 1) / 5)
+    np.testing.assert_array_equal(seen["history"].reshape(3, 9).argmax(1), [1, 4, 0])
+    assert seen["history"].sum() == 3
+
+
+@pytest.mark.xfail(strict=True, reason="the engine compares the scores with a view of themselves: no change is seen")
+def test_the_score_and_its_change_are_told(shapes, tiny_clip):
+    env = GroundingVectorEnv(2, dataset=shapes, clip=tiny_clip)
+    first, infos = env.reset(seed=0)
+    np.testing.assert_allclose(first["score"][:, 0], infos["clip_score"], atol=1e-6)
+    assert (first["score"][:, 1] == 0).all()
+    second, *_ = env.step(np.tile([4, 4, 4, 4, 0], (2, 1)))
+    np.testing.assert_allclose(second["score"][:, 1], second["score"][:, 0] - first["score"][:, 0], atol=1e-6)
+    assert (second["score"][:, 1] != 0).all()
