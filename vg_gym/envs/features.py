@@ -13,7 +13,6 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, summed_area, unit
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.phrases import noun_phrases
+from vg_gym.files import cache_folder
 from vg_gym.types import ImageRef, Query
 
 SCAN_SIZES = ((2, 2), (2.5, 3), (3, 2.5), (3, 3), (3.5, 4.5), (4.5, 3.5), (4, 4), (5, 6), (6, 5))
@@ -175,8 +175,3 @@ def _computed(
         finally:
             part.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
-
-
-def cache_folder() -> Path:
-    """Where computed things are kept: ``$XDG_CACHE_HOME/vg_gym`` or ``~/.cache/vg_gym``."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vg_gym"
