@@ -56,3 +56,12 @@ def realdata():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def parity():
+    """The folder of numbers made by other people's code, or a skip that says where it was looked for."""
+    root = Path(os.environ.get("VG_GYM_PARITY", Path(__file__).parents[2] / "shared" / "parity"))
+    if not root.is_dir():
+        pytest.skip(f"no parity fixtures at {root}; set VG_GYM_PARITY")
+    return root
