@@ -1,0 +1,89 @@
+"""Heat maps from segments: scores of overlapping segments, painted on the pixels they cover.
+
+Li et al., "Adapting CLIP For Phrase Localization Without Further Training" (2022): a pixel is as warm as
+exp(cosine / temperature), averaged over the segments that cover it. The box of such a map is found by
+:mod:`vg_gym.baselines.box_search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vg_gym.registry import unknown
+from vg_gym.types import VGGymError
+
+Aggregate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(masks bool (R, P) that cover every pixel, warmths (R,)) -> warmth of the pixels (P,)."""
+
+
+def _mean(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
+    return warmths @ masks.astype(np.float64) / masks.sum(axis=0)
+
+
+def _max(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
+    return np.where(masks, warmths[:, None], -np.inf).max(axis=0)
+
+
+def _min(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
+    # Negated, as published: with it, a pixel is warm that some segment finds cold.
+    return -np.where(masks, warmths[:, None], np.inf).min(axis=0)
+
+
+def _median(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
+    ordered = np.sort(np.where(masks, warmths[:, None], np.inf), axis=0)
+    middle = [(masks.sum(axis=0)[None] - odd) // 2 for odd in (1, 0)]
+    return sum(np.take_along_axis(ordered, rows, axis=0)[0] for rows in middle) / 2
+
+
+AGGREGATES: dict[str, Aggregate] = {"mean": _mean, "max": _max, "median": _median, "min": _min}
+"""Name -> how a pixel's segments are made one. ``min`` is negated, as published."""
+
+
+def heat_map(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregate: str = "mean") -> np.ndarray:
+    """A heat map (H, W) float64 in [0, 1], min-max normalised over the pixels of any segment; other pixels are 0.
+
+    Args:
+        masks: bool (R, H, W); may overlap.
+        scores: cosines (R,) of the segments with a text.
+        temperature: tau; smaller, and only the best segments are warm.
+        aggregate: name in :data:`AGGREGATES`.
+
+    Raises:
+        VGGymError: unknown aggregate, there is no segment, or scores and masks do not match.
+
+    >>> masks = np.array([[[1, 1, 0]], [[0, 1, 0]], [[1, 0, 0]]], dtype=bool)
+    >>> heat_map(masks, np.log([4.0, 2.0, 8.0]), 1.0).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    if aggregate not in AGGREGATES:
+        raise unknown("aggregate", aggregate, AGGREGATES)
+    if not len(masks) or len(scores) != len(masks):
+        raise VGGymError(f"a heat map needs segments and one score for each, got {len(masks)} and {len(scores)}")
+    covered = masks.any(axis=0)
+    painted = AGGREGATES[aggregate](masks[:, covered], _warmth(scores, temperature))
+    heat = np.zeros(covered.shape)
+    heat[covered] = _normalised(painted)
+    return heat
+
+
+def heat_maps(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregate: str = "mean") -> np.ndarray:
+    """Heat maps (N, H, W) of N texts over the same segments; ``scores`` is (N, R). Otherwise :func:`heat_map`."""
+    if not len(scores):
+        return np.zeros((0, *masks.shape[1:]))
+    return np.stack([heat_map(masks, row, temperature, aggregate) for row in scores])
+
+
+def _warmth(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """exp(score / temperature), less a common factor that normalising takes out and that could overflow."""
+    scores = np.asarray(scores, dtype=np.float64)
+    return np.exp((scores - scores.max(initial=-np.inf)) / temperature)
+
+
+def _normalised(values: np.ndarray) -> np.ndarray:
+    """Values moved and scaled to [0, 1]; all 0 where there is none or all are equal."""
+    if not values.size:
+        return values
+    low, high = values.min(), values.max()
+    return (values - low) / max(float(high - low), 1e-8)
