@@ -10,9 +10,12 @@ import difflib
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from inspect import Parameter, signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vg_gym.types import Grounder, GroundingDataset, VGGymError
+
+if TYPE_CHECKING:
+    from vg_gym.baselines.proposals import Proposer
 
 GROUNDERS: dict[str, str] = {
     "no-op": "vg_gym.baselines.priors:NoOp",
@@ -21,12 +24,29 @@ GROUNDERS: dict[str, str] = {
     "constant": "vg_gym.baselines.priors:constant",
     "random": "vg_gym.baselines.priors:random",
     "clip-window": "vg_gym.baselines.clip_window:ClipWindow",
+    "yolo-clip": "vg_gym.baselines.two_stage:yolo_clip",
+    "detr-clip": "vg_gym.baselines.two_stage:detr_clip",
+    "ssd-clip": "vg_gym.baselines.two_stage:ssd_clip",
+    "sam-clip": "vg_gym.baselines.two_stage:sam_clip",
+    "segments-clip": "vg_gym.baselines.two_stage:segments_clip",
+    "reclip": "vg_gym.baselines.two_stage:reclip",
+    "seg-clip": "vg_gym.baselines.heat_map_grounder:seg_clip",
+    "adapting-clip": "vg_gym.baselines.heat_map_grounder:adapting_clip",
     "agent": "vg_gym.agents.grounder:load_agent",
 }
 """Grounder name -> "module:factory". A name of the form ``NAME:ARGUMENT`` passes ARGUMENT as first argument."""
 
 CEILINGS: dict[str, str] = {"action-oracle": "vg_gym.agents.oracle:ActionOracle"}
 """What sees the answer, as "module:factory": objects with ``name`` and ``ground_samples(samples)``; never grounders."""
+
+PROPOSERS: dict[str, str] = {
+    "yolo": "vg_gym.baselines.detectors.yolo:load_yolo",
+    "detr": "vg_gym.baselines.detectors.detr:load_detr",
+    "ssd": "vg_gym.baselines.detectors.ssd:load_ssd",
+    "sam": "vg_gym.baselines.detectors.sam:load_sam",
+    "segments": "vg_gym.baselines.segments:SegmentProposer",
+}
+"""First stages of two-stage pipelines, as "module:factory"; the factory takes ``weights``, ``device``, options."""
 
 DATASETS: dict[str, str] = {
     "refshapes": "vg_gym.data.refshapes:open_refshapes",
@@ -76,15 +96,30 @@ def grounder(name: str, **options: Any) -> Grounder:
         VGGymError: the name is unknown, or an option is one the grounder does not take.
     """
     key, _, argument = name.partition(":")
-    if key not in GROUNDERS:
-        raise unknown("grounder", key, GROUNDERS)
-    factory = resolve(GROUNDERS[key])
+    factory = _factory("grounder", key, GROUNDERS, options)
+    return factory(argument, **options) if argument else factory(**options)
+
+
+def proposer(name: str, **options: Any) -> Proposer:
+    """Build the first stage of a two-stage pipeline: ``proposer("yolo", weights="yolov8n.pt").propose(images)``.
+
+    Raises:
+        VGGymError: the name or an option is unknown, or the weights cannot be had.
+    """
+    return _factory("proposer", name, PROPOSERS, options)(**options)
+
+
+def _factory(what: str, name: str, table: dict[str, str], options: Iterable[str]) -> Callable[..., Any]:
+    """The factory of a name, once its options are known to be ones it takes."""
+    if name not in table:
+        raise unknown(what, name, table)
+    factory = resolve(table[name])
     known = signature(factory).parameters
     takes_anything = any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
     for option in options:
         if option not in known and not takes_anything:
-            raise unknown(f"option of {key}", option, known)
-    return factory(argument, **options) if argument else factory(**options)
+            raise unknown(f"option of {name}", option, known)
+    return factory
 
 
 def open_dataset(name: str, split: str, root: str | None = None, **options: Any) -> GroundingDataset:

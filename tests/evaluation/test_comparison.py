@@ -1,7 +1,10 @@
 import json
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
@@ -115,6 +118,10 @@ def test_crop_metrics_probes_and_refinement(tiny_clip, tmp_path):
     refined = rows["clip-window + no-op"]
     assert refined["mean_iou"] == pytest.approx(row["mean_iou"], abs=1e-4)
     assert refined["refined_by"]["ci"] == pytest.approx([0, 0], abs=1e-4)
+    assert refined["refined_by_acc@0.5"]["mean"] == 0 and refined["refines"] == "clip-window"
+    assert "no-op + no-op" not in rows and "center + no-op" not in rows
+    assert Image.open(tmp_path / "out" / "refined.png").size[0] >= 300
+    assert "Before and after refinement" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_recorded_predictions(tmp_path):
@@ -158,6 +165,32 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
 def test_bad_method_options_are_named(pair, message):
     with pytest.raises(VGGymError, match=message):
         method_options([pair])
+
+
+class Staged:
+    """Stands for a two-stage pipeline: remembers what it was built with."""
+
+    built: ClassVar[list] = []
+
+    def __init__(self, proposer, weights="", clip="", parse=False):
+        Staged.built.append((proposer, weights, clip, parse))
+
+    def ground(self, queries, initial_boxes=None):
+        return [Prediction(np.array([0, 0, 64, 64])) for _ in queries]
+
+
+first, second = partial(Staged, "yolo"), partial(Staged, "ssd")
+
+
+def test_options_of_a_proposer_go_to_its_pipelines(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.GROUNDERS, "first", f"{__name__}:first")
+    monkeypatch.setitem(registry.GROUNDERS, "second", f"{__name__}:second")
+    Staged.built.clear()
+    options = method_options(["yolo.weights=x.pt", "second.parse=true", "ssd.weights=y", "second.weights=z"])
+    compare(tmp_path, ["first", "second"], options=options, clip="refshapes", limit=4).run()
+    assert Staged.built == [("yolo", "x.pt", "refshapes", False), ("ssd", "z", "refshapes", True)]
+    with pytest.raises(VGGymError, match="'detr', which none of the methods is or uses"):
+        compare(tmp_path, ["first"], options=method_options(["detr.weights=x"]))
 
 
 def test_method_options_are_parsed():

@@ -15,6 +15,7 @@ from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.features import SCAN_SIZES, FeatureBank
+from vg_gym.files import fingerprint
 from vg_gym.types import Prediction, Query
 
 
@@ -40,6 +41,7 @@ class AgentGrounder:
         trained = {**self._about["env"], "reward": "clip"}
         self.options = options_from(EnvOptions, {**trained, **options})
         self.clip = load_clip(clip or self._about["clip"], device)
+        self.fingerprint = fingerprint(self._folder, self.clip.fingerprint, self.options)
         self.device, self.batch_size = device, batch_size
         self._bank: FeatureBank | None = None
         self._policy: Any = None

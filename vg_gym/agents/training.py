@@ -68,7 +68,9 @@ class AgentTrainer:
         bank.prepare(Episodes(train).queries(), c.cache, progress=True)
         bank.prepare(Episodes(kept).queries(), c.cache)
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
+        engine.start.prepare(Episodes(train).queries(), c.cache, progress=True)
         validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)
+        validation.start.prepare(Episodes(kept).queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation
 
     def open(self, split: str) -> GroundingDataset:

@@ -11,6 +11,7 @@ from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import load_clip
 from vg_gym.clip.localise import lattice
 from vg_gym.clip.scores import contrast_bank, score_boxes
+from vg_gym.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
 
@@ -40,6 +41,7 @@ class ClipWindow:
         self.boxes = lattice(self.clip.grid, step, 1.0, self.clip.grid * largest)
         # Small boxes first: of equal scores the smallest box wins.
         self.boxes = self.boxes[np.argsort(box_ops.area(self.boxes), kind="stable")]
+        self.fingerprint = fingerprint(self.name, score, step, largest, self.clip.fingerprint)
         self._others = self.clip.encode_text(contrast_bank(self.clip.words)) if score == "contrast" else None
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.data.expressions import KINDS, Expression, sample_expressions
-from vg_gym.data.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene
+from vg_gym.data.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene, scene_segments
 from vg_gym.files import replacing, write_text
 from vg_gym.types import Objects, Query, Sample, VGGymError
 
@@ -148,6 +148,11 @@ class RefShapes(Sequence[Sample]):
         record = self.record(image_id - _IMAGE_ID_BASE[self.split])
         ann_ids = tuple(image_id * 10 + i for i in range(len(record.scene())))
         return Objects(record.boxes(), tuple(item.shape for item in record.scene()), ann_ids)
+
+    def segments(self, image_id: int) -> np.ndarray:
+        """Which object each pixel of a picture belongs to: uint8 (S, S), numbered from 1 as in :meth:`objects`."""
+        record = self.record(image_id - _IMAGE_ID_BASE[self.split])
+        return scene_segments(record.scene(), self.image_size)
 
 
 def open_refshapes(name: str, split: str, root: str | None = None, **options: int) -> RefShapes:

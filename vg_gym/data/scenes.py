@@ -181,6 +181,15 @@ def _mask(shape: str, box: np.ndarray, image_size: int, oversample: int = 4) -> 
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX), dtype=np.float32) / 255, x0, y0
 
 
+def scene_segments(scene: Scene, image_size: int) -> np.ndarray:
+    """Which object covers at least half of a pixel: uint8 (S, S), objects from 1 on, 0 is background."""
+    segments = np.zeros((image_size, image_size), dtype=np.uint8)
+    for number, item in enumerate(scene, start=1):
+        mask, x, y = _mask(item.shape, np.array(item.box) * image_size, image_size)
+        segments[y : y + mask.shape[0], x : x + mask.shape[1]][mask >= 0.5] = number
+    return segments
+
+
 def _background(rng: np.random.Generator, image_size: int, texture: float) -> np.ndarray:
     """A dark, muted, blotchy background (S, S, 3), float32 in [0, 255]."""
     base = rng.uniform(45, 110) + rng.uniform(-12, 12, 3)

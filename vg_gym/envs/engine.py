@@ -49,7 +49,8 @@ class EnvOptions:
     step_cost: float = 0.01
     trigger_bonus: float = 0.1
     initial_box: str = "full"
-    """``full``, ``center``, ``random``, ``jitter`` (needs labels), or the name of a grounder."""
+    """``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or several with commas
+    between, of which each episode draws one."""
     max_steps: int = 10
     observation: str = "features"
     """``features`` or ``pixels``."""

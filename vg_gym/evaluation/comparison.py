@@ -6,6 +6,7 @@ import datetime
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -42,7 +43,8 @@ class Comparison:
         train_split: what methods with ``fit`` are fitted on.
         clip: CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out.
         limit: the first so many samples.
-        refine: a method that starts from every other method's boxes.
+        refine: a method that starts from the boxes of every other method that is no floor; adds a row, the paired
+            differences of mean IoU and Acc@0.5, and ``refined.png``.
         predictions: a JSON-lines file to evaluate as another method.
         recorded: a file of recorded detections to evaluate, without a data set.
         probes: also rerun every method with empty, shuffled and swapped expressions.
@@ -71,6 +73,11 @@ class Comparison:
 
     def __post_init__(self):
         self._grounders: dict[str, Any] = {}
+        named = [*FLOORS, *self.methods, *([self.refine] if self.refine else [])]
+        used = {key for name in named for key in (name.partition(":")[0], _first_stage(name))}
+        for key in self.options:
+            if key not in used:
+                raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
 
     def run(self) -> list[dict[str, Any]]:
         """Predict, score, print the table, write the files; returns the rows."""
@@ -111,12 +118,13 @@ class Comparison:
         extra = {"probes": self._probe(evaluator, name, method)} if self.probes and name not in FLOORS else {}
         before = evaluator.add(name, "floor" if name in FLOORS else "method", lines, **extra)
         evaluator.proposal_oracle(name, lines)
-        if self.refine and name != self.refine:
+        if self.refine and name != self.refine and name not in FLOORS:
             label = f"{name} + {self.refine}"
             refined = evaluator.predict(label, blindfold(self.grounder(self.refine)), evaluator.boxes(lines))
-            after = evaluator.add(label, "refined", refined)
-            difference = metrics.paired_difference(after, before, evaluator.groups, self.seed)
-            evaluator.rows[-1]["refined_by"] = difference
+            after = evaluator.add(label, "refined", refined, refines=name)
+            hit, was = (after >= 0.5).astype(float), (before >= 0.5).astype(float)
+            evaluator.rows[-1]["refined_by"] = metrics.paired_difference(after, before, evaluator.groups, self.seed)
+            evaluator.rows[-1]["refined_by_acc@0.5"] = metrics.paired_difference(hit, was, evaluator.groups, self.seed)
 
     def grounder(self, name: str) -> Any:
         """A grounder with its options and, where it takes one, the comparison's CLIP; fitted where it has ``fit``."""
@@ -126,7 +134,7 @@ class Comparison:
 
     def _build(self, name: str) -> Any:
         key = name.partition(":")[0]
-        options = dict(self.options.get(key, {}))
+        options = {**self.options.get(_first_stage(name), {}), **self.options.get(key, {})}
         takes = signature(registry.resolve(registry.GROUNDERS[key])).parameters if key in registry.GROUNDERS else {}
         if "clip" in takes and key != "agent" and self.clip != "none":
             options.setdefault("clip", self.clip)
@@ -192,8 +200,17 @@ class Comparison:
         }
 
 
+def _first_stage(name: str) -> str:
+    """The proposer of a two-stage pipeline; empty for any other method."""
+    key = name.partition(":")[0]
+    factory = registry.resolve(registry.GROUNDERS[key]) if key in registry.GROUNDERS else None
+    return factory.args[0] if isinstance(factory, partial) and factory.args[0] in registry.PROPOSERS else ""
+
+
 def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """``["clip-window.score=cosine"]`` as ``{"clip-window": {"score": "cosine"}}``.
+
+    A method is a grounder, a ceiling, or a proposer, whose options go to all pipelines that start with it.
 
     Raises:
         VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
@@ -204,7 +221,7 @@ def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
         method, dot, key = left.partition(".")
         if not (equals and dot and key):
             raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
-        known: Mapping[str, str] = {**registry.GROUNDERS, **registry.CEILINGS}
+        known: Mapping[str, str] = {**registry.GROUNDERS, **registry.CEILINGS, **registry.PROPOSERS}
         if method not in known:
             raise registry.unknown("grounder", method, known)
         parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))

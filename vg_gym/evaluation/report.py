@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from vg_gym.files import write_text
+from vg_gym.evaluation.scatter import png, scatter
+from vg_gym.files import replacing, write_text
 
 if TYPE_CHECKING:
     from vg_gym.evaluation.evaluator import Evaluator
@@ -24,7 +24,9 @@ COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e03131", "#0c8599", "#f
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows: floors first, then methods, then ceilings, as they were added."""
     table = Table(title=title)
-    for name in ("method", "role", "mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "evals", "ms", "failed"):
+    refined = any("refined_by" in row for row in rows)
+    columns = ("method", "role", "mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "evals", "ms", "failed")
+    for name in (*columns, *(("refined by", "95 % CI") if refined else ())):
         table.add_column(name, justify="left" if name in ("method", "role") else "right", no_wrap=name == "method")
     for row in rows:
         table.add_row(
@@ -38,9 +40,20 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
             _number(row.get("evaluations"), "{:,.1f}"),
             _number(row.get("ms_per_query"), "{:.1f}"),
             _number(row.get("failures"), "{}"),
+            *_gain(row, refined),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
     Console(width=None if Console().is_terminal else 160).print(table)
+
+
+def _gain(row: dict[str, Any], refined: bool) -> list[str]:
+    """The paired difference of mean IoU that refinement makes."""
+    if not refined:
+        return []
+    if "refined_by" not in row:
+        return ["", ""]
+    low, high = row["refined_by"]["ci"]
+    return [f"{row['refined_by']['mean']:+.3f}", f"{low:+.3f} to {high:+.3f}"]
 
 
 def _interval(ci: Any) -> str:
@@ -52,13 +65,19 @@ def _number(value: Any, form: str) -> str:
 
 
 def write_report(evaluator: Evaluator, meta: dict[str, Any]) -> Path:
-    """Write ``report.html`` into the evaluator's folder."""
+    """Write ``report.html`` into the evaluator's folder, and ``refined.png`` where a row is refined."""
+    picture = b""
+    if any(row.get("refines") for row in evaluator.rows):
+        picture = png(scatter(evaluator.rows))
+        with replacing(evaluator.out / "refined.png") as part:
+            part.write_bytes(picture)
     templates = Environment(loader=PackageLoader("vg_gym.evaluation", "."), autoescape=select_autoescape())
     shown = [row for row in evaluator.rows if row["role"] != "floor"] or evaluator.rows
     page = templates.get_template("report.html").render(
         rows=evaluator.rows,
         kinds=sorted({kind for row in evaluator.rows for kind in row["by_kind"]}),
         curves=[(row["method"], COLOURS[i % len(COLOURS)], _curve(row["ious"])) for i, row in enumerate(shown)],
+        refined=_data_uri(picture) if picture else "",
         gallery=_gallery(evaluator, shown),
         meta=meta,
     )
@@ -89,8 +108,9 @@ def _gallery(evaluator: Evaluator, rows: list[dict[str, Any]], count: int = 12) 
             line = evaluator.line(row["method"], index)
             if line is not None and line["box"] is not None:
                 draw.rectangle((np.array(line["box"]) * factor).tolist(), outline=COLOURS[i % len(COLOURS)], width=2)
-        buffer = io.BytesIO()
-        canvas.save(buffer, format="PNG")
-        uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-        pictures.append({"uri": uri, "text": sample.query.expression, "kind": sample.kind})
+        pictures.append({"uri": _data_uri(png(canvas)), "text": sample.query.expression, "kind": sample.kind})
     return pictures
+
+
+def _data_uri(picture: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode()

@@ -1,0 +1,185 @@
+"""Detectors: each learns, is saved and loaded, refuses what is not its own; shipped ones find the objects."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from vg_gym import boxes as box_ops
+from vg_gym import registry
+from vg_gym.baselines.detectors.base import built_in
+from vg_gym.baselines.detectors.sam import mask_box
+from vg_gym.baselines.detectors.training import DetectorConfig, DetectorLearner, train_detector
+from vg_gym.baselines.proposals import Proposer
+from vg_gym.types import VGGymError
+
+KINDS = ("yolo", "detr", "ssd", "sam")
+
+
+def pictures(split="val", count=24):
+    """Distinct images with the boxes of all their objects."""
+    data = registry.open_dataset("refshapes", split, scenes=count)
+    first = {data[i].image_id: data[i] for i in reversed(range(len(data)))}
+    return [s.query.image.array() for s in first.values()], [data.objects(i).boxes for i in first]
+
+
+def recall(found, true):
+    best = [box_ops.iou(t[:, None], f.boxes[None]).max(axis=1) for f, t in zip(found, true, strict=True)]
+    return float((np.concatenate(best) >= 0.5).mean())
+
+
+@pytest.mark.parametrize(("kind", "least"), [("yolo", 0.95), ("detr", 0.9), ("ssd", 0.9), ("sam", 0.9)])
+def test_shipped_detectors_find_the_objects(kind, least):
+    images, true = pictures()
+    proposer = registry.proposer(kind)
+    assert isinstance(proposer, Proposer)
+    found = proposer.propose(images)
+    assert recall(found, true) >= least
+    for image, proposals in zip(images, found, strict=True):
+        height, width = image.shape[:2]
+        assert (proposals.boxes >= 0).all() and (proposals.boxes <= [width, height, width, height]).all()
+        assert (np.diff(proposals.scores) <= 0).all() and len(proposals.labels) == len(proposals)
+        if kind == "sam":
+            tight = np.array([mask_box(mask) for mask in proposals.masks])
+            np.testing.assert_array_equal(tight, proposals.boxes)
+    assert proposer.propose([]) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_its_images(kind):
+    images, _ = pictures(count=3)
+    proposer = registry.proposer(kind)
+    for image, together in zip(images, proposer.propose(images), strict=True):
+        (alone,) = proposer.propose([image])
+        np.testing.assert_allclose(alone.boxes, together.boxes, atol=0.05)
+        assert alone.labels == together.labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_saving_loading(kind, tmp_path):
+    config = DetectorConfig(
+        out=str(tmp_path), detector=kind, images=8, validate_images=2, steps=12, batch_size=4, validate_every=12,
+        warmup=1, ema=0.0, workers=0, flip=False, lr=2e-3,
+    )  # fmt: skip
+    learner = DetectorLearner(config)
+    batch = learner.batch(0)
+    torch.manual_seed(0)
+    optimizer = torch.optim.AdamW(learner.groups(config), lr=2e-3)
+    totals = []
+    learner.module.train()
+    for _ in range(12):
+        torch.manual_seed(1)
+        total = sum(learner.losses(batch).values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    assert totals[-1] < 0.9 * totals[0], totals
+    learner.module.eval()
+    learner.detector.save(tmp_path)
+    images, _ = pictures(count=1)
+    again = registry.proposer(kind, weights=str(tmp_path))
+    for mine, theirs in zip(learner.detector.propose(images), again.propose(images), strict=True):
+        assert abs(len(mine) - len(theirs)) <= 2  # weights are kept in half precision
+    state, loaded = learner.module.state_dict(), again.module.state_dict()
+    assert state.keys() == loaded.keys()
+    for name, value in state.items():
+        torch.testing.assert_close(value.float(), loaded[name].float(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_training_run_ends_in_a_folder_that_loads(tmp_path):
+    config = DetectorConfig(
+        out=str(tmp_path), detector="yolo", images=8, validate_images=2, steps=2, batch_size=2, validate_every=2,
+        warmup=1, workers=0,
+    )  # fmt: skip
+    folder = train_detector(config)
+    assert registry.proposer("yolo", weights=str(folder)).categories == registry.proposer("yolo").categories
+    assert {"recall@0.5", "recall@0.75"} <= json.loads((folder / "metrics.json").read_text()).keys()
+    with pytest.raises(VGGymError, match="did you mean 'yolo'"):
+        DetectorLearner(DetectorConfig(detector="yol"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "message"),
+    [
+        ("yolo", "no/such/yolov8x.pt", "yolo.weights="),
+        ("detr", "no/such/detr", "detr.weights="),
+        ("ssd", "ssd301", "ssd.weights="),
+        ("sam", "vit_x", "sam.weights="),
+        ("ssd", "ssd300_vgg16:no-such-file.pth", "ssd.weights="),
+        ("sam", "vit_b:no-such-file.pth", "sam.weights="),
+    ],
+)
+def test_missing_weights_say_how_to_pass_a_file(kind, weights, message):
+    with pytest.raises(VGGymError, match=message):
+        registry.proposer(kind, weights=weights)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["VG_GYM_TEST_BOMB"],)
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("yolo", ""), ("ssd", "ssd300_vgg16:"), ("sam", "vit_b:")])
+def test_a_checkpoint_from_a_stranger_runs_no_code(kind, prefix, tmp_path, monkeypatch):
+    monkeypatch.setenv("VG_GYM_TEST_BOMB", str(tmp_path / "exploded"))
+    torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(VGGymError):
+        registry.proposer(kind, weights=f"{prefix}{tmp_path / 'bomb.pt'}")
+    assert not (tmp_path / "exploded").exists()
+    with zipfile.ZipFile(tmp_path / "bomb.pt") as archive:  # that it would have, read without care
+        member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        pickle.load(io.BytesIO(archive.read(member)))
+    assert (tmp_path / "exploded").exists()
+
+
+def test_published_architectures_from_local_files(tmp_path):
+    """Random weights in the published layouts, as a user's own files."""
+    import torchvision
+
+    torch.manual_seed(0)
+    ssd = torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+    torch.save(ssd.state_dict(), tmp_path / "ssd.pth")
+    loaded = registry.proposer("ssd", weights=f"ssdlite320_mobilenet_v3_large:{tmp_path / 'ssd.pth'}")
+    assert len(loaded.categories) == 90 and loaded.image_size == 320
+    images, _ = pictures(count=1)
+    assert len(loaded.propose(images)) == 1
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DetrConfig(
+        use_timm_backbone=False, backbone_config=transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], layer_type="basic",
+            out_features=["stage4"]),
+        use_pretrained_backbone=False, backbone=None, d_model=16, encoder_layers=1, decoder_layers=1,
+        encoder_ffn_dim=16, decoder_ffn_dim=16, encoder_attention_heads=2, decoder_attention_heads=2, num_queries=5,
+    )  # fmt: skip
+    transformers.DetrForObjectDetection(config).save_pretrained(tmp_path / "detr")
+    transformers.DetrImageProcessor().save_pretrained(tmp_path / "detr")
+    detr = registry.proposer("detr", weights=str(tmp_path / "detr"), min_score=0.0)
+    assert len(detr.propose(images)[0]) == 5
+
+
+@pytest.mark.filterwarnings("ignore:refcocog-umd:UserWarning")
+@pytest.mark.parametrize(("file", "least"), [("yolov8n.pt", 36), ("yolox_nano.onnx", 36)])
+def test_real_weights_propose_real_targets(realdata, file, least):
+    """At least 36 of the 42 references have a proposal of the pipeline with IoU >= 0.5."""
+    splits = [registry.open_dataset("refcocog-umd", s, root=str(realdata / "refcocog_mini")) for s in ("val", "test")]
+    refs = list({s.ref_id: s for data in splits for s in (data[i] for i in range(len(data)))}.values())
+    assert len(refs) == 42
+    pipeline = registry.grounder("yolo-clip", weights=str(realdata / "weights" / file))
+    found = [p.details["proposals"] for p in pipeline.ground([s.query for s in refs])]
+    best = [box_ops.iou(boxes, s.box).max() for boxes, s in zip(found, refs, strict=True)]
+    assert (np.array(best) >= 0.5).sum() >= least
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+    for name in ("junk.onnx", "junk.pt"):
+        (tmp_path / name).write_bytes(b"junk")
+        with pytest.raises(VGGymError, match="junk"):
+            registry.proposer("yolo", weights=str(tmp_path / name))
+    assert built_in("yolo", "refshapes").is_dir()
+    assert built_in("yolo", "no-such") is None

@@ -1,0 +1,132 @@
+"""DETR (Carion et al., ECCV 2020) and RT-DETR (Zhao et al., CVPR 2024) through transformers.
+
+``weights`` is a name on the hub (``facebook/detr-resnet-50``, ``PekingU/rtdetr_r18vd``) or a local folder in
+transformers' layout; the model class is what its config names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vg_gym.baselines.detectors.base import DetectionBatch, Detector, built_in, missing_weights
+from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.types import VGGymError
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise VGGymError('DETR needs transformers: pip install "vg_gym[pipelines]"') from error
+    return transformers
+
+
+class Detr(Detector):
+    """A DETR-like detector as proposer.
+
+    Args:
+        module: a transformers model for object detection.
+        processor: its image processor.
+        min_score: least confidence.
+        batch_size: images per forward pass.
+        device: torch device.
+    """
+
+    def __init__(self, module: Any, processor: Any, min_score: float = 0.05, batch_size: int = 16, device: str = "cpu"):
+        names = module.config.id2label
+        size = processor.size["shortest_edge"] if "shortest_edge" in processor.size else processor.size["height"]
+        super().__init__("detr", module.eval(), [names[i] for i in sorted(names)], size, device)
+        self.processor, self.min_score, self.batch_size = processor, min_score, batch_size
+
+    @classmethod
+    def small(cls, categories: Sequence[str], image_size: int = 128, width: int = 96, queries: int = 30) -> Detr:
+        """An untrained RT-DETR of 1.6 million weights: four residual blocks, two decoder layers.
+
+        Args:
+            categories: names of the categories.
+            image_size: side in pixels.
+            width: of encoder and decoder.
+            queries: number of object queries, the most proposals an image can have.
+        """
+        t = _transformers()
+        channels = [width // 3, width // 2, width, width * 5 // 3]
+        backbone = t.RTDetrResNetConfig(
+            embedding_size=channels[0],
+            hidden_sizes=channels,
+            depths=[1, 1, 1, 1],
+            layer_type="basic",
+            out_features=["stage2", "stage3", "stage4"],
+        )
+        config = t.RTDetrConfig(
+            backbone_config=backbone,
+            freeze_backbone_batch_norms=False,
+            encoder_hidden_dim=width,
+            encoder_in_channels=channels[1:],
+            decoder_in_channels=[width] * 3,
+            d_model=width,
+            encoder_ffn_dim=2 * width,
+            decoder_ffn_dim=2 * width,
+            hidden_expansion=0.5,
+            encoder_attention_heads=3,
+            decoder_attention_heads=3,
+            decoder_layers=2,
+            num_queries=queries,
+            num_denoising=40,
+            id2label=dict(enumerate(categories)),
+            label2id={name: i for i, name in enumerate(categories)},
+        )
+        processor = t.RTDetrImageProcessor(size={"height": image_size, "width": image_size})
+        return cls(t.RTDetrForObjectDetection(config), processor)
+
+    def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
+        """The criterion of the model: matching, classes, L1 and GIoU at every layer, weighted as published."""
+        size = batch.images.shape[-1]
+        labels = []
+        for boxes, classes in zip(batch.boxes, batch.labels, strict=True):
+            centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+            labels.append({"class_labels": classes, "boxes": torch.cat([centres, sides], dim=1) / size})
+        return {"detr": self.module(pixel_values=batch.images, labels=labels).loss}
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of every image (H, W, 3) uint8."""
+        starts = range(0, len(images), self.batch_size)
+        return [p for start in starts for p in self._batch(images[start : start + self.batch_size])]
+
+    def _batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        inputs = self.processor(images=list(images), return_tensors="pt").to(self.device)
+        with torch.inference_mode():
+            outputs = self.module(**inputs)
+        sizes = [image.shape[:2] for image in images]
+        results = self.processor.post_process_object_detection(outputs, threshold=self.min_score, target_sizes=sizes)
+        names = self.module.config.id2label
+        return [
+            proposals(r["boxes"].cpu(), r["scores"].cpu(), [names[int(c)] for c in r["labels"]], image)
+            for image, r in zip(images, results, strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """A folder in transformers' layout, weights in fp16."""
+        self.module.half().save_pretrained(folder)
+        self.module.float()
+        self.processor.save_pretrained(folder)
+
+
+def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
+    """A DETR or RT-DETR by hub name or local folder; ``options`` as in :class:`Detr`.
+
+    Raises:
+        VGGymError: transformers or the weights are missing, or the folder holds no detector.
+    """
+    t = _transformers()
+    place = str(built_in("detr", weights) or weights)
+    try:
+        module = t.AutoModelForObjectDetection.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        processor = t.AutoImageProcessor.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        raise missing_weights("detr", weights, error, "/path/to/detr-resnet-50") from error
+    return Detr(module, processor, device=device, **options)

@@ -1,0 +1,292 @@
+"""Segment Anything (Kirillov et al., ICCV 2023): automatic masks as proposals.
+
+``weights`` is a model of segment-anything (``vit_b``, ``vit_l``, ``vit_h``: fetched), ``vit_b:FILE`` with a local
+checkpoint, a MobileSAM or SAM 2 checkpoint that ultralytics reads (``mobile_sam.pt``, ``sam2.1_t.pt``), or a folder
+with one of our own trainings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from vg_gym.baselines.detectors.base import (
+    DetectionBatch,
+    Detector,
+    built_in,
+    half,
+    missing_weights,
+    read_state,
+    weights_folder,
+)
+from vg_gym.baselines.detectors.yolo import ultralytics_package
+from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.files import fingerprint, write_json
+from vg_gym.types import VGGymError
+
+URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
+"""Model of segment-anything -> its published checkpoint."""
+
+
+def _segment_anything() -> Any:
+    try:
+        import segment_anything
+    except ImportError as error:
+        raise VGGymError('SAM needs segment-anything: pip install "vg_gym[pipelines]"') from error
+    return segment_anything
+
+
+SMALL: dict[str, Any] = {"points_per_side": 12, "min_score": 0.5, "min_stability": 0.7}
+"""Settings of the small model, whose masks are rougher and whose own opinion of them is lower."""
+
+
+class Sam(Detector):
+    """A SAM's masks of everything, as proposals with masks; labels are empty, scores the predicted mask quality.
+
+    Defaults are the published ones.
+
+    Args:
+        module: a segment-anything ``Sam``.
+        points_per_side: of the grid of point prompts.
+        min_score: least predicted IoU of a mask.
+        min_stability: least IoU of a mask's two versions at shifted thresholds.
+        nms_iou: overlap of boxes beyond which only the better mask stays.
+        largest: greatest side of a box as a fraction of the image's, which leaves the background out.
+        device: torch device.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        points_per_side: int = 32,
+        min_score: float = 0.88,
+        min_stability: float = 0.95,
+        nms_iou: float = 0.7,
+        largest: float = 0.98,
+        device: str = "cpu",
+    ):
+        super().__init__("sam", module.eval(), (), module.image_encoder.img_size, device)
+        self.settings = {
+            "points_per_side": points_per_side,
+            "min_score": min_score,
+            "min_stability": min_stability,
+            "nms_iou": nms_iou,
+            "largest": largest,
+        }
+
+    @classmethod
+    def small(cls, categories: Sequence[str] = (), image_size: int = 128, width: int = 96, depth: int = 3) -> Sam:
+        """An untrained SAM of 0.8 million weights: patches of 8 pixels, a ViT of three blocks, the published decoder.
+
+        Args:
+            categories: ignored; SAM knows none.
+            image_size: side in pixels.
+            width: of the image encoder.
+            depth: its number of blocks.
+        """
+        _segment_anything()
+        from segment_anything import modeling
+
+        grid, inner = image_size // 8, 64
+        encoder = modeling.ImageEncoderViT(
+            img_size=image_size,
+            patch_size=8,
+            embed_dim=width,
+            depth=depth,
+            num_heads=4,
+            mlp_ratio=4,
+            out_chans=inner,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            global_attn_indexes=tuple(range(depth)),
+        )
+        prompts = modeling.PromptEncoder(inner, (grid, grid), (image_size, image_size), mask_in_chans=16)
+        transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=inner, mlp_dim=256, num_heads=4)
+        decoder = modeling.MaskDecoder(transformer_dim=inner, transformer=transformer, iou_head_hidden_dim=inner)
+        return cls(modeling.Sam(encoder, prompts, decoder), **SMALL)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights and the settings."""
+        return fingerprint(super().fingerprint, sorted(self.settings.items()))
+
+    def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
+        """Focal, dice and quality losses of one point prompt per object and one on the background, each image.
+
+        As published, of the three masks of a prompt only the best is taught; the background's are only told that they
+        are worth nothing. Quality is the IoU that a mask has.
+        """
+        sam: Any = self.module
+        images = torch.stack([sam.preprocess(image * 255) for image in batch.images])
+        embedded = sam.image_encoder(images)
+        terms = [
+            self._image_losses(embedded[i], batch.segments[i], len(batch.boxes[i])) for i in range(len(batch.images))
+        ]
+        return {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
+
+    def _image_losses(self, embedded: torch.Tensor, segments: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
+        points, truth = _prompts(segments, count)
+        logits, quality = self._decode(embedded, points)
+        target = F.interpolate(truth[:, None], size=logits.shape[-2:], mode="area").expand(-1, 3, -1, -1)
+        probability = logits.sigmoid()
+        focal = _focal(logits, target).mean((2, 3))
+        overlap = (probability * target).sum((2, 3))
+        dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
+        best = (20 * focal + dice)[:count].argmin(dim=1, keepdim=True)
+        with torch.no_grad():
+            hard, real = logits > 0, target > 0.5
+            iou = (hard & real).sum((2, 3)) / (hard | real).sum((2, 3)).clamp(min=1)
+        return {
+            "focal": 20 * focal[:count].gather(1, best).mean(),
+            "dice": dice[:count].gather(1, best).mean(),
+            "quality": (quality - iou).square().mean(),
+        }
+
+    def _decode(self, embedded: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sam: Any = self.module
+        ones = torch.ones(len(points), 1, device=points.device)
+        sparse, dense = sam.prompt_encoder(points=(points[:, None], ones), boxes=None, masks=None)
+        return sam.mask_decoder(
+            image_embeddings=embedded[None],
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals with masks of every image (H, W, 3) uint8; segment-anything works image by image."""
+        settings = self.settings
+        generator = _segment_anything().SamAutomaticMaskGenerator(
+            self.module,
+            points_per_side=settings["points_per_side"],
+            points_per_batch=256,
+            pred_iou_thresh=settings["min_score"],
+            stability_score_thresh=settings["min_stability"],
+            box_nms_thresh=settings["nms_iou"],
+        )
+        return [self._masks(image, generator.generate(image)) for image in images]
+
+    def _masks(self, image: np.ndarray, found: list[dict[str, Any]]) -> Proposals:
+        masks = np.array([m["segmentation"] for m in found], dtype=bool).reshape(-1, *image.shape[:2])
+        return from_masks(masks, np.array([m["predicted_iou"] for m in found]), image, self.settings["largest"])
+
+    def save(self, folder: Path) -> None:
+        """``model.safetensors`` and ``config.json``."""
+        sam: Any = self.module
+        save_file(half(sam.state_dict()), folder / "model.safetensors")
+        write_json(folder / "config.json", {"image_size": self.image_size, **self.settings})
+
+
+def from_masks(masks: np.ndarray, scores: np.ndarray, image: np.ndarray, largest: float = 1.0) -> Proposals:
+    """Proposals of masks (P, H, W), each with its tight box; boxes with a side over ``largest`` of the image's go."""
+    height, width = image.shape[:2]
+    boxes = np.array([mask_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    small = (sides <= largest * np.array([width, height])).all(axis=1) & (sides > 0).all(axis=1)
+    return proposals(boxes[small], scores[small], [""] * int(small.sum()), image, masks[small])
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray:
+    """The tight ``xyxy`` pixel box (4,) of a mask (H, W); zeros where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return np.zeros(4, dtype=np.float32)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def _prompts(segments: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A random point in every object and one outside all (count + 1, 2), and their masks (count + 1, S, S).
+
+    ``segments`` (S, S) holds the number of the object, from 1 on, and 0 on the background.
+    """
+    points, truth = [], []
+    for number in (*range(1, count + 1), 0):
+        mask = segments == number
+        inside = mask.nonzero()
+        point = inside[torch.randint(len(inside), ())] if len(inside) else torch.zeros(2, device=segments.device)
+        points.append(point.flip(0).float() + 0.5)
+        truth.append(mask.float() if number else torch.zeros_like(mask, dtype=torch.float32))
+    return torch.stack(points), torch.stack(truth)
+
+
+def _focal(logits: torch.Tensor, target: torch.Tensor, gamma: float = 2.0) -> torch.Tensor:
+    """Focal loss per pixel, class weight 0.25 as published."""
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    right = torch.exp(-entropy)
+    weight = torch.where(target > 0.5, 0.25, 0.75)
+    return weight * (1 - right) ** gamma * entropy
+
+
+class UltralyticsSam:
+    """MobileSAM (Zhang et al. 2023) or SAM 2 (Ravi et al. 2024) through ultralytics: masks of everything."""
+
+    def __init__(self, path: str, image_size: int = 1024, min_score: float = 0.5, device: str = "cpu"):
+        self.name, self.model, self.image_size = "sam", ultralytics_package().SAM(path), image_size
+        self.fingerprint = fingerprint(Path(path))
+        self.min_score, self.device = min_score, device
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals with masks of every image (H, W, 3) uint8."""
+        found = []
+        for image in images:
+            bgr = np.ascontiguousarray(image[..., ::-1])
+            result = self.model.predict(
+                bgr, imgsz=self.image_size, conf=self.min_score, device=self.device, verbose=False
+            )[0]
+            masks = np.zeros((0, *image.shape[:2]), bool)
+            scores = np.zeros(0)
+            if result.masks is not None:
+                masks, scores = result.masks.data.cpu().numpy().astype(bool), result.boxes.conf.cpu().numpy()
+            found.append(from_masks(masks, scores, image, 0.98))
+        return found
+
+
+def load_sam(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
+    """A SAM by the name of its weights; ``options`` as in :class:`Sam` or :class:`UltralyticsSam`.
+
+    Raises:
+        VGGymError: a package or the weights are missing, or the file is of another model.
+    """
+    folder = built_in("sam", weights) or Path(weights)
+    example = "vit_b:/path/to/sam_vit_b_01ec64.pth"
+    try:
+        if folder.is_dir():
+            return _load_folder(folder, device, **options)
+        name, _, file = weights.partition(":")
+        if name in FILES:
+            return Sam(_published(name, file), device=device, **options)
+        if weights.endswith(".pt"):
+            path = weights if Path(weights).is_file() else str(weights_folder() / weights)
+            return UltralyticsSam(path, device=device, **options)
+    except (OSError, RuntimeError, NotImplementedError, ConnectionError) as error:
+        raise missing_weights("sam", weights, error, example) from error
+    raise missing_weights("sam", weights, f"known models: {', '.join(FILES)}, or a .pt that ultralytics reads", example)
+
+
+def _published(name: str, file: str) -> Any:
+    """A published model, with weights from a local file or fetched."""
+    if file:
+        state = read_state(file)
+    else:
+        state = torch.hub.load_state_dict_from_url(
+            URL + FILES[name], model_dir=str(weights_folder()), map_location="cpu", weights_only=True
+        )
+    sam = _segment_anything().sam_model_registry[name]()
+    sam.load_state_dict(state)
+    return sam
+
+
+def _load_folder(folder: Path, device: str, **options: Any) -> Sam:
+    config = json.loads((folder / "config.json").read_text())
+    sam = Sam.small(image_size=config.pop("image_size"))
+    sam.module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    return Sam(sam.module, device=device, **{**config, **options})

@@ -1,0 +1,126 @@
+"""SSD (Liu et al., ECCV 2016) and SSDlite (Sandler et al., CVPR 2018) through torchvision.
+
+``weights`` is an architecture of torchvision (``ssd300_vgg16``, ``ssdlite320_mobilenet_v3_large``: its COCO weights are
+fetched), ``ARCHITECTURE:FILE`` with a local state dict, or a folder with one of our own trainings.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+
+from vg_gym.baselines.detectors.base import DetectionBatch, Detector, built_in, half, missing_weights, read_state
+from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.files import write_json
+
+ARCHITECTURES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
+
+
+class Ssd(Detector):
+    """An SSD as proposer.
+
+    Args:
+        module: a torchvision SSD, whose category 0 is the background.
+        categories: names of the others, from 1 on.
+        min_score: least confidence.
+        nms_iou: overlap within a class beyond which only the better box stays.
+        batch_size: images per forward pass.
+        device: torch device.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        categories: Sequence[str],
+        min_score: float = 0.05,
+        nms_iou: float = 0.45,
+        batch_size: int = 16,
+        device: str = "cpu",
+    ):
+        module.score_thresh, module.nms_thresh = min_score, nms_iou
+        super().__init__("ssd", module.eval(), categories, module.transform.fixed_size[0], device)
+        self.batch_size = batch_size
+
+    @classmethod
+    def small(cls, categories: Sequence[str], image_size: int = 192) -> Ssd:
+        """An untrained ssdlite320_mobilenet_v3_large that looks at smaller pictures and for smaller boxes.
+
+        Args:
+            categories: names of the categories.
+            image_size: side in pixels to which pictures are resized (the published one is 320).
+        """
+        module = _architecture("ssdlite320_mobilenet_v3_large", len(categories) + 1)
+        module.transform.fixed_size = (image_size, image_size)
+        # The published anchors begin at 0.2 of the image; a third of RefShapes' objects are smaller.
+        module.anchor_generator = DefaultBoxGenerator([[2, 3] for _ in range(6)], min_ratio=0.14, max_ratio=0.8)
+        return cls(module, categories)
+
+    def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
+        """Smooth L1 of the boxes and cross-entropy with mined negatives."""
+        targets = [{"boxes": b, "labels": c + 1} for b, c in zip(batch.boxes, batch.labels, strict=True)]
+        losses = self.module(list(batch.images), targets)
+        return {"box": losses["bbox_regression"], "class": losses["classification"]}
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of every image (H, W, 3) uint8."""
+        starts = range(0, len(images), self.batch_size)
+        return [p for start in starts for p in self._batch(images[start : start + self.batch_size])]
+
+    def _batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
+        with torch.inference_mode():
+            results = self.module(tensors)
+        return [
+            proposals(r["boxes"].cpu(), r["scores"].cpu(), [self.categories[int(c) - 1] for c in r["labels"]], image)
+            for image, r in zip(images, results, strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """``model.safetensors`` and ``config.json``."""
+        save_file(half(self.module.state_dict()), folder / "model.safetensors")
+        write_json(folder / "config.json", {"categories": self.categories, "image_size": self.image_size})
+
+
+def _architecture(name: str, classes: int, weights: str | None = None) -> Any:
+    with warnings.catch_warnings():  # torchvision warns that all layers train, which is what is meant
+        warnings.filterwarnings("ignore", message="Changing trainable_backbone_layers")
+        return torchvision.models.get_model(name, weights=weights, weights_backbone=None, num_classes=classes)
+
+
+def load_ssd(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
+    """An SSD by architecture, ``ARCHITECTURE:FILE`` or folder; ``options`` as in :class:`Ssd`.
+
+    Raises:
+        VGGymError: the weights are missing or of another architecture.
+    """
+    folder = built_in("ssd", weights) or Path(weights)
+    if folder.is_dir():
+        return _load_folder(folder, device, **options)
+    name, _, file = weights.partition(":")
+    example = f"{ARCHITECTURES[0]}:/path/to/ssd300_vgg16_coco.pth"
+    if name not in ARCHITECTURES:
+        raise missing_weights("ssd", weights, f"known architectures: {', '.join(ARCHITECTURES)}", example)
+    categories = torchvision.models.get_model_weights(name).DEFAULT.meta["categories"][1:]
+    try:
+        module = _architecture(name, len(categories) + 1, None if file else "DEFAULT")
+        if file:
+            module.load_state_dict(read_state(file))
+    except (OSError, RuntimeError) as error:
+        raise missing_weights("ssd", weights, error, example) from error
+    return Ssd(module, categories, device=device, **options)
+
+
+def _load_folder(folder: Path, device: str, **options: Any) -> Ssd:
+    about = json.loads((folder / "config.json").read_text())
+    ssd = Ssd.small(about["categories"], about["image_size"])
+    ssd.module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    return Ssd(ssd.module, about["categories"], device=device, **options)

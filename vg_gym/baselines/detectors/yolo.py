@@ -1,0 +1,155 @@
+"""YOLO (Redmon et al., CVPR 2016; v8, v11 and v26 by Ultralytics) through the ultralytics package.
+
+``weights`` may be a name of ultralytics (``yolov8x.pt``), a local ``.pt`` or ``.onnx`` file, or a folder with one of
+our own trainings. Checkpoints are read with ``weights_only=True``: a file from a stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from vg_gym.baselines.detectors.base import (
+    DetectionBatch,
+    Detector,
+    built_in,
+    half,
+    missing_weights,
+    weights_folder,
+)
+from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
+from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.files import fingerprint, write_json
+from vg_gym.types import VGGymError
+
+GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
+"""Loss weights: the defaults of ultralytics."""
+
+
+def ultralytics_package() -> Any:
+    """The package, told to read checkpoints safely and to install nothing by itself."""
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    try:
+        import ultralytics
+        from ultralytics.nn import tasks
+    except ImportError as error:
+        raise VGGymError('YOLO needs ultralytics: pip install "vg_gym[pipelines]"') from error
+    tasks.SAFE_LOAD = True
+    ultralytics.utils.LOGGER.setLevel(logging.WARNING)
+    return ultralytics
+
+
+class Yolo(Detector):
+    """A YOLO as proposer.
+
+    Args:
+        model: an ``ultralytics.YOLO``.
+        image_size: longer side in pixels at which pictures are looked at.
+        min_score: least confidence that leaves the network.
+        nms_iou: overlap within a class beyond which only the better box stays.
+        device: torch device.
+    """
+
+    def __init__(
+        self, model: Any, image_size: int = 640, min_score: float = 0.05, nms_iou: float = 0.7, device: str = "cpu"
+    ):
+        self.model, self.min_score, self.nms_iou = model, min_score, nms_iou
+        module = model.model if isinstance(model.model, torch.nn.Module) else torch.nn.Module()
+        categories = tuple(model.names.values()) if hasattr(model, "names") else ()
+        super().__init__("yolo", module, categories, image_size, device)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights, or of the exported file that holds them."""
+        return fingerprint(Path(self.model.model)) if isinstance(self.model.model, str) else super().fingerprint
+
+    @classmethod
+    def small(cls, categories: Sequence[str], image_size: int = 128, config: str = "yolo11n.yaml") -> Yolo:
+        """An untrained YOLO of one of ultralytics' own configs."""
+        model = ultralytics_package().YOLO(config, task="detect", verbose=False)
+        tasks = __import__("ultralytics.nn.tasks", fromlist=["tasks"])
+        model.model = tasks.DetectionModel(config, nc=len(categories), verbose=False)
+        model.model.names = dict(enumerate(categories))
+        model.model.args = GAINS
+        return cls(model, image_size)
+
+    def with_module(self, module: Any) -> Yolo:
+        """The same detector with other weights."""
+        model = ultralytics_package().YOLO(module.yaml["yaml_file"], task="detect", verbose=False)
+        model.model = module
+        return Yolo(model, self.image_size, self.min_score, self.nms_iou, str(next(module.parameters()).device))
+
+    def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
+        """Box, class and distribution-focal losses."""
+        size = batch.images.shape[-1]
+        boxes = torch.cat(batch.boxes) / size
+        centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        owner = torch.cat([torch.full((len(b),), float(i)) for i, b in enumerate(batch.boxes)])
+        target = {
+            "img": batch.images,
+            "bboxes": torch.cat([centres, sides], dim=1),
+            "cls": torch.cat(batch.labels).float()[:, None],
+            "batch_idx": owner.to(boxes.device),
+        }
+        values, _ = self.module(target)
+        return {name: values[i] / len(batch.images) for i, name in enumerate(("box", "class", "dfl"))}
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of every image (H, W, 3) uint8."""
+        if not len(images):
+            return []
+        results = self.model.predict(
+            [np.ascontiguousarray(image[..., ::-1]) for image in images],  # ultralytics takes BGR
+            imgsz=self.image_size,
+            conf=self.min_score,
+            iou=self.nms_iou,
+            device=str(self.device),
+            verbose=False,
+        )
+        found = []
+        for image, result in zip(images, results, strict=True):
+            boxes = result.boxes.cpu().numpy()
+            labels = [result.names[int(c)] for c in boxes.cls]
+            found.append(proposals(boxes.xyxy, boxes.conf, labels, image))
+        return found
+
+    def save(self, folder: Path) -> None:
+        """``model.safetensors`` and ``config.json``."""
+        save_file(half(self.module.state_dict()), folder / "model.safetensors")
+        config = {"config": Path(self.module.yaml["yaml_file"]).name, "categories": self.categories}
+        write_json(folder / "config.json", {**config, "image_size": self.image_size})
+
+
+def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
+    """A YOLO by the name of its weights; ``options`` as in :class:`Yolo`.
+
+    Raises:
+        VGGymError: ultralytics or the weights are missing, or the file is not a detector.
+    """
+    folder = built_in("yolo", weights) or Path(weights)
+    if folder.is_dir():
+        return _load_folder(folder, device, **options)
+    if folder.suffix == ".onnx" and folder.is_file() and is_yolox(folder):
+        return Yolox(folder, **options)
+    yolo = ultralytics_package()
+    path = folder if folder.is_file() or folder.parent != Path(".") else weights_folder() / weights
+    try:
+        return Yolo(yolo.YOLO(str(path), task="detect", verbose=False), device=device, **options)
+    except Exception as error:  # ultralytics raises whatever its download or its reader met
+        raise missing_weights("yolo", weights, error, "/path/to/yolov8n.pt") from error
+
+
+def _load_folder(folder: Path, device: str, **options: Any) -> Yolo:
+    about = json.loads((folder / "config.json").read_text())
+    yolo = Yolo.small(about["categories"], about["image_size"], about["config"])
+    yolo.module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    return Yolo(yolo.model, **{"image_size": about["image_size"], "device": device, **options})

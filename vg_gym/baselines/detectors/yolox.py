@@ -1,0 +1,115 @@
+"""YOLOX (Ge et al. 2021) in ONNX form, through onnxruntime: one raw output (1, N, 5 + classes) on three grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vg_gym.baselines.proposals import Proposals, proposals
+from vg_gym.files import fingerprint
+from vg_gym.types import VGGymError
+
+STRIDES = (8, 16, 32)
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise VGGymError('.onnx weights need onnxruntime: pip install "vg_gym[pipelines]"') from error
+    try:
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no public base class of its errors
+        raise VGGymError(f"{path} is not a readable ONNX model: {' '.join(str(error).split())[:200]}") from error
+
+
+def is_yolox(path: Path) -> bool:
+    """Whether an ONNX file has YOLOX's output (1, N, 5 + classes) of N cells; that of ultralytics is (1, C, N)."""
+    session = _session(path)
+    height, width = session.get_inputs()[0].shape[2:]
+    shape = session.get_outputs()[0].shape
+    if not (isinstance(height, int) and isinstance(width, int)):
+        return False
+    return len(shape) == 3 and shape[1] == sum((height // s) * (width // s) for s in STRIDES)
+
+
+class Yolox:
+    """A YOLOX as proposer; the pictures are laid in the upper left of a grey canvas, BGR, 0 to 255.
+
+    Args:
+        path: the ``.onnx`` file.
+        min_score: least objectness times class probability.
+        nms_iou: overlap within a class beyond which only the better box stays.
+    """
+
+    def __init__(self, path: Path, min_score: float = 0.05, nms_iou: float = 0.7):
+        self.name, self.min_score, self.nms_iou = "yolo", min_score, nms_iou
+        self.fingerprint = fingerprint(path)
+        self.session = _session(path)
+        self.height, self.width = self.session.get_inputs()[0].shape[2:]
+        self.cells = _cells(self.height, self.width)
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of every image (H, W, 3) uint8; the file's batch is one image."""
+        return [self._one(image) for image in images]
+
+    def _one(self, image: np.ndarray) -> Proposals:
+        canvas, scale = _letterbox(image, self.height, self.width)
+        name = self.session.get_inputs()[0].name
+        raw = self.session.run(None, {name: canvas.transpose(2, 0, 1)[None]})[0][0]
+        boxes = self._decode(raw[:, :4]) / scale
+        classes = raw[:, 5:] * raw[:, 4:5]
+        best = classes.argmax(axis=1)
+        scores = classes.max(axis=1)
+        keep = scores >= self.min_score
+        return self._finish(boxes[keep], scores[keep], best[keep], image)
+
+    def _finish(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, image: np.ndarray) -> Proposals:
+        import torch
+        from torchvision.ops import batched_nms
+
+        tensors = (torch.from_numpy(np.ascontiguousarray(x)) for x in (boxes, scores, classes))
+        rows = batched_nms(*tensors, self.nms_iou).numpy()
+        names = [COCO[c] if c < len(COCO) else str(c) for c in classes[rows]]
+        return proposals(boxes[rows], scores[rows], names, image)
+
+    def _decode(self, raw: np.ndarray) -> np.ndarray:
+        """Cell offsets and log sides (N, 4) as ``xyxy`` of the canvas."""
+        corner, stride = self.cells[:, :2], self.cells[:, 2:]
+        centre, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
+        return np.concatenate([centre - side / 2, centre + side / 2], axis=1)
+
+
+def _cells(height: int, width: int) -> np.ndarray:
+    """(N, 3): column, row and stride of every cell, in the order of the output."""
+    parts = []
+    for stride in STRIDES:
+        rows, columns = np.mgrid[: height // stride, : width // stride]
+        parts.append(np.stack([columns.ravel(), rows.ravel(), np.full(rows.size, stride)], axis=1))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _letterbox(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, float]:
+    scale = min(height / image.shape[0], width / image.shape[1])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    canvas = np.full((height, width, 3), 114, dtype=np.float32)
+    canvas[: size[1], : size[0]] = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))[..., ::-1]
+    return canvas, scale
+
+
+COCO = tuple(
+    (
+        "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
+        "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,"
+        "tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
+        "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
+        "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,"
+        "keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,"
+        "hair drier,toothbrush"
+    ).split(",")
+)
+"""The 80 categories of COCO in the order of YOLO's outputs."""

@@ -1,0 +1,141 @@
+"""Heat-map pipelines: segments are scored by CLIP, scores painted into a map, and the best box of the map is answered.
+
+Maps are :mod:`vg_gym.baselines.heat_maps`, their search is :mod:`vg_gym.baselines.box_search`.
+
+``seg-clip`` scores a segment by the crop of its box; ``adapting-clip`` by region-based attention pooling in one pass
+(Li et al. 2022, :mod:`vg_gym.clip.regions`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from vg_gym import boxes as box_ops
+from vg_gym.baselines.box_search import best_box
+from vg_gym.baselines.heat_maps import AGGREGATES, heat_map
+from vg_gym.baselines.segments import SegmentProposer
+from vg_gym.clip.encoder import ClipEncoder, crop, load_clip
+from vg_gym.clip.regions import embed_regions
+from vg_gym.files import fingerprint
+from vg_gym.registry import unknown
+from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
+
+TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.005)}
+"""(scorer, CLIP) -> (alpha, tau), by ``python benchmarks/heat_maps.py`` on RefShapes val."""
+PUBLISHED = (0.8, 0.02)
+"""(alpha, tau) for other CLIPs, of the size that Li et al. use."""
+MAP_SIDE = 224
+"""Longer side, in cells, of a map that is searched for a box."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    masks: np.ndarray
+    """Segments bool (R, h, w) on the map that is searched."""
+    embeddings: np.ndarray
+    """Of the segments (R, D), unit length."""
+
+
+class HeatMapGrounder:
+    """Segments, CLIP, heat map, box search. An image is segmented and encoded once, however many expressions it has.
+
+    Args:
+        scorer: ``crops`` (of the segments' boxes) or ``regions`` (region-based attention pooling).
+        clip: name of the CLIP.
+        alpha: price of area in the box search; default as tuned on val (:data:`TUNED`).
+        tau: temperature of the heat map; default as tuned with it.
+        aggregate: over the segments of a pixel, a name in :data:`~vg_gym.baselines.heat_maps.AGGREGATES`.
+        methods: segmentations, joined by ``+``.
+        counts: numbers of segments.
+        upsample: patches per patch size along each axis, for ``regions`` with a ViT.
+        prompt: text with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
+        device: torch device.
+    """
+
+    def __init__(
+        self,
+        scorer: str,
+        clip: str = "refshapes",
+        alpha: float | None = None,
+        tau: float | None = None,
+        aggregate: str = "mean",
+        methods: str = "slic+watershed",
+        counts: Sequence[int] = (12, 24, 48),
+        upsample: int = 2,
+        prompt: str | None = None,
+        device: str = "cpu",
+    ):
+        if scorer not in ("crops", "regions"):
+            raise unknown("scorer", scorer, ("crops", "regions"))
+        if aggregate not in AGGREGATES:
+            raise unknown("aggregate", aggregate, AGGREGATES)
+        self.name = "seg-clip" if scorer == "crops" else "adapting-clip"
+        settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
+        self.clip: ClipEncoder = load_clip(clip, device)
+        self.fingerprint = fingerprint(sorted(settings.items()), self.clip.fingerprint)
+        tuned = TUNED.get((scorer, clip), PUBLISHED)
+        self.alpha, self.tau = tuned[0] if alpha is None else alpha, tuned[1] if tau is None else tau
+        self.scorer, self.aggregate, self.upsample = scorer, aggregate, upsample
+        self.segments = SegmentProposer(methods, counts)
+        self.prompt = prompt or ("{}" if self.clip.words else "a photo of {}")
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The best box of each query's heat map.
+
+        ``score`` is the value of the box; ``details``: ``heat_map`` (h, w), ``evaluations`` (segments scored).
+        """
+        refuse_initial_boxes(self.name, initial_boxes)
+        self._look({query.image.key: query.image for query in queries})
+        texts = self.clip.encode_text([self.prompt.format(query.expression) for query in queries])
+        return [self._answer(q, self._seen[q.image.key], text) for q, text in zip(queries, texts, strict=True)]
+
+    def cosines(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
+        """Segments bool (R, h, w) of a query's image and their cosines (R,) with its expression."""
+        self._look({query.image.key: query.image})
+        seen = self._seen[query.image.key]
+        return seen.masks, seen.embeddings @ self.clip.encode_text([self.prompt.format(query.expression)])[0]
+
+    def _answer(self, query: Query, seen: _Seen, text: np.ndarray) -> Prediction:
+        heat = heat_map(seen.masks, seen.embeddings @ text, self.tau, self.aggregate)
+        box, value = best_box(heat, self.alpha)
+        height, width = heat.shape
+        normal = box / np.array([width, height, width, height], dtype=np.float32)
+        pixels = box_ops.denormalize(normal, query.image.size)
+        return Prediction(pixels, value, {"heat_map": heat, "evaluations": len(seen.masks)})
+
+    def _look(self, images: dict[str, ImageRef], keep: int = 256) -> None:
+        """Segment and encode the images not seen lately."""
+        for key, image in images.items():
+            if key not in self._seen:
+                self._seen[key] = self._one(_fit(image.array()))
+            self._seen.move_to_end(key)
+        while len(self._seen) > max(keep, len(images)):
+            self._seen.popitem(last=False)
+
+    def _one(self, image: np.ndarray) -> _Seen:
+        found = self.segments.propose([image])[0]
+        assert found.masks is not None
+        if self.scorer == "crops":
+            return _Seen(found.masks, self.clip.encode_crops([crop(image, box) for box in found.boxes]))
+        return _Seen(found.masks, embed_regions(self.clip, image, found.masks, self.upsample))
+
+
+def _fit(image: np.ndarray) -> np.ndarray:
+    """An image whose longer side is at most :data:`MAP_SIDE`."""
+    height, width = image.shape[:2]
+    scale = MAP_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+seg_clip = partial(HeatMapGrounder, "crops")
+adapting_clip = partial(HeatMapGrounder, "regions")

@@ -1,0 +1,197 @@
+"""The second stage of a pipeline: CLIP ranks proposals by how well a view of each fits the expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.baselines import isolation, parsing
+from vg_gym.baselines.proposals import Proposals
+from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.registry import unknown
+from vg_gym.types import VGGymError
+
+AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
+"""Name -> how the logits of views become one."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """An image that has been looked at.
+
+    ``proposals`` (P of them), ``candidates`` (C,) the numbers of those large enough, and per CLIP and view the
+    candidates' embeddings (C, D).
+    """
+
+    proposals: Proposals
+    candidates: np.ndarray
+    embeddings: list[list[np.ndarray]]
+
+
+class ClipRanker:
+    """Ranks proposals by CLIP: an ensemble of models and views, with parsing of superlatives and relations on top.
+
+    Args:
+        clip: names of one or more CLIPs, joined by ``+``; logits are summed over models as in ReCLIP.
+        views: names of :data:`~vg_gym.baselines.isolation.VIEWS`, joined by ``+``.
+        aggregate: how the logits of views become one: ``sum`` or ``max``.
+        prompt: what CLIP reads, with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
+        margin: of the ``crop`` view, as a fraction of the box's side.
+        min_area: share of the image that a box must cover to be a candidate (:func:`large_enough`).
+        parse: take superlatives and relations out of the expression and resolve them over the boxes
+            (:mod:`~vg_gym.baselines.parsing`); the whole expression is read all the same.
+        device: torch device.
+
+    Raises:
+        VGGymError: a view, an aggregate or a CLIP is unknown.
+    """
+
+    def __init__(
+        self,
+        clip: str = "refshapes",
+        views: str = "crop",
+        aggregate: str = "sum",
+        prompt: str | None = None,
+        margin: float = 0.0,
+        parse: bool = False,
+        min_area: float = 0.0,
+        device: str = "cpu",
+    ):
+        self.clips: list[ClipEncoder] = [load_clip(name, device) for name in clip.split("+")]
+        for name in views.split("+"):
+            if name not in isolation.VIEWS:
+                raise unknown("view", name, isolation.VIEWS)
+        if aggregate not in AGGREGATES:
+            raise unknown("aggregate", aggregate, AGGREGATES)
+        known: dict[str, isolation.View] = {**isolation.VIEWS, "crop": partial(isolation.crop, margin=margin)}
+        self.views: list[isolation.View] = [known[name] for name in views.split("+")]
+        self.prompt = prompt or ("{}" if self.clips[0].words else "a photo of {}")
+        if "{}" not in self.prompt:
+            raise VGGymError(f"prompt {self.prompt!r} has no {{}} where the expression goes")
+        self.aggregate, self.parse, self.min_area = aggregate, parse, min_area
+
+    def look(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[Looked]:
+        """Embed the views of all proposals of all images: one call of each CLIP for all of them together."""
+        chosen = [
+            large_enough(p.boxes, (image.shape[1], image.shape[0]), self.min_area)
+            for image, p in zip(images, found, strict=True)
+        ]
+        pictures = [
+            [view(image, p.boxes[i], None if p.masks is None else p.masks[i]) for i in candidates]
+            for view in self.views
+            for image, p, candidates in zip(images, found, chosen, strict=True)
+        ]
+        flat = [picture for group in pictures for picture in group]
+        ends = np.cumsum([len(group) for group in pictures])[:-1]
+        embedded = [np.split(clip.encode_crops(flat), ends) for clip in self.clips]
+        count = len(images)
+        return [
+            Looked(p, chosen[i], [[parts[v * count + i] for v in range(len(self.views))] for parts in embedded])
+            for i, p in enumerate(found)
+        ]
+
+    def logits(self, looked: Looked, text: str) -> np.ndarray:
+        """CLIP's logits (M, V, C) of the candidates for a text, by model and view."""
+        rows = []
+        for clip, views in zip(self.clips, looked.embeddings, strict=True):
+            target = clip.encode_text([self.prompt.format(text)])[0]
+            rows.append([clip.logit_scale * (view @ target) for view in views])
+        return np.array(rows, dtype=np.float32)
+
+    def rank(self, looked: Looked, expression: str) -> Ranking:
+        """The proposals ranked by how well they fit the expression."""
+        parsed = parsing.parse(expression) if self.parse else None
+        prior = None
+        if parsed is not None and not parsed.plain:
+            fit = parsing.resolve(
+                parsed, looked.proposals.boxes[looked.candidates], lambda text: self._one(looked, text)
+            )
+            prior = np.log(fit + 1e-6)
+        logits = self.logits(looked, expression)
+        return rank_logits(logits, looked.candidates, len(looked.proposals), self.aggregate, prior=prior)
+
+    def _one(self, looked: Looked, phrase: str) -> np.ndarray:
+        """One logit per candidate (C,)."""
+        return combine(self.logits(looked, phrase), self.aggregate)
+
+
+def combine(logits: np.ndarray, aggregate: str) -> np.ndarray:
+    """Logits of models and views (M, V, C) as one per candidate (C,): summed over models, then over views as told."""
+    return np.asarray(AGGREGATES[aggregate](logits.sum(axis=0), axis=0))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Boxes ranked: the chosen one, and how likely each is.
+
+    ``best``: number of the chosen box; ``probabilities`` float64 (N,), 0 for boxes that were not candidates;
+    ``logits`` (C,) of the candidates, over all models and views.
+    """
+
+    best: int
+    probabilities: np.ndarray
+    logits: np.ndarray
+
+
+def large_enough(boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
+    """ReCLIP's candidates (C,): numbers of the boxes over more than a share of the image; all where there is none.
+
+    Args:
+        boxes: pixels (N, 4).
+        size: (W, H) of the image.
+        threshold: share of the image's area, strict.
+    """
+    kept = np.flatnonzero(box_ops.area(boxes) / (size[0] * size[1]) > threshold)
+    return kept if len(kept) else np.arange(len(boxes))
+
+
+def rank_logits(
+    logits: np.ndarray,
+    candidates: np.ndarray,
+    count: int,
+    aggregate: str = "max",
+    squash: str = "softmax",
+    prior: np.ndarray | None = None,
+) -> Ranking:
+    """ReCLIP's ranking of boxes from CLIP's logits: summed over models, then aggregated over views.
+
+    Args:
+        logits: (M, V, C) of M models, V views and C candidates, with the logit scale.
+        candidates: numbers (C,) of the boxes they belong to.
+        count: N, boxes in all.
+        aggregate: ``max`` or ``sum`` over views.
+        squash: ``softmax`` over candidates, or ``sigmoid`` of the logits in standard deviations from their mean.
+        prior: log-probabilities (C,) that are added to the combined logits.
+
+    Raises:
+        VGGymError: unknown aggregate or squash.
+    """
+    if aggregate not in AGGREGATES:
+        raise unknown("aggregate", aggregate, AGGREGATES)
+    if squash not in SQUASHES:
+        raise unknown("squash", squash, SQUASHES)
+    combined = combine(logits, aggregate).astype(np.float64)
+    if prior is not None:
+        combined = combined + prior
+    probabilities = np.zeros(count, dtype=np.float64)
+    probabilities[candidates] = SQUASHES[squash](combined)
+    return Ranking(int(candidates[combined.argmax()]), probabilities, combined)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    spread = logits.std(ddof=1) if len(logits) > 1 else 0.0
+    return 1 / (1 + np.exp(-(logits - logits.mean()) / (spread + 1e-9)))
+
+
+SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+"""Name -> how logits become numbers in [0, 1]."""

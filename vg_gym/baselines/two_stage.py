@@ -1,0 +1,126 @@
+"""Two-stage pipelines: a proposer finds boxes, CLIP chooses among them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.baselines.proposals import Proposals, select
+from vg_gym.baselines.ranking import ClipRanker, Looked
+from vg_gym.files import fingerprint
+from vg_gym.registry import proposer as make_proposer
+from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
+
+PUBLISHED = {
+    "yolo": "yolov8x.pt",
+    "detr": "facebook/detr-resnet-50",
+    "ssd": "ssd300_vgg16",
+    "sam": "vit_h",
+}
+"""Proposer -> the published weights that a pipeline takes where its CLIP is not the built-in one; others have none."""
+
+
+class TwoStageGrounder:
+    """Proposer times ranker. Every image is proposed for and encoded once, however many expressions it has.
+
+    Args:
+        proposer: a name of :data:`vg_gym.registry.PROPOSERS`.
+        clip: the ranker's CLIP, or several joined by ``+``.
+        name: of the pipeline; default ``PROPOSER-clip``.
+        weights: of the proposer; default the built-in ones beside the built-in CLIP, else :data:`PUBLISHED`.
+        views: how a box is shown to CLIP, joined by ``+``: ``crop``, ``blur``, ``red-circle``, ``fgvp``.
+        aggregate: of views, ``sum`` or ``max``.
+        prompt: text with ``{}`` for the expression.
+        margin: of crops, as a fraction of the box's side.
+        parse: resolve superlatives and relations over the boxes.
+        min_area: share of the image that a proposal must cover; where none does, all are candidates (ReCLIP).
+        min_confidence: least confidence of a proposal.
+        max_boxes: most proposals an image may have, best first.
+        classes: category names to keep; none: all.
+        max_overlap: of two proposals that overlap more, whatever their class, the less confident goes.
+        device: torch device.
+        **options: of the proposer.
+
+    Where there are no proposals the whole image is answered, and ``details["failure"]`` says so.
+    """
+
+    def __init__(
+        self,
+        proposer: str,
+        clip: str = "refshapes",
+        name: str | None = None,
+        weights: str | None = None,
+        views: str = "crop",
+        aggregate: str = "sum",
+        prompt: str | None = None,
+        margin: float = 0.0,
+        parse: bool = False,
+        min_area: float = 0.0,
+        min_confidence: float = 0.1,
+        max_boxes: int = 50,
+        classes: Sequence[str] = (),
+        max_overlap: float = 0.8,
+        device: str = "cpu",
+        **options: Any,
+    ):
+        self.name = name or f"{proposer}-clip"
+        published = PUBLISHED.get(proposer)
+        chosen = weights or (published and ("refshapes" if clip == "refshapes" else published))
+        settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
+        self.proposer = make_proposer(proposer, **({"weights": chosen} if chosen else {}), device=device, **options)
+        self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
+        clips = [encoder.fingerprint for encoder in self.ranker.clips]
+        self.fingerprint = fingerprint(sorted(settings.items()), self.proposer.fingerprint, clips)
+        self.select = partial(
+            select, min_score=min_confidence, max_boxes=max_boxes, classes=classes, max_overlap=max_overlap
+        )
+        self._seen: OrderedDict[str, Looked] = OrderedDict()
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The likeliest proposal per query.
+
+        ``score`` is its probability among the proposals; ``details``: ``proposals`` (P, 4) pixels, ``scores`` (P,)
+        probabilities, ``labels``, ``evaluations`` (views encoded for the image), ``failure`` where nothing was found.
+        """
+        refuse_initial_boxes(self.name, initial_boxes)
+        self._look({query.image.key: query.image for query in queries})
+        return [self._answer(query, self._seen[query.image.key]) for query in queries]
+
+    def _look(self, images: dict[str, ImageRef], keep: int = 256) -> None:
+        """Propose for and encode the images not seen lately."""
+        new = [key for key in images if key not in self._seen]
+        if new:
+            pixels = [images[key].array() for key in new]
+            found = [self.select(p) for p in self.proposer.propose(pixels)]
+            self._seen.update(zip(new, self.ranker.look(pixels, found), strict=True))
+        for key in images:
+            self._seen.move_to_end(key)
+        while len(self._seen) > max(keep, len(images)):
+            self._seen.popitem(last=False)
+
+    def _answer(self, query: Query, looked: Looked) -> Prediction:
+        found: Proposals = looked.proposals
+        if not len(found):
+            full = box_ops.denormalize(box_ops.FULL, query.image.size)
+            return Prediction(full, details={"failure": f"{self.name}: no proposals", "evaluations": 0})
+        ranking = self.ranker.rank(looked, query.expression)
+        details = {
+            "proposals": found.boxes,
+            "scores": ranking.probabilities,
+            "labels": found.labels,
+            "evaluations": len(looked.candidates) * len(self.ranker.views) * len(self.ranker.clips),
+        }
+        return Prediction(found.boxes[ranking.best].copy(), float(ranking.probabilities[ranking.best]), details)
+
+
+yolo_clip = partial(TwoStageGrounder, "yolo")
+detr_clip = partial(TwoStageGrounder, "detr")
+ssd_clip = partial(TwoStageGrounder, "ssd")
+sam_clip = partial(TwoStageGrounder, "sam")
+segments_clip = partial(TwoStageGrounder, "segments", min_confidence=0.0, max_boxes=200, max_overlap=0.95)
+reclip = partial(TwoStageGrounder, "yolo", views="crop+blur", parse=True, name="reclip")
