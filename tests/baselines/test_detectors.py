@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -183,3 +185,13 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
             registry.proposer("yolo", weights=str(tmp_path / name))
     assert built_in("yolo", "refshapes").is_dir()
     assert built_in("yolo", "no-such") is None
+
+
+def test_ultralytics_leaves_other_libraries_as_they_were():
+    code = (
+        "import torch, PIL.Image as I; before = I.open, torch.save;"
+        "from vg_gym import registry; registry.proposer('yolo');"
+        "assert before == (I.open, torch.save)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.clip.encoder import load_clip
@@ -16,11 +18,14 @@ from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.features import SCAN_SIZES, FeatureBank
 from vg_gym.files import fingerprint
-from vg_gym.types import Prediction, Query
+from vg_gym.types import Grounder, Prediction, Query
 
 
 class AgentGrounder:
     """Plays episodes with a trained policy; there is no target box in the environment it drives.
+
+    Without boxes to start from it starts as it was trained: where that was a mixture, as its first part that needs no
+    label.
 
     Args:
         name: a run folder, or a built-in agent.
@@ -38,13 +43,24 @@ class AgentGrounder:
         self._folder = find_agent(name)
         self._about = read_about(self._folder)
         # A training reward may need labels; what ends an episode, and what the policy sees, does not.
-        trained = {**self._about["env"], "reward": "clip"}
+        trained = {
+            **self._about["env"],
+            "reward": "clip",
+            "initial_box": first_blind(self._about["env"]["initial_box"]),
+        }
         self.options = options_from(EnvOptions, {**trained, **options})
+        self._starter: Grounder | None = None
         self.clip = load_clip(clip or self._about["clip"], device)
         self.fingerprint = fingerprint(self._folder, self.clip.fingerprint, self.options)
         self.device, self.batch_size = device, batch_size
         self._bank: FeatureBank | None = None
         self._policy: Any = None
+
+    def _first_boxes(self, queries: Sequence[Query]) -> np.ndarray:
+        """Pixel boxes (N, 4) of the grounder that the agent starts from."""
+        if self._starter is None:
+            self._starter = registry.grounder(self.options.initial_box)
+        return np.stack([p.box for p in self._starter.ground(queries)])
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
@@ -55,7 +71,11 @@ class AgentGrounder:
         """
         if not queries:
             return []
-        engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, self.options, self._bank)
+        options = self.options
+        if options.initial_box in registry.GROUNDERS:  # one for all batches, where an engine would build its own
+            initial_boxes = self._first_boxes(queries) if initial_boxes is None else initial_boxes
+            options = replace(options, initial_box="full")
+        engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, options, self._bank)
         self._bank = engine.features
         if self._policy is None:
             self._policy = load_policy(self._folder, self._about, engine, self.device)
@@ -70,6 +90,16 @@ class AgentGrounder:
     def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:
         actions, _ = self._policy.predict(observations, deterministic=True)
         return actions
+
+
+def first_blind(starts: str) -> str:
+    """Of several starts, the first that needs no label: what an agent trained on all of them begins with.
+
+    >>> first_blind("jitter,yolo-clip,detr-clip"), first_blind("center"), first_blind("jitter")
+    ('yolo-clip', 'center', 'full')
+    """
+    names = [name.strip() for name in starts.split(",")]
+    return next((name for name in names if name and name != "jitter"), "full")
 
 
 def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:

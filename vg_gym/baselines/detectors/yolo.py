@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vg_gym.baselines.detectors.base import (
@@ -36,13 +37,19 @@ GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
 
 
 def ultralytics_package() -> Any:
-    """The package, told to read checkpoints safely and to install nothing by itself."""
+    """The package, told to read checkpoints safely and to install nothing by itself.
+
+    On import it puts its own functions in the places of ``PIL.Image.open`` and ``torch.save``; they are put back.
+    """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    pillow_open, torch_save = Image.open, torch.save
     try:
         import ultralytics
         from ultralytics.nn import tasks
     except ImportError as error:
         raise VGGymError('YOLO needs ultralytics: pip install "vg_gym[pipelines]"') from error
+    finally:
+        Image.open, torch.save = pillow_open, torch_save
     tasks.SAFE_LOAD = True
     ultralytics.utils.LOGGER.setLevel(logging.WARNING)
     return ultralytics
