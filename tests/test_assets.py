@@ -43,3 +43,19 @@ def test_the_agent_refines_given_boxes():
     np.testing.assert_allclose([t[0] for t in trails], starts, atol=1e-3)
     ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(predictions, samples, strict=True)])
     assert ious.mean() > np.mean([box_ops.iou(b, s.box) for b, s in zip(starts, samples, strict=True)]) + 0.2
+
+
+def test_the_refiner_betters_boxes_and_leaves_good_ones_alone():
+    data = open_dataset("refshapes", "test")
+    samples = [data[i] for i in range(200)]
+    queries = [s.query for s in samples]
+    truth = np.stack([s.box for s in samples])
+    refiner = grounder("agent:refiner")
+    for name in ("yolo-clip", "ssd-clip", "adapting-clip"):
+        starts = np.stack([p.box for p in grounder(name).ground(queries)])
+        refined = np.stack([p.box for p in refiner.ground(queries, starts)])
+        before, after = box_ops.iou(starts, truth), box_ops.iou(refined, truth)
+        assert after.mean() > before.mean() + 0.05, name
+        assert (after >= 0.5).mean() >= (before >= 0.5).mean(), name
+        if name != "adapting-clip":
+            assert np.median(after[before >= 0.9] - before[before >= 0.9]) > -0.05, name

@@ -149,6 +149,8 @@ def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -
         return Yolox(folder, **options)
     yolo = ultralytics_package()
     path = folder if folder.is_file() or folder.parent != Path(".") else weights_folder() / weights
+    if folder.parent != Path(".") and not folder.is_file():  # a bare name is fetched, a path is not
+        raise missing_weights("yolo", weights, "no such file", "/path/to/yolov8n.pt")
     try:
         return Yolo(yolo.YOLO(str(path), task="detect", verbose=False), device=device, **options)
     except Exception as error:  # ultralytics raises whatever its download or its reader met
