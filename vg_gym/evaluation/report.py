@@ -43,7 +43,7 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
             *_gain(row, refined),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
-    Console(width=None if Console().is_terminal else 160).print(table)
+    Console(width=None if Console().is_terminal else 190 if refined else 160).print(table)
 
 
 def _gain(row: dict[str, Any], refined: bool) -> list[str]:
