@@ -44,24 +44,26 @@ def blind(shapes):
     return [Query(s.query.image, s.query.expression, s.query.key) for s in shapes]
 
 
+def shared(name, variable):
+    """A folder of files that are not the project's own, or a skip that says where it was looked for."""
+    root = Path(os.environ.get(variable, Path(__file__).parents[2] / "shared" / name))
+    if not root.is_dir():
+        pytest.skip(f"no {name} at {root}; set {variable}")
+    return root
+
+
 @pytest.fixture(scope="session")
 def realdata():
-    """The folder of real data, or a skip that says where it was looked for."""
-    root = Path(os.environ.get("VG_GYM_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
-    if not root.is_dir():
-        pytest.skip(f"no real data at {root}; set VG_GYM_REALDATA")
-    return root
+    """Real annotations, images and weights."""
+    return shared("realdata", "VG_GYM_REALDATA")
+
+
+@pytest.fixture(scope="session")
+def parity():
+    """Numbers made by other people's code."""
+    return shared("parity", "VG_GYM_PARITY")
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-@pytest.fixture(scope="session")
-def parity():
-    """The folder of numbers made by other people's code, or a skip that says where it was looked for."""
-    root = Path(os.environ.get("VG_GYM_PARITY", Path(__file__).parents[2] / "shared" / "parity"))
-    if not root.is_dir():
-        pytest.skip(f"no parity fixtures at {root}; set VG_GYM_PARITY")
-    return root
