@@ -26,7 +26,7 @@ from vg_gym.files import fingerprint
 from vg_gym.registry import unknown
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
-TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.005)}
+TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.02)}
 """(scorer, CLIP) -> (alpha, tau), by ``python benchmarks/heat_maps.py`` on RefShapes val."""
 PUBLISHED = (0.8, 0.02)
 """(alpha, tau) for other CLIPs, of the size that Li et al. use."""
@@ -78,9 +78,9 @@ class HeatMapGrounder:
         self.name = "seg-clip" if scorer == "crops" else "adapting-clip"
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
         self.clip: ClipEncoder = load_clip(clip, device)
-        self.fingerprint = fingerprint(sorted(settings.items()), self.clip.fingerprint)
         tuned = TUNED.get((scorer, clip), PUBLISHED)
         self.alpha, self.tau = tuned[0] if alpha is None else alpha, tuned[1] if tau is None else tau
+        self.fingerprint = fingerprint(sorted(settings.items()), self.alpha, self.tau, self.clip.fingerprint)
         self.scorer, self.aggregate, self.upsample = scorer, aggregate, upsample
         self.segments = SegmentProposer(methods, counts)
         self.prompt = prompt or ("{}" if self.clip.words else "a photo of {}")
