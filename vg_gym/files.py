@@ -36,7 +36,7 @@ def fingerprint(*parts: object) -> str:
             for file in files:
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
         else:
-            digest.update(repr(part).encode())
+            digest.update(part if isinstance(part, bytes) else repr(part).encode())
     return digest.hexdigest()
 
 

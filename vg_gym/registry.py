@@ -100,6 +100,14 @@ def grounder(name: str, **options: Any) -> Grounder:
     return factory(argument, **options) if argument else factory(**options)
 
 
+def grounder_with_clip(name: str, clip: str, **options: Any) -> Grounder:
+    """:func:`grounder`, given a CLIP by name where it takes one and the options have none; agents keep their own."""
+    key = name.partition(":")[0]
+    if key in GROUNDERS and key != "agent" and "clip" in signature(resolve(GROUNDERS[key])).parameters:
+        options.setdefault("clip", clip)
+    return grounder(name, **options)
+
+
 def proposer(name: str, **options: Any) -> Proposer:
     """Build the first stage of a two-stage pipeline: ``proposer("yolo", weights="yolov8n.pt").propose(images)``.
 

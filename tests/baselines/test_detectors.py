@@ -127,17 +127,37 @@ class Bomb:
         return os.mkdir, (os.environ["VG_GYM_TEST_BOMB"],)
 
 
-@pytest.mark.parametrize(("kind", "prefix"), [("yolo", ""), ("ssd", "ssd300_vgg16:"), ("sam", "vit_b:")])
-def test_a_checkpoint_from_a_stranger_runs_no_code(kind, prefix, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("yolo", "{}/bomb.pt"),
+        ("ssd", "ssd300_vgg16:{}/bomb.pt"),
+        ("sam", "vit_b:{}/bomb.pt"),
+        ("sam", "{}/mobile_sam.pt"),
+    ],
+)
+def test_a_checkpoint_from_a_stranger_runs_no_code(kind, weights, tmp_path, monkeypatch):
     monkeypatch.setenv("VG_GYM_TEST_BOMB", str(tmp_path / "exploded"))
-    torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
+    for name in ("bomb.pt", "mobile_sam.pt"):
+        torch.save({"model": Bomb()}, tmp_path / name)
     with pytest.raises(VGGymError):
-        registry.proposer(kind, weights=f"{prefix}{tmp_path / 'bomb.pt'}")
+        registry.proposer(kind, weights=weights.format(tmp_path))
     assert not (tmp_path / "exploded").exists()
     with zipfile.ZipFile(tmp_path / "bomb.pt") as archive:  # that it would have, read without care
         member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         pickle.load(io.BytesIO(archive.read(member)))
     assert (tmp_path / "exploded").exists()
+
+
+@pytest.mark.slow
+def test_mobile_sam_of_random_weights(tmp_path):
+    from ultralytics.models.sam.build import build_mobile_sam
+
+    torch.manual_seed(0)
+    torch.save(build_mobile_sam().state_dict(), tmp_path / "mobile_sam.pt")
+    images, _ = pictures(count=1)
+    (found,) = registry.proposer("sam", weights=str(tmp_path / "mobile_sam.pt")).propose(images)
+    assert found.masks.shape == (len(found), 128, 128)
 
 
 def test_published_architectures_from_local_files(tmp_path):

@@ -58,6 +58,23 @@ def test_a_mixture_draws_all_of_its_parts(counting, shapes, tiny_clip):
         first_boxes(shapes, tiny_clip, "full,centre")
 
 
+class Reading(Counting):
+    """Remembers the CLIP it was built with."""
+
+    name, clips = "reading", []  # type: tuple[str, list[str]]
+
+    def __init__(self, clip="refshapes"):
+        super().__init__()
+        Reading.clips.append(clip)
+
+
+def test_a_grounder_reads_with_the_environment_s_clip(shapes, tiny_clip, monkeypatch):
+    monkeypatch.setitem(registry.GROUNDERS, "reading", f"{__name__}:Reading")
+    Reading.clips.clear()
+    first_boxes(shapes, tiny_clip, "reading,full")
+    assert Reading.clips == [tiny_clip.name]
+
+
 def test_boxes_are_cached_by_what_made_them(counting, blind, tmp_path):
     wanted = grounder_boxes(Counting(), blind, chunk=3)
     assert Counting.asked == len(blind) and not (tmp_path / "vg_gym").exists()

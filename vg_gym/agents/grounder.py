@@ -59,7 +59,7 @@ class AgentGrounder:
     def _first_boxes(self, queries: Sequence[Query]) -> np.ndarray:
         """Pixel boxes (N, 4) of the grounder that the agent starts from."""
         if self._starter is None:
-            self._starter = registry.grounder(self.options.initial_box)
+            self._starter = registry.grounder_with_clip(self.options.initial_box, self.clip.name)
         return np.stack([p.box for p in self._starter.ground(queries)])
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,17 @@ class TwoStageGrounder:
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
         self.proposer = make_proposer(proposer, **({"weights": chosen} if chosen else {}), device=device, **options)
         self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
-        clips = [encoder.fingerprint for encoder in self.ranker.clips]
-        self.fingerprint = fingerprint(sorted(settings.items()), self.proposer.fingerprint, clips)
+        self._settings = sorted(settings.items())
         self.select = partial(
             select, min_score=min_confidence, max_boxes=max_boxes, classes=classes, max_overlap=max_overlap
         )
         self._seen: OrderedDict[str, Looked] = OrderedDict()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of settings and weights; made when asked for, as those of a large model take seconds."""
+        clips = [encoder.fingerprint for encoder in self.ranker.clips]
+        return fingerprint(self._settings, self.proposer.fingerprint, clips)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """The likeliest proposal per query.

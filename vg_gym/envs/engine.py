@@ -102,7 +102,7 @@ class GroundingEngine:
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
         if self.reward.needs_labels and not self.episodes.labelled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
-        self.start = make_start(o.initial_box, self.episodes)
+        self.start = make_start(o.initial_box, self.episodes, clip.name)
         self.view = obs.ObservationOptions(o.observation, o.tokens, o.glimpse_features)
         tokens = o.tokens or o.glimpse_features
         self.features = self.bank or FeatureBank(clip, tokens, o.phrases)

@@ -33,19 +33,20 @@ class Start(Protocol):
         ...
 
 
-def make_start(name: str, episodes: Episodes) -> Start:
+def make_start(name: str, episodes: Episodes, clip: str) -> Start:
     """The start called ``name``: ``full``, ``center``, ``random``, ``jitter``, a grounder's name, or several of these.
 
     Args:
         name: one of them, or several with commas between: each episode draws one.
         episodes: what is played.
+        clip: name of the environment's CLIP, for grounders that take one.
 
     Raises:
         VGGymError: ``jitter`` on bare queries, or an unknown grounder.
     """
     names = [part.strip() for part in name.split(",") if part.strip()]
     if len(names) != 1:
-        return _Mixture([make_start(part, episodes) for part in names])
+        return _Mixture([make_start(part, episodes, clip) for part in names])
     if name in FIXED:
         return _Fixed(FIXED[name])
     if name == "random":
@@ -54,7 +55,7 @@ def make_start(name: str, episodes: Episodes) -> Start:
         if not episodes.labelled:
             raise VGGymError("initial_box='jitter' starts near the target, and bare queries have none; use 'full'")
         return _Jitter()
-    return _GrounderStart(registry.grounder(name))
+    return _GrounderStart(registry.grounder_with_clip(name, clip))
 
 
 FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}

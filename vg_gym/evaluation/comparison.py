@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +72,8 @@ class Comparison:
 
     def __post_init__(self):
         self._grounders: dict[str, Any] = {}
+        if not self.options:
+            return
         named = [*FLOORS, *self.methods, *([self.refine] if self.refine else [])]
         used = {key for name in named for key in (name.partition(":")[0], _first_stage(name))}
         for key in self.options:
@@ -135,10 +136,10 @@ class Comparison:
     def _build(self, name: str) -> Any:
         key = name.partition(":")[0]
         options = {**self.options.get(_first_stage(name), {}), **self.options.get(key, {})}
-        takes = signature(registry.resolve(registry.GROUNDERS[key])).parameters if key in registry.GROUNDERS else {}
-        if "clip" in takes and key != "agent" and self.clip != "none":
-            options.setdefault("clip", self.clip)
-        grounder = registry.grounder(name, **options)
+        if self.clip == "none":
+            grounder = registry.grounder(name, **options)
+        else:
+            grounder = registry.grounder_with_clip(name, self.clip, **options)
         if hasattr(grounder, "fit"):
             self._fit(name, grounder)
         return grounder
@@ -204,7 +205,8 @@ def _first_stage(name: str) -> str:
     """The proposer of a two-stage pipeline; empty for any other method."""
     key = name.partition(":")[0]
     factory = registry.resolve(registry.GROUNDERS[key]) if key in registry.GROUNDERS else None
-    return factory.args[0] if isinstance(factory, partial) and factory.args[0] in registry.PROPOSERS else ""
+    first = factory.args[:1] if isinstance(factory, partial) else ()
+    return first[0] if first and first[0] in registry.PROPOSERS else ""
 
 
 def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:

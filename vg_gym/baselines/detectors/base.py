@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from vg_gym.baselines.proposals import Proposals
@@ -38,7 +40,7 @@ class DetectionBatch:
         return DetectionBatch(self.images.to(device), boxes, labels, self.segments.to(device))
 
 
-class Detector:
+class Detector(ABC):
     """A trainable detector: a proposer whose module also has a loss. Subclasses are thin shells over a library.
 
     Args:
@@ -57,8 +59,8 @@ class Detector:
     @property
     def fingerprint(self) -> str:
         """A hash of the weights."""
-        state = self.module.state_dict()
-        return fingerprint(*(x for k, v in sorted(state.items()) for x in (k, v.float().cpu().numpy().tobytes())))
+        state = sorted(self.module.state_dict().items())
+        return fingerprint(*(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
 
     def with_module(self, module: nn.Module) -> Detector:
         """The same detector with other weights."""
@@ -66,17 +68,17 @@ class Detector:
         other.module, other.device = module, next(module.parameters()).device
         return other
 
+    @abstractmethod
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Weighted terms of the training loss, from the library's own criterion."""
-        raise NotImplementedError
 
+    @abstractmethod
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of every image (H, W, 3) uint8."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write weights (fp16) and what is needed to load them into an existing folder."""
-        raise NotImplementedError
 
 
 def weights_folder() -> Path:
@@ -116,3 +118,8 @@ def missing_weights(detector: str, weights: str, error: BaseException | str, exa
 def half(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     """A state dict with its floating-point tensors in fp16, contiguous, on the CPU."""
     return {k: (v.half() if v.dtype.is_floating_point else v).cpu().clone().contiguous() for k, v in state.items()}
+
+
+def load_half(module: nn.Module, folder: Path) -> None:
+    """Fill a module with the weights that :func:`half` made, from ``model.safetensors``."""
+    module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
     built_in,
     half,
+    load_half,
     missing_weights,
     read_state,
     weights_folder,
@@ -230,7 +231,10 @@ class UltralyticsSam:
     """MobileSAM (Zhang et al. 2023) or SAM 2 (Ravi et al. 2024) through ultralytics: masks of everything."""
 
     def __init__(self, path: str, image_size: int = 1024, min_score: float = 0.5, device: str = "cpu"):
-        self.name, self.model, self.image_size = "sam", ultralytics_package().SAM(path), image_size
+        package = ultralytics_package()
+        path = package.utils.downloads.attempt_download_asset(path)
+        read_state(path)  # ultralytics unpickles anything; what holds tensors only is safe with it
+        self.name, self.model, self.image_size = "sam", package.SAM(path), image_size
         self.fingerprint = fingerprint(Path(path))
         self.min_score, self.device = min_score, device
 
@@ -288,5 +292,5 @@ def _published(name: str, file: str) -> Any:
 def _load_folder(folder: Path, device: str, **options: Any) -> Sam:
     config = json.loads((folder / "config.json").read_text())
     sam = Sam.small(image_size=config.pop("image_size"))
-    sam.module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    load_half(sam.module, folder)
     return Sam(sam.module, device=device, **{**config, **options})

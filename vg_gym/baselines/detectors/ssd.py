@@ -15,10 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
-from vg_gym.baselines.detectors.base import DetectionBatch, Detector, built_in, half, missing_weights, read_state
+from vg_gym.baselines.detectors.base import (
+    DetectionBatch,
+    Detector,
+    built_in,
+    half,
+    load_half,
+    missing_weights,
+    read_state,
+)
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
 from vg_gym.files import write_json
 
@@ -122,5 +130,5 @@ def load_ssd(weights: str = "refshapes", device: str = "cpu", **options: Any) ->
 def _load_folder(folder: Path, device: str, **options: Any) -> Ssd:
     about = json.loads((folder / "config.json").read_text())
     ssd = Ssd.small(about["categories"], about["image_size"])
-    ssd.module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    load_half(ssd.module, folder)
     return Ssd(ssd.module, about["categories"], device=device, **options)

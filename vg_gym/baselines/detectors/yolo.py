@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
     built_in,
     half,
+    load_half,
     missing_weights,
     weights_folder,
 )
@@ -160,5 +161,5 @@ def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -
 def _load_folder(folder: Path, device: str, **options: Any) -> Yolo:
     about = json.loads((folder / "config.json").read_text())
     yolo = Yolo.small(about["categories"], about["image_size"], about["config"])
-    yolo.module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    load_half(yolo.module, folder)
     return Yolo(yolo.model, **{"image_size": about["image_size"], "device": device, **options})
