@@ -36,6 +36,13 @@ GROUNDERS: dict[str, str] = {
 }
 """Grounder name -> "module:factory". A name of the form ``NAME:ARGUMENT`` passes ARGUMENT as first argument."""
 
+LEARNED: dict[str, str] = {
+    "mdetr": "vg_gym.baselines.one_stage.mdetr:MDETR",
+    "transvg": "vg_gym.baselines.one_stage.transvg:TransVG",
+    "dynamic-mdetr": "vg_gym.baselines.one_stage.dynamic_mdetr:DynamicMDETR",
+}
+"""What ``train_grounder.py`` trains, as "module:class" of a :class:`vg_gym.learned.model.GroundingModel`."""
+
 CEILINGS: dict[str, str] = {"action-oracle": "vg_gym.agents.oracle:ActionOracle"}
 """What sees the answer, as "module:factory": objects with ``name`` and ``ground_samples(samples)``; never grounders."""
 

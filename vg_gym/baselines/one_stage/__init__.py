@@ -1,0 +1,1 @@
+"""One-stage grounders: networks that read the expression while they look."""

@@ -1,0 +1,149 @@
+"""Convolutional backbones under the names of the published checkpoints (``backbone.0.body.*``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from vg_gym.types import VGGymError
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+SMALL = "refshapes"
+"""A ResNet of four basic blocks that starts as the backbone of the built-in detector ``detr-refshapes``."""
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch normalisation with fixed statistics and affine parameters, eps 1e-5 (DETR's)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), value))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) to the same."""
+        scale = self.weight * (self.running_var + 1e-5).rsqrt()
+        return x * scale.view(1, -1, 1, 1) + (self.bias - self.running_mean * scale).view(1, -1, 1, 1)
+
+
+class Body(nn.Module):
+    """The last feature map of a network; :class:`Backbone` holds it as ``0.body``.
+
+    Args:
+        body: maps pictures to their last feature map, (B, 3, H, W) to (B, channels, h, w).
+        channels: of that map.
+    """
+
+    def __init__(self, body: nn.Module, channels: int):
+        super().__init__()
+        self.body, self.channels = body, channels
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The last feature map."""
+        return self.body(images)
+
+
+class _ResNet(nn.Module):
+    """torchvision's ResNet without its head."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        import torchvision
+
+        network = getattr(torchvision.models, name)(weights=None, norm_layer=FrozenBatchNorm2d)
+        self.channels: int = network.fc.in_features
+        for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            self.add_module(part, getattr(network, part))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        for part in self.children():
+            images = part(images)
+        return images
+
+
+class _EfficientNet(nn.Module):
+    """timm's EfficientNet-B3 (``tf_efficientnet_b3_ns``); MDETR freezes its norms with another eps than timm's."""
+
+    channels = 384
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            raise VGGymError('EfficientNet needs timm: pip install "vg_gym[pipelines]"') from error
+        network = timm.create_model("tf_efficientnet_b3.ns_jft_in1k", features_only=True, out_indices=(4,))
+        for part, module in network.named_children():
+            self.add_module(part, _freeze(module))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.bn1(self.conv_stem(images))  # type: ignore[operator]
+        for block in self.blocks:  # type: ignore[union-attr]
+            x = block(x)
+        return x
+
+
+def _freeze(module: nn.Module) -> nn.Module:
+    """The module with its batch norms frozen; timm's norms carry their activation, which stays."""
+    if isinstance(module, nn.BatchNorm2d):
+        frozen = FrozenBatchNorm2d(module.num_features)
+        return _FrozenWithActivation(frozen, module.act) if hasattr(module, "act") else frozen
+    for name, child in module.named_children():
+        setattr(module, name, _freeze(child))
+    return module
+
+
+class _FrozenWithActivation(FrozenBatchNorm2d):
+    def __init__(self, norm: FrozenBatchNorm2d, activation: nn.Module):
+        super().__init__(len(norm.weight))
+        self.act = activation
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(super().forward(x))
+
+
+class _Small(nn.Module):
+    """The maps of strides 8, 16 and 32 of a small ResNet, joined at stride 16: detail and context in few tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from vg_gym.baselines.detectors.detr import Detr
+
+        self.network = Detr.small(("object",)).module.model.backbone.model
+        self.channels = 48 * 4 + 96 + 160
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        fine, middle, coarse = self.network(images).feature_maps
+        height, width = middle.shape[-2:]
+        fine = F.pixel_unshuffle(fine[..., : 2 * height, : 2 * width], 2)
+        return torch.cat([fine, middle, F.interpolate(coarse, size=(height, width))], dim=1)
+
+
+def backbone(name: str) -> nn.Sequential:
+    """A backbone by name, untrained: :data:`RESNETS` (stride 32), ``efficientnet_b3`` (32) or :data:`SMALL` (16).
+
+    Returns:
+        A sequence of one :class:`Body`.
+
+    Raises:
+        VGGymError: there is none of this name.
+    """
+    if name in RESNETS:
+        body: Any = _ResNet(name)
+    elif name == "efficientnet_b3":
+        body = _EfficientNet()
+    elif name == SMALL:
+        body = _Small()
+    else:
+        raise VGGymError(f"unknown backbone {name!r}; known: {', '.join((*RESNETS, 'efficientnet_b3', SMALL))}")
+    return nn.Sequential(Body(body, body.channels))
+
+
+def start_from_detector(body: Body) -> None:
+    """Give a :data:`SMALL` backbone the weights of the built-in detector ``detr-refshapes``."""
+    from vg_gym.baselines.detectors.detr import load_detr
+
+    body.body.network.load_state_dict(load_detr("refshapes").module.model.backbone.model.state_dict())  # type: ignore

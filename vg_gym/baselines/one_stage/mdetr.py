@@ -1,0 +1,214 @@
+"""MDETR (Kamath et al., ICCV 2021): a DETR whose encoder sees picture and words together.
+
+Parameter names are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from vg_gym.baselines.one_stage import text as text_branch
+from vg_gym.baselines.one_stage.backbone import SMALL, backbone, start_from_detector
+from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
+from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus, shrink_padding, sine_positions
+from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
+from vg_gym.learned.model import GroundingModel
+
+CLASSES = 255
+"""Token positions that a query can name; one more stands for "no object"."""
+
+
+@dataclass
+class MDETROptions:
+    """Sizes; the defaults are those of the published ResNet-101 model for RefCOCOg."""
+
+    backbone: str = "resnet101"
+    """``resnet18`` ... ``resnet101``, ``efficientnet_b3``, or ``refshapes`` (small)."""
+    dim: int = 256
+    heads: int = 8
+    feedforward: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    queries: int = 100
+    dropout: float = 0.1
+    contrastive: bool = False
+    """A CLS token and projections for the image-text contrastive loss of pretraining; RefCOCOg's models have none."""
+    canvas: str = "shortest"
+    """Kind of :class:`vg_gym.learned.batch.Canvas`."""
+    image_size: int = 800
+    """Shorter side of the picture in pixels; the longer is at most 1333."""
+    tokenizer: str = "roberta-base"
+    """Hub name or folder, or ``words`` with ``words`` given."""
+    words: list[str] = field(default_factory=list)
+    max_tokens: int = 256
+    """Longest expression in tokens."""
+    text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
+    """Of transformers' RobertaConfig, where it is not RoBERTa's."""
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the joint memory, feed-forward; norms named 1, 3 and 4 as published."""
+
+    def __init__(self, dim: int, heads: int, feedforward: int, dropout: float):
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
+        self.cross_attn_image = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
+        self.linear1, self.linear2 = nn.Linear(dim, feedforward), nn.Linear(feedforward, dim)
+        self.norm1, self.norm3, self.norm4 = (nn.LayerNorm(dim) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: torch.Tensor, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, padding: torch.Tensor
+    ) -> torch.Tensor:
+        """Object tokens (N, Q, D) with positions ``queries``; memory (N, S, D), the same with positions ``keys``."""
+        q = plus(x, queries)
+        x = self.norm1(x + self.dropout(self.self_attn(q, q, x, need_weights=False)[0]))
+        q = plus(x, queries)
+        seen = self.cross_attn_image(q, keys, memory, key_padding_mask=padding, need_weights=False)[0]
+        x = self.norm3(x + self.dropout(seen))
+        return self.norm4(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+
+
+class Decoder(nn.Module):
+    """A stack of :class:`DecoderLayer` with one final norm, applied to the output of every layer."""
+
+    def __init__(self, dim: int, heads: int, feedforward: int, layers: int, dropout: float):
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, feedforward, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, padding: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Object tokens (N, Q, D) after every layer."""
+        x, found = torch.zeros_like(queries), []
+        for layer in self.layers:
+            x = layer(x, queries, memory, keys, padding)
+            found.append(self.norm(x))
+        return found
+
+
+class Resizer(nn.Module):
+    """Text features to the transformer's width."""
+
+    def __init__(self, width: int, dim: int, dropout: float):
+        super().__init__()
+        self.fc, self.layer_norm, self.dropout = nn.Linear(width, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, L, width) to (N, L, dim)."""
+        return self.dropout(self.layer_norm(self.fc(x)))
+
+
+class Transformer(nn.Module):
+    """Text encoder, joint encoder and decoder, under the published names."""
+
+    def __init__(self, o: MDETROptions):
+        super().__init__()
+        self.encoder = Encoder(o.dim, o.heads, o.feedforward, o.encoder_layers, o.dropout)
+        self.decoder = Decoder(o.dim, o.heads, o.feedforward, o.decoder_layers, o.dropout)
+        if o.contrastive:
+            self.CLS = nn.Embedding(1, o.dim)
+        sizes = dict(o.text)
+        if o.tokenizer == "words":
+            sizes |= {"vocab_size": len(o.words) + 4, "pad_token_id": 0}
+        self.text_encoder = text_branch.text_encoder("roberta", sizes)
+        self.resizer = Resizer(self.text_encoder.config.hidden_size, o.dim, 0.1)
+
+
+@dataclass(frozen=True)
+class MDETROutputs:
+    """What the network computes: per decoder layer, class logits, boxes and projections; and the memory's pools."""
+
+    layers: list[Layer]
+    pooled_text: torch.Tensor | None
+    pooled_image: torch.Tensor | None
+
+
+class MDETR(GroundingModel):
+    """MDETR for referring expressions: of its queries, the one least likely to be "no object" is the answer."""
+
+    Options = MDETROptions
+    slow = ("backbone", "transformer.text_encoder")
+
+    def __init__(self, options: MDETROptions):
+        super().__init__(options)
+        o = options
+        self.canvas = Canvas(o.canvas, o.image_size)
+        self._codec: Any = None
+        self.transformer = Transformer(o)
+        self.class_embed = nn.Linear(o.dim, CLASSES + 1)
+        self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
+        self.query_embed = nn.Embedding(o.queries, o.dim)
+        self.backbone = backbone(o.backbone)
+        self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
+        self.contrastive_align_projection_image = nn.Linear(o.dim, 64)
+        self.contrastive_align_projection_text = nn.Linear(o.dim, 64)
+        if o.contrastive:
+            width = self.transformer.text_encoder.config.hidden_size
+            self.contrastive_projection_image = nn.Linear(o.dim, 64, bias=False)
+            self.contrastive_projection_text = nn.Linear(width, 64, bias=False)
+
+    def tokenize(self, texts):
+        """Expressions as RoBERTa's tokens; the tokenizer is loaded when first asked for."""
+        if self._codec is None:
+            self._codec = text_branch.codec(
+                self.options.tokenizer, tuple(self.options.words), self.options.max_tokens, fixed=False
+            )
+        return self._codec(texts)
+
+    def start(self) -> None:
+        """A small backbone starts as the built-in detector's."""
+        if self.options.backbone == SMALL:
+            start_from_detector(self.backbone[0])  # type: ignore[arg-type]
+
+    def forward(self, batch: Batch) -> MDETROutputs:
+        """All decoder layers' outputs for N expressions."""
+        maps = self.input_proj(self.backbone(batch.images))
+        padding = shrink_padding(batch.padding, maps.shape[-2:])
+        places = sine_positions(padding, maps.shape[1]).flatten(2).transpose(1, 2)[batch.image_of]
+        seen, unseen = maps.flatten(2).transpose(1, 2)[batch.image_of], padding.flatten(1)[batch.image_of]
+        tokens = batch.tokens
+        read = self.transformer.text_encoder(tokens.ids, attention_mask=(~tokens.padding).long())
+        words = self.transformer.resizer(read.last_hidden_state)
+        parts, masks, at = [seen, words], [unseen, tokens.padding], [places, torch.zeros_like(words)]
+        if self.options.contrastive:
+            cls = self.transformer.CLS.weight.expand(len(words), 1, -1)
+            parts, at = [cls, *parts], [torch.zeros_like(cls), *at]
+            masks = [torch.zeros_like(unseen[:, :1]), *masks]
+        mask, positions = torch.cat(masks, 1), torch.cat(at, 1)
+        memory = self.transformer.encoder(torch.cat(parts, 1), mask, positions)
+        queries = self.query_embed.weight.expand(len(words), -1, -1)
+        decoded = self.transformer.decoder(queries, memory, memory + positions, mask)
+        spoken = F.normalize(self.contrastive_align_projection_text(memory[:, -words.shape[1] :]), dim=-1)
+        pools: list[torch.Tensor | None] = [None, None]
+        if self.options.contrastive:
+            pools = [
+                self.contrastive_projection_text(read.pooler_output),
+                self.contrastive_projection_image(memory[:, 0]),
+            ]
+        return MDETROutputs([self._layer(x, spoken) for x in decoded], *pools)
+
+    def _layer(self, x: torch.Tensor, spoken: torch.Tensor) -> Layer:
+        aligned = F.normalize(self.contrastive_align_projection_image(x), dim=-1)
+        return Layer(self.class_embed(x), self.bbox_embed(x).sigmoid(), aligned, spoken)
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The published losses for one target an expression, named by all words of it."""
+        assert batch.boxes is not None
+        words = batch.tokens.is_word[:, :CLASSES]
+        positive = F.pad(words, (0, CLASSES + 1 - words.shape[1])).float()
+        targets = list(to_cxcywh(batch.boxes)[:, None])
+        return set_losses([layer.float() for layer in self(batch).layers], targets, positive)
+
+    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """The likeliest object of every expression; its score is 1 - P(no object)."""
+        last = self(batch).layers[-1]
+        scores, best = (1 - last.logits.float().softmax(-1)[..., -1]).max(dim=1)
+        boxes = last.boxes.float()[torch.arange(len(batch), device=best.device), best]
+        return to_xyxy(boxes), scores, {}

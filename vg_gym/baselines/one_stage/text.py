@@ -1,0 +1,66 @@
+"""Text encoders: BERT and RoBERTa of transformers, at published sizes or small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from vg_gym.learned.words import HubCodec, WordCodec
+from vg_gym.types import VGGymError
+
+SMALL: dict[str, int] = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "max_position_embeddings": 64,
+}
+"""Sizes of the text encoder of the built-in grounders."""
+PUBLISHED: dict[str, dict[str, int]] = {
+    "bert-base-uncased": {"vocab_size": 30522},
+    "roberta-base": {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1},
+}
+"""What differs from BERT's defaults in the published text encoders."""
+
+
+def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
+    """An untrained ``bert`` or ``roberta`` of transformers.
+
+    Args:
+        kind: which.
+        sizes: of its config, where they are not BERT-base's.
+
+    Raises:
+        VGGymError: transformers is missing.
+    """
+    try:
+        from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
+    except ImportError as error:
+        raise VGGymError('learned grounders need transformers: pip install "vg_gym[pipelines]"') from error
+    if kind == "bert":
+        return BertModel(BertConfig(**{"layer_norm_eps": 1e-12, **sizes}))
+    return RobertaModel(RobertaConfig(**{"layer_norm_eps": 1e-5, **sizes}))
+
+
+def codec(tokenizer: str, words: tuple[str, ...], length: int, fixed: bool) -> WordCodec | HubCodec:
+    """The words' ids: by vocabulary where ``tokenizer`` is ``words``, else by transformers."""
+    return WordCodec(words, length, fixed) if tokenizer == "words" else HubCodec(tokenizer, length, fixed)
+
+
+class TextBranch(nn.Module):
+    """BERT under the name that TransVG's checkpoints give it; the features of one of its layers.
+
+    Args:
+        bert: the network.
+        layer: number of the layer, from 1.
+    """
+
+    def __init__(self, bert: Any, layer: int):
+        super().__init__()
+        self.bert, self.layer = bert, layer
+
+    def forward(self, ids: Any, padding: Any) -> Any:
+        """Ids (N, L) and padding (N, L) to features (N, L, D)."""
+        hidden = self.bert(ids, attention_mask=(~padding).long(), output_hidden_states=True).hidden_states
+        return hidden[self.layer]

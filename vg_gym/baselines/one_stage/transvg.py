@@ -1,0 +1,153 @@
+"""TransVG (Deng et al., ICCV 2021): a token that reads picture and words together becomes the box.
+
+Parameter names are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.ops import generalized_box_iou
+
+from vg_gym.baselines.one_stage import text as text_branch
+from vg_gym.baselines.one_stage.backbone import SMALL, backbone, start_from_detector
+from vg_gym.baselines.one_stage.transformer import MLP, Encoder, shrink_padding, sine_positions
+from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
+from vg_gym.learned.model import GroundingModel
+
+
+@dataclass
+class TransVGOptions:
+    """Sizes; the defaults are those of the published ResNet-101 model for RefCOCOg."""
+
+    backbone: str = "resnet101"
+    """``resnet50``, ``resnet101``, or ``refshapes`` (small, stride 16)."""
+    image_size: int = 640
+    """Side of the square canvas in pixels."""
+    stride: int = 32
+    """Of the backbone; the table of positions has ``(image_size / stride) ** 2`` rows for the picture."""
+    dim: int = 256
+    heads: int = 8
+    feedforward: int = 2048
+    visual_layers: int = 6
+    """Of the encoder that sees the picture alone."""
+    joint_layers: int = 6
+    """Of the encoder that sees both."""
+    dropout: float = 0.1
+    tokenizer: str = "bert-base-uncased"
+    """Hub name or folder, or ``words`` with ``words`` given."""
+    words: list[str] = field(default_factory=list)
+    max_tokens: int = 40
+    """Tokens of an expression; the table of positions has a row for each."""
+    text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["bert-base-uncased"]))
+    """Of transformers' BertConfig, where it is not BERT-base's."""
+    text_layer: int = 12
+    """The layer of BERT whose features are used."""
+
+
+class VisualBranch(nn.Module):
+    """Backbone and DETR encoder; knows nothing of the words."""
+
+    def __init__(self, o: Any):
+        super().__init__()
+        self.backbone = backbone(o.backbone)
+        self.transformer = nn.Module()
+        self.transformer.encoder = Encoder(o.dim, o.heads, o.feedforward, o.visual_layers, o.dropout)
+        self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
+
+    def forward(self, images: torch.Tensor, padding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (B, 3, H, W) and padding (B, H, W) to tokens (B, h * w, D) and their padding (B, h * w)."""
+        maps = self.input_proj(self.backbone(images))
+        padding = shrink_padding(padding, maps.shape[-2:])
+        positions = sine_positions(padding, maps.shape[1]).flatten(2).transpose(1, 2)
+        tokens = self.transformer.encoder(maps.flatten(2).transpose(1, 2), padding.flatten(1), positions)
+        return tokens, padding.flatten(1)
+
+
+class TwoBranches(GroundingModel):
+    """What TransVG and Dynamic MDETR share: branches for picture and words, a square canvas, one box an expression."""
+
+    slow = ("visumodel", "textmodel")
+
+    def __init__(self, options: Any):
+        super().__init__(options)
+        o = options
+        self.canvas = Canvas("letterbox", o.image_size)
+        self._codec: Any = None
+        sizes = dict(o.text)
+        if o.tokenizer == "words":
+            sizes |= {"vocab_size": len(o.words) + 4}
+        self.visumodel = VisualBranch(o)
+        self.textmodel = text_branch.TextBranch(text_branch.text_encoder("bert", sizes), o.text_layer)
+        self.visu_proj = nn.Linear(o.dim, o.dim)
+        self.text_proj = nn.Linear(self.textmodel.bert.config.hidden_size, o.dim)
+        self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
+
+    @property
+    def visual_tokens(self) -> int:
+        """Tokens of a picture."""
+        return (self.options.image_size // self.options.stride) ** 2
+
+    def tokenize(self, texts):
+        """Expressions as BERT's tokens; the tokenizer is loaded when first asked for."""
+        if self._codec is None:
+            self._codec = text_branch.codec(
+                self.options.tokenizer, tuple(self.options.words), self.options.max_tokens, fixed=True
+            )
+        return self._codec(texts)
+
+    def start(self) -> None:
+        """A small backbone starts as the built-in detector's."""
+        if self.options.backbone == SMALL:
+            start_from_detector(self.visumodel.backbone[0])  # type: ignore[arg-type]
+
+    def see(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (N, V, D) of the picture of every expression, and their padding (N, V)."""
+        seen, unseen = self.visumodel(batch.images, batch.padding)
+        return self.visu_proj(seen)[batch.image_of], unseen[batch.image_of]
+
+    def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (N, L, D) of every expression, and their padding (N, L)."""
+        return self.text_proj(self.textmodel(batch.tokens.ids, batch.tokens.padding)), batch.tokens.padding
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """L1 and GIoU of the box on the canvas, each the mean over expressions, weighted 1:1."""
+        assert batch.boxes is not None
+        return box_losses(self(batch).float(), batch.on_canvas(batch.boxes))
+
+    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """The box of every expression; these networks have no confidence, all scores are 1."""
+        boxes = self(batch).float()
+        return batch.off_canvas(to_xyxy(boxes).clamp(0, 1)), torch.ones(len(boxes)), {}
+
+
+def box_losses(found: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+    """L1 and 1 - GIoU, means over N boxes: ``found`` (N, 4) centre and size, ``truth`` (N, 4) ``xyxy``."""
+    giou = torch.diagonal(generalized_box_iou(to_xyxy(found), truth))
+    return {"bbox": (found - to_cxcywh(truth)).abs().sum() / len(found), "giou": (1 - giou).mean()}
+
+
+class TransVG(TwoBranches):
+    """TransVG: [REG], words and picture in one encoder; [REG] becomes the box."""
+
+    Options = TransVGOptions
+
+    def __init__(self, options: TransVGOptions):
+        super().__init__(options)
+        o = options
+        self.vl_pos_embed = nn.Embedding(1 + o.max_tokens + self.visual_tokens, o.dim)
+        self.reg_token = nn.Embedding(1, o.dim)
+        self.vl_transformer = nn.Module()
+        self.vl_transformer.encoder = Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Boxes (N, 4), centre and size normalised by the canvas."""
+        (seen, unseen), (words, unread) = self.see(batch), self.read(batch)
+        reg = self.reg_token.weight.expand(len(words), 1, -1)
+        padding = torch.cat([torch.zeros_like(unread[:, :1]), unread, unseen], dim=1)
+        positions = self.vl_pos_embed.weight.expand(len(words), -1, -1)
+        joint = self.vl_transformer.encoder(torch.cat([reg, words, seen], dim=1), padding, positions)
+        return self.bbox_embed(joint[:, 0]).sigmoid()

@@ -1,0 +1,1 @@
+"""What trained grounders share, whatever room their network is in: batches, words, checkpoints, training."""

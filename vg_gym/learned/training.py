@@ -1,0 +1,136 @@
+"""Training a grounder (``train_grounder.py``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vg_gym import boxes as box_ops
+from vg_gym.config import save_config
+from vg_gym.evaluation import metrics
+from vg_gym.learned.batch import Batch
+from vg_gym.learned.data import GroundingBatches, Picture, pictures
+from vg_gym.learned.model import GroundingModel, LearnedGrounder, build, save_model
+from vg_gym.registry import open_dataset
+from vg_gym.training import FitConfig, decay_groups, fit
+from vg_gym.types import GroundingDataset
+
+
+@dataclass
+class GrounderConfig(FitConfig):
+    """Options of ``train_grounder.py``."""
+
+    out: str = "runs/grounder"
+    """Folder for checkpoints, TensorBoard logs and the finished grounder (``OUT/model``)."""
+    model: str = "transvg"
+    """A name of :data:`vg_gym.registry.LEARNED`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the network: sizes that differ from the published ones."""
+    dataset: str = "refshapes"
+    root: str | None = None
+    """Folder of a data set that is on disk."""
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    """E.g. ``scenes`` of RefShapes."""
+    images: int | None = None
+    """Only the first so many training pictures."""
+    batch_size: int = 16
+    """Pictures a step; each brings up to ``expressions`` examples."""
+    expressions: int = 4
+    """Most expressions of a picture in one step: a picture is looked at once for all of them."""
+    flip: bool = True
+    """Mirror half of the pictures, with left and right swapped in their words."""
+    keep_images: bool = False
+    """Keep decoded pictures in memory (RefShapes: 1 GB)."""
+    lr: float = 5e-4
+    slow_lr: float = 1.0
+    """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
+    start_from: str | None = None
+    """Folder of a trained grounder of the same kind to start from."""
+    validate_split: str = "val"
+    validate_samples: int = 400
+    """Expressions of that split, the first so many."""
+
+
+class GrounderLearner:
+    """A grounder and its data, as :func:`vg_gym.training.fit` wants them.
+
+    Raises:
+        VGGymError: unknown model or option, or a data set that cannot be opened.
+    """
+
+    metric = "mean_iou"
+
+    def __init__(self, config: GrounderConfig):
+        self.config = config
+        root = {"root": config.root} if config.root else {}
+        data = open_dataset(config.dataset, "train", **root, **config.dataset_options)
+        val = open_dataset(config.dataset, config.validate_split, **root)
+        train = pictures(data, config.images)
+        torch.manual_seed(config.seed)
+        self.module: GroundingModel = build(config.model, _with_words(config.options, data, train))
+        _begin(self.module, config)
+        self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
+        self.batches = GroundingBatches(
+            train, self.module, config.batch_size, config.expressions, config.flip, config.keep_images, config.seed
+        )
+
+    def batch(self, step: int) -> Batch:
+        """Pictures of the training split with their expressions."""
+        return self.batches(step)
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The network's own."""
+        return self.module.losses(batch.to(next(self.module.parameters()).device))
+
+    def groups(self, config: Any) -> list[dict[str, Any]]:
+        """Decay on matrices only; parts that start pretrained at their own rate."""
+        slow, fast = nn.ParameterList(), nn.ParameterList()
+        for name, parameter in self.module.named_parameters():
+            (slow if name.startswith(self.module.slow) else fast).append(parameter)
+        rates = ((slow, config.lr * config.slow_lr), (fast, config.lr))
+        return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Figures of the evaluator on the validation samples."""
+        return judge(LearnedGrounder(self.config.model, module, str(next(module.parameters()).device)), self.val)  # type: ignore[arg-type]
+
+
+def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
+    """Mean IoU and Acc@0.5 of a grounder, whole and by kind of expression."""
+    found = grounder.ground([s.query for s in samples])
+    ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(found, samples, strict=True)])
+    figures = {"mean_iou": float(ious.mean()), "acc@0.5": metrics.accuracy(ious, 0.5)}
+    for kind in sorted({s.kind for s in samples} - {""}):
+        figures[f"acc@0.5/{kind}"] = metrics.accuracy(ious[[s.kind == kind for s in samples]], 0.5)
+    return figures
+
+
+def _with_words(options: dict[str, Any], data: GroundingDataset, train: Iterable[Picture]) -> dict[str, Any]:
+    """Options with the vocabulary of the training expressions, where the network reads whole words."""
+    if options.get("tokenizer") != "words" or options.get("words"):
+        return options
+    texts = (text.lower() for picture in train for text in picture.expressions)
+    return {**options, "words": sorted({word for text in texts for word in re.findall(r"[a-z0-9]+", text)})}
+
+
+def _begin(module: GroundingModel, config: GrounderConfig) -> None:
+    """The weights that training starts from."""
+    module.start()
+
+
+def train_grounder(config: GrounderConfig) -> Path:
+    """Train a grounder and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(config, out / "config.yaml")
+    learner = GrounderLearner(config)
+    module = fit(learner, config)
+    save_model(config.model, module, out / "model", **learner.validate(module))  # type: ignore[arg-type]
+    return out / "model"
