@@ -32,6 +32,10 @@ GROUNDERS: dict[str, str] = {
     "reclip": "vg_gym.baselines.two_stage:reclip",
     "seg-clip": "vg_gym.baselines.heat_map_grounder:seg_clip",
     "adapting-clip": "vg_gym.baselines.heat_map_grounder:adapting_clip",
+    "mdetr": "vg_gym.baselines.one_stage.grounders:mdetr",
+    "transvg": "vg_gym.baselines.one_stage.grounders:transvg",
+    "dynamic-mdetr": "vg_gym.baselines.one_stage.grounders:dynamic_mdetr",
+    "red": "vg_gym.baselines.one_stage.grounders:red",
     "agent": "vg_gym.agents.grounder:load_agent",
 }
 """Grounder name -> "module:factory". A name of the form ``NAME:ARGUMENT`` passes ARGUMENT as first argument."""
@@ -40,6 +44,8 @@ LEARNED: dict[str, str] = {
     "mdetr": "vg_gym.baselines.one_stage.mdetr:MDETR",
     "transvg": "vg_gym.baselines.one_stage.transvg:TransVG",
     "dynamic-mdetr": "vg_gym.baselines.one_stage.dynamic_mdetr:DynamicMDETR",
+    "red": "vg_gym.baselines.one_stage.transvg:RED",
+    "dynamic-mdetr-clip": "vg_gym.baselines.one_stage.dynamic_mdetr_clip:DynamicMDETRClip",
 }
 """What ``train_grounder.py`` trains, as "module:class" of a :class:`vg_gym.learned.model.GroundingModel`."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,17 @@ class FitConfig:
     steps: int = 2000
     """Optimiser steps."""
     batch_size: int = 32
-    """Examples per step."""
+    """Examples per step, in each process."""
     lr: float = 1e-3
     """Peak learning rate."""
     weight_decay: float = 0.05
     """Of AdamW, on matrices only."""
     warmup: int = 200
-    """Steps of linear warm-up; a half cosine to zero follows."""
+    """Steps of linear warm-up."""
+    schedule: str = "cosine"
+    """What follows: ``cosine``, half a wave down to zero, or ``step``, a tenth from ``drop_at`` on."""
+    drop_at: float = 0.67
+    """Where the step is, as a share of ``steps``."""
     clip_grad: float = 1.0
     """Greatest norm of the gradient."""
     ema: float = 0.999
@@ -90,10 +95,12 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
     ]
 
 
-def schedule(step: int, warmup: int, steps: int) -> float:
-    """Linear warm-up, then a half cosine to zero; a factor in [0, 1]."""
+def schedule(step: int, warmup: int, steps: int, kind: str = "cosine", drop_at: float = 0.67) -> float:
+    """Factor in [0, 1] of the learning rate: linear warm-up, then a half cosine to zero or a step to a tenth."""
     if step < warmup:
         return (step + 1) / warmup
+    if kind == "step":
+        return 0.1 if step >= drop_at * steps else 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
@@ -102,13 +109,68 @@ def pick_device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of ``accelerate launch``: the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+class Processes:
+    """The processes that train one module: one, or those of ``accelerate launch`` with gradients averaged over them.
+
+    Raises:
+        VGGymError: several processes without accelerate.
+    """
+
+    def __init__(self, device: str):
+        self.rank, self.size, self.device = 0, 1, torch.device(pick_device(device))
+        self._accelerator: Any = None
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            try:
+                from accelerate import Accelerator, DistributedDataParallelKwargs
+            except ImportError as error:
+                raise VGGymError("training in several processes needs accelerate: pip install accelerate") from error
+            unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+            self._accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
+            self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
+            self.device = self._accelerator.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process validates, writes and shows progress."""
+        return self.rank == 0
+
+    def share(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over processes."""
+        return self._accelerator.prepare(module) if self._accelerator else module
+
+    def wait(self) -> None:
+        """Wait for the others."""
+        if self._accelerator:
+            self._accelerator.wait_for_everyone()
+
+
+class _Objective(nn.Module):
+    """The loss as a module's forward, which is where gradients are averaged over processes."""
+
+    def __init__(self, learner: Learner):
+        super().__init__()
+        self.module, self._losses = learner.module, learner.losses
+
+    def forward(self, batch: Any) -> dict[str, torch.Tensor]:
+        return self._losses(batch)
+
+
 class _Run:
     """The state of one training run: weights, their average, optimiser, step, best figure."""
 
     def __init__(self, learner: Learner, config: FitConfig):
+        if config.schedule not in ("cosine", "step"):
+            raise VGGymError(f"unknown schedule {config.schedule!r}; known: cosine, step")
         self.learner, self.config, self.out = learner, config, Path(config.out)
-        self.device = torch.device(pick_device(config.device))
+        self.processes = Processes(config.device)
+        self.device = self.processes.device
         self.module = learner.module.to(self.device)
+        self.objective = self.processes.share(_Objective(learner))
         self.optimizer = torch.optim.AdamW(learner.groups(config), lr=config.lr)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = copy.deepcopy(self.module).eval() if config.ema else self.module
@@ -117,12 +179,12 @@ class _Run:
     def update(self, batch: Any) -> dict[str, float]:
         """One optimiser step; the losses, by name."""
         c = self.config
-        factor = schedule(self.step, c.warmup, c.steps)
+        factor = schedule(self.step, c.warmup, c.steps, c.schedule, c.drop_at)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         self.module.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.amp):
-            losses = self.learner.losses(batch)
+            losses = self.objective(batch)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise VGGymError(
@@ -212,32 +274,39 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     run.out.mkdir(parents=True, exist_ok=True)
     if config.resume:
         run.restore()
-    writer = SummaryWriter(str(run.out))
+    writer = SummaryWriter(str(run.out)) if run.processes.first else None
     try:
         _loop(run, writer)
     except KeyboardInterrupt:
-        run.save()
+        if run.processes.first:
+            run.save()
         raise VGGymError(f"interrupted at step {run.step}; go on with: resume=true out={run.out}") from None
     finally:
-        writer.close()
+        if writer:
+            writer.close()
     run.average.load_state_dict(load_file(run.out / "best.safetensors"))
     return run.average.eval()
 
 
-def _loop(run: _Run, writer: SummaryWriter) -> None:
-    config = run.config
-    batches = _batches(run.learner, range(run.step, config.steps), config.workers)
-    bar = tqdm(total=config.steps, initial=run.step, desc=run.out.name, unit="step", mininterval=2)
+def _loop(run: _Run, writer: SummaryWriter | None) -> None:
+    config, each = run.config, run.processes
+    mine = range(run.step * each.size + each.rank, config.steps * each.size, each.size)
+    batches = _batches(run.learner, mine, config.workers)
+    bar = tqdm(
+        total=config.steps, initial=run.step, desc=run.out.name, unit="step", mininterval=2, disable=not each.first
+    )
     while run.step < config.steps:
         losses = run.update(next(batches))
         bar.update()
-        if run.step % 20 == 0:
+        if run.step % 20 == 0 and writer:
             bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()}, refresh=False)
             for name, value in losses.items():
                 writer.add_scalar(f"loss/{name}", value, run.step)
         if run.step % config.validate_every == 0 or run.step == config.steps:
-            run.validate(writer)
-            run.save()
+            if writer:
+                run.validate(writer)
+                run.save()
+            each.wait()
     bar.close()
 
 

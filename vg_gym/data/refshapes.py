@@ -149,6 +149,16 @@ class RefShapes(Sequence[Sample]):
         ann_ids = tuple(image_id * 10 + i for i in range(len(record.scene())))
         return Objects(record.boxes(), tuple(item.shape for item in record.scene()), ann_ids)
 
+    def prior_agrees(self, sample: Sample) -> bool | None:
+        """Whether the target sits where ``refshapes-biased`` puts its shape in training; None where nothing is planted.
+
+        Truth, for the evaluator's probe.
+        """
+        if not LEVELS[self.name].bias:
+            return None
+        record = self.record(sample.image_id - _IMAGE_ID_BASE[self.split])
+        return record.scene()[sample.ann_id - sample.image_id * 10].agrees
+
     def segments(self, image_id: int) -> np.ndarray:
         """Which object each pixel of a picture belongs to: uint8 (S, S), numbered from 1 as in :meth:`objects`."""
         record = self.record(image_id - _IMAGE_ID_BASE[self.split])

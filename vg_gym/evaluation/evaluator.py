@@ -143,6 +143,7 @@ class Evaluator:
             "by_cell": probes.by_cell(ious, self.targets),
             "centre_slope": probes.centre_slope(boxes, self.targets),
             "prior_gap": None if self.prior is None else probes.prior_gap(ious, self.targets, self.prior),
+            "planted_prior": self._planted(ious),
             "ious": [round(float(i), 4) for i in ious],
             **extra,
         }
@@ -179,6 +180,13 @@ class Evaluator:
                         "acc@0.5": metrics.accuracy(ious[kinds == kind], 0.5), "n": int((kinds == kind).sum())}
             for kind in sorted(set(kinds) - {""})
         }  # fmt: skip
+
+    def _planted(self, ious: np.ndarray) -> dict[str, object] | None:
+        """The gap that a planted prior makes, where the data set plants one."""
+        agrees = getattr(self.dataset, "prior_agrees", None)
+        if agrees is None:
+            return None
+        return probes.planted_gap(ious, [agrees(s) for s in self.samples], self.groups, self.seed)
 
     def _clip_metrics(self, boxes: np.ndarray) -> dict[str, float | None]:
         if self.clip is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -33,16 +33,37 @@ def bootstrap_ci(
         resamples: number of bootstrap samples.
         level: coverage.
     """
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    sums, sizes = np.bincount(member, weights=values), np.bincount(member)
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start in range(0, resamples, 200):  # blocks keep the count matrix small
-        count = min(200, resamples - start)
-        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=count)
-        means[start : start + count] = (drawn @ sums) / (drawn @ sizes)
+    sums, sizes = _by_group(values, groups), _by_group(np.ones(len(values)), groups)
+    means = np.concatenate([(drawn @ sums) / (drawn @ sizes) for drawn in _draws(len(sums), seed, resamples)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bootstrap_gap_ci(
+    values: np.ndarray, here: np.ndarray, there: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0,
+    resamples: int = RESAMPLES, level: float = 0.95,
+) -> tuple[float, float]:  # fmt: skip
+    """As :func:`bootstrap_ci`, of the mean of ``values`` (N,) over ``here`` minus that over ``there``, both bool (N,)."""
+    parts = [(_by_group(values * part, groups), _by_group(part.astype(float), groups)) for part in (here, there)]
+    gaps = []
+    for drawn in _draws(len(parts[0][0]), seed, resamples):
+        first, second = ((drawn @ sums) / np.maximum(drawn @ sizes, 1) for sums, sizes in parts)
+        gaps.append(first - second)
+    low, high = np.quantile(np.concatenate(gaps), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _by_group(values: np.ndarray, groups: Sequence | np.ndarray) -> np.ndarray:
+    """Sums (G,) of values (N,) by group."""
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    return np.bincount(member, weights=values)
+
+
+def _draws(groups: int, seed: int, resamples: int, block: int = 200) -> Iterator[np.ndarray]:
+    """How often each group is drawn, (block, G) at a time, which keeps the matrix small."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, block):
+        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=min(block, resamples - start))
 
 
 def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence, seed: int = 0) -> dict[str, object]:

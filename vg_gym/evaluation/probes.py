@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.evaluation import metrics
 from vg_gym.types import Query, Sample
 
 
@@ -42,6 +43,33 @@ def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float
     if agrees.all() or not agrees.any():
         return None
     return float(np.mean(ious[agrees] >= 0.5) - np.mean(ious[~agrees] >= 0.5))
+
+
+def planted_gap(
+    ious: np.ndarray, agrees: Sequence[bool | None], groups: Sequence, seed: int = 0
+) -> dict[str, object] | None:
+    """Acc@0.5 where a prior that was planted in the training data agrees with the target, and where it conflicts.
+
+    Args:
+        ious: (N,).
+        agrees: N values, None where nothing was planted.
+        groups: N group labels (image ids) for the bootstrap interval of the difference.
+        seed: of the bootstrap.
+
+    Returns:
+        ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None where the data
+        set plants none, or all targets lie on one side of it.
+    """
+    told = np.array([a is not None for a in agrees])
+    yes = np.array([bool(a) for a in agrees]) & told
+    no = told & ~yes
+    if not yes.any() or not no.any():
+        return None
+    hit = (ious >= 0.5).astype(float)
+    low, high = metrics.bootstrap_gap_ci(hit, yes, no, groups, seed)
+    agree, conflict = float(hit[yes].mean()), float(hit[no].mean())
+    return {"agree": agree, "conflict": conflict, "gap": agree - conflict, "gap_ci": [low, high],
+            "n_agree": int(yes.sum()), "n_conflict": int(no.sum())}  # fmt: skip
 
 
 def altered(queries: Sequence[Query], how: str, seed: int = 0) -> list[Query]:

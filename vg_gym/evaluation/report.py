@@ -75,6 +75,7 @@ def write_report(evaluator: Evaluator, meta: dict[str, Any]) -> Path:
     shown = [row for row in evaluator.rows if row["role"] != "floor"] or evaluator.rows
     page = templates.get_template("report.html").render(
         rows=evaluator.rows,
+        planted=any(row["planted_prior"] for row in evaluator.rows),
         kinds=sorted({kind for row in evaluator.rows for kind in row["by_kind"]}),
         curves=[(row["method"], COLOURS[i % len(COLOURS)], _curve(row["ious"])) for i, row in enumerate(shown)],
         refined=_data_uri(picture) if picture else "",

@@ -54,6 +54,33 @@ class GroundingModel(nn.Module, ABC):
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Boxes (N, 4) ``xyxy`` normalised by their pictures, scores (N,), and details with N rows each."""
 
+    common: ClassVar[dict[str, str]] = {}
+    """Prefix of parameters -> what the part is called in all networks that have it."""
+
+    def take(self, other: GroundingModel) -> int:
+        """Copy from another network the tensors that both have; returns their number.
+
+        Of the same class: those of the same name; of another: those of the parts named in :attr:`common`.
+        """
+        own = self.state_dict()
+        if type(other) is type(self):
+            theirs = other.state_dict()
+        else:
+            back = {part: prefix for prefix, part in self.common.items()}
+            theirs = {
+                back[part] + key[len(prefix) :]: value
+                for prefix, part in other.common.items()
+                if part in back
+                for key, value in other.state_dict().items()
+                if key.startswith(prefix)
+            }
+        fitting = {k: v for k, v in theirs.items() if k in own and v.shape == own[k].shape}
+        self.load_state_dict({**own, **fitting})
+        return len(fitting)
+
+    def prepare(self, expressions: Sequence[str]) -> None:
+        """Learn what is to be learnt from the training expressions alone; called before training."""
+
     def start(self) -> None:
         """Give the parts that do not start at random the weights they start from; called before training."""
 
@@ -96,6 +123,22 @@ def load_model(folder: Path) -> tuple[str, GroundingModel]:
     model = build(config["model"], config["options"])
     load_strictly(model, load_file(folder / "model.safetensors"), str(folder))
     return config["model"], model.eval()
+
+
+def find_model(name: str, weights: str) -> GroundingModel | None:
+    """The network called ``name`` in a folder, or among the built-in ones; None where ``weights`` is no folder.
+
+    Raises:
+        VGGymError: the folder holds another network.
+    """
+    built_in = ASSETS / f"{name}-{weights}"
+    folder = built_in if built_in.is_dir() else Path(weights)
+    if not folder.is_dir():
+        return None
+    found, model = load_model(folder)
+    if found != name:
+        raise VGGymError(f"{weights} is a {found}, not a {name}; use the grounder {found!r}")
+    return model
 
 
 def load_strictly(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.config import save_config
 from vg_gym.evaluation import metrics
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.data import GroundingBatches, Picture, pictures
-from vg_gym.learned.model import GroundingModel, LearnedGrounder, build, save_model
+from vg_gym.learned.model import ASSETS, GroundingModel, LearnedGrounder, build, load_model, save_model
 from vg_gym.registry import open_dataset
-from vg_gym.training import FitConfig, decay_groups, fit
-from vg_gym.types import GroundingDataset
+from vg_gym.training import FitConfig, decay_groups, fit, is_first_process
+from vg_gym.types import GroundingDataset, VGGymError
 
 
 @dataclass
@@ -52,7 +53,8 @@ class GrounderConfig(FitConfig):
     slow_lr: float = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
     start_from: str | None = None
-    """Folder of a trained grounder of the same kind to start from."""
+    """A trained grounder to start from: a folder, or a built-in one (``mdetr-refshapes``). Another kind of network gives
+    what both have: backbone, text encoder, joint encoder."""
     validate_split: str = "val"
     validate_samples: int = 400
     """Expressions of that split, the first so many."""
@@ -75,7 +77,10 @@ class GrounderLearner:
         train = pictures(data, config.images)
         torch.manual_seed(config.seed)
         self.module: GroundingModel = build(config.model, _with_words(config.options, data, train))
-        _begin(self.module, config)
+        self.module.start()
+        if config.start_from:
+            begin_from(self.module, config.start_from)
+        self.module.prepare([text for picture in train for text in picture.expressions])
         self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
         self.batches = GroundingBatches(
             train, self.module, config.batch_size, config.expressions, config.flip, config.keep_images, config.seed
@@ -120,17 +125,28 @@ def _with_words(options: dict[str, Any], data: GroundingDataset, train: Iterable
     return {**options, "words": sorted({word for text in texts for word in re.findall(r"[a-z0-9]+", text)})}
 
 
-def _begin(module: GroundingModel, config: GrounderConfig) -> None:
-    """The weights that training starts from."""
-    module.start()
+def begin_from(module: GroundingModel, weights: str) -> None:
+    """Give a network what a trained one has in common with it (:meth:`GroundingModel.take`).
+
+    Raises:
+        VGGymError: there is no trained grounder of that name, or nothing in common.
+    """
+    folder = ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights)
+    name, other = load_model(folder)
+    taken = module.take(other)
+    if not taken:
+        raise VGGymError(f"start_from={weights!r}: a {name} has nothing that this network could start with")
+    tqdm.write(f"{taken} of {len(module.state_dict())} tensors start as those of {weights}")
 
 
 def train_grounder(config: GrounderConfig) -> Path:
     """Train a grounder and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    save_config(config, out / "config.yaml")
+    if is_first_process():
+        save_config(config, out / "config.yaml")
     learner = GrounderLearner(config)
     module = fit(learner, config)
-    save_model(config.model, module, out / "model", **learner.validate(module))  # type: ignore[arg-type]
+    if is_first_process():
+        save_model(config.model, module, out / "model", **learner.validate(module))  # type: ignore[arg-type]
     return out / "model"

@@ -33,6 +33,8 @@ class DynamicMDETROptions(TransVGOptions):
     """First points on a uniform grid, not learned ones."""
     shared_stages: bool = False
     """One decoder for all stages."""
+    stage_loss: bool = False
+    """Supervise the box of every stage; published: of the last alone."""
 
 
 class DecoderLayer(nn.Module):
@@ -94,6 +96,7 @@ class DynamicMDETR(TwoBranches):
     """Dynamic MDETR over a ResNet and BERT."""
 
     Options = DynamicMDETROptions
+    common = {**TwoBranches.common, "vl_encoder.encoder.": "joint"}
 
     def __init__(self, options: DynamicMDETROptions):
         super().__init__(options)
@@ -102,13 +105,25 @@ class DynamicMDETR(TwoBranches):
         self.vl_encoder = nn.Module()
         self.vl_encoder.encoder = Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout)
         add_stages(self, o)
+        if o.point_loss:
+            self.point_embed = nn.Linear(o.dim, 1)
+
+    def picture_rows(self) -> slice:
+        """The rows of ``vl_pos_embed`` that belong to the picture's tokens."""
+        return slice(0, self.visual_tokens)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Boxes (N, 4) of the last stage, centre and size normalised by the canvas."""
+        return self.boxes(batch)[0][-1]
+
+    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The boxes that are supervised and the point logits of the joint encoder's layers."""
         (seen, unseen), (words, unread) = self.see(batch), self.read(batch)
         places = self.vl_pos_embed.weight.expand(len(words), -1, -1)
-        joint = self.vl_encoder.encoder(torch.cat([seen, words], 1), torch.cat([unseen, unread], 1), places)
-        return run_stages(self, joint, places, unread)[-1]
+        joint = self.vl_encoder.encoder.layerwise(torch.cat([seen, words], 1), torch.cat([unseen, unread], 1), places)
+        pointed = [self.point_embed(x[:, : seen.shape[1]])[..., 0] for x in joint] if self.options.point_loss else []
+        boxes = run_stages(self, joint[-1], places, unread)
+        return boxes if self.options.stage_loss else boxes[-1:], pointed
 
 
 def add_stages(model: Any, o: Any, update: str = "update_sampling_queries", first: str = "init_sampling_feature"):
@@ -127,9 +142,7 @@ def add_stages(model: Any, o: Any, update: str = "update_sampling_queries", firs
     model.stage_names = (update, first)
 
 
-def run_stages(
-    model: Any, joint: torch.Tensor, places: torch.Tensor, padding: torch.Tensor
-) -> list[torch.Tensor]:
+def run_stages(model: Any, joint: torch.Tensor, places: torch.Tensor, padding: torch.Tensor) -> list[torch.Tensor]:
     """Boxes (N, 4) after every stage.
 
     Args:

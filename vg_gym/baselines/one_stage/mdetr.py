@@ -5,6 +5,7 @@ Parameter names are those of the published checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 from vg_gym.baselines.one_stage import text as text_branch
 from vg_gym.baselines.one_stage.backbone import SMALL, backbone, start_from_detector
 from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
+from vg_gym.baselines.one_stage.red import Deconfounder
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus, shrink_padding, sine_positions
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
 from vg_gym.learned.model import GroundingModel
@@ -49,6 +51,12 @@ class MDETROptions:
     """Longest expression in tokens."""
     text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
     """Of transformers' RobertaConfig, where it is not RoBERTa's."""
+    red: int = 0
+    """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
+    red_clip: str = "refshapes"
+    """The CLIP whose text features the dictionary is found in."""
+    red_width: int = 128
+    """Of those features."""
 
 
 class DecoderLayer(nn.Module):
@@ -98,7 +106,11 @@ class Resizer(nn.Module):
 
     def __init__(self, width: int, dim: int, dropout: float):
         super().__init__()
-        self.fc, self.layer_norm, self.dropout = nn.Linear(width, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(dropout)
+        self.fc, self.layer_norm, self.dropout = (
+            nn.Linear(width, dim),
+            nn.LayerNorm(dim, eps=1e-12),
+            nn.Dropout(dropout),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, L, width) to (N, L, dim)."""
@@ -135,6 +147,13 @@ class MDETR(GroundingModel):
 
     Options = MDETROptions
     slow = ("backbone", "transformer.text_encoder")
+    common = {
+        "backbone.": "backbone",
+        "input_proj.": "projection",
+        "transformer.text_encoder.": "text",
+        "transformer.resizer.fc.": "words",
+        "transformer.encoder.": "joint",
+    }
 
     def __init__(self, options: MDETROptions):
         super().__init__(options)
@@ -149,6 +168,8 @@ class MDETR(GroundingModel):
         self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
         self.contrastive_align_projection_image = nn.Linear(o.dim, 64)
         self.contrastive_align_projection_text = nn.Linear(o.dim, 64)
+        if o.red:
+            self.deconfounder = Deconfounder(o.dim, o.red, o.red_width)
         if o.contrastive:
             width = self.transformer.text_encoder.config.hidden_size
             self.contrastive_projection_image = nn.Linear(o.dim, 64, bias=False)
@@ -161,6 +182,11 @@ class MDETR(GroundingModel):
                 self.options.tokenizer, tuple(self.options.words), self.options.max_tokens, fixed=False
             )
         return self._codec(texts)
+
+    def prepare(self, expressions: Sequence[str]) -> None:
+        """RED's dictionary is found in the training expressions."""
+        if self.options.red:
+            self.deconfounder.learn(expressions, self.options.red_clip)
 
     def start(self) -> None:
         """A small backbone starts as the built-in detector's."""
@@ -176,6 +202,8 @@ class MDETR(GroundingModel):
         tokens = batch.tokens
         read = self.transformer.text_encoder(tokens.ids, attention_mask=(~tokens.padding).long())
         words = self.transformer.resizer(read.last_hidden_state)
+        if self.options.red:
+            words = self.deconfounder(words)
         parts, masks, at = [seen, words], [unseen, tokens.padding], [places, torch.zeros_like(words)]
         if self.options.contrastive:
             cls = self.transformer.CLS.weight.expand(len(words), 1, -1)

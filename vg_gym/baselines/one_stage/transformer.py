@@ -54,9 +54,17 @@ class Encoder(nn.Module):
         self, x: torch.Tensor, padding: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> torch.Tensor:
         """As :meth:`EncoderLayer.forward`, layer by layer."""
+        return (self.layerwise(x, padding, positions) or [x])[-1]
+
+    def layerwise(
+        self, x: torch.Tensor, padding: torch.Tensor | None = None, positions: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        """What comes out of every layer."""
+        found = []
         for layer in self.layers:
             x = layer(x, padding, positions)
-        return x
+            found.append(x)
+        return found
 
 
 class MLP(nn.Module):

@@ -5,15 +5,18 @@ Parameter names are those of the published checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import generalized_box_iou
 
 from vg_gym.baselines.one_stage import text as text_branch
 from vg_gym.baselines.one_stage.backbone import SMALL, backbone, start_from_detector
+from vg_gym.baselines.one_stage.red import Deconfounder
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, shrink_padding, sine_positions
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
 from vg_gym.learned.model import GroundingModel
@@ -46,6 +49,16 @@ class TransVGOptions:
     """Of transformers' BertConfig, where it is not BERT-base's."""
     text_layer: int = 12
     """The layer of BERT whose features are used."""
+    red: int = 0
+    """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
+    red_clip: str = "refshapes"
+    """The CLIP whose text features the dictionary is found in."""
+    red_width: int = 128
+    """Of those features."""
+    point_loss: float = 0.0
+    """Weight of an auxiliary loss that is not published: after every layer of the joint encoder each of the picture's
+    tokens is asked whether it lies in the box. Small networks that start without pretraining find the words' objects
+    several times sooner with it."""
 
 
 class VisualBranch(nn.Module):
@@ -67,10 +80,44 @@ class VisualBranch(nn.Module):
         return tokens, padding.flatten(1)
 
 
-class TwoBranches(GroundingModel):
+class BoxRegressor(GroundingModel):
+    """A network whose ``forward`` gives one box an expression, centre and size normalised by the canvas."""
+
+    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Boxes (N, 4) to supervise, the answer last, and point logits (N, V) of the layers, where there is a head."""
+        return [self(batch)], []
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """L1 and GIoU of the box on the canvas, each the mean over expressions, weighted 1:1."""
+        assert batch.boxes is not None
+        boxes, points = self.boxes(batch)
+        truth = batch.on_canvas(batch.boxes)
+        each = [box_losses(found.float(), truth) for found in boxes]
+        losses = {name: torch.stack([found[name] for found in each]).sum() for name in each[0]}
+        if points:
+            wanted = points_inside(truth, round(points[0].shape[1] ** 0.5))
+            each = [F.binary_cross_entropy_with_logits(p.float(), wanted) for p in points]
+            losses["points"] = self.options.point_loss * torch.stack(each).sum()
+        return losses
+
+    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """The box of every expression; these networks have no confidence, all scores are 1."""
+        boxes = self(batch).float()
+        return batch.off_canvas(to_xyxy(boxes).clamp(0, 1)), torch.ones(len(boxes)), {}
+
+
+class TwoBranches(BoxRegressor):
     """What TransVG and Dynamic MDETR share: branches for picture and words, a square canvas, one box an expression."""
 
     slow = ("visumodel", "textmodel")
+    common = {
+        "visumodel.backbone.": "backbone",
+        "visumodel.input_proj.": "projection",
+        "visumodel.transformer.encoder.": "visual",
+        "textmodel.bert.": "text",
+        "text_proj.": "words",
+    }
+    vl_pos_embed: nn.Embedding
 
     def __init__(self, options: Any):
         super().__init__(options)
@@ -85,6 +132,8 @@ class TwoBranches(GroundingModel):
         self.visu_proj = nn.Linear(o.dim, o.dim)
         self.text_proj = nn.Linear(self.textmodel.bert.config.hidden_size, o.dim)
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
+        if o.red:
+            self.deconfounder = Deconfounder(o.dim, o.red, o.red_width)
 
     @property
     def visual_tokens(self) -> int:
@@ -100,9 +149,26 @@ class TwoBranches(GroundingModel):
         return self._codec(texts)
 
     def start(self) -> None:
-        """A small backbone starts as the built-in detector's."""
+        """A small backbone starts as the built-in detector's; the picture's positions start as DETR's sine code.
+
+        Published networks start with random positions, and have far more steps to learn which cells are neighbours.
+        """
         if self.options.backbone == SMALL:
             start_from_detector(self.visumodel.backbone[0])  # type: ignore[arg-type]
+        side = self.options.image_size // self.options.stride
+        code = sine_positions(torch.zeros(1, side, side, dtype=torch.bool), self.options.dim)[0].flatten(1).T
+        with torch.no_grad():
+            self.vl_pos_embed.weight.normal_(std=0.02)
+            self.vl_pos_embed.weight[self.picture_rows()] = code
+
+    def picture_rows(self) -> slice:
+        """The rows of ``vl_pos_embed`` that belong to the picture's tokens."""
+        return slice(1 + self.options.max_tokens, None)
+
+    def prepare(self, expressions: Sequence[str]) -> None:
+        """RED's dictionary is found in the training expressions."""
+        if self.options.red:
+            self.deconfounder.learn(expressions, self.options.red_clip)
 
     def see(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (N, V, D) of the picture of every expression, and their padding (N, V)."""
@@ -111,17 +177,8 @@ class TwoBranches(GroundingModel):
 
     def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (N, L, D) of every expression, and their padding (N, L)."""
-        return self.text_proj(self.textmodel(batch.tokens.ids, batch.tokens.padding)), batch.tokens.padding
-
-    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """L1 and GIoU of the box on the canvas, each the mean over expressions, weighted 1:1."""
-        assert batch.boxes is not None
-        return box_losses(self(batch).float(), batch.on_canvas(batch.boxes))
-
-    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """The box of every expression; these networks have no confidence, all scores are 1."""
-        boxes = self(batch).float()
-        return batch.off_canvas(to_xyxy(boxes).clamp(0, 1)), torch.ones(len(boxes)), {}
+        words = self.text_proj(self.textmodel(batch.tokens.ids, batch.tokens.padding))
+        return self.deconfounder(words) if self.options.red else words, batch.tokens.padding
 
 
 def box_losses(found: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -130,10 +187,22 @@ def box_losses(found: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tens
     return {"bbox": (found - to_cxcywh(truth)).abs().sum() / len(found), "giou": (1 - giou).mean()}
 
 
+def points_inside(boxes: torch.Tensor, side: int) -> torch.Tensor:
+    """Share (N, side * side) of every cell of a grid that boxes (N, 4) ``xyxy`` in [0, 1] cover."""
+    low = torch.arange(side, device=boxes.device) / side
+    spans = [
+        (torch.minimum(boxes[:, i + 2, None], low + 1 / side) - torch.maximum(boxes[:, i, None], low)).clamp(min=0)
+        * side
+        for i in (0, 1)
+    ]
+    return (spans[1][:, :, None] * spans[0][:, None, :]).flatten(1)
+
+
 class TransVG(TwoBranches):
     """TransVG: [REG], words and picture in one encoder; [REG] becomes the box."""
 
     Options = TransVGOptions
+    common = {**TwoBranches.common, "vl_transformer.encoder.": "joint"}
 
     def __init__(self, options: TransVGOptions):
         super().__init__(options)
@@ -142,12 +211,32 @@ class TransVG(TwoBranches):
         self.reg_token = nn.Embedding(1, o.dim)
         self.vl_transformer = nn.Module()
         self.vl_transformer.encoder = Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout)
+        if o.point_loss:
+            self.point_embed = nn.Linear(o.dim, 1)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Boxes (N, 4), centre and size normalised by the canvas."""
+        return self.boxes(batch)[0][-1]
+
+    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The box, and point logits of every layer."""
         (seen, unseen), (words, unread) = self.see(batch), self.read(batch)
         reg = self.reg_token.weight.expand(len(words), 1, -1)
         padding = torch.cat([torch.zeros_like(unread[:, :1]), unread, unseen], dim=1)
         positions = self.vl_pos_embed.weight.expand(len(words), -1, -1)
-        joint = self.vl_transformer.encoder(torch.cat([reg, words, seen], dim=1), padding, positions)
-        return self.bbox_embed(joint[:, 0]).sigmoid()
+        joint = self.vl_transformer.encoder.layerwise(torch.cat([reg, words, seen], dim=1), padding, positions)
+        pointed = [self.point_embed(x[:, -seen.shape[1] :])[..., 0] for x in joint] if self.options.point_loss else []
+        return [self.bbox_embed(joint[-1][:, 0]).sigmoid()], pointed
+
+
+@dataclass
+class REDOptions(TransVGOptions):
+    """TransVG's, with RED."""
+
+    red: int = 64
+
+
+class RED(TransVG):
+    """TransVG + RED. Any other network here takes RED by its option ``red``."""
+
+    Options = REDOptions

@@ -1,0 +1,179 @@
+"""One-stage grounders: they learn, are saved and loaded, read published checkpoints, refuse what is not theirs."""
+
+import argparse
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from vg_gym import boxes as box_ops
+from vg_gym import registry
+from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
+from vg_gym.baselines.one_stage.published import load_published, read_checkpoint
+from vg_gym.baselines.one_stage.transvg import points_inside
+from vg_gym.data.expressions import vocabulary
+from vg_gym.data.refshapes import RefShapes
+from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
+from vg_gym.learned.training import GrounderConfig, GrounderLearner, train_grounder
+from vg_gym.types import VGGymError
+
+TEXT = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64,
+        "max_position_embeddings": 40, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
+SIZES = {"backbone": "refshapes", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
+         "tokenizer": "words", "max_tokens": 16, "text": TEXT}  # fmt: skip
+BRANCHES = {**SIZES, "stride": 16, "visual_layers": 0, "joint_layers": 2, "text_layer": 1}
+SMALL = {
+    "mdetr": {**SIZES, "canvas": "square", "encoder_layers": 2, "decoder_layers": 2, "queries": 4},
+    "transvg": BRANCHES,
+    "dynamic-mdetr": {**BRANCHES, "points": 9, "stage_loss": True},
+    "red": {**BRANCHES, "red": 8},
+}
+
+
+def config(folder, model, **changes):
+    given = {"out": str(folder), "model": model, "options": SMALL[model], "dataset_options": {"scenes": 2},
+             "steps": 30, "batch_size": 2, "flip": False, "validate_split": "train", "validate_samples": 8,
+             "validate_every": 1000, "warmup": 5, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.0, "workers": 0}  # fmt: skip
+    return GrounderConfig(**given | changes)
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_overfits_eight_samples(tmp_path, model):
+    torch.set_num_threads(1)
+    learner = GrounderLearner(config(tmp_path, model))
+    optimizer = torch.optim.AdamW(learner.groups(learner.config), weight_decay=0.0)
+    batch, totals = learner.batch(0), []
+    learner.module.train()
+    for step in range(1, 601):
+        total = torch.stack(list(learner.losses(batch).values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(learner.module.parameters(), 0.5)
+        optimizer.step()
+        totals.append(float(total.detach()))
+        if step % 50 == 0 and learner.validate(learner.module.eval())["mean_iou"] > 0.92:
+            break
+        learner.module.train()
+    assert totals[39] < totals[0]
+    figures = learner.validate(learner.module.eval())
+    assert figures["mean_iou"] > 0.9 and figures["acc@0.5"] == 1
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_training_writes_a_grounder(tmp_path, model):
+    folder = train_grounder(config(tmp_path, model, steps=3))
+    grounder = registry.grounder(model, weights=str(folder))
+    samples = RefShapes("refshapes", "val", scenes=3)[:]
+    queries = [s.query for s in samples]
+    found = grounder.ground(queries)
+    assert all(box_ops.is_valid(p.box, q.image.size) for p, q in zip(found, queries, strict=True))
+    alone = [grounder.ground([q])[0].box for q in queries]
+    np.testing.assert_allclose([p.box for p in found], alone, atol=0.05)
+    with pytest.raises(VGGymError, match="does not refine"):
+        grounder.ground(queries, np.stack([p.box for p in found]))
+    other = "transvg" if model == "mdetr" else "mdetr"
+    with pytest.raises(VGGymError, match=f"is a {model}, not a {other}"):
+        registry.grounder(other, weights=str(folder))
+
+
+def test_one_kind_of_network_starts_from_another(tmp_path):
+    folder = train_grounder(config(tmp_path / "a", "mdetr", steps=2))
+    learner = GrounderLearner(config(tmp_path / "b", "transvg", start_from=str(folder)))
+    _, mdetr = load_model(folder)
+    own, theirs = learner.module.state_dict(), mdetr.state_dict()
+    for ours, name in (("vl_transformer.encoder.layers.1.linear2.weight", "transformer.encoder.layers.1.linear2.weight"),
+                       ("visumodel.input_proj.weight", "input_proj.weight"),
+                       ("textmodel.bert.embeddings.word_embeddings.weight",
+                        "transformer.text_encoder.embeddings.word_embeddings.weight")):  # fmt: skip
+        assert torch.equal(own[ours], theirs[name]), ours
+    with pytest.raises(VGGymError, match="no trained grounder in nowhere"):
+        GrounderLearner(config(tmp_path / "c", "transvg", start_from="nowhere"))
+
+
+def test_a_dictionary_of_the_training_expressions(tmp_path):
+    module = GrounderLearner(config(tmp_path, "red", dataset_options={"scenes": 40})).module.deconfounder
+    assert module.prior.sum() == pytest.approx(1) and (module.prior > 0).sum() >= 4
+    assert module.entries.square().mean() == pytest.approx(1, rel=0.3)
+    words = torch.randn(3, 5, 64)
+    assert not torch.equal(module(words), words)
+    with pytest.raises(VGGymError, match="width 128; set red_width"):
+        GrounderLearner(config(tmp_path, "red", options={**SMALL["red"], "red_width": 9}))
+
+
+def test_saved_and_loaded_in_half_precision(tmp_path):
+    model = build("transvg", {**BRANCHES, "words": list(vocabulary())})
+    save_model("transvg", model, tmp_path / "model", mean_iou=0.5)
+    name, again = load_model(tmp_path / "model")
+    assert name == "transvg" and not again.training
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value.half().to(value.dtype), rtol=0, atol=0)
+    a, b = (LearnedGrounder("x", m).fingerprint for m in (again, load_model(tmp_path / "model")[1]))
+    assert a == b != LearnedGrounder("x", model).fingerprint
+
+
+def test_a_mismatch_is_explained_by_key():
+    model = torch.nn.Linear(2, 3)
+    state = {"weight": torch.zeros(3, 4), "extra": torch.zeros(1)}
+    with pytest.raises(VGGymError, match=r"1 missing \(bias\); 1 unexpected \(extra\); 1 of another shape \(weight is"):
+        load_strictly(model, state, "file")
+
+
+def test_published_checkpoints(tmp_path):
+    """As the official repositories write them: EMA, DDP prefix, arguments, the old text encoder's positions."""
+    sizes = {**SIZES, "backbone": "resnet18", "canvas": "shortest", "encoder_layers": 1, "decoder_layers": 1,
+             "words": ["star"], "queries": 7}  # fmt: skip
+    state = build("mdetr", sizes).state_dict()
+    old = {"transformer.text_encoder.embeddings.position_ids": torch.arange(40)[None]}
+    average = {f"module.{k}": v + 1 if v.is_floating_point() else v for k, v in {**state, **old}.items()}
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": state, "model_ema": average, "args": argparse.Namespace(lr=1), "epoch": 3}, path)
+    read = read_checkpoint(path)
+    assert read.keys() == state.keys()
+    torch.testing.assert_close(read["query_embed.weight"], state["query_embed.weight"] + 1)
+    options = {k: v for k, v in sizes.items() if k not in ("backbone", "queries")}
+    model = load_published("mdetr", path, **options)
+    assert model.options.queries == 7 and model.options.backbone == "resnet18"
+    with pytest.raises(VGGymError, match="not the checkpoint of this model.*of another shape"):
+        load_published("mdetr", path, **{**options, "dim": 128})
+    with pytest.raises(VGGymError, match="is not a checkpoint of transvg"):
+        registry.grounder("transvg", weights=str(path))
+    with pytest.raises(VGGymError, match="no checkpoint .*nowhere.pth; download it"):
+        registry.grounder("mdetr", weights="nowhere.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_checkpoints_run_no_code(tmp_path, capsys):
+    path = tmp_path / "evil.pth"
+    torch.save({"model": {"a": torch.zeros(1)}, "args": Evil()}, path)
+    with pytest.raises(VGGymError, match="is not read"):
+        read_checkpoint(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(VGGymError, match="is not read"):
+        read_checkpoint(path)
+    assert "run" not in capsys.readouterr().out
+
+
+def test_points_are_read_where_they_are():
+    maps = torch.arange(16.0).view(1, 16, 1)  # cell (row, column) holds 4 row + column
+    centres = torch.tensor([[[0.125, 0.125], [0.875, 0.125], [0.125, 0.875], [5.0, 0.125]]])  # (x, y)
+    assert sample_points(maps, centres)[0, :, 0].tolist() == [0, 3, 12, 3]
+
+
+def test_cells_know_how_much_of_them_a_box_covers():
+    covered = points_inside(torch.tensor([[0.5, 0.0, 1.0, 0.25]]), 4)[0].view(4, 4)
+    assert covered[0].tolist() == [0, 0, 1, 1] and covered[1:].sum() == 0
+    assert points_inside(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
+
+
+def test_several_expressions_share_a_picture():
+    model = build("transvg", {**BRANCHES, "words": list(vocabulary())}).eval()
+    samples = RefShapes("refshapes", "val", scenes=1)[:]
+    seen = []
+    model.visumodel.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    LearnedGrounder("transvg", model).ground([s.query for s in samples])
+    assert seen == [1]

@@ -1,0 +1,39 @@
+"""The registry's factories of one-stage grounders."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from vg_gym.baselines.one_stage.published import load_published
+from vg_gym.learned.model import LearnedGrounder, find_model
+from vg_gym.types import VGGymError
+
+
+def one_stage(
+    name: str, weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, **options: Any
+) -> LearnedGrounder:
+    """A one-stage grounder.
+
+    Args:
+        name: ``mdetr``, ``transvg``, ``dynamic-mdetr`` or ``red``.
+        weights: ``refshapes`` (built in), a folder that ``train_grounder.py`` wrote, or a published checkpoint.
+        device: torch device.
+        batch_size: expressions a forward pass.
+        **options: of the network, for published checkpoints, e.g. ``tokenizer``.
+
+    Raises:
+        VGGymError: there are no such weights, or they are not of this network.
+    """
+    model = find_model(name, weights)
+    if model is None:
+        model = load_published(name, weights, **options)
+    elif options:
+        raise VGGymError(f"{name}: {', '.join(options)} belong to published checkpoints; {weights!r} has its own")
+    return LearnedGrounder(name, model, device, batch_size)
+
+
+mdetr = partial(one_stage, "mdetr")
+transvg = partial(one_stage, "transvg")
+dynamic_mdetr = partial(one_stage, "dynamic-mdetr")
+red = partial(one_stage, "red")
