@@ -38,7 +38,7 @@ class Fixture:
         padding = i["attention_mask"] == 0 if "attention_mask" in i else torch.zeros_like(ids, dtype=torch.bool)
         outside = i["image_mask"].bool() if "image_mask" in i else torch.zeros_like(i["images"][:, 0], dtype=torch.bool)
         frames = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(count, 1)
-        tokens = Tokens(ids, padding, torch.zeros(*ids.shape, 2, dtype=torch.long))
+        tokens = Tokens(ids, padding, ~padding)
         return Batch(i["images"], outside, frames, torch.arange(count), tokens)
 
 

@@ -115,7 +115,10 @@ def test_transvg_forward_and_losses(parity):
     model = filled(TransVG(TransVGOptions(**BRANCHES)), fixture)
     batch, wanted = fixture.batch(), fixture.outputs
     with torch.inference_mode():
-        close(model.visumodel(batch.images, batch.padding)[0], wanted["visu_memory"].transpose(0, 1))
+        close(
+            model.visumodel(model.visumodel.backbone(batch.images), batch.padding)[0],
+            wanted["visu_memory"].transpose(0, 1),
+        )
         close(model.textmodel(batch.tokens.ids, batch.tokens.padding), wanted["text_features"])
         found = model(batch)
     close(found, wanted["pred_box"])

@@ -5,11 +5,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
+from vg_gym.baselines.one_stage.frozen import ClipCodec
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
 from vg_gym.learned.data import GroundingBatches, mirror_words, pictures
-from vg_gym.learned.words import WordCodec
+from vg_gym.learned.words import HubCodec, Tokens
+from vg_gym.types import VGGymError
 
 SIZES = st.integers(20, 300)
 
@@ -48,15 +55,34 @@ def test_boxes_turn_and_return():
     torch.testing.assert_close(to_xyxy(to_cxcywh(boxes)), boxes)
 
 
-def test_words():
-    codec = WordCodec(["blue", "star", "the"], length=5, fixed=True)
-    tokens = codec(["The blue star", "a", "the blue blue star star"])
-    start, end, unknown = codec.START, codec.END, codec.UNKNOWN
-    assert tokens.ids.tolist() == [[start, 6, 4, 5, end], [start, unknown, end, 0, 0], [start, 6, 4, 4, end]]
-    assert tokens.padding.tolist()[1] == [False, False, False, True, True]
-    assert tokens.offsets[0].tolist() == [[0, 0], [0, 3], [4, 8], [9, 13], [0, 0]]
-    assert tokens.is_word.sum(1).tolist() == [3, 1, 3]
-    assert WordCodec(["star"], length=9, fixed=False)(["star", "a star"]).ids.shape == (2, 4)
+def test_the_words_of_a_clip():
+    codec = ClipCodec("refshapes", length=6)
+    tokens = codec(["the blue star", "nonsense", "the blue star left of the ring"])
+    assert tokens.ids.shape == (3, 6) and tokens.padding.tolist()[1] == [False] * 3 + [True] * 3
+    assert tokens.is_word.sum(1).tolist()[:2] == [3, 1]
+    with pytest.raises(VGGymError, match="no tokenizer 'nowhere'.*METHOD.tokenizer=/path/to/nowhere"):
+        HubCodec("nowhere", 5, fixed=True)
+
+
+@pytest.fixture
+def hub_tokenizer(tmp_path):
+    """A word-level tokenizer in transformers' layout, with BERT's frame."""
+    names = {name: i for i, name in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "the", "blue", "star"])}
+    backend = Tokenizer(WordLevel(names, "[UNK]"))
+    backend.pre_tokenizer = Whitespace()
+    backend.post_processor = TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(tmp_path)
+    return str(tmp_path)
+
+
+def test_the_words_of_a_hub_tokenizer(hub_tokenizer):
+    fixed, longest = (HubCodec(hub_tokenizer, 5, fixed=f)(["the blue star star star", "odd"]) for f in (True, False))
+    assert fixed.ids.tolist() == [[1, 4, 5, 6, 2], [1, 3, 2, 0, 0]]
+    assert fixed.padding.tolist()[1] == [False, False, False, True, True]
+    assert fixed.is_word.tolist()[1] == [False, True, False, False, False]
+    assert torch.equal(longest.ids, fixed.ids)
+    assert HubCodec(hub_tokenizer, 5, fixed=False)(["blue"]).ids.tolist() == [[1, 5, 2]]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +108,14 @@ class Model:
 
     def tokenize(self, texts):
         self.seen.append(list(texts))
-        return WordCodec([], 12, True)(texts)
+        blank = torch.zeros(len(texts), 3, dtype=torch.long)
+        return Tokens(blank, blank == 1, blank == 0)
+
+    def parameters(self):
+        return iter([torch.zeros(1)])
+
+    def observe(self, images):
+        return None
 
 
 def test_batches_hold_every_picture_once_an_epoch_and_are_functions_of_the_step():
@@ -96,7 +129,7 @@ def test_batches_hold_every_picture_once_an_epoch_and_are_functions_of_the_step(
     given_ = [(t, *b.tolist()) for texts, batch in zip(model.seen, drawn, strict=True)
               for t, b in zip(texts, batch.boxes, strict=True)]  # fmt: skip
     assert set(given_) <= known and len(set(given_)) == 18
-    again = GroundingBatches(train, model, images=2, expressions=3, flip=False, keep=True)(1)
+    again = GroundingBatches(train, model, images=2, expressions=3, flip=False)(1)
     assert torch.equal(again.images, drawn[1].images) and torch.equal(again.boxes, drawn[1].boxes)
 
 
@@ -117,3 +150,25 @@ def test_mirrored_pictures_keep_their_answers():
 
 def test_pictures_are_limited():
     assert len(pictures(RefShapes("refshapes", "train", scenes=6), limit=2)) == 2
+
+
+class Observer(Model):
+    """Observes the mean colour of each picture."""
+
+    calls = 0
+
+    def observe(self, images):
+        self.calls += len(images)
+        return images.mean((2, 3))
+
+
+def test_what_is_observed_is_computed_once_and_belongs_to_its_picture(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    train, model = pictures(RefShapes("refshapes", "train", scenes=10)), Observer()
+    seen, looked = (GroundingBatches(train, m, images=10, expressions=4, flip=True) for m in (model, Model()))
+    assert model.calls == 21 and looked.features is None  # one to know the shape, then ten and their mirrors
+    torch.testing.assert_close(seen(0).features, looked(0).images.mean((2, 3)), atol=1e-3, rtol=0)
+    assert torch.equal(seen(0).boxes, looked(0).boxes)
+    again = Observer()
+    GroundingBatches(train, again, images=10, expressions=4, flip=True)
+    assert again.calls == 1

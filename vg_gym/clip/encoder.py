@@ -150,7 +150,10 @@ class ClipEncoder:
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Normalised pixels (B, 3, S, S) on the device, from uint8 (B, S, S, 3)."""
-        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self.normalise(torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, 3, S, S) in [0, 1] as the model takes them."""
         return (pixels - self._mean) / self._std
 
 

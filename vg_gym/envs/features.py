@@ -7,21 +7,18 @@ sizes centred there, for 86 %.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, summed_area, unit
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.phrases import noun_phrases
-from vg_gym.files import cache_folder
+from vg_gym.files import computed
 from vg_gym.types import ImageRef, Query
 
 SCAN_SIZES = ((2, 2), (2.5, 3), (3, 2.5), (3, 3), (3.5, 4.5), (4.5, 3.5), (4, 4), (5, 6), (6, 5))
@@ -81,7 +78,7 @@ class FeatureBank:
         self.capacity = max(self.capacity, len(images))
         dense = (clip.encode_dense([image.array()])[0] for image in images.values())
         shape = (len(images), clip.grid, clip.grid, clip.dim)
-        stored = _computed([clip.fingerprint, *images], shape, dense, "image features", cache, progress)
+        stored = computed([clip.fingerprint, *images], shape, dense, "image features", cache, progress)
         self._dense.update(zip(images, stored, strict=True))
         groups: dict[str, list[Query]] = defaultdict(list)
         for query in queries:
@@ -90,7 +87,7 @@ class FeatureBank:
         maps = (made for group in groups.values() for made in self._make_maps(group))
         shape = (len(ordered), clip.grid, clip.grid, self.num_maps)
         names = [f"{q.key} {q.expression}" for q in ordered]
-        stored = _computed([clip.fingerprint, str(SCAN_SIZES), *names], shape, maps, "score maps", cache, progress)
+        stored = computed([clip.fingerprint, str(SCAN_SIZES), *names], shape, maps, "score maps", cache, progress)
         self._maps.update(zip((_identity(q) for q in ordered), stored, strict=True))
 
     def dense(self, image: ImageRef) -> np.ndarray:
@@ -152,26 +149,3 @@ def scan_windows(grid: int) -> np.ndarray:
     x, y = np.meshgrid(centre, centre)
     boxes = [np.stack([x - w / 32, y - h / 32, x + w / 32, y + h / 32], axis=-1).reshape(-1, 4) for w, h in SCAN_SIZES]
     return box_ops.fit_inside(np.concatenate(boxes)[None].astype(np.float32))
-
-
-def _computed(
-    identity: Sequence[str], shape: tuple[int, ...], rows: Iterable[np.ndarray], what: str, cache: bool, progress: bool
-) -> np.ndarray:
-    """An fp16 array of rows, from the cache folder where it is there, else computed (and put there)."""
-    bar: Callable = lambda items: tqdm(items, desc=what, total=shape[0], disable=not progress)  # noqa: E731
-    if not cache:
-        return np.stack([row.astype(np.float16) for row in bar(rows)])
-    digest = hashlib.sha256("\n".join([*identity, str(shape)]).encode()).hexdigest()
-    path = cache_folder() / "features" / f"{digest[:24]}.npy"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            store = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
-            for i, row in enumerate(bar(rows)):
-                store[i] = row
-            store.flush()
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r")

@@ -26,7 +26,8 @@ class Batch:
     ``images`` float32 (B, 3, H, W), normalised, zero outside the picture; ``padding`` bool (B, H, W), True outside it;
     ``frames`` float32 (B, 4): left, top, width and height of the picture on its canvas, as fractions of the canvas;
     ``image_of`` int64 (N,); ``tokens`` of the N expressions; ``boxes`` float32 (N, 4), the answers, ``xyxy``
-    normalised by the picture: None at test time. ``starts`` likewise, boxes to refine.
+    normalised by the picture: None at test time. ``starts`` likewise, boxes to refine. ``features`` (B, ...): what the
+    network's :meth:`~vg_gym.learned.model.GroundingModel.observe` made of the pictures, where it was made before.
     """
 
     images: torch.Tensor
@@ -36,6 +37,7 @@ class Batch:
     tokens: Tokens
     boxes: torch.Tensor | None = None
     starts: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """Number of expressions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
+from vg_gym.files import computed, fingerprint
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.model import GroundingModel
 from vg_gym.types import GroundingDataset, ImageRef, VGGymError
@@ -70,53 +71,56 @@ class GroundingBatches:
 
     Args:
         train: pictures.
-        canvas: of the network.
-        tokenize: of the network.
+        model: whose canvas and tokens they have; what it observes of a picture is computed once and kept on disk.
         images: pictures a batch.
         expressions: most expressions of each.
         flip: mirror half of the pictures, and their words.
-        keep: keep decoded pictures in memory.
         seed: of everything drawn.
     """
 
     def __init__(
         self, train: Sequence[Picture], model: GroundingModel, images: int, expressions: int,
-        flip: bool = True, keep: bool = False, seed: int = 0,
+        flip: bool = True, seed: int = 0,
     ):  # fmt: skip
-        self.train, self.images, self.expressions = train, images, expressions
+        self.train, self.images, self.expressions, self.flip, self.seed = train, images, expressions, flip, seed
         self.canvas: Canvas = model.canvas
-        self.tokenize, self.flip, self.keep, self.seed = model.tokenize, flip, keep, seed
-        self._pixels: dict[str, np.ndarray] = {}
+        self.tokenize = model.tokenize
+        self.features = observed(model, train, flip)
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step; every picture comes once an epoch."""
         rng = np.random.default_rng([self.seed, step])
-        pixels, texts, boxes, image_of = [], [], [], []
-        for row, index in enumerate(self._rows(step)):
+        rows = self._rows(step)
+        mirrored = rng.random(len(rows)) < 0.5 if self.flip else np.zeros(len(rows), dtype=bool)
+        texts, boxes, image_of = [], [], []
+        for row, index in enumerate(rows):
             picture = self.train[index]
-            mirrored = self.flip and rng.random() < 0.5
-            image = self._array(picture.image)
-            pixels.append(image[:, ::-1] if mirrored else image)
             for k in rng.permutation(len(picture.expressions))[: self.expressions]:
                 text, box = picture.expressions[k], picture.boxes[k]
-                texts.append(mirror_words(text) if mirrored else text)
-                boxes.append(np.array([1 - box[2], box[1], 1 - box[0], box[3]], np.float32) if mirrored else box)
+                texts.append(mirror_words(text) if mirrored[row] else text)
+                boxes.append(np.array([1 - box[2], box[1], 1 - box[0], box[3]], np.float32) if mirrored[row] else box)
                 image_of.append(row)
-        placed = self.canvas.place(pixels)
-        return Batch(*placed, torch.tensor(image_of), self.tokenize(texts), torch.from_numpy(np.stack(boxes)))
+        words = (torch.tensor(image_of), self.tokenize(texts), torch.from_numpy(np.stack(boxes)))
+        return Batch(*self._look(rows, mirrored), *words, features=self._features(rows, mirrored))
+
+    def _look(self, rows: list[int], mirrored: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pictures on the canvas; blank ones where their features are known."""
+        images = [self.train[row].image for row in rows]
+        if self.features is not None:
+            return self.canvas.place([np.zeros((*image.size[::-1], 3), dtype=np.uint8) for image in images])
+        pixels = [image.array() for image in images]
+        return self.canvas.place([p[:, ::-1] if m else p for p, m in zip(pixels, mirrored, strict=True)])
+
+    def _features(self, rows: list[int], mirrored: np.ndarray) -> torch.Tensor | None:
+        if self.features is None:
+            return None
+        return torch.from_numpy(self.features[np.array(rows) + len(self.train) * mirrored].astype(np.float32))
 
     def _rows(self, step: int) -> list[int]:
         """The pictures of a step: a new random order every epoch."""
         count = len(self.train)
         places = range(step * self.images, (step + 1) * self.images)
         return [int(_order(self.seed, place // count, count)[place % count]) for place in places]
-
-    def _array(self, image: ImageRef) -> np.ndarray:
-        if not self.keep:
-            return image.array()
-        if image.key not in self._pixels:
-            self._pixels[image.key] = image.array()
-        return self._pixels[image.key]
 
 
 _ORDERS: dict[tuple[int, int, int], np.ndarray] = {}
@@ -130,3 +134,33 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
             _ORDERS.pop(next(iter(_ORDERS)))
         _ORDERS[key] = np.random.default_rng([seed, epoch, 1]).permutation(count)
     return _ORDERS[key]
+
+
+def observed(model: GroundingModel, train: Sequence[Picture], flip: bool, chunk: int = 8) -> np.ndarray | None:
+    """What a network observes of pictures, fp16, kept in the cache folder; mirrored pictures follow where ``flip``.
+
+    None where it observes nothing. Rows are written as they are made and the file is renamed when it is whole.
+    """
+    first = train[0].image.array()
+    shape = _observe(model, [first])
+    if shape is None:
+        return None
+    turned = [(picture.image, mirrored) for mirrored in (False, True)[: 1 + flip] for picture in train]
+
+    def rows() -> Iterator[np.ndarray]:
+        for at in range(0, len(turned), chunk):
+            pixels = [
+                (image.array()[:, ::-1] if mirrored else image.array()) for image, mirrored in turned[at : at + chunk]
+            ]
+            found = _observe(model, pixels)
+            assert found is not None
+            yield from found
+
+    identity = [fingerprint(shape.tobytes()), repr(model.canvas), *(f"{image.key} {m}" for image, m in turned)]
+    return computed(identity, (len(turned), *shape.shape[1:]), rows(), "frozen features", cache=True, progress=True)
+
+
+def _observe(model: GroundingModel, pixels: Sequence[np.ndarray]) -> np.ndarray | None:
+    device = next(model.parameters()).device
+    found = model.observe(model.canvas.place(pixels)[0].to(device))
+    return None if found is None else found.float().cpu().numpy()

@@ -54,6 +54,13 @@ class GroundingModel(nn.Module, ABC):
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Boxes (N, 4) ``xyxy`` normalised by their pictures, scores (N,), and details with N rows each."""
 
+    def observe(self, images: torch.Tensor) -> torch.Tensor | None:
+        """What of pictures (B, 3, H, W) never changes in training, (B, ...); None where there is no such thing.
+
+        Training computes it once per picture and passes it as ``batch.features``.
+        """
+        return None
+
     common: ClassVar[dict[str, str]] = {}
     """Prefix of parameters -> what the part is called in all networks that have it."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,11 @@ from vg_gym import boxes as box_ops
 from vg_gym.config import save_config
 from vg_gym.evaluation import metrics
 from vg_gym.learned.batch import Batch
-from vg_gym.learned.data import GroundingBatches, Picture, pictures
+from vg_gym.learned.data import GroundingBatches, pictures
 from vg_gym.learned.model import ASSETS, GroundingModel, LearnedGrounder, build, load_model, save_model
 from vg_gym.registry import open_dataset
 from vg_gym.training import FitConfig, decay_groups, fit, is_first_process
-from vg_gym.types import GroundingDataset, VGGymError
+from vg_gym.types import VGGymError
 
 
 @dataclass
@@ -47,14 +45,12 @@ class GrounderConfig(FitConfig):
     """Most expressions of a picture in one step: a picture is looked at once for all of them."""
     flip: bool = True
     """Mirror half of the pictures, with left and right swapped in their words."""
-    keep_images: bool = False
-    """Keep decoded pictures in memory (RefShapes: 1 GB)."""
     lr: float = 5e-4
     slow_lr: float = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
     start_from: str | None = None
-    """A trained grounder to start from: a folder, or a built-in one (``mdetr-refshapes``). Another kind of network gives
-    what both have: backbone, text encoder, joint encoder."""
+    """A trained grounder to start from: a folder, or a built-in one (``mdetr-refshapes``). Another kind of network
+    gives what both have: backbone, text encoder, joint encoder."""
     validate_split: str = "val"
     validate_samples: int = 400
     """Expressions of that split, the first so many."""
@@ -68,22 +64,25 @@ class GrounderLearner:
     """
 
     metric = "mean_iou"
+    module: nn.Module
 
     def __init__(self, config: GrounderConfig):
         self.config = config
+        if config.threads:
+            torch.set_num_threads(config.threads)
         root = {"root": config.root} if config.root else {}
         data = open_dataset(config.dataset, "train", **root, **config.dataset_options)
         val = open_dataset(config.dataset, config.validate_split, **root)
         train = pictures(data, config.images)
         torch.manual_seed(config.seed)
-        self.module: GroundingModel = build(config.model, _with_words(config.options, data, train))
-        self.module.start()
+        self.module = self.model = build(config.model, config.options)
+        self.model.start()
         if config.start_from:
-            begin_from(self.module, config.start_from)
-        self.module.prepare([text for picture in train for text in picture.expressions])
+            begin_from(self.model, config.start_from)
+        self.model.prepare([text for picture in train for text in picture.expressions])
         self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
         self.batches = GroundingBatches(
-            train, self.module, config.batch_size, config.expressions, config.flip, config.keep_images, config.seed
+            train, self.model, config.batch_size, config.expressions, config.flip, config.seed
         )
 
     def batch(self, step: int) -> Batch:
@@ -92,13 +91,13 @@ class GrounderLearner:
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The network's own."""
-        return self.module.losses(batch.to(next(self.module.parameters()).device))
+        return self.model.losses(batch.to(next(self.module.parameters()).device))
 
     def groups(self, config: Any) -> list[dict[str, Any]]:
         """Decay on matrices only; parts that start pretrained at their own rate."""
         slow, fast = nn.ParameterList(), nn.ParameterList()
         for name, parameter in self.module.named_parameters():
-            (slow if name.startswith(self.module.slow) else fast).append(parameter)
+            (slow if name.startswith(self.model.slow) else fast).append(parameter)
         rates = ((slow, config.lr * config.slow_lr), (fast, config.lr))
         return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
 
@@ -115,14 +114,6 @@ def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
     for kind in sorted({s.kind for s in samples} - {""}):
         figures[f"acc@0.5/{kind}"] = metrics.accuracy(ious[[s.kind == kind for s in samples]], 0.5)
     return figures
-
-
-def _with_words(options: dict[str, Any], data: GroundingDataset, train: Iterable[Picture]) -> dict[str, Any]:
-    """Options with the vocabulary of the training expressions, where the network reads whole words."""
-    if options.get("tokenizer") != "words" or options.get("words"):
-        return options
-    texts = (text.lower() for picture in train for text in picture.expressions)
-    return {**options, "words": sorted({word for text in texts for word in re.findall(r"[a-z0-9]+", text)})}
 
 
 def begin_from(module: GroundingModel, weights: str) -> None:

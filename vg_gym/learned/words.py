@@ -1,8 +1,7 @@
-"""Expressions to token ids, with the characters each token stands for."""
+"""Expressions to token ids."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,56 +15,17 @@ from vg_gym.types import VGGymError
 class Tokens:
     """Texts as a network reads them.
 
-    ``ids`` int64 (N, L); ``padding`` bool (N, L), True where there is no token; ``offsets`` int64 (N, L, 2), first and
-    last-plus-one character of each token in its text, (0, 0) for special tokens and padding.
+    ``ids`` int64 (N, L); ``padding`` bool (N, L), True where there is no token; ``is_word`` bool (N, L), True where a
+    token stands for characters and is no special one.
     """
 
     ids: torch.Tensor
     padding: torch.Tensor
-    offsets: torch.Tensor
-
-    @property
-    def is_word(self) -> torch.Tensor:
-        """Bool (N, L): tokens that stand for characters; neither special nor padding."""
-        return self.offsets[..., 1] > self.offsets[..., 0]
+    is_word: torch.Tensor
 
     def to(self, device: torch.device | str) -> Tokens:
         """The tokens on a device."""
-        return Tokens(self.ids.to(device), self.padding.to(device), self.offsets.to(device))
-
-
-class WordCodec:
-    """One id a word, for the few dozen words of a small data set; BERT's frame: start, words, end, padding.
-
-    Args:
-        words: the vocabulary, in the order that fixes the ids.
-        length: most tokens of a text, start and end included; longer texts are cut.
-        fixed: pad all texts to ``length`` (for networks with a learned table of positions), else to the longest.
-    """
-
-    PAD, START, END, UNKNOWN = range(4)
-
-    def __init__(self, words: Sequence[str], length: int, fixed: bool):
-        self.words, self.length, self.fixed = tuple(words), length, fixed
-        self._ids = {word: 4 + i for i, word in enumerate(words)}
-
-    @property
-    def size(self) -> int:
-        """Number of ids."""
-        return 4 + len(self._ids)
-
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of texts."""
-        found = [list(re.finditer(r"[a-z0-9]+", text.lower()))[: self.length - 2] for text in texts]
-        length = self.length if self.fixed else max((len(words) for words in found), default=0) + 2
-        ids = torch.zeros(len(texts), length, dtype=torch.long)
-        offsets = torch.zeros(len(texts), length, 2, dtype=torch.long)
-        for row, words in enumerate(found):
-            line = [self.START, *(self._ids.get(word.group(), self.UNKNOWN) for word in words), self.END]
-            ids[row, : len(line)] = torch.tensor(line)
-            if words:
-                offsets[row, 1 : len(words) + 1] = torch.tensor([word.span() for word in words])
-        return Tokens(ids, ids == self.PAD, offsets)
+        return Tokens(self.ids.to(device), self.padding.to(device), self.is_word.to(device))
 
 
 class HubCodec:
@@ -109,4 +69,5 @@ class HubCodec:
             return_offsets_mapping=True,
             return_tensors="pt",
         )
-        return Tokens(found["input_ids"], found["attention_mask"] == 0, found["offset_mapping"])
+        start, end = found["offset_mapping"].unbind(-1)
+        return Tokens(found["input_ids"], found["attention_mask"] == 0, end > start)

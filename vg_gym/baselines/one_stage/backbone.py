@@ -6,17 +6,22 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
 
+from vg_gym.baselines.one_stage.frozen import FrozenMaps
 from vg_gym.types import VGGymError
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
-SMALL = "refshapes"
-"""A ResNet of four basic blocks that starts as the backbone of the built-in detector ``detr-refshapes``."""
+FROZEN = "frozen"
+"""Features of the built-in CLIP and detector: see :mod:`vg_gym.baselines.one_stage.frozen`."""
 
 
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation with fixed statistics and affine parameters, eps 1e-5 (DETR's)."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
 
     def __init__(self, channels: int):
         super().__init__()
@@ -90,7 +95,8 @@ def _freeze(module: nn.Module) -> nn.Module:
     """The module with its batch norms frozen; timm's norms carry their activation, which stays."""
     if isinstance(module, nn.BatchNorm2d):
         frozen = FrozenBatchNorm2d(module.num_features)
-        return _FrozenWithActivation(frozen, module.act) if hasattr(module, "act") else frozen
+        act = getattr(module, "act", None)
+        return frozen if act is None else _FrozenWithActivation(frozen, act)
     for name, child in module.named_children():
         setattr(module, name, _freeze(child))
     return module
@@ -105,25 +111,12 @@ class _FrozenWithActivation(FrozenBatchNorm2d):
         return self.act(super().forward(x))
 
 
-class _Small(nn.Module):
-    """The maps of strides 8, 16 and 32 of a small ResNet, joined at stride 16: detail and context in few tokens."""
+def backbone(name: str, clip: str = "refshapes") -> nn.Sequential:
+    """A backbone by name: :data:`RESNETS` or ``efficientnet_b3``, untrained, stride 32; or :data:`FROZEN`, stride 16.
 
-    def __init__(self) -> None:
-        super().__init__()
-        from vg_gym.baselines.detectors.detr import Detr
-
-        self.network = Detr.small(("object",)).module.model.backbone.model
-        self.channels = 48 * 4 + 96 + 160
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        fine, middle, coarse = self.network(images).feature_maps
-        height, width = middle.shape[-2:]
-        fine = F.pixel_unshuffle(fine[..., : 2 * height, : 2 * width], 2)
-        return torch.cat([fine, middle, F.interpolate(coarse, size=(height, width))], dim=1)
-
-
-def backbone(name: str) -> nn.Sequential:
-    """A backbone by name, untrained: :data:`RESNETS` (stride 32), ``efficientnet_b3`` (32) or :data:`SMALL` (16).
+    Args:
+        name: which.
+        clip: name of the CLIP of a frozen backbone.
 
     Returns:
         A sequence of one :class:`Body`.
@@ -135,15 +128,8 @@ def backbone(name: str) -> nn.Sequential:
         body: Any = _ResNet(name)
     elif name == "efficientnet_b3":
         body = _EfficientNet()
-    elif name == SMALL:
-        body = _Small()
+    elif name == FROZEN:
+        body = FrozenMaps(clip)
     else:
-        raise VGGymError(f"unknown backbone {name!r}; known: {', '.join((*RESNETS, 'efficientnet_b3', SMALL))}")
+        raise VGGymError(f"unknown backbone {name!r}; known: {', '.join((*RESNETS, 'efficientnet_b3', FROZEN))}")
     return nn.Sequential(Body(body, body.channels))
-
-
-def start_from_detector(body: Body) -> None:
-    """Give a :data:`SMALL` backbone the weights of the built-in detector ``detr-refshapes``."""
-    from vg_gym.baselines.detectors.detr import load_detr
-
-    body.body.network.load_state_dict(load_detr("refshapes").module.model.backbone.model.state_dict())  # type: ignore

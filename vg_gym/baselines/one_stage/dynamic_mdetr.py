@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus
+from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, plus
 from vg_gym.baselines.one_stage.transvg import TransVGOptions, TwoBranches
 from vg_gym.learned.batch import Batch
 
@@ -102,8 +102,7 @@ class DynamicMDETR(TwoBranches):
         super().__init__(options)
         o = options
         self.vl_pos_embed = nn.Embedding(self.visual_tokens + o.max_tokens, o.dim)
-        self.vl_encoder = nn.Module()
-        self.vl_encoder.encoder = Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout)
+        self.vl_encoder = EncoderOnly(Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout))
         add_stages(self, o)
         if o.point_loss:
             self.point_embed = nn.Linear(o.dim, 1)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from vg_gym.baselines.one_stage.dynamic_mdetr import add_stages, run_stages
-from vg_gym.baselines.one_stage.transformer import MLP, Encoder
+from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly
 from vg_gym.baselines.one_stage.transvg import BoxRegressor
 from vg_gym.clip.towers import dense_tokens, text_tokens
 from vg_gym.learned.batch import Batch, Canvas
@@ -66,8 +66,7 @@ class DynamicMDETRClip(BoxRegressor):
         self.clip.logit_scale.requires_grad_(False)
         visual = (o.image_size // vision["patch_size"]) ** 2
         self.vl_pos_embed = nn.Embedding(visual + o.max_tokens, o.dim)
-        self.vl_encoder = nn.Module()
-        self.vl_encoder.encoder = Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout)
+        self.vl_encoder = EncoderOnly(Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout))
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         add_stages(self, o, "update_content_queries", "init_content_feature")
         self._tokenizer = open_clip.SimpleTokenizer(context_length=o.clip["text_cfg"]["context_length"])
@@ -76,7 +75,7 @@ class DynamicMDETRClip(BoxRegressor):
         """Expressions as CLIP's tokens; padding is what is beyond the end token."""
         ids = self._tokenizer(list(texts))
         padding = torch.arange(ids.shape[1]) > ids.argmax(-1, keepdim=True)
-        return Tokens(ids, padding, torch.zeros(*ids.shape, 2, dtype=torch.long))
+        return Tokens(ids, padding, ~padding)
 
     def read(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Token features (N, L, D) between start and end, zero beyond, and their padding (N, L)."""

@@ -14,10 +14,12 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.baselines.one_stage import text as text_branch
-from vg_gym.baselines.one_stage.backbone import SMALL, backbone, start_from_detector
+from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
+from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
 from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
 from vg_gym.baselines.one_stage.red import Deconfounder
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus, shrink_padding, sine_positions
+from vg_gym.clip import load_clip
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
 from vg_gym.learned.model import GroundingModel
 
@@ -30,7 +32,7 @@ class MDETROptions:
     """Sizes; the defaults are those of the published ResNet-101 model for RefCOCOg."""
 
     backbone: str = "resnet101"
-    """``resnet18`` ... ``resnet101``, ``efficientnet_b3``, or ``refshapes`` (small)."""
+    """``resnet18`` ... ``resnet101``, ``efficientnet_b3``, or ``frozen``."""
     dim: int = 256
     heads: int = 8
     feedforward: int = 2048
@@ -45,18 +47,15 @@ class MDETROptions:
     image_size: int = 800
     """Shorter side of the picture in pixels; the longer is at most 1333."""
     tokenizer: str = "roberta-base"
-    """Hub name or folder, or ``words`` with ``words`` given."""
-    words: list[str] = field(default_factory=list)
+    """Hub name or folder, or ``clip``, which takes frozen features of ``clip``."""
     max_tokens: int = 256
     """Longest expression in tokens."""
     text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
     """Of transformers' RobertaConfig, where it is not RoBERTa's."""
     red: int = 0
     """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
-    red_clip: str = "refshapes"
-    """The CLIP whose text features the dictionary is found in."""
-    red_width: int = 128
-    """Of those features."""
+    clip: str = "refshapes"
+    """Name of the CLIP of frozen features and of RED's dictionary."""
 
 
 class DecoderLayer(nn.Module):
@@ -126,10 +125,8 @@ class Transformer(nn.Module):
         self.decoder = Decoder(o.dim, o.heads, o.feedforward, o.decoder_layers, o.dropout)
         if o.contrastive:
             self.CLS = nn.Embedding(1, o.dim)
-        sizes = dict(o.text)
-        if o.tokenizer == "words":
-            sizes |= {"vocab_size": len(o.words) + 4, "pad_token_id": 0}
-        self.text_encoder = text_branch.text_encoder("roberta", sizes)
+        clip = o.tokenizer == "clip"
+        self.text_encoder: Any = FrozenText(o.clip) if clip else text_branch.text_encoder("roberta", o.text)
         self.resizer = Resizer(self.text_encoder.config.hidden_size, o.dim, 0.1)
 
 
@@ -164,12 +161,14 @@ class MDETR(GroundingModel):
         self.class_embed = nn.Linear(o.dim, CLASSES + 1)
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         self.query_embed = nn.Embedding(o.queries, o.dim)
-        self.backbone = backbone(o.backbone)
+        self.backbone = backbone(o.backbone, o.clip)
         self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
         self.contrastive_align_projection_image = nn.Linear(o.dim, 64)
         self.contrastive_align_projection_text = nn.Linear(o.dim, 64)
+        if o.backbone == FROZEN:
+            self.fit = Fit(o.clip, o.dim)
         if o.red:
-            self.deconfounder = Deconfounder(o.dim, o.red, o.red_width)
+            self.deconfounder = Deconfounder(o.dim, o.red, load_clip(o.clip).dim)
         if o.contrastive:
             width = self.transformer.text_encoder.config.hidden_size
             self.contrastive_projection_image = nn.Linear(o.dim, 64, bias=False)
@@ -179,29 +178,36 @@ class MDETR(GroundingModel):
         """Expressions as RoBERTa's tokens; the tokenizer is loaded when first asked for."""
         if self._codec is None:
             self._codec = text_branch.codec(
-                self.options.tokenizer, tuple(self.options.words), self.options.max_tokens, fixed=False
+                self.options.tokenizer, self.options.clip, self.options.max_tokens, fixed=False
             )
         return self._codec(texts)
+
+    def observe(self, images: torch.Tensor) -> torch.Tensor | None:
+        """The maps of a frozen backbone."""
+        return self.backbone(images) if self.options.backbone == FROZEN else None
 
     def prepare(self, expressions: Sequence[str]) -> None:
         """RED's dictionary is found in the training expressions."""
         if self.options.red:
-            self.deconfounder.learn(expressions, self.options.red_clip)
+            self.deconfounder.learn(expressions, self.options.clip)
 
     def start(self) -> None:
-        """A small backbone starts as the built-in detector's."""
-        if self.options.backbone == SMALL:
-            start_from_detector(self.backbone[0])  # type: ignore[arg-type]
+        """With frozen features, picture and words start in CLIP's space."""
+        if self.options.backbone == FROZEN:
+            start_in_one_space(self.input_proj, self.transformer.resizer.fc)
 
     def forward(self, batch: Batch) -> MDETROutputs:
         """All decoder layers' outputs for N expressions."""
-        maps = self.input_proj(self.backbone(batch.images))
+        features = self.backbone(batch.images) if batch.features is None else batch.features
+        maps = self.input_proj(features)
         padding = shrink_padding(batch.padding, maps.shape[-2:])
         places = sine_positions(padding, maps.shape[1]).flatten(2).transpose(1, 2)[batch.image_of]
         seen, unseen = maps.flatten(2).transpose(1, 2)[batch.image_of], padding.flatten(1)[batch.image_of]
         tokens = batch.tokens
         read = self.transformer.text_encoder(tokens.ids, attention_mask=(~tokens.padding).long())
         words = self.transformer.resizer(read.last_hidden_state)
+        if self.options.backbone == FROZEN:
+            seen = seen + self.fit(features[batch.image_of], tokens, read.last_hidden_state)
         if self.options.red:
             words = self.deconfounder(words)
         parts, masks, at = [seen, words], [unseen, tokens.padding], [places, torch.zeros_like(words)]

@@ -1,4 +1,4 @@
-"""Text encoders: BERT and RoBERTa of transformers, at published sizes or small."""
+"""Text encoders: BERT and RoBERTa of transformers, at published sizes or others."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from vg_gym.learned.words import HubCodec, WordCodec
+from vg_gym.baselines.one_stage.frozen import ClipCodec
+from vg_gym.learned.words import HubCodec
 from vg_gym.types import VGGymError
 
-SMALL: dict[str, int] = {
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 256,
-    "max_position_embeddings": 64,
-}
-"""Sizes of the text encoder of the built-in grounders."""
 PUBLISHED: dict[str, dict[str, int]] = {
     "bert-base-uncased": {"vocab_size": 30522},
     "roberta-base": {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1},
@@ -43,9 +36,9 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
     return RobertaModel(RobertaConfig(**{"layer_norm_eps": 1e-5, **sizes}))
 
 
-def codec(tokenizer: str, words: tuple[str, ...], length: int, fixed: bool) -> WordCodec | HubCodec:
-    """The words' ids: by vocabulary where ``tokenizer`` is ``words``, else by transformers."""
-    return WordCodec(words, length, fixed) if tokenizer == "words" else HubCodec(tokenizer, length, fixed)
+def codec(tokenizer: str, clip: str, length: int, fixed: bool) -> HubCodec | ClipCodec:
+    """What makes the tokens: a CLIP's tokenizer where ``tokenizer`` is ``clip``, else one of transformers."""
+    return ClipCodec(clip, length) if tokenizer == "clip" else HubCodec(tokenizer, length, fixed)
 
 
 class TextBranch(nn.Module):

@@ -67,6 +67,14 @@ class Encoder(nn.Module):
         return found
 
 
+class EncoderOnly(nn.Module):
+    """A transformer that is nothing but an :class:`Encoder`, which published checkpoints call ``encoder``."""
+
+    def __init__(self, encoder: Encoder):
+        super().__init__()
+        self.encoder = encoder
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them."""
 

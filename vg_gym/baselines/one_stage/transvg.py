@@ -15,9 +15,11 @@ from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import generalized_box_iou
 
 from vg_gym.baselines.one_stage import text as text_branch
-from vg_gym.baselines.one_stage.backbone import SMALL, backbone, start_from_detector
+from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
+from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
 from vg_gym.baselines.one_stage.red import Deconfounder
-from vg_gym.baselines.one_stage.transformer import MLP, Encoder, shrink_padding, sine_positions
+from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, shrink_padding, sine_positions
+from vg_gym.clip import load_clip
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
 from vg_gym.learned.model import GroundingModel
 
@@ -27,7 +29,7 @@ class TransVGOptions:
     """Sizes; the defaults are those of the published ResNet-101 model for RefCOCOg."""
 
     backbone: str = "resnet101"
-    """``resnet50``, ``resnet101``, or ``refshapes`` (small, stride 16)."""
+    """``resnet50``, ``resnet101``, or ``frozen`` (stride 16)."""
     image_size: int = 640
     """Side of the square canvas in pixels."""
     stride: int = 32
@@ -41,8 +43,7 @@ class TransVGOptions:
     """Of the encoder that sees both."""
     dropout: float = 0.1
     tokenizer: str = "bert-base-uncased"
-    """Hub name or folder, or ``words`` with ``words`` given."""
-    words: list[str] = field(default_factory=list)
+    """Hub name or folder, or ``clip``, which takes frozen features of ``clip``."""
     max_tokens: int = 40
     """Tokens of an expression; the table of positions has a row for each."""
     text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["bert-base-uncased"]))
@@ -51,10 +52,8 @@ class TransVGOptions:
     """The layer of BERT whose features are used."""
     red: int = 0
     """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
-    red_clip: str = "refshapes"
-    """The CLIP whose text features the dictionary is found in."""
-    red_width: int = 128
-    """Of those features."""
+    clip: str = "refshapes"
+    """Name of the CLIP of frozen features and of RED's dictionary."""
     point_loss: float = 0.0
     """Weight of an auxiliary loss that is not published: after every layer of the joint encoder each of the picture's
     tokens is asked whether it lies in the box. Small networks that start without pretraining find the words' objects
@@ -66,14 +65,13 @@ class VisualBranch(nn.Module):
 
     def __init__(self, o: Any):
         super().__init__()
-        self.backbone = backbone(o.backbone)
-        self.transformer = nn.Module()
-        self.transformer.encoder = Encoder(o.dim, o.heads, o.feedforward, o.visual_layers, o.dropout)
+        self.backbone = backbone(o.backbone, o.clip)
+        self.transformer = EncoderOnly(Encoder(o.dim, o.heads, o.feedforward, o.visual_layers, o.dropout))
         self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
 
-    def forward(self, images: torch.Tensor, padding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (B, 3, H, W) and padding (B, H, W) to tokens (B, h * w, D) and their padding (B, h * w)."""
-        maps = self.input_proj(self.backbone(images))
+    def forward(self, features: torch.Tensor, padding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The backbone's features (B, C, h, w), padding (B, H, W) to tokens (B, h * w, D), their padding (B, h * w)."""
+        maps = self.input_proj(features)
         padding = shrink_padding(padding, maps.shape[-2:])
         positions = sine_positions(padding, maps.shape[1]).flatten(2).transpose(1, 2)
         tokens = self.transformer.encoder(maps.flatten(2).transpose(1, 2), padding.flatten(1), positions)
@@ -96,8 +94,8 @@ class BoxRegressor(GroundingModel):
         losses = {name: torch.stack([found[name] for found in each]).sum() for name in each[0]}
         if points:
             wanted = points_inside(truth, round(points[0].shape[1] ** 0.5))
-            each = [F.binary_cross_entropy_with_logits(p.float(), wanted) for p in points]
-            losses["points"] = self.options.point_loss * torch.stack(each).sum()
+            asked = [F.binary_cross_entropy_with_logits(p.float(), wanted) for p in points]
+            losses["points"] = self.options.point_loss * torch.stack(asked).sum()
         return losses
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
@@ -124,16 +122,17 @@ class TwoBranches(BoxRegressor):
         o = options
         self.canvas = Canvas("letterbox", o.image_size)
         self._codec: Any = None
-        sizes = dict(o.text)
-        if o.tokenizer == "words":
-            sizes |= {"vocab_size": len(o.words) + 4}
         self.visumodel = VisualBranch(o)
-        self.textmodel = text_branch.TextBranch(text_branch.text_encoder("bert", sizes), o.text_layer)
+        clip = o.tokenizer == "clip"
+        bert = FrozenText(o.clip) if clip else text_branch.text_encoder("bert", o.text)
+        self.textmodel = text_branch.TextBranch(bert, 0 if clip else o.text_layer)
         self.visu_proj = nn.Linear(o.dim, o.dim)
         self.text_proj = nn.Linear(self.textmodel.bert.config.hidden_size, o.dim)
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
+        if o.backbone == FROZEN:
+            self.fit = Fit(o.clip, o.dim)
         if o.red:
-            self.deconfounder = Deconfounder(o.dim, o.red, o.red_width)
+            self.deconfounder = Deconfounder(o.dim, o.red, load_clip(o.clip).dim)
 
     @property
     def visual_tokens(self) -> int:
@@ -144,17 +143,20 @@ class TwoBranches(BoxRegressor):
         """Expressions as BERT's tokens; the tokenizer is loaded when first asked for."""
         if self._codec is None:
             self._codec = text_branch.codec(
-                self.options.tokenizer, tuple(self.options.words), self.options.max_tokens, fixed=True
+                self.options.tokenizer, self.options.clip, self.options.max_tokens, fixed=True
             )
         return self._codec(texts)
 
     def start(self) -> None:
-        """A small backbone starts as the built-in detector's; the picture's positions start as DETR's sine code.
+        """The picture's positions start as DETR's sine code; frozen features start in CLIP's space.
 
         Published networks start with random positions, and have far more steps to learn which cells are neighbours.
         """
-        if self.options.backbone == SMALL:
-            start_from_detector(self.visumodel.backbone[0])  # type: ignore[arg-type]
+        if self.options.backbone == FROZEN:
+            start_in_one_space(self.visumodel.input_proj, self.text_proj)
+            if not self.options.visual_layers:
+                nn.init.eye_(self.visu_proj.weight)
+                nn.init.zeros_(self.visu_proj.bias)
         side = self.options.image_size // self.options.stride
         code = sine_positions(torch.zeros(1, side, side, dtype=torch.bool), self.options.dim)[0].flatten(1).T
         with torch.no_grad():
@@ -165,15 +167,24 @@ class TwoBranches(BoxRegressor):
         """The rows of ``vl_pos_embed`` that belong to the picture's tokens."""
         return slice(1 + self.options.max_tokens, None)
 
+    def observe(self, images: torch.Tensor) -> torch.Tensor | None:
+        """The maps of a frozen backbone."""
+        return self.visumodel.backbone(images) if self.options.backbone == FROZEN else None
+
     def prepare(self, expressions: Sequence[str]) -> None:
         """RED's dictionary is found in the training expressions."""
         if self.options.red:
-            self.deconfounder.learn(expressions, self.options.red_clip)
+            self.deconfounder.learn(expressions, self.options.clip)
 
     def see(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (N, V, D) of the picture of every expression, and their padding (N, V)."""
-        seen, unseen = self.visumodel(batch.images, batch.padding)
-        return self.visu_proj(seen)[batch.image_of], unseen[batch.image_of]
+        features = self.visumodel.backbone(batch.images) if batch.features is None else batch.features
+        seen, unseen = self.visumodel(features, batch.padding)
+        seen = self.visu_proj(seen)[batch.image_of]
+        if self.options.backbone == FROZEN:
+            read = self.textmodel(batch.tokens.ids, batch.tokens.padding)
+            seen = seen + self.fit(features[batch.image_of], batch.tokens, read)
+        return seen, unseen[batch.image_of]
 
     def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (N, L, D) of every expression, and their padding (N, L)."""
@@ -209,8 +220,7 @@ class TransVG(TwoBranches):
         o = options
         self.vl_pos_embed = nn.Embedding(1 + o.max_tokens + self.visual_tokens, o.dim)
         self.reg_token = nn.Embedding(1, o.dim)
-        self.vl_transformer = nn.Module()
-        self.vl_transformer.encoder = Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout)
+        self.vl_transformer = EncoderOnly(Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout))
         if o.point_loss:
             self.point_embed = nn.Linear(o.dim, 1)
 

@@ -1,0 +1,127 @@
+"""What the small networks read: features of the built-in CLIP and of the built-in detector, neither trained further.
+
+CLIP says what is where, in the space of the words; the detector's maps say exactly where. Both are computed once per
+picture (:meth:`vg_gym.learned.model.GroundingModel.observe`), and neither is saved again with a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from vg_gym.clip import load_clip
+from vg_gym.clip.matching import Matching
+from vg_gym.clip.towers import dense_tokens, text_tokens
+from vg_gym.learned.batch import IMAGENET
+from vg_gym.learned.words import Tokens
+
+DETAIL = 48 * 4 + 96 + 160
+"""Channels of the detector's joined maps."""
+
+
+@lru_cache(maxsize=1)
+def _detector() -> Any:
+    """The backbone of the built-in detector, in eval mode."""
+    from vg_gym.baselines.detectors.detr import load_detr
+
+    network = load_detr("refshapes").module.model.backbone.model  # type: ignore[attr-defined]
+    return network.eval().requires_grad_(False)
+
+
+class FrozenMaps(nn.Module):
+    """Maps of stride 16: CLIP's patches, two by two, then the detector's maps of strides 8, 16 and 32.
+
+    Args:
+        clip: name of a ViT CLIP; pictures are brought to its image size.
+    """
+
+    def __init__(self, clip: str):
+        super().__init__()
+        self.clip = clip
+        self.channels = 4 * load_clip(clip).dim + DETAIL
+
+    @torch.inference_mode()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
+        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
+        pixels = images * std + mean
+        encoder = load_clip(self.clip, str(images.device))
+        seen = dense_tokens(encoder.model.visual, encoder.normalise(pixels), encoder.dense)
+        meaning = F.pixel_unshuffle(F.normalize(seen, dim=-1).permute(0, 3, 1, 2), 2) * seen.shape[-1] ** 0.5
+        fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
+        height, width = middle.shape[-2:]
+        detail = [F.pixel_unshuffle(fine, 2), middle, F.interpolate(coarse, size=(height, width))]
+        return torch.cat([meaning, *detail], dim=1).clone()
+
+
+class Fit(nn.Module):
+    """How the patches fit the whole expression, as what is added to the picture's tokens (:mod:`vg_gym.clip.matching`).
+
+    Args:
+        clip: name of the CLIP.
+        dim: width of the tokens.
+        maps: number of weightings.
+    """
+
+    def __init__(self, clip: str, dim: int, maps: int = 16):
+        super().__init__()
+        self.width = load_clip(clip).dim
+        self.matching, self.enter = Matching(self.width, maps), nn.Linear(4 * maps, dim)
+
+    def forward(self, features: torch.Tensor, tokens: Tokens, words: torch.Tensor) -> torch.Tensor:
+        """Maps (N, C, h, w) of :class:`FrozenMaps`, tokens and their features (N, L, D) to (N, h * w, dim)."""
+        meaning = F.pixel_shuffle(features[:, : 4 * self.width], 2)
+        whole = F.normalize(words[torch.arange(len(words)), tokens.ids.argmax(-1)], dim=-1)
+        found = F.pixel_unshuffle(self.matching(meaning, whole), 2)
+        return self.enter(found.flatten(2).transpose(1, 2))
+
+
+class FrozenText(nn.Module):
+    """Token features of a CLIP's text transformer, with the interface of transformers' text encoders."""
+
+    def __init__(self, clip: str):
+        super().__init__()
+        self.clip = clip
+        self.config = SimpleNamespace(hidden_size=load_clip(clip).dim)
+
+    @torch.no_grad()
+    def forward(self, ids: torch.Tensor, **_: Any) -> SimpleNamespace:
+        """Ids (N, L) to features (N, L, D), as ``last_hidden_state``."""
+        features, _mask = text_tokens(load_clip(self.clip, str(ids.device)).model, ids)
+        found = F.normalize(features, dim=-1) * features.shape[-1] ** 0.5
+        return SimpleNamespace(last_hidden_state=found, hidden_states=[found])
+
+
+class ClipCodec:
+    """The tokenizer of a CLIP; texts are padded to ``length``."""
+
+    def __init__(self, clip: str, length: int):
+        self.tokenizer, self.length = load_clip(clip).tokenizer, length
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Token ids of texts; the end token has the highest id."""
+        ids = self.tokenizer(list(texts))[:, : self.length]
+        end = ids.argmax(-1, keepdim=True)
+        place = torch.arange(ids.shape[1])
+        return Tokens(ids, place > end, (place > 0) & (place < end))
+
+
+def start_in_one_space(projection: nn.Conv2d, words: nn.Linear) -> None:
+    """Let picture and words start in CLIP's own space: projections start as the identity, where the widths agree.
+
+    Args:
+        projection: of :class:`FrozenMaps`, 1 x 1.
+        words: of :class:`FrozenText`.
+    """
+    dim = words.out_features
+    if words.in_features == dim and projection.in_channels == 4 * dim + DETAIL:
+        with torch.no_grad():
+            words.weight.copy_(torch.eye(dim))
+            words.bias.zero_()
+            projection.weight[:, : 4 * dim] = torch.eye(dim).repeat_interleave(4, dim=1)[..., None, None] / 4
