@@ -1,4 +1,4 @@
-"""Does RED remove a confounder? TransVG against TransVG + RED where the prior planted in training agrees, and conflicts.
+"""Does RED remove a confounder? TransVG against TransVG + RED, where a planted prior agrees and where it conflicts.
 
 Train both on ``refshapes-biased``, several seeds each, then compare them on its test split, where nothing is planted:
 

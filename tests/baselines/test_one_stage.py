@@ -31,7 +31,8 @@ SMALL = {
 def config(folder, model, **changes):
     given = {"out": str(folder), "model": model, "options": SMALL[model], "dataset_options": {"scenes": 2},
              "steps": 30, "batch_size": 2, "flip": False, "validate_split": "train", "validate_samples": 8,
-             "validate_every": 1000, "warmup": 5, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.0, "workers": 0}  # fmt: skip
+             "validate_every": 1000, "warmup": 5, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.0,
+             "workers": 0}  # fmt: skip
     return GrounderConfig(**given | changes)
 
 
@@ -79,7 +80,8 @@ def test_one_kind_of_network_starts_from_another(tmp_path):
     learner = GrounderLearner(config(tmp_path / "b", "transvg", start_from=str(folder)))
     _, mdetr = load_model(folder)
     own, theirs = learner.module.state_dict(), mdetr.state_dict()
-    for ours, name in (("vl_transformer.encoder.layers.1.linear2.weight", "transformer.encoder.layers.1.linear2.weight"),
+    layer = "encoder.layers.1.linear2.weight"
+    for ours, name in ((f"vl_transformer.{layer}", f"transformer.{layer}"),
                        ("visumodel.input_proj.weight", "input_proj.weight"),
                        ("text_proj.weight", "transformer.resizer.fc.weight")):  # fmt: skip
         assert torch.equal(own[ours], theirs[name]), ours

@@ -43,7 +43,7 @@ def bootstrap_gap_ci(
     values: np.ndarray, here: np.ndarray, there: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0,
     resamples: int = RESAMPLES, level: float = 0.95,
 ) -> tuple[float, float]:  # fmt: skip
-    """As :func:`bootstrap_ci`, of the mean of ``values`` (N,) over ``here`` minus that over ``there``, both bool (N,)."""
+    """As :func:`bootstrap_ci`, of the mean of ``values`` (N,) over ``here`` minus that over ``there``, bool (N,)."""
     parts = [(_by_group(values * part, groups), _by_group(part.astype(float), groups)) for part in (here, there)]
     gaps = []
     for drawn in _draws(len(parts[0][0]), seed, resamples):

@@ -1,8 +1,8 @@
 """MDETR's matching and losses, as its published code computes them.
 
-Two habits of that code are kept, since its weights were tuned with them: the positive map is 0/1, so the soft-token loss
-sums over an object's tokens; and the contrastive alignment normalises over all tokens, padding included. One is not: spans
-that begin between tokens are looked up in their own text here, in the batch's first text there.
+Two habits of that code are kept, since its weights were tuned with them: the positive map is 0/1, so the soft-token
+loss sums over an object's tokens; and the contrastive alignment normalises over all tokens, padding included. One is
+not: spans that begin between tokens are looked up in their own text here, in the batch's first text there.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def dictionary(features: np.ndarray, entries: int, factors: int = 16, seed: int 
         seed: of the clustering.
 
     Returns:
-        The entries (K, D), what a cluster's causes explain of the features, and their frequencies (K,); K is ``entries``
-        or less, as empty clusters are left out.
+        The entries (K, D), what a cluster's causes explain of the features, and their frequencies (K,); K is
+        ``entries`` or less, as empty clusters are left out.
     """
     causes, loadings = factor_model(features, factors)
     labels = k_means(causes, entries, np.random.default_rng(seed))
@@ -78,6 +78,8 @@ class Deconfounder(nn.Module):
 
     def __init__(self, dim: int, entries: int, width: int):
         super().__init__()
+        self.entries: torch.Tensor
+        self.prior: torch.Tensor
         self.register_buffer("entries", torch.zeros(entries, width))
         self.register_buffer("prior", torch.zeros(entries))
         self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(width, dim), nn.Linear(width, dim)
@@ -90,12 +92,12 @@ class Deconfounder(nn.Module):
             VGGymError: the CLIP's features have another width than the dictionary.
         """
         features = _features(expressions, clip)
-        if features.shape[1] != self.entries.shape[1]:  # type: ignore[index]
+        if features.shape[1] != self.entries.shape[1]:
             raise VGGymError(f"{clip!r} has text features of width {features.shape[1]}; set red_width to it")
-        found, prior = dictionary(features, len(self.prior), seed=seed)  # type: ignore[arg-type]
+        found, prior = dictionary(features, len(self.prior), seed=seed)
         found /= max(float(np.sqrt((found**2).mean())), 1e-6)
-        self.entries[: len(found)] = torch.from_numpy(found)  # type: ignore[index]
-        self.prior[: len(prior)] = torch.from_numpy(prior)  # type: ignore[index]
+        self.entries[: len(found)] = torch.from_numpy(found)
+        self.prior[: len(prior)] = torch.from_numpy(prior)
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
         """Words (N, L, D) to adjusted words (N, L, D)."""
