@@ -172,3 +172,11 @@ def test_written_to_disk_it_reads_as_refcocog(tmp_path):
     for sample in splits[0]:
         np.testing.assert_allclose(expressions[sample.query.expression].box, sample.box, atol=1e-3)
         assert expressions[sample.query.expression].category == sample.category
+
+
+def test_the_planted_prior_of_a_target_is_that_of_its_shape():
+    data = RefShapes("refshapes-biased", "val", scenes=20)
+    for sample in data:
+        target, _ = sample.query.image.expressions()[sample.sent_id % 4]
+        assert data.prior_agrees(sample) is sample.query.image.scene()[target].agrees
+    assert RefShapes("refshapes", "val", scenes=1).prior_agrees(RefShapes("refshapes", "val", scenes=1)[0]) is None

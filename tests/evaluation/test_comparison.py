@@ -203,3 +203,13 @@ def test_method_options_are_parsed():
     with pytest.raises(VGGymError, match="unknown grounder 'yol'"):
         registry.grounder("yol")
     assert box_ops.iou(registry.grounder("constant", box=[0, 0, 1, 1]).box, box_ops.FULL) == 1
+
+
+def test_where_a_prior_is_planted_its_gap_is_reported(tmp_path):
+    rows = rows_of(compare(tmp_path / "biased", ["action-oracle"], dataset="refshapes-biased", limit=80).run())
+    planted = rows["action-oracle"]["planted_prior"]
+    assert planted["agree"] == planted["conflict"] == 1 and planted["gap"] == 0
+    assert planted["n_agree"] > 10 and planted["n_conflict"] > 10
+    assert "planted prior" in (tmp_path / "biased" / "report.html").read_text()
+    assert rows_of(compare(tmp_path / "plain").run())["no-op"]["planted_prior"] is None
+    assert "planted prior" not in (tmp_path / "plain" / "report.html").read_text()

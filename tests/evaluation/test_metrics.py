@@ -54,3 +54,25 @@ def test_spoiled_expressions():
     assert sorted(q.expression for q in swapped) == sorted(q.expression for q in queries)
     assert swapped == probes.altered(queries, "swapped", 1)
     assert not {q.key for q in swapped} & {q.key for q in queries}
+
+
+def test_the_gap_of_a_planted_prior():
+    ious = np.array([0.9, 0.9, 0.6, 0.1, 0.2, 0.8, 0.3, 0.9])
+    agrees = [True, True, True, True, False, False, False, None]
+    found = probes.planted_gap(ious, agrees, groups=range(8))
+    assert found["agree"] == 0.75 and found["conflict"] == pytest.approx(1 / 3) and found["n_conflict"] == 3
+    assert found["gap"] == pytest.approx(0.75 - 1 / 3)
+    low, high = found["gap_ci"]
+    assert low < found["gap"] < high
+    assert probes.planted_gap(ious, [None] * 8, range(8)) is None
+    assert probes.planted_gap(ious, [True] * 8, range(8)) is None
+
+
+def test_intervals_of_a_gap_cover_it(rng):
+    covered = 0
+    for seed in range(60):
+        here = rng.random(200) < 0.5
+        values = (rng.random(200) < np.where(here, 0.8, 0.6)).astype(float)
+        low, high = metrics.bootstrap_gap_ci(values, here, ~here, np.arange(200) // 2, seed, resamples=300)
+        covered += low <= 0.2 <= high
+    assert 50 <= covered <= 60

@@ -57,8 +57,8 @@ def planted_gap(
         seed: of the bootstrap.
 
     Returns:
-        ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None where nothing is
-        planted, or all targets lie on one side of it.
+        ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None where nothing
+        is planted, or all targets lie on one side of it.
     """
     told = np.array([a is not None for a in agrees])
     yes = np.array([bool(a) for a in agrees]) & told
