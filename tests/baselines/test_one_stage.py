@@ -2,15 +2,20 @@
 
 import argparse
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+import torchvision
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
 from vg_gym.baselines.one_stage.published import load_published, read_checkpoint
+from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.baselines.one_stage.transvg import points_inside
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
@@ -173,3 +178,39 @@ def test_several_expressions_share_a_picture():
     model.visumodel.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     LearnedGrounder("transvg", model).ground([s.query for s in samples])
     assert seen == [1]
+
+
+def test_branches_start_pretrained(tmp_path):
+    """From files: torchvision's ResNet with its head, and a RoBERTa folder; offline names are explained."""
+    text = {"vocab_size": 50, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 64, "max_position_embeddings": 40, "type_vocab_size": 1}  # fmt: skip
+    network = torchvision.models.resnet18(weights=None)
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    words = text_encoder("roberta", text)
+    words.save_pretrained(tmp_path / "roberta")
+    sizes = {"backbone": "resnet18", "dim": 64, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "text": text}
+    weights = {"backbone_weights": str(tmp_path / "resnet18.pth"), "text_weights": str(tmp_path / "roberta")}
+    model = build("mdetr", {**sizes, **weights})
+    model.start()
+    assert torch.equal(model.backbone[0].body.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
+    name = "encoder.layer.0.output.dense.weight"
+    assert torch.equal(model.transformer.text_encoder.state_dict()[name], words.state_dict()[name])
+    with pytest.raises(VGGymError, match="no weights 'nowhere.pth' for resnet18.*backbone_weights=null"):
+        build("mdetr", {**sizes, "backbone_weights": "nowhere.pth"}).start()
+    with pytest.raises(VGGymError, match="no text encoder './nowhere'.*text_weights=null"):
+        build("mdetr", {**sizes, **weights, "text_weights": "./nowhere"}).start()
+
+
+def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkeypatch):
+    sizes = {"embed_dim": 64, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+             "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}}  # fmt: skip
+    clip = open_clip.model.CLIP(**sizes)
+    monkeypatch.setattr(dynamic_mdetr_clip, "load_clip", lambda name: SimpleNamespace(model=clip))
+    options = {"clip": sizes, "image_size": 64, "heads": 2, "feedforward": 64, "points": 4, "max_tokens": 10}
+    model = build("dynamic-mdetr-clip", options)
+    model.start()
+    grown, own = model.clip.visual.positional_embedding, clip.visual.positional_embedding
+    assert len(grown) == 17 and torch.equal(grown[0], own[0])
+    assert torch.equal(model.clip.visual.conv1.weight, clip.visual.conv1.weight)
+    queries = [s.query for s in RefShapes("refshapes", "val", scenes=1)]
+    assert len(LearnedGrounder("dynamic-mdetr-clip", model).ground(queries)) == 4

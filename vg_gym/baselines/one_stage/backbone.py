@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from vg_gym.baselines.detectors.base import read_state
 from vg_gym.baselines.one_stage.frozen import FrozenMaps
+from vg_gym.learned.model import load_strictly
 from vg_gym.types import VGGymError
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -133,3 +135,39 @@ def backbone(name: str, clip: str = "refshapes") -> nn.Sequential:
     else:
         raise VGGymError(f"unknown backbone {name!r}; known: {', '.join((*RESNETS, 'efficientnet_b3', FROZEN))}")
     return nn.Sequential(Body(body, body.channels))
+
+
+def start_pretrained(body: nn.Module, name: str, weights: str) -> None:
+    """Give a ResNet or EfficientNet pretrained weights.
+
+    Args:
+        body: of :func:`backbone`, ``backbone[0].body``.
+        name: of the backbone.
+        weights: ``imagenet`` (torchvision's or timm's, fetched) or a file with a state dict of theirs.
+
+    Raises:
+        VGGymError: the weights cannot be had, or are of another network.
+    """
+    try:
+        state = read_state(weights) if weights != "imagenet" else _imagenet(name)
+    except (OSError, RuntimeError) as error:
+        raise VGGymError(
+            f"no weights {weights!r} for {name}: {' '.join(str(error).split())[:200]}. Without access to them give a "
+            "file, options.backbone_weights=FILE, or start at random, options.backbone_weights=null"
+        ) from error
+    kept = {k: v for k, v in state.items() if not k.startswith(HEADS) and not k.endswith("num_batches_tracked")}
+    load_strictly(body, kept, weights)
+
+
+HEADS = ("fc.", "conv_head.", "bn2.", "classifier.")
+"""Prefixes of what a classifier has and a backbone has not."""
+
+
+def _imagenet(name: str) -> dict[str, torch.Tensor]:
+    if name == "efficientnet_b3":
+        import timm
+
+        return timm.create_model("tf_efficientnet_b3.ns_jft_in1k", pretrained=True).state_dict()
+    import torchvision
+
+    return torchvision.models.get_model(name, weights="DEFAULT").state_dict()

@@ -16,8 +16,10 @@ from torch import nn
 from vg_gym.baselines.one_stage.dynamic_mdetr import add_stages, run_stages
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly
 from vg_gym.baselines.one_stage.transvg import BoxRegressor
+from vg_gym.clip import load_clip
 from vg_gym.clip.towers import dense_tokens, text_tokens
 from vg_gym.learned.batch import Batch, Canvas
+from vg_gym.learned.model import load_strictly
 from vg_gym.learned.words import Tokens
 
 
@@ -37,6 +39,8 @@ class DynamicMDETRClipOptions:
     uniform_grid: bool = False
     shared_stages: bool = False
     dropout: float = 0.1
+    clip_weights: str | None = "ViT-B-16-quickgelu:openai"
+    """The CLIP of the same sizes that training starts from, or null."""
     max_tokens: int = 40
     """Tokens of an expression between start and end."""
 
@@ -70,6 +74,13 @@ class DynamicMDETRClip(BoxRegressor):
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         add_stages(self, o, "update_content_queries", "init_content_feature")
         self._tokenizer = open_clip.SimpleTokenizer(context_length=o.clip["text_cfg"]["context_length"])
+
+    def start(self) -> None:
+        """CLIP starts as published, its positions enlarged to the canvas."""
+        if self.options.clip_weights:
+            state = load_clip(self.options.clip_weights).model.state_dict()
+            key, side = "visual.positional_embedding", round((len(self.clip.visual.positional_embedding) - 1) ** 0.5)
+            load_strictly(self.clip, {**state, key: enlarge_positions(state[key], side)}, self.options.clip_weights)
 
     def tokenize(self, texts) -> Tokens:
         """Expressions as CLIP's tokens; padding is what is beyond the end token."""

@@ -18,6 +18,7 @@ from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
 from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
 from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
 from vg_gym.baselines.one_stage.red import Deconfounder
+from vg_gym.baselines.one_stage.start import start_branches
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus, shrink_padding, sine_positions
 from vg_gym.clip import load_clip
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
@@ -52,6 +53,10 @@ class MDETROptions:
     """Longest expression in tokens."""
     text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
     """Of transformers' RobertaConfig, where it is not RoBERTa's."""
+    backbone_weights: str | None = "imagenet"
+    """What training starts the backbone from: ``imagenet`` (fetched), a file, or null; frozen ones need nothing."""
+    text_weights: str | None = "roberta-base"
+    """What training starts the text encoder from: a name on the hub, a folder, or null."""
     red: int = 0
     """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
     clip: str = "refshapes"
@@ -192,9 +197,11 @@ class MDETR(GroundingModel):
             self.deconfounder.learn(expressions, self.options.clip)
 
     def start(self) -> None:
-        """With frozen features, picture and words start in CLIP's space."""
+        """With frozen features, picture and words start in CLIP's space; else both branches start pretrained."""
         if self.options.backbone == FROZEN:
             start_in_one_space(self.input_proj, self.transformer.resizer.fc)
+            return
+        start_branches(self.backbone[0].body, self.transformer.text_encoder, self.options)  # type: ignore[arg-type]
 
     def forward(self, batch: Batch) -> MDETROutputs:
         """All decoder layers' outputs for N expressions."""

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from vg_gym.baselines.one_stage.frozen import ClipCodec
+from vg_gym.learned.model import load_strictly
 from vg_gym.learned.words import HubCodec
 from vg_gym.types import VGGymError
 
@@ -39,6 +40,26 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
 def codec(tokenizer: str, clip: str, length: int, fixed: bool) -> HubCodec | ClipCodec:
     """What makes the tokens: a CLIP's tokenizer where ``tokenizer`` is ``clip``, else one of transformers."""
     return ClipCodec(clip, length) if tokenizer == "clip" else HubCodec(tokenizer, length, fixed)
+
+
+def start_text(encoder: Any, weights: str) -> None:
+    """Give a text encoder pretrained weights of its architecture.
+
+    Args:
+        encoder: of :func:`text_encoder`.
+        weights: name on the hub or local folder.
+
+    Raises:
+        VGGymError: the weights cannot be had, or are of another size.
+    """
+    try:
+        found = type(encoder).from_pretrained(weights, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise VGGymError(
+            f"no text encoder {weights!r}: {str(error).splitlines()[0][:200]}. Without hub access give a folder, "
+            "options.text_weights=FOLDER, or start at random, options.text_weights=null"
+        ) from error
+    load_strictly(encoder, found.state_dict(), weights)
 
 
 class TextBranch(nn.Module):

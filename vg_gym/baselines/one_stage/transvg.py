@@ -18,6 +18,7 @@ from vg_gym.baselines.one_stage import text as text_branch
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
 from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
 from vg_gym.baselines.one_stage.red import Deconfounder
+from vg_gym.baselines.one_stage.start import start_branches
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, shrink_padding, sine_positions
 from vg_gym.clip import load_clip
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
@@ -50,6 +51,10 @@ class TransVGOptions:
     """Of transformers' BertConfig, where it is not BERT-base's."""
     text_layer: int = 12
     """The layer of BERT whose features are used."""
+    backbone_weights: str | None = "imagenet"
+    """What training starts the backbone from: ``imagenet`` (fetched), a file, or null; frozen ones need nothing."""
+    text_weights: str | None = "bert-base-uncased"
+    """What training starts the text encoder from: a name on the hub, a folder, or null."""
     red: int = 0
     """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
     clip: str = "refshapes"
@@ -148,7 +153,7 @@ class TwoBranches(BoxRegressor):
         return self._codec(texts)
 
     def start(self) -> None:
-        """The picture's positions start as DETR's sine code; frozen features start in CLIP's space.
+        """Branches start pretrained, or in CLIP's space; the picture's positions start as DETR's sine code.
 
         Published networks start with random positions, and have far more steps to learn which cells are neighbours.
         """
@@ -157,6 +162,8 @@ class TwoBranches(BoxRegressor):
             if not self.options.visual_layers:
                 nn.init.eye_(self.visu_proj.weight)
                 nn.init.zeros_(self.visu_proj.bias)
+        else:
+            start_branches(self.visumodel.backbone[0].body, self.textmodel.bert, self.options)  # type: ignore[arg-type]
         side = self.options.image_size // self.options.stride
         code = sine_positions(torch.zeros(1, side, side, dtype=torch.bool), self.options.dim)[0].flatten(1).T
         with torch.no_grad():
