@@ -14,9 +14,9 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
+from vg_gym.baselines.one_stage.points import points_inside
 from vg_gym.baselines.one_stage.published import load_published, read_checkpoint
 from vg_gym.baselines.one_stage.text import text_encoder
-from vg_gym.baselines.one_stage.transvg import points_inside
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
 from vg_gym.learned.training import GrounderConfig, GrounderLearner, train_grounder

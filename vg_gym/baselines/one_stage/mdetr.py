@@ -17,6 +17,7 @@ from vg_gym.baselines.one_stage import text as text_branch
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
 from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
 from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
+from vg_gym.baselines.one_stage.points import point_loss
 from vg_gym.baselines.one_stage.red import Deconfounder
 from vg_gym.baselines.one_stage.start import start_branches
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus, shrink_padding, sine_positions
@@ -53,6 +54,9 @@ class MDETROptions:
     """Longest expression in tokens."""
     text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
     """Of transformers' RobertaConfig, where it is not RoBERTa's."""
+    point_loss: float = 0.0
+    """Weight of an auxiliary loss that is not published: :func:`vg_gym.baselines.one_stage.points.point_loss`. It
+    needs square maps."""
     backbone_weights: str | None = "imagenet"
     """What training starts the backbone from: ``imagenet`` (fetched), a file, or null; frozen ones need nothing."""
     text_weights: str | None = "roberta-base"
@@ -140,6 +144,8 @@ class MDETROutputs:
     """What the network computes: per decoder layer, class logits, boxes and projections; and the memory's pools."""
 
     layers: list[Layer]
+    points: list[torch.Tensor]
+    """Logits (N, V) of the picture's tokens after every layer of the encoder, where there is a head for them."""
     pooled_text: torch.Tensor | None
     pooled_image: torch.Tensor | None
 
@@ -170,6 +176,8 @@ class MDETR(GroundingModel):
         self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
         self.contrastive_align_projection_image = nn.Linear(o.dim, 64)
         self.contrastive_align_projection_text = nn.Linear(o.dim, 64)
+        if o.point_loss:
+            self.point_embed = nn.Linear(o.dim, 1)
         if o.backbone == FROZEN:
             self.fit = Fit(o.clip, o.dim)
         if o.red:
@@ -223,7 +231,8 @@ class MDETR(GroundingModel):
             parts, at = [cls, *parts], [torch.zeros_like(cls), *at]
             masks = [torch.zeros_like(unseen[:, :1]), *masks]
         mask, positions = torch.cat(masks, 1), torch.cat(at, 1)
-        memory = self.transformer.encoder(torch.cat(parts, 1), mask, positions)
+        encoded = self.transformer.encoder.layerwise(torch.cat(parts, 1), mask, positions)
+        memory = encoded[-1]
         queries = self.query_embed.weight.expand(len(words), -1, -1)
         decoded = self.transformer.decoder(queries, memory, memory + positions, mask)
         spoken = F.normalize(self.contrastive_align_projection_text(memory[:, -words.shape[1] :]), dim=-1)
@@ -233,7 +242,10 @@ class MDETR(GroundingModel):
                 self.contrastive_projection_text(read.pooler_output),
                 self.contrastive_projection_image(memory[:, 0]),
             ]
-        return MDETROutputs([self._layer(x, spoken) for x in decoded], *pools)
+        first = memory.shape[1] - words.shape[1] - seen.shape[1]
+        looked = [x[:, first : first + seen.shape[1]] for x in encoded]
+        points = [self.point_embed(x)[..., 0] for x in looked] if self.options.point_loss else []
+        return MDETROutputs([self._layer(x, spoken) for x in decoded], points, *pools)
 
     def _layer(self, x: torch.Tensor, spoken: torch.Tensor) -> Layer:
         aligned = F.normalize(self.contrastive_align_projection_image(x), dim=-1)
@@ -245,7 +257,11 @@ class MDETR(GroundingModel):
         words = batch.tokens.is_word[:, :CLASSES]
         positive = F.pad(words, (0, CLASSES + 1 - words.shape[1])).float()
         targets = list(to_cxcywh(batch.boxes)[:, None])
-        return set_losses([layer.float() for layer in self(batch).layers], targets, positive)
+        found = self(batch)
+        losses = set_losses([layer.float() for layer in found.layers], targets, positive)
+        if found.points:
+            losses["points"] = self.options.point_loss * point_loss(found.points, batch.on_canvas(batch.boxes))
+        return losses
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """The likeliest object of every expression; its score is 1 - P(no object)."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import generalized_box_iou
 
 from vg_gym.baselines.one_stage import text as text_branch
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
 from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
+from vg_gym.baselines.one_stage.points import point_loss
 from vg_gym.baselines.one_stage.red import Deconfounder
 from vg_gym.baselines.one_stage.start import start_branches
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, shrink_padding, sine_positions
@@ -60,9 +60,7 @@ class TransVGOptions:
     clip: str = "refshapes"
     """Name of the CLIP of frozen features and of RED's dictionary."""
     point_loss: float = 0.0
-    """Weight of an auxiliary loss that is not published: after every layer of the joint encoder each of the picture's
-    tokens is asked whether it lies in the box. Small networks that start without pretraining find the words' objects
-    several times sooner with it."""
+    """Weight of an auxiliary loss that is not published: :func:`vg_gym.baselines.one_stage.points.point_loss`."""
 
 
 class VisualBranch(nn.Module):
@@ -98,9 +96,7 @@ class BoxRegressor(GroundingModel):
         each = [box_losses(found.float(), truth) for found in boxes]
         losses = {name: torch.stack([found[name] for found in each]).sum() for name in each[0]}
         if points:
-            wanted = points_inside(truth, round(points[0].shape[1] ** 0.5))
-            asked = [F.binary_cross_entropy_with_logits(p.float(), wanted) for p in points]
-            losses["points"] = self.options.point_loss * torch.stack(asked).sum()
+            losses["points"] = self.options.point_loss * point_loss(points, truth)
         return losses
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
@@ -203,17 +199,6 @@ def box_losses(found: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tens
     """L1 and 1 - GIoU, means over N boxes: ``found`` (N, 4) centre and size, ``truth`` (N, 4) ``xyxy``."""
     giou = torch.diagonal(generalized_box_iou(to_xyxy(found), truth))
     return {"bbox": (found - to_cxcywh(truth)).abs().sum() / len(found), "giou": (1 - giou).mean()}
-
-
-def points_inside(boxes: torch.Tensor, side: int) -> torch.Tensor:
-    """Share (N, side * side) of every cell of a grid that boxes (N, 4) ``xyxy`` in [0, 1] cover."""
-    low = torch.arange(side, device=boxes.device) / side
-    spans = [
-        (torch.minimum(boxes[:, i + 2, None], low + 1 / side) - torch.maximum(boxes[:, i, None], low)).clamp(min=0)
-        * side
-        for i in (0, 1)
-    ]
-    return (spans[1][:, :, None] * spans[0][:, None, :]).flatten(1)
 
 
 class TransVG(TwoBranches):
