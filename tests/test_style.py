@@ -32,7 +32,9 @@ def test_rooms_import_one_way():
         "data": {"data"},
         "clip": {"clip", "data", "registry", "config", "cli"},
         "envs": {"envs", "clip", "data", "registry", "config"},
-        "baselines": {"baselines", "clip", "data", "registry", "training", "config"},
+        "learned": {"learned", "clip", "data", "registry", "training", "config", "evaluation"},
+        "baselines": {"baselines", "learned", "clip", "data", "registry", "training", "config"},
+        "diffusion": {"diffusion", "learned", "clip", "data", "registry", "training", "config"},
         "agents": {"agents", "envs", "clip", "data", "registry", "config"},
         "evaluation": {"evaluation", "clip", "registry"},
     }

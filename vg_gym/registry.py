@@ -36,6 +36,9 @@ GROUNDERS: dict[str, str] = {
     "transvg": "vg_gym.baselines.one_stage.grounders:transvg",
     "dynamic-mdetr": "vg_gym.baselines.one_stage.grounders:dynamic_mdetr",
     "red": "vg_gym.baselines.one_stage.grounders:red",
+    "diffusion": "vg_gym.diffusion.grounder:diffusion",
+    "diffusion-ddpm": "vg_gym.diffusion.grounder:diffusion_ddpm",
+    "diffusion-vector": "vg_gym.diffusion.grounder:diffusion_vector",
     "agent": "vg_gym.agents.grounder:load_agent",
 }
 """Grounder name -> "module:factory". A name of the form ``NAME:ARGUMENT`` passes ARGUMENT as first argument."""
@@ -46,6 +49,7 @@ LEARNED: dict[str, str] = {
     "dynamic-mdetr": "vg_gym.baselines.one_stage.dynamic_mdetr:DynamicMDETR",
     "red": "vg_gym.baselines.one_stage.transvg:RED",
     "dynamic-mdetr-clip": "vg_gym.baselines.one_stage.dynamic_mdetr_clip:DynamicMDETRClip",
+    "diffusion": "vg_gym.diffusion.model:BoxDiffusion",
 }
 """What ``train_grounder.py`` trains, as "module:class" of a :class:`vg_gym.learned.model.GroundingModel`."""
 

@@ -161,6 +161,8 @@ class MDETR(GroundingModel):
         "transformer.text_encoder.": "text",
         "transformer.resizer.fc.": "words",
         "transformer.encoder.": "joint",
+        "fit.": "fit",
+        "point_embed.": "points",
     }
 
     def __init__(self, options: MDETROptions):

@@ -115,6 +115,8 @@ class TwoBranches(BoxRegressor):
         "visumodel.transformer.encoder.": "visual",
         "textmodel.bert.": "text",
         "text_proj.": "words",
+        "fit.": "fit",
+        "point_embed.": "points",
     }
     vl_pos_embed: nn.Embedding
 
@@ -158,6 +160,7 @@ class TwoBranches(BoxRegressor):
             if not self.options.visual_layers:
                 nn.init.eye_(self.visu_proj.weight)
                 nn.init.zeros_(self.visu_proj.bias)
+                self.visu_proj.requires_grad_(False)  # a second projection, right behind the first
         else:
             start_branches(self.visumodel.backbone[0].body, self.textmodel.bert, self.options)  # type: ignore[arg-type]
         side = self.options.image_size // self.options.stride

@@ -1,0 +1,56 @@
+"""From many denoised boxes to one: what weighs them, and their weighted mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vg_gym.clip.dense import box_mean, summed_area, unit
+from vg_gym.diffusion.denoiser import overlaps
+
+ALIKE = 0.5
+"""Boxes with at least this IoU with the mode are averaged into it."""
+
+
+def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale: float) -> np.ndarray:
+    """How well CLIP finds that boxes fit expressions: softmax over K boxes, float32 (N, K).
+
+    Args:
+        dense: CLIP's features (N, g, g, D).
+        text: unit-length embeddings (N, D).
+        boxes: (N, K, 4), normalised ``xyxy``.
+        scale: inverse temperature of the softmax.
+    """
+    regions = unit(box_mean(summed_area(dense), boxes))
+    logits = scale * np.einsum("nkd,nd->nk", regions, text)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def best(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The box (N, 4) of most weight, of (N, K, 4) and (N, K)."""
+    return _pick(boxes, weights.argmax(dim=1))
+
+
+def weighted_mode(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The box (N, 4) that most of the weight agrees on.
+
+    A box is supported by the weights of all boxes times their IoU with it; the box of most support wins and is averaged
+    with those that are like it, by weight and IoU.
+
+    Args:
+        boxes: (N, K, 4), ``xyxy``.
+        weights: (N, K), not negative.
+    """
+    iou, _ = overlaps(boxes[:, :, None], boxes[:, None])
+    support = (iou * weights[:, None]).sum(dim=2)
+    winner = support.argmax(dim=1)
+    near = _pick(iou, winner)
+    share = weights * near * (near >= ALIKE)
+    share = share.scatter(1, winner[:, None], _pick(weights[..., None], winner).clamp(min=1e-6))  # itself, in any case
+    return (boxes * share[..., None]).sum(dim=1) / share.sum(dim=1, keepdim=True)
+
+
+def _pick(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """``values`` (N, K, ...) at ``index`` (N,)."""
+    return values[torch.arange(len(values), device=values.device), index]

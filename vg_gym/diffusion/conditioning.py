@@ -1,0 +1,90 @@
+"""What a frozen CLIP says about pictures and expressions: all that the denoisers know of either, but for pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from vg_gym.clip import ClipEncoder, load_clip
+from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
+from vg_gym.learned.batch import Canvas
+
+
+@dataclass(frozen=True)
+class Words:
+    """Expressions: ``tokens`` (N, L, D), ``seen`` (N, L) bool, ``whole`` (N, D), the embedding of each."""
+
+    tokens: torch.Tensor
+    seen: torch.Tensor
+    whole: torch.Tensor
+
+
+def content_key(tensor: torch.Tensor) -> int:
+    """64 bits that stand for the content of a tensor."""
+    raw = tensor.detach().cpu().contiguous().numpy().tobytes()
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
+
+
+class FrozenClip:
+    """A CLIP by name, with no gradient and no place in anybody's weights.
+
+    Not a module, and shared by copies of what holds it: a checkpoint, or a moving average, has no second CLIP in it.
+
+    Args:
+        name: see :func:`vg_gym.clip.load_clip`.
+
+    Raises:
+        VGGymError: no such CLIP.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.encoder: ClipEncoder = load_clip(name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenClip:
+        return self
+
+    @property
+    def canvas(self) -> Canvas:
+        """The model's own size and normalisation; pictures are squashed, as :class:`ClipEncoder` does."""
+        preprocess = self.encoder.model.visual.preprocess_cfg
+        size = self.encoder.image_size
+        return Canvas("square", size, mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"]))
+
+    @torch.no_grad()
+    def dense(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (B, D, g, g) of normalised pictures (B, 3, S, S): :meth:`ClipEncoder.encode_dense`, channels first.
+
+        One by one on a CPU, as there: a picture's features must not depend on its neighbours.
+        """
+        visual, mode = self._on(images.device).model.visual, self.encoder.dense
+        found = torch.cat([dense_tokens(visual, part, mode) for part in self._parts(images)])
+        return found.float().permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def whole(self, images: torch.Tensor) -> torch.Tensor:
+        """Embeddings (B, D) of whole pictures, unit length."""
+        visual = self._on(images.device).model.visual
+        return F.normalize(torch.cat([embed_image(visual, part) for part in self._parts(images)]).float(), dim=-1)
+
+    @torch.no_grad()
+    def read(self, ids: torch.Tensor) -> Words:
+        """Token ids (N, L) of the encoder's tokenizer as unit-length features, cut to the longest expression."""
+        features, mask = text_tokens(self._on(ids.device).model, ids)
+        length = int(mask.sum(dim=1).max())
+        tokens = F.normalize(features[:, :length].float(), dim=-1)
+        rows = torch.arange(len(ids), device=ids.device)
+        return Words(tokens, mask[:, :length] > 0, tokens[rows, ids.argmax(dim=-1)])
+
+    @staticmethod
+    def _parts(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return images.split(1) if images.device.type == "cpu" else (images,)
+
+    def _on(self, device: torch.device) -> ClipEncoder:
+        if self.encoder.device != device:
+            self.encoder = load_clip(self.name, str(device))
+        return self.encoder

@@ -1,0 +1,54 @@
+"""Box-diffusion grounders, as the registry builds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from vg_gym.config import options_from
+from vg_gym.diffusion.options import Sampling
+from vg_gym.learned.model import LearnedGrounder, find_model
+from vg_gym.types import VGGymError
+
+
+def diffusion(
+    weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, **sampling: Any
+) -> LearnedGrounder:
+    """A trained box diffusion.
+
+    Args:
+        weights: ``refshapes``, ``vector-refshapes``, or a folder that ``train_grounder.py`` wrote.
+        device: torch device.
+        batch_size: expressions at a time.
+        **sampling: fields of :class:`vg_gym.diffusion.options.Sampling` that differ from those it was saved with.
+
+    Raises:
+        VGGymError: no weights, weights of something else, or an unknown or meaningless option.
+    """
+    return _load("diffusion", weights, device, batch_size, sampling)
+
+
+def diffusion_ddpm(
+    weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, steps: int = 50, **sampling: Any
+) -> LearnedGrounder:
+    """:func:`diffusion` by ancestral sampling in so many ``steps``; ``timesteps`` of them are the whole chain."""
+    return _load("diffusion-ddpm", weights, device, batch_size, {"sampler": "ddpm", "steps": steps, **sampling})
+
+
+def diffusion_vector(
+    weights: str = "vector-refshapes", device: str = "cpu", batch_size: int = 64, **sampling: Any
+) -> LearnedGrounder:
+    """:func:`diffusion` of four numbers, from global CLIP features."""
+    return _load("diffusion-vector", weights, device, batch_size, sampling)
+
+
+def _load(name: str, weights: str, device: str, batch_size: int, sampling: Mapping[str, Any]) -> LearnedGrounder:
+    model = find_model("diffusion", weights)
+    if model is None:
+        raise VGGymError(
+            f"no trained diffusion {weights!r}; {name}.weights= takes a folder that train_grounder.py wrote"
+        )
+    model.options.sampling = options_from(Sampling, {**asdict(model.options.sampling), **sampling})
+    model.options.sampling.check()
+    return LearnedGrounder(name, model, device, batch_size)

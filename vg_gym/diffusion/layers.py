@@ -1,0 +1,126 @@
+"""Small parts of the denoisers: attention, FiLM, sine codes.
+
+Pre-norm transformer layers. Keys and values of a memory are worked out once and given to every step of a sampler,
+which torch's own layers have no way to take.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+"""Each (N, heads, S, D / heads)."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention.
+
+    Args:
+        dim: width D.
+        heads: of it.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+
+    def look_at(self, memory: torch.Tensor) -> KeysValues:
+        """Keys and values of tokens (N, S, D)."""
+        key, value = self.key_value(memory).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def forward(self, x: torch.Tensor, memory: KeysValues, seen: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens (N, Q, D) that attend to a memory; ``seen`` (N, S) bool, True where there is something."""
+        mask = None if seen is None else seen[:, None, None, :]
+        found = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask)
+        return self.out(found.transpose(1, 2).flatten(2))
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with GELU between them: ``dim`` to ``hidden`` to ``dim``."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network of ``hidden`` units on tokens of width ``dim``."""
+
+    def __init__(self, dim: int, heads: int, hidden: int):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention, self.feedforward = Attention(dim, heads), FeedForward(dim, hidden)
+
+    def forward(self, x: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens (N, S, D), of which those ``seen`` (N, S) are attended to, to tokens (N, S, D)."""
+        normed = self.norm1(x)
+        x = x + self.attention(normed, self.attention.look_at(normed), seen)
+        return x + self.feedforward(self.norm2(x))
+
+
+class FiLM(nn.Module):
+    """Feature-wise modulation (Perez et al., AAAI 2018): x * (1 + scale) + shift, both read off a condition.
+
+    Begins as the identity.
+    """
+
+    def __init__(self, condition: int, dim: int):
+        super().__init__()
+        self.linear = nn.Linear(condition, 2 * dim)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """``x`` (N, P, D) by ``condition`` (N, C)."""
+        scale, shift = self.linear(condition)[:, None].chunk(2, dim=-1)
+        return x * (1 + scale) + shift
+
+
+def waves(x: torch.Tensor, count: int, top: float) -> torch.Tensor:
+    """Sines and cosines (..., 2 * count) of numbers (...) in [0, 1], their frequencies from pi to ``top`` * pi."""
+    powers = torch.linspace(0, 1, count, device=x.device, dtype=x.dtype)
+    angles = x[..., None] * math.pi * top**powers
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class TimeCode(nn.Module):
+    """A time in [0, 1) as a vector of width ``dim``: sines, then two linear layers."""
+
+    WAVES = 32
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(2 * self.WAVES, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+
+    def forward(self, time: torch.Tensor) -> torch.Tensor:
+        """Times (N,) to (N, dim)."""
+        return self.mlp(waves(time, self.WAVES, 1000.0))
+
+
+class BoxCode(nn.Module):
+    """Four numbers as a vector of width ``dim``: sines of each, then a linear layer."""
+
+    WAVES = 8
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.linear = nn.Linear(4 * 2 * self.WAVES, dim)
+
+    def forward(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Numbers (..., 4) in [0, 1] to (..., dim)."""
+        return self.linear(waves(boxes, self.WAVES, 64.0).flatten(-2))
+
+
+def plane_code(height: int, width: int, dim: int, like: torch.Tensor) -> torch.Tensor:
+    """A code (height * width, dim) of the cells of a map, rows first."""
+    y, x = (((torch.arange(n, device=like.device) + 0.5) / n).to(like.dtype) for n in (height, width))
+    code = waves(torch.cartesian_prod(y, x), dim // 4, float(max(height, width))).flatten(1)
+    return F.pad(code, (0, dim - code.shape[1]))

@@ -1,0 +1,154 @@
+"""Noise schedules in double precision, boxes as signals, and the three things a denoiser can be taught to say.
+
+Linear (Ho et al., DDPM, NeurIPS 2020) and cosine (Nichol & Dhariwal, Improved DDPM, ICML 2021) schedules, the scaling
+of boxes of DiffusionDet (Chen et al., ICCV 2023), x0 / epsilon / v targets (Salimans & Ho, ICLR 2022).
+
+Why not the schedulers of ``diffusers`` (0.42): they keep ``alphas_cumprod`` in single precision, where
+``1 - alpha - sigma ** 2`` of a step of DDIM with eta = 1 cancels; its boxes are 2e-4 from those of DiffusionDet's
+published code, ours are equal. ``set_timesteps`` spaces times differently (666 for 665 at three steps), always begins
+at the noisiest time, while refining a given box begins in the middle, and ``step`` finds the following time by
+subtracting a fixed number, which is wrong where times are not evenly spaced. What would be left of them is four lines
+of arithmetic, for a dependency that takes 4 s to import.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from vg_gym.learned.batch import to_cxcywh, to_xyxy
+from vg_gym.registry import unknown
+
+
+def linear_betas(timesteps: int) -> torch.Tensor:
+    """Betas (T,) float64 from 1e-4 to 0.02 at T = 1000, scaled so that other T end as noisy."""
+    scale = 1000 / timesteps
+    return torch.linspace(scale * 1e-4, scale * 0.02, timesteps, dtype=torch.float64)
+
+
+def cosine_betas(timesteps: int, offset: float = 0.008) -> torch.Tensor:
+    """Betas (T,) float64 whose cumulated alphas fall like a squared cosine; at most 0.999."""
+    time = torch.linspace(0, timesteps, timesteps + 1, dtype=torch.float64) / timesteps
+    alphas_cumprod = torch.cos((time + offset) / (1 + offset) * math.pi * 0.5) ** 2
+    alphas_cumprod = alphas_cumprod / alphas_cumprod[0]
+    return (1 - alphas_cumprod[1:] / alphas_cumprod[:-1]).clip(0, 0.999)
+
+
+BETAS: dict[str, Callable[[int], torch.Tensor]] = {"linear": linear_betas, "cosine": cosine_betas}
+TARGETS = ("x0", "epsilon", "v")
+
+
+def tables(betas: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What follows from betas (T,), each (T,) float64, under the names of the published code."""
+    alphas = 1 - betas
+    cumprod = alphas.cumprod(0)
+    previous = torch.cat([torch.ones(1, dtype=torch.float64), cumprod[:-1]])
+    variance = betas * (1 - previous) / (1 - cumprod)
+    return {
+        "betas": betas,
+        "alphas_cumprod": cumprod,
+        "alphas_cumprod_prev": previous,
+        "sqrt_alphas_cumprod": cumprod.sqrt(),
+        "sqrt_one_minus_alphas_cumprod": (1 - cumprod).sqrt(),
+        "log_one_minus_alphas_cumprod": (1 - cumprod).log(),
+        "sqrt_recip_alphas_cumprod": (1 / cumprod).sqrt(),
+        "sqrt_recipm1_alphas_cumprod": (1 / cumprod - 1).sqrt(),
+        "posterior_variance": variance,
+        "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
+        "posterior_mean_coef1": betas * previous.sqrt() / (1 - cumprod),
+        "posterior_mean_coef2": (1 - previous) * alphas.sqrt() / (1 - cumprod),
+    }
+
+
+class Schedule:
+    """A noise schedule and the scale of the signal it is added to.
+
+    Not a module: as buffers the tables would be saved, and halved, with the weights.
+
+    Args:
+        kind: ``linear`` or ``cosine``.
+        timesteps: T, of training.
+        scale: boxes become signals in [-scale, scale]; the larger, the less a given noise hides.
+
+    Raises:
+        VGGymError: unknown kind.
+    """
+
+    def __init__(self, kind: str = "cosine", timesteps: int = 1000, scale: float = 2.0):
+        if kind not in BETAS:
+            raise unknown("noise schedule", kind, BETAS)
+        self.timesteps, self.scale = timesteps, scale
+        self.tables = tables(BETAS[kind](timesteps))
+
+    def alpha(self, t: int) -> float:
+        """The cumulated alpha of a time in [-1, T); 1, no noise, at -1."""
+        return 1.0 if t < 0 else float(self.tables["alphas_cumprod"][t])
+
+    def at(self, name: str, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Rows ``t`` (N,) of a table, shaped to multiply ``like`` (N, ..., 4), float64."""
+        rows = self.tables[name].to(like.device)[t]
+        return rows.view(-1, *[1] * (like.ndim - 1))
+
+    def add_noise(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """x_t (N, ..., 4) float64 of signals ``x0`` and noise (N, ..., 4) at times ``t`` (N,): q(x_t | x_0)."""
+        keep = self.at("sqrt_alphas_cumprod", t, x0)
+        return keep * x0 + self.at("sqrt_one_minus_alphas_cumprod", t, x0) * noise
+
+    def noise_of(self, x_t: torch.Tensor, x0: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The noise (N, ..., 4) float64 that leads from ``x0`` to ``x_t``."""
+        grown = self.at("sqrt_recip_alphas_cumprod", t, x_t) * x_t
+        return (grown - x0) / self.at("sqrt_recipm1_alphas_cumprod", t, x_t)
+
+    def target(self, kind: str, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """What a denoiser of some kind (``x0``, ``epsilon``, ``v``) should say, (N, ..., 4).
+
+        Raises:
+            VGGymError: unknown kind.
+        """
+        if kind == "x0":
+            return x0
+        if kind == "epsilon":
+            return noise
+        if kind == "v":
+            lost = self.at("sqrt_one_minus_alphas_cumprod", t, x0)
+            return self.at("sqrt_alphas_cumprod", t, x0) * noise - lost * x0
+        raise unknown("target", kind, TARGETS)
+
+    def x0_from(self, kind: str, said: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The signal (N, ..., 4) float64 that follows from what a denoiser of some kind said; not clamped.
+
+        At the noisiest times ``epsilon`` divides by almost nothing: its x0 is then an end of the scale once clamped.
+
+        Raises:
+            VGGymError: unknown kind.
+        """
+        if kind == "x0":
+            return said.double()
+        if kind == "epsilon":
+            grown = self.at("sqrt_recip_alphas_cumprod", t, x_t) * x_t
+            return grown - self.at("sqrt_recipm1_alphas_cumprod", t, x_t) * said
+        if kind == "v":
+            lost = self.at("sqrt_one_minus_alphas_cumprod", t, x_t)
+            return self.at("sqrt_alphas_cumprod", t, x_t) * x_t - lost * said
+        raise unknown("target", kind, TARGETS)
+
+    def times(self, steps: int, first: int | None = None) -> list[int]:
+        """Times of a sampler, falling: ``steps`` + 1 evenly spaced ones, cut to integers, the last -1.
+
+        Args:
+            steps: of the sampler.
+            first: the time it begins at; None: T - 1, pure noise.
+        """
+        first = self.timesteps - 1 if first is None else first
+        times = torch.linspace(-1, first, steps + 1).int().tolist()
+        return list(dict.fromkeys(reversed(times)))  # more steps than times: every time once
+
+    def to_signal(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Normalised ``xyxy`` boxes (..., 4) as centre and size in [-scale, scale]."""
+        return ((to_cxcywh(boxes) * 2 - 1) * self.scale).clamp(-self.scale, self.scale)
+
+    def to_boxes(self, signal: torch.Tensor) -> torch.Tensor:
+        """Signals (..., 4), clamped to the scale, as normalised ``xyxy`` boxes; they may leave the picture."""
+        return to_xyxy((signal.clamp(-self.scale, self.scale) / self.scale + 1) / 2)

@@ -1,0 +1,82 @@
+"""The vector denoiser: four noisy numbers, and CLIP's global embeddings of picture and expression.
+
+What student projects try first, there with a U-Net over the concatenated vectors and no figure at the end. A box is no
+picture, so here it is a small residual network, modulated by time, picture and expression. It knows of the places of
+things only what a global embedding happens to keep.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vg_gym.diffusion.conditioning import FrozenClip, Words
+from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss, overlaps
+from vg_gym.diffusion.layers import FeedForward, FiLM, TimeCode
+from vg_gym.diffusion.options import BoxDiffusionOptions
+from vg_gym.diffusion.schedule import Schedule
+
+
+class Block(nn.Module):
+    """A residual feed-forward network, modulated by a condition."""
+
+    def __init__(self, o: BoxDiffusionOptions):
+        super().__init__()
+        self.norm, self.film = nn.LayerNorm(o.dim), FiLM(o.dim, o.dim)
+        self.feedforward = FeedForward(o.dim, o.feedforward)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """``x`` (N, P, D) by ``condition`` (N, D)."""
+        return x + self.feedforward(self.film(self.norm(x), condition))
+
+
+class VectorDenoiser(Denoiser):
+    """A FiLM network from four numbers to four numbers and a confidence."""
+
+    def __init__(self, o: BoxDiffusionOptions, clip: FrozenClip, schedule: Schedule):
+        super().__init__(o, clip, schedule)
+        features = clip.encoder.dim
+        self.target = o.target
+        self.nothing = nn.Parameter(torch.zeros(features))
+        self.known = nn.Sequential(nn.Linear(3 * features, o.dim), nn.SiLU(), nn.Linear(o.dim, o.dim))
+        self.time = TimeCode(o.dim)
+        self.enter = nn.Linear(8, o.dim)
+        self.blocks = nn.ModuleList(Block(o) for _ in range(o.layers))
+        self.norm, self.out = nn.LayerNorm(o.dim), nn.Linear(o.dim, 5)
+
+    def observe(self, images: torch.Tensor) -> torch.Tensor:
+        """CLIP's embeddings (B, F) of whole pictures."""
+        return self.clip.whole(images)
+
+    def see(self, observed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The same: there is nothing to be learnt of pictures alone."""
+        return (observed,)
+
+    def look(
+        self, pictures: tuple[torch.Tensor, ...], image_of: torch.Tensor, words: Words, dropped: torch.Tensor
+    ) -> torch.Tensor:
+        """The condition (N, D): embeddings of picture and expression, and their product, whose sum is the cosine."""
+        picture = pictures[0][image_of]
+        text = torch.where(dropped[:, None], self.nothing, words.whole)
+        scale = picture.shape[-1] ** 0.5  # to unit variance
+        return self.known(torch.cat([picture, text, picture * text * scale], dim=-1) * scale)
+
+    def forward(self, seen: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor) -> list[Estimate]:
+        """One estimate."""
+        condition = seen + self.time(t / self.schedule.timesteps)
+        x = self.enter(torch.cat([x_t, previous], dim=-1).float())
+        for block in self.blocks:
+            x = block(x, condition)
+        out = self.out(self.norm(x))
+        signal = self.schedule.x0_from(self.target, out[..., :4], x_t, t).float()
+        return [Estimate(self.schedule.to_boxes(signal), signal, out[..., :4], out[..., 4])]
+
+    def losses(
+        self, found: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Squared error of the target (Ho et al.'s simple loss) and the confidence."""
+        (estimate,) = found
+        boxes = truth[:, None].expand_as(noise).float()
+        target = self.schedule.target(self.target, self.schedule.to_signal(boxes), noise, t).float()
+        iou, _ = overlaps(estimate.boxes, boxes)
+        return {"mse": (estimate.said - target).square().mean(), "confidence": confidence_loss(estimate, iou)}
