@@ -23,14 +23,19 @@ def main() -> None:
     p.add_argument("--root", help="folder of a data set on disk")
     p.add_argument("--clip", default="refshapes", help="CLIP of methods and crop metrics (default: %(default)s; none)")
     p.add_argument("--limit", type=int, help="only the first so many expressions")
-    p.add_argument("--refine", metavar="METHOD", help="also start METHOD from all methods' boxes")
+    p.add_argument("--refine", metavar="METHOD", help="also start METHOD[,METHOD] from all methods' boxes")
     p.add_argument("--predictions", metavar="FILE.jsonl", help="also evaluate recorded predictions")
     p.add_argument("--recorded", metavar="FILE.json", help="evaluate recorded detections with CLIP scores")
     p.add_argument("--probes", action="store_true", help="also empty, shuffled and swapped expressions")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--fresh", action="store_true", help="throw earlier predictions in --out away")
     p.add_argument("--out", required=True, help="folder of results")
-    p.add_argument("options", nargs="*", metavar="METHOD.KEY=VALUE", help="options of a method")
+    p.add_argument(
+        "options",
+        nargs="*",
+        metavar="METHOD.KEY=VALUE",
+        help="options; KEY=1,2,4 is a row each",
+    )
     given = vars(p.parse_args())
     given["methods"] = [name for name in given["methods"].split(",") if name]
     given["options"] = method_options(given["options"])

@@ -213,3 +213,27 @@ def test_where_a_prior_is_planted_its_gap_is_reported(tmp_path):
     assert "planted prior" in (tmp_path / "biased" / "report.html").read_text()
     assert rows_of(compare(tmp_path / "plain").run())["no-op"]["planted_prior"] is None
     assert "planted prior" not in (tmp_path / "plain" / "report.html").read_text()
+
+
+class Steady:
+    """Answers a box of a given size, or what it is started from."""
+
+    def __init__(self, size=10, shift=0.0):
+        self.name, self.size, self.shift = "steady", size, shift
+
+    def ground(self, queries, initial_boxes=None):
+        own = np.array([self.shift, 0, self.shift + self.size, self.size])
+        return [Prediction(own if initial_boxes is None else initial_boxes[i]) for i in range(len(queries))]
+
+
+def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.GROUNDERS, "steady", f"{__name__}:Steady")
+    options = method_options(["steady.size=10,20", "steady.shift=0,2.5"])
+    rows = rows_of(compare(tmp_path, ["steady"], options=options, refine="no-op,steady").run())
+    boxes = {(line["method"], tuple(line["box"])) for line in map(json.loads, (tmp_path / "predictions.jsonl").open())}
+    for size in (10, 20):
+        for shift in (0, 2.5):
+            row = f"steady[size={size},shift={shift}]"
+            assert (row, (shift, 0, shift + size, size)) in boxes
+            assert rows[f"{row} + no-op"]["refines"] == rows[f"{row} + steady"]["refines"] == row
+    assert "steady" not in rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +28,8 @@ FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
 FIT_SAMPLES = 2000
 """Training samples that a method with ``fit`` gets."""
+NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
+"""Option values that are a sweep."""
 PROBES = ("empty", "shuffled", "swapped")
 
 
@@ -42,14 +46,15 @@ class Comparison:
         train_split: what methods with ``fit`` are fitted on.
         clip: CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out.
         limit: the first so many samples.
-        refine: a method that starts from the boxes of every other method that is no floor; adds a row, the paired
-            differences of mean IoU and Acc@0.5, and ``refined.png``.
+        refine: a method, or several with commas, that starts from the boxes of every other method that is no floor;
+            adds a row, the paired differences of mean IoU and Acc@0.5, and ``refined.png``.
         predictions: a JSON-lines file to evaluate as another method.
         recorded: a file of recorded detections to evaluate, without a data set.
         probes: also rerun every method with empty, shuffled and swapped expressions.
         seed: of bootstrap and probes.
         fresh: throw earlier predictions away.
-        options: method -> its options, from ``METHOD.KEY=VALUE``.
+        options: method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, ``diffusion.steps=1,2,4``, make a
+            row each: ``diffusion[steps=1]``.
         command: what was typed.
     """
 
@@ -72,9 +77,11 @@ class Comparison:
 
     def __post_init__(self):
         self._grounders: dict[str, Any] = {}
+        self.refiners = [name.strip() for name in (self.refine or "").split(",") if name.strip()]
+        self._sweeps = {row: (name, extra) for name in self.methods for row, extra in self._sweep(name)}
         if not self.options:
             return
-        named = [*FLOORS, *self.methods, *([self.refine] if self.refine else [])]
+        named = [*FLOORS, *self.methods, *self.refiners]
         used = {key for name in named for key in (name.partition(":")[0], _first_stage(name))}
         for key in self.options:
             if key not in used:
@@ -92,7 +99,7 @@ class Comparison:
         }
         clip = None if self.clip == "none" else load_clip(self.clip)
         evaluator = Evaluator(data, Path(self.out), settings, self.limit, clip, self.seed, fresh=self.fresh)
-        names = [*FLOORS, *(m for m in dict.fromkeys(self.methods) if m not in FLOORS)]
+        names = [*FLOORS, *(m for m in self._sweeps if m not in FLOORS)]
         try:
             evaluator.prior = self._constant_box()
             for name in names:
@@ -119,9 +126,11 @@ class Comparison:
         extra = {"probes": self._probe(evaluator, name, method)} if self.probes and name not in FLOORS else {}
         before = evaluator.add(name, "floor" if name in FLOORS else "method", lines, **extra)
         evaluator.proposal_oracle(name, lines)
-        if self.refine and name != self.refine and name not in FLOORS:
-            label = f"{name} + {self.refine}"
-            refined = evaluator.predict(label, blindfold(self.grounder(self.refine)), evaluator.boxes(lines))
+        for refiner in self.refiners if name not in FLOORS else ():
+            if refiner == name:
+                continue
+            label = f"{name} + {refiner}"
+            refined = evaluator.predict(label, blindfold(self.grounder(refiner)), evaluator.boxes(lines))
             after = evaluator.add(label, "refined", refined, refines=name)
             hit, was = (after >= 0.5).astype(float), (before >= 0.5).astype(float)
             evaluator.rows[-1]["refined_by"] = metrics.paired_difference(after, before, evaluator.groups, self.seed)
@@ -133,9 +142,20 @@ class Comparison:
             self._grounders[name] = self._build(name)
         return self._grounders[name]
 
-    def _build(self, name: str) -> Any:
-        key = name.partition(":")[0]
-        options = {**self.options.get(_first_stage(name), {}), **self.options.get(key, {})}
+    def _sweep(self, name: str) -> list[tuple[str, dict[str, Any]]]:
+        """The rows of a method: one for every combination of the options that have several values."""
+        options = self.options.get(name.partition(":")[0], {})
+        swept = {k: v.split(",") for k, v in options.items() if isinstance(v, str) and NUMBERS.fullmatch(v)}
+        rows = []
+        for values in itertools.product(*swept.values()):
+            extra = {k: float(v) if "." in v else int(v) for k, v in zip(swept, values, strict=True)}
+            label = ",".join(f"{k}={v}" for k, v in extra.items())
+            rows.append((f"{name}[{label}]" if label else name, extra))
+        return rows
+
+    def _build(self, row: str) -> Any:
+        name, swept = self._sweeps.get(row, (row, {}))
+        options = {**self.options.get(_first_stage(name), {}), **self.options.get(name.partition(":")[0], {}), **swept}
         if self.clip == "none":
             grounder = registry.grounder(name, **options)
         else:
