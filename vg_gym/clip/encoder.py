@@ -182,12 +182,17 @@ def _chunks(items: Sequence, size: int) -> Iterable[Sequence]:
 
 @lru_cache(maxsize=4)
 def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
-    """Load a CLIP by name; the same name and device give the same object.
+    """Load a CLIP by name; the same name and device give the same object. Torch's generator is left as it was.
 
     Raises:
         VGGymError: the name, tag or file is not there, or the file is not a checkpoint of that architecture.
     """
     folder = ASSETS / f"clip-{name}" if (ASSETS / f"clip-{name}").is_dir() else Path(name)
+    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+        return _load(name, folder, device)
+
+
+def _load(name: str, folder: Path, device: str) -> ClipEncoder:
     try:
         if folder.is_dir():
             return _load_folder(name, folder, device)
