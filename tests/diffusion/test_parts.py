@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from vg_gym.diffusion.conditioning import FrozenClip, content_key
 from vg_gym.diffusion.layers import Attention, FiLM, plane_code, waves
+from vg_gym.diffusion.model import content_key
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.roi import Head
 from vg_gym.diffusion.trunk import Scene
+from vg_gym.learned.frozen_clip import FrozenClip
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from vg_gym.baselines.one_stage.frozen import ClipCodec
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
 from vg_gym.learned.data import GroundingBatches, mirror_words, pictures
+from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.words import HubCodec, Tokens
 from vg_gym.types import VGGymError
 
@@ -56,8 +56,7 @@ def test_boxes_turn_and_return():
 
 
 def test_the_words_of_a_clip():
-    codec = ClipCodec("refshapes", length=6)
-    tokens = codec(["the blue star", "nonsense", "the blue star left of the ring"])
+    tokens = FrozenClip("refshapes").tokenize(["the blue star", "nonsense", "the blue star left of the ring"], length=6)
     assert tokens.ids.shape == (3, 6) and tokens.padding.tolist()[1] == [False] * 3 + [True] * 3
     assert tokens.is_word.sum(1).tolist()[:2] == [3, 1]
     with pytest.raises(VGGymError, match="no tokenizer 'nowhere'.*METHOD.tokenizer=/path/to/nowhere"):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.diffusion.conditioning import FrozenClip, Words
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
+from vg_gym.learned.frozen_clip import FrozenClip, Words
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
 
 from vg_gym.diffusion.choose import best, region_weights, weighted_mode
-from vg_gym.diffusion.conditioning import FrozenClip, Words, content_key
 from vg_gym.diffusion.denoiser import Denoiser
 from vg_gym.diffusion.options import BoxDiffusionOptions, Sampling
 from vg_gym.diffusion.roi import RoIDenoiser
@@ -15,6 +15,7 @@ from vg_gym.diffusion.samplers import Denoise, Draw, Trace, sample, seeded_draw
 from vg_gym.diffusion.schedule import Schedule
 from vg_gym.diffusion.vector import VectorDenoiser
 from vg_gym.learned.batch import Batch
+from vg_gym.learned.frozen_clip import FrozenClip, Words
 from vg_gym.learned.model import GroundingModel
 from vg_gym.learned.words import Tokens
 
@@ -41,9 +42,7 @@ class BoxDiffusion(GroundingModel):
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Expressions as CLIP's tokens; the end token has the highest id."""
-        ids = self.clip.encoder.tokenizer(list(texts))
-        place, end = torch.arange(ids.shape[1]), ids.argmax(dim=1, keepdim=True)
-        return Tokens(ids, place > end, (place > 0) & (place < end))
+        return self.clip.tokenize(texts)
 
     def observe(self, images: torch.Tensor) -> torch.Tensor:
         """CLIP's features, and what else of pictures no training changes, (B, K)."""
@@ -169,3 +168,9 @@ class BoxDiffusion(GroundingModel):
         regions = region_weights(maps, texts, places, self.clip.encoder.logit_scale)
         fits = torch.from_numpy(regions).to(boxes.device)
         return fits if self.options.sampling.choose == "clip" else fits * confidences
+
+
+def content_key(tensor: torch.Tensor) -> int:
+    """64 bits that stand for the content of a tensor."""
+    raw = tensor.detach().cpu().contiguous().numpy().tobytes()
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")

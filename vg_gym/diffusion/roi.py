@@ -17,13 +17,13 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import roi_align
 
-from vg_gym.diffusion.conditioning import FrozenClip, Words
 from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss, overlaps
 from vg_gym.diffusion.layers import Attention, BoxCode, FeedForward, FiLM, KeysValues, TimeCode
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
 from vg_gym.diffusion.trunk import Scene, Trunk
 from vg_gym.learned.batch import to_cxcywh, to_xyxy
+from vg_gym.learned.frozen_clip import FrozenClip, Words
 
 L1, GIOU, CONFIDENCE = 5.0, 2.0, 1.0
 """Weights of the losses; the first two are DETR's and DiffusionDet's."""

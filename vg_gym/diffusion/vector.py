@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vg_gym.diffusion.conditioning import FrozenClip, Words
 from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss, overlaps
 from vg_gym.diffusion.layers import FeedForward, FiLM, TimeCode
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
+from vg_gym.learned.frozen_clip import FrozenClip, Words
 
 
 class Block(nn.Module):

@@ -17,7 +17,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, summed_area, unit
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.envs.phrases import noun_phrases
+from vg_gym.clip.phrases import noun_phrases
 from vg_gym.files import computed
 from vg_gym.types import ImageRef, Query
 

@@ -16,16 +16,19 @@ class Tokens:
     """Texts as a network reads them.
 
     ``ids`` int64 (N, L); ``padding`` bool (N, L), True where there is no token; ``is_word`` bool (N, L), True where a
-    token stands for characters and is no special one.
+    token stands for characters and is no special one. ``phrases`` float32 (N, 2, D): unit embeddings of the head and
+    the anchor noun phrase by a CLIP, zero where there is none; None where no CLIP reads the text.
     """
 
     ids: torch.Tensor
     padding: torch.Tensor
     is_word: torch.Tensor
+    phrases: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Tokens:
         """The tokens on a device."""
-        return Tokens(self.ids.to(device), self.padding.to(device), self.is_word.to(device))
+        phrases = None if self.phrases is None else self.phrases.to(device)
+        return Tokens(self.ids.to(device), self.padding.to(device), self.is_word.to(device), phrases)
 
 
 class HubCodec:

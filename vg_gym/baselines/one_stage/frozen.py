@@ -6,7 +6,6 @@ picture (:meth:`vg_gym.learned.model.GroundingModel.observe`), and neither is sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +16,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.clip import load_clip
 from vg_gym.clip.matching import Matching
-from vg_gym.clip.towers import dense_tokens, text_tokens
 from vg_gym.learned.batch import IMAGENET
+from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.words import Tokens
 
 DETAIL = 48 * 4 + 96 + 160
@@ -44,43 +43,47 @@ class FrozenMaps(nn.Module):
 
     def __init__(self, clip: str):
         super().__init__()
-        self.clip = clip
-        self.channels = 4 * load_clip(clip).dim + DETAIL
+        self.clip = FrozenClip(clip)
+        self.channels = 4 * self.clip.encoder.dim + DETAIL
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
-        encoder = load_clip(self.clip, str(images.device))
-        seen = dense_tokens(encoder.model.visual, encoder.normalise(pixels), encoder.dense)
-        meaning = F.pixel_unshuffle(F.normalize(seen, dim=-1).permute(0, 3, 1, 2), 2) * seen.shape[-1] ** 0.5
+        seen = self.clip.dense(self.clip.encoder.normalise(pixels))
+        meaning = F.pixel_unshuffle(F.normalize(seen, dim=1), 2) * seen.shape[1] ** 0.5
         fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
         height, width = middle.shape[-2:]
         detail = [F.pixel_unshuffle(fine, 2), middle, F.interpolate(coarse, size=(height, width))]
-        return torch.cat([meaning, *detail], dim=1).clone()
+        return torch.cat([meaning, *detail], dim=1)
 
 
 class Fit(nn.Module):
-    """How the patches fit the whole expression, as what is added to the picture's tokens (:mod:`vg_gym.clip.matching`).
+    """How the patches fit the expression, as what is added to the picture's tokens (:mod:`vg_gym.clip.matching`).
 
     Args:
         clip: name of the CLIP.
         dim: width of the tokens.
-        maps: number of weightings.
+        phrases: also how they fit its head and its anchor alone (:mod:`vg_gym.clip.phrases`): CLIP knows what "the blue
+            heart" looks like, but not where "left of the blue heart" is.
+        maps: number of weightings of each.
     """
 
-    def __init__(self, clip: str, dim: int, maps: int = 16):
+    def __init__(self, clip: str, dim: int, phrases: bool, maps: int = 16):
         super().__init__()
-        self.width = load_clip(clip).dim
-        self.matching, self.enter = Matching(self.width, maps), nn.Linear(4 * maps, dim)
+        self.width, self.phrases = load_clip(clip).dim, phrases
+        self.matching = nn.ModuleList(Matching(self.width, maps) for _ in range(3 if phrases else 1))
+        self.enter = nn.Linear(4 * maps * len(self.matching), dim)
 
     def forward(self, features: torch.Tensor, tokens: Tokens, words: torch.Tensor) -> torch.Tensor:
         """Maps (N, C, h, w) of :class:`FrozenMaps`, tokens and their features (N, L, D) to (N, h * w, dim)."""
         meaning = F.pixel_shuffle(features[:, : 4 * self.width], 2)
-        whole = F.normalize(words[torch.arange(len(words)), tokens.ids.argmax(-1)], dim=-1)
-        found = F.pixel_unshuffle(self.matching(meaning, whole), 2)
-        return self.enter(found.flatten(2).transpose(1, 2))
+        texts = [F.normalize(words[torch.arange(len(words)), tokens.ids.argmax(-1)], dim=-1)]
+        if self.phrases and tokens.phrases is not None:
+            texts += tokens.phrases.unbind(1)
+        found = [matching(meaning, text) for matching, text in zip(self.matching, texts, strict=True)]
+        return self.enter(F.pixel_unshuffle(torch.cat(found, dim=1), 2).flatten(2).transpose(1, 2))
 
 
 class FrozenText(nn.Module):
@@ -88,29 +91,14 @@ class FrozenText(nn.Module):
 
     def __init__(self, clip: str):
         super().__init__()
-        self.clip = clip
-        self.config = SimpleNamespace(hidden_size=load_clip(clip).dim)
+        self.clip = FrozenClip(clip)
+        self.config = SimpleNamespace(hidden_size=self.clip.encoder.dim)
 
-    @torch.no_grad()
     def forward(self, ids: torch.Tensor, **_: Any) -> SimpleNamespace:
-        """Ids (N, L) to features (N, L, D), as ``last_hidden_state``."""
-        features, _mask = text_tokens(load_clip(self.clip, str(ids.device)).model, ids)
-        found = F.normalize(features, dim=-1) * features.shape[-1] ** 0.5
+        """Ids (N, L) to features (N, L, D), as ``last_hidden_state``; zeros behind the longest text."""
+        tokens = self.clip.read(ids).tokens
+        found = F.pad(tokens, (0, 0, 0, ids.shape[1] - tokens.shape[1])) * tokens.shape[-1] ** 0.5
         return SimpleNamespace(last_hidden_state=found, hidden_states=[found])
-
-
-class ClipCodec:
-    """The tokenizer of a CLIP; texts are padded to ``length``."""
-
-    def __init__(self, clip: str, length: int):
-        self.tokenizer, self.length = load_clip(clip).tokenizer, length
-
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of texts; the end token has the highest id."""
-        ids = self.tokenizer(list(texts))[:, : self.length]
-        end = ids.argmax(-1, keepdim=True)
-        place = torch.arange(ids.shape[1])
-        return Tokens(ids, place > end, (place > 0) & (place < end))
 
 
 def start_in_one_space(projection: nn.Conv2d, words: nn.Linear) -> None:

@@ -65,6 +65,8 @@ class MDETROptions:
     """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
     clip: str = "refshapes"
     """Name of the CLIP of frozen features and of RED's dictionary."""
+    phrases: bool = False
+    """With a frozen backbone: also show where the head and the anchor of the expression are."""
 
 
 class DecoderLayer(nn.Module):
@@ -181,7 +183,7 @@ class MDETR(GroundingModel):
         if o.point_loss:
             self.point_embed = nn.Linear(o.dim, 1)
         if o.backbone == FROZEN:
-            self.fit = Fit(o.clip, o.dim)
+            self.fit = Fit(o.clip, o.dim, o.phrases)
         if o.red:
             self.deconfounder = Deconfounder(o.dim, o.red, load_clip(o.clip).dim)
         if o.contrastive:

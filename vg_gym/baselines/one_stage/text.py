@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from vg_gym.baselines.one_stage.frozen import ClipCodec
+from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.model import load_strictly
-from vg_gym.learned.words import HubCodec
+from vg_gym.learned.words import HubCodec, Tokens
 from vg_gym.types import VGGymError
 
 PUBLISHED: dict[str, dict[str, int]] = {
@@ -37,9 +39,11 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
     return RobertaModel(RobertaConfig(**{"layer_norm_eps": 1e-5, **sizes}))
 
 
-def codec(tokenizer: str, clip: str, length: int, fixed: bool) -> HubCodec | ClipCodec:
+def codec(tokenizer: str, clip: str, length: int, fixed: bool) -> Callable[[Sequence[str]], Tokens]:
     """What makes the tokens: a CLIP's tokenizer where ``tokenizer`` is ``clip``, else one of transformers."""
-    return ClipCodec(clip, length) if tokenizer == "clip" else HubCodec(tokenizer, length, fixed)
+    if tokenizer == "clip":
+        return partial(FrozenClip(clip).tokenize, length=length)
+    return HubCodec(tokenizer, length, fixed)
 
 
 def start_text(encoder: Any, weights: str) -> None:

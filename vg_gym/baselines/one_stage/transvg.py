@@ -59,6 +59,8 @@ class TransVGOptions:
     """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
     clip: str = "refshapes"
     """Name of the CLIP of frozen features and of RED's dictionary."""
+    phrases: bool = False
+    """With a frozen backbone: also show where the head and the anchor of the expression are."""
     point_loss: float = 0.0
     """Weight of an auxiliary loss that is not published: :func:`vg_gym.baselines.one_stage.points.point_loss`."""
 
@@ -133,7 +135,7 @@ class TwoBranches(BoxRegressor):
         self.text_proj = nn.Linear(self.textmodel.bert.config.hidden_size, o.dim)
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         if o.backbone == FROZEN:
-            self.fit = Fit(o.clip, o.dim)
+            self.fit = Fit(o.clip, o.dim, o.phrases)
         if o.red:
             self.deconfounder = Deconfounder(o.dim, o.red, load_clip(o.clip).dim)
 

@@ -1,8 +1,8 @@
-"""What a frozen CLIP says about pictures and expressions: all that the denoisers know of either, but for pixels."""
+"""What a frozen CLIP says about pictures and expressions, for networks that read it and do not train it."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.clip import ClipEncoder, load_clip
+from vg_gym.clip.phrases import noun_phrases
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
 from vg_gym.learned.batch import Canvas
+from vg_gym.learned.words import Tokens
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,6 @@ class Words:
     tokens: torch.Tensor
     seen: torch.Tensor
     whole: torch.Tensor
-
-
-def content_key(tensor: torch.Tensor) -> int:
-    """64 bits that stand for the content of a tensor."""
-    raw = tensor.detach().cpu().contiguous().numpy().tobytes()
-    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
 
 
 class FrozenClip:
@@ -54,6 +50,19 @@ class FrozenClip:
         preprocess = self.encoder.model.visual.preprocess_cfg
         size = self.encoder.image_size
         return Canvas("square", size, mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"]))
+
+    def tokenize(self, texts: Sequence[str], length: int | None = None) -> Tokens:
+        """Texts as CLIP's tokens, at most ``length``; the end token has the highest id."""
+        ids = self.encoder.tokenizer(list(texts))[:, :length]
+        place, end = torch.arange(ids.shape[1]), ids.argmax(dim=1, keepdim=True)
+        return Tokens(ids, place > end, (place > 0) & (place < end), self._phrases(texts))
+
+    def _phrases(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit embeddings (N, 2, D) of head and anchor; each distinct phrase is encoded once."""
+        phrases = [phrase for text in texts for phrase in noun_phrases(text)]
+        found = torch.from_numpy(self.encoder.encode_text(phrases)).clone()
+        found[[not phrase for phrase in phrases]] = 0.0
+        return found.unflatten(0, (-1, 2))
 
     @torch.no_grad()
     def dense(self, images: torch.Tensor) -> torch.Tensor:
