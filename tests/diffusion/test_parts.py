@@ -16,7 +16,7 @@ from vg_gym.learned.frozen_clip import FrozenClip
 
 @pytest.fixture
 def clip(tiny_clip, monkeypatch):
-    monkeypatch.setattr("vg_gym.diffusion.conditioning.load_clip", lambda name, device="cpu": tiny_clip)
+    monkeypatch.setattr("vg_gym.learned.frozen_clip.load_clip", lambda name, device="cpu": tiny_clip)
     return FrozenClip("tiny")
 
 
