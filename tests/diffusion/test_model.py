@@ -127,7 +127,7 @@ def test_guidance(shape, blind):
         model.options.sampling.guidance = guidance
         with torch.no_grad():
             pictures = model.denoiser.see(model.observe(batch.images))
-            words = model.clip.read(batch.tokens.ids)
+            words = model.clip.read(batch.tokens)
             denoise = model._denoise(pictures, batch.image_of, words)
             signals[guidance], confidence = denoise(torch.zeros(8, 2, 4, dtype=torch.float64), 500, None)
         assert confidence.shape == (8, 2)

@@ -28,7 +28,7 @@ def test_features_are_the_encoder_s(clip, shapes):
     np.testing.assert_allclose(clip.dense(images).permute(0, 2, 3, 1), clip.encoder.encode_dense(small), atol=1e-5)
     assert clip.whole(images).shape == (2, clip.encoder.dim)
     texts = [shapes[0].query.expression, "the small red cross left of the blue heart"]
-    words = clip.read(clip.encoder.tokenizer(texts))
+    words = clip.read(clip.tokenize(texts))
     np.testing.assert_allclose(words.whole, clip.encoder.encode_text(texts), atol=1e-5)
     length = words.tokens.shape[1]
     assert length == 2 + 9 and words.seen[1].all() and not words.seen[0].all()

@@ -54,7 +54,7 @@ class BoxDiffusion(GroundingModel):
         o, device = self.options, batch.boxes.device
         dropped = torch.rand(len(batch), device=device) < o.drop
         pictures = self.denoiser.see(self.observe(batch.images) if batch.features is None else batch.features)
-        seen = self.denoiser.look(pictures, batch.image_of, self.clip.read(batch.tokens.ids), dropped)
+        seen = self.denoiser.look(pictures, batch.image_of, self.clip.read(batch.tokens), dropped)
         t = torch.randint(o.timesteps, (len(batch),), device=device)
         noise = torch.randn(len(batch), o.train_boxes, 4, device=device)
         x_t = self.schedule.add_noise(self._clean(batch.boxes, batch.image_of), noise, t)
@@ -105,8 +105,8 @@ class BoxDiffusion(GroundingModel):
     ) -> tuple[torch.Tensor, ...]:
         """Boxes, scores, proposals and confidences of some rows of a batch."""
         o: Sampling = self.options.sampling
-        image_of, ids = batch.image_of[rows], batch.tokens.ids[rows]
-        words = self.clip.read(ids)
+        image_of, tokens = batch.image_of[rows], batch.tokens.rows(rows)
+        ids, words = tokens.ids, self.clip.read(tokens)
         seeds = [(o.seed, keys[i], content_key(row)) for i, row in zip(image_of.tolist(), ids, strict=True)]
         draw = seeded_draw(seeds, o.boxes, ids.device)
         x, times = self._begin(draw, None if batch.starts is None else batch.starts[rows])

@@ -89,6 +89,8 @@ class BoxDiffusionOptions:
     """``roi``: CLIP's grid is reduced to about so many cells a side before it is read with the expression."""
     channels: int = 32
     """``roi``: of the map that features under boxes are taken from."""
+    maps: int = 16
+    """``roi``: maps of how CLIP's features fit the expression, and as many each of its head and its anchor."""
     stem: int = 32
     """``roi``: channels of the convolutions that give that map the edges CLIP's patches have lost (0: none)."""
     roi: int = 7

@@ -63,8 +63,9 @@ class Trunk(nn.Module):
         self.stem = Stem(o.stem) if o.stem else None
         self.fine = nn.Conv2d(o.dim + o.stem, o.channels, 1)
         self.fused = nn.Linear(o.dim, o.channels)
-        self.matching = Matching(features, o.channels)
-        self.matched = nn.Conv2d(o.channels, o.dim, pool, stride=pool)
+        self.matching = nn.ModuleList(Matching(features, o.maps) for _ in range(3))
+        self.matched = nn.Conv2d(3 * o.maps, o.dim, pool, stride=pool)
+        self.shown = nn.Conv2d(3 * o.maps, o.channels, 1)
         self.mix = nn.Conv2d(o.channels, o.channels, 3, padding=1, groups=o.channels)
 
     def see(self, pixels: torch.Tensor, dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -89,7 +90,7 @@ class Trunk(nn.Module):
         """Read N expressions with their pictures (of :meth:`see`); those ``dropped`` (N,) are withheld."""
         cells, fine, dense = (part[image_of] for part in pictures[:3])
         texts, there = self._texts(words, dropped)
-        match = self.matching(dense, words.whole.masked_fill(dropped[:, None], 0.0))
+        match = self._match(dense, words, dropped)
         cells = cells + self.matched(match).flatten(2).transpose(1, 2)
         head = self.summary.expand(len(texts), 1, -1)
         tokens = torch.cat([head, cells, texts], dim=1)
@@ -99,8 +100,16 @@ class Trunk(nn.Module):
             tokens = layer(tokens, seen)
         tokens = self.norm(tokens)
         read = self.fused(tokens[:, 1:count]).transpose(1, 2).unflatten(2, self.side)
-        fine = fine + _resize(match, fine.shape[-2:]) + _resize(read, fine.shape[-2:])
+        fine = fine + _resize(self.shown(match), fine.shape[-2:]) + _resize(read, fine.shape[-2:])
         return Scene(F.gelu(self.mix(fine)), tokens, seen, tokens[:, 0])
+
+    def _match(self, dense: torch.Tensor, words: Words, dropped: torch.Tensor) -> torch.Tensor:
+        """Maps (N, M, g, g) of how CLIP's features fit the expression, its head and its anchor.
+
+        CLIP knows what "the blue heart" looks like, but not where "left of the blue heart" is.
+        """
+        texts = (part.masked_fill(dropped[:, None], 0.0) for part in (words.whole, words.head, words.anchor))
+        return torch.cat([match(dense, text) for match, text in zip(self.matching, texts, strict=True)], dim=1)
 
     def _texts(self, words: Words, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (N, L, D) of the expressions, one token for nothing where they are withheld, and which are there."""

@@ -18,11 +18,17 @@ from vg_gym.learned.words import Tokens
 
 @dataclass(frozen=True)
 class Words:
-    """Expressions: ``tokens`` (N, L, D), ``seen`` (N, L) bool, ``whole`` (N, D), the embedding of each."""
+    """Expressions.
+
+    ``tokens`` (N, L, D), ``seen`` (N, L) bool; ``whole``, ``head`` and ``anchor`` (N, D), embeddings of each and of its
+    noun phrases, the last zero where it has no anchor.
+    """
 
     tokens: torch.Tensor
     seen: torch.Tensor
     whole: torch.Tensor
+    head: torch.Tensor
+    anchor: torch.Tensor
 
 
 class FrozenClip:
@@ -81,13 +87,18 @@ class FrozenClip:
         return F.normalize(torch.cat([embed_image(visual, part) for part in self._parts(images)]).float(), dim=-1)
 
     @torch.no_grad()
-    def read(self, ids: torch.Tensor) -> Words:
-        """Token ids (N, L) of the encoder's tokenizer as unit-length features, cut to the longest expression."""
+    def features(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids (N, L) as unit-length features (N, K, D), cut to the longest text, and which are there (N, K)."""
         features, mask = text_tokens(self._on(ids.device).model, ids)
         length = int(mask.sum(dim=1).max())
-        tokens = F.normalize(features[:, :length].float(), dim=-1)
-        rows = torch.arange(len(ids), device=ids.device)
-        return Words(tokens, mask[:, :length] > 0, tokens[rows, ids.argmax(dim=-1)])
+        return F.normalize(features[:, :length].float(), dim=-1), mask[:, :length] > 0
+
+    def read(self, texts: Tokens) -> Words:
+        """What CLIP says of the texts of :meth:`tokenize`."""
+        assert texts.phrases is not None
+        tokens, seen = self.features(texts.ids)
+        whole = tokens[torch.arange(len(tokens), device=tokens.device), texts.ids.argmax(dim=-1)]
+        return Words(tokens, seen, whole, *texts.phrases.unbind(1))
 
     @staticmethod
     def _parts(images: torch.Tensor) -> tuple[torch.Tensor, ...]:

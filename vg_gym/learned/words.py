@@ -25,6 +25,11 @@ class Tokens:
     is_word: torch.Tensor
     phrases: torch.Tensor | None = None
 
+    def rows(self, rows: torch.Tensor) -> Tokens:
+        """The tokens of some texts."""
+        phrases = None if self.phrases is None else self.phrases[rows]
+        return Tokens(self.ids[rows], self.padding[rows], self.is_word[rows], phrases)
+
     def to(self, device: torch.device | str) -> Tokens:
         """The tokens on a device."""
         phrases = None if self.phrases is None else self.phrases.to(device)

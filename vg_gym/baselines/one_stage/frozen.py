@@ -96,7 +96,7 @@ class FrozenText(nn.Module):
 
     def forward(self, ids: torch.Tensor, **_: Any) -> SimpleNamespace:
         """Ids (N, L) to features (N, L, D), as ``last_hidden_state``; zeros behind the longest text."""
-        tokens = self.clip.read(ids).tokens
+        tokens, _mask = self.clip.features(ids)
         found = F.pad(tokens, (0, 0, 0, ids.shape[1] - tokens.shape[1])) * tokens.shape[-1] ** 0.5
         return SimpleNamespace(last_hidden_state=found, hidden_states=[found])
 
