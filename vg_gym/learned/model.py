@@ -67,10 +67,11 @@ class GroundingModel(nn.Module, ABC):
     def take(self, other: GroundingModel) -> int:
         """Copy from another network the tensors that both have; returns their number.
 
-        Of the same class: those of the same name; of another: those of the parts named in :attr:`common`.
+        Of the same class, or one that this is made from: those of the same name; of another: those of the parts named
+        in :attr:`common`.
         """
         own = self.state_dict()
-        if type(other) is type(self):
+        if isinstance(self, type(other)):
             theirs = other.state_dict()
         else:
             back = {part: prefix for prefix, part in self.common.items()}

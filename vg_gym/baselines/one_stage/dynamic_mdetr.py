@@ -117,7 +117,8 @@ class DynamicMDETR(TwoBranches):
 
     def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The boxes that are supervised and the point logits of the joint encoder's layers."""
-        (seen, unseen), (words, unread) = self.see(batch), self.read(batch)
+        seen, unseen, words = self.branches(batch)
+        unread = batch.tokens.padding
         places = self.vl_pos_embed.weight.expand(len(words), -1, -1)
         joint = self.vl_encoder.encoder.layerwise(torch.cat([seen, words], 1), torch.cat([unseen, unread], 1), places)
         pointed = [self.point_embed(x[:, : seen.shape[1]])[..., 0] for x in joint] if self.options.point_loss else []

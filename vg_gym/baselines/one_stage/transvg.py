@@ -184,20 +184,15 @@ class TwoBranches(BoxRegressor):
         if self.options.red:
             self.deconfounder.learn(expressions, self.options.clip)
 
-    def see(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (N, V, D) of the picture of every expression, and their padding (N, V)."""
+    def branches(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of every expression: tokens (N, V, D) of its picture, their padding (N, V), tokens (N, L, D) of its words."""
         features = self.visumodel.backbone(batch.images) if batch.features is None else batch.features
+        read = self.textmodel(batch.tokens.ids, batch.tokens.padding)
         seen, unseen = self.visumodel(features, batch.padding)
-        seen = self.visu_proj(seen)[batch.image_of]
+        seen, words = self.visu_proj(seen)[batch.image_of], self.text_proj(read)
         if self.options.backbone == FROZEN:
-            read = self.textmodel(batch.tokens.ids, batch.tokens.padding)
             seen = seen + self.fit(features[batch.image_of], batch.tokens, read)
-        return seen, unseen[batch.image_of]
-
-    def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (N, L, D) of every expression, and their padding (N, L)."""
-        words = self.text_proj(self.textmodel(batch.tokens.ids, batch.tokens.padding))
-        return self.deconfounder(words) if self.options.red else words, batch.tokens.padding
+        return seen, unseen[batch.image_of], self.deconfounder(words) if self.options.red else words
 
 
 def box_losses(found: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -227,7 +222,8 @@ class TransVG(TwoBranches):
 
     def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The box, and point logits of every layer."""
-        (seen, unseen), (words, unread) = self.see(batch), self.read(batch)
+        seen, unseen, words = self.branches(batch)
+        unread = batch.tokens.padding
         reg = self.reg_token.weight.expand(len(words), 1, -1)
         padding = torch.cat([torch.zeros_like(unread[:, :1]), unread, unseen], dim=1)
         positions = self.vl_pos_embed.weight.expand(len(words), -1, -1)
