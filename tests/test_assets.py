@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import gymnasium
 import numpy as np
+import pytest
 
 import vg_gym
 from vg_gym import boxes as box_ops
@@ -59,3 +61,32 @@ def test_the_refiner_betters_boxes_and_leaves_good_ones_alone():
         assert (after >= 0.5).mean() >= (before >= 0.5).mean(), name
         if name != "adapting-clip":
             assert np.median(after[before >= 0.9] - before[before >= 0.9]) > -0.05, name
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("mdetr", 0.86), ("transvg", 0.86), ("dynamic-mdetr", 0.86), ("red", 0.86), ("diffusion", 0.8)],
+)
+def test_the_learned_grounders_ground_what_they_have_not_seen(name, least):
+    data = open_dataset("refshapes", "test")
+    samples = [data[i] for i in range(200)]
+    found = grounder(name).ground([s.query for s in samples])
+    ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(found, samples, strict=True)])
+    assert (ious >= 0.5).mean() >= least
+
+
+def test_an_episode_starts_where_a_learned_grounder_says():
+    env = gymnasium.make("RefShapes-Ground-v0", split="val", initial_box="transvg", dataset_options={"scenes": 2})
+    _, info = env.reset(seed=0, options={"index": 3})
+    query = open_dataset("refshapes", "val")[3].query
+    wanted = box_ops.normalize(grounder("transvg").ground([query])[0].box, query.image.size)
+    np.testing.assert_allclose(info["box"], wanted, atol=0.01)
+
+
+def test_diffusion_refines_given_boxes():
+    data = open_dataset("refshapes", "test")
+    samples = [data[i] for i in range(60)]
+    queries, truth = [s.query for s in samples], np.stack([s.box for s in samples])
+    starts = np.stack([p.box for p in grounder("ssd-clip").ground(queries)])
+    refined = np.stack([p.box for p in grounder("diffusion").ground(queries, starts)])
+    assert box_ops.iou(refined, truth).mean() > box_ops.iou(starts, truth).mean() + 0.05

@@ -35,6 +35,7 @@ GROUNDERS: dict[str, str] = {
     "mdetr": "vg_gym.baselines.one_stage.grounders:mdetr",
     "transvg": "vg_gym.baselines.one_stage.grounders:transvg",
     "dynamic-mdetr": "vg_gym.baselines.one_stage.grounders:dynamic_mdetr",
+    "dynamic-mdetr-clip": "vg_gym.baselines.one_stage.grounders:dynamic_mdetr_clip",
     "red": "vg_gym.baselines.one_stage.grounders:red",
     "diffusion": "vg_gym.diffusion.grounder:diffusion",
     "diffusion-ddpm": "vg_gym.diffusion.grounder:diffusion_ddpm",

@@ -76,20 +76,20 @@ class FrozenClip:
 
         One by one on a CPU, as there: a picture's features must not depend on its neighbours.
         """
-        visual, mode = self._on(images.device).model.visual, self.encoder.dense
+        visual, mode = self.on(images.device).model.visual, self.encoder.dense
         found = torch.cat([dense_tokens(visual, part, mode) for part in self._parts(images)])
         return found.float().permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def whole(self, images: torch.Tensor) -> torch.Tensor:
         """Embeddings (B, D) of whole pictures, unit length."""
-        visual = self._on(images.device).model.visual
+        visual = self.on(images.device).model.visual
         return F.normalize(torch.cat([embed_image(visual, part) for part in self._parts(images)]).float(), dim=-1)
 
     @torch.no_grad()
     def features(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids (N, L) as unit-length features (N, K, D), cut to the longest text, and which are there (N, K)."""
-        features, mask = text_tokens(self._on(ids.device).model, ids)
+        features, mask = text_tokens(self.on(ids.device).model, ids)
         length = int(mask.sum(dim=1).max())
         return F.normalize(features[:, :length].float(), dim=-1), mask[:, :length] > 0
 
@@ -104,7 +104,8 @@ class FrozenClip:
     def _parts(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return images.split(1) if images.device.type == "cpu" else (images,)
 
-    def _on(self, device: torch.device) -> ClipEncoder:
+    def on(self, device: torch.device) -> ClipEncoder:
+        """The encoder on a device."""
         if self.encoder.device != device:
             self.encoder = load_clip(self.name, str(device))
         return self.encoder

@@ -51,7 +51,7 @@ class FrozenMaps(nn.Module):
         """Pictures (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
-        seen = self.clip.dense(self.clip.encoder.normalise(pixels))
+        seen = self.clip.dense(self.clip.on(images.device).normalise(pixels))
         meaning = F.pixel_unshuffle(F.normalize(seen, dim=1), 2) * seen.shape[1] ** 0.5
         fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
         height, width = middle.shape[-2:]

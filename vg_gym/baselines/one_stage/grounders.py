@@ -16,7 +16,7 @@ def one_stage(
     """A one-stage grounder.
 
     Args:
-        name: ``mdetr``, ``transvg``, ``dynamic-mdetr`` or ``red``.
+        name: ``mdetr``, ``transvg``, ``dynamic-mdetr``, ``dynamic-mdetr-clip`` or ``red``.
         weights: ``refshapes`` (built in), a folder that ``train_grounder.py`` wrote, or a published checkpoint.
         device: torch device.
         batch_size: expressions a forward pass.
@@ -36,4 +36,5 @@ def one_stage(
 mdetr = partial(one_stage, "mdetr")
 transvg = partial(one_stage, "transvg")
 dynamic_mdetr = partial(one_stage, "dynamic-mdetr")
+dynamic_mdetr_clip = partial(one_stage, "dynamic-mdetr-clip")
 red = partial(one_stage, "red")

@@ -51,7 +51,7 @@ def load_published(name: str, path: str | Path, **options: Any) -> GroundingMode
     """A network of the published size with the weights of a checkpoint, in eval mode.
 
     Args:
-        name: ``mdetr``, ``transvg`` or ``dynamic-mdetr``.
+        name: ``mdetr``, ``transvg``, ``dynamic-mdetr`` or ``dynamic-mdetr-clip``.
         path: of the checkpoint.
         **options: of the network, e.g. ``tokenizer`` (a folder, where the hub is out of reach).
 
@@ -110,6 +110,7 @@ SIZES: dict[str, Callable[[State], dict[str, Any]]] = {
     "mdetr": mdetr_sizes,
     "transvg": transvg_sizes,
     "dynamic-mdetr": dynamic_mdetr_sizes,
+    "dynamic-mdetr-clip": dynamic_mdetr_sizes,
 }
 """Networks with published weights -> what reads their options off a state dict."""
 
