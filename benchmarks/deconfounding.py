@@ -30,6 +30,7 @@ def main() -> None:
     p.add_argument("--runs", default="runs/{}-biased-{}/model", help="folders, by method and seed")
     p.add_argument("--methods", nargs=2, default=["transvg", "red"], help="the plain method and the deconfounded one")
     p.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
+    p.add_argument("--average", action="store_true", help="RED's dictionary averaged by its prior alone, no attention")
     p.add_argument("--scenes", type=int, default=2000, help="test scenes, four expressions each")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--json", type=Path, help="also write the figures there")
@@ -41,6 +42,11 @@ def main() -> None:
     truth = probes.normalized(samples, np.stack([sample.box for sample in samples]))
     runs = [(method, seed) for method in o.methods for seed in o.seeds]
     models = [load_model(Path(o.runs.format(*run)))[1] for run in runs]
+    if o.average:
+        for model in models[len(o.seeds) :]:
+            for part in (model.deconfounder.query, model.deconfounder.key):  # type: ignore[union-attr]
+                for parameter in part.parameters():  # type: ignore[union-attr]
+                    parameter.data.zero_()  # all words attend alike: what remains is the prior
     found = predictions(models, [sample.query for sample in samples])
     ious = box_ops.iou(found, truth[None])
     rows = [row(*run, values, agrees, groups) for run, values in zip(runs, ious, strict=True)]
