@@ -14,6 +14,7 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
+from vg_gym.baselines.one_stage.frozen import anchor_offsets
 from vg_gym.baselines.one_stage.points import points_inside
 from vg_gym.baselines.one_stage.published import load_published, read_checkpoint
 from vg_gym.baselines.one_stage.text import text_encoder
@@ -214,3 +215,16 @@ def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkey
     assert torch.equal(model.clip.visual.conv1.weight, clip.visual.conv1.weight)
     queries = [s.query for s in RefShapes("refshapes", "val", scenes=1)]
     assert len(LearnedGrounder("dynamic-mdetr-clip", model).ground(queries)) == 4
+
+
+def test_offsets_are_from_where_the_anchor_is():
+    dense = torch.zeros(2, 8, 16, 16)
+    dense[:, 0] = 1.0
+    dense[0, :, 2:7, 10:15] = torch.eye(8)[1][:, None, None]  # the anchor, centre (12.5, 4.5) / 16
+    anchors = torch.stack([torch.eye(8)[1], torch.zeros(8)])
+    found = anchor_offsets(dense, anchors, scale=100.0)
+    assert found.shape == (2, 64, 5) and not found[1].any()
+    row, column = 6, 1  # its centre is (0.1875, 0.8125)
+    right, down, distance, _, one = found[0, row * 8 + column].tolist()
+    assert (right, down) == pytest.approx((0.1875 - 12.5 / 16, 0.8125 - 4.5 / 16), abs=1e-2)
+    assert distance == pytest.approx(np.hypot(right, down)) and one == 1

@@ -67,23 +67,59 @@ class Fit(nn.Module):
         dim: width of the tokens.
         phrases: also how they fit its head and its anchor alone (:mod:`vg_gym.clip.phrases`): CLIP knows what "the blue
             heart" looks like, but not where "left of the blue heart" is.
+        offsets: also how far each token is from where the anchor seems to be; without it "nearest to" stays a guess.
         maps: number of weightings of each.
     """
 
-    def __init__(self, clip: str, dim: int, phrases: bool, maps: int = 16):
+    def __init__(self, clip: str, dim: int, phrases: bool = False, offsets: bool = False, maps: int = 16):
         super().__init__()
-        self.width, self.phrases = load_clip(clip).dim, phrases
+        encoder = load_clip(clip)
+        self.width, self.scale, self.phrases = encoder.dim, encoder.logit_scale, phrases
         self.matching = nn.ModuleList(Matching(self.width, maps) for _ in range(3 if phrases else 1))
         self.enter = nn.Linear(4 * maps * len(self.matching), dim)
+        self.offset = nn.Linear(5, dim) if offsets else None
+        if self.offset is not None:
+            nn.init.zeros_(self.offset.weight)
+            nn.init.zeros_(self.offset.bias)
 
     def forward(self, features: torch.Tensor, tokens: Tokens, words: torch.Tensor) -> torch.Tensor:
         """Maps (N, C, h, w) of :class:`FrozenMaps`, tokens and their features (N, L, D) to (N, h * w, dim)."""
         meaning = F.pixel_shuffle(features[:, : 4 * self.width], 2)
         texts = [F.normalize(words[torch.arange(len(words)), tokens.ids.argmax(-1)], dim=-1)]
-        if self.phrases and tokens.phrases is not None:
+        assert tokens.phrases is not None
+        if self.phrases:
             texts += tokens.phrases.unbind(1)
         found = [matching(meaning, text) for matching, text in zip(self.matching, texts, strict=True)]
-        return self.enter(F.pixel_unshuffle(torch.cat(found, dim=1), 2).flatten(2).transpose(1, 2))
+        fit = self.enter(F.pixel_unshuffle(torch.cat(found, dim=1), 2).flatten(2).transpose(1, 2))
+        if self.offset is None:
+            return fit
+        return fit + self.offset(anchor_offsets(meaning, tokens.phrases[:, 1], self.scale))
+
+
+def anchor_offsets(dense: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
+    """Where tokens lie as seen from where a phrase seems to be: (N, h / 2 * w / 2, 5), zero where there is no phrase.
+
+    Right, down, distance, logarithm of the distance, and 1. The place is the mean of all patches, weighted by CLIP's
+    softmax over their 3 x 3 neighbourhoods.
+
+    Args:
+        dense: CLIP's features (N, D, h, w).
+        anchors: unit embeddings (N, D), zero for none.
+        scale: inverse temperature of the softmax.
+    """
+    around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1)
+    weights = (scale * (anchors[:, None] @ around.flatten(2))[:, 0]).softmax(-1)
+    place = weights @ _centres(*dense.shape[2:], dense.device)
+    away = _centres(dense.shape[2] // 2, dense.shape[3] // 2, dense.device) - place[:, None]
+    distance = away.norm(dim=-1, keepdim=True)
+    told = torch.cat([away, distance, (distance + 0.05).log(), torch.ones_like(distance)], dim=-1)
+    return told * (anchors.abs().sum(-1) > 0)[:, None, None]
+
+
+def _centres(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """(x, y) of the cells of a map, (height * width, 2), in [0, 1], rows first."""
+    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
+    return torch.cartesian_prod(y, x).flip(1)
 
 
 class FrozenText(nn.Module):

@@ -67,6 +67,8 @@ class MDETROptions:
     """Name of the CLIP of frozen features and of RED's dictionary."""
     phrases: bool = False
     """With a frozen backbone: also show where the head and the anchor of the expression are."""
+    offsets: bool = False
+    """With a frozen backbone: also tell each token how far it is from the anchor."""
 
 
 class DecoderLayer(nn.Module):
@@ -183,7 +185,7 @@ class MDETR(GroundingModel):
         if o.point_loss:
             self.point_embed = nn.Linear(o.dim, 1)
         if o.backbone == FROZEN:
-            self.fit = Fit(o.clip, o.dim, o.phrases)
+            self.fit = Fit(o.clip, o.dim, o.phrases, o.offsets)
         if o.red:
             self.deconfounder = Deconfounder(o.dim, o.red, load_clip(o.clip).dim)
         if o.contrastive:

@@ -61,6 +61,8 @@ class TransVGOptions:
     """Name of the CLIP of frozen features and of RED's dictionary."""
     phrases: bool = False
     """With a frozen backbone: also show where the head and the anchor of the expression are."""
+    offsets: bool = False
+    """With a frozen backbone: also tell each token how far it is from the anchor."""
     point_loss: float = 0.0
     """Weight of an auxiliary loss that is not published: :func:`vg_gym.baselines.one_stage.points.point_loss`."""
 
@@ -135,7 +137,7 @@ class TwoBranches(BoxRegressor):
         self.text_proj = nn.Linear(self.textmodel.bert.config.hidden_size, o.dim)
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         if o.backbone == FROZEN:
-            self.fit = Fit(o.clip, o.dim, o.phrases)
+            self.fit = Fit(o.clip, o.dim, o.phrases, o.offsets)
         if o.red:
             self.deconfounder = Deconfounder(o.dim, o.red, load_clip(o.clip).dim)
 
