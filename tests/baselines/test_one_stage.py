@@ -221,10 +221,13 @@ def test_offsets_are_from_where_the_anchor_is():
     dense = torch.zeros(2, 8, 16, 16)
     dense[:, 0] = 1.0
     dense[0, :, 2:7, 10:15] = torch.eye(8)[1][:, None, None]  # the anchor, centre (12.5, 4.5) / 16
-    anchors = torch.stack([torch.eye(8)[1], torch.zeros(8)])
-    found = anchor_offsets(dense, anchors, scale=100.0)
-    assert found.shape == (2, 64, 5) and not found[1].any()
+    dense[0, :, 11:15, 1:5] = dense[0, :, 11:15, 11:15] = torch.eye(8)[2][:, None, None]  # two heads, one nearer
+    heads, anchors = torch.eye(8)[[2, 2]], torch.stack([torch.eye(8)[1], torch.zeros(8)])
+    found = anchor_offsets(dense, heads, anchors, scale=100.0)
+    assert found.shape == (2, 64, 6) and not found[1].any()
     row, column = 6, 1  # its centre is (0.1875, 0.8125)
-    right, down, distance, _, one = found[0, row * 8 + column].tolist()
+    right, down, distance, _, _, one = found[0, row * 8 + column].tolist()
     assert (right, down) == pytest.approx((0.1875 - 12.5 / 16, 0.8125 - 4.5 / 16), abs=1e-2)
     assert distance == pytest.approx(np.hypot(right, down)) and one == 1
+    farther = found[0, :, 4].view(8, 8)
+    assert abs(farther[6, 6]) < 0.15 and farther[6, 1] > 0.3

@@ -67,7 +67,8 @@ class Fit(nn.Module):
         dim: width of the tokens.
         phrases: also how they fit its head and its anchor alone (:mod:`vg_gym.clip.phrases`): CLIP knows what "the blue
             heart" looks like, but not where "left of the blue heart" is.
-        offsets: also how far each token is from where the anchor seems to be; without it "nearest to" stays a guess.
+        offsets: also how far each token is from where the anchor seems to be, and from the nearest that is like the
+            head; without it "nearest to" stays a guess.
         maps: number of weightings of each.
     """
 
@@ -77,7 +78,7 @@ class Fit(nn.Module):
         self.width, self.scale, self.phrases = encoder.dim, encoder.logit_scale, phrases
         self.matching = nn.ModuleList(Matching(self.width, maps) for _ in range(3 if phrases else 1))
         self.enter = nn.Linear(4 * maps * len(self.matching), dim)
-        self.offset = nn.Linear(5, dim) if offsets else None
+        self.offset = nn.Linear(6, dim) if offsets else None
         if self.offset is not None:
             nn.init.zeros_(self.offset.weight)
             nn.init.zeros_(self.offset.bias)
@@ -93,27 +94,36 @@ class Fit(nn.Module):
         fit = self.enter(F.pixel_unshuffle(torch.cat(found, dim=1), 2).flatten(2).transpose(1, 2))
         if self.offset is None:
             return fit
-        return fit + self.offset(anchor_offsets(meaning, tokens.phrases[:, 1], self.scale))
+        return fit + self.offset(anchor_offsets(meaning, *tokens.phrases.unbind(1), self.scale))
 
 
-def anchor_offsets(dense: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
-    """Where tokens lie as seen from where a phrase seems to be: (N, h / 2 * w / 2, 5), zero where there is no phrase.
+NEAR = 0.03
+"""Softness, in sides of the picture, of what is nearest."""
 
-    Right, down, distance, logarithm of the distance, and 1. The place is the mean of all patches, weighted by CLIP's
-    softmax over their 3 x 3 neighbourhoods.
+
+def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
+    """Where tokens lie as seen from where the anchor seems to be: (N, h / 2 * w / 2, 6), zero where there is none.
+
+    Right, down, distance, its logarithm, how much farther than the nearest patch that looks like the head, and 1. The
+    anchor's place is the mean of all patches, weighted by CLIP's softmax over their 3 x 3 neighbourhoods.
 
     Args:
         dense: CLIP's features (N, D, h, w).
-        anchors: unit embeddings (N, D), zero for none.
+        heads: unit embeddings (N, D).
+        anchors: the same, zero for none.
         scale: inverse temperature of the softmax.
     """
-    around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1)
-    weights = (scale * (anchors[:, None] @ around.flatten(2))[:, 0]).softmax(-1)
-    place = weights @ _centres(*dense.shape[2:], dense.device)
-    away = _centres(dense.shape[2] // 2, dense.shape[3] // 2, dense.device) - place[:, None]
+    around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1).flatten(2)
+    heads_fit, anchors_fit = (scale * (text[:, None] @ around)[:, 0] for text in (heads, anchors))
+    patches = _centres(*dense.shape[2:], dense.device)
+    place = (anchors_fit.softmax(-1) @ patches)[:, None]
+    like_anchor = (anchors_fit - anchors_fit.amax(-1, keepdim=True)).exp()
+    like_head = 2 * (heads_fit - heads_fit.amax(-1, keepdim=True)) + (1 - like_anchor).clamp(min=1e-4).log()
+    nearest = -NEAR * (like_head - (patches - place).norm(dim=-1) / NEAR).logsumexp(-1)[:, None, None]
+    away = _centres(dense.shape[2] // 2, dense.shape[3] // 2, dense.device) - place
     distance = away.norm(dim=-1, keepdim=True)
-    told = torch.cat([away, distance, (distance + 0.05).log(), torch.ones_like(distance)], dim=-1)
-    return told * (anchors.abs().sum(-1) > 0)[:, None, None]
+    told = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
+    return torch.cat(told, dim=-1) * (anchors.abs().sum(-1) > 0)[:, None, None]
 
 
 def _centres(height: int, width: int, device: torch.device) -> torch.Tensor:
