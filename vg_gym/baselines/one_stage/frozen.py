@@ -94,7 +94,8 @@ class Fit(nn.Module):
         fit = self.enter(F.pixel_unshuffle(torch.cat(found, dim=1), 2).flatten(2).transpose(1, 2))
         if self.offset is None:
             return fit
-        return fit + self.offset(anchor_offsets(meaning, *tokens.phrases.unbind(1), self.scale))
+        heads, anchors = tokens.phrases.unbind(1)
+        return fit + self.offset(anchor_offsets(meaning, heads, anchors, self.scale))
 
 
 NEAR = 0.03
@@ -115,12 +116,13 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
     """
     around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1).flatten(2)
     heads_fit, anchors_fit = (scale * (text[:, None] @ around)[:, 0] for text in (heads, anchors))
-    patches = _centres(*dense.shape[2:], dense.device)
+    height, width = dense.shape[2:]
+    patches = _centres(height, width, dense.device)
     place = (anchors_fit.softmax(-1) @ patches)[:, None]
     like_anchor = (anchors_fit - anchors_fit.amax(-1, keepdim=True)).exp()
     like_head = 2 * (heads_fit - heads_fit.amax(-1, keepdim=True)) + (1 - like_anchor).clamp(min=1e-4).log()
     nearest = -NEAR * (like_head - (patches - place).norm(dim=-1) / NEAR).logsumexp(-1)[:, None, None]
-    away = _centres(dense.shape[2] // 2, dense.shape[3] // 2, dense.device) - place
+    away = _centres(height // 2, width // 2, dense.device) - place
     distance = away.norm(dim=-1, keepdim=True)
     told = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
     return torch.cat(told, dim=-1) * (anchors.abs().sum(-1) > 0)[:, None, None]
