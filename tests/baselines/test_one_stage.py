@@ -20,7 +20,7 @@ from vg_gym.baselines.one_stage.published import load_published, read_checkpoint
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
-from vg_gym.learned.training import GrounderConfig, GrounderLearner, train_grounder
+from vg_gym.learned.training import GrounderConfig, GrounderLearner, begin_from, train_grounder
 from vg_gym.types import VGGymError
 
 SIZES = {"backbone": "frozen", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
@@ -136,6 +136,9 @@ def test_published_checkpoints(tmp_path):
     torch.testing.assert_close(read["query_embed.weight"], state["query_embed.weight"] + 1)
     model = load_published("mdetr", path, **sizes)
     assert model.options.queries == 7 and model.options.backbone == "resnet18"
+    begun = build("mdetr", {**sizes, "backbone": "resnet18", "queries": 7})
+    begin_from(begun, str(path), config(tmp_path, "mdetr", options=sizes))
+    torch.testing.assert_close(begun.state_dict(), model.state_dict())
     with pytest.raises(VGGymError, match="not the checkpoint of this model.*of another shape"):
         load_published("mdetr", path, **{**sizes, "dim": 128})
     with pytest.raises(VGGymError, match="is not a checkpoint of transvg"):

@@ -58,7 +58,7 @@ def _panel(old: dict[str, Any], new: dict[str, Any]) -> Image.Image:
         draw.text((LEFT - 6, up), f"{tick:g}", INK, _font(11), anchor="rm")
     panel.paste(_points(x, y), (LEFT, TOP))
     draw.line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), INK)
-    draw.text((LEFT, 10), old["method"], INK, _font(15))
+    draw.text((LEFT, 10), new["method"], INK, _font(15 if len(new["method"]) < 30 else 11))
     gain = new["refined_by"]
     low, high = gain["ci"]
     draw.text((LEFT, 30), f"mean IoU {x.mean():.3f} to {y.mean():.3f}", INK, _font(11))

@@ -12,6 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
+from vg_gym import registry
 from vg_gym.config import save_config
 from vg_gym.evaluation import metrics
 from vg_gym.learned.batch import Batch
@@ -49,8 +50,8 @@ class GrounderConfig(FitConfig):
     slow_lr: float = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
     start_from: str | None = None
-    """A trained grounder to start from: a folder, or a built-in one (``mdetr-refshapes``). Another kind of network
-    gives what both have: backbone, text encoder, joint encoder."""
+    """A trained grounder to start from: a folder, a built-in one (``mdetr-refshapes``), or a published checkpoint
+    of the same kind. Another kind of network gives what both have: backbone, text encoder, joint encoder."""
     validate_split: str = "val"
     validate_samples: int = 400
     """Expressions of that split, the first so many."""
@@ -78,7 +79,7 @@ class GrounderLearner:
         self.module = self.model = build(config.model, config.options)
         self.model.start()
         if config.start_from:
-            begin_from(self.model, config.start_from)
+            begin_from(self.model, config.start_from, config)
         self.model.prepare([text for picture in train for text in picture.expressions])
         self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
         self.batches = GroundingBatches(
@@ -116,14 +117,22 @@ def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
     return figures
 
 
-def begin_from(module: GroundingModel, weights: str) -> None:
+def begin_from(module: GroundingModel, weights: str, config: GrounderConfig) -> None:
     """Give a network what a trained one has in common with it (:meth:`GroundingModel.take`).
+
+    Args:
+        module: the network.
+        weights: name of a built-in grounder, folder of a trained one, or published checkpoint of the same kind.
+        config: of the training.
 
     Raises:
         VGGymError: there is no trained grounder of that name, or nothing in common.
     """
-    folder = ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights)
-    name, other = load_model(folder)
+    if Path(weights).is_file():
+        grounder: Any = registry.grounder(config.model, weights=weights, **config.options)
+        name, other = config.model, grounder.model
+    else:
+        name, other = load_model(ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights))
     taken = module.take(other)
     if not taken:
         raise VGGymError(f"start_from={weights!r}: a {name} has nothing that this network could start with")
