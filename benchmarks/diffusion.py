@@ -1,6 +1,6 @@
 """Box diffusion: mean IoU and time against steps, number of boxes and guidance; a plot, and the figures behind it.
 
-python benchmarks/diffusion.py --out results/diffusion-curves [--weights refshapes,vector-refshapes] [--limit 400]
+python benchmarks/diffusion.py --out results/diffusion-curves [--weights refshapes,runs/diffusion-vector-refshapes/model] [--limit 400]
 
 Every curve changes one option and leaves the others as they were saved. The time of a query as saved stands between a
 floor, the part that no setting of the sampler changes (CLIP and the encoder that reads the expression), and a naive
@@ -39,7 +39,7 @@ WIDE, HIGH, LEFT, TOP, RIGHT, BOTTOM = 300, 240, 52, 34, 18, 62
 def main() -> None:
     """Measure every curve, write ``curves.json`` and ``curves.png``."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--weights", default="refshapes,vector-refshapes", help="comma-separated (default: %(default)s)")
+    p.add_argument("--weights", default="refshapes", help="comma-separated (default: %(default)s)")
     p.add_argument("--dataset", default="refshapes")
     p.add_argument("--split", default="test")
     p.add_argument("--root", help="folder of a data set on disk")

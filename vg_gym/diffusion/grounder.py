@@ -18,7 +18,7 @@ def diffusion(
     """A trained box diffusion.
 
     Args:
-        weights: ``refshapes``, ``vector-refshapes``, or a folder that ``train_grounder.py`` wrote.
+        weights: ``refshapes``, or a folder that ``train_grounder.py`` wrote.
         device: torch device.
         batch_size: expressions at a time.
         **sampling: fields of :class:`vg_gym.diffusion.options.Sampling` that differ from those it was saved with.
@@ -37,9 +37,12 @@ def diffusion_ddpm(
 
 
 def diffusion_vector(
-    weights: str = "vector-refshapes", device: str = "cpu", batch_size: int = 64, **sampling: Any
+    weights: str = "runs/diffusion-vector-refshapes/model", device: str = "cpu", batch_size: int = 64, **sampling: Any
 ) -> LearnedGrounder:
-    """:func:`diffusion` of four numbers, from global CLIP features."""
+    """:func:`diffusion` of four numbers, from global CLIP features; its weights are not shipped.
+
+    They are made by ``python train_grounder.py configs/diffusion_vector_refshapes.yaml``.
+    """
     return _load("diffusion-vector", weights, device, batch_size, sampling)
 
 
@@ -47,7 +50,8 @@ def _load(name: str, weights: str, device: str, batch_size: int, sampling: Mappi
     model = find_model("diffusion", weights)
     if model is None:
         raise VGGymError(
-            f"no trained diffusion {weights!r}; {name}.weights= takes a folder that train_grounder.py wrote"
+            f"no trained diffusion {weights!r}; {name}.weights= takes a folder that train_grounder.py wrote, e.g. from "
+            "configs/diffusion_refshapes.yaml or configs/diffusion_vector_refshapes.yaml"
         )
     model.options.sampling = options_from(Sampling, {**asdict(model.options.sampling), **sampling})
     model.options.sampling.check()
