@@ -127,7 +127,7 @@ def _read(model, batch: Batch) -> None:
     parts = zip(*(model.denoiser.see(model.observe(image)) for image in batch.images.split(1)), strict=True)
     pictures = tuple(torch.cat(part) for part in parts)
     for row in torch.arange(len(batch)).split(1):
-        words, dropped = model.clip.read(batch.tokens.ids[row]), torch.zeros(1, dtype=torch.bool)
+        words, dropped = model.clip.read(batch.tokens.rows(row)), torch.zeros(1, dtype=torch.bool)
         model.denoiser.look(pictures, batch.image_of[row], words, dropped)
 
 
@@ -138,7 +138,7 @@ def _naive(grounder, query) -> Prediction:
 
     def anew(pictures, image_of, words):
         return lambda *x: once(
-            model, model.denoiser.see(model.observe(batch.images)), image_of, model.clip.read(batch.tokens.ids)
+            model, model.denoiser.see(model.observe(batch.images)), image_of, model.clip.read(batch.tokens)
         )(*x)
 
     model._denoise = anew
