@@ -226,7 +226,7 @@ class Steady:
         return [Prediction(own if initial_boxes is None else initial_boxes[i]) for i in range(len(queries))]
 
 
-def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch):
+def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(registry.GROUNDERS, "steady", f"{__name__}:Steady")
     options = method_options(["steady.size=10,20", "steady.shift=0,2.5"])
     rows = rows_of(compare(tmp_path, ["steady"], options=options, refine="no-op,steady").run())
@@ -236,4 +236,4 @@ def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch):
             row = f"steady[size={size},shift={shift}]"
             assert (row, (shift, 0, shift + size, size)) in boxes
             assert rows[f"{row} + no-op"]["refines"] == rows[f"{row} + steady"]["refines"] == row
-    assert "steady" not in rows
+    assert "steady" not in rows and "steady[size=20,shift=2.5]" in capsys.readouterr().out

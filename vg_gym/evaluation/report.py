@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image, ImageDraw
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vg_gym.evaluation.scatter import png, scatter
@@ -30,7 +31,7 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
         table.add_column(name, justify="left" if name in ("method", "role") else "right", no_wrap=name == "method")
     for row in rows:
         table.add_row(
-            row["method"],
+            escape(row["method"]),
             row["role"],
             f"{row['mean_iou']:.3f}",
             _interval(row["mean_iou_ci"]),
