@@ -1,4 +1,4 @@
-"""Train a grounder: MDETR, TransVG, Dynamic MDETR, with or without RED.
+"""Train a grounder: MDETR, TransVG, Dynamic MDETR, with or without RED; box diffusion.
 
 python train_grounder.py configs/mdetr_refshapes.yaml
 python train_grounder.py configs/mdetr_refshapes.yaml resume=true

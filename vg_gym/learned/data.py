@@ -42,7 +42,7 @@ def pictures(dataset: GroundingDataset, limit: int | None = None) -> list[Pictur
 
     Args:
         dataset: what to read.
-        limit: the first so many pictures.
+        limit: the first so many pictures; what follows the first expression of one more is not read.
 
     Raises:
         VGGymError: the data set is empty.
@@ -52,7 +52,7 @@ def pictures(dataset: GroundingDataset, limit: int | None = None) -> list[Pictur
     for row in tqdm(range(len(dataset)), desc=label, unit="expression", mininterval=2):
         sample = dataset[row]
         if limit is not None and sample.image_id not in found and len(found) == limit:
-            break  # expressions of a picture follow each other
+            break
         found.setdefault(sample.image_id, []).append(sample)
     if not found:
         raise VGGymError(f"{label} has no expressions to train on")
@@ -139,7 +139,7 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 def observed(model: GroundingModel, train: Sequence[Picture], flip: bool, chunk: int = 8) -> np.ndarray | None:
     """What a network observes of pictures, fp16, kept in the cache folder; mirrored pictures follow where ``flip``.
 
-    None where it observes nothing. Rows are written as they are made and the file is renamed when it is whole.
+    None where it observes nothing. The file has its name only when it is whole; an interrupted one is made anew.
     """
     first = train[0].image.array()
     shape = _observe(model, [first])

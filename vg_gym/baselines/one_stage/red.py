@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from vg_gym.types import VGGymError
-
 
 def factor_model(features: np.ndarray, factors: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilistic principal components (Tipping & Bishop, 1999), the maximum-likelihood factor model.
@@ -86,15 +84,8 @@ class Deconfounder(nn.Module):
         self.join, self.norm = nn.Linear(2 * dim, dim), nn.LayerNorm(dim)
 
     def learn(self, expressions: Sequence[str], clip: str, seed: int = 0) -> None:
-        """Fill the dictionary from the training expressions, as the text encoder of a CLIP sees them.
-
-        Raises:
-            VGGymError: the CLIP's features have another width than the dictionary.
-        """
-        features = _features(expressions, clip)
-        if features.shape[1] != self.entries.shape[1]:
-            raise VGGymError(f"{clip!r} has text features of width {features.shape[1]}; set red_width to it")
-        found, prior = dictionary(features, len(self.prior), seed=seed)
+        """Fill the dictionary from the training expressions, as the text encoder of a CLIP sees them."""
+        found, prior = dictionary(_features(expressions, clip), len(self.prior), seed=seed)
         found /= max(float(np.sqrt((found**2).mean())), 1e-6)
         self.entries[: len(found)] = torch.from_numpy(found)
         self.prior[: len(prior)] = torch.from_numpy(prior)
