@@ -3,6 +3,7 @@
 python train_agent.py
 python train_agent.py reward=clip seed=1
 python train_agent.py dataset=refcocog-umd root=DIR clip=ViT-B-32:openai
+python train_agent.py features=FEATURES num_envs=1024     # made by: vg-gym features
 python train_agent.py configs/agent_refshapes.yaml out=runs/best
 """
 
@@ -19,6 +20,7 @@ def main() -> None:
     """Train; see :class:`vg_gym.agents.config.TrainConfig` for every option."""
     config = load_config(TrainConfig, sys.argv[1:])
     trainer = AgentTrainer(config)
+    config = trainer.config
     trainer.run()
     if config.test_samples:
         Comparison(

@@ -1,4 +1,4 @@
-"""Box arithmetic: batched numpy, pure functions.
+"""Box arithmetic: batched, pure functions on numpy arrays; those the environment uses take torch tensors as well.
 
 Boxes are ``xyxy``, continuous (no +1), in any one unit unless a docstring says pixels or normalised. Leading
 dimensions broadcast, so ``iou(boxes, target)`` works for (N, 4) against (4,) or (N, 4).
@@ -6,23 +6,45 @@ dimensions broadcast, so ``iou(boxes, target)`` works for (N, 4) against (4,) or
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 
 FULL = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
 """The whole image as a normalised box."""
 
 
+def namespace(array: Any) -> Any:
+    """``numpy`` for an array, ``torch`` for a tensor: the functions used here are called alike in both."""
+    return np if isinstance(array, (np.ndarray, np.generic)) else sys.modules["torch"]
+
+
+def clip(array: Any, low: Any, high: Any) -> Any:
+    """Values limited to [low, high]; numpy's own ``clip`` takes three times as long for a few values."""
+    if isinstance(array, (np.ndarray, np.generic)):
+        return np.minimum(np.maximum(array, low), high)
+    return array.clip(low, high)
+
+
 def area(boxes: np.ndarray) -> np.ndarray:
     """Areas (...,) of boxes (..., 4); a box with ``x2 < x1`` or ``y2 < y1`` has area 0."""
-    width = np.maximum(boxes[..., 2] - boxes[..., 0], 0)
-    return width * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+    sides = _positive(boxes[..., 2:] - boxes[..., :2])
+    return sides[..., 0] * sides[..., 1]
+
+
+def _positive(array: Any) -> Any:
+    return np.maximum(array, _ZERO) if isinstance(array, (np.ndarray, np.generic)) else array.clip(0)
+
+
+_ZERO = np.zeros((), dtype=np.float32)
 
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Areas (...,) of the overlaps of boxes (..., 4), broadcast against each other."""
-    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
-    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    xp = namespace(a)
+    sides = _positive(xp.minimum(a[..., 2:], b[..., 2:]) - xp.maximum(a[..., :2], b[..., :2]))
+    return sides[..., 0] * sides[..., 1]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -33,7 +55,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     overlap = intersection(a, b)
     union = area(a) + area(b) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    return overlap / namespace(union).where(union > 0, union, 1)
 
 
 def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -53,13 +75,13 @@ def giou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def to_cxcywh(boxes: np.ndarray) -> np.ndarray:
     """``xyxy`` (..., 4) to centre x, centre y, width, height (..., 4)."""
     low, high = boxes[..., :2], boxes[..., 2:]
-    return np.concatenate([(low + high) / 2, high - low], axis=-1)
+    return namespace(boxes).concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def from_cxcywh(boxes: np.ndarray) -> np.ndarray:
     """Centre x, centre y, width, height (..., 4) to ``xyxy`` (..., 4)."""
     half = boxes[..., 2:] / 2
-    return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+    return namespace(boxes).concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
 
 
 def from_xywh(boxes: np.ndarray) -> np.ndarray:
@@ -84,8 +106,9 @@ def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def scale(boxes: np.ndarray, factor: float | np.ndarray) -> np.ndarray:
     """Boxes (..., 4) grown by ``factor`` about their centres; may leave the image."""
-    centre_size = to_cxcywh(boxes)
-    return from_cxcywh(np.concatenate([centre_size[..., :2], centre_size[..., 2:] * factor], axis=-1))
+    low, high = boxes[..., :2], boxes[..., 2:]
+    centre, half = (low + high) / 2, (high - low) * factor / 2
+    return namespace(boxes).concatenate([centre - half, centre + half], axis=-1)
 
 
 def fit_inside(boxes: np.ndarray, size: tuple[float, float] = (1.0, 1.0), min_side: float = 0.0) -> np.ndarray:
@@ -93,13 +116,17 @@ def fit_inside(boxes: np.ndarray, size: tuple[float, float] = (1.0, 1.0), min_si
 
     The result always lies inside the image and, when ``min_side`` > 0, has ``x2 > x1`` and ``y2 > y1``.
     """
-    limit = np.asarray(size, dtype=boxes.dtype)
-    low = np.clip(np.minimum(boxes[..., :2], boxes[..., 2:]), 0, limit)
-    high = np.clip(np.maximum(boxes[..., :2], boxes[..., 2:]), 0, limit)
-    short = high - low < min_side
-    start = np.clip((low + high - min_side) / 2, 0, limit - min_side)
-    low = np.where(short, start, low)
-    return np.concatenate([low, np.where(short, low + min_side, high)], axis=-1).astype(boxes.dtype)
+    xp, (width, height) = namespace(boxes), size
+    limit = width if width == height else np.asarray(size, dtype=boxes.dtype)  # for tensors a square, such as [0, 1]
+    a, b = boxes[..., :2], boxes[..., 2:]
+    low, high = clip(xp.minimum(a, b), 0, limit), clip(xp.maximum(a, b), 0, limit)
+    if min_side > 0:
+        short = high - low < min_side
+        if xp is np and not short.any():
+            return np.concatenate([low, high], axis=-1)
+        low = xp.where(short, clip((low + high - min_side) / 2, 0, limit - min_side), low)
+        high = xp.where(short, low + min_side, high)
+    return xp.concatenate([low, high], axis=-1)
 
 
 def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e-3) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from vg_gym import __version__
 from vg_gym.registry import DATASETS, GROUNDERS
+from vg_gym.runners import RUNNERS, make_runner
 from vg_gym.types import VGGymError
 
 DOWNLOADS = {"refcocog": "refcocog-umd", "refcoco": "refcoco-unc", "refcoco+": "refcoco+-unc"}
@@ -32,7 +34,8 @@ def run(main: Callable[[], object]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``vg-gym``."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments, argparse.Namespace(line=shlex.join(["vg-gym", *arguments])))
     run(lambda: options.command(options))
 
 
@@ -41,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vg-gym {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_download(commands)
+    _add_features(commands)
     _add_info(commands)
     return parser
 
@@ -62,6 +66,51 @@ def _download(options: argparse.Namespace) -> None:
     for archive in archives:
         print(f"{archive.name} is unpacked in {install(archive, options.root, options.mirror)}")
     print(f"use it with: dataset={DOWNLOADS[options.name]} root={options.root}")
+
+
+def _add_features(commands) -> None:
+    parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
+    parser.add_argument("--dataset", choices=DATASETS)
+    parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
+    parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the features")
+    parser.add_argument("--splits", help="e.g. train,val (default: all)")
+    parser.add_argument("--phrases", action="store_true", help="also score maps of noun phrases")
+    parser.add_argument("--tokens", action="store_true", help="also features of the tokens of expressions; much space")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of each split")
+    parser.add_argument("--shard", type=int, default=256, metavar="N", help="images at a time (default: %(default)s)")
+    parser.add_argument("--runner", choices=RUNNERS, default="local", help="where to do it (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="of the runner; 0: one for each CPU")
+    parser.add_argument("--verify", action="store_true", help="make nothing; check all checksums of --out")
+    parser.set_defaults(command=_features)
+
+
+def _features(options: argparse.Namespace) -> None:
+    from vg_gym.clip import extract
+
+    if options.verify:
+        store = extract.verified(options.out)
+        print(f"all shards of {options.out} are intact: {store.manifest.images:,} images")
+        return
+    if options.dataset is None:
+        raise VGGymError("name the data set: --dataset, e.g. refcocog-umd")
+    runner = make_runner(options.runner, options.workers)
+    splits = options.splits.split(",") if options.splits else _splits(options.dataset)
+    queries = extract.queries_of(options.dataset, options.root, splits, options.limit)
+    about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
+    load = extract.loader(options.clip, options.device)
+    made = (options.phrases, options.tokens, options.shard)
+    extraction = extract.begin(options.out, queries, load(), *made, load, **about)
+    print(extraction.summary(), flush=True)
+    extraction.run(runner)
+    print(f"use it with: python train_agent.py features={options.out}")
+
+
+def _splits(name: str) -> list[str]:
+    from vg_gym.data.refcoco import PUBLISHED
+
+    return [*PUBLISHED[name].splits] if name in PUBLISHED else ["train", "val", "test"]
 
 
 def _add_info(commands) -> None:

@@ -15,6 +15,7 @@ from vg_gym.clip.training import save_model
 from vg_gym.config import load_config
 from vg_gym.envs.actions import make_actions
 from vg_gym.envs.grounding import make_engine
+from vg_gym.envs.streams import Streams
 from vg_gym.types import VGGymError
 
 from ..conftest import TINY
@@ -87,7 +88,7 @@ def test_cloning_learns_the_oracle(clip_folder, tmp_path):
     options = ("clone.minutes=0.15", "clone.batch_size=128", "steps=1", "action=edges")
     trainer, _ = train(clip_folder, tmp_path / "run", *options)
     engine = trainer.env.engine
-    engine.reset_rows(range(4), [np.random.default_rng(i) for i in range(4)])
+    engine.reset_rows(range(4), Streams(np.arange(4)))
     wanted = greedy_action(engine.actions, engine.boxes, engine.targets)
     observation = {k: torch.as_tensor(v) for k, v in engine.observe().items()}
     learned = trainer.model.policy.evaluate_actions(observation, torch.as_tensor(wanted))[1].exp().mean()

@@ -1,9 +1,13 @@
+import multiprocessing
+import pickle
+
 import numpy as np
 import open_clip
 import pytest
 import torch
 
 from vg_gym.clip import load_clip
+from vg_gym.clip.crops import crop, crop_and_resize, pixel_boxes, resize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.training import save_model
 from vg_gym.types import VGGymError
@@ -89,3 +93,99 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
     with pytest.raises(Exception, match="cannot load clip|weights_only|Unsupported|Weights only"):
         load_clip(f"ViT-S-32-alt:{tmp_path / 'bomb.pt'}")
     assert not (tmp_path / "boom").exists()
+
+
+def assert_as_pillow(images, boxes, size):
+    pictures = crop_and_resize([torch.from_numpy(image) for image in images], boxes, size).permute(0, 2, 3, 1)
+    expected = np.stack([resize(crop(image, box), size) for image, box in zip(images, boxes, strict=True)])
+    np.testing.assert_array_equal(pictures.numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [1, 7, 32, 64, 224])
+def test_tensor_crops_are_pillows(size, rng):
+    images = [picture(rng, *rng.integers(1, 300, 2)) for _ in range(70)]
+    corners = np.sort(rng.uniform(-0.1, 1.1, (70, 2, 2)), axis=1)
+    corners *= np.array([image.shape[1::-1] for image in images])[:, None]
+    assert_as_pillow(images, corners.reshape(-1, 4).astype(np.float32), size)
+
+
+def test_tensor_crops_of_boxes_at_edges(rng):
+    boxes = [[0, 0, 70, 50], [0, 0, 1, 50], [0, 49, 70, 50], [69.5, 49.5, 70, 50], [3, 3, 35, 35], [3, 3, 35, 50]]
+    boxes += [[20, 0, 21, 50], [0.5, 0.5, 33.5, 2], [-9, -9, 90, 90], [70, 50, 70, 50], [5.5, 5.5, 5.5, 5.5]]
+    images = [picture(rng)] * len(boxes)
+    assert_as_pillow(images, np.array(boxes, np.float32), 32)
+    assert crop_and_resize([], np.zeros((0, 4), np.float32), 32).shape == (0, 3, 32, 32)
+
+
+def test_whole_pixels_are_those_of_the_crop(rng):
+    boxes = rng.uniform(-20, 90, (200, 4)).astype(np.float32)
+    image = picture(rng)
+    for box, (x1, y1, x2, y2) in zip(boxes, pixel_boxes(boxes, (70, 50)).tolist(), strict=True):
+        assert 0 <= x1 < x2 <= 70 and 0 <= y1 < y2 <= 50
+        np.testing.assert_array_equal(crop(image, box), image[y1:y2, x1:x2])
+
+
+def test_regions_of_many_images(tiny_clip, rng):
+    images = [picture(rng), picture(rng, 33, 20), picture(rng)[::-1]]
+    boxes = np.array([[0, 0, 70, 50], [3, 4.5, 20, 30], [10, 10, 60, 20]], np.float32)
+    uploaded = [tiny_clip.upload(image) for image in images]
+    regions = tiny_clip.encode_regions(uploaded, boxes)
+    expected = np.concatenate([tiny_clip.encode_boxes(i, b[None]) for i, b in zip(images, boxes, strict=True)])
+    np.testing.assert_allclose(regions, expected, atol=1e-5)
+    assert tiny_clip.encode_regions([], boxes[:0]).shape == (0, 16)
+
+    pixels = tiny_clip.normalise(crop_and_resize(uploaded, boxes, tiny_clip.crop_size) / 255)
+    np.testing.assert_allclose(tiny_clip._embed([pixels]), expected, atol=1e-5)  # what a GPU would do
+
+
+def in_fork(work):
+    """What a forked process answers."""
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    process = context.Process(target=lambda: answers.put(_answer(work)))
+    process.start()
+    answer = answers.get(timeout=60)
+    process.join()
+    return answer
+
+
+def _answer(work):
+    try:
+        return work()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda clip: clip.encode_text(["the unseen ring"]),
+        lambda clip: clip.encode_tokens(["the ring"]),
+        lambda clip: clip.encode_dense([np.zeros((8, 8, 3), np.uint8)]),
+        lambda clip: clip.encode_crops([np.zeros((8, 8, 3), np.uint8)]),
+        lambda clip: clip.encode_boxes(np.zeros((8, 8, 3), np.uint8), np.array([[0, 0, 8, 8]], np.float32)),
+        lambda clip: clip.encode_regions([torch.zeros(8, 8, 3, dtype=torch.uint8)], np.array([[0, 0, 8, 8]])),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_clip_on_a_gpu_says_that_it_cannot_be_forked(work, tiny_clip):
+    clip = tiny_clip.fork()
+    clip.device = torch.device("cuda")
+    assert in_fork(lambda: work(clip)).startswith("VGGymError: clip 'tiny' is on a GPU and was loaded before")
+    unpickled = pickle.dumps(clip)
+    assert in_fork(lambda: pickle.loads(unpickled)._check_process()) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_clip_on_a_cpu_can_be_forked(tiny_clip, rng):
+    crops = [picture(rng)]
+    np.testing.assert_array_equal(in_fork(lambda: tiny_clip.encode_crops(crops)), tiny_clip.encode_crops(crops))
+
+
+def test_loading_onto_a_gpu_in_a_forked_process_is_named(monkeypatch, tmp_path):
+    def refuse(*arguments, **options):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, ...")
+
+    monkeypatch.setattr("vg_gym.clip.encoder._load_folder", refuse)
+    with pytest.raises(VGGymError, match="context='spawn'"):
+        load_clip(str(tmp_path))

@@ -69,6 +69,44 @@ def test_download_unpacks_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "refcoco+" / "instances.json").read_text() == "{}"
 
 
+def test_features_are_made_checked_and_repaired(tmp_path, capsys):
+    out = tmp_path / "features"
+    command = [
+        "features",
+        "--dataset",
+        "refshapes",
+        "--splits",
+        "val",
+        "--limit",
+        "3",
+        "--shard",
+        "2",
+        "--out",
+        str(out),
+    ]
+    main(command)
+    said = capsys.readouterr().out
+    assert "3 images" in said and said.endswith(f"use it with: python train_agent.py features={out}\n")
+    main(["features", "--out", str(out), "--verify"])
+    assert "are intact: 3 images" in capsys.readouterr().out
+    shard = out / "maps-00001.npy"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:500] + b"x" + good[501:])
+    with pytest.raises(SystemExit):
+        main(["features", "--out", str(out), "--verify"])
+    error = capsys.readouterr().err
+    assert re.search(
+        r"maps-00001\.npy; delete these files and run `vg-gym features --dataset refshapes .*` again", error
+    )
+    shard.unlink()
+    main(command)
+    assert shard.read_bytes() == good
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["features", "--out", str(out)])
+    assert "--dataset" in capsys.readouterr().err
+
+
 def test_the_command_line_as_a_process(tmp_path):
     def call(*arguments):
         return subprocess.run([sys.executable, "-m", "vg_gym.cli", *arguments], capture_output=True, text=True)

@@ -8,6 +8,7 @@ from vg_gym import registry
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.starts import grounder_boxes
+from vg_gym.envs.streams import Streams
 from vg_gym.types import Prediction, VGGymError
 
 
@@ -33,7 +34,7 @@ def counting(monkeypatch, tmp_path):
 
 def first_boxes(shapes, tiny_clip, name, count=64):
     engine = GroundingEngine(Episodes(shapes), tiny_clip, count, EnvOptions(initial_box=name))
-    engine.reset_rows(np.arange(count), [np.random.default_rng(i) for i in range(count)])
+    engine.reset_rows(np.arange(count), Streams(np.arange(count)))
     return engine
 
 
@@ -108,5 +109,5 @@ def test_prepared_starts_ask_nothing_more(counting, shapes, tiny_clip):
     engine = GroundingEngine(Episodes(shapes), tiny_clip, 8, EnvOptions(initial_box="counting,full"))
     engine.start.prepare(Episodes(shapes).queries())
     asked = Counting.asked
-    engine.reset_rows(np.arange(8), [np.random.default_rng(i) for i in range(8)])
+    engine.reset_rows(np.arange(8), Streams(np.arange(8)))
     assert Counting.asked == asked == len(shapes)

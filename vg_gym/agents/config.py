@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from vg_gym.agents.cloning import CloneConfig
+from vg_gym.clip.store import FeatureStore
 from vg_gym.envs.engine import EnvOptions
 
 
@@ -20,12 +21,14 @@ class TrainConfig(EnvOptions):
     reward: str = "iou"
 
     # Data
-    dataset: str = "refshapes"
+    dataset: str = ""
+    """Default: what ``features`` is of; without it, ``refshapes``."""
     root: str | None = None
-    """Folder of a data set that is on disk."""
+    """Folder of a data set that is on disk; default as for ``dataset``."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
     """Options of the training split, e.g. ``{scenes: 4000}`` for RefShapes."""
-    clip: str = "refshapes"
+    clip: str = ""
+    """Default as for ``dataset``."""
     device: str = "auto"
     cache: bool = True
     """Keep image features in the user's cache folder, for the next run."""
@@ -75,6 +78,19 @@ class TrainConfig(EnvOptions):
     test_split: str = "test"
     test_samples: int = 1000
     """Samples of the table at the end (0: no table)."""
+
+
+def completed(config: TrainConfig) -> TrainConfig:
+    """The config with its data set, root and CLIP, which a feature store names where the config does not.
+
+    Raises:
+        VGGymError: ``features`` is no feature store.
+    """
+    named: dict[str, Any] = {"dataset": "refshapes", "root": None, "clip": "refshapes"}
+    if config.features:
+        manifest = FeatureStore(config.features).manifest
+        named = {name: getattr(manifest, name) for name in named}
+    return replace(config, **{name: getattr(config, name) or value or None for name, value in named.items()})
 
 
 def env_options(config: TrainConfig) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.score_maps import SCAN_SIZES
 from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import SCAN_SIZES, FeatureBank
+from vg_gym.envs.features import FeatureBank
 from vg_gym.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
 
@@ -46,6 +47,7 @@ class AgentGrounder:
         trained = {
             **self._about["env"],
             "reward": "clip",
+            "features": "",
             "initial_box": first_blind(self._about["env"]["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})

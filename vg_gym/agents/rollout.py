@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vg_gym import boxes as box_ops
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
+from vg_gym.envs.features import host
+from vg_gym.envs.streams import Streams
 
 Policy = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Observations of B rows to actions (B, ...)."""
@@ -58,29 +61,29 @@ def play(
 def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], boxes: np.ndarray | None) -> list[Episode]:
     """One batch, to the end of its longest episode; rows beyond the batch idle on its first index."""
     count = len(indices)
-    for row in range(engine.num_envs):
-        options: dict = {"index": indices[row] if row < count else indices[0]}
-        if boxes is not None and row < count:
-            options["initial_box"] = boxes[row]
-        # A generator per episode: a random start does not depend on the batch an episode is in.
-        engine.reset_rows([row], {row: np.random.default_rng(options["index"])}, options)
-    path, alive = [engine.boxes.copy()], np.ones(engine.num_envs, dtype=bool)
+    index = np.array([*indices, *[indices[0]] * (engine.num_envs - count)])
+    options: dict = {"index": index}
+    if boxes is not None:
+        options["initial_box"] = np.concatenate([boxes, np.tile(box_ops.FULL, (engine.num_envs - count, 1))])
+    # A stream per episode: a random start does not depend on the batch an episode is in.
+    engine.reset_rows(range(engine.num_envs), Streams(index, engine.device), options)
+    path, alive = [host(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
     length = np.zeros(engine.num_envs, dtype=int)
     returns, triggered = np.zeros(engine.num_envs), np.zeros(engine.num_envs, dtype=bool)
-    final_score = engine.score.copy()
+    final_score = host(engine.score).copy()
     for _ in range(engine.options.max_steps):
-        result = engine.step(policy(engine.observe()))
-        path.append(np.where(alive[:, None], engine.boxes, path[-1]))
-        final_score = np.where(alive, engine.score, final_score)
-        returns += alive * result.reward
+        result = engine.step(policy({name: host(values) for name, values in engine.observe().items()}))
+        terminated, truncated = host(result.terminated), host(result.truncated)
+        path.append(np.where(alive[:, None], host(engine.boxes), path[-1]))
+        final_score = np.where(alive, host(engine.score), final_score)
+        returns += alive * host(result.reward)
         length += alive
-        triggered |= alive & result.terminated
-        alive &= ~(result.terminated | result.truncated)
+        triggered |= alive & terminated
+        alive &= ~(terminated | truncated)
         if not alive[:count].any():
             break
     trajectories = np.stack(path, axis=1)
-    engine.boxes = path[-1]
-    ious = engine.iou()
+    ious = box_ops.iou(path[-1], host(engine.targets))
     return [
         Episode(
             index=index,

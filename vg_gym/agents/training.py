@@ -18,16 +18,15 @@ from tqdm import tqdm
 from vg_gym.agents.callbacks import BAR, EpisodeStats, Evaluation, evaluate
 from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments
 from vg_gym.agents.cloning import clone_oracle
-from vg_gym.agents.config import TrainConfig, env_options
+from vg_gym.agents.config import TrainConfig, completed, env_options
 from vg_gym.agents.policy import discourage_trigger
 from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from, save_config
 from vg_gym.envs import rendering
-from vg_gym.envs.engine import EnvOptions, GroundingEngine
+from vg_gym.envs.engine import EnvOptions, GroundingEngine, open_bank
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import FeatureBank
 from vg_gym.files import replacing
 from vg_gym.registry import open_dataset, unknown
 from vg_gym.types import GroundingDataset, VGGymError
@@ -44,7 +43,7 @@ class AgentTrainer:
     """
 
     def __init__(self, config: TrainConfig):
-        self.config = config
+        self.config = config = completed(config)
         self.out = Path(config.out or f"runs/{config.dataset}-{config.algo}-{config.reward}-s{config.seed}")
         if config.algo not in ALGORITHMS:
             raise unknown("algorithm", config.algo, ALGORITHMS)
@@ -63,10 +62,10 @@ class AgentTrainer:
         c = self.config
         train = self.open(c.train_split)
         val = self.open(c.eval_split)
-        bank = FeatureBank(self.clip, c.tokens or c.glimpse_features, c.phrases)
+        bank = open_bank(Episodes(train), self.clip, self.options)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
-        bank.prepare(Episodes(train).queries(), c.cache, progress=True)
-        bank.prepare(Episodes(kept).queries(), c.cache)
+        queries = [*Episodes(train).queries(), *Episodes(kept).queries()]
+        bank.prepare(queries, c.cache, progress=True)
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
         engine.start.prepare(Episodes(train).queries(), c.cache, progress=True)
         validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)

@@ -14,6 +14,8 @@ from gymnasium.utils import seeding
 from stable_baselines3.common.vec_env import VecEnv
 
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.envs.features import host
+from vg_gym.envs.streams import Streams
 
 
 class GroundingVecEnv(VecEnv):
@@ -29,7 +31,8 @@ class GroundingVecEnv(VecEnv):
     def __init__(self, engine: GroundingEngine, seed: int = 0):
         super().__init__(engine.num_envs, engine.observation_space, engine.actions.space)
         self.engine = engine
-        self._rngs = [seeding.np_random(seed + i)[0] for i in range(engine.num_envs)]
+        generators = (seeding.np_random(seed + i)[0] for i in range(engine.num_envs))
+        self._streams = Streams.of(generators, engine.device)
         self._returns = np.zeros(engine.num_envs, dtype=np.float64)
         self._actions: np.ndarray | None = None
 
@@ -37,11 +40,14 @@ class GroundingVecEnv(VecEnv):
         """Start all episodes; seeds given by :meth:`seed` are used once."""
         for row, seed in enumerate(self._seeds):
             if seed is not None:
-                self._rngs[row] = seeding.np_random(seed)[0]
+                self._streams.restart(row, seeding.np_random(seed)[0])
         self._reset_seeds()
-        self.engine.reset_rows(range(self.num_envs), self._rngs)
+        self.engine.reset_rows(range(self.num_envs), self._streams)
         self._returns[:] = 0
-        return self.engine.observe()
+        return self._observations()
+
+    def _observations(self) -> dict[str, np.ndarray]:
+        return {name: host(values) for name, values in self.engine.observe().items()}
 
     def step_async(self, actions: np.ndarray) -> None:
         """Remember the actions."""
@@ -52,26 +58,28 @@ class GroundingVecEnv(VecEnv):
         engine = self.engine
         assert self._actions is not None
         result = engine.step(self._actions)
-        done = result.terminated | result.truncated
-        self._returns += result.reward
+        reward, terminated = host(result.reward), host(result.terminated)
+        done = terminated | host(result.truncated)
+        self._returns += reward
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         rows = np.flatnonzero(done)
         if len(rows):
-            self._fill(infos, rows, result.terminated)
-            engine.reset_rows(rows, self._rngs)
+            self._fill(infos, rows, terminated)
+            engine.reset_rows(rows, self._streams)
             self._returns[rows] = 0
-        return engine.observe(), result.reward.copy(), done, infos
+        return self._observations(), reward, done, infos
 
     def _fill(self, infos: list[dict[str, Any]], rows: np.ndarray, terminated: np.ndarray) -> None:
         engine = self.engine
-        last, ious = engine.observe(rows), engine.iou()
+        last = {name: host(values) for name, values in engine.observe(rows).items()}
+        ious, scores, steps = (host(values) for values in (engine.iou(), engine.score, engine.steps))
         for i, row in enumerate(rows):
             info = infos[row]
             info["terminal_observation"] = {name: values[i] for name, values in last.items()}
             info["TimeLimit.truncated"] = not terminated[row]
             info["triggered"] = bool(terminated[row])
-            info["episode"] = {"r": float(self._returns[row]), "l": int(engine.steps[row])}
-            info["clip_score"] = float(engine.score[row])
+            info["episode"] = {"r": float(self._returns[row]), "l": int(steps[row])}
+            info["clip_score"] = float(scores[row])
             if np.isfinite(ious[row]):
                 info["iou"], info["is_success"] = float(ious[row]), bool(ious[row] >= 0.5)
 

@@ -1,17 +1,26 @@
-"""Region features from dense features by summed-area tables (Crow, 1984): O(1) a box, numpy only.
+"""Region features from dense features by summed-area tables (Crow, 1984): O(1) a box.
 
 A feature map is piecewise constant over its g x g cells; its integral up to (x, y) is the bilinear interpolation of the
 table, so box means are exact for boxes with fractional edges. Boxes here are normalised ``xyxy``.
+
+Numpy, a table for each item of the batch; :mod:`vg_gym.clip.tables` does the same for many boxes on few tables.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from vg_gym.boxes import namespace
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Inner products (...,) of vectors (..., D), broadcast; arrays or tensors."""
+    return np.vecdot(a, b) if namespace(a) is np else (a * b).sum(-1)
+
 
 def unit(x: np.ndarray, eps: float = 1e-8) -> np.ndarray:
-    """Vectors (..., D) scaled to length 1; a zero vector stays zero."""
-    return x / np.maximum(np.sqrt(np.einsum("...d,...d->...", x, x)), eps)[..., None]
+    """Vectors (..., D) scaled to length 1; a zero vector stays zero; arrays or tensors."""
+    return x / namespace(x).sqrt(dot(x, x)).clip(eps)[..., None]
 
 
 def summed_area(maps: np.ndarray) -> np.ndarray:
@@ -55,36 +64,3 @@ def box_cells(boxes: np.ndarray, grid: int) -> np.ndarray:
 def box_mean(table: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Means over the part of each box inside the image; shapes as :func:`box_sum`."""
     return box_sum(table, boxes) / box_cells(boxes, table.shape[1] - 1)[..., None]
-
-
-def _edge_weights(low: np.ndarray, high: np.ndarray, cells: int, grid: int) -> np.ndarray:
-    """Interpolation weights (B, K, cells+1, grid+1) of evenly spaced window lines into a table's lines."""
-    lines = low[..., None] + (high - low)[..., None] * np.linspace(0, 1, cells + 1, dtype=np.float32)
-    lines = np.clip(lines, 0, 1) * np.float32(grid)
-    return np.maximum(1 - np.abs(lines[..., None] - np.arange(grid + 1, dtype=np.float32)), 0)
-
-
-def grid_mean(table: np.ndarray, windows: np.ndarray, cells: int) -> np.ndarray:
-    """Area averages on a small grid inside windows that may leave the image, where the map counts as 0.
-
-    Args:
-        table: summed-area tables (B, g+1, g+1, C).
-        windows: (B, K, 4) normalised boxes.
-        cells: G, cells per side of the small grid.
-
-    Returns:
-        (B, K, G, G, C) float32, row (y) first.
-    """
-    grid = table.shape[1] - 1
-    wx = _edge_weights(windows[..., 0], windows[..., 2], cells, grid)
-    wy = _edge_weights(windows[..., 1], windows[..., 3], cells, grid)
-    wx, wy = np.diff(wx, axis=-2), np.diff(wy, axis=-2)
-    # Stacked matmuls: one small product per item, so that a row does not depend on the batch it is in.
-    batch, count = windows.shape[:2]
-    channels = table.shape[-1]
-    rows = wy.reshape(batch, count * cells, grid + 1) @ table.reshape(batch, grid + 1, -1)
-    rows = rows.reshape(batch, count, cells, grid + 1, channels)
-    sums = np.moveaxis(np.moveaxis(rows, -1, -2) @ np.swapaxes(wx, -1, -2)[:, :, None], -2, -1)
-    extent = (windows[..., 2:] - windows[..., :2]) * np.float32(grid / cells)
-    area = np.maximum(extent[..., 0] * extent[..., 1], np.float32(1e-6))
-    return (sums / area[..., None, None, None]).astype(np.float32)

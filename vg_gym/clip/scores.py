@@ -13,11 +13,13 @@ Plain cosine can be gamed (a part of the object often scores as well as the whol
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_cells, box_sum, unit
+from vg_gym.clip.dense import box_sum, dot, unit
 from vg_gym.registry import unknown
 
 Bank = np.ndarray | None
@@ -26,43 +28,56 @@ RING_WEIGHT = 0.5
 SURROUND_WEIGHT = 0.25
 
 
-def _cosine(features: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """Cosines (B, N) of features (B, N, D), any length, with unit texts (B, D)."""
-    return np.einsum("bnd,bd->bn", unit(features), text)
+@dataclass(frozen=True)
+class Score:
+    """A named score, for arrays and tensors alike.
+
+    Args:
+        combine: (unit features (B, N, D) of the boxes, feature sums inside them, those inside the wider boxes, boxes
+            (B, N, 4), texts (B, 1, D), bank (K, D)) -> scores (B, N).
+        wider: boxes -> the wider boxes that the score also looks at; None where it looks at none.
+    """
+
+    combine: Callable[..., np.ndarray]
+    wider: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def _mean(table: np.ndarray, inside: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    return inside / box_cells(boxes, table.shape[1] - 1)[..., None]
+def _cosine(region, inside, wide, boxes, text, others):
+    return dot(region, text)
 
 
-def cosine(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
-    """Plain cosine; arguments as :data:`Score`."""
-    return _cosine(inside, text)
+def _context(region, inside, wide, boxes, text, others):
+    return dot(region, text) - RING_WEIGHT * dot(unit(wide - inside), text)
 
 
-def context(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
-    """Cosine of the box minus half the cosine of the ring around it; arguments as :data:`Score`."""
-    ring = box_sum(table, box_ops.fit_inside(box_ops.scale(boxes, RING))) - inside
-    return _cosine(inside, text) - RING_WEIGHT * _cosine(ring, text)
+def _surround(region, inside, wide, boxes, text, others):
+    mean = inside / box_ops.area(boxes).clip(1e-6)[..., None]
+    return dot(unit(mean + SURROUND_WEIGHT * wide), text)
 
 
-def surround(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
-    """Cosine of the box's feature mixed with the whole image's; arguments as :data:`Score`."""
-    whole = table[:, -1:, -1:, :].reshape(len(table), 1, -1) / (table.shape[1] - 1) ** 2
-    return _cosine(_mean(table, inside, boxes) + SURROUND_WEIGHT * whole, text)
-
-
-def contrast(table: np.ndarray, inside: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank) -> np.ndarray:
-    """Cosine minus the highest cosine with ``others``; arguments as :data:`Score`."""
+def _contrast(region, inside, wide, boxes, text, others):
     assert others is not None, "the contrast score compares with other expressions"
-    region = unit(inside)
-    rivals = np.einsum("bnd,kd->bnk", region, others).max(axis=-1)
-    return np.einsum("bnd,bd->bn", region, text) - rivals
+    if isinstance(region, np.ndarray):  # not a matrix product, whose last bits depend on the number of rows
+        return dot(region, text) - dot(region[..., None, :], others).max(-1)
+    return dot(region, text) - (region @ others.T).amax(-1)
 
 
-Score = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Bank], np.ndarray]
-"""(tables (B, g+1, g+1, D), feature sums inside the boxes (B, N, D), texts (B, D), boxes (B, N, 4), bank) -> (B, N)."""
-SCORES: dict[str, Score] = {"cosine": cosine, "context": context, "surround": surround, "contrast": contrast}
+def _ring(boxes: np.ndarray) -> np.ndarray:
+    return box_ops.clip(box_ops.scale(boxes, RING), 0, 1)
+
+
+def _whole(boxes: np.ndarray) -> np.ndarray:
+    whole = box_ops.namespace(boxes).zeros_like(boxes)
+    whole[..., 2:] = 1
+    return whole
+
+
+SCORES: dict[str, Score] = {
+    "cosine": Score(_cosine),
+    "context": Score(_context, _ring),
+    "surround": Score(_surround, _whole),
+    "contrast": Score(_contrast),
+}
 """Name -> score over dense features."""
 
 
@@ -89,13 +104,26 @@ def measure_boxes(
     Raises:
         VGGymError: the name is unknown.
     """
-    if name not in SCORES:
-        raise unknown("score", name, SCORES)
     if boxes.ndim == 2:
         features, scores = measure_boxes(name, table, text, boxes[:, None], others)
         return features[:, 0], scores[:, 0]
-    inside = box_sum(table, boxes)
-    return unit(inside), SCORES[name](table, inside, text, boxes, others).astype(np.float32)
+    return measure(name, partial(box_sum, table), text, boxes, others)
+
+
+def measure(
+    name: str, sums: Callable[[np.ndarray], np.ndarray], text: np.ndarray, boxes: np.ndarray, others: Bank = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`measure_boxes`, given how to sum features over boxes (B, N, 4) -> (B, N, D); arrays or tensors."""
+    if name not in SCORES:
+        raise unknown("score", name, SCORES)
+    score, count = SCORES[name], boxes.shape[1]
+    if score.wider is None:
+        found = sums(boxes)
+    else:
+        found = sums(box_ops.namespace(boxes).concatenate([boxes, score.wider(boxes)], axis=1))
+    inside = found[:, :count]
+    region = unit(inside)
+    return region, score.combine(region, inside, found[:, count:], boxes, text[:, None], others)
 
 
 def contrast_bank(words: list[str] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The grounding environment: actions, rewards, observations, one engine, two faces."""
+"""The grounding environment: actions, rewards, observations, one engine, three faces."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vg_gym.envs.grounding import GroundingEnv as GroundingEnv
     from vg_gym.envs.grounding import GroundingVectorEnv as GroundingVectorEnv
+    from vg_gym.envs.tensor_env import GroundingTensorEnv as GroundingTensorEnv
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from vg_gym.envs import grounding
 
         return getattr(grounding, name)
+    if name == "GroundingTensorEnv":
+        from vg_gym.envs.tensor_env import GroundingTensorEnv
+
+        return GroundingTensorEnv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

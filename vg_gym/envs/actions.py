@@ -1,4 +1,4 @@
-"""What the agent can do to its box: named action sets, batched over boxes.
+"""What the agent can do to its box: named action sets, batched over boxes, for arrays and (after ``to``) tensors.
 
 A move shifts the four edges by fractions of the box's own width and height. Boxes are normalised ``xyxy``.
 
@@ -14,11 +14,13 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 
 from __future__ import annotations
 
+import copy
 import itertools
 from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
@@ -36,12 +38,14 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
 
     A pure translation stops at the border instead of shrinking the box.
     """
-    extent = boxes[..., 2:] - boxes[..., :2]
-    moves = deltas * np.concatenate([extent, extent], axis=-1)
-    together = deltas[..., :2] == deltas[..., 2:]
-    stopped = np.clip(moves[..., :2], -boxes[..., :2], 1 - boxes[..., 2:])
-    moves = np.where(np.concatenate([together, together], -1), np.concatenate([stopped, stopped], -1), moves)
-    return box_ops.fit_inside(boxes + moves, min_side=MIN_SIDE).astype(np.float32)
+    xp = box_ops.namespace(boxes)
+    low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
+    extent = high - low
+    stopped = xp.minimum(xp.maximum(first * extent, -low), 1 - high)
+    together = first == second
+    low = low + xp.where(together, stopped, first * extent)
+    high = high + xp.where(together, stopped, second * extent)
+    return box_ops.fit_inside(xp.concatenate([low, high], axis=-1), min_side=MIN_SIDE)
 
 
 class ActionSet(ABC):
@@ -58,9 +62,19 @@ class ActionSet(ABC):
         Raises:
             VGGymError: an action is NaN or outside the space.
         """
-        self._check(actions)
+        if isinstance(actions, np.ndarray):  # to look at a tensor is to wait for its device
+            self.check(actions)
+            actions = actions.astype(self.space.dtype, copy=False)
         deltas, stop = self._deltas(actions)
-        return np.where(stop[:, None], boxes, shift_edges(boxes, deltas)), stop
+        return box_ops.namespace(boxes).where(stop[:, None], boxes, shift_edges(boxes, deltas)), stop
+
+    def to(self, device: torch.device) -> ActionSet:
+        """A copy for tensors on a device; out-of-range tensor actions are an error of torch's, or undefined."""
+        copied = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                setattr(copied, name, torch.from_numpy(value).to(device))
+        return copied
 
     @abstractmethod
     def menu(self) -> np.ndarray:
@@ -96,7 +110,7 @@ class ActionSet(ABC):
         """Edge shifts (B, 4) in fractions of the sides, and booleans (B,): the trigger was pulled."""
 
     @abstractmethod
-    def _check(self, actions: np.ndarray) -> None:
+    def check(self, actions: np.ndarray) -> None:
         """Raise :class:`VGGymError` where an action is not of the space."""
 
 
@@ -110,8 +124,9 @@ class TableActions(ActionSet):
     """
 
     def __init__(self, name: str, table: np.ndarray, names: tuple[str, ...]):
-        self.name, self.table, self.names = name, table.astype(np.float32), (*names, "trigger")
-        self.trigger = len(table)
+        self.name, self.names, self.trigger = name, (*names, "trigger"), len(table)
+        self.table = np.concatenate([table, np.zeros((1, 4))]).astype(np.float32)  # the trigger moves nothing
+        self._one_hot = np.eye(self.trigger + 1, dtype=np.float32)
         self.space = spaces.Discrete(len(table) + 1)
 
     def menu(self) -> np.ndarray:
@@ -125,13 +140,13 @@ class TableActions(ActionSet):
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """One-hot (B, A + 1)."""
-        return np.eye(self.trigger + 1, dtype=np.float32)[actions]
+        return self._one_hot[actions]
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        table = np.concatenate([self.table, np.zeros((1, 4), np.float32)])
-        return table[actions], np.asarray(actions) == self.trigger
+        return self.table[actions], actions == self.trigger
 
-    def _check(self, actions: np.ndarray) -> None:
+    def check(self, actions: np.ndarray) -> None:
+        """Integers in [0, A]."""
         actions = np.asarray(actions)
         good = np.issubdtype(actions.dtype, np.integer) & (actions >= 0) & (actions <= self.trigger)
         if not good.all():
@@ -152,6 +167,7 @@ class MultiEdgeActions(ActionSet):
         self.space = spaces.MultiDiscrete([5, 5, 5, 5, 2])
         self.levels = np.array([coarse, fine, 0, -fine, -coarse], dtype=np.float32)
         self.trigger = np.array([2, 2, 2, 2, 1])
+        self._out = _OUT
         steps = ("out coarse", "out fine", "stay", "in fine", "in coarse")
         self.names = (*(f"{edge} {step}" for edge in EDGES for step in steps), "go on", "trigger")
         self._menu = np.array([(*combination, 0) for combination in itertools.product(range(5), repeat=4)])
@@ -173,12 +189,13 @@ class MultiEdgeActions(ActionSet):
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """The shift of each edge and the flag, (B, 5)."""
         deltas, stop = self._deltas(actions)
-        return np.concatenate([deltas / self.levels[0], stop[:, None].astype(np.float32)], axis=1)
+        return box_ops.namespace(deltas).concatenate([deltas / self.levels[0], stop[:, None]], axis=1)
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.levels[actions[:, :4]] * _OUT, actions[:, 4] == 1
+        return self.levels[actions[:, :4]] * self._out, actions[:, 4] == 1
 
-    def _check(self, actions: np.ndarray) -> None:
+    def check(self, actions: np.ndarray) -> None:
+        """Five integers each."""
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if np.shape(actions)[1:] != (5,) or not np.issubdtype(np.asarray(actions).dtype, np.integer):
             raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
@@ -204,13 +221,15 @@ class ContinuousActions(ActionSet):
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """The actions themselves."""
-        return np.asarray(actions, dtype=np.float32)
+        return actions
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shift, grow = 0.5 * actions[:, :2], (np.exp2(actions[:, 2:4]) - 1) / 2
-        return np.concatenate([shift - grow, shift + grow], axis=1).astype(np.float32), actions[:, 4] > 0
+        xp = box_ops.namespace(actions)
+        shift, grow = 0.5 * actions[:, :2], (xp.exp2(actions[:, 2:4]) - 1) / 2
+        return xp.concatenate([shift - grow, shift + grow], axis=1), actions[:, 4] > 0
 
-    def _check(self, actions: np.ndarray) -> None:
+    def check(self, actions: np.ndarray) -> None:
+        """Five finite numbers in [-1, 1] each."""
         if np.shape(actions)[1:] != (5,) or not np.isfinite(actions).all() or np.abs(actions).max() > 1 + 1e-6:
             raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
 

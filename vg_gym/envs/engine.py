@@ -1,32 +1,41 @@
-"""The one engine behind both faces of the environment: N episodes side by side, in numpy.
+"""The one engine behind all faces of the environment: N episodes side by side, in numpy or, on a device, in torch.
 
-State is a handful of arrays with one row per sub-environment. ``step`` has no loop over rows; ``reset_rows`` has one,
-because episodes end one by one. Nothing here reads a target box unless the source has labels, and then only for the
-``iou`` reward, for ``info`` and for starts that need it.
+State is a handful of arrays with one row per sub-environment, and nothing loops over rows: what an episode needs is
+looked up in tables (:mod:`vg_gym.envs.features`), with torch's fused gathers on a CPU too, where numpy's are many times
+slower. On a CPU the state is numpy, whose small operations cost less; on a GPU all of it, observations included, is
+tensors that stay there. Nothing here reads a target box unless the source has labels, and then only for the ``iou``
+reward, for ``info`` and for starts that need it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import contrast_bank, measure_boxes
+from vg_gym.clip.scores import contrast_bank, measure
+from vg_gym.clip.store import FeatureStore
+from vg_gym.clip.tables import table_sums
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.crops import CropScorer
-from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import FeatureBank
+from vg_gym.envs.episodes import Catalog, Episodes
+from vg_gym.envs.features import FeatureBank, host
 from vg_gym.envs.rewards import Reward
-from vg_gym.envs.starts import Generators, make_start
+from vg_gym.envs.starts import make_start
+from vg_gym.envs.streams import Streams
 from vg_gym.registry import unknown
 from vg_gym.types import Query, VGGymError
 
 SCORINGS = ("dense", "crop")
+MANY = 32
+"""Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 RESET_OPTIONS = ("index", "initial_box", "query")
 
 
@@ -54,12 +63,18 @@ class EnvOptions:
     max_steps: int = 10
     observation: str = "features"
     """``features`` or ``pixels``."""
+    precision: str = "float32"
+    """Of the observation: ``float32``, or ``float16`` for half the memory of rollouts."""
     tokens: bool = False
     """Token features of the expression in the observation."""
     glimpse_features: bool = False
     """Feature glimpses in the observation."""
     phrases: bool = False
     """Score maps of the noun phrases too."""
+    memory: float = 4.0
+    """GiB for tables of images; where they do not all fit, they are read again."""
+    features: str = ""
+    """Folder of a feature store, made by ``vg-gym features``; without one, features are computed when first needed."""
 
 
 @dataclass
@@ -71,9 +86,9 @@ class StepResult:
     truncated: np.ndarray
 
 
-@dataclass
+@dataclass(eq=False)
 class GroundingEngine:
-    """N grounding episodes at once.
+    """N grounding episodes at once, on the device of the CLIP.
 
     Args:
         episodes: where queries (and targets) come from.
@@ -81,6 +96,7 @@ class GroundingEngine:
         num_envs: N.
         options: see :class:`EnvOptions`.
         bank: features to share between engines; default a new one.
+        tensors: whether state and observations are tensors on the CLIP's device; default: where that is no CPU.
 
     Raises:
         VGGymError: an option is unknown, or asks for labels that the source has not.
@@ -91,164 +107,228 @@ class GroundingEngine:
     num_envs: int
     options: EnvOptions = field(default_factory=EnvOptions)
     bank: FeatureBank | None = None
+    tensors: bool | None = None
 
     def __post_init__(self):
-        o, n, clip = self.options, self.num_envs, self.clip
+        o, clip = self.options, self.clip
         if o.scoring not in SCORINGS:
             raise unknown("scoring", o.scoring, SCORINGS)
         if o.max_steps < 1:
             raise VGGymError(f"max_steps={o.max_steps} must be at least 1")
+        tensors = clip.device.type != "cpu" if self.tensors is None else self.tensors
+        self.device: torch.device | None = clip.device if tensors else None
+        """Where the state is; None: in numpy."""
         self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine)
+        self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
         if self.reward.needs_labels and not self.episodes.labelled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.start = make_start(o.initial_box, self.episodes, clip.name)
-        self.view = obs.ObservationOptions(o.observation, o.tokens, o.glimpse_features)
-        tokens = o.tokens or o.glimpse_features
-        self.features = self.bank or FeatureBank(clip, tokens, o.phrases)
-        if (self.features.clip, self.features.tokens, self.features.phrases) != (clip, tokens, o.phrases):
+        self.view = obs.ObservationOptions(o.observation, o.tokens, o.glimpse_features, o.precision)
+        words = o.tokens or o.glimpse_features
+        self.features = self.bank or open_bank(self.episodes, clip, o)
+        if (self.features.clip, self.features.tokens, self.features.phrases) != (clip, words, o.phrases):
             raise VGGymError("the given bank= has another CLIP, tokens or phrases than the environment; leave it out")
-        maps, grid = self.features.num_maps, clip.grid + 1
-        self.observation_space = obs.observation_space(self.view, clip, maps, self.actions)
-        self.others = clip.encode_text(contrast_bank(clip.words)) if o.score == "contrast" else None
-        self.crops = CropScorer(clip, o.score, self.others) if o.scoring == "crop" else None
+        self.features.images.players.add(self)
+        self.catalog = Catalog(self.episodes, self.features)
+        self.observation_space = obs.observation_space(self.view, clip, self.features.num_maps, self.actions)
+        self._buffers = obs.Buffers(self.observation_space, self.device)
+        others = clip.encode_text(contrast_bank(clip.words)) if o.score == "contrast" else None
+        self.others = None if others is None else self._state(others)
+        self.crops = CropScorer(clip, o.score, others) if o.scoring == "crop" else None
+        self._allocate()
 
+    def _allocate(self) -> None:
+        """State: arrays (tensors on a device), one row per sub-environment."""
+        n, dim, grid, maps = self.num_envs, self.clip.dim, self.clip.grid + 1, self.features.num_maps
+        zeros = self._zeros
         self.index = np.zeros(n, dtype=np.int64)
-        self.queries: list[Query | None] = [None] * n
-        self.identity: dict[str, np.ndarray] = {
-            "key": np.full(n, "", dtype=object),
-            "kind": np.full(n, "", dtype=object),
-            "ref_id": np.full(n, -1, dtype=np.int64),
-            "sent_id": np.full(n, -1, dtype=np.int64),
-        }
-        self.sizes = np.ones((n, 4), dtype=np.float32)
-        self.boxes = np.tile(box_ops.FULL, (n, 1))
-        self.targets = np.full((n, 4), np.nan, dtype=np.float32)
-        self.steps = np.zeros(n, dtype=np.int64)
-        self.score = np.zeros(n, dtype=np.float32)
-        self.score_change = np.zeros(n, dtype=np.float32)
-        self.potential = np.zeros(n, dtype=np.float32)
-        self.history = np.zeros((n, obs.HISTORY, self.actions.encoding), dtype=np.float32)
-        self.region = np.zeros((n, clip.dim), dtype=np.float32)
-        self.text = np.zeros((n, clip.dim), dtype=np.float32)
-        self.image = np.zeros((n, clip.dim), dtype=np.float32)
-        self.tokens = np.zeros((n, clip.num_tokens, clip.dim), dtype=np.float32)
-        self.table = np.zeros((n, grid, grid, clip.dim), dtype=np.float32)
-        self.maps = np.zeros((n, grid, grid, maps), dtype=np.float32)
+        self.boxes = self._state(np.tile(box_ops.FULL, (n, 1)))
+        self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
+        self.steps = self._state(np.zeros(n, dtype=np.int64))
+        self.slots = self._state(np.zeros(n, dtype=np.int64))
+        self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
+        self.history = zeros(n, obs.HISTORY, self.actions.encoding)
+        self.region, self.text, self.image = zeros(n, dim), zeros(n, dim), zeros(n, dim)
+        self.words = zeros(n, self.clip.num_tokens * dim if self.features.tokens else 0)
+        self.maps = zeros(n, maps, grid, grid)
+        self.overview = zeros(n, maps + 1, obs.GLIMPSE, obs.GLIMPSE)
+
+    def _zeros(self, *shape: int) -> Any:
+        return self._state(np.zeros(shape, dtype=np.float32))
+
+    def _state(self, values: Any) -> Any:
+        """An array or tensor as state is kept: 64-bit floats become 32-bit ones."""
+        if self.device is not None:
+            values = torch.as_tensor(values, device=self.device)
+            return values.float() if values.is_floating_point() else values
+        values = values if isinstance(values, np.ndarray) else values.numpy()
+        return values.astype(np.float32) if values.dtype == np.float64 else values
+
+    @property
+    def queries(self) -> list[Query]:
+        """The queries being played."""
+        return [self.catalog.query(int(index)) for index in self.index]
+
+    def query(self, row: int) -> Query:
+        """The query of a row."""
+        return self.catalog.query(int(self.index[row]))
+
+    def identity(self) -> dict[str, np.ndarray]:
+        """``key``, ``kind``, ``ref_id``, ``sent_id`` of what is being played, (N,) each."""
+        return {name: values[self.index] for name, values in self.catalog.identity.items()}
 
     def reset_rows(
         self,
         rows: Sequence[int] | np.ndarray,
-        rngs: Generators,
+        streams: Streams,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Start new episodes in some rows.
 
         Args:
             rows: which sub-environments.
-            rngs: generators by row; each row draws from its own.
+            streams: random numbers of all rows; each row draws from its own.
             options: ``index`` (which episode), ``initial_box`` (normalised, 4 numbers), ``query`` (a bare
-                :class:`~vg_gym.types.Query`: no target), for all of the rows.
+                :class:`~vg_gym.types.Query`: no target), for all of the rows; the first two also one for each row.
 
         Raises:
             VGGymError: an option is unknown or out of range.
         """
+        rows = np.asarray(rows, dtype=np.int64)
         given = _checked(options, len(self.episodes), self.reward.needs_labels)
-        for row in rows:
-            drawn = int(rngs[row].integers(len(self.episodes)))
-            self._load(row, given.get("index", drawn), given.get("query"))
-        at = np.asarray(rows, dtype=np.int64)
-        if "initial_box" in given:
-            self.boxes[at] = given["initial_box"]
-        else:
-            started = self.start(at, self, rngs)
-            self.boxes[at] = box_ops.fit_inside(started.astype(np.float32), min_side=MIN_SIDE)
-        self.steps[at] = 0
-        self.history[at] = 0
-        self._measure(at)
-        self.score_change[at] = 0
+        drawn = host(streams.integers(rows, len(self.episodes)))
+        index = self.catalog.add(given["query"]) if "query" in given else given.get("index", drawn)
+        self._load(rows, np.broadcast_to(index, rows.shape))
+        boxes = given["initial_box"] if "initial_box" in given else self.start(rows, self, streams)
+        self.boxes[rows] = box_ops.fit_inside(self._state(boxes), min_side=MIN_SIDE)
+        self.steps[rows] = 0
+        self.history[rows] = 0
+        self._measure(rows)
+        self.score_change[rows] = 0
 
-    def _load(self, row: int, index: int, query: Query | None) -> None:
-        """Put a query and everything known of it into a row."""
-        self.index[row] = -1 if query is not None else index
-        identity = self.episodes.identity(index if query is None else query)
-        for name, values in self.identity.items():
-            values[row] = identity[name]
-        self.queries[row] = query = query or self.episodes.query(index)
-        self.targets[row] = self.episodes.target(index) if self.index[row] >= 0 else np.nan
-        self.sizes[row] = box_ops.image_scale(query.image.size)
-        found = self.features.query(query)
-        self.text[row], self.image[row] = found.text, found.image
-        if found.tokens is not None:
-            self.tokens[row] = found.tokens
-        self.table[row], self.maps[row] = found.table, found.maps
+    def _load(self, rows: np.ndarray, index: np.ndarray) -> None:
+        """Put episodes into rows: what does not change until they end."""
+        bank, at = self.features, self.catalog.load(index)
+        slots = bank.slots(at)
+        self.index[rows] = index
+        self.targets[rows] = self._state(self.catalog.targets[index])
+        self.slots[rows] = self._state(slots)
+        self.text[rows] = self._state(bank.text[at])
+        self.image[rows] = self._state(bank.images.means[slots])
+        self.maps[rows] = self._state(bank.maps[at])
+        self.overview[rows] = self._state(bank.overviews[at])
+        if bank.tokens:
+            self.words[rows] = self._state(bank.token_features[at])
 
-    def step(self, actions: np.ndarray) -> StepResult:
+    def step(self, actions: Any) -> StepResult:
         """Act in every row.
 
         Args:
-            actions: (N, ...) of the action space.
+            actions: (N, ...) of the action space, an array, or a tensor on the engine's device.
 
         Raises:
-            VGGymError: an action is NaN or outside the space.
+            VGGymError: an action is NaN or outside the space (arrays only).
         """
-        before = self.potential.copy()
-        self.boxes, stop = self.actions.apply(self.boxes, np.asarray(actions))
-        self.steps += 1
-        self.history = np.concatenate([self.history[:, 1:], self.actions.encode(np.asarray(actions))[:, None]], axis=1)
-        self._measure(slice(None))
+        if self.device is not None and isinstance(actions, np.ndarray):
+            self.actions.check(actions)
+            actions = torch.from_numpy(actions).to(self.device)
+        before = self.potential
+        self.boxes, stop = self._actions.apply(self.boxes, actions)
+        self.steps = self.steps + 1
+        moves = self._actions.encode(actions)[:, None]
+        self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
+        self._measure(None)
         truncated = ~stop & (self.steps >= self.options.max_steps)
         return StepResult(self.reward(before, self.potential, stop), stop, truncated)
 
-    def _measure(self, rows: Any) -> None:
-        """Score the boxes of some rows and look up their region features."""
-        boxes, text, table = self.boxes[rows], self.text[rows], self.table[rows]
-        before = self.score[rows]
-        if self.crops is None:
-            region, self.score[rows] = measure_boxes(self.options.score, table, text, boxes, self.others)
-            self.region[rows] = np.clip(region, -1, 1)
+    def _measure(self, rows: np.ndarray | None) -> None:
+        """Score the boxes of some rows, or of all, and look up their region features."""
+        every = rows is None
+        boxes, text, before, targets = (
+            values if every else values[rows] for values in (self.boxes, self.text, self.score, self.targets)
+        )
+        region, score = self._score(boxes, text, rows)
+        potential = self.reward.potential(boxes, score, targets)
+        if every:
+            self.region, self.score, self.score_change, self.potential = region, score, score - before, potential
         else:
-            queries = [self.queries[i] for i in np.arange(self.num_envs)[rows]]
-            self.region[rows], self.score[rows] = self.crops(queries, boxes * self.sizes[rows], text)
-        self.score_change[rows] = self.score[rows] - before
-        self.potential[rows] = self.reward.potential(boxes, self.score[rows], self.targets[rows])
+            self.region[rows], self.score[rows], self.potential[rows] = region, score, potential
 
-    def observe(self, rows: Any = slice(None)) -> dict[str, np.ndarray]:
-        """Observations of some rows, each part (len(rows), ...), freshly allocated."""
-        boxes = self.boxes[rows]
-        steps = self.steps[rows, None] / np.float32(self.options.max_steps)
-        parts = {
+    def _score(self, boxes: Any, text: Any, rows: np.ndarray | None) -> tuple[Any, Any]:
+        """Unit region features (B, D) and scores (B,) of the boxes of some rows."""
+        if self.crops is not None:
+            index = self.index if rows is None else self.index[rows]
+            queries = [self.catalog.query(int(i)) for i in index]
+            region, score = self.crops(queries, host(boxes) * self.catalog.scales[index], host(text))
+            return self._state(region), self._state(score)
+        slots = self.slots if rows is None else self.slots[rows]
+        sums = partial(table_sums, self.features.images.tables, slots)
+        region, score = measure(self.options.score, sums, text, boxes[:, None], self.others)
+        return box_ops.clip(region[:, 0], -1, 1), score[:, 0]
+
+    def observe(self, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Observations of some rows, or of all, each part (B, ...); they are the caller's as long as it holds them."""
+        pick = (lambda values: values) if rows is None else (lambda values: values[rows])
+        boxes, steps = pick(self.boxes), pick(self.steps)
+        seen = {
             "box": obs.box_coordinates(boxes),
-            "glimpses": obs.glimpses(self.maps[rows], boxes),
-            "history": self.history[rows].reshape(len(boxes), -1).copy(),
-            "image": np.clip(self.image[rows], -1, 1),
-            "region": self.region[rows].copy(),
-            "score": np.stack([self.score[rows], self.score_change[rows]], axis=1),
-            "step": np.minimum(steps, 1).astype(np.float32),
-            "text": np.clip(self.text[rows], -1, 1),
+            "history": pick(self.history).reshape(len(boxes), -1),
+            "image": pick(self.image),
+            "region": pick(self.region),
+            "text": pick(self.text),
+            "tokens": pick(self.words),
         }
-        if "tokens" in self.observation_space.spaces:
-            parts["tokens"] = np.clip(self.tokens[rows], -1, 1).reshape(len(boxes), -1)
-        if self.view.glimpse_features:
-            parts["glimpse_features"] = obs.feature_glimpses(self.table[rows], boxes)
-        if self.view.mode == "pixels":
-            views = [self._pixels(i) for i in np.arange(self.num_envs)[rows]]
-            parts["pixels_image"], parts["pixels_crop"] = (np.stack(view) for view in zip(*views, strict=True))
-        return {name: parts[name] for name in self.observation_space.spaces}
+        out = {name: self._buffers.take(name, len(boxes)) for name in self.observation_space.spaces}
+        for name, values in seen.items():
+            if name in out:
+                out[name][:] = values
+        out["score"][:, 0], out["score"][:, 1] = pick(self.score), pick(self.score_change)
+        out["step"][:, 0] = (steps / np.float32(self.options.max_steps)).clip(None, 1)
+        self._glimpse(pick(self.maps), boxes, pick(self.overview), out["glimpses"])
+        if "glimpse_features" in out:
+            found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
+            out["glimpse_features"][:] = box_ops.clip(found, -1, 1)
+        if "pixels_image" in out:
+            self._look(out, np.arange(self.num_envs) if rows is None else rows)
+        return out
 
-    def _pixels(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        query = self.queries[row]
-        assert query is not None
-        return obs.pixel_views(query.image.array(), self.boxes[row] * self.sizes[row])
+    def _glimpse(self, maps: Any, boxes: Any, overview: Any, out: Any) -> None:
+        """Write glimpses. Many are made in torch, whose threads share the work: the same numbers, sooner."""
+        if self.device is None and len(boxes) > MANY:
+            maps, boxes, overview, out = (torch.from_numpy(values) for values in (maps, boxes, overview, out))
+        windows = out.reshape(len(boxes), -1, *overview.shape[1:])
+        windows[:, :-1, :-1], windows[:, :-1, -1] = obs.glimpses(maps, obs.window_lines(boxes))
+        windows[:, -1] = overview
 
-    def iou(self) -> np.ndarray:
+    def _look(self, out: dict[str, Any], rows: np.ndarray) -> None:
+        """The pictures of ``observation="pixels"``, one by one."""
+        boxes = host(self.boxes)
+        for i, row in enumerate(rows):
+            query = self.query(row)
+            pixels = obs.pixel_views(query.image.array(), boxes[row] * box_ops.image_scale(query.image.size))
+            out["pixels_image"][i], out["pixels_crop"][i] = (self._state(view.copy()) for view in pixels)
+
+    def iou(self) -> Any:
         """IoU (N,) of the boxes with the targets; NaN in rows without a target."""
-        known = np.isfinite(self.targets).all(axis=1)
-        return np.where(known, box_ops.iou(self.boxes, self.targets), np.nan)
+        return box_ops.iou(self.boxes, self.targets)
 
     def masks(self) -> np.ndarray:
         """Which actions would change something; see :meth:`ActionSet.masks`."""
-        return self.actions.masks(self.boxes)
+        return self.actions.masks(host(self.boxes))
+
+
+def open_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:
+    """The features that an environment asks for.
+
+    Raises:
+        VGGymError: ``features`` is no store of these episodes and this CLIP.
+    """
+    o, store = options, FeatureStore.open(options.features) if options.features else None
+    bank = FeatureBank(clip, o.tokens or o.glimpse_features, o.phrases, o.memory, store)
+    if store is not None:
+        bank.prepare([episodes.query(0)])
+    return bank
 
 
 def _checked(options: Mapping[str, Any] | None, count: int, needs_labels: bool) -> dict[str, Any]:
@@ -257,15 +337,17 @@ def _checked(options: Mapping[str, Any] | None, count: int, needs_labels: bool) 
     for name in given:
         if name not in RESET_OPTIONS:
             raise unknown("reset option", name, RESET_OPTIONS)
-    if "index" in given and not 0 <= int(given["index"]) < count:
-        raise VGGymError(f"reset option index={given['index']} is outside [0, {count})")
+    if "index" in given:
+        given["index"] = np.asarray(given["index"], dtype=np.int64)
+        if not ((given["index"] >= 0) & (given["index"] < count)).all():
+            raise VGGymError(f"reset option index={given['index']} is outside [0, {count})")
     if "query" in given and needs_labels:
         raise VGGymError("reset option query= has no box label, which this reward needs; use reward='clip'")
     if "initial_box" in given:
         box = np.asarray(given["initial_box"], dtype=np.float32)
-        if box.shape != (4,) or not box_ops.is_valid(box, (1, 1)):
+        if box.ndim not in (1, 2) or box.shape[-1] != 4 or not box_ops.is_valid(box, (1, 1)).all():
             raise VGGymError(
                 f"reset option initial_box={given['initial_box']} is no box x1 < x2, y1 < y2 inside [0, 1]"
             )
-        given["initial_box"] = box_ops.fit_inside(box, min_side=MIN_SIDE)
+        given["initial_box"] = box
     return given

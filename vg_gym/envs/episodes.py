@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.envs.features import FeatureBank
 from vg_gym.types import GroundingDataset, Query, Sample, VGGymError
 
 
@@ -54,9 +55,69 @@ class Episodes:
             return np.full(4, np.nan, dtype=np.float32)
         return box_ops.normalize(item.box, item.query.image.size)
 
-    def identity(self, of: int | Query) -> dict[str, Any]:
-        """What ``info`` says of an episode (by index) or of a bare query besides its numbers."""
-        item = of if isinstance(of, Query) else self.items[of]
-        if isinstance(item, Query):
-            return {"key": item.key, "ref_id": -1, "sent_id": -1, "kind": ""}
-        return {"key": item.query.key, "ref_id": item.ref_id, "sent_id": item.sent_id, "kind": item.kind}
+
+class Catalog:
+    """What an engine asks of its episodes, in columns that are filled when an episode is first played.
+
+    So that many episodes begin at once without a loop, and none is read that is not played. Queries that are not of
+    the source may be added; they have no target.
+
+    Args:
+        episodes: the source.
+        bank: where features are.
+    """
+
+    def __init__(self, episodes: Episodes, bank: FeatureBank):
+        self.episodes, self.bank = episodes, bank
+        count = len(episodes)
+        self.rows = np.full(count, -1, dtype=np.int64)
+        """Row of the bank; -1 of an episode that was not played yet."""
+        self.targets = np.full((count, 4), np.nan, dtype=np.float32)
+        """Normalised target boxes; NaN where there is none."""
+        self.scales = np.ones((count, 4), dtype=np.float32)
+        """Pixels (W, H, W, H) of the images."""
+        self.identity: dict[str, np.ndarray] = {
+            "key": np.full(count, "", dtype=object),
+            "kind": np.full(count, "", dtype=object),
+            "ref_id": np.full(count, -1, dtype=np.int64),
+            "sent_id": np.full(count, -1, dtype=np.int64),
+        }
+        """What ``info`` says of an episode."""
+        self._queries: dict[int, Query] = {}
+
+    def load(self, indices: np.ndarray) -> np.ndarray:
+        """Rows of the bank (B,), int64, of the episodes with indices (B,)."""
+        rows = self.rows[indices]
+        if (rows < 0).any():
+            for index in np.unique(indices[rows < 0]):
+                self._load(int(index))
+            rows = self.rows[indices]
+        return rows
+
+    def query(self, index: int) -> Query:
+        """The query of an episode."""
+        if index not in self._queries:
+            self._queries[index] = self.episodes.query(index)
+        return self._queries[index]
+
+    def add(self, query: Query) -> int:
+        """Add a query that is not of the source; returns its index."""
+        index = len(self.rows)
+        self.rows = np.append(self.rows, self.bank.row(query))
+        self.targets = np.append(self.targets, np.full((1, 4), np.nan, dtype=np.float32), axis=0)
+        self.scales = np.append(self.scales, box_ops.image_scale(query.image.size)[None], axis=0)
+        about: dict[str, Any] = {"key": query.key, "kind": "", "ref_id": -1, "sent_id": -1}
+        self.identity = {name: np.append(values, about[name]) for name, values in self.identity.items()}
+        self._queries[index] = query
+        return index
+
+    def _load(self, index: int) -> None:
+        query, item = self.query(index), self.episodes.items[index]
+        self.targets[index] = self.episodes.target(index)
+        self.scales[index] = box_ops.image_scale(query.image.size)
+        self.identity["key"][index] = query.key
+        if not isinstance(item, Query):
+            found: dict[str, Any] = {"kind": item.kind, "ref_id": item.ref_id, "sent_id": item.sent_id}
+            for name, value in found.items():
+                self.identity[name][index] = value
+        self.rows[index] = self.bank.row(query)

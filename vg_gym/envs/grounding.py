@@ -17,7 +17,8 @@ from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import FeatureBank
+from vg_gym.envs.features import FeatureBank, host
+from vg_gym.envs.streams import Streams
 from vg_gym.types import DatasetNotFound, GroundingDataset, Query, Sample, VGGymError
 
 SUCCESS_IOU = 0.5
@@ -34,6 +35,7 @@ def make_engine(
     fallback: str | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     bank: FeatureBank | None = None,
+    tensors: bool | None = None,
     **options: Any,
 ) -> GroundingEngine:
     """Open the data, load the CLIP and build an engine; the arguments are those of :class:`GroundingEnv`.
@@ -45,7 +47,7 @@ def make_engine(
     if isinstance(dataset, str):
         source, clip = _open(dataset, split, root, clip, fallback, dict(dataset_options or {}))
     encoder = load_clip(clip, device) if isinstance(clip, str) else clip
-    return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank)
+    return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank, tensors)
 
 
 def _open(name: str, split: str, root: str | None, clip: Any, fallback: str | None, options: dict[str, Any]) -> Any:
@@ -121,7 +123,7 @@ class GroundingEnv(gym.Env):
         split: of a named data set.
         root: folder of a named data set that is on disk.
         clip: name of a CLIP (see :func:`vg_gym.clip.load_clip`) or an encoder.
-        device: where the CLIP runs.
+        device: where the CLIP runs, and what it knows is kept.
         fallback: the built-in data set to use where ``dataset`` is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
         bank: a :class:`~vg_gym.envs.features.FeatureBank` to share.
@@ -145,14 +147,17 @@ class GroundingEnv(gym.Env):
         self.action_space = self.engine.actions.space
         self.observation_space = self.engine.observation_space
         self.render_mode = render_mode
+        self._streams: Streams | None = None
         self._trail: list[np.ndarray] = []
         self._window: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode; see the class for ``options``."""
         super().reset(seed=seed)
-        self.engine.reset_rows([0], [self.np_random], options)
-        self._trail = [self.engine.boxes[0].copy()]
+        if self._streams is None or seed is not None:
+            self._streams = Streams.of([self.np_random], self.engine.device)
+        self.engine.reset_rows([0], self._streams, options)
+        self._trail = [self._box()]
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info(False)
@@ -161,7 +166,7 @@ class GroundingEnv(gym.Env):
         """Act; the usual five."""
         result = self.engine.step(np.asarray(action)[None])
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
-        self._trail.append(self.engine.boxes[0].copy())
+        self._trail.append(self._box())
         if self.render_mode == "human":
             self.render()
         return self._observation(), float(result.reward[0]), terminated, truncated, self._info(terminated or truncated)
@@ -177,15 +182,15 @@ class GroundingEnv(gym.Env):
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
             return None
-        engine = self.engine
-        query = engine.queries[0]
-        if query is None:
+        if not self._trail:
             raise VGGymError("nothing to render: call reset() first")
-        labelled = bool(np.isfinite(engine.targets[0]).all())
+        engine = self.engine
+        query, target = engine.query(0), host(engine.targets)[0]
+        labelled = bool(np.isfinite(target).all())
         frame = rendering.draw_frame(
             query.image.array(),
-            engine.boxes[0],
-            target=engine.targets[0] if labelled else None,
+            self._trail[-1],
+            target=target if labelled else None,
             trail=self._trail[:-1],
             expression=query.expression,
             score=float(engine.score[0]),
@@ -204,18 +209,22 @@ class GroundingEnv(gym.Env):
             self._window = None
 
     def _observation(self) -> dict[str, np.ndarray]:
-        return {name: values[0] for name, values in self.engine.observe().items()}
+        return {name: host(values)[0] for name, values in self.engine.observe().items()}
+
+    def _box(self) -> np.ndarray:
+        return host(self.engine.boxes)[0].copy()
 
     def _info(self, done: bool) -> dict[str, Any]:
-        engine = self.engine
+        engine, index = self.engine, self.engine.index[0]
         info = {
-            "box": engine.boxes[0].copy(),
+            "box": self._trail[-1].copy(),
             "clip_score": float(engine.score[0]),
             "dataset": engine.episodes.dataset,
-            **{name: values[0] for name, values in engine.identity.items()},
+            **{name: values[index] for name, values in engine.catalog.identity.items()},
         }
-        if np.isfinite(engine.targets[0]).all():
-            info["iou"] = float(engine.iou()[0])
+        iou = float(engine.iou()[0])
+        if not np.isnan(iou):
+            info["iou"] = iou
             if done:
                 info["is_success"] = info["iou"] >= SUCCESS_IOU
         return info
@@ -252,7 +261,9 @@ class GroundingVectorEnv(VectorEnv):
         self.single_observation_space = self.engine.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._rngs: list[np.random.Generator] = []
+        self._everywhere = np.ones(num_envs, dtype=bool)
+        self._dataset = np.full(num_envs, self.engine.episodes.dataset)
+        self._streams: Streams | None = None
         self._done = np.zeros(num_envs, dtype=bool)
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
@@ -263,43 +274,57 @@ class GroundingVectorEnv(VectorEnv):
             raise VGGymError(f"options['reset_mask'] must be {self.num_envs} booleans, at least one of them true")
         seeds = [None if seed is None else seed + i for i in range(self.num_envs)] if (
             seed is None or isinstance(seed, int)) else list(seed)  # fmt: skip
-        if not self._rngs:
-            self._rngs = [seeding.np_random(s)[0] for s in seeds]
-        for row in np.flatnonzero(mask):
-            if seeds[row] is not None:
-                self._rngs[row] = seeding.np_random(seeds[row])[0]
-        self.engine.reset_rows(np.flatnonzero(mask), self._rngs, options)
+        if self._streams is None:
+            self._streams = Streams.of((seeding.np_random(s)[0] for s in seeds), self.engine.device)
+        else:
+            for row in np.flatnonzero(mask & np.array([s is not None for s in seeds])):
+                self._streams.restart(int(row), seeding.np_random(seeds[row])[0])
+        self.engine.reset_rows(np.flatnonzero(mask), self._streams, options)
         self._done[mask] = False
-        return self.engine.observe(), self._infos()
+        return self._observations(), self._infos()
 
     def step(self, actions: np.ndarray):
         """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says."""
-        if not self._rngs:
+        if self._streams is None:
             raise VGGymError("step() before reset(): call reset() first")
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
             return self._step_and_reset(actions)
-        result = self.engine.step(actions)
-        done = result.terminated | result.truncated
+        reward, terminated, truncated = self._act(actions)
+        done = terminated | truncated
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
             self._done = done
-            return self.engine.observe(), result.reward, result.terminated, result.truncated, self._infos(done)
-        final_obs, final_info = self.engine.observe(), self._infos(done)
-        self.engine.reset_rows(np.flatnonzero(done), self._rngs)
+            return self._observations(), reward, terminated, truncated, self._infos(done)
+        final_obs, final_info = self._observations(), self._infos(done)
+        rows = np.flatnonzero(done)
+        self.engine.reset_rows(rows, self._streams)
+        begun = self.engine.observe(rows)
+        seen = {name: values.copy() for name, values in final_obs.items()}
+        for name, values in seen.items():
+            values[rows] = host(begun[name])
         infos = {**self._infos(), "final_obs": final_obs, "_final_obs": done, "final_info": final_info,
                  "_final_info": done}  # fmt: skip
-        return self.engine.observe(), result.reward, result.terminated, result.truncated, infos
+        return seen, reward, terminated, truncated, infos
+
+    def _act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rewards, terminations and truncations of a step, as arrays."""
+        result = self.engine.step(actions)
+        return host(result.reward), host(result.terminated), host(result.truncated)
 
     def _step_and_reset(self, actions: np.ndarray):
         """Next-step autoreset: rows that ended start anew and ignore their action, the others act."""
         engine, ended = self.engine, self._done
         actions = np.array(actions)
         actions[ended] = engine.actions.trigger  # any valid action: the row is overwritten by its reset
-        result = engine.step(actions)
-        engine.reset_rows(np.flatnonzero(ended), self._rngs)
-        for values in (result.reward, result.terminated, result.truncated):
+        reward, terminated, truncated = (values.copy() for values in self._act(actions))
+        assert self._streams is not None
+        engine.reset_rows(np.flatnonzero(ended), self._streams)
+        for values in (reward, terminated, truncated):
             values[ended] = 0
-        self._done = result.terminated | result.truncated
-        return engine.observe(), result.reward, result.terminated, result.truncated, self._infos(self._done)
+        self._done = terminated | truncated
+        return self._observations(), reward, terminated, truncated, self._infos(self._done)
+
+    def _observations(self) -> dict[str, np.ndarray]:
+        return {name: host(values) for name, values in self.engine.observe().items()}
 
     def action_masks(self) -> np.ndarray:
         """Booleans (N, n); see :meth:`GroundingEnv.action_masks`."""
@@ -314,22 +339,21 @@ class GroundingVectorEnv(VectorEnv):
         engine = self.engine
         return tuple(
             rendering.draw_frame(query.image.array(), box, expression=query.expression)
-            for query, box in zip(engine.queries, engine.boxes, strict=True)
-            if query is not None
+            for query, box in zip(engine.queries, host(engine.boxes), strict=True)
         )
 
     def _infos(self, done: np.ndarray | None = None) -> dict[str, Any]:
         """Infos as arrays with masks, in Gymnasium's vector style."""
-        engine = self.engine
-        everywhere = np.ones(self.num_envs, dtype=bool)
-        infos: dict[str, Any] = {name: values.copy() for name, values in engine.identity.items()}
-        infos["dataset"] = np.full(self.num_envs, engine.episodes.dataset)
-        infos["box"], infos["clip_score"] = engine.boxes.copy(), engine.score.astype(np.float64)
+        engine, everywhere = self.engine, self._everywhere
+        infos: dict[str, Any] = engine.identity()
+        infos["dataset"] = self._dataset
+        infos["box"], infos["clip_score"] = host(engine.boxes).copy(), host(engine.score).astype(np.float64)
         infos |= {f"_{name}": everywhere for name in tuple(infos)}
-        labelled = np.isfinite(engine.targets).all(axis=1)
+        iou = host(engine.iou()).astype(np.float64)
+        labelled = ~np.isnan(iou)
         if labelled.any():
-            infos["iou"], infos["_iou"] = engine.iou().astype(np.float64), labelled
+            infos["iou"], infos["_iou"] = iou, labelled
             if done is not None and (done & labelled).any():
-                infos["is_success"] = done & labelled & (infos["iou"] >= SUCCESS_IOU)
+                infos["is_success"] = done & labelled & (iou >= SUCCESS_IOU)
                 infos["_is_success"] = done & labelled
         return infos

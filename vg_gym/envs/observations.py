@@ -8,18 +8,24 @@ the box is. Score maps are standardised per image, because raw cosines have a sm
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import grid_mean, unit
+from vg_gym.clip.dense import unit
 from vg_gym.clip.encoder import ClipEncoder, crop, resize
+from vg_gym.clip.tables import lattice_values, table_sums
 from vg_gym.envs.actions import ActionSet
 from vg_gym.registry import unknown
 
 OBSERVATIONS = ("features", "pixels")
+PRECISIONS = ("float32", "float16")
 WINDOWS = (1.0, 2.0, 4.0)
 """Sizes of the moving windows, in sides of the box; a fourth window is the whole image."""
 GLIMPSE = 8
@@ -41,18 +47,22 @@ class ObservationOptions:
         mode: ``features``, or ``pixels`` which adds the image and the crop under the box, uint8 (84, 84, 3) each.
         tokens: the unit features of the expression's tokens (L, D).
         glimpse_features: dense features averaged on a 4 x 4 grid in the same windows (4, 4, 4, D); implies ``tokens``.
+        precision: ``float32``, or ``float16``, which halves the memory of rollouts.
 
     Raises:
-        VGGymError: the mode is unknown.
+        VGGymError: the mode or precision is unknown.
     """
 
     mode: str = "features"
     tokens: bool = False
     glimpse_features: bool = False
+    precision: str = "float32"
 
     def __post_init__(self):
         if self.mode not in OBSERVATIONS:
             raise unknown("observation", self.mode, OBSERVATIONS)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
 
 
 def observation_space(options: ObservationOptions, clip: ClipEncoder, maps: int, actions: ActionSet) -> spaces.Dict:
@@ -60,7 +70,7 @@ def observation_space(options: ObservationOptions, clip: ClipEncoder, maps: int,
     windows = len(WINDOWS) + 1
 
     def box(low: float, high: float, *shape: int) -> spaces.Box:
-        return spaces.Box(low, high, shape, np.float32)
+        return spaces.Box(low, high, shape, np.dtype(options.precision).type)
 
     parts: dict[str, spaces.Space] = {
         "box": box(0, 1, 8),
@@ -82,48 +92,121 @@ def observation_space(options: ObservationOptions, clip: ClipEncoder, maps: int,
     return spaces.Dict(parts)
 
 
-def windows_of(boxes: np.ndarray) -> np.ndarray:
-    """The windows (B, 4, 4) of normalised boxes (B, 4): the box grown 1x, 2x, 4x, and the whole image."""
-    grown = [box_ops.scale(boxes, factor) for factor in WINDOWS]
-    return np.stack([*grown, np.broadcast_to(box_ops.FULL, boxes.shape)], axis=1).astype(np.float32)
+def window_lines(boxes: Any) -> Any:
+    """Columns and rows (B, 2, 3, G+1) that divide the moving windows of normalised boxes (B, 4) into G x G cells."""
+    low, high = boxes[:, :2, None, None], boxes[:, 2:, None, None]
+    offsets = _OFFSETS if isinstance(boxes, np.ndarray) else _on(boxes.device)[0]
+    return (low + high) / 2 + (high - low) * offsets
 
 
-def glimpses(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Averages of score maps in the windows, and the share of each cell that lies inside the image.
+def whole_lines(like: Any) -> Any:
+    """Those of the whole image, (B, 2, 1, G+1), for as many items as an array or tensor has, and of its kind."""
+    steps = _STEPS if isinstance(like, np.ndarray) else _on(like.device)[1]
+    return box_ops.namespace(like).broadcast_to(steps, (len(like), 2, 1, GLIMPSE + 1))
+
+
+_STEPS = np.linspace(0, 1, GLIMPSE + 1, dtype=np.float32)
+_OFFSETS = np.array(WINDOWS, dtype=np.float32)[:, None] * (_STEPS - 0.5)
+"""Lines of the moving windows (3, G+1) about the box's centre, in sides of the box."""
+
+
+@lru_cache
+def _on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(_OFFSETS).to(device), torch.from_numpy(_STEPS).to(device)
+
+
+def glimpses(maps: Any, lines: Any) -> tuple[Any, Any]:
+    """Averages of score maps in the cells of windows, and the share of each cell that lies inside the image.
 
     Args:
-        maps: summed-area tables (B, g+1, g+1, M).
-        boxes: (B, 4) normalised.
+        maps: summed-area tables (B, M, g+1, g+1).
+        lines: (B, 2, K, G+1) columns and rows of K windows, normalised; may lie outside the image, where maps are 0.
 
     Returns:
-        (B, 4 * (M + 1) * G * G) float32: for each window its M maps, then its coverage, each a flattened grid.
+        (B, K, M, G, G) and (B, K, G, G).
     """
-    windows = windows_of(boxes)
-    seen = np.moveaxis(grid_mean(maps, windows, GLIMPSE), -1, 2)
-    both = np.concatenate([np.clip(seen, -LIMIT, LIMIT), _coverage(windows)[:, :, None]], axis=2)
-    return both.reshape(len(boxes), -1).astype(np.float32)
+    inside = box_ops.clip(lines, 0, 1)
+    cell = (lines[..., -1] - lines[..., 0]) / GLIMPSE
+    share = (inside[..., 1:] - inside[..., :-1]) / cell[..., None]
+    coverage = share[:, 1, :, :, None] * share[:, 0, :, None, :]
+    values = lattice_values(maps, inside[:, 0], inside[:, 1])
+    sums = values[..., 1:, :] - values[..., :-1, :]
+    sums = sums[..., 1:] - sums[..., :-1]
+    cells = cell[:, 0] * cell[:, 1] * (maps.shape[-1] - 1) ** 2
+    means = box_ops.clip(sums / cells[:, None, :, None, None], -LIMIT, LIMIT)
+    return means.swapaxes(1, 2), coverage
 
 
-def _coverage(windows: np.ndarray) -> np.ndarray:
-    """Shares (B, K, G, G) of the cells of windows (B, K, 4) inside the image."""
-    steps = np.linspace(0, 1, GLIMPSE + 1, dtype=np.float32)
-    low, extent = windows[..., :2, None], (windows[..., 2:] - windows[..., :2])[..., None]
-    lines = np.clip(low + extent * steps, 0, 1)
-    share = np.diff(lines, axis=-1) / np.maximum(extent / GLIMPSE, 1e-6)
-    return np.clip(share[..., 1, :, None] * share[..., 0, None, :], 0, 1)
+def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
+    """Unit dense features averaged in the cells of all four windows.
+
+    Args:
+        tables: summed-area tables (S, g+1, g+1, D).
+        slots: (B,) whose table is whose.
+        boxes: normalised (B, 4).
+
+    Returns:
+        (B, 4 * G' * G' * D).
+    """
+    xp, every, cells = box_ops.namespace(boxes), GLIMPSE // FEATURE_GLIMPSE, FEATURE_GLIMPSE
+    lines = xp.concatenate([window_lines(boxes), whole_lines(boxes)], axis=2)
+    lines = box_ops.clip(lines[..., ::every], 0, 1)
+    columns, rows = lines[:, 0, :, None, :], lines[:, 1, :, :, None]
+    edges = (columns[..., :-1], rows[..., :-1, :], columns[..., 1:], rows[..., 1:, :])
+    shape = (len(boxes), len(WINDOWS) + 1, cells, cells, 1)
+    places = xp.concatenate([xp.broadcast_to(edge[..., None], shape) for edge in edges], axis=-1)
+    sums = table_sums(tables, slots, places.reshape(len(boxes), -1, 4))
+    return unit(sums, SPECK).reshape(len(boxes), -1)
 
 
-def feature_glimpses(table: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Unit dense features averaged in the windows, (B, 4 * G' * G' * D), from tables (B, g+1, g+1, D)."""
-    seen = unit(grid_mean(table, windows_of(boxes), FEATURE_GLIMPSE))
-    return np.clip(seen, -1, 1).reshape(len(boxes), -1).astype(np.float32)
+SPECK = 1e-3
+"""Feature sums shorter than this are of next to no pixels: they count as nothing, having a direction only by rounding."""
 
 
 def box_coordinates(boxes: np.ndarray) -> np.ndarray:
-    """x1, y1, x2, y2, centre x, centre y, width, height of normalised boxes: (B, 8)."""
-    return np.clip(np.concatenate([boxes, box_ops.to_cxcywh(boxes)], axis=1), 0, 1).astype(np.float32)
+    """x1, y1, x2, y2, centre x, centre y, width, height of normalised boxes: (B, 8); arrays or tensors."""
+    return box_ops.namespace(boxes).concatenate([boxes, box_ops.to_cxcywh(boxes)], axis=1)
 
 
 def pixel_views(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The image, and its crop under a pixel box, both uint8 (84, 84, 3)."""
     return resize(image, PIXELS), resize(crop(image, box), PIXELS)
+
+
+class Buffers:
+    """Arrays for observations, used again once nobody holds the last ones: fresh memory costs more than filling it.
+
+    Args:
+        space: of one row.
+        device: of tensors, where torch's own allocator does the same; None for arrays.
+    """
+
+    def __init__(self, space: spaces.Dict, device: torch.device | None = None):
+        self.shapes = {name: part.shape or () for name, part in space.items()}
+        self.dtypes = {name: np.dtype(part.dtype) for name, part in space.items()}
+        self.device = device
+        self._kept: dict[str, list[np.ndarray]] = {name: [] for name in self.shapes}
+
+    def take(self, name: str, count: int) -> Any:
+        """An array, or a tensor, (count, ...) for a part, with any content."""
+        shape, dtype = (count, *self.shapes[name]), self.dtypes[name]
+        if self.device is not None:
+            return torch.empty(shape, dtype=getattr(torch, dtype.name), device=self.device)
+        if count < POOLED:
+            return np.empty(shape, dtype)
+        kept = self._kept[name]
+        for number in range(len(kept)):
+            # Whoever holds an array, a view of it or a tensor over it counts as a reference.
+            if len(kept[number]) == count and sys.getrefcount(kept[number]) == _UNUSED:
+                return kept[number]
+        array = np.empty(shape, dtype)
+        self._kept[name] = [*kept[-KEPT + 1 :], array]
+        return array
+
+
+POOLED = 32
+"""Rows from which on arrays are kept: small ones are had for nothing."""
+KEPT = 4
+"""Arrays of a part that are kept for use again."""
+_PROBE = [np.empty(0)]
+_UNUSED = sys.getrefcount(_PROBE[0])

@@ -58,8 +58,8 @@ class Reward:
         overlap = box_ops.iou(boxes, targets)
         if self.name == "iou":
             return overlap
-        return (self.iou_weight * overlap + (1 - self.iou_weight) * clip_score).astype(np.float32)
+        return self.iou_weight * overlap + (1 - self.iou_weight) * clip_score
 
     def __call__(self, before: np.ndarray, after: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """Rewards (B,) of steps from potential ``before`` to ``after``, where ``stop`` marks pulled triggers."""
-        return (after - before - self.step_cost + stop * (self.trigger_bonus * after)).astype(np.float32)
+        return after - before - self.step_cost + stop * (self.trigger_bonus * after)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -12,20 +12,20 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.envs.episodes import Episodes
+from vg_gym.envs.features import host
+from vg_gym.envs.streams import Streams
 from vg_gym.files import cache_folder, fingerprint, replacing
 from vg_gym.types import Grounder, Query, VGGymError
 
 if TYPE_CHECKING:
     from vg_gym.envs.engine import GroundingEngine
 
-Generators = Sequence[np.random.Generator] | Mapping[int, np.random.Generator]
-
 
 class Start(Protocol):
     """Chooses the first boxes of episodes."""
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
-        """Normalised boxes (len(rows), 4) of some rows; each row draws from its own generator."""
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
+        """Normalised boxes (len(rows), 4) of some rows, an array or a tensor; each row draws from its own stream."""
         ...
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
@@ -67,7 +67,7 @@ class _Fixed:
     def __init__(self, box: np.ndarray):
         self.box = box
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
         return np.tile(self.box, (len(rows), 1))
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
@@ -80,21 +80,21 @@ class _Random(_Fixed):
     def __init__(self) -> None:
         super().__init__(box_ops.FULL)
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
-        draws = np.stack([rngs[row].random(4) for row in rows]).astype(np.float32)
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
+        draws = streams.uniform(rows, 4)
         side = 0.1 + 0.9 * draws[:, :2]
         low = draws[:, 2:] * (1 - side)
-        return np.concatenate([low, low + side], axis=1)
+        return box_ops.namespace(draws).concatenate([low, low + side], axis=1)
 
 
 class _Jitter(_Random):
     """The target, every edge moved by a normal 0.3 of its side."""
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
-        draws = np.stack([rngs[row].normal(0, 0.3, 4) for row in rows]).astype(np.float32)
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
         target = engine.targets[rows]
         side = target[:, 2:] - target[:, :2]
-        return target + draws * np.concatenate([side, side], axis=1)
+        edges = box_ops.namespace(side).concatenate([side, side], axis=1)
+        return target + 0.3 * streams.normal(rows, 4) * edges
 
 
 class _Mixture:
@@ -103,12 +103,12 @@ class _Mixture:
     def __init__(self, starts: Sequence[Start]):
         self.starts = starts
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
-        chosen = np.array([int(rngs[row].integers(len(self.starts))) for row in rows])
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
+        chosen = host(streams.integers(rows, len(self.starts)))
         boxes = np.zeros((len(rows), 4), dtype=np.float32)
         for number in np.unique(chosen):
             mine = chosen == number
-            boxes[mine] = self.starts[number](rows[mine], engine, rngs)
+            boxes[mine] = host(self.starts[number](rows[mine], engine, streams))
         return boxes
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
@@ -118,13 +118,24 @@ class _Mixture:
 
 
 class _GrounderStart:
-    """A grounder's boxes, asked for once per query and kept."""
+    """A grounder's boxes, asked for once per query and kept: by query, and in a column by episode."""
 
     def __init__(self, grounder: Grounder):
-        self.grounder, self._known = grounder, {}  # type: tuple[Grounder, dict[str, np.ndarray]]
+        self.grounder = grounder
+        self._known: dict[str, np.ndarray] = {}
+        self._column = np.zeros((0, 4), dtype=np.float32)
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, rngs: Generators) -> np.ndarray:
-        queries = [query for query in (engine.queries[row] for row in rows) if query is not None]
+    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
+        indices = engine.index[rows]
+        if indices.max() >= len(self._column):
+            more = np.full((len(engine.catalog.rows) - len(self._column), 4), np.nan, dtype=np.float32)
+            self._column = np.concatenate([self._column, more])
+        new = np.unique(indices[np.isnan(self._column[indices, 0])])
+        if len(new):
+            self._column[new] = self._look_up([engine.catalog.query(int(index)) for index in new])
+        return self._column[indices]
+
+    def _look_up(self, queries: Sequence[Query]) -> np.ndarray:
         missing = {_identity(q): q for q in queries if _identity(q) not in self._known}
         if missing:
             self._known.update(zip(missing, _ask(self.grounder, list(missing.values())), strict=True))

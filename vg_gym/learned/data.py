@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
-from vg_gym.files import computed, fingerprint
+from vg_gym.files import fingerprint
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.model import GroundingModel
+from vg_gym.shards import ShardedArray, computed
 from vg_gym.types import GroundingDataset, ImageRef, VGGymError
 
 _SIDES = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
@@ -136,28 +137,26 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     return _ORDERS[key]
 
 
-def observed(model: GroundingModel, train: Sequence[Picture], flip: bool, chunk: int = 8) -> np.ndarray | None:
+def observed(model: GroundingModel, train: Sequence[Picture], flip: bool, chunk: int = 8) -> ShardedArray | None:
     """What a network observes of pictures, fp16, kept in the cache folder; mirrored pictures follow where ``flip``.
 
-    None where it observes nothing. The file has its name only when it is whole; an interrupted one is made anew.
+    None where it observes nothing. What is interrupted goes on where it was.
     """
-    first = train[0].image.array()
-    shape = _observe(model, [first])
-    if shape is None:
+    first = _observe(model, [train[0].image.array()])
+    if first is None:
         return None
     turned = [(picture.image, mirrored) for mirrored in (False, True)[: 1 + flip] for picture in train]
 
-    def rows() -> Iterator[np.ndarray]:
-        for at in range(0, len(turned), chunk):
-            pixels = [
-                (image.array()[:, ::-1] if mirrored else image.array()) for image, mirrored in turned[at : at + chunk]
-            ]
-            found = _observe(model, pixels)
-            assert found is not None
-            yield from found
+    def rows(start: int, stop: int) -> np.ndarray:
+        parts = []
+        for at in range(start, stop, chunk):
+            images = turned[at : min(at + chunk, stop)]
+            pixels = [(image.array()[:, ::-1] if mirrored else image.array()) for image, mirrored in images]
+            parts.append(_observe(model, pixels))
+        return np.concatenate([part.astype(np.float16) for part in parts if part is not None])
 
-    identity = [fingerprint(shape.tobytes()), repr(model.canvas), *(f"{image.key} {m}" for image, m in turned)]
-    return computed(identity, (len(turned), *shape.shape[1:]), rows(), "frozen features", cache=True, progress=True)
+    identity = [fingerprint(first.tobytes()), repr(model.canvas), *(f"{image.key} {m}" for image, m in turned)]
+    return computed(identity, first.shape[1:], len(turned), rows, "frozen features")
 
 
 def _observe(model: GroundingModel, pixels: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -1,0 +1,75 @@
+"""Counter-based random numbers: one stream for each sub-environment, drawn for many at once.
+
+A draw is a hash of (key, counter), so that a row's numbers do not depend on which rows are drawn beside it, no loop
+over rows is needed, and arrays and tensors on any device give the same numbers (Salmon et al., *Parallel Random
+Numbers: As Easy as 1, 2, 3*, SC 2011; the hash is SplitMix64, Steele et al., OOPSLA 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+_GOLDEN, _FIRST, _SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+class Streams:
+    """N streams of uniform numbers.
+
+    Args:
+        keys: (N,) int64; rows with the same key have the same numbers.
+        device: None for numpy arrays, else the torch device of tensors.
+    """
+
+    def __init__(self, keys: np.ndarray, device: torch.device | None = None):
+        self.keys: Any = np.array(keys, dtype=np.int64)
+        if device is not None:
+            self.keys = torch.from_numpy(self.keys).to(device)
+        self.counters: Any = self.keys * 0
+
+    @classmethod
+    def of(cls, generators: Iterable[np.random.Generator], device: torch.device | None = None) -> Streams:
+        """Streams with a key from each generator."""
+        return cls(np.array([draw_key(rng) for rng in generators]), device)
+
+    def restart(self, row: int, generator: np.random.Generator) -> None:
+        """Give a row a new key, and begin at its first number."""
+        self.keys[row] = draw_key(generator)
+        self.counters[row] = 0
+
+    def uniform(self, rows: Any, count: int) -> Any:
+        """The next numbers (len(rows), count) of some rows, float64 in [0, 1)."""
+        start = self.counters[rows]
+        self.counters[rows] = start + count
+        steps = [start + k for k in range(1, count + 1)]
+        keys = self.keys[rows]
+        parts = [_uniform(keys + step * _GOLDEN) for step in steps]
+        return np.stack(parts, axis=1) if isinstance(keys, np.ndarray) else torch.stack(parts, dim=1)
+
+    def integers(self, rows: Any, below: int) -> Any:
+        """One integer in [0, below) for each of some rows, int64 (len(rows),)."""
+        drawn = self.uniform(rows, 1)[:, 0] * below
+        return drawn.astype(np.int64) if isinstance(drawn, np.ndarray) else drawn.long()
+
+    def normal(self, rows: Any, count: int) -> Any:
+        """Standard normal numbers (len(rows), count), by Box and Muller."""
+        drawn = self.uniform(rows, 2 * count)
+        xp: Any = np if isinstance(drawn, np.ndarray) else torch
+        return xp.sqrt(-2 * xp.log(1 - drawn[:, :count])) * xp.cos(2 * np.pi * drawn[:, count:])
+
+
+def draw_key(rng: np.random.Generator) -> int:
+    """A key for a stream."""
+    return int(rng.integers(2**63))
+
+
+def _uniform(state: Any) -> Any:
+    """SplitMix64 of int64 states, as numbers in [0, 1) of 53 bits. Shifts of negative numbers need a mask."""
+    z = (state ^ ((state >> 30) & (2**34 - 1))) * _FIRST
+    z = (z ^ ((z >> 27) & (2**37 - 1))) * _SECOND
+    z = z ^ ((z >> 31) & (2**33 - 1))
+    bits = (z >> 11) & (2**53 - 1)
+    return (bits if isinstance(bits, np.ndarray) else bits.double()) * 2.0**-53

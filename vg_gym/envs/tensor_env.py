@@ -1,0 +1,61 @@
+"""The environment as tensors: state, features, observations and rewards on one device, nothing copied to the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium.utils import seeding
+
+from vg_gym.envs.grounding import make_engine
+from vg_gym.envs.streams import Streams
+
+Tensors = dict[str, torch.Tensor]
+
+
+class GroundingTensorEnv:
+    """N grounding environments for learners on a GPU; works on a CPU too.
+
+    The same episodes as :class:`~vg_gym.envs.GroundingVectorEnv` with the same seed, in its same-step autoreset: the
+    observation after the last step of an episode is the first of the next one.
+
+    Args:
+        num_envs: N.
+        **arguments: those of :class:`~vg_gym.envs.GroundingEnv`; ``device`` says where everything is.
+    """
+
+    def __init__(self, num_envs: int, **arguments: Any):
+        self.engine = make_engine(num_envs, tensors=True, **arguments)
+        self.num_envs, self.device = num_envs, self.engine.clip.device
+        self.single_action_space = self.engine.actions.space
+        self.single_observation_space = self.engine.observation_space
+        self._streams: Streams | None = None
+
+    def reset(self, seed: int = 0) -> Tensors:
+        """Start episodes everywhere; observations, each part (N, ...). Environment i has seed + i."""
+        generators = (seeding.np_random(seed + i)[0] for i in range(self.num_envs))
+        self._streams = Streams.of(generators, self.engine.device)
+        self.engine.reset_rows(range(self.num_envs), self._streams)
+        return self.engine.observe()
+
+    def step(self, actions: torch.Tensor) -> tuple[Tensors, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Act everywhere.
+
+        Args:
+            actions: (N, ...) on the device; they are not checked, as to look at them is to wait for the device.
+
+        Returns:
+            Observations, rewards (N,), terminated (N,), truncated (N,), and infos: ``iou`` (N,), NaN where there is no
+            label, and ``clip_score`` (N,), both of the boxes that were reached; ``final_rows`` (E,), which episodes
+            ended, and ``final_obs``, their last observations, each part (E, ...).
+        """
+        if self._streams is None:
+            raise RuntimeError("step() before reset(): call reset() first")
+        engine = self.engine
+        result = engine.step(actions)
+        infos: dict[str, Any] = {"iou": engine.iou(), "clip_score": engine.score.clone()}
+        ended = (result.terminated | result.truncated).nonzero()[:, 0]
+        infos["final_rows"], infos["final_obs"] = ended, engine.observe(ended)
+        if len(ended):
+            engine.reset_rows(ended.cpu().numpy(), self._streams)
+        return engine.observe(), result.reward, result.terminated, result.truncated, infos
