@@ -4,8 +4,8 @@ python examples/ppo_on_device.py --device cuda --num-envs 4096 --minutes 10
 python examples/ppo_on_device.py --minutes 3                        # on a CPU
 python evaluate.py --methods agent:runs/on-device --dataset refshapes --out results/on-device
 
-One file, top to bottom: proximal policy optimisation (Schulman et al., 2017) with generalised advantage estimation
-(Schulman et al., 2016) over vg_gym's tensor environment. The network is that of train_agent.py, and so is what is saved.
+One file, top to bottom: proximal policy optimisation (Schulman et al., 2017) with generalised advantage estimates
+(Schulman et al., 2016) over vg_gym's tensor environment. Network and saved files are those of train_agent.py.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> None:
         steps += c.num_envs * c.rollout
         rate = steps / (time.monotonic() - start)
         iou, length = ious.mean().item(), c.num_envs * c.rollout / max(1, len(ious))
-        print(f"{progress:4.0%}  {steps:>11,} steps  {rate:>9,.0f}/s  iou {iou:.3f}  length {length:.1f}  loss {losses:+.4f}")
+        print(f"{progress:4.0%} {steps:>11,} steps {rate:>8,.0f}/s  iou {iou:.3f}  length {length:.1f}  loss {losses:.4f}")
     about = {"algo": "ppo", "width": 192, "clip": c.clip, "dataset": c.dataset, "seed": c.seed, "steps": steps,
              "env": vars(options_from(EnvOptions, {"reward": c.reward}))}  # fmt: skip
     save_agent(c.out / "best", SimpleNamespace(policy=policy), about)

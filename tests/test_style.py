@@ -35,7 +35,7 @@ def test_rooms_import_one_way():
         "learned": {"learned", "clip", "data", "registry", "training", "config", "evaluation"},
         "baselines": {"baselines", "learned", "clip", "data", "registry", "training", "config"},
         "diffusion": {"diffusion", "learned", "clip", "data", "registry", "training", "config"},
-        "agents": {"agents", "envs", "clip", "data", "registry", "config"},
+        "agents": {"agents", "envs", "clip", "data", "registry", "config", "threads"},
         "evaluation": {"evaluation", "clip", "registry"},
     }
     for room, may in allowed.items():

@@ -116,16 +116,20 @@ def fit_inside(boxes: np.ndarray, size: tuple[float, float] = (1.0, 1.0), min_si
 
     The result always lies inside the image and, when ``min_side`` > 0, has ``x2 > x1`` and ``y2 > y1``.
     """
-    xp, (width, height) = namespace(boxes), size
+    width, height = size
     limit = width if width == height else np.asarray(size, dtype=boxes.dtype)  # for tensors a square, such as [0, 1]
-    a, b = boxes[..., :2], boxes[..., 2:]
-    low, high = clip(xp.minimum(a, b), 0, limit), clip(xp.maximum(a, b), 0, limit)
+    return fit_edges(boxes[..., :2], boxes[..., 2:], limit, min_side)
+
+
+def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> Any:
+    """:func:`fit_inside` of boxes given as left and top (..., 2), and right and bottom (..., 2)."""
+    xp = namespace(low)
+    low, high = clip(xp.minimum(low, high), 0, limit), clip(xp.maximum(low, high), 0, limit)
     if min_side > 0:
         short = high - low < min_side
-        if xp is np and not short.any():
-            return np.concatenate([low, high], axis=-1)
-        low = xp.where(short, clip((low + high - min_side) / 2, 0, limit - min_side), low)
-        high = xp.where(short, low + min_side, high)
+        if xp is not np or short.any():
+            low = xp.where(short, clip((low + high - min_side) / 2, 0, limit - min_side), low)
+            high = xp.where(short, low + min_side, high)
     return xp.concatenate([low, high], axis=-1)
 
 

@@ -12,7 +12,7 @@ def random_boxes(rng, *shape):
 
 def test_sums_are_those_of_the_numpy_tables(rng):
     tables = summed_area(rng.normal(size=(5, 7, 7, 6)).astype(np.float32))
-    slots, boxes = rng.integers(5, size=40), random_boxes(rng, 40, 3)
+    slots, boxes = rng.integers(5, size=40, dtype=np.int32), random_boxes(rng, 40, 3)
     boxes[0, 0] = [0, 0, 1, 1]
     expected = box_sum(tables[slots], boxes)
     ours = table_sums(torch.from_numpy(tables), slots, boxes)
@@ -24,7 +24,7 @@ def test_sums_are_those_of_the_numpy_tables(rng):
 
 def test_an_item_does_not_depend_on_its_batch(rng):
     tables = torch.from_numpy(summed_area(rng.normal(size=(9, 8, 8, 32)).astype(np.float32)))
-    slots, boxes = np.arange(9), random_boxes(rng, 9, 2)
+    slots, boxes = np.arange(9, dtype=np.int32), random_boxes(rng, 9, 2)
     together = table_sums(tables, slots, boxes)
     for i in range(9):
         np.testing.assert_array_equal(table_sums(tables, slots[i : i + 1], boxes[i : i + 1])[0], together[i])

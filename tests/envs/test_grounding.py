@@ -18,6 +18,7 @@ OPTIONS = [
                                                               ("clip", "iou", "clip+iou"))
 ] + [{"score": s, "scoring": m} for s, m in itertools.product(("cosine", "context", "surround", "contrast"),
                                                                ("dense", "crop"))
+] + [{"scoring": "lattice", "lattice": 2}, {"precision": "float16"}
 ] + [{"initial_box": s} for s in ("full", "center", "random", "jitter")
 ] + [{"observation": "pixels"}, {"tokens": True}, {"glimpse_features": True}, {"phrases": True, "max_steps": 2},
      {"observation": "pixels", "glimpse_features": True, "phrases": True, "action": "continuous"}]  # fmt: skip

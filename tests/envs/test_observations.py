@@ -5,13 +5,12 @@ from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import summed_area
-from vg_gym.envs import GroundingVectorEnv
+from vg_gym.envs import GroundingVectorEnv, features
 from vg_gym.envs.observations import (
     FEATURE_GLIMPSE,
     GLIMPSE,
     LIMIT,
     Buffers,
-    box_coordinates,
     feature_glimpses,
     glimpses,
     pixel_views,
@@ -33,8 +32,12 @@ def tables(maps):
 def seen_in(maps, boxes):
     """Glimpses (B, 4, M + 1, G, G) of all windows."""
     lines = np.concatenate([window_lines(boxes), whole_lines(boxes)], axis=2)
-    means, coverage = glimpses(tables(maps), lines)
-    return np.concatenate([means, coverage[:, :, None]], axis=2)
+    seen = np.empty((len(boxes), 4, maps.shape[-1] + 1, GLIMPSE, GLIMPSE), np.float32)
+    glimpses(tables(maps), lines, seen)
+    tensors = torch.empty(seen.shape)
+    glimpses(torch.from_numpy(tables(maps)), torch.from_numpy(lines), tensors)
+    np.testing.assert_allclose(tensors.numpy(), seen, atol=1e-5, rtol=1e-5)
+    return seen
 
 
 def sampled(maps, window, cells, points=60):
@@ -100,7 +103,7 @@ def test_buffers_are_used_again_only_when_nobody_holds_them():
 
 def test_feature_glimpses_are_unit_features_of_the_cells(rng):
     maps, boxes = rng.normal(size=(3, 8, 8, 5)).astype(np.float32), some_boxes(rng, 3)
-    seen = feature_glimpses(torch.from_numpy(summed_area(maps)), np.arange(3), boxes)
+    seen = feature_glimpses(torch.from_numpy(summed_area(maps)), np.arange(3, dtype=np.int32), boxes)
     seen = seen.reshape(3, 4, FEATURE_GLIMPSE, FEATURE_GLIMPSE, 5)
     lengths = np.linalg.norm(seen, axis=-1)
     np.testing.assert_allclose(lengths[:, [0, 3]], 1, atol=1e-4)
@@ -108,9 +111,10 @@ def test_feature_glimpses_are_unit_features_of_the_cells(rng):
     np.testing.assert_allclose(seen[0, 3, 1, 2], quarter / np.linalg.norm(quarter), atol=1e-4)
 
 
-def test_box_coordinates_by_hand():
-    box = np.array([[0.25, 0.5, 0.75, 1.0]], np.float32)
-    np.testing.assert_allclose(box_coordinates(box), [[0.25, 0.5, 0.75, 1, 0.5, 0.75, 0.5, 0.5]])
+def test_box_coordinates_by_hand(shapes, tiny_clip):
+    env = GroundingVectorEnv(1, dataset=shapes, clip=tiny_clip)
+    seen, _ = env.reset(options={"initial_box": [0.25, 0.5, 0.75, 1.0]})
+    np.testing.assert_allclose(seen["box"], [[0.25, 0.5, 0.75, 1, 0.5, 0.75, 0.5, 0.5]])
 
 
 def test_pixel_views_are_the_image_and_the_crop():
@@ -122,10 +126,16 @@ def test_pixel_views_are_the_image_and_the_crop():
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])
-def test_extreme_score_maps_stay_in_the_space(scale, rng):
-    maps = scale * rng.standard_cauchy(size=(6, 8, 8, 2)).astype(np.float32)
-    seen = seen_in(maps, some_boxes(rng, 6))
-    assert np.isfinite(seen).all() and np.abs(seen).max() <= LIMIT
+def test_extreme_score_maps_stay_in_the_space(scale, rng, shapes, tiny_clip, monkeypatch):
+    extreme = (scale * rng.standard_cauchy(size=(4, 4, 2))).astype(np.float16)
+    monkeypatch.setattr(features, "score_maps", lambda *_: [extreme])
+    env = GroundingVectorEnv(6, dataset=shapes, clip=tiny_clip, initial_box="random", max_steps=3)
+    seen, _ = env.reset(seed=0)
+    space = env.single_observation_space["glimpses"]
+    for _ in range(6):
+        assert ((seen["glimpses"] >= space.low) & (seen["glimpses"] <= space.high)).all()
+        seen, *_ = env.step(env.action_space.sample())
+    assert scale < 1 or np.abs(seen["glimpses"]).max() > 0.9 * LIMIT
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from vg_gym.agents.cloning import CloneConfig
 from vg_gym.clip.store import FeatureStore
@@ -44,7 +44,7 @@ class TrainConfig(EnvOptions):
     """Go on from ``OUT/last``."""
     seed: int = 0
     threads: int = 0
-    """CPU threads (0: torch's default)."""
+    """CPU threads; 0: the cores this process may use, at most :data:`vg_gym.threads.MOST`."""
 
     # Algorithm
     algo: str = "ppo"
@@ -90,7 +90,8 @@ def completed(config: TrainConfig) -> TrainConfig:
     if config.features:
         manifest = FeatureStore(config.features).manifest
         named = {name: getattr(manifest, name) for name in named}
-    return replace(config, **{name: getattr(config, name) or value or None for name, value in named.items()})
+    given = {name: getattr(config, name) or value or None for name, value in named.items()}
+    return replace(config, **cast(dict[str, Any], given))
 
 
 def env_options(config: TrainConfig) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from PIL import Image
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -29,6 +31,7 @@ from vg_gym.envs.engine import EnvOptions, GroundingEngine, open_bank
 from vg_gym.envs.episodes import Episodes
 from vg_gym.files import replacing
 from vg_gym.registry import open_dataset, unknown
+from vg_gym.threads import set_threads, usable_cores
 from vg_gym.types import GroundingDataset, VGGymError
 
 TRAIN_SCENES = 4000
@@ -47,8 +50,7 @@ class AgentTrainer:
         self.out = Path(config.out or f"runs/{config.dataset}-{config.algo}-{config.reward}-s{config.seed}")
         if config.algo not in ALGORITHMS:
             raise unknown("algorithm", config.algo, ALGORITHMS)
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        self.threads = set_threads(config.threads)
         set_random_seed(config.seed)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         self.clip = load_clip(config.clip, self.device)
@@ -133,7 +135,7 @@ class AgentTrainer:
             self._restore(evaluation)
         save_config(c, self.out / "config.yaml")
         _point_latest(self.out)
-        tqdm.write(f"{self.out}: {c.algo} on {c.dataset}, reward={c.reward}, {c.num_envs} environments, {self.device}")
+        tqdm.write(f"{self.out}: {c.algo} on {c.dataset}, reward={c.reward}, {self._size()}")
         try:
             if c.clone.minutes > 0 and not c.resume:
                 self._warm_start()
@@ -146,6 +148,16 @@ class AgentTrainer:
         means = evaluation.run()
         self._contact_sheet()
         return means
+
+    def _size(self) -> str:
+        """Environments, device, threads, and the memory of what PPO or DQN keeps."""
+        row = sum(np.dtype(p.dtype).itemsize * int(np.prod(p.shape or ())) for p in self._space().values())
+        kept = 2 * self.config.buffer if self.config.algo == "dqn" else self.config.rollout * self.config.num_envs
+        where = self.device if self.device != "cpu" else f"cpu, {self.threads} threads of {usable_cores()} cores"
+        return f"{self.config.num_envs} environments, {where}, {row * kept / 2**20:,.0f} MiB of observations"
+
+    def _space(self) -> spaces.Dict:
+        return self.env.engine.observation_space
 
     def _restore(self, evaluation: Evaluation) -> None:
         """Weights, optimiser, step count and best return of ``OUT/last``."""

@@ -23,7 +23,7 @@ def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
 
     Args:
         tables: summed-area tables (T, g+1, g+1, D) float32.
-        slots: (B,) int64: the table of each item.
+        slots: (B,) int32: the table of each item.
         boxes: (B, K, 4) normalised, inside the image.
 
     Returns:
@@ -35,7 +35,7 @@ def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
     beyond = edges - below
     signs = _SIGNS if xp is np else _signs_on(boxes.device)
     weights = xp.concatenate([1 - beyond, beyond], axis=-1) * signs
-    near = below.astype(np.int64) if xp is np else below.long()
+    near = below.astype(np.int32) if xp is np else below.int()  # 32 bits reach 7 million images, in half the memory
     near = xp.concatenate([near, near + 1], axis=-1)
     rows = (near[..., 1::2, :] + slots[:, None, None, None] * lines) * lines
     index = rows[..., :, :, None, None] + near[..., None, None, 0::2, :]
@@ -81,4 +81,4 @@ def _signs_on(device: torch.device) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _bags(count: int, device: torch.device) -> torch.Tensor:
-    return torch.arange(0, 16 * count, 16, device=device)
+    return torch.arange(0, 16 * count, 16, device=device, dtype=torch.int32)

@@ -41,11 +41,10 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     xp = box_ops.namespace(boxes)
     low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
     extent = high - low
-    stopped = xp.minimum(xp.maximum(first * extent, -low), 1 - high)
-    together = first == second
-    low = low + xp.where(together, stopped, first * extent)
-    high = high + xp.where(together, stopped, second * extent)
-    return box_ops.fit_inside(xp.concatenate([low, high], axis=-1), min_side=MIN_SIDE)
+    move, other = first * extent, second * extent
+    stopped, together = xp.minimum(xp.maximum(move, -low), 1 - high), first == second
+    low, high = low + xp.where(together, stopped, move), high + xp.where(together, stopped, other)
+    return box_ops.fit_edges(low, high, min_side=MIN_SIDE)
 
 
 class ActionSet(ABC):

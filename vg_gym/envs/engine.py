@@ -27,13 +27,14 @@ from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.crops import CropScorer
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.features import FeatureBank, host
+from vg_gym.envs.lattice import LatticeScores, snap
 from vg_gym.envs.rewards import Reward
 from vg_gym.envs.starts import make_start
 from vg_gym.envs.streams import Streams
 from vg_gym.registry import unknown
 from vg_gym.types import Query, VGGymError
 
-SCORINGS = ("dense", "crop")
+SCORINGS = ("dense", "crop", "lattice")
 MANY = 32
 """Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 RESET_OPTIONS = ("index", "initial_box", "query")
@@ -54,7 +55,10 @@ class EnvOptions:
     score: str = "context"
     """The CLIP score: ``cosine``, ``context``, ``surround``, ``contrast``."""
     scoring: str = "dense"
-    """Where it comes from: ``dense`` features of the image, or ``crop``s encoded at every step."""
+    """Where it comes from: ``dense`` features of the image, ``crop``s encoded at every step, or crops of the boxes of a
+    ``lattice``, encoded once."""
+    lattice: int = 8
+    """Cells a side of that lattice."""
     step_cost: float = 0.01
     trigger_bonus: float = 0.1
     initial_box: str = "full"
@@ -127,13 +131,14 @@ class GroundingEngine:
         self.view = obs.ObservationOptions(o.observation, o.tokens, o.glimpse_features, o.precision)
         words = o.tokens or o.glimpse_features
         self.features = self.bank or open_bank(self.episodes, clip, o)
-        if (self.features.clip, self.features.tokens, self.features.phrases) != (clip, words, o.phrases):
-            raise VGGymError("the given bank= has another CLIP, tokens or phrases than the environment; leave it out")
+        bank, on_lattice = self.features, o.scoring == "lattice"
+        if (bank.clip, bank.tokens, bank.phrases, bool(bank.lattice)) != (clip, words, o.phrases, on_lattice):
+            raise VGGymError("the given bank= is for another CLIP, or other tokens, phrases or scoring; leave it out")
         self.features.images.players.add(self)
         self.catalog = Catalog(self.episodes, self.features)
         self.observation_space = obs.observation_space(self.view, clip, self.features.num_maps, self.actions)
         self._buffers = obs.Buffers(self.observation_space, self.device)
-        others = clip.encode_text(contrast_bank(clip.words)) if o.score == "contrast" else None
+        others = rival_texts(clip, o.score)
         self.others = None if others is None else self._state(others)
         self.crops = CropScorer(clip, o.score, others) if o.scoring == "crop" else None
         self._allocate()
@@ -146,7 +151,8 @@ class GroundingEngine:
         self.boxes = self._state(np.tile(box_ops.FULL, (n, 1)))
         self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
         self.steps = self._state(np.zeros(n, dtype=np.int64))
-        self.slots = self._state(np.zeros(n, dtype=np.int64))
+        self.slots = self._state(np.zeros(n, dtype=np.int32))
+        self.rows = self._state(np.zeros(n, dtype=np.int64))
         self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
         self.history = zeros(n, obs.HISTORY, self.actions.encoding)
         self.region, self.text, self.image = zeros(n, dim), zeros(n, dim), zeros(n, dim)
@@ -213,7 +219,7 @@ class GroundingEngine:
         slots = bank.slots(at)
         self.index[rows] = index
         self.targets[rows] = self._state(self.catalog.targets[index])
-        self.slots[rows] = self._state(slots)
+        self.slots[rows], self.rows[rows] = self._state(slots.astype(np.int32)), self._state(at)
         self.text[rows] = self._state(bank.text[at])
         self.image[rows] = self._state(bank.images.means[slots])
         self.maps[rows] = self._state(bank.maps[at])
@@ -265,14 +271,17 @@ class GroundingEngine:
         slots = self.slots if rows is None else self.slots[rows]
         sums = partial(table_sums, self.features.images.tables, slots)
         region, score = measure(self.options.score, sums, text, boxes[:, None], self.others)
-        return box_ops.clip(region[:, 0], -1, 1), score[:, 0]
+        region, score = box_ops.clip(region[:, 0], -1, 1), score[:, 0]
+        if self.features.lattice is not None:
+            at = self.rows if rows is None else self.rows[rows]
+            score = self._state(self.features.lattice_scores[at, snap(boxes, self.features.lattice.cells)])
+        return region, score
 
     def observe(self, rows: np.ndarray | None = None) -> dict[str, Any]:
         """Observations of some rows, or of all, each part (B, ...); they are the caller's as long as it holds them."""
         pick = (lambda values: values) if rows is None else (lambda values: values[rows])
         boxes, steps = pick(self.boxes), pick(self.steps)
         seen = {
-            "box": obs.box_coordinates(boxes),
             "history": pick(self.history).reshape(len(boxes), -1),
             "image": pick(self.image),
             "region": pick(self.region),
@@ -283,8 +292,9 @@ class GroundingEngine:
         for name, values in seen.items():
             if name in out:
                 out[name][:] = values
+        out["box"][:, :4], out["box"][:, 4:] = boxes, box_ops.to_cxcywh(boxes)
         out["score"][:, 0], out["score"][:, 1] = pick(self.score), pick(self.score_change)
-        out["step"][:, 0] = (steps / np.float32(self.options.max_steps)).clip(None, 1)
+        out["step"][:, 0] = box_ops.clip(steps / self.options.max_steps, 0, 1)
         self._glimpse(pick(self.maps), boxes, pick(self.overview), out["glimpses"])
         if "glimpse_features" in out:
             found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
@@ -298,7 +308,7 @@ class GroundingEngine:
         if self.device is None and len(boxes) > MANY:
             maps, boxes, overview, out = (torch.from_numpy(values) for values in (maps, boxes, overview, out))
         windows = out.reshape(len(boxes), -1, *overview.shape[1:])
-        windows[:, :-1, :-1], windows[:, :-1, -1] = obs.glimpses(maps, obs.window_lines(boxes))
+        obs.glimpses(maps, obs.window_lines(boxes), windows[:, :-1])
         windows[:, -1] = overview
 
     def _look(self, out: dict[str, Any], rows: np.ndarray) -> None:
@@ -318,6 +328,11 @@ class GroundingEngine:
         return self.actions.masks(host(self.boxes))
 
 
+def rival_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
+    """What the ``contrast`` score compares with: unit embeddings (K, D)."""
+    return clip.encode_text(contrast_bank(clip.words)) if score == "contrast" else None
+
+
 def open_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:
     """The features that an environment asks for.
 
@@ -325,7 +340,8 @@ def open_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> Fea
         VGGymError: ``features`` is no store of these episodes and this CLIP.
     """
     o, store = options, FeatureStore.open(options.features) if options.features else None
-    bank = FeatureBank(clip, o.tokens or o.glimpse_features, o.phrases, o.memory, store)
+    lattice = LatticeScores(clip, o.score, rival_texts(clip, o.score), o.lattice) if o.scoring == "lattice" else None
+    bank = FeatureBank(clip, o.tokens or o.glimpse_features, o.phrases, o.memory, store, lattice)
     if store is not None:
         bank.prepare([episodes.query(0)])
     return bank

@@ -19,7 +19,8 @@ from vg_gym.clip.dense import summed_area, unit
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.score_maps import num_maps, score_maps
 from vg_gym.clip.store import FeatureStore, build
-from vg_gym.envs.observations import GLIMPSE, glimpses, whole_lines
+from vg_gym.envs.lattice import LatticeScores
+from vg_gym.envs.observations import GLIMPSE, LIMIT, glimpses, whole_lines
 from vg_gym.files import cache_folder
 from vg_gym.types import ImageRef, Query, VGGymError
 
@@ -140,6 +141,7 @@ class FeatureBank:
         phrases: also score maps of the head and anchor noun phrases (M = 6 instead of 2).
         memory: GiB for tables of images.
         store: where features are looked up before they are computed.
+        lattice: also scores of all boxes of a lattice.
 
     Raises:
         VGGymError: the store is of another CLIP, or has no phrases or tokens where they are asked for.
@@ -147,9 +149,9 @@ class FeatureBank:
 
     def __init__(
         self, clip: ClipEncoder, tokens: bool = False, phrases: bool = False, memory: float = MEMORY_GIB,
-        store: FeatureStore | None = None,
+        store: FeatureStore | None = None, lattice: LatticeScores | None = None,
     ):  # fmt: skip
-        self.clip, self.tokens, self.phrases = clip, tokens, phrases
+        self.clip, self.tokens, self.phrases, self.lattice = clip, tokens, phrases, lattice
         self.store: FeatureStore | None = None
         if store is not None:
             self._attach(store)
@@ -158,6 +160,7 @@ class FeatureBank:
         self._text, self._maps = Rows((clip.dim,), clip.device), Rows((self.num_maps, lines, lines), clip.device)
         self._overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip.device)
         self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
+        self._lattice = Rows((len(lattice.boxes) if lattice else 0,), clip.device)
         self._rows: dict[tuple[str, str], int] = {}
         self._recent: dict[str, np.ndarray] = {}
         self._image_of = np.zeros(0, dtype=np.int64)
@@ -187,6 +190,11 @@ class FeatureBank:
         """Unit features of tokens, zero beyond a text's end (R, L * D)."""
         return self._tokens.data
 
+    @property
+    def lattice_scores(self) -> torch.Tensor:
+        """Scores of lattice boxes (R, L)."""
+        return self._lattice.data
+
     def slots(self, rows: np.ndarray) -> np.ndarray:
         """Slots of :attr:`images` of the images of rows (B,), int64."""
         return self.images.slots(self._image_of[rows])
@@ -198,14 +206,17 @@ class FeatureBank:
             text = self._lookup("text", query.expression, lambda: self._encode(query.expression))
             self._text.append(text.clip(-1, 1))
             maps = self._lookup("maps", name, lambda: self._make_maps(query)).astype(np.float32)
-            maps = maps[..., : self.num_maps]  # a store may have those of phrases too
-            table = np.moveaxis(summed_area(maps), -1, 0)
-            self._maps.append(table)
-            means, coverage = glimpses(table[None], whole_lines(table[None]))
-            self._overviews.append(np.concatenate([means[0, 0], coverage[0]]))
+            maps = maps[..., : self.num_maps].clip(-LIMIT, LIMIT)  # a store may have those of phrases too
+            table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
+            self._maps.append(table[0])
+            overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
+            glimpses(table, whole_lines(table), overview)
+            self._overviews.append(overview[0, 0])
             if self.tokens:
                 found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
                 self._tokens.append(found.astype(np.float32).clip(-1, 1).reshape(-1))
+            if self.lattice is not None:
+                self._lattice.append(self.lattice(query))
             row = len(self._rows)
             self._image_of = grown(self._image_of, row + 1, -1)
             self._image_of[row] = self.images.number(query.image)
@@ -231,7 +242,9 @@ class FeatureBank:
             digest = hashlib.sha256(f"{self.clip.fingerprint} {self.phrases} {self.tokens} {names}".encode())
             folder = cache_folder() / "features" / digest.hexdigest()[:24]
             self._attach(build(folder, queries, self.clip, self.phrases, self.tokens, progress=progress))
-        else:
+        if cache and self.lattice is not None:
+            self.lattice.prepare(queries, progress)
+        if self.store is None:
             for query in tqdm(queries, desc="features", unit="query", disable=not progress):
                 self.slots(np.array([self.row(query)]))
 

@@ -209,7 +209,10 @@ class GroundingEnv(gym.Env):
             self._window = None
 
     def _observation(self) -> dict[str, np.ndarray]:
-        return {name: host(values)[0] for name, values in self.engine.observe().items()}
+        seen = self.engine.observe()
+        if self.engine.device is None:
+            return {name: values[0] for name, values in seen.items()}
+        return {name: host(values)[0] for name, values in seen.items()}
 
     def _box(self) -> np.ndarray:
         return host(self.engine.boxes)[0].copy()

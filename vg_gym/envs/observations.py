@@ -2,8 +2,7 @@
 
 *Glimpses* are the heart: the score map of the expression, averaged on a small grid inside windows of 1x, 2x and 4x the
 box and over the whole image. They move with the box, so that "the object is to my upper right" looks the same wherever
-the box is. Score maps are standardised per image, because raw cosines have a small range; averages are clipped to
-[-LIMIT, LIMIT].
+the box is. Score maps are standardised per image, because raw cosines have a small range, and clipped to LIMIT.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ GLIMPSE = 8
 FEATURE_GLIMPSE = 4
 """Cells per side of a glimpse of features."""
 LIMIT = 10.0
+"""Of score maps; averages stay in the space, which is a little wider, whatever rounding does."""
 PIXELS = 84
 """Side of the pictures of ``observation="pixels"``."""
 HISTORY = 3
@@ -74,7 +74,7 @@ def observation_space(options: ObservationOptions, clip: ClipEncoder, maps: int,
 
     parts: dict[str, spaces.Space] = {
         "box": box(0, 1, 8),
-        "glimpses": box(-LIMIT, LIMIT, windows * (maps + 1) * GLIMPSE**2),
+        "glimpses": box(-1.01 * LIMIT, 1.01 * LIMIT, windows * (maps + 1) * GLIMPSE**2),
         "history": box(-1, 1, HISTORY * actions.encoding),
         "image": box(-1, 1, clip.dim),
         "region": box(-1, 1, clip.dim),
@@ -115,26 +115,23 @@ def _on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(_OFFSETS).to(device), torch.from_numpy(_STEPS).to(device)
 
 
-def glimpses(maps: Any, lines: Any) -> tuple[Any, Any]:
+def glimpses(maps: Any, lines: Any, out: Any) -> None:
     """Averages of score maps in the cells of windows, and the share of each cell that lies inside the image.
 
     Args:
         maps: summed-area tables (B, M, g+1, g+1).
         lines: (B, 2, K, G+1) columns and rows of K windows, normalised; may lie outside the image, where maps are 0.
-
-    Returns:
-        (B, K, M, G, G) and (B, K, G, G).
+        out: (B, K, M + 1, G, G), written to: for each window its M maps, then its coverage.
     """
-    inside = box_ops.clip(lines, 0, 1)
+    xp, inside = box_ops.namespace(lines), box_ops.clip(lines, 0, 1)
     cell = (lines[..., -1] - lines[..., 0]) / GLIMPSE
     share = (inside[..., 1:] - inside[..., :-1]) / cell[..., None]
-    coverage = share[:, 1, :, :, None] * share[:, 0, :, None, :]
+    xp.multiply(share[:, 1, :, :, None], share[:, 0, :, None, :], out=out[:, :, -1])
     values = lattice_values(maps, inside[:, 0], inside[:, 1])
     sums = values[..., 1:, :] - values[..., :-1, :]
     sums = sums[..., 1:] - sums[..., :-1]
     cells = cell[:, 0] * cell[:, 1] * (maps.shape[-1] - 1) ** 2
-    means = box_ops.clip(sums / cells[:, None, :, None, None], -LIMIT, LIMIT)
-    return means.swapaxes(1, 2), coverage
+    xp.divide(sums, cells[:, None, :, None, None], out=out[:, :, :-1].swapaxes(1, 2))
 
 
 def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
@@ -160,12 +157,7 @@ def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
 
 
 SPECK = 1e-3
-"""Feature sums shorter than this are of next to no pixels: they count as nothing, having a direction only by rounding."""
-
-
-def box_coordinates(boxes: np.ndarray) -> np.ndarray:
-    """x1, y1, x2, y2, centre x, centre y, width, height of normalised boxes: (B, 8); arrays or tensors."""
-    return box_ops.namespace(boxes).concatenate([boxes, box_ops.to_cxcywh(boxes)], axis=1)
+"""Feature sums shorter than this are of next to no pixels, and their direction is rounding: they count as nothing."""
 
 
 def pixel_views(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

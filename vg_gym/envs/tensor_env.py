@@ -52,7 +52,7 @@ class GroundingTensorEnv:
         if self._streams is None:
             raise RuntimeError("step() before reset(): call reset() first")
         engine = self.engine
-        result = engine.step(actions)
+        result: Any = engine.step(actions)
         infos: dict[str, Any] = {"iou": engine.iou(), "clip_score": engine.score.clone()}
         ended = (result.terminated | result.truncated).nonzero()[:, 0]
         infos["final_rows"], infos["final_obs"] = ended, engine.observe(ended)

@@ -1,0 +1,283 @@
+"""How fast the environment is, beside floors and the naive twin, in one run: medians of five.
+
+python benchmarks/throughput.py [--json out.json] [--only raw,twin,crop,ppo,start,agreement,gpu]
+
+- raw: steps/s with feature observations, built-in data, and the floors of benchmarks/twins.py.
+- twin: SB3's DummyVecEnv of eight environments that send crops through a ViT-B/32, against ours with features of its size.
+- crop: steps/s of scoring="crop" against the encoder alone on the same number of ready-made crops.
+- ppo: SB3's PPO with the defaults of train_agent.py on our environment and on a null environment with the same spaces.
+- start: `import vg_gym`; `gymnasium.make` with the first reset; each in new processes.
+- agreement: dense against crop scores of random boxes of held-out expressions.
+- gpu: the engine, crops and features on a GPU, where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from gymnasium.vector import AutoresetMode
+from scipy.stats import spearmanr
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+from twins import NaiveEnv, NullVecEnv, numpy_floor, torch_floor
+
+from vg_gym.agents.checkpoint import policy_arguments
+from vg_gym.agents.config import TrainConfig
+from vg_gym.agents.vec_env import GroundingVecEnv
+from vg_gym.cli import run
+from vg_gym.clip import load_clip
+from vg_gym.clip.encoder import ClipEncoder, resize
+from vg_gym.clip.scores import score_boxes
+from vg_gym.data.refshapes import RefShapes
+from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
+from vg_gym.envs.crops import CropScorer
+from vg_gym.envs.features import FeatureBank
+from vg_gym.threads import set_threads
+
+Rows = dict[str, Any]
+SCENES = 250
+
+
+def median_rate(step: Callable[[], Any], steps_per_call: int, seconds: float = 1.0, repeats: int = 5) -> float:
+    """Median of ``repeats`` rates, steps per second, each over about ``seconds``."""
+    step()
+    start = time.perf_counter()
+    step()
+    calls = max(1, int(seconds / (time.perf_counter() - start + 1e-9)))
+    rates = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(calls):
+            step()
+        rates.append(calls * steps_per_call / (time.perf_counter() - start))
+    return float(np.median(rates))
+
+
+def some_actions(env: Any, count: int = 32, triggers: float = 0.02) -> list[np.ndarray]:
+    """Random actions, few of which end an episode, so that episodes last ten steps as they do in training."""
+    rng = np.random.default_rng(0)
+    actions = [env.action_space.sample() for _ in range(count)]
+    for action in actions:
+        action[:, 4] = rng.random(len(action)) < triggers
+    return actions
+
+
+def stepper(env: GroundingVectorEnv) -> Callable[[], Any]:
+    """Steps through random actions, resets included; every row has been reset a few times before."""
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    actions, count = some_actions(env), [0]
+
+    def step() -> None:
+        count[0] += 1
+        env.step(actions[count[0] % len(actions)])
+
+    for _ in range(30):
+        step()
+    return step
+
+
+def prepared(data: RefShapes, clip: ClipEncoder, **options: Any) -> FeatureBank:
+    """Features of all queries, in memory."""
+    bank = FeatureBank(clip, **options)
+    bank.prepare([sample.query for sample in data], progress=True)
+    return bank
+
+
+def raw(clip: ClipEncoder) -> Rows:
+    """Steps/s of the engine and of the floors."""
+    data = RefShapes("refshapes", "val", scenes=SCENES)
+    bank = prepared(data, clip)
+    rows: Rows = {}
+    for count in (8, 128, 1024):
+        env = GroundingVectorEnv(count, dataset=data, clip=clip, bank=bank)
+        rows[f"dense, {count} sub-environments, next-step autoreset"] = median_rate(stepper(env), count)
+    same = GroundingVectorEnv(1024, autoreset_mode=AutoresetMode.SAME_STEP, dataset=data, clip=clip, bank=bank)
+    rows["dense, 1024 sub-environments, same-step autoreset"] = median_rate(stepper(same), 1024)
+    actions = some_actions(env)
+    rows["floor: numpy gathers, dot product, box arithmetic, 1024"] = median_rate(numpy_floor(env.engine, actions), 1024)
+    rows["floor: the same with torch's fused gather, 1024"] = median_rate(torch_floor(env.engine, actions), 1024)
+    one, moves, count = GroundingEnv(dataset=data, clip=clip, bank=bank), some_actions(env)[0], [0]
+    one.reset(seed=0)
+
+    def single() -> None:
+        count[0] += 1
+        _, _, terminated, truncated, _ = one.step(moves[count[0] % 1024])
+        if terminated or truncated:
+            one.reset()
+
+    rows["dense, single environment"] = median_rate(single, 1)
+    return rows
+
+
+def vit_b32() -> ClipEncoder:
+    """A ViT-B/32 with random weights: as fast as a trained one."""
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32", device="cpu")
+    return ClipEncoder("random ViT-B-32", model, open_clip.get_tokenizer("ViT-B-32"))
+
+
+def twin(_: ClipEncoder) -> Rows:
+    """Ours with features of ViT-B/32's size against the twin that encodes at every step."""
+    clip, data = vit_b32(), RefShapes("refshapes", "val", scenes=16)
+    queries = [sample.query for sample in data]
+    env = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=prepared(data, clip), score="cosine")
+    ours = median_rate(stepper(env), 1024)
+    naive = DummyVecEnv([lambda: NaiveEnv(queries, clip)] * 8)
+    naive.seed(0)
+    naive.reset()
+    actions = some_actions(GroundingVectorEnv(8, dataset=data, clip=clip))
+    theirs = median_rate(lambda: naive.step(actions[0]), 8, seconds=2)
+    return {"dense, ViT-B/32-sized features, 1024": ours, "naive twin, ViT-B/32, 8": theirs, "times as fast": ours / theirs}
+
+
+def crops(clip: ClipEncoder) -> Rows:
+    """Steps/s of scoring="crop" with nothing remembered, and the encoder alone on as many crops of its own size."""
+    rows: Rows = {}
+    for name, encoder, count in (("built-in CLIP", clip, 64), ("built-in CLIP", clip, 8), ("ViT-B/32", vit_b32(), 8)):
+        data = RefShapes("refshapes", "val", scenes=16)
+        bank = prepared(data, encoder)
+        env = GroundingVectorEnv(count, dataset=data, clip=encoder, bank=bank, scoring="crop", score="cosine")
+        env.engine.crops = CropScorer(encoder, "cosine", None, embeddings=1)  # of random walks none comes back
+        ours = median_rate(stepper(env), count)
+        image = data[0].query.image.array()
+        ready = [resize(image, encoder.crop_size)] * count
+        alone = median_rate(lambda ready=ready, encoder=encoder: encoder.encode_crops(ready), count)
+        rows |= {f"crop, {name}, {count}": ours, f"encoder alone, {name}, {count}": alone}
+        rows[f"share of the encoder's throughput, {name}, {count}"] = ours / alone
+    return rows
+
+
+def ppo(clip: ClipEncoder) -> Rows:
+    """FPS of the same PPO, rollouts and updates, on ours and on the null environment."""
+    c, data = TrainConfig(), RefShapes("refshapes", "val", scenes=SCENES)
+    bank = prepared(data, clip)
+    rows: Rows = {}
+
+    def fps(env: Any) -> float:
+        model = PPO("MultiInputPolicy", env, n_steps=c.rollout, batch_size=c.batch_size, n_epochs=c.epochs, seed=0,
+                    policy_kwargs=policy_arguments("ppo", c.width))  # fmt: skip
+        each = c.rollout * c.num_envs
+        return median_rate(lambda: model.learn(each, reset_num_timesteps=False), each, seconds=3)
+
+    engine = GroundingVectorEnv(c.num_envs, dataset=data, clip=clip, bank=bank, reward=c.reward).engine
+    env = GroundingVecEnv(engine)
+    rows[f"PPO on ours, {c.num_envs} x {c.rollout} steps"] = ours = fps(env)
+    null = NullVecEnv(env.observation_space, env.action_space, c.num_envs)
+    rows["PPO on the null environment"] = alone = fps(null)
+    rows["share"] = ours / alone
+    size = sum(part.shape[0] * part.dtype.itemsize for part in env.observation_space.values())
+    rows["rollout observations, MiB, float32"] = size * c.rollout * c.num_envs / 2**20
+    return rows
+
+
+def start(_: ClipEncoder) -> Rows:
+    """Seconds, in new processes."""
+    make = "import gymnasium, vg_gym; gymnasium.make('RefShapes-Ground-v0').reset(seed=0)"
+    rows: Rows = {}
+    for name, code in (("import vg_gym", "import vg_gym"), ("import, make, first reset", make)):
+        seconds = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            seconds.append(time.perf_counter() - begin)
+        rows[f"{name}, s"] = float(np.median(seconds))
+    return rows
+
+
+def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
+    """Rank correlation, within an expression, of dense and crop scores of random boxes, half of them near the target."""
+    from vg_gym import boxes as box_ops
+    from vg_gym.clip.dense import summed_area
+
+    rng, data = np.random.default_rng(0), RefShapes("refshapes", "test")
+    found: dict[str, list[float]] = {"cosine": [], "context": []}
+    for sample in (data[int(i)] for i in rng.choice(len(data), queries, replace=False)):
+        low = rng.uniform(0, 0.8, (boxes // 2, 2))
+        some = np.concatenate([low, low + rng.uniform(0.1, 0.2 + 0 * low, low.shape)], axis=1)
+        target = box_ops.normalize(sample.box, sample.query.image.size)
+        near = target + rng.normal(0, 0.1, (boxes // 2, 4))
+        probes = box_ops.fit_inside(np.concatenate([some, near]).astype(np.float32), min_side=0.04)
+        text = clip.encode_text([sample.query.expression])
+        table = summed_area(clip.encode_dense([sample.query.image.array()]))
+        pixels = box_ops.denormalize(probes, sample.query.image.size)
+        for name, kept in found.items():
+            dense = score_boxes(name, table, text, probes[None])[0]
+            by_crop = CropScorer(clip, name, None)([sample.query] * boxes, pixels, np.tile(text, (boxes, 1)))[1]
+            kept.append(float(spearmanr(dense, by_crop).statistic))
+    return {f"rank correlation of dense and crop {name}, median of {queries} expressions": float(np.median(values))
+            for name, values in found.items()}  # fmt: skip
+
+
+def gpu(_: ClipEncoder) -> Rows:
+    """The engine from end to end on a device, ViT-B/32's crops and features in mixed precision."""
+    if not torch.cuda.is_available():
+        return {}
+    clip = load_clip("refshapes", "cuda")
+    data = RefShapes("refshapes", "val", scenes=SCENES)
+    env = GroundingTensorEnv(65_536, dataset=data, clip=clip, bank=prepared(data, clip))
+    env.reset(seed=0)
+    moves = torch.randint(5, (16, 65_536, 5), device="cuda")
+    moves[..., 4] = (torch.rand(16, 65_536, device="cuda") < 0.02).long()
+    count = [0]
+
+    def step() -> None:
+        count[0] += 1
+        env.step(moves[count[0] % 16])
+        torch.cuda.synchronize()
+
+    rows: Rows = {"dense on the device, 65536": median_rate(step, 65_536)}
+    encoder = vit_b32()
+    encoder = ClipEncoder("ViT-B-32", encoder.model, encoder.tokenizer, device="cuda")
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    pixels = encoder.pixels(np.stack([resize(image, 224)] * 256))
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+
+        def encode() -> None:
+            encoder.model.encode_image(pixels)
+            torch.cuda.synchronize()
+
+        rows["open_clip ViT-B/32, bf16, crops/s"] = alone = median_rate(encode, 256)
+    on_device = [encoder.upload(image)] * 256
+    low = np.random.default_rng(0).uniform(0, 200, (256, 2))
+    boxes = np.concatenate([low, low + 200], axis=1).astype(np.float32)
+    rows["crop, resize and encode, crops/s"] = ours = median_rate(lambda: encoder.encode_regions(on_device, boxes), 256)
+    rows["share of open_clip's rate"] = ours / alone
+    rows["dense features, images/s"] = median_rate(lambda: encoder.encode_dense([image] * 256), 256)
+    return rows
+
+
+SECTIONS = {"raw": raw, "twin": twin, "crop": crops, "ppo": ppo, "start": start, "agreement": agreement, "gpu": gpu}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--json", type=Path, help="also write the figures here")
+    p.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
+    p.add_argument("--threads", type=int, default=0)
+    given = p.parse_args()
+    threads, clip = set_threads(given.threads), load_clip("refshapes")
+    found: dict[str, Rows] = {"machine": {"threads": threads, "python": platform.python_version(), "torch": torch.__version__}}
+    for name in given.only.split(","):
+        found[name] = SECTIONS[name](clip)
+        print(f"\n{name}")
+        for what, value in found[name].items():
+            print(f"  {what:75} {value:>14,.{0 if value >= 100 else 3}f}", flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,171 @@
+"""What ``throughput.py`` compares with: floors, which do less than an environment must, and the naive twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+
+from vg_gym import boxes as box_ops
+from vg_gym.clip.encoder import ClipEncoder, crop
+from vg_gym.envs.actions import MultiEdgeActions
+from vg_gym.envs.engine import GroundingEngine
+from vg_gym.types import Query
+
+_OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
+
+
+def _corners(boxes: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a table and their weights, (B, 16) each, whose weighted sum is the sum over each box."""
+    edges = boxes * (lines - 1)
+    below = np.minimum(edges.astype(np.int64), lines - 2)
+    beyond = edges - below.astype(np.float32)
+    sign = np.array([-1, -1, 1, 1], dtype=np.float32)
+    weights = np.stack([(1 - beyond) * sign, beyond * sign], axis=-1)
+    near = np.stack([below, below + 1], axis=-1)
+    across, down = weights[:, 0::2].reshape(-1, 1, 4), weights[:, 1::2].reshape(-1, 4, 1)
+    columns, rows = near[:, 0::2].reshape(-1, 1, 4), near[:, 1::2].reshape(-1, 4, 1)
+    return (rows * lines + columns).reshape(-1, 16), (down * across).reshape(-1, 16)
+
+
+def numpy_floor(engine: GroundingEngine, actions: list[np.ndarray]) -> Callable[[], None]:
+    """A bare numpy loop: box arithmetic, the gathers of one box, the dot product. No reward, episode or observation."""
+    tables = engine.features.images.tables.numpy()
+    lines, dim = tables.shape[1], tables.shape[3]
+    flat, first, text = tables.reshape(-1, dim), engine.slots * lines**2, engine.text
+    levels = np.array([0.3, 0.08, 0, -0.08, -0.3], dtype=np.float32)
+    state = {"boxes": engine.boxes.copy(), "step": 0}
+
+    def step() -> None:
+        boxes, action = state["boxes"], actions[state["step"] % len(actions)]
+        extent = boxes[:, 2:] - boxes[:, :2]
+        moved = boxes + levels[action[:, :4]] * _OUT * np.concatenate([extent, extent], axis=1)
+        low = np.clip(moved[:, :2], 0, 0.95)
+        boxes = np.concatenate([low, np.clip(moved[:, 2:], low + 0.04, 1)], axis=1).astype(np.float32)
+        rows, weights = _corners(boxes, lines)
+        region = np.einsum("bk,bkd->bd", weights, flat[first[:, None] + rows])
+        state["score"] = np.einsum("bd,bd->b", region, text) / np.sqrt(np.einsum("bd,bd->b", region, region))
+        state["boxes"], state["step"] = boxes, state["step"] + 1
+
+    return step
+
+
+def torch_floor(engine: GroundingEngine, actions: list[np.ndarray]) -> Callable[[], None]:
+    """The same with torch's fused gather and sum: as little as one can do with what the engine uses."""
+    tables = engine.features.images.tables
+    lines, dim = tables.shape[1], tables.shape[3]
+    flat, first = tables.view(-1, dim), engine.slots * lines**2
+    bags, text = torch.arange(0, 16 * engine.num_envs, 16), torch.from_numpy(engine.text)
+    levels = np.array([0.3, 0.08, 0, -0.08, -0.3], dtype=np.float32)
+    state = {"boxes": engine.boxes.copy(), "step": 0}
+
+    def step() -> None:
+        boxes, action = state["boxes"], actions[state["step"] % len(actions)]
+        extent = boxes[:, 2:] - boxes[:, :2]
+        moved = boxes + levels[action[:, :4]] * _OUT * np.concatenate([extent, extent], axis=1)
+        low = np.clip(moved[:, :2], 0, 0.95)
+        boxes = np.concatenate([low, np.clip(moved[:, 2:], low + 0.04, 1)], axis=1).astype(np.float32)
+        rows, weights = (torch.from_numpy(part.reshape(-1)) for part in _corners(boxes, lines))
+        index = rows + torch.from_numpy(np.repeat(first, 16))
+        region = torch.embedding_bag(flat, index, bags, False, 0, False, weights)[0]
+        state["score"] = (region * text).sum(-1) / region.norm(dim=-1)
+        state["boxes"], state["step"] = boxes, state["step"] + 1
+
+    return step
+
+
+class NaiveEnv(gym.Env):
+    """What one writes first: a single environment that sends a crop through CLIP at every step."""
+
+    def __init__(self, queries: list[Query], clip: ClipEncoder):
+        self.queries, self.clip = queries, clip
+        self.actions = MultiEdgeActions(0.3, 0.08)
+        self.action_space = self.actions.space
+        box = gym.spaces.Box(-1, 1, (clip.dim,), np.float32)
+        self.observation_space = gym.spaces.Dict(
+            {"region": box, "text": box, "box": gym.spaces.Box(0, 1, (4,), np.float32)}
+        )
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        """A random query, the full image."""
+        super().reset(seed=seed)
+        query = self.queries[self.np_random.integers(len(self.queries))]
+        self.image = query.image.array()
+        self.text = self.clip.encode_text([query.expression])[0]
+        self.box, self.steps = box_ops.FULL.copy(), 0
+        self.score = self._encode()
+        return self._observation(), {}
+
+    def step(self, action: np.ndarray):
+        """Move, crop, encode."""
+        before = self.score
+        moved, stop = self.actions.apply(self.box[None], np.asarray(action)[None])
+        self.box, self.steps = moved[0], self.steps + 1
+        self.score = self._encode()
+        return self._observation(), float(self.score - before), bool(stop[0]), self.steps >= 10, {}
+
+    def _encode(self) -> float:
+        height, width = self.image.shape[:2]
+        pixels = self.box * [width, height, width, height]
+        self.region = self.clip.encode_crops([crop(self.image, pixels)])[0]
+        return float(self.region @ self.text)
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        return {"region": self.region.clip(-1, 1), "text": self.text.clip(-1, 1), "box": self.box}
+
+
+class NullVecEnv(VecEnv):
+    """Random observations made beforehand, episodes cut off after ten steps: what a learner alone can do."""
+
+    render_mode = None
+
+    def __init__(self, observation_space: gym.spaces.Dict, action_space: gym.Space, num_envs: int):
+        super().__init__(num_envs, observation_space, action_space)
+        rng = np.random.default_rng(0)
+        self.seen = [
+            {name: rng.uniform(-1, 1, (num_envs, *part.shape)).astype(part.dtype)
+             for name, part in observation_space.items()} for _ in range(4)
+        ]  # fmt: skip
+        self.steps, self.calls = rng.integers(10, size=num_envs), 0
+
+    def reset(self):
+        """The first of them."""
+        return self.seen[0]
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Ignore them."""
+
+    def step_wait(self):
+        """The next of them."""
+        self.calls += 1
+        self.steps += 1
+        done = self.steps >= 10
+        self.steps[done] = 0
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(done):  # as SB3 asks of every environment
+            last = {name: values[row] for name, values in self.seen[0].items()}
+            infos[row] = {"terminal_observation": last, "TimeLimit.truncated": True}
+        return self.seen[self.calls % 4], np.zeros(self.num_envs, np.float32), done, infos
+
+    def close(self) -> None:
+        """Nothing."""
+
+    def env_is_wrapped(self, wrapper_class, indices=None):
+        """Never."""
+        return [False] * self.num_envs
+
+    def get_attr(self, attr_name, indices=None):
+        """Of this object."""
+        return [getattr(self, attr_name)] * self.num_envs
+
+    def set_attr(self, attr_name, value, indices=None):
+        """Of this object."""
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name, *args, indices=None, **kwargs):
+        """None."""
+        raise AttributeError(method_name)
