@@ -3,10 +3,10 @@
 python benchmarks/throughput.py [--json out.json] [--only raw,twin,crop,ppo,start,agreement,gpu]
 
 - raw: steps/s with feature observations, built-in data, and the floors of benchmarks/twins.py.
-- twin: SB3's DummyVecEnv of eight environments that send crops through a ViT-B/32, against ours with features of its size.
+- twin: SB3's DummyVecEnv of eight environments that send crops through a ViT-B/32; ours with features of its size.
 - crop: steps/s of scoring="crop" against the encoder alone on the same number of ready-made crops.
 - ppo: SB3's PPO with the defaults of train_agent.py on our environment and on a null environment with the same spaces.
-- start: `import vg_gym`; `gymnasium.make` with the first reset; each in new processes.
+- start: `import vg_gym`; `gymnasium.make` with the first reset; in new processes.
 - agreement: dense against crop scores of random boxes of held-out expressions.
 - gpu: the engine, crops and features on a GPU, where there is one.
 """
@@ -96,19 +96,25 @@ def prepared(data: RefShapes, clip: ClipEncoder, **options: Any) -> FeatureBank:
 
 
 def raw(clip: ClipEncoder) -> Rows:
-    """Steps/s of the engine and of the floors."""
+    """Steps/s of the engine and of the floors, which gather for the same score."""
     data = RefShapes("refshapes", "val", scenes=SCENES)
     bank = prepared(data, clip)
     rows: Rows = {}
     for count in (8, 128, 1024):
         env = GroundingVectorEnv(count, dataset=data, clip=clip, bank=bank)
-        rows[f"dense, {count} sub-environments, next-step autoreset"] = median_rate(stepper(env), count)
+        rows[f"dense, {count} sub-environments"] = median_rate(stepper(env), count)
     same = GroundingVectorEnv(1024, autoreset_mode=AutoresetMode.SAME_STEP, dataset=data, clip=clip, bank=bank)
-    rows["dense, 1024 sub-environments, same-step autoreset"] = median_rate(stepper(same), 1024)
+    rows["dense, 1024, same-step autoreset"] = median_rate(stepper(same), 1024)
+    cosine = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=bank, score="cosine")
+    rows["dense, 1024, score=cosine"] = median_rate(stepper(cosine), 1024)
     actions = some_actions(env)
-    rows["floor: numpy gathers, dot product, box arithmetic, 1024"] = median_rate(numpy_floor(env.engine, actions), 1024)
-    rows["floor: the same with torch's fused gather, 1024"] = median_rate(torch_floor(env.engine, actions), 1024)
-    one, moves, count = GroundingEnv(dataset=data, clip=clip, bank=bank), some_actions(env)[0], [0]
+    for name, floor in (("numpy", numpy_floor), ("torch's fused gather", torch_floor)):
+        for score in ("context", "cosine"):
+            step = floor(env.engine, actions, ring=score == "context")
+            rows[f"floor, {name}, {score}, 1024"] = median_rate(step, 1024)
+    rows["share of numpy's floor, context"] = rows["dense, 1024 sub-environments"] / rows["floor, numpy, context, 1024"]
+    rows["share of numpy's floor, cosine"] = rows["dense, 1024, score=cosine"] / rows["floor, numpy, cosine, 1024"]
+    one, moves, count = GroundingEnv(dataset=data, clip=clip, bank=bank), actions[0], [0]
     one.reset(seed=0)
 
     def single() -> None:
@@ -139,17 +145,17 @@ def twin(_: ClipEncoder) -> Rows:
     naive.reset()
     actions = some_actions(GroundingVectorEnv(8, dataset=data, clip=clip))
     theirs = median_rate(lambda: naive.step(actions[0]), 8, seconds=2)
-    return {"dense, ViT-B/32-sized features, 1024": ours, "naive twin, ViT-B/32, 8": theirs, "times as fast": ours / theirs}
+    names = ("dense, ViT-B/32-sized features, 1024", "naive twin, ViT-B/32, 8", "times as fast")
+    return dict(zip(names, (ours, theirs, ours / theirs), strict=True))
 
 
 def crops(clip: ClipEncoder) -> Rows:
-    """Steps/s of scoring="crop" with nothing remembered, and the encoder alone on as many crops of its own size."""
+    """Steps/s of scoring="crop" on random walks, and the encoder alone on as many ready-made crops of its own size."""
     rows: Rows = {}
     for name, encoder, count in (("built-in CLIP", clip, 64), ("built-in CLIP", clip, 8), ("ViT-B/32", vit_b32(), 8)):
         data = RefShapes("refshapes", "val", scenes=16)
         bank = prepared(data, encoder)
         env = GroundingVectorEnv(count, dataset=data, clip=encoder, bank=bank, scoring="crop", score="cosine")
-        env.engine.crops = CropScorer(encoder, "cosine", None, embeddings=1)  # of random walks none comes back
         ours = median_rate(stepper(env), count)
         image = data[0].query.image.array()
         ready = [resize(image, encoder.crop_size)] * count
@@ -197,7 +203,10 @@ def start(_: ClipEncoder) -> Rows:
 
 
 def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
-    """Rank correlation, within an expression, of dense and crop scores of random boxes, half of them near the target."""
+    """Rank correlation, within an expression, of dense and crop scores of random boxes, half of them near its target.
+
+    The same boxes for both scores; expressions of the test split.
+    """
     from vg_gym import boxes as box_ops
     from vg_gym.clip.dense import summed_area
 
@@ -252,7 +261,8 @@ def gpu(_: ClipEncoder) -> Rows:
     on_device = [encoder.upload(image)] * 256
     low = np.random.default_rng(0).uniform(0, 200, (256, 2))
     boxes = np.concatenate([low, low + 200], axis=1).astype(np.float32)
-    rows["crop, resize and encode, crops/s"] = ours = median_rate(lambda: encoder.encode_regions(on_device, boxes), 256)
+    ours = median_rate(lambda: encoder.encode_regions(on_device, boxes), 256)
+    rows["crop, resize and encode, crops/s"] = ours
     rows["share of open_clip's rate"] = ours / alone
     rows["dense features, images/s"] = median_rate(lambda: encoder.encode_dense([image] * 256), 256)
     return rows
@@ -269,7 +279,8 @@ def main() -> None:
     p.add_argument("--threads", type=int, default=0)
     given = p.parse_args()
     threads, clip = set_threads(given.threads), load_clip("refshapes")
-    found: dict[str, Rows] = {"machine": {"threads": threads, "python": platform.python_version(), "torch": torch.__version__}}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    found: dict[str, Rows] = {"machine": {"threads": threads, **versions}}
     for name in given.only.split(","):
         found[name] = SECTIONS[name](clip)
         print(f"\n{name}")

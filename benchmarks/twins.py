@@ -17,6 +17,7 @@ from vg_gym.envs.engine import GroundingEngine
 from vg_gym.types import Query
 
 _OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
+_LEVELS = np.array([0.3, 0.08, 0, -0.08, -0.3], dtype=np.float32)
 
 
 def _corners(boxes: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,50 +33,68 @@ def _corners(boxes: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
     return (rows * lines + columns).reshape(-1, 16), (down * across).reshape(-1, 16)
 
 
-def numpy_floor(engine: GroundingEngine, actions: list[np.ndarray]) -> Callable[[], None]:
-    """A bare numpy loop: box arithmetic, the gathers of one box, the dot product. No reward, episode or observation."""
-    tables = engine.features.images.tables.numpy()
-    lines, dim = tables.shape[1], tables.shape[3]
-    flat, first, text = tables.reshape(-1, dim), engine.slots * lines**2, engine.text
-    levels = np.array([0.3, 0.08, 0, -0.08, -0.3], dtype=np.float32)
-    state = {"boxes": engine.boxes.copy(), "step": 0}
-
-    def step() -> None:
-        boxes, action = state["boxes"], actions[state["step"] % len(actions)]
-        extent = boxes[:, 2:] - boxes[:, :2]
-        moved = boxes + levels[action[:, :4]] * _OUT * np.concatenate([extent, extent], axis=1)
-        low = np.clip(moved[:, :2], 0, 0.95)
-        boxes = np.concatenate([low, np.clip(moved[:, 2:], low + 0.04, 1)], axis=1).astype(np.float32)
-        rows, weights = _corners(boxes, lines)
-        region = np.einsum("bk,bkd->bd", weights, flat[first[:, None] + rows])
-        state["score"] = np.einsum("bd,bd->b", region, text) / np.sqrt(np.einsum("bd,bd->b", region, region))
-        state["boxes"], state["step"] = boxes, state["step"] + 1
-
-    return step
+def _moved(boxes: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Boxes after a move of every edge, inside the image."""
+    extent = boxes[:, 2:] - boxes[:, :2]
+    moved = boxes + _LEVELS[action[:, :4]] * _OUT * np.concatenate([extent, extent], axis=1)
+    low = np.clip(moved[:, :2], 0, 0.95)
+    return np.concatenate([low, np.clip(moved[:, 2:], low + 0.04, 1)], axis=1).astype(np.float32)
 
 
-def torch_floor(engine: GroundingEngine, actions: list[np.ndarray]) -> Callable[[], None]:
-    """The same with torch's fused gather and sum: as little as one can do with what the engine uses."""
+def _widened(boxes: np.ndarray) -> np.ndarray:
+    """The boxes and, after them, the boxes grown 1.5 times, whose ring the context score looks at."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, 0.75 * (boxes[:, 2:] - boxes[:, :2])
+    return np.concatenate([boxes, np.clip(np.concatenate([middle - half, middle + half], axis=1), 0, 1)])
+
+
+def _floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool, xp: Any, gather: Any) -> Callable[[], None]:
+    """A loop of box arithmetic, gathers and dot products; no reward, episode or observation."""
     tables = engine.features.images.tables
-    lines, dim = tables.shape[1], tables.shape[3]
-    flat, first = tables.view(-1, dim), engine.slots * lines**2
-    bags, text = torch.arange(0, 16 * engine.num_envs, 16), torch.from_numpy(engine.text)
-    levels = np.array([0.3, 0.08, 0, -0.08, -0.3], dtype=np.float32)
-    state = {"boxes": engine.boxes.copy(), "step": 0}
+    lines = tables.shape[1]
+    flat = tables.view(-1, tables.shape[3])
+    first = np.tile(engine.slots.astype(np.int64) * lines**2, 1 + ring)[:, None]
+    count, text = engine.num_envs, xp.asarray(engine.text)
+    state: dict[str, Any] = {"boxes": engine.boxes.copy(), "step": 0}
+
+    def cosine(region: Any) -> Any:
+        return (region * text).sum(-1) / xp.sqrt((region * region).sum(-1))
 
     def step() -> None:
-        boxes, action = state["boxes"], actions[state["step"] % len(actions)]
-        extent = boxes[:, 2:] - boxes[:, :2]
-        moved = boxes + levels[action[:, :4]] * _OUT * np.concatenate([extent, extent], axis=1)
-        low = np.clip(moved[:, :2], 0, 0.95)
-        boxes = np.concatenate([low, np.clip(moved[:, 2:], low + 0.04, 1)], axis=1).astype(np.float32)
-        rows, weights = (torch.from_numpy(part.reshape(-1)) for part in _corners(boxes, lines))
-        index = rows + torch.from_numpy(np.repeat(first, 16))
-        region = torch.embedding_bag(flat, index, bags, False, 0, False, weights)[0]
-        state["score"] = (region * text).sum(-1) / region.norm(dim=-1)
-        state["boxes"], state["step"] = boxes, state["step"] + 1
+        state["boxes"] = boxes = _moved(state["boxes"], actions[state["step"] % len(actions)])
+        rows, weights = _corners(_widened(boxes) if ring else boxes, lines)
+        sums = gather(flat, first + rows, weights)
+        state["score"] = cosine(sums[:count])
+        if ring:
+            state["score"] = state["score"] - 0.5 * cosine(sums[count:] - sums[:count])
+        state["step"] += 1
 
     return step
+
+
+def numpy_floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool) -> Callable[[], None]:
+    """A bare numpy loop: as little as an environment of this score can do.
+
+    Args:
+        engine: whose features, boxes and texts to use.
+        actions: (N, 5) each, over and over.
+        ring: the ``context`` score, else plain cosine.
+    """
+
+    def gather(flat: torch.Tensor, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.einsum("bk,bkd->bd", weights, flat.numpy()[rows])
+
+    return _floor(engine, actions, ring, np, gather)
+
+
+def torch_floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool) -> Callable[[], None]:
+    """The same with torch's fused gather and sum, which the engine uses; arguments as :func:`numpy_floor`."""
+    bags = torch.arange(0, 16 * engine.num_envs * (1 + ring), 16)
+
+    def gather(flat: torch.Tensor, rows: np.ndarray, weights: np.ndarray) -> torch.Tensor:
+        index, shares = torch.from_numpy(rows.reshape(-1)), torch.from_numpy(weights.reshape(-1))
+        return torch.embedding_bag(flat, index, bags, False, 0, False, shares)[0]
+
+    return _floor(engine, actions, ring, torch, gather)
 
 
 class NaiveEnv(gym.Env):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+import vg_gym.cli
 from vg_gym import boxes as box_ops
 from vg_gym.agents.checkpoint import find_agent
-from vg_gym.agents.config import TrainConfig
+from vg_gym.agents.config import TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import ActionOracle, greedy_action
 from vg_gym.agents.rollout import play
@@ -53,6 +54,36 @@ def test_a_run_leaves_what_it_promises(clip_folder, tmp_path, blind):
     again = AgentGrounder(str(tmp_path / "run"), batch_size=3).ground(blind)
     for a, b in zip(predictions, again, strict=True):
         np.testing.assert_array_equal(a.box, b.box)
+
+
+def test_a_feature_store_says_what_to_train_on(clip_folder, tmp_path, monkeypatch):
+    store = tmp_path / "features"
+    vg_gym.cli.main(["features", "--dataset", "refshapes", "--clip", clip_folder, "--limit", "4", "--out", str(store)])
+    config = load_config(TrainConfig, [f"features={store}", "dataset_options.scenes=4"])
+    assert config.dataset == config.clip == ""
+    named = completed(config)
+    assert (named.dataset, named.root, named.clip) == ("refshapes", None, clip_folder)
+    assert completed(load_config(TrainConfig, [])).clip == "refshapes"
+
+    options = (f"features={store}", "eval_samples=8", "initial_box=center")
+    first, _ = train(clip_folder, tmp_path / "with", *options)
+    assert first.config.clip == clip_folder and first.env.engine.features.store is not None
+    second, _ = train(clip_folder, tmp_path / "without", "dataset=refshapes", "initial_box=center")
+    theirs = second.model.policy.state_dict()
+    for name, weights in first.model.policy.state_dict().items():
+        assert torch.equal(weights, theirs[name]), name  # the same bits, with and without a store
+    assert AgentGrounder(str(tmp_path / "with")).options.features == ""
+    with pytest.raises(VGGymError, match=r"lacks 4 of 9 images"):
+        train(clip_folder, tmp_path / "more", *options, "dataset_options.scenes=8", "eval_samples=4")
+
+
+def test_a_store_of_another_clip_is_refused(clip_folder, tmp_path):
+    store = tmp_path / "features"
+    vg_gym.cli.main(["features", "--dataset", "refshapes", "--clip", clip_folder, "--limit", "1", "--out", str(store)])
+    with pytest.raises(VGGymError, match="clip"):
+        train(clip_folder, tmp_path / "run", "clip=refshapes", f"features={store}")
+    with pytest.raises(VGGymError, match="phrases"):
+        train(clip_folder, tmp_path / "run", f"features={store}", "phrases=true")
 
 
 def test_a_resumed_run_goes_on(clip_folder, tmp_path):

@@ -89,8 +89,8 @@ def completed(config: TrainConfig) -> TrainConfig:
     named: dict[str, Any] = {"dataset": "refshapes", "root": None, "clip": "refshapes"}
     if config.features:
         manifest = FeatureStore(config.features).manifest
-        named = {name: getattr(manifest, name) for name in named}
-    given = {name: getattr(config, name) or value or None for name, value in named.items()}
+        named = {name: getattr(manifest, name) or value for name, value in named.items()}
+    given = {name: getattr(config, name) or value for name, value in named.items()}
     return replace(config, **cast(dict[str, Any], given))
 
 
