@@ -80,7 +80,8 @@ class GroundingEnv(gym.Env):
     the image and keep a side of at least 4 % of it. `action_masks()` says which choices change something.
 
     ## Observation space
-    A flat `Dict`, D being CLIP's width, A the length of an encoded action; all float32 but the pictures:
+    A flat `Dict`, D being CLIP's width, A the length of an encoded action; all float32 (float16 with
+    `precision="float16"`) but the pictures:
 
     | key                         | shape               | what                                                  |
     |-----------------------------|---------------------|-------------------------------------------------------|
@@ -100,7 +101,8 @@ class GroundingEnv(gym.Env):
     The change of a potential, minus `step_cost`, plus `trigger_bonus` times the potential when the trigger is pulled
     (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score and no box label; `iou` the IoU with the
     target; `clip+iou` their mean. `score` names the CLIP score, `scoring` where it comes from: `dense` features of the
-    image, computed once, or `crop`s encoded at every step.
+    image, computed once; `crop`s encoded at every step, those seen before remembered; or a `lattice` of crops, encoded
+    once (:mod:`vg_gym.envs.lattice`).
 
     ## Starting state
     `initial_box`: `full`, `center`, `random`, `jitter` (around the target; training only) or the name of any grounder,
