@@ -2,6 +2,7 @@
 
 python evaluate.py --methods clip-window,agent:refshapes --dataset refshapes --split test --out results/first
 python evaluate.py --methods clip-window --dataset refcocog-umd --root DIR --clip ViT-B-32:openai --out results/b32
+python evaluate.py --methods mdetr --dataset refcocog-umd --root DIR --runner ray --workers 8 --out results/mdetr
 python evaluate.py --recorded FILE.json --out results/recorded
 """
 
@@ -11,6 +12,7 @@ import sys
 
 from vg_gym.cli import run
 from vg_gym.evaluation.comparison import Comparison, method_options
+from vg_gym.runners import RUNNERS
 
 
 def main() -> None:
@@ -29,6 +31,8 @@ def main() -> None:
     p.add_argument("--probes", action="store_true", help="also empty, shuffled and swapped expressions")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--fresh", action="store_true", help="throw earlier predictions in --out away")
+    p.add_argument("--runner", choices=RUNNERS, default="local", help="where methods predict (default: %(default)s)")
+    p.add_argument("--workers", type=int, default=0, metavar="N", help="processes of --runner ray; 0: one for each CPU")
     p.add_argument("--out", required=True, help="folder of results")
     p.add_argument(
         "options",

@@ -12,15 +12,18 @@ import tempfile
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from vg_gym.cli import run
-from vg_gym.clip.dense import summed_area
 from vg_gym.clip.manifest import Keys, Manifest
 from vg_gym.clip.store import FeatureStore
 from vg_gym.data.images import FileImage, to_rgb
+from vg_gym.envs.features import ImageTables
 from vg_gym.envs.observations import GLIMPSE
 from vg_gym.types import Query
 
@@ -85,7 +88,10 @@ def main() -> None:
         pairs = [store.keys.queries[i] for i in rng.integers(given.queries, size=2000)]
         store.dense(images[0]), store.maps(images[0], store.keys.texts[0])
         timed("dense features of a random image", [lambda key=key: np.array(store.dense(key)) for key in images])
-        timed("its table", [lambda key=key: summed_area(store.dense(key).astype(np.float32)) for key in images])
+        encoder: Any = SimpleNamespace(grid=store.manifest.grid, dim=store.manifest.dim, device=torch.device("cpu"))
+        tables = ImageTables(encoder, memory=0.1, dense=lambda image: store.dense(image.key))
+        numbers = [np.array([tables.number(FileImage(Path(key), image_key=key))]) for key in images]
+        timed("its table, where it is not in memory", [lambda n=n: tables.slots(n) for n in numbers])
         names = [(store.keys.images[i], store.keys.texts[t]) for i, t in pairs]
         timed("score maps of a random query", [lambda pair=pair: np.array(store.maps(*pair)) for pair in names])
         timed("text of a random query", [lambda pair=pair: np.array(store.text(pair[1])) for pair in names])

@@ -70,11 +70,11 @@ def main() -> None:
         for group in policy.optimizer.param_groups:
             group["lr"] = c.lr * (1 - 0.95 * progress)
         observation, rollout, ious = gather(env, policy, observation, c)
-        losses = update(policy, rollout, c)
+        update(policy, rollout, c)
         steps += c.num_envs * c.rollout
         rate = steps / (time.monotonic() - start)
         iou, length = ious.mean().item(), c.num_envs * c.rollout / max(1, len(ious))
-        print(f"{progress:4.0%} {steps:>11,} steps {rate:>8,.0f}/s  iou {iou:.3f}  length {length:.1f}  loss {losses:.4f}")
+        print(f"{progress:4.0%} {steps:>11,} steps {rate:>8,.0f}/s  iou {iou:.3f}  length {length:.1f}")
     about = {"algo": "ppo", "width": 192, "clip": c.clip, "dataset": c.dataset, "seed": c.seed, "steps": steps,
              "env": vars(options_from(EnvOptions, {"reward": c.reward}))}  # fmt: skip
     save_agent(c.out / "best", SimpleNamespace(policy=policy), about)
@@ -108,10 +108,9 @@ def gather(env: GroundingTensorEnv, policy, observation, c):
     return observation, rollout, torch.cat(ious or [advantages[:0]])
 
 
-def update(policy, rollout, c) -> float:
-    """Some epochs of minibatches on a rollout; the mean loss."""
+def update(policy, rollout, c) -> None:
+    """Some epochs of minibatches on a rollout."""
     observations, actions, old, advantages, returns = rollout
-    losses = []
     for _ in range(c.epochs):
         for rows in torch.randperm(len(actions), device=actions.device).split(c.batch_size):
             batch = {name: seen[rows] for name, seen in observations.items()}
@@ -126,8 +125,6 @@ def update(policy, rollout, c) -> float:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 0.5)
             policy.optimizer.step()
-            losses.append(loss.detach())
-    return torch.stack(losses).mean().item()
 
 
 if __name__ == "__main__":

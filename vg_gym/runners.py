@@ -25,6 +25,9 @@ class Runner(Protocol):
         """Yield (number of the item, result), as they are done; an error of a worker is raised here."""
         ...
 
+    def close(self) -> None:
+        """End what was started for it."""
+
 
 class LocalRunner:
     """Everything in this process, one after the other."""
@@ -36,6 +39,9 @@ class LocalRunner:
         work = factory()
         for number, item in enumerate(items):
             yield number, work(item)
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 def make_runner(name: str = "local", workers: int = 0) -> Runner:

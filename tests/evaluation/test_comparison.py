@@ -11,6 +11,7 @@ from vg_gym import registry
 from vg_gym.clip.training import save_model
 from vg_gym.evaluation.comparison import Comparison, method_options
 from vg_gym.evaluation.evaluator import Evaluator
+from vg_gym.evaluation.methods import predict_batch
 from vg_gym.evaluation.recorded import RecordedGrounder
 from vg_gym.types import Prediction, VGGymError
 
@@ -153,7 +154,7 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
             return [Prediction(f[0], details={"proposals": f}) for f in found]
 
     evaluator = Evaluator(shapes, tmp_path, {})
-    lines = evaluator.predict("two", WithProposals())
+    lines = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
     evaluator.add("two", "method", lines)
     evaluator.proposal_oracle("two", lines)
     assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]

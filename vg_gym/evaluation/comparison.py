@@ -7,27 +7,27 @@ import itertools
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 
 from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.evaluation import metrics, probes
-from vg_gym.evaluation.evaluator import Evaluator, Method, blindfold, write_results
-from vg_gym.evaluation.recorded import RecordedGrounder, recorded_detections
+from vg_gym.evaluation.evaluator import Evaluator, write_results
+from vg_gym.evaluation.methods import GrounderFactory, build_ceiling
+from vg_gym.evaluation.recorded import build_recorded, recorded_detections
 from vg_gym.evaluation.report import print_table, write_report
+from vg_gym.runners import make_runner
 from vg_gym.types import VGGymError
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
-FIT_SAMPLES = 2000
-"""Training samples that a method with ``fit`` gets."""
 NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
 """Option values that are a sweep."""
 PROBES = ("empty", "shuffled", "swapped")
@@ -56,6 +56,9 @@ class Comparison:
         options: method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, ``diffusion.steps=1,2,4``, make a
             row each: ``diffusion[steps=1]``.
         command: what was typed.
+        runner: where methods predict: ``local``, or ``ray`` for as many processes as there are ``workers``. It does not
+            change what they predict, so a run may be resumed with another.
+        workers: of the runner; 0: one for each CPU.
     """
 
     methods: Sequence[str]
@@ -74,9 +77,11 @@ class Comparison:
     fresh: bool = False
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     command: str = ""
+    runner: str = "local"
+    workers: int = 0
 
     def __post_init__(self):
-        self._grounders: dict[str, Any] = {}
+        self._factories: dict[str, GrounderFactory] = {}
         self.refiners = [name.strip() for name in (self.refine or "").split(",") if name.strip()]
         self._sweeps = {row: (name, extra) for name in self.methods for row, extra in self._sweep(name)}
         if not self.options:
@@ -98,49 +103,48 @@ class Comparison:
             k: v for k, v in asdict(self).items() if k in ("dataset", "split", "limit", "clip", "seed", "options")
         }
         clip = None if self.clip == "none" else load_clip(self.clip)
-        evaluator = Evaluator(data, Path(self.out), settings, self.limit, clip, self.seed, fresh=self.fresh)
-        names = [*FLOORS, *(m for m in self._sweeps if m not in FLOORS)]
-        try:
-            evaluator.prior = self._constant_box()
-            for name in names:
-                self._evaluate(evaluator, name)
-            if self.predictions:
-                grounder = RecordedGrounder(self.predictions)
-                evaluator.add(grounder.name, "method", evaluator.predict(grounder.name, blindfold(grounder)))
-        except KeyboardInterrupt:
-            raise VGGymError(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
+        with closing(make_runner(self.runner, self.workers)) as runner:
+            evaluator = Evaluator(
+                data, Path(self.out), settings, self.limit, clip, self.seed, runner=runner, fresh=self.fresh
+            )
+            try:
+                self._evaluate_all(evaluator)
+            except KeyboardInterrupt:
+                raise VGGymError(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
         evaluator.save(self._meta())
         write_report(evaluator, self._meta())
         print_table(evaluator.rows, f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions")
         return evaluator.rows
 
+    def _evaluate_all(self, evaluator: Evaluator) -> None:
+        evaluator.prior = self._factory("constant").grounder.box
+        for name in (*FLOORS, *(m for m in self._sweeps if m not in FLOORS)):
+            self._evaluate(evaluator, name)
+        if self.predictions:
+            name = f"recorded:{Path(self.predictions).stem}"
+            evaluator.add(name, "method", evaluator.predict(name, partial(build_recorded, self.predictions)))
+
     def _evaluate(self, evaluator: Evaluator, name: str) -> None:
         """The row of a method, its proposal oracle, its refined row, its probes."""
         if name in registry.CEILINGS:
-            ceiling = registry.resolve(registry.CEILINGS[name])(**self.options.get(name, {}))
-            lines = evaluator.predict(name, lambda samples, boxes: ceiling.ground_samples(samples))
+            ceiling = partial(build_ceiling, name, self.options.get(name, {}))
+            lines = evaluator.predict(name, ceiling, asked=evaluator.samples)
             evaluator.add(name, "ceiling (sees the answer)", lines)
             return
-        method = blindfold(self.grounder(name))
-        lines = evaluator.predict(name, method)
-        extra = {"probes": self._probe(evaluator, name, method)} if self.probes and name not in FLOORS else {}
+        factory = self._factory(name)
+        lines = evaluator.predict(name, factory)
+        extra = {"probes": self._probe(evaluator, name, factory)} if self.probes and name not in FLOORS else {}
         before = evaluator.add(name, "floor" if name in FLOORS else "method", lines, **extra)
         evaluator.proposal_oracle(name, lines)
         for refiner in self.refiners if name not in FLOORS else ():
             if refiner == name:
                 continue
             label = f"{name} + {refiner}"
-            refined = evaluator.predict(label, blindfold(self.grounder(refiner)), evaluator.boxes(lines))
+            refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(lines))
             after = evaluator.add(label, "refined", refined, refines=name)
             hit, was = (after >= 0.5).astype(float), (before >= 0.5).astype(float)
             evaluator.rows[-1]["refined_by"] = metrics.paired_difference(after, before, evaluator.groups, self.seed)
             evaluator.rows[-1]["refined_by_acc@0.5"] = metrics.paired_difference(hit, was, evaluator.groups, self.seed)
-
-    def grounder(self, name: str) -> Any:
-        """A grounder with its options and, where it takes one, the comparison's CLIP; fitted where it has ``fit``."""
-        if name not in self._grounders:
-            self._grounders[name] = self._build(name)
-        return self._grounders[name]
 
     def _sweep(self, name: str) -> list[tuple[str, dict[str, Any]]]:
         """The rows of a method: one for every combination of the options that have several values."""
@@ -153,38 +157,22 @@ class Comparison:
             rows.append((f"{name}[{label}]" if label else name, extra))
         return rows
 
-    def _build(self, row: str) -> Any:
-        name, swept = self._sweeps.get(row, (row, {}))
-        options = {**self.options.get(_first_stage(name), {}), **self.options.get(name.partition(":")[0], {}), **swept}
-        if self.clip == "none":
-            grounder = registry.grounder(name, **options)
-        else:
-            grounder = registry.grounder_with_clip(name, self.clip, **options)
-        if hasattr(grounder, "fit"):
-            self._fit(name, grounder)
-        return grounder
+    def _factory(self, row: str) -> GrounderFactory:
+        """What builds the grounder of a row, with its options and, where it takes one, the comparison's CLIP."""
+        if row not in self._factories:
+            name, swept = self._sweeps.get(row, (row, {}))
+            key = name.partition(":")[0]
+            options = {**self.options.get(_first_stage(name), {}), **self.options.get(key, {}), **swept}
+            assert self.dataset is not None
+            self._factories[row] = GrounderFactory(name, options, self.clip, self.dataset, self.train_split, self.root)
+        return self._factories[row]
 
-    def _fit(self, name: str, grounder: Any) -> None:
-        assert self.dataset is not None
-        try:
-            train = registry.open_dataset(self.dataset, self.train_split, self.root)
-            grounder.fit([train[i] for i in range(min(FIT_SAMPLES, len(train)))])
-        except (VGGymError, ValueError) as error:
-            raise VGGymError(
-                f"{name} is fitted on {self.dataset}/{self.train_split}, which is no use ({error}); name another "
-                f"(--train-split), or give its box: {name}.box=[x1,y1,x2,y2], normalised"
-            ) from error
-
-    def _constant_box(self) -> np.ndarray:
-        return self.grounder("constant").box
-
-    def _probe(self, evaluator: Evaluator, name: str, method: Method) -> dict[str, float]:
+    def _probe(self, evaluator: Evaluator, name: str, factory: GrounderFactory) -> dict[str, float]:
         """Acc@0.5 with spoiled expressions."""
-        queries = [s.query for s in evaluator.samples]
         found = {}
         for how in PROBES:
-            spoiled = probes.altered(queries, how, self.seed)
-            lines = evaluator.predict(name, method, queries=spoiled)
+            spoiled = probes.altered(evaluator.queries, how, self.seed)
+            lines = evaluator.predict(name, factory, asked=spoiled)
             ious, _, _ = evaluator.score(lines)
             found[how] = metrics.accuracy(ious, 0.5)
         return found
@@ -211,7 +199,7 @@ class Comparison:
 
     def _meta(self) -> dict[str, Any]:
         libraries = ("torch", "open_clip_torch", "gymnasium", "stable-baselines3", "numpy")
-        settings = {k: v for k, v in asdict(self).items() if k not in ("root", "out", "command")}
+        settings = {k: v for k, v in asdict(self).items() if k not in ("root", "out", "command", "runner", "workers")}
         return {
             **settings,
             "command": self.command,

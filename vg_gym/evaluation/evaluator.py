@@ -1,16 +1,16 @@
 """One evaluator for all methods: predictions, resumable and appended as they come; then rows of figures.
 
-A method sees queries only. What it predicts is written to ``predictions.jsonl`` batch by batch; a run that was killed
-goes on where it stopped, and one with other settings refuses to mix. A query that fails scores 0 and is counted.
+A method is sent queries only, in this process or another. What it predicts is written to ``predictions.jsonl`` batch by
+batch, as batches are done; a run that was killed goes on where it stopped, and one with other settings refuses to mix.
+A query that fails scores 0 and is counted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,10 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder, crop
 from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation.methods import Asked, Batch, Line, query_of
 from vg_gym.files import write_json, write_text
-from vg_gym.types import GroundingDataset, Prediction, Query, Sample, VGGymError
-
-Method = Callable[[Sequence[Sample], np.ndarray | None], list[Prediction]]
-"""Samples and initial boxes to predictions; made from a grounder by :func:`blindfold`, which passes queries only."""
-
-
-def blindfold(grounder: Any) -> Method:
-    """A grounder as a method that is given nothing but queries."""
-    return lambda samples, boxes: grounder.ground([s.query for s in samples], boxes)
+from vg_gym.runners import Factory, LocalRunner, Runner
+from vg_gym.types import GroundingDataset, Sample, VGGymError
 
 
 @dataclass
@@ -44,6 +38,7 @@ class Evaluator:
         clip: encoder of the crop metrics; None leaves them out.
         seed: of bootstrap and probes.
         batch_size: queries per call of a method.
+        runner: where methods predict; it does not change what they predict.
         fresh: throw earlier predictions in ``out`` away.
 
     Raises:
@@ -57,6 +52,7 @@ class Evaluator:
     clip: ClipEncoder | None = None
     seed: int = 0
     batch_size: int = 64
+    runner: Runner = field(default_factory=LocalRunner)
     fresh: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -65,12 +61,13 @@ class Evaluator:
         self.samples: list[Sample] = [self.dataset[i] for i in range(count)]
         if not self.samples:
             raise VGGymError(f"{self.dataset.name}/{self.dataset.split} has no samples to evaluate")
+        self.queries = [s.query for s in self.samples]
         self.out.mkdir(parents=True, exist_ok=True)
         self.targets = probes.normalized(self.samples, np.stack([s.box for s in self.samples]))
         self.groups = [s.image_id for s in self.samples]
         self.file = self.out / "predictions.jsonl"
         self._check_settings()
-        self._done = _read_lines(self.file)
+        self._done: dict[tuple[str, str], Line] = _read_lines(self.file)
         self.prior: np.ndarray | None = None
 
     def _check_settings(self) -> None:
@@ -93,35 +90,39 @@ class Evaluator:
         self.content = settings["content"]
 
     def predict(
-        self, name: str, method: Method, initial_boxes: np.ndarray | None = None, queries: list[Query] | None = None
-    ) -> list[dict[str, Any]]:
+        self,
+        name: str,
+        factory: Factory[Batch, list[Line]],
+        initial_boxes: np.ndarray | None = None,
+        asked: Sequence[Asked] | None = None,
+    ) -> list[Line]:
         """All predictions of a method as JSON-able rows, those on file taken from there.
 
         Args:
             name: of the method, in the file and in the table.
-            method: what predicts.
+            factory: makes the method, in this process or in the runner's; see :mod:`vg_gym.evaluation.methods`.
             initial_boxes: pixel boxes (N, 4) to start from.
-            queries: other queries than the samples' own, for the probes.
+            asked: what the method is shown for each sample: other queries, for the probes; the samples themselves, for
+                a ceiling. Default: the samples' queries.
         """
-        samples = self.samples
-        if queries is not None:
-            samples = [_with_query(s, q) for s, q in zip(samples, queries, strict=True)]
-        missing = [i for i, s in enumerate(samples) if (name, s.query.key) not in self._done]
-        bar = tqdm(total=len(samples), initial=len(samples) - len(missing), desc=name, unit="query")
-        with self.file.open("a") as file:
-            for at in range(0, len(missing), self.batch_size):
-                rows = missing[at : at + self.batch_size]
-                batch = [samples[i] for i in rows]
-                starts = None if initial_boxes is None else initial_boxes[rows]
-                for sample, line in zip(batch, _predict_batch(name, method, batch, starts), strict=True):
-                    self._done[name, sample.query.key] = line
-                    file.write(json.dumps(line) + "\n")
+        shown: Sequence[Asked] = self.queries if asked is None else asked
+        keys = [query_of(x).key for x in shown]
+        missing = [i for i, key in enumerate(keys) if (name, key) not in self._done]
+        rows = [missing[at : at + self.batch_size] for at in range(0, len(missing), self.batch_size)]
+        batches: list[Batch] = [
+            ([shown[i] for i in r], None if initial_boxes is None else initial_boxes[r]) for r in rows
+        ]
+        bar = tqdm(total=len(keys), initial=len(keys) - len(missing), desc=name, unit="query")
+        with self.file.open("a") as file, bar:
+            for _, lines in self.runner.map(factory, batches):
+                for line in lines:
+                    self._done[name, line["key"]] = {"method": name, **line}
+                    file.write(json.dumps(self._done[name, line["key"]]) + "\n")
                 file.flush()
-                bar.update(len(rows))
-        bar.close()
-        return [self._done[name, s.query.key] for s in samples]
+                bar.update(len(lines))
+        return [self._done[name, key] for key in keys]
 
-    def add(self, name: str, role: str, lines: list[dict[str, Any]], **extra: Any) -> np.ndarray:
+    def add(self, name: str, role: str, lines: list[Line], **extra: Any) -> np.ndarray:
         """Compute a method's row and keep it; returns its IoUs (N,)."""
         ious, gious, boxes = self.score(lines)
         row = {
@@ -150,7 +151,7 @@ class Evaluator:
         self.rows.append(row)
         return ious
 
-    def proposal_oracle(self, name: str, lines: list[dict[str, Any]]) -> None:
+    def proposal_oracle(self, name: str, lines: list[Line]) -> None:
         """A ceiling row for a method that keeps proposals: the best of them for each query."""
         if not any(line.get("proposals") for line in lines):
             return
@@ -161,12 +162,12 @@ class Evaluator:
             best.append({"box": box.tolist(), "ms": line["ms"]})
         self.add(f"{name} proposal-oracle", "ceiling", best)
 
-    def boxes(self, lines: list[dict[str, Any]]) -> np.ndarray:
+    def boxes(self, lines: list[Line]) -> np.ndarray:
         """Pixel boxes (N, 4) of predictions; the whole image where one failed."""
         full = [box_ops.denormalize(box_ops.FULL, s.query.image.size) for s in self.samples]
         return np.stack([f if x["box"] is None else np.float32(x["box"]) for x, f in zip(lines, full, strict=True)])
 
-    def score(self, lines: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def score(self, lines: list[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
         boxes = probes.normalized(self.samples, self.boxes(lines))
         valid = np.array([line["box"] is not None for line in lines])
@@ -212,7 +213,7 @@ class Evaluator:
         rows = [{k: v for k, v in row.items() if k != "ious"} for row in self.rows]
         return write_results(self.out, {**meta, "content": self.content}, rows)
 
-    def line(self, name: str, index: int) -> dict[str, Any] | None:
+    def line(self, name: str, index: int) -> Line | None:
         """The prediction of a method for a sample, as it is on file."""
         return self._done.get((name, self.samples[index].query.key))
 
@@ -223,52 +224,7 @@ def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -
     return out / "results.json"
 
 
-def _with_query(sample: Sample, query: Query) -> Sample:
-    return replace(sample, query=query)
-
-
-def _predict_batch(name: str, method: Method, samples: list[Sample], starts: np.ndarray | None) -> list[dict[str, Any]]:
-    """Rows of a batch; if it raises, its queries are tried one at a time."""
-    start = time.perf_counter()
-    try:
-        predictions = method(samples, starts)
-        if len(predictions) != len(samples):
-            raise RuntimeError(f"{len(predictions)} predictions for {len(samples)} queries")
-    except VGGymError:
-        if len(samples) == 1:
-            raise
-        predictions = None
-    except Exception as error:  # a method may fail in any way; it is counted, not dropped
-        if len(samples) == 1:
-            failed = Prediction(np.full(4, np.nan), details={"failure": f"{type(error).__name__}: {error}"[:200]})
-            predictions = [failed]
-        else:
-            predictions = None
-    if predictions is None:
-        parts = [(samples[i : i + 1], None if starts is None else starts[i : i + 1]) for i in range(len(samples))]
-        return [line for one, box in parts for line in _predict_batch(name, method, one, box)]
-    ms = 1000 * (time.perf_counter() - start) / len(samples)
-    return [_line(name, s, p, ms) for s, p in zip(samples, predictions, strict=True)]
-
-
-def _line(name: str, sample: Sample, prediction: Prediction, ms: float) -> dict[str, Any]:
-    """A prediction as it is written; an invalid box becomes null and a failure."""
-    line: dict[str, Any] = {"method": name, "key": sample.query.key, "ms": round(ms, 4)}
-    box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
-    good = box.shape == (4,) and bool(box_ops.is_valid(box, sample.query.image.size, tolerance=0.5))
-    line["box"] = [round(float(v), 3) for v in box] if good else None
-    if "failure" in details or not good:
-        line["failure"] = details.get("failure", "not a valid box inside the image")
-    if prediction.score is not None and np.isfinite(prediction.score):
-        line["score"] = float(prediction.score)
-    if "evaluations" in details:
-        line["evaluations"] = int(details["evaluations"])
-    if "proposals" in details:
-        line["proposals"] = np.round(details["proposals"], 2).tolist()
-    return line
-
-
-def _read_lines(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+def _read_lines(path: Path) -> dict[tuple[str, str], Line]:
     """Predictions on file; a line cut off by a kill is dropped, in the file too."""
     if not path.is_file():
         return {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.evaluation.methods import Batch, Line, predict_batch
 from vg_gym.types import Prediction, Query, VGGymError
 
 
@@ -40,6 +42,11 @@ class RecordedGrounder:
             else Prediction(nothing, details={"failure": "not in the recorded predictions"})
             for q in queries
         ]
+
+
+def build_recorded(path: str) -> Callable[[Batch], list[Line]]:
+    """A worker that answers from a file of predictions."""
+    return partial(predict_batch, RecordedGrounder(path).ground)
 
 
 def _read(path: str) -> str:

@@ -1,0 +1,138 @@
+"""Methods as the evaluator asks them: built where they are to run, batch by batch, and never failing as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym import registry
+from vg_gym.types import Prediction, Query, Sample, VGGymError
+
+Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
+"""Queries and pixel boxes (N, 4) to start from, to predictions: ``grounder.ground``. A ceiling's takes samples."""
+Asked = Query | Sample
+"""What a method is shown: a query. Only a ceiling is shown the sample."""
+Batch = tuple[Sequence[Asked], np.ndarray | None]
+"""What one call of a method is given."""
+Line = dict[str, Any]
+"""A prediction as it is written to ``predictions.jsonl``."""
+
+FIT_SAMPLES = 2000
+"""Training samples that a method with ``fit`` gets."""
+
+
+@dataclass(frozen=True, eq=False)
+class GrounderFactory:
+    """Builds a grounder once in each process that calls this, and returns what answers batches with it.
+
+    Only the fields go to other processes, never what was built.
+
+    Args:
+        name: of the grounder.
+        options: of the grounder.
+        clip: CLIP of a grounder that takes one; ``none``: its own.
+        dataset: name of the data set that a grounder with ``fit`` is fitted on.
+        split: of it.
+        root: folder of it.
+        known: table of grounders; a process that did not register what this one has finds it here.
+    """
+
+    name: str
+    options: dict[str, Any]
+    clip: str
+    dataset: str
+    split: str
+    root: str | None
+    known: dict[str, str] = field(default_factory=lambda: dict(registry.GROUNDERS))
+
+    def __call__(self) -> Callable[[Batch], list[Line]]:
+        """A worker for :meth:`vg_gym.runners.Runner.map`."""
+        return partial(predict_batch, self.grounder.ground)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "grounder"}
+
+    @cached_property
+    def grounder(self) -> Any:
+        """The grounder of this process."""
+        registry.GROUNDERS.update(self.known)
+        if self.clip == "none":
+            grounder = registry.grounder(self.name, **self.options)
+        else:
+            grounder = registry.grounder_with_clip(self.name, self.clip, **self.options)
+        if hasattr(grounder, "fit"):
+            self._fit(grounder)
+        return grounder
+
+    def _fit(self, grounder: Any) -> None:
+        try:
+            train = registry.open_dataset(self.dataset, self.split, self.root)
+            grounder.fit([train[i] for i in range(min(FIT_SAMPLES, len(train)))])
+        except (VGGymError, ValueError) as error:
+            raise VGGymError(
+                f"{self.name} is fitted on {self.dataset}/{self.split}, which is no use ({error}); name another "
+                f"(--train-split), or give its box: {self.name}.box=[x1,y1,x2,y2], normalised"
+            ) from error
+
+
+def build_ceiling(name: str, options: dict[str, Any]) -> Callable[[Batch], list[Line]]:
+    """A worker that sees the answers: its batches are of samples."""
+    ceiling = registry.resolve(registry.CEILINGS[name])(**options)
+    return partial(predict_batch, lambda samples, boxes: ceiling.ground_samples(samples))
+
+
+def query_of(asked: Asked) -> Query:
+    """The query of what a method is asked."""
+    return asked.query if isinstance(asked, Sample) else asked
+
+
+def predict_batch(method: Method, batch: Batch) -> list[Line]:
+    """Lines of a batch; if the method raises, its queries are tried one at a time, and those that fail are counted.
+
+    Raises:
+        VGGymError: the method cannot do what it is asked.
+    """
+    asked, starts = batch
+    start = time.perf_counter()
+    try:
+        predictions = method(asked, starts)
+        if len(predictions) != len(asked):
+            raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
+    except VGGymError:
+        if len(asked) == 1:
+            raise
+        predictions = None
+    except Exception as error:  # a method may fail in any way; it is counted, not dropped
+        if len(asked) == 1:
+            failed = Prediction(np.full(4, np.nan), details={"failure": f"{type(error).__name__}: {error}"[:200]})
+            predictions = [failed]
+        else:
+            predictions = None
+    if predictions is None:
+        parts = [(asked[i : i + 1], None if starts is None else starts[i : i + 1]) for i in range(len(asked))]
+        return [line for part in parts for line in predict_batch(method, part)]
+    ms = 1000 * (time.perf_counter() - start) / len(asked)
+    return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
+
+
+def _line(query: Query, prediction: Prediction, ms: float) -> Line:
+    """A prediction as it is written; an invalid box becomes null and a failure."""
+    line: Line = {"key": query.key, "ms": round(ms, 4)}
+    box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
+    good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
+    line["box"] = [round(float(v), 3) for v in box] if good else None
+    if "failure" in details or not good:
+        line["failure"] = details.get("failure", "not a valid box inside the image")
+    if prediction.score is not None and np.isfinite(prediction.score):
+        line["score"] = float(prediction.score)
+    if "evaluations" in details:
+        line["evaluations"] = int(details["evaluations"])
+    if "proposals" in details:
+        line["proposals"] = np.round(details["proposals"], 2).tolist()
+    return line
