@@ -57,7 +57,7 @@ def _floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool, xp: A
     state: dict[str, Any] = {"boxes": engine.boxes.copy(), "step": 0}
 
     def cosine(region: Any) -> Any:
-        return (region * text).sum(-1) / xp.sqrt((region * region).sum(-1))
+        return (region * text).sum(-1) / (xp.sqrt((region * region).sum(-1)) + 1e-8)
 
     def step() -> None:
         state["boxes"] = boxes = _moved(state["boxes"], actions[state["step"] % len(actions)])
