@@ -149,6 +149,22 @@ def twin(_: ClipEncoder) -> Rows:
     return dict(zip(names, (ours, theirs, ours / theirs), strict=True))
 
 
+def encoded_rate(step: Callable[[], Any], encoder: Any, seconds: float = 5.0) -> float:
+    """Crops a second that go through the encoder while an environment steps."""
+    encode, counted = encoder.encode_regions, [0]
+
+    def counting(images: Any, boxes: np.ndarray) -> np.ndarray:
+        counted[0] += len(boxes)
+        return encode(images, boxes)
+
+    encoder.encode_regions = counting
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        step()
+    del encoder.encode_regions
+    return counted[0] / (time.perf_counter() - start)
+
+
 def crops(clip: ClipEncoder) -> Rows:
     """Steps/s of scoring="crop" on random walks, and the encoder alone on as many ready-made crops of its own size."""
     rows: Rows = {}
@@ -160,8 +176,11 @@ def crops(clip: ClipEncoder) -> Rows:
         image = data[0].query.image.array()
         ready = [resize(image, encoder.crop_size)] * count
         alone = median_rate(lambda ready=ready, encoder=encoder: encoder.encode_crops(ready), count)
+        env.engine.crops = CropScorer(encoder, "cosine", None, embeddings=1)
+        encoded = encoded_rate(stepper(env), encoder)
         rows |= {f"crop, {name}, {count}": ours, f"encoder alone, {name}, {count}": alone}
         rows[f"share of the encoder's throughput, {name}, {count}"] = ours / alone
+        rows[f"share that is encoded where nothing is remembered, {name}, {count}"] = encoded / alone
     return rows
 
 
