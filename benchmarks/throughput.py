@@ -43,7 +43,7 @@ from vg_gym.data.refshapes import RefShapes
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
 from vg_gym.envs.crops import CropScorer
 from vg_gym.envs.features import FeatureBank
-from vg_gym.threads import set_threads
+from vg_gym.threads import set_threads, usable_cores
 
 Rows = dict[str, Any]
 SCENES = 250
@@ -297,7 +297,7 @@ def main() -> None:
     p.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
     p.add_argument("--threads", type=int, default=0)
     given = p.parse_args()
-    threads, clip = set_threads(given.threads), load_clip("refshapes")
+    threads, clip = set_threads(given.threads or usable_cores()), load_clip("refshapes")
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     found: dict[str, Rows] = {"machine": {"threads": threads, **versions}}
     for name in given.only.split(","):

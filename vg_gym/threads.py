@@ -1,7 +1,8 @@
 """How many threads torch is to use on a CPU.
 
-Torch counts the machine's cores. In a container or a job of a cluster a process may often use fewer, and then its
-threads wait for each other; and for networks as small as an agent's more than a few help no more.
+Torch counts the machine's cores. In a container or a job of a cluster a process may often use fewer, and cores that
+other processes keep busy are worse than none: threads that wait for each other spin, and PPO with two threads on two
+cores, one of them busy, has a quarter of the speed that it has with one. More than a few help small networks no more.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ def usable_cores() -> int:
         return cores
 
 
+def idle_cores() -> int:
+    """Cores of the machine that nobody uses, by its load of the last minute; at least 1."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, (os.cpu_count() or 1) - round(load))
+
+
 def set_threads(asked: int = 0) -> int:
     """Make torch use ``asked`` threads, or as many as are good for it; returns how many."""
     import torch
 
-    torch.set_num_threads(asked or min(usable_cores(), MOST))
+    torch.set_num_threads(asked or min(usable_cores(), idle_cores(), MOST))
     return torch.get_num_threads()

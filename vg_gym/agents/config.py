@@ -44,7 +44,7 @@ class TrainConfig(EnvOptions):
     """Go on from ``OUT/last``."""
     seed: int = 0
     threads: int = 0
-    """CPU threads; 0: the cores this process may use, at most :data:`vg_gym.threads.MOST`."""
+    """CPU threads; 0: the cores that this process may use and that are idle as it starts (:mod:`vg_gym.threads`)."""
 
     # Algorithm
     algo: str = "ppo"

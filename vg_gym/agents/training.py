@@ -153,7 +153,7 @@ class AgentTrainer:
         """Environments, device, threads, and the memory of what PPO or DQN keeps."""
         row = sum(np.dtype(p.dtype).itemsize * int(np.prod(p.shape or ())) for p in self._space().values())
         kept = 2 * self.config.buffer if self.config.algo == "dqn" else self.config.rollout * self.config.num_envs
-        where = self.device if self.device != "cpu" else f"cpu, {self.threads} threads of {usable_cores()} cores"
+        where = self.device if self.device != "cpu" else f"{self.threads} threads on {usable_cores()} cores (threads=N)"
         return f"{self.config.num_envs} environments, {where}, {row * kept / 2**20:,.0f} MiB of observations"
 
     def _space(self) -> spaces.Dict:
