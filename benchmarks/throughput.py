@@ -233,7 +233,7 @@ def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
     found: dict[str, list[float]] = {"cosine": [], "context": []}
     for sample in (data[int(i)] for i in rng.choice(len(data), queries, replace=False)):
         low = rng.uniform(0, 0.8, (boxes // 2, 2))
-        some = np.concatenate([low, low + rng.uniform(0.1, 0.2 + 0 * low, low.shape)], axis=1)
+        some = np.concatenate([low, low + rng.uniform(0.1, 0.2, low.shape)], axis=1)
         target = box_ops.normalize(sample.box, sample.query.image.size)
         near = target + rng.normal(0, 0.1, (boxes // 2, 4))
         probes = box_ops.fit_inside(np.concatenate([some, near]).astype(np.float32), min_side=0.04)

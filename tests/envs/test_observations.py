@@ -94,11 +94,15 @@ def test_buffers_are_used_again_only_when_nobody_holds_them():
     third = buffers.take("a", 100)
     assert third.ctypes.data not in (place, second.ctypes.data)
     tensor = torch.from_numpy(third)
-    kept = third.ctypes.data
+    held = third.ctypes.data
     del view, third
-    assert buffers.take("a", 100).ctypes.data == place
+    fourth = buffers.take("a", 100)
+    assert fourth.ctypes.data == place
+    fifth = buffers.take("a", 100)
+    assert fifth.ctypes.data not in (place, held, second.ctypes.data)  # a tensor holds the third
     del tensor
-    assert {buffers.take("a", 100).ctypes.data, kept} and buffers.take("a", 50).shape == (50, 3)
+    assert buffers.take("a", 100).ctypes.data == held
+    assert buffers.take("a", 50).shape == (50, 3)
 
 
 def test_feature_glimpses_are_unit_features_of_the_cells(rng):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from PIL import Image
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -151,13 +150,11 @@ class AgentTrainer:
 
     def _size(self) -> str:
         """Environments, device, threads, and the memory of what PPO or DQN keeps."""
-        row = sum(np.dtype(p.dtype).itemsize * int(np.prod(p.shape or ())) for p in self._space().values())
+        parts = self.env.engine.observation_space.values()
+        row = sum(np.dtype(part.dtype).itemsize * int(np.prod(part.shape or ())) for part in parts)
         kept = 2 * self.config.buffer if self.config.algo == "dqn" else self.config.rollout * self.config.num_envs
         where = self.device if self.device != "cpu" else f"{self.threads} threads on {usable_cores()} cores (threads=N)"
         return f"{self.config.num_envs} environments, {where}, {row * kept / 2**20:,.0f} MiB of observations"
-
-    def _space(self) -> spaces.Dict:
-        return self.env.engine.observation_space
 
     def _restore(self, evaluation: Evaluation) -> None:
         """Weights, optimiser, step count and best return of ``OUT/last``."""

@@ -78,7 +78,8 @@ class EnvOptions:
     memory: float = 4.0
     """GiB for tables of images; where they do not all fit, they are read again."""
     features: str = ""
-    """Folder of a feature store, made by ``vg-gym features``; without one, features are computed when first needed."""
+    """Folder of a feature store, made by ``vg-gym features``. What it lacks, all of it where there is none, is computed
+    when first needed; but a store that lacks the first episode is an error."""
 
 
 @dataclass
@@ -314,8 +315,8 @@ class GroundingEngine:
     def _look(self, out: dict[str, Any], rows: np.ndarray) -> None:
         """The pictures of ``observation="pixels"``, one by one."""
         boxes = host(self.boxes)
-        for i, row in enumerate(rows):
-            query = self.query(row)
+        for i, row in enumerate(host(rows)):
+            query = self.query(int(row))
             pixels = obs.pixel_views(query.image.array(), boxes[row] * box_ops.image_scale(query.image.size))
             out["pixels_image"][i], out["pixels_crop"][i] = (self._state(view.copy()) for view in pixels)
 
