@@ -106,8 +106,8 @@ class ImageTables:
 
     def _fill(self, number: int) -> None:
         """Put an image's table into a slot."""
+        dense = self.dense(self._refs[number]).astype(np.float32)  # first: an image that cannot be read takes no slot
         slot = self._free_slot()
-        dense = self.dense(self._refs[number]).astype(np.float32)
         self._tables.put(slot, summed_area(dense))
         self._means.put(slot, unit(dense.mean(axis=(0, 1))).clip(-1, 1))
         self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock
@@ -203,25 +203,31 @@ class FeatureBank:
         """The row of a query, made where it is new."""
         name = (query.image.key, query.expression)
         if name not in self._rows:
-            text = self._lookup("text", query.expression, lambda: self._encode(query.expression))
-            self._text.append(text.clip(-1, 1))
-            maps = self._lookup("maps", name, lambda: self._make_maps(query)).astype(np.float32)
-            maps = maps[..., : self.num_maps].clip(-LIMIT, LIMIT)  # a store may have those of phrases too
-            table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
-            self._maps.append(table[0])
-            overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
-            glimpses(table, whole_lines(table), overview)
-            self._overviews.append(overview[0, 0])
-            if self.tokens:
-                found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
-                self._tokens.append(found.astype(np.float32).clip(-1, 1).reshape(-1))
-            if self.lattice is not None:
-                self._lattice.append(self.lattice(query))
+            made = self._make_row(query)  # all of it before any is kept: an image may turn out unreadable
+            for rows, values in made:
+                rows.append(values)
             row = len(self._rows)
             self._image_of = grown(self._image_of, row + 1, -1)
             self._image_of[row] = self.images.number(query.image)
             self._rows[name] = row
         return self._rows[name]
+
+    def _make_row(self, query: Query) -> list[tuple[Rows, np.ndarray]]:
+        """What is known of a query, and where it goes."""
+        name = (query.image.key, query.expression)
+        text = self._lookup("text", query.expression, lambda: self._encode(query.expression))
+        maps = self._lookup("maps", name, lambda: self._make_maps(query)).astype(np.float32)
+        maps = maps[..., : self.num_maps].clip(-LIMIT, LIMIT)  # a store may have those of phrases too
+        table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
+        overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
+        glimpses(table, whole_lines(table), overview)
+        made = [(self._text, text.clip(-1, 1)), (self._maps, table[0]), (self._overviews, overview[0, 0])]
+        if self.tokens:
+            found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
+            made.append((self._tokens, found.astype(np.float32).clip(-1, 1).reshape(-1)))
+        if self.lattice is not None:
+            made.append((self._lattice, self.lattice(query)))
+        return made
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
         """Compute features ahead of time.
