@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 
-from vg_gym.cli import run
+from vg_gym.cli.run import run
 from vg_gym.evaluation.comparison import Comparison, method_options
 from vg_gym.runners import RUNNERS
 

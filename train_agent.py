@@ -9,9 +9,9 @@ python train_agent.py configs/agent_refshapes.yaml out=runs/best
 
 import sys
 
+from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.config import TrainConfig
-from vg_gym.agents.training import AgentTrainer
-from vg_gym.cli import run
+from vg_gym.cli.run import run
 from vg_gym.config import load_config
 from vg_gym.evaluation.comparison import Comparison
 

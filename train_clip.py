@@ -6,13 +6,13 @@ python train_clip.py clip=ViT-B-32:openai dataset=refcocog-umd root=DIR train_im
 
 import sys
 
-from vg_gym.cli import run
-from vg_gym.clip.training import ClipTrainConfig, ClipTrainer
+from vg_gym.cli.run import run
+from vg_gym.clip_finetuning.clip_learner import ClipTrainConfig, ClipTrainer
 from vg_gym.config import load_config
 
 
 def main() -> None:
-    """Train; see :class:`vg_gym.clip.training.ClipTrainConfig` for every option."""
+    """Train; see :class:`vg_gym.clip_finetuning.clip_learner.ClipTrainConfig` for every option."""
     ClipTrainer(load_config(ClipTrainConfig, sys.argv[1:])).run()
 
 

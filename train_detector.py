@@ -6,13 +6,13 @@ python train_detector.py detector=ssd dataset=refcocog-umd root=DIR side=320 opt
 
 import sys
 
-from vg_gym.baselines.detectors.training import DetectorConfig, train_detector
-from vg_gym.cli import run
+from vg_gym.baselines.detectors.detector_learner import DetectorConfig, train_detector
+from vg_gym.cli.run import run
 from vg_gym.config import load_config
 
 
 def main() -> None:
-    """Train; see :class:`vg_gym.baselines.detectors.training.DetectorConfig` for every option."""
+    """Train; see :class:`vg_gym.baselines.detectors.detector_learner.DetectorConfig` for every option."""
     print(f"detector in {train_detector(load_config(DetectorConfig, sys.argv[1:]))}")
 
 

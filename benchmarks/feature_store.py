@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vg_gym.cli import run
-from vg_gym.clip.manifest import Keys, Manifest
-from vg_gym.clip.store import FeatureStore
+from vg_gym.cli.run import run
 from vg_gym.data.images import FileImage, to_rgb
-from vg_gym.envs.features import ImageTables
+from vg_gym.envs.feature_bank import ImageTables
 from vg_gym.envs.observations import GLIMPSE
+from vg_gym.features.manifest import Keys, Manifest
+from vg_gym.features.store import FeatureStore
 from vg_gym.types import Query
 
 SHAPES = {"refshapes (built in)": (16, 128), "ViT-B-32": (7, 512), "ViT-B-16": (14, 512), "ViT-L-14-336": (24, 768)}

@@ -35,15 +35,16 @@ from twins import NaiveEnv, NullVecEnv, numpy_floor, torch_floor
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.config import TrainConfig
 from vg_gym.agents.vec_env import GroundingVecEnv
-from vg_gym.cli import run
+from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
-from vg_gym.clip.encoder import ClipEncoder, resize
+from vg_gym.clip.crops import resize
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import score_boxes
 from vg_gym.data.refshapes import RefShapes
+from vg_gym.devices import set_threads, usable_cores
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
-from vg_gym.envs.crops import CropScorer
-from vg_gym.envs.features import FeatureBank
-from vg_gym.threads import set_threads, usable_cores
+from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.scoring.crop import CropScorer
 
 Rows = dict[str, Any]
 SCENES = 250

@@ -11,7 +11,8 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.encoder import ClipEncoder, crop
+from vg_gym.clip.crops import crop
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.actions import MultiEdgeActions
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.types import Query

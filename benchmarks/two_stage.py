@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from vg_gym import registry
-from vg_gym.baselines import isolation
-from vg_gym.cli import run
+from vg_gym.baselines import visual_prompts
+from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 
 
@@ -55,7 +55,7 @@ def _plain(grounder, clip, queries) -> tuple[float, list[np.ndarray]]:
         found = grounder.select(grounder.proposer.propose([image])[0])
         clip._text_cache.clear()
         text = clip.encode_text([grounder.ranker.prompt.format(query.expression)])[0]
-        cosines = [clip.encode_crops([isolation.crop(image, box)])[0] @ text for box in found.boxes]
+        cosines = [clip.encode_crops([visual_prompts.crop(image, box)])[0] @ text for box in found.boxes]
         logits = clip.logit_scale * np.array(cosines, dtype=np.float64)
         weights = np.exp(logits - logits.max())
         scores.append(weights / weights.sum())
@@ -69,7 +69,7 @@ def _floor(clip, queries, predictions) -> float:
         if query.image.key not in seen:
             seen.add(query.image.key)
             image = query.image.array()
-            crops += [isolation.crop(image, box) for box in prediction.details["proposals"]]
+            crops += [visual_prompts.crop(image, box) for box in prediction.details["proposals"]]
     start = time.perf_counter()
     clip.encode_crops(crops)
     return time.perf_counter() - start

@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import set_random_seed
 
 from vg_gym.agents.checkpoint import ALGORITHMS, policy_arguments, save_agent
 from vg_gym.agents.policy import discourage_trigger
-from vg_gym.cli import run
+from vg_gym.cli.run import run
 from vg_gym.config import options_from
 from vg_gym.envs import GroundingTensorEnv
 from vg_gym.envs.engine import EnvOptions

@@ -3,10 +3,10 @@
 python experiments/same_numbers.py --against REV        # the working tree against a revision, checked out beside it
 python experiments/same_numbers.py --out numbers.json   # hashes of this tree alone
 
-Hashed are the predictions of every built-in grounder, ceiling and agent on the first expressions of RefShapes test (boxes,
-scores, details), refined boxes of what refines, rollouts of the environment with each of its main options, what each CLIP
-entry point encodes, and the figures of the real recorded detections where they are at hand. The same script runs in both
-trees, so that it uses names alone that both have.
+Hashed are: predictions of every built-in grounder and agent on the first expressions of RefShapes test (boxes, scores,
+details), refined boxes of what refines, rollouts of the environment with each of its main options, what each CLIP entry
+point encodes, rows of the evaluator, and the figures of the real recorded detections where they are at hand. The same
+script runs in both trees, so it uses only names that both have.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import pytest
 import vg_gym
 from vg_gym import boxes as box_ops
 from vg_gym.clip import load_clip
-from vg_gym.clip.localise import localisation_report
+from vg_gym.clip_finetuning.localization import localization_report
 from vg_gym.registry import grounder, open_dataset
 
 ASSETS = Path(vg_gym.__file__).parent / "assets"
@@ -22,7 +22,7 @@ def test_assets_are_small():
 
 
 def test_the_clip_reads_and_localises():
-    report = localisation_report(load_clip(), open_dataset("refshapes", "val"), 80)
+    report = localization_report(load_clip(), open_dataset("refshapes", "val"), 80)
     assert report["attribute"]["dense_r1"] >= 0.9 and report["attribute"]["crop_r1"] >= 0.9
     assert report["all"]["dense_r1"] >= 0.8 and report["attribute"]["window_iou"] >= 0.55
 

@@ -23,6 +23,8 @@ def test_iou_and_giou_are_torchvision_s(a, b):
     x, y = torch.from_numpy(a), torch.from_numpy(b)
     np.testing.assert_allclose(box_ops.iou_matrix(a, b), box_iou(x, y).numpy(), atol=1e-5)
     np.testing.assert_allclose(box_ops.giou(a[:, None], b[None]), generalized_box_iou(x, y).numpy(), atol=1e-5)
+    torch.testing.assert_close(box_ops.iou_matrix(x, y), box_iou(x, y), atol=1e-5, rtol=0)
+    torch.testing.assert_close(box_ops.giou(x[:, None], y[None]), generalized_box_iou(x, y), atol=1e-5, rtol=0)
 
 
 @given(raw)

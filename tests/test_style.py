@@ -1,7 +1,9 @@
 """The house rules that a machine can check."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -26,23 +28,120 @@ def test_importing_the_package_imports_nothing_heavy():
     run("-c", f"import sys, vg_gym; bad = {heavy} & set(sys.modules); assert not bad, bad")
 
 
-def test_rooms_import_one_way():
-    """DESIGN's order of the rooms: who may import whom."""
-    allowed = {
-        "data": {"data"},
-        "clip": {"clip", "data", "registry", "config", "cli"},
-        "envs": {"envs", "clip", "data", "registry", "config"},
-        "learned": {"learned", "clip", "data", "registry", "training", "config", "evaluation"},
-        "baselines": {"baselines", "learned", "clip", "data", "registry", "training", "config"},
-        "diffusion": {"diffusion", "learned", "clip", "data", "registry", "training", "config"},
-        "agents": {"agents", "envs", "clip", "data", "registry", "config", "threads"},
-        "evaluation": {"evaluation", "clip", "registry"},
+GROUND = ("errors", "types", "boxes", "storage", "devices", "config", "registry", "runners")
+"""What every room may import, in this order among themselves."""
+ROOMS = (
+    "language", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned", "baselines",
+    "diffusion", "envs", "agents", "cli",
+)  # fmt: skip
+"""From the ground up: a room imports rooms above it in this list."""
+STRANGERS = {"envs", "baselines", "diffusion"}
+"""Rooms that do not know each other."""
+
+
+def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[str, bool]]:
+    """Every module of vg_gym that a module imports, in whatever form, and whether for type checking alone."""
+    home = module.split(".") if package else module.split(".")[:-1]
+    typed = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for inner in ast.walk(node)
     }
-    for room, may in allowed.items():
-        for file in (ROOT / "vg_gym" / room).rglob("*.py"):
-            for line in file.read_text().splitlines():
-                words = line.split()
-                if len(words) > 1 and words[0] in ("from", "import") and words[1].startswith("vg_gym."):
-                    other = words[1].split(".")[1]
-                    everybody = {"types", "boxes", "files", "shards", "runners"}
-                    assert other in may | everybody, f"{file.relative_to(ROOT)}: {line.strip()}"
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(home[: len(home) - node.level + 1]) if node.level else ""
+            base = ".".join(part for part in (start, node.module) if part)
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        for name in names:
+            if name.split(".")[0] == "vg_gym":
+                yield name, id(node) in typed
+
+
+def modules() -> dict[str, tuple[ast.AST, bool]]:
+    """Name -> syntax tree of every module of the package, and whether it is a package itself."""
+    found = {}
+    for file in sorted((ROOT / "vg_gym").rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        package = parts[-1] == "__init__"
+        found[".".join(parts[:-1] if package else parts)] = (ast.parse(file.read_text()), package)
+    return found
+
+
+def room_of(module: str) -> str:
+    return (module.split(".") + [""])[1]
+
+
+def test_rooms_import_one_way():
+    """DESIGN's order of the rooms; every form of import counts, and in rooms those for types too."""
+    order = (*GROUND, *ROOMS)
+    wrong = []
+    for module, (tree, package) in modules().items():
+        room = room_of(module)
+        if not room:
+            continue
+        assert room in order, f"{module} is in no room of the house"
+        for name, typed in imported(tree, module, package):
+            other = room_of(name)
+            if other == room or other not in order and name.count(".") == 1:  # vg_gym's own names: __version__
+                continue
+            late = order.index(other) > order.index(room)
+            strange = {room, other} <= STRANGERS
+            if strange or (late and not (typed and room in GROUND)):
+                wrong.append(f"{module} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_circles():
+    """No module imports, directly or by others, a module that imports it; imports inside functions count."""
+    known = modules()
+    edges = {
+        module: {
+            target
+            for name, typed in imported(tree, module, package)
+            if not typed
+            for target in [name if name in known else name.rpartition(".")[0]]
+            if target in known and target != module
+        }
+        for module, (tree, package) in known.items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module not in done:
+            for target in sorted(edges[module]):
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in edges:
+        visit(module, ())
+
+
+def test_the_import_rule_sees_every_form():
+    source = """
+import vg_gym.a
+import vg_gym.b as b
+from vg_gym import c
+from vg_gym.d import x
+from . import e
+from .f import y
+from ..g import z
+import importlib
+importlib.import_module("vg_gym.h")
+if TYPE_CHECKING:
+    from vg_gym.i import I
+def inside():
+    from vg_gym.j import J
+"""
+    found = dict(imported(ast.parse(source), "vg_gym.room.module", package=False))
+    assert set(found) == {
+        "vg_gym.a", "vg_gym.b", "vg_gym.c", "vg_gym.d.x", "vg_gym.room.e", "vg_gym.room.f.y", "vg_gym.g.z", "vg_gym.h",
+        "vg_gym.i.I", "vg_gym.j.J",
+    }  # fmt: skip
+    assert found["vg_gym.i.I"] and not found["vg_gym.a"]

@@ -1,4 +1,4 @@
-"""Box arithmetic: batched, pure functions on numpy arrays; those the environment uses take torch tensors as well.
+"""Box arithmetic: batched, pure functions on numpy arrays and torch tensors alike.
 
 Boxes are ``xyxy``, continuous (no +1), in any one unit unless a docstring says pixels or normalised. Leading
 dimensions broadcast, so ``iou(boxes, target)`` works for (N, 4) against (4,) or (N, 4).
@@ -7,9 +7,15 @@ dimensions broadcast, so ``iou(boxes, target)`` works for (N, 4) against (4,) or
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Array = TypeVar("Array", np.ndarray, "torch.Tensor")
+"""Functions give back what they are given: an array or a tensor."""
 
 FULL = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
 """The whole image as a normalised box."""
@@ -20,14 +26,19 @@ def namespace(array: Any) -> Any:
     return np if isinstance(array, (np.ndarray, np.generic)) else sys.modules["torch"]
 
 
-def clip(array: Any, low: Any, high: Any) -> Any:
+def clamp(array: Any, low: Any, high: Any) -> Any:
     """Values limited to [low, high]; numpy's own ``clip`` takes three times as long for a few values."""
     if isinstance(array, (np.ndarray, np.generic)):
         return np.minimum(np.maximum(array, low), high)
     return array.clip(low, high)
 
 
-def area(boxes: np.ndarray) -> np.ndarray:
+def to_numpy(array: Any) -> np.ndarray:
+    """An array as it is, or a tensor of any device as an array."""
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
+def area(boxes: Array) -> Array:
     """Areas (...,) of boxes (..., 4); a box with ``x2 < x1`` or ``y2 < y1`` has area 0."""
     sides = _positive(boxes[..., 2:] - boxes[..., :2])
     return sides[..., 0] * sides[..., 1]
@@ -40,14 +51,14 @@ def _positive(array: Any) -> Any:
 _ZERO = np.zeros((), dtype=np.float32)
 
 
-def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def intersection(a: Array, b: Array) -> Array:
     """Areas (...,) of the overlaps of boxes (..., 4), broadcast against each other."""
     xp = namespace(a)
     sides = _positive(xp.minimum(a[..., 2:], b[..., 2:]) - xp.maximum(a[..., :2], b[..., :2]))
     return sides[..., 0] * sides[..., 1]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou(a: Array, b: Array) -> Array:
     """Intersection over union (...,) of boxes (..., 4), broadcast; 0 where both boxes are empty.
 
     >>> float(iou(np.array([0., 0., 2., 2.]), np.array([1., 0., 3., 2.])))
@@ -58,27 +69,32 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return overlap / namespace(union).where(union > 0, union, 1)
 
 
-def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou_matrix(a: Array, b: Array) -> Array:
     """All-pairs IoU (N, M) of boxes (N, 4) and (M, 4)."""
     return iou(a[:, None, :], b[None, :, :])
 
 
-def giou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Generalised IoU (...,) in [-1, 1] (Rezatofighi et al., CVPR 2019) of boxes (..., 4), broadcast."""
+def giou(a: Array, b: Array) -> Array:
+    """Generalised IoU (...,) in [-1, 1] (Rezatofighi et al., CVPR 2019) of boxes (..., 4), broadcast.
+
+    >>> float(giou(np.array([0., 0., 1., 1.]), np.array([1., 0., 2., 1.])))
+    0.0
+    """
+    xp = namespace(a)
     overlap = intersection(a, b)
     union = area(a) + area(b) - overlap
-    hull = area(np.concatenate([np.minimum(a, b)[..., :2], np.maximum(a, b)[..., 2:]], axis=-1))
-    ratio = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
-    return ratio - np.divide(hull - union, hull, out=np.zeros_like(hull), where=hull > 0)
+    hull = area(xp.concatenate([xp.minimum(a, b)[..., :2], xp.maximum(a, b)[..., 2:]], axis=-1))
+    ratio = overlap / xp.where(union > 0, union, 1)
+    return ratio - (hull - union) / xp.where(hull > 0, hull, 1)
 
 
-def to_cxcywh(boxes: np.ndarray) -> np.ndarray:
+def to_cxcywh(boxes: Array) -> Array:
     """``xyxy`` (..., 4) to centre x, centre y, width, height (..., 4)."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return namespace(boxes).concatenate([(low + high) / 2, high - low], axis=-1)
 
 
-def from_cxcywh(boxes: np.ndarray) -> np.ndarray:
+def from_cxcywh(boxes: Array) -> Array:
     """Centre x, centre y, width, height (..., 4) to ``xyxy`` (..., 4)."""
     half = boxes[..., 2:] / 2
     return namespace(boxes).concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
@@ -104,31 +120,31 @@ def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return (np.asarray(boxes, dtype=np.float32) * image_scale(size)).astype(np.float32)
 
 
-def scale(boxes: np.ndarray, factor: float | np.ndarray) -> np.ndarray:
+def scale(boxes: Array, factor: float | Array) -> Array:
     """Boxes (..., 4) grown by ``factor`` about their centres; may leave the image."""
     low, high = boxes[..., :2], boxes[..., 2:]
     centre, half = (low + high) / 2, (high - low) * factor / 2
     return namespace(boxes).concatenate([centre - half, centre + half], axis=-1)
 
 
-def fit_inside(boxes: np.ndarray, size: tuple[float, float] = (1.0, 1.0), min_side: float = 0.0) -> np.ndarray:
+def fit_inside(boxes: Array, size: tuple[float, float] = (1.0, 1.0), min_side: float = 0.0) -> Array:
     """Clip boxes (..., 4) to [0, W] x [0, H] and widen sides shorter than ``min_side`` about their centres.
 
     The result always lies inside the image and, when ``min_side`` > 0, has ``x2 > x1`` and ``y2 > y1``.
     """
     width, height = size
-    limit = width if width == height else np.asarray(size, dtype=boxes.dtype)  # for tensors a square, such as [0, 1]
+    limit: Any = width if width == height else np.asarray(size, dtype=boxes.dtype)  # type: ignore[call-overload]  # for tensors a square, such as [0, 1]
     return fit_edges(boxes[..., :2], boxes[..., 2:], limit, min_side)
 
 
 def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> Any:
     """:func:`fit_inside` of boxes given as left and top (..., 2), and right and bottom (..., 2)."""
     xp = namespace(low)
-    low, high = clip(xp.minimum(low, high), 0, limit), clip(xp.maximum(low, high), 0, limit)
+    low, high = clamp(xp.minimum(low, high), 0, limit), clamp(xp.maximum(low, high), 0, limit)
     if min_side > 0:
         short = high - low < min_side
         if xp is not np or short.any():
-            low = xp.where(short, clip((low + high - min_side) / 2, 0, limit - min_side), low)
+            low = xp.where(short, clamp((low + high - min_side) / 2, 0, limit - min_side), low)
             high = xp.where(short, low + min_side, high)
     return xp.concatenate([low, high], axis=-1)
 
@@ -139,3 +155,23 @@ def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e
     low, high = boxes[..., :2], boxes[..., 2:]
     inside = (low >= -tolerance).all(-1) & (high <= limit + tolerance).all(-1)
     return np.isfinite(boxes).all(-1) & (high > low).all(-1) & inside
+
+
+def lattice_boxes(cells: int, step: float = 1.0, smallest: float = 1.0, largest: float | None = None) -> np.ndarray:
+    """All boxes (N, 4), normalised float32, whose edges lie on the lines of a lattice.
+
+    Args:
+        cells: K, cells a side.
+        step: distance of the lines, in cells.
+        smallest: least side, in cells.
+        largest: greatest side, in cells; default: the whole image.
+
+    >>> len(lattice_boxes(8)), lattice_boxes(2)[:2].tolist()
+    (1296, [[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 1.0]])
+    """
+    lines = np.arange(0, cells + 1e-6, step)
+    low, high = np.meshgrid(lines, lines, indexing="ij")
+    side = high - low
+    spans = np.stack([low, high], -1)[(side >= smallest - 1e-6) & (side <= (largest or cells) + 1e-6)]
+    x, y = np.repeat(spans, len(spans), axis=0), np.tile(spans, (len(spans), 1))
+    return (np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], -1) / cells).astype(np.float32)

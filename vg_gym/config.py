@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vg_gym.files import write_text
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.storage.files import write_text
 
 T = TypeVar("T")
 

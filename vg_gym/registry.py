@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
-from vg_gym.types import Grounder, GroundingDataset, VGGymError
+from vg_gym.errors import unknown
+from vg_gym.types import Grounder, GroundingDataset
 
 if TYPE_CHECKING:
     from vg_gym.baselines.proposals import Proposer
@@ -77,14 +77,6 @@ DATASETS: dict[str, str] = {
     "refcoco+-unc": "vg_gym.data.refcoco:open_refcoco",
 }
 """Data set name -> "module:factory"; the factory takes (name, split, root=None, **options)."""
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:
-    """The error for a name that is not in a table: names it, suggests the nearest, lists what there is."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return VGGymError(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")
 
 
 def resolve(path: str) -> Callable[..., Any]:

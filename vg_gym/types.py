@@ -7,22 +7,14 @@ environment and the evaluator handle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-
-class VGGymError(Exception):
-    """A mistake of the user's that we can name: bad input, missing file, unknown option.
-
-    The message is one line that names the thing and the remedy; the command-line scripts print it without a traceback.
-    """
-
-
-class DatasetNotFound(VGGymError):
-    """A data set that is read from disk was named, and no place to read it from."""
+from vg_gym.errors import VGGymError
 
 
 @runtime_checkable
@@ -139,3 +131,11 @@ def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
     """Raise the one error of methods that cannot start from given boxes."""
     if initial_boxes is not None:
         raise VGGymError(f"{name!r} does not refine given boxes; call ground(queries) without initial_boxes")
+
+
+def by_image(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Samples grouped by image, in order of first appearance."""
+    groups: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.image_id].append(sample)
+    return list(groups.values())

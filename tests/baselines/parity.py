@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from vg_gym.learned.batch import Batch
-from vg_gym.learned.words import Tokens
+from vg_gym.learned.tokenization import Tokens
 
 DROPPED = "position_ids"
 

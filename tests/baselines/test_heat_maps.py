@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from vg_gym.baselines.heat_maps import AGGREGATES, heat_map, heat_maps
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 MASKS = np.array([[[1, 1, 0, 0]], [[0, 1, 1, 0]], [[0, 1, 0, 0]]], dtype=bool)
 SCORES = np.log([2.0, 5.0, 3.0])

@@ -13,15 +13,15 @@ import torchvision
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
+from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
+from vg_gym.baselines.one_stage.checkpoints import load_published, read_checkpoint
 from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
-from vg_gym.baselines.one_stage.frozen import anchor_offsets
-from vg_gym.baselines.one_stage.points import points_inside
-from vg_gym.baselines.one_stage.published import load_published, read_checkpoint
+from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
+from vg_gym.errors import VGGymError
+from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, begin_from, train_grounder
 from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
-from vg_gym.learned.training import GrounderConfig, GrounderLearner, begin_from, train_grounder
-from vg_gym.types import VGGymError
 
 SIZES = {"backbone": "frozen", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
          "tokenizer": "clip", "max_tokens": 16}  # fmt: skip

@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.baselines.parity import Fixture, close, full_keys
 from vg_gym.baselines.one_stage.backbone import backbone
+from vg_gym.baselines.one_stage.checkpoints import DROPPED, SIZES
 from vg_gym.baselines.one_stage.dynamic_mdetr import DynamicMDETR, DynamicMDETROptions
 from vg_gym.baselines.one_stage.dynamic_mdetr_clip import DynamicMDETRClip, DynamicMDETRClipOptions, enlarge_positions
 from vg_gym.baselines.one_stage.mdetr import MDETR, MDETROptions
@@ -21,11 +22,10 @@ from vg_gym.baselines.one_stage.mdetr_losses import (
     layer_losses,
     match,
 )
-from vg_gym.baselines.one_stage.published import DROPPED, SIZES
 from vg_gym.baselines.one_stage.transformer import shrink_padding, sine_positions
 from vg_gym.baselines.one_stage.transvg import TransVG, TransVGOptions, box_losses
+from vg_gym.boxes import from_cxcywh
 from vg_gym.clip.towers import dense_tokens
-from vg_gym.learned.batch import to_xyxy
 from vg_gym.learned.model import load_strictly
 
 TEXT = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
@@ -122,7 +122,7 @@ def test_transvg_forward_and_losses(parity):
         close(model.textmodel(batch.tokens.ids, batch.tokens.padding), wanted["text_features"])
         found = model(batch)
     close(found, wanted["pred_box"])
-    losses = box_losses(found, to_xyxy(fixture.inputs["target_box"]))
+    losses = box_losses(found, from_cxcywh(fixture.inputs["target_box"]))
     close(losses["bbox"], wanted["loss_bbox"])
     close(losses["giou"], wanted["loss_giou"])
 

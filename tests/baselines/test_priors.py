@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
+from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.clip_window import ClipWindow
 from vg_gym.baselines.priors import Constant, best_constant_box, center, full, random
-from vg_gym.clip.training import save_model
+from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.errors import VGGymError
 from vg_gym.registry import grounder
-from vg_gym.types import VGGymError
-
-from ..conftest import TINY
 
 
 def test_the_best_constant_box_is_the_best(rng):

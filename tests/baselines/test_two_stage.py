@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
@@ -10,10 +11,9 @@ from vg_gym.baselines.proposals import proposals
 from vg_gym.baselines.ranking import ClipRanker
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.training import save_model
-from vg_gym.types import Grounder, VGGymError
-
-from ..conftest import TINY
+from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.errors import VGGymError
+from vg_gym.types import Grounder
 
 PIPELINES = ("yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", "reclip", "seg-clip", "adapting-clip")
 

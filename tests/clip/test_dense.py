@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vg_gym.clip.dense import box_mean, summed_area, unit
+from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 
 
 def brute_mean(maps, box, samples=400):
@@ -36,4 +36,4 @@ def test_whole_cells_are_exact(rng):
 
 
 def test_unit_leaves_zero_alone():
-    np.testing.assert_allclose(np.linalg.norm(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), axis=1), [1, 0])
+    np.testing.assert_allclose(np.linalg.norm(l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]])), axis=1), [1, 0])

@@ -6,13 +6,12 @@ import open_clip
 import pytest
 import torch
 
+from tests.conftest import TINY
 from vg_gym.clip import load_clip
 from vg_gym.clip.crops import crop, crop_and_resize, pixel_boxes, resize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.training import save_model
-from vg_gym.types import VGGymError
-
-from ..conftest import TINY
+from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.errors import VGGymError
 
 
 def picture(rng, height=50, width=70):

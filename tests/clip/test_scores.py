@@ -1,19 +1,19 @@
 import numpy as np
 import pytest
 
-from vg_gym.clip.dense import summed_area, unit
+from vg_gym.clip.dense import l2_normalize, summed_area
 from vg_gym.clip.scores import SCORES, measure_boxes, score_boxes
-from vg_gym.envs.crops import CropScorer, blur_outside
-from vg_gym.types import VGGymError
+from vg_gym.envs.scoring.crop import CropScorer, blur_outside
+from vg_gym.errors import VGGymError
 
 
 @pytest.fixture
 def scene(rng):
     """An image whose middle looks like the text, and a bank of other texts."""
-    text = unit(rng.normal(size=(1, 8))).astype(np.float32)
+    text = l2_normalize(rng.normal(size=(1, 8))).astype(np.float32)
     maps = 0.3 * rng.normal(size=(1, 8, 8, 8)).astype(np.float32)
     maps[0, 2:6, 2:6] += text[0]
-    return summed_area(maps), text, unit(rng.normal(size=(5, 8))).astype(np.float32)
+    return summed_area(maps), text, l2_normalize(rng.normal(size=(5, 8))).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", SCORES)

@@ -1,5 +1,6 @@
 import pytest
-from layouts import make_instances, make_refs, write_layout
+
+from tests.layouts import make_instances, make_refs, write_layout
 
 
 @pytest.fixture

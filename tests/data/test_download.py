@@ -15,7 +15,7 @@ import pytest
 from vg_gym.data import download
 from vg_gym.data.archives import ARCHIVES, IMAGES, Archive, extract
 from vg_gym.data.download import Progress, fetch, install
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 
 def make_zip(**extra):
@@ -228,7 +228,7 @@ def test_interrupt_keeps_the_part_and_ends_in_one_line(server, tmp_path):
     code = (
         # A shell that runs the tests in the background has its children ignore Ctrl-C; this one must hear it.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import sys; from vg_gym.cli import main; from vg_gym.data import archives\n"
+        "import sys; from vg_gym.cli.entry import main; from vg_gym.data import archives\n"
         f"a = archives.Archive('a.zip', ({server.url('slow')!r},), 'instances.json', 'refcocog')\n"
         "archives.ARCHIVES['refcocog'] = a; main(['download', 'refcocog', '--root', sys.argv[1]])"
     )

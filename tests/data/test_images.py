@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from vg_gym.data.images import ArrayImage, FileImage, image_size, read_image, to_rgb
-from vg_gym.types import ImageRef, VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.types import ImageRef
 
 GRADIENT = np.stack(np.meshgrid(np.arange(40) * 6, np.arange(24) * 10), -1).astype(np.uint8)
 PICTURE = np.concatenate([GRADIENT, np.full((24, 40, 1), 90, np.uint8)], -1)

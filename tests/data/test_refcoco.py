@@ -5,14 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from layouts import compressed, make_instances, make_refs, real_data, write_layout
 
+from tests.layouts import compressed, make_instances, make_refs, real_data, write_layout
 from vg_gym.data import index
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances
 from vg_gym.data.refcoco import PUBLISHED, find_annotations, open_refcoco
 from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
+from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
-from vg_gym.types import GroundingDataset, VGGymError
+from vg_gym.types import GroundingDataset
 
 partial = pytest.mark.filterwarnings("ignore:.*this copy is partial")
 # pycocotools 2.0.11 has not followed numpy 2's protocol for arrays yet.

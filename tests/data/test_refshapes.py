@@ -7,8 +7,8 @@ from vg_gym import boxes as box_ops
 from vg_gym.data.expressions import KINDS, NounPhrase, parse, sample_expressions, vocabulary
 from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
 from vg_gym.data.scenes import COLOURS, FILLS, HOMES, LEVELS, SHAPES, SIZES
+from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
-from vg_gym.types import VGGymError
 
 
 def literal_referents(text, scene):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vg_gym.data.safe_pickle import load_plain_pickle
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 PLAIN = [
     {"a": 1, "b": (2.5, None, True), "c": "é\u4e00", 3: [10**30, -1, 1j]},

@@ -9,8 +9,8 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.errors import VGGymError
 from vg_gym.learned.model import LearnedGrounder, build, query_batch, save_model
-from vg_gym.types import VGGymError
 
 SMALL = {"dim": 32, "heads": 2, "feedforward": 32, "layers": 1, "channels": 8, "stem": 4, "roi": 3, "train_boxes": 3}
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from vg_gym.diffusion.schedule import TARGETS, Schedule
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import climb
 from vg_gym.envs.actions import ACTIONS, MIN_SIDE, make_actions
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 NAMES = [name for name in ACTIONS if name != "continuous"]
 

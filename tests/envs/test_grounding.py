@@ -11,7 +11,7 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 import vg_gym
 from vg_gym import boxes as box_ops
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 OPTIONS = [
     {"action": a, "reward": r} for a, r in itertools.product(("classic", "edges", "multi-edges", "continuous"),

@@ -3,7 +3,7 @@ import pytest
 from PIL import ImageFont
 
 from vg_gym.envs.rendering import BOX, TARGET, _shortened, contact_sheet, draw_frame
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 MIDDLE = np.array([0.25, 0.5, 0.75, 1.0], np.float32)
 

@@ -5,7 +5,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 OPTIONS = [
     {"action": "classic", "reward": "clip", "score": "cosine"},

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.clip.training import save_model
+from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison, method_options
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch
 from vg_gym.evaluation.recorded import RecordedGrounder
-from vg_gym.types import Prediction, VGGymError
-
-from ..conftest import TINY
+from vg_gym.types import Prediction
 
 CALLS = []
 

@@ -11,12 +11,13 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from vg_gym.boxes import from_cxcywh, to_cxcywh
 from vg_gym.data.refshapes import RefShapes
-from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
-from vg_gym.learned.data import GroundingBatches, mirror_words, pictures
+from vg_gym.errors import VGGymError
+from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.frozen_clip import FrozenClip
-from vg_gym.learned.words import HubCodec, Tokens
-from vg_gym.types import VGGymError
+from vg_gym.learned.tokenization import HubCodec, Tokens
+from vg_gym.learned.training_batches import GroundingBatches, mirror_words, pictures
 
 SIZES = st.integers(20, 300)
 
@@ -52,7 +53,7 @@ def test_pictures_of_different_sizes_share_a_batch():
 def test_boxes_turn_and_return():
     boxes = torch.tensor([[0.1, 0.2, 0.5, 0.8]])
     torch.testing.assert_close(to_cxcywh(boxes), torch.tensor([[0.3, 0.5, 0.4, 0.6]]))
-    torch.testing.assert_close(to_xyxy(to_cxcywh(boxes)), boxes)
+    torch.testing.assert_close(from_cxcywh(to_cxcywh(boxes)), boxes)
 
 
 def test_the_words_of_a_clip():

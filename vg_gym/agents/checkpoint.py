@@ -18,11 +18,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from vg_gym.agents.policy import GroundingExtractor
-from vg_gym.clip.encoder import ASSETS
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.files import replacing, write_json
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.storage.assets import built_in, built_in_names
+from vg_gym.storage.files import replacing, write_json
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
 
@@ -64,12 +63,13 @@ def find_agent(name: str) -> Path:
     Raises:
         VGGymError: there is none.
     """
-    candidates = [ASSETS / f"agent-{name}", Path(name) / "best", Path(name) / "last", Path(name)]
+    candidates = [built_in("agent", name), Path(name) / "best", Path(name) / "last", Path(name)]
     for folder in candidates:
-        if (folder / "agent.json").is_file():
+        if folder and (folder / "agent.json").is_file():
             return folder
-    built_in = sorted(p.name.removeprefix("agent-") for p in ASSETS.glob("agent-*"))
-    raise VGGymError(f"no agent {name!r}: not a run folder with best/ or last/, nor one of {', '.join(built_in)}")
+    raise VGGymError(
+        f"no agent {name!r}: not a run folder with best/ or last/, nor one of {', '.join(built_in_names('agent'))}"
+    )
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.agents.vec_env import GroundingVecEnv
-from vg_gym.envs.features import host
+from vg_gym.boxes import to_numpy
 
 
 @dataclass
@@ -83,7 +83,7 @@ def clone_oracle(
     while (progress := (time.monotonic() - start) / (60 * config.minutes)) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         for _ in range(config.horizon):
-            labels = greedy_action(env.engine.actions, host(env.engine.boxes), host(env.engine.targets))
+            labels = greedy_action(env.engine.actions, to_numpy(env.engine.boxes), to_numpy(env.engine.targets))
             buffer.add(observations, labels)
             acted = _act(model, observations)
             drives = rng.random(env.num_envs) < share

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from vg_gym.agents.cloning import CloneConfig
-from vg_gym.clip.store import FeatureStore
 from vg_gym.envs.engine import EnvOptions
+from vg_gym.features.store import FeatureStore
 
 
 @dataclass
@@ -44,7 +44,7 @@ class TrainConfig(EnvOptions):
     """Go on from ``OUT/last``."""
     seed: int = 0
     threads: int = 0
-    """CPU threads; 0: the cores that this process may use and that are idle as it starts (:mod:`vg_gym.threads`)."""
+    """CPU threads; 0: the cores that this process may use and that are idle as it starts (:mod:`vg_gym.devices`)."""
 
     # Algorithm
     algo: str = "ppo"

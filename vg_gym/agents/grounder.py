@@ -13,12 +13,12 @@ from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.clip.encoder import load_clip
-from vg_gym.clip.score_maps import SCAN_SIZES
 from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import FeatureBank
-from vg_gym.files import fingerprint
+from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.features.score_maps import SCAN_SIZES
+from vg_gym.storage.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.boxes import to_numpy
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import host
-from vg_gym.envs.streams import Streams
+from vg_gym.envs.rng import Streams
 
 Policy = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Observations of B rows to actions (B, ...)."""
@@ -67,23 +67,23 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
         options["initial_box"] = np.concatenate([boxes, np.tile(box_ops.FULL, (engine.num_envs - count, 1))])
     # A stream per episode: a random start does not depend on the batch an episode is in.
     engine.reset_rows(range(engine.num_envs), Streams(index, engine.device), options)
-    path, alive = [host(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
+    path, alive = [to_numpy(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
     length = np.zeros(engine.num_envs, dtype=int)
     returns, triggered = np.zeros(engine.num_envs), np.zeros(engine.num_envs, dtype=bool)
-    final_score = host(engine.score).copy()
+    final_score = to_numpy(engine.score).copy()
     for _ in range(engine.options.max_steps):
-        result = engine.step(policy({name: host(values) for name, values in engine.observe().items()}))
-        terminated, truncated = host(result.terminated), host(result.truncated)
-        path.append(np.where(alive[:, None], host(engine.boxes), path[-1]))
-        final_score = np.where(alive, host(engine.score), final_score)
-        returns += alive * host(result.reward)
+        result = engine.step(policy({name: to_numpy(values) for name, values in engine.observe().items()}))
+        terminated, truncated = to_numpy(result.terminated), to_numpy(result.truncated)
+        path.append(np.where(alive[:, None], to_numpy(engine.boxes), path[-1]))
+        final_score = np.where(alive, to_numpy(engine.score), final_score)
+        returns += alive * to_numpy(result.reward)
         length += alive
         triggered |= alive & terminated
         alive &= ~(terminated | truncated)
         if not alive[:count].any():
             break
     trajectories = np.stack(path, axis=1)
-    ious = box_ops.iou(path[-1], host(engine.targets))
+    ious = box_ops.iou(path[-1], to_numpy(engine.targets))
     return [
         Episode(
             index=index,

@@ -13,9 +13,9 @@ import numpy as np
 from gymnasium.utils import seeding
 from stable_baselines3.common.vec_env import VecEnv
 
+from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.envs.features import host
-from vg_gym.envs.streams import Streams
+from vg_gym.envs.rng import Streams
 
 
 class GroundingVecEnv(VecEnv):
@@ -47,7 +47,7 @@ class GroundingVecEnv(VecEnv):
         return self._observations()
 
     def _observations(self) -> dict[str, np.ndarray]:
-        return {name: host(values) for name, values in self.engine.observe().items()}
+        return {name: to_numpy(values) for name, values in self.engine.observe().items()}
 
     def step_async(self, actions: np.ndarray) -> None:
         """Remember the actions."""
@@ -58,8 +58,8 @@ class GroundingVecEnv(VecEnv):
         engine = self.engine
         assert self._actions is not None
         result = engine.step(self._actions)
-        reward, terminated = host(result.reward), host(result.terminated)
-        done = terminated | host(result.truncated)
+        reward, terminated = to_numpy(result.reward), to_numpy(result.terminated)
+        done = terminated | to_numpy(result.truncated)
         self._returns += reward
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         rows = np.flatnonzero(done)
@@ -71,8 +71,8 @@ class GroundingVecEnv(VecEnv):
 
     def _fill(self, infos: list[dict[str, Any]], rows: np.ndarray, terminated: np.ndarray) -> None:
         engine = self.engine
-        last = {name: host(values) for name, values in engine.observe(rows).items()}
-        ious, scores, steps = (host(values) for values in (engine.iou(), engine.score, engine.steps))
+        last = {name: to_numpy(values) for name, values in engine.observe(rows).items()}
+        ious, scores, steps = (to_numpy(values) for values in (engine.iou(), engine.score, engine.steps))
         for i, row in enumerate(rows):
             info = infos[row]
             info["terminal_observation"] = {name: values[i] for name, values in last.items()}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.boxes import lattice_boxes
 from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import load_clip
-from vg_gym.clip.localise import lattice
 from vg_gym.clip.scores import contrast_bank, score_boxes
-from vg_gym.files import fingerprint
+from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
 
@@ -38,7 +38,7 @@ class ClipWindow:
     ):
         self.name, self.score, self.chunk = "clip-window", score, chunk
         self.clip = load_clip(clip, device)
-        self.boxes = lattice(self.clip.grid, step, 1.0, self.clip.grid * largest)
+        self.boxes = lattice_boxes(self.clip.grid, step, 1.0, self.clip.grid * largest)
         # Small boxes first: of equal scores the smallest box wins.
         self.boxes = self.boxes[np.argsort(box_ops.area(self.boxes), kind="stable")]
         self.fingerprint = fingerprint(self.name, score, step, largest, self.clip.fingerprint)

@@ -3,7 +3,7 @@
 Maps are :mod:`vg_gym.baselines.heat_maps`, their search is :mod:`vg_gym.baselines.box_search`.
 
 ``seg-clip`` scores a segment by the crop of its box; ``adapting-clip`` by region-based attention pooling in one pass
-(Li et al. 2022, :mod:`vg_gym.clip.regions`).
+(Li et al. 2022, :mod:`vg_gym.clip.region_attention`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from vg_gym import boxes as box_ops
 from vg_gym.baselines.box_search import best_box
 from vg_gym.baselines.heat_maps import AGGREGATES, heat_map
 from vg_gym.baselines.segments import SegmentProposer
-from vg_gym.clip.encoder import ClipEncoder, crop, load_clip
-from vg_gym.clip.regions import embed_regions
-from vg_gym.files import fingerprint
-from vg_gym.registry import unknown
+from vg_gym.clip.crops import crop
+from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.clip.region_attention import embed_regions
+from vg_gym.errors import unknown
+from vg_gym.storage.files import fingerprint
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
 TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.02)}

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
 
 Aggregate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(masks bool (R, P) that cover every pixel, warmths (R,)) -> warmth of the pixels (P,)."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.types import Prediction, Query, Sample, VGGymError, refuse_initial_boxes
+from vg_gym.errors import VGGymError
+from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
 
 class Prior:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.baselines import isolation, parsing
+from vg_gym.baselines import visual_prompts
 from vg_gym.baselines.proposals import Proposals
 from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.language import parsing
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 """Name -> how the logits of views become one."""
@@ -38,13 +38,13 @@ class ClipRanker:
 
     Args:
         clip: names of one or more CLIPs, joined by ``+``; logits are summed over models as in ReCLIP.
-        views: names of :data:`~vg_gym.baselines.isolation.VIEWS`, joined by ``+``.
+        views: names of :data:`~vg_gym.baselines.visual_prompts.VIEWS`, joined by ``+``.
         aggregate: how the logits of views become one: ``sum`` or ``max``.
         prompt: what CLIP reads, with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
         margin: of the ``crop`` view, as a fraction of the box's side.
         min_area: share of the image that a box must cover to be a candidate (:func:`large_enough`).
         parse: take superlatives and relations out of the expression and resolve them over the boxes
-            (:mod:`~vg_gym.baselines.parsing`); the whole expression is read all the same.
+            (:mod:`~vg_gym.language.parsing`); the whole expression is read all the same.
         device: torch device.
 
     Raises:
@@ -64,12 +64,15 @@ class ClipRanker:
     ):
         self.clips: list[ClipEncoder] = [load_clip(name, device) for name in clip.split("+")]
         for name in views.split("+"):
-            if name not in isolation.VIEWS:
-                raise unknown("view", name, isolation.VIEWS)
+            if name not in visual_prompts.VIEWS:
+                raise unknown("view", name, visual_prompts.VIEWS)
         if aggregate not in AGGREGATES:
             raise unknown("aggregate", aggregate, AGGREGATES)
-        known: dict[str, isolation.View] = {**isolation.VIEWS, "crop": partial(isolation.crop, margin=margin)}
-        self.views: list[isolation.View] = [known[name] for name in views.split("+")]
+        known: dict[str, visual_prompts.View] = {
+            **visual_prompts.VIEWS,
+            "crop": partial(visual_prompts.crop, margin=margin),
+        }
+        self.views: list[visual_prompts.View] = [known[name] for name in views.split("+")]
         self.prompt = prompt or ("{}" if self.clips[0].words else "a photo of {}")
         if "{}" not in self.prompt:
             raise VGGymError(f"prompt {self.prompt!r} has no {{}} where the expression goes")

@@ -9,9 +9,8 @@ import numpy as np
 
 from vg_gym.baselines.detectors.sam import from_masks
 from vg_gym.baselines.proposals import Proposals
-from vg_gym.files import fingerprint
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.storage.files import fingerprint
 
 
 def _skimage() -> Any:

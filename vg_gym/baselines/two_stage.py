@@ -12,8 +12,8 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.proposals import Proposals, select
 from vg_gym.baselines.ranking import ClipRanker, Looked
-from vg_gym.files import fingerprint
 from vg_gym.registry import proposer as make_proposer
+from vg_gym.storage.files import fingerprint
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
 PUBLISHED = {

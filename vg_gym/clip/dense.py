@@ -18,7 +18,7 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.vecdot(a, b) if namespace(a) is np else (a * b).sum(-1)
 
 
-def unit(x: np.ndarray, eps: float = 1e-8) -> np.ndarray:
+def l2_normalize(x: np.ndarray, eps: float = 1e-8) -> np.ndarray:
     """Vectors (..., D) scaled to length 1; a zero vector stays zero; arrays or tensors."""
     return x / namespace(x).sqrt(dot(x, x)).clip(eps)[..., None]
 

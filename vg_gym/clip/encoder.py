@@ -1,7 +1,7 @@
 """The one way to CLIP: a class over open_clip that encodes texts, crops, and whole images densely.
 
 Names: ``ViT-B-32:openai`` (architecture:tag), ``ViT-B-32:/path/to/weights.pt`` (architecture:file), ``refshapes`` (the
-built-in model), or a folder that :mod:`vg_gym.clip.training` wrote.
+built-in model), or a folder that :mod:`vg_gym.clip_finetuning.clip_learner` wrote.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import open_clip
 import torch
 
 from vg_gym.clip.crops import crop, crop_and_resize, resize
-from vg_gym.clip.dense import unit
+from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.storage.assets import built_in
 
-ASSETS = Path(__file__).parent.parent / "assets"
 SIDECAR = "vg_gym.json"
 """In a model folder, beside open_clip's own config: crop size, kind of dense features, vocabulary."""
 
@@ -128,7 +128,7 @@ class ClipEncoder:
             with self._inference():
                 ids = self.tokenizer([*chunk, *[""] * (size - len(chunk))])
                 features = self.model.encode_text(self._to_device(ids))[: len(chunk)]
-            self._text_cache.update(zip(chunk, unit(_numpy(features)), strict=True))
+            self._text_cache.update(zip(chunk, l2_normalize(_numpy(features)), strict=True))
         return np.stack([self._text_cache[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
 
     def encode_tokens(self, texts: Sequence[str]) -> np.ndarray:
@@ -137,7 +137,7 @@ class ClipEncoder:
         for chunk in _chunks(texts, self.batch_size):
             with self._inference():
                 features, mask = text_tokens(self.model, self._to_device(self.tokenizer(list(chunk))))
-            parts.append(unit(_numpy(features)) * _numpy(mask)[..., None])
+            parts.append(l2_normalize(_numpy(features)) * _numpy(mask)[..., None])
         return np.concatenate(parts)
 
     def encode_boxes(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -175,7 +175,7 @@ class ClipEncoder:
         parts = []
         for pixels in batches:
             with self._inference():
-                parts.append(unit(_numpy(embed_image(self.model.visual, pixels))))
+                parts.append(l2_normalize(_numpy(embed_image(self.model.visual, pixels))))
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def encode_dense(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -228,7 +228,7 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
     Raises:
         VGGymError: the name, tag or file is not there, or the file is not a checkpoint of that architecture.
     """
-    folder = ASSETS / f"clip-{name}" if (ASSETS / f"clip-{name}").is_dir() else Path(name)
+    folder = built_in("clip", name) or Path(name)
     with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
         return _load(name, folder, device)
 

@@ -19,8 +19,8 @@ from functools import partial
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_sum, dot, unit
-from vg_gym.registry import unknown
+from vg_gym.clip.dense import box_sum, dot, l2_normalize
+from vg_gym.errors import unknown
 
 Bank = np.ndarray | None
 RING = 1.5
@@ -47,12 +47,12 @@ def _cosine(region, inside, wide, boxes, text, others):
 
 
 def _context(region, inside, wide, boxes, text, others):
-    return dot(region, text) - RING_WEIGHT * dot(unit(wide - inside), text)
+    return dot(region, text) - RING_WEIGHT * dot(l2_normalize(wide - inside), text)
 
 
 def _surround(region, inside, wide, boxes, text, others):
     mean = inside / box_ops.area(boxes).clip(1e-6)[..., None]
-    return dot(unit(mean + SURROUND_WEIGHT * wide), text)
+    return dot(l2_normalize(mean + SURROUND_WEIGHT * wide), text)
 
 
 def _contrast(region, inside, wide, boxes, text, others):
@@ -63,7 +63,7 @@ def _contrast(region, inside, wide, boxes, text, others):
 
 
 def _ring(boxes: np.ndarray) -> np.ndarray:
-    return box_ops.clip(box_ops.scale(boxes, RING), 0, 1)
+    return box_ops.clamp(box_ops.scale(boxes, RING), 0, 1)
 
 
 def _whole(boxes: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def measure(
     else:
         found = sums(box_ops.namespace(boxes).concatenate([boxes, score.wider(boxes)], axis=1))
     inside = found[:, :count]
-    region = unit(inside)
+    region = l2_normalize(inside)
     return region, score.combine(region, inside, found[:, count:], boxes, text[:, None], others)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vg_gym.boxes import clip, namespace
+from vg_gym.boxes import clamp, namespace
 
 _SUM, _BILINEAR, _BORDER = 0, 0, 1
 
@@ -31,7 +31,7 @@ def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
     """
     xp, lines, dim = namespace(boxes), tables.shape[1], tables.shape[3]
     edges = (boxes * (lines - 1))[..., None]
-    below = clip(xp.floor(edges), 0, lines - 2)
+    below = clamp(xp.floor(edges), 0, lines - 2)
     beyond = edges - below
     signs = _SIGNS if xp is np else _signs_on(boxes.device)
     weights = xp.concatenate([1 - beyond, beyond], axis=-1) * signs

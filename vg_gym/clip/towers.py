@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
 
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 
 def _embed(visual: Any, pixels: torch.Tensor) -> torch.Tensor:

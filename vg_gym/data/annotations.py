@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from vg_gym import boxes as box_ops
 from vg_gym.data.index import Columns, Strings
 from vg_gym.data.safe_pickle import load_plain_pickle
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 

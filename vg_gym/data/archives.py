@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 
 class WrongFile(Exception):

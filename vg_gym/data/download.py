@@ -18,7 +18,7 @@ from typing import IO
 
 from vg_gym import __version__
 from vg_gym.data.archives import Archive, WrongFile, check, extract, is_unpacked
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 CHUNK = 1 << 18
 TRIES = 3

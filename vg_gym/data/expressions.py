@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vg_gym.data.scenes import COLOURS, FILLS, SHAPES, SIZES, Scene, Shape
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 KINDS = ("attribute", "location", "size", "relation")
 ANY_SHAPE = "shape"

@@ -21,7 +21,8 @@ import numpy as np
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import Strings, indexed
-from vg_gym.types import DatasetNotFound, Objects, Query, Sample, VGGymError
+from vg_gym.errors import DatasetNotFound, VGGymError
+from vg_gym.types import Objects, Query, Sample
 
 DATA_VARIABLE = "VG_GYM_DATA"
 """Environment variable with the folder to look in when no ``root`` is given."""

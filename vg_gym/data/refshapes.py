@@ -20,8 +20,9 @@ from PIL import Image
 
 from vg_gym.data.expressions import KINDS, Expression, sample_expressions
 from vg_gym.data.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene, scene_segments
-from vg_gym.files import replacing, write_text
-from vg_gym.types import Objects, Query, Sample, VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import replacing, write_text
+from vg_gym.types import Objects, Query, Sample
 
 SPLITS = {"train": 20_000, "val": 500, "test": 500}
 """Split -> default number of scenes; each has four samples."""

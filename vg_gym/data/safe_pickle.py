@@ -12,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 _BUILTINS = {"set": set, "frozenset": frozenset, "complex": complex, "bytearray": bytearray}
 _ALLOWED: dict[tuple[str, str], Any] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vg_gym.clip.dense import box_mean, summed_area, unit
-from vg_gym.diffusion.denoiser import overlaps
+from vg_gym import boxes as box_ops
+from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 
 ALIKE = 0.5
 """Boxes with at least this IoU with the mode are averaged into it."""
@@ -21,7 +21,7 @@ def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale
         boxes: (N, K, 4), normalised ``xyxy``.
         scale: inverse temperature of the softmax.
     """
-    regions = unit(box_mean(summed_area(dense), boxes))
+    regions = l2_normalize(box_mean(summed_area(dense), boxes))
     logits = scale * np.einsum("nkd,nd->nk", regions, text)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -42,7 +42,7 @@ def weighted_mode(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         boxes: (N, K, 4), ``xyxy``.
         weights: (N, K), not negative.
     """
-    iou, _ = overlaps(boxes[:, :, None], boxes[:, None])
+    iou = box_ops.iou(boxes[:, :, None], boxes[:, None])
     support = (iou * weights[:, None]).sum(dim=2)
     winner = support.argmax(dim=1)
     near = _pick(iou, winner)

@@ -91,18 +91,6 @@ class Denoiser(nn.Module, ABC):
         """
 
 
-def overlaps(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-7) -> tuple[torch.Tensor, torch.Tensor]:
-    """IoU and generalised IoU (...,) of ``xyxy`` boxes (..., 4), broadcast; differentiable."""
-    width, height = (torch.min(a[..., i + 2], b[..., i + 2]) - torch.max(a[..., i], b[..., i]) for i in (0, 1))
-    shared = width.clamp(min=0) * height.clamp(min=0)
-    area_a, area_b = ((v[..., 2] - v[..., 0]) * (v[..., 3] - v[..., 1]) for v in (a, b))
-    union = area_a + area_b - shared
-    wide, high = (torch.max(a[..., i + 2], b[..., i + 2]) - torch.min(a[..., i], b[..., i]) for i in (0, 1))
-    hull = wide * high
-    iou = shared / union.clamp(min=eps)
-    return iou, iou - (hull - union) / hull.clamp(min=eps)
-
-
 def confidence_loss(found: Estimate, iou: torch.Tensor) -> torch.Tensor:
     """Binary cross entropy of the confidence with the IoU (N, P) that its box turned out to have."""
     return F.binary_cross_entropy_with_logits(found.logits, iou.detach().clamp(0, 1))

@@ -8,8 +8,8 @@ from typing import Any
 
 from vg_gym.config import options_from
 from vg_gym.diffusion.options import Sampling
+from vg_gym.errors import VGGymError
 from vg_gym.learned.model import LearnedGrounder, find_model
-from vg_gym.types import VGGymError
 
 
 def diffusion(

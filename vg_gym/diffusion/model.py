@@ -17,7 +17,7 @@ from vg_gym.diffusion.vector import VectorDenoiser
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.frozen_clip import FrozenClip, Words
 from vg_gym.learned.model import GroundingModel
-from vg_gym.learned.words import Tokens
+from vg_gym.learned.tokenization import Tokens
 
 DENOISERS: dict[str, type[Denoiser]] = {"roi": RoIDenoiser, "vector": VectorDenoiser}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vg_gym.diffusion.schedule import BETAS, TARGETS
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
 
 SHAPES = ("roi", "vector")
 CHOICES: dict[str, tuple[str, ...]] = {

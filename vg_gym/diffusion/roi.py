@@ -17,12 +17,13 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import roi_align
 
-from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss, overlaps
+from vg_gym import boxes as box_ops
+from vg_gym.boxes import from_cxcywh, to_cxcywh
+from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss
 from vg_gym.diffusion.layers import Attention, BoxCode, FeedForward, FiLM, KeysValues, TimeCode
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
 from vg_gym.diffusion.trunk import Scene, Trunk
-from vg_gym.learned.batch import to_cxcywh, to_xyxy
 from vg_gym.learned.frozen_clip import FrozenClip, Words
 
 L1, GIOU, CONFIDENCE = 5.0, 2.0, 1.0
@@ -65,11 +66,11 @@ class Head(nn.Module):
         moves, elsewhere, which, logits = self.out(self.norms[2](x)).split([4, 4, 4, 1], dim=-1)
         gate = which.sigmoid()
         better = gate * _moved(centred, moves) + (1 - gate) * elsewhere.sigmoid()
-        return to_xyxy(better), x, logits[..., 0]
+        return from_cxcywh(better), x, logits[..., 0]
 
     def _under(self, maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Features (N, P, C * roi ** 2) in windows around boxes (N, P, 4), centre and size."""
-        windows = to_xyxy(torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=SMALLEST) * self.context], dim=-1))
+        windows = from_cxcywh(torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=SMALLEST) * self.context], dim=-1))
         row = torch.arange(len(maps), device=maps.device, dtype=maps.dtype)
         side = maps.new_tensor([maps.shape[-1], maps.shape[-2]] * 2)
         regions = torch.cat([row.repeat_interleave(boxes.shape[1])[:, None], (windows * side).flatten(0, 1)], dim=1)
@@ -129,7 +130,7 @@ class RoIDenoiser(Denoiser):
         target = truth[:, None].expand_as(noise).float()
         terms: dict[str, torch.Tensor] = {}
         for stage, estimate in enumerate(found):
-            iou, giou = overlaps(estimate.boxes, target)
+            iou, giou = box_ops.iou(estimate.boxes, target), box_ops.giou(estimate.boxes, target)
             l1 = (to_cxcywh(estimate.boxes) - to_cxcywh(target)).abs().sum(-1).mean()
             terms[f"l1/{stage}"] = L1 * l1
             terms[f"giou/{stage}"] = GIOU * (1 - giou).mean()

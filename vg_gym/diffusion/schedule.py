@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 import torch
 
-from vg_gym.learned.batch import to_cxcywh, to_xyxy
-from vg_gym.registry import unknown
+from vg_gym.boxes import from_cxcywh, to_cxcywh
+from vg_gym.errors import unknown
 
 
 def linear_betas(timesteps: int) -> torch.Tensor:
@@ -151,4 +151,4 @@ class Schedule:
 
     def to_boxes(self, signal: torch.Tensor) -> torch.Tensor:
         """Signals (..., 4), clamped to the scale, as normalised ``xyxy`` boxes; they may leave the picture."""
-        return to_xyxy((signal.clamp(-self.scale, self.scale) / self.scale + 1) / 2)
+        return from_cxcywh((signal.clamp(-self.scale, self.scale) / self.scale + 1) / 2)

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.clip.matching import Matching
 from vg_gym.diffusion.layers import EncoderLayer, plane_code
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.learned.frozen_clip import Words
+from vg_gym.learned.similarity_maps import Matching
 
 
 @dataclass(frozen=True)

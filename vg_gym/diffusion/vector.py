@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss, overlaps
+from vg_gym import boxes as box_ops
+from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss
 from vg_gym.diffusion.layers import FeedForward, FiLM, TimeCode
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
@@ -78,5 +79,5 @@ class VectorDenoiser(Denoiser):
         (estimate,) = found
         boxes = truth[:, None].expand_as(noise).float()
         target = self.schedule.target(self.target, self.schedule.to_signal(boxes), noise, t).float()
-        iou, _ = overlaps(estimate.boxes, boxes)
+        iou = box_ops.iou(estimate.boxes, boxes)
         return {"mse": (estimate.said - target).square().mean(), "confidence": confidence_loss(estimate, iou)}

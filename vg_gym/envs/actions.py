@@ -24,8 +24,7 @@ import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym.registry import unknown
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError, unknown
 
 MIN_SIDE = 0.04
 """Shortest side of a box, as a fraction of the image's."""

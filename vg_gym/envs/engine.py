@@ -1,10 +1,10 @@
 """The one engine behind all faces of the environment: N episodes side by side, in numpy or, on a device, in torch.
 
 State is a handful of arrays with one row per sub-environment, and nothing loops over rows: what an episode needs is
-looked up in tables (:mod:`vg_gym.envs.features`), with torch's fused gathers on a CPU too, where numpy's are many times
-slower. On a CPU the state is numpy, whose small operations cost less; on a GPU all of it, observations included, is
-tensors that stay there. Nothing here reads a target box unless the source has labels, and then only for the ``iou``
-reward, for ``info`` and for starts that need it.
+looked up in tables (:mod:`vg_gym.envs.feature_bank`), with torch's fused gathers on a CPU too, where numpy's are many
+times slower. On a CPU the state is numpy, whose small operations cost less. On a GPU all of it, observations included,
+is tensors that stay there. Target boxes are read where the source has labels: for the ``iou`` reward, for ``info``, and
+for starts near the target.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ import numpy as np
 import torch
 
 from vg_gym import boxes as box_ops
+from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import contrast_bank, measure
-from vg_gym.clip.store import FeatureStore
 from vg_gym.clip.tables import table_sums
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
-from vg_gym.envs.crops import CropScorer
 from vg_gym.envs.episodes import Catalog, Episodes
-from vg_gym.envs.features import FeatureBank, host
-from vg_gym.envs.lattice import LatticeScores, snap
+from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.initial_boxes import make_start
 from vg_gym.envs.rewards import Reward
-from vg_gym.envs.starts import make_start
-from vg_gym.envs.streams import Streams
-from vg_gym.registry import unknown
-from vg_gym.types import Query, VGGymError
+from vg_gym.envs.rng import Streams
+from vg_gym.envs.scoring.crop import CropScorer
+from vg_gym.envs.scoring.lattice import LatticeScores, snap
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.features.store import FeatureStore
+from vg_gym.types import Query
 
 SCORINGS = ("dense", "crop", "lattice")
 MANY = 32
@@ -204,7 +205,7 @@ class GroundingEngine:
         """
         rows = np.asarray(rows, dtype=np.int64)
         given = _checked(options, len(self.episodes), self.reward.needs_labels)
-        drawn = host(streams.integers(rows, len(self.episodes)))
+        drawn = to_numpy(streams.integers(rows, len(self.episodes)))
         index = self.catalog.add(given["query"]) if "query" in given else given.get("index", drawn)
         self._load(rows, np.broadcast_to(index, rows.shape))
         boxes = given["initial_box"] if "initial_box" in given else self.start(rows, self, streams)
@@ -267,12 +268,12 @@ class GroundingEngine:
         if self.crops is not None:
             index = self.index if rows is None else self.index[rows]
             queries = [self.catalog.query(int(i)) for i in index]
-            region, score = self.crops(queries, host(boxes) * self.catalog.scales[index], host(text))
+            region, score = self.crops(queries, to_numpy(boxes) * self.catalog.scales[index], to_numpy(text))
             return self._state(region), self._state(score)
         slots = self.slots if rows is None else self.slots[rows]
         sums = partial(table_sums, self.features.images.tables, slots)
         region, score = measure(self.options.score, sums, text, boxes[:, None], self.others)
-        region, score = box_ops.clip(region[:, 0], -1, 1), score[:, 0]
+        region, score = box_ops.clamp(region[:, 0], -1, 1), score[:, 0]
         if self.features.lattice is not None:
             at = self.rows if rows is None else self.rows[rows]
             score = self._state(self.features.lattice_scores[at, snap(boxes, self.features.lattice.cells)])
@@ -295,11 +296,11 @@ class GroundingEngine:
                 out[name][:] = values
         out["box"][:, :4], out["box"][:, 4:] = boxes, box_ops.to_cxcywh(boxes)
         out["score"][:, 0], out["score"][:, 1] = pick(self.score), pick(self.score_change)
-        out["step"][:, 0] = box_ops.clip(steps / self.options.max_steps, 0, 1)
+        out["step"][:, 0] = box_ops.clamp(steps / self.options.max_steps, 0, 1)
         self._glimpse(pick(self.maps), boxes, pick(self.overview), out["glimpses"])
         if "glimpse_features" in out:
             found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
-            out["glimpse_features"][:] = box_ops.clip(found, -1, 1)
+            out["glimpse_features"][:] = box_ops.clamp(found, -1, 1)
         if "pixels_image" in out:
             self._look(out, np.arange(self.num_envs) if rows is None else rows)
         return out
@@ -314,8 +315,8 @@ class GroundingEngine:
 
     def _look(self, out: dict[str, Any], rows: np.ndarray) -> None:
         """The pictures of ``observation="pixels"``, one by one."""
-        boxes = host(self.boxes)
-        for i, row in enumerate(host(rows)):
+        boxes = to_numpy(self.boxes)
+        for i, row in enumerate(to_numpy(rows)):
             query = self.query(int(row))
             pixels = obs.pixel_views(query.image.array(), boxes[row] * box_ops.image_scale(query.image.size))
             out["pixels_image"][i], out["pixels_crop"][i] = (self._state(view.copy()) for view in pixels)
@@ -326,7 +327,7 @@ class GroundingEngine:
 
     def masks(self) -> np.ndarray:
         """Which actions would change something; see :meth:`ActionSet.masks`."""
-        return self.actions.masks(host(self.boxes))
+        return self.actions.masks(to_numpy(self.boxes))
 
 
 def rival_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.envs.features import FeatureBank
-from vg_gym.types import GroundingDataset, Query, Sample, VGGymError
+from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.errors import VGGymError
+from vg_gym.types import GroundingDataset, Query, Sample
 
 
 class Episodes:

@@ -13,13 +13,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from vg_gym import registry
+from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import EnvOptions, GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.features import FeatureBank, host
-from vg_gym.envs.streams import Streams
-from vg_gym.types import DatasetNotFound, GroundingDataset, Query, Sample, VGGymError
+from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.rng import Streams
+from vg_gym.errors import DatasetNotFound, VGGymError
+from vg_gym.types import GroundingDataset, Query, Sample
 
 SUCCESS_IOU = 0.5
 Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
@@ -102,7 +104,7 @@ class GroundingEnv(gym.Env):
     (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score and no box label; `iou` the IoU with the
     target; `clip+iou` their mean. `score` names the CLIP score, `scoring` where it comes from: `dense` features of the
     image, computed once; `crop`s encoded at every step, those seen before remembered; or a `lattice` of crops, encoded
-    once (:mod:`vg_gym.envs.lattice`).
+    once (:mod:`vg_gym.envs.scoring.lattice`).
 
     ## Starting state
     `initial_box`: `full`, `center`, `random`, `jitter` (around the target; training only) or the name of any grounder,
@@ -128,7 +130,7 @@ class GroundingEnv(gym.Env):
         device: where the CLIP runs, and what it knows is kept.
         fallback: the built-in data set to use where ``dataset`` is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
-        bank: a :class:`~vg_gym.envs.features.FeatureBank` to share.
+        bank: a :class:`~vg_gym.envs.feature_bank.FeatureBank` to share.
         render_mode: ``rgb_array`` or ``human``.
         **options: fields of :class:`~vg_gym.envs.engine.EnvOptions`.
 
@@ -187,7 +189,7 @@ class GroundingEnv(gym.Env):
         if not self._trail:
             raise VGGymError("nothing to render: call reset() first")
         engine = self.engine
-        query, target = engine.query(0), host(engine.targets)[0]
+        query, target = engine.query(0), to_numpy(engine.targets)[0]
         labelled = bool(np.isfinite(target).all())
         frame = rendering.draw_frame(
             query.image.array(),
@@ -214,10 +216,10 @@ class GroundingEnv(gym.Env):
         seen = self.engine.observe()
         if self.engine.device is None:
             return {name: values[0] for name, values in seen.items()}
-        return {name: host(values)[0] for name, values in seen.items()}
+        return {name: to_numpy(values)[0] for name, values in seen.items()}
 
     def _box(self) -> np.ndarray:
-        return host(self.engine.boxes)[0].copy()
+        return to_numpy(self.engine.boxes)[0].copy()
 
     def _info(self, done: bool) -> dict[str, Any]:
         engine, index = self.engine, self.engine.index[0]
@@ -305,7 +307,7 @@ class GroundingVectorEnv(VectorEnv):
         begun = self.engine.observe(rows)
         seen = {name: values.copy() for name, values in final_obs.items()}
         for name, values in seen.items():
-            values[rows] = host(begun[name])
+            values[rows] = to_numpy(begun[name])
         infos = {**self._infos(), "final_obs": final_obs, "_final_obs": done, "final_info": final_info,
                  "_final_info": done}  # fmt: skip
         return seen, reward, terminated, truncated, infos
@@ -313,7 +315,7 @@ class GroundingVectorEnv(VectorEnv):
     def _act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rewards, terminations and truncations of a step, as arrays."""
         result = self.engine.step(actions)
-        return host(result.reward), host(result.terminated), host(result.truncated)
+        return to_numpy(result.reward), to_numpy(result.terminated), to_numpy(result.truncated)
 
     def _step_and_reset(self, actions: np.ndarray):
         """Next-step autoreset: rows that ended start anew and ignore their action, the others act."""
@@ -329,7 +331,7 @@ class GroundingVectorEnv(VectorEnv):
         return self._observations(), reward, terminated, truncated, self._infos(self._done)
 
     def _observations(self) -> dict[str, np.ndarray]:
-        return {name: host(values) for name, values in self.engine.observe().items()}
+        return {name: to_numpy(values) for name, values in self.engine.observe().items()}
 
     def action_masks(self) -> np.ndarray:
         """Booleans (N, n); see :meth:`GroundingEnv.action_masks`."""
@@ -344,7 +346,7 @@ class GroundingVectorEnv(VectorEnv):
         engine = self.engine
         return tuple(
             rendering.draw_frame(query.image.array(), box, expression=query.expression)
-            for query, box in zip(engine.queries, host(engine.boxes), strict=True)
+            for query, box in zip(engine.queries, to_numpy(engine.boxes), strict=True)
         )
 
     def _infos(self, done: np.ndarray | None = None) -> dict[str, Any]:
@@ -352,9 +354,9 @@ class GroundingVectorEnv(VectorEnv):
         engine, everywhere = self.engine, self._everywhere
         infos: dict[str, Any] = engine.identity()
         infos["dataset"] = self._dataset
-        infos["box"], infos["clip_score"] = host(engine.boxes).copy(), host(engine.score).astype(np.float64)
+        infos["box"], infos["clip_score"] = to_numpy(engine.boxes).copy(), to_numpy(engine.score).astype(np.float64)
         infos |= {f"_{name}": everywhere for name in tuple(infos)}
-        iou = host(engine.iou()).astype(np.float64)
+        iou = to_numpy(engine.iou()).astype(np.float64)
         labelled = ~np.isnan(iou)
         if labelled.any():
             infos["iou"], infos["_iou"] = iou, labelled

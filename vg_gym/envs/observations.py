@@ -17,11 +17,12 @@ import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import unit
-from vg_gym.clip.encoder import ClipEncoder, crop, resize
+from vg_gym.clip.crops import crop, resize
+from vg_gym.clip.dense import l2_normalize
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.tables import lattice_values, table_sums
 from vg_gym.envs.actions import ActionSet
-from vg_gym.registry import unknown
+from vg_gym.errors import unknown
 
 OBSERVATIONS = ("features", "pixels")
 PRECISIONS = ("float32", "float16")
@@ -123,7 +124,7 @@ def glimpses(maps: Any, lines: Any, out: Any) -> None:
         lines: (B, 2, K, G+1) columns and rows of K windows, normalised; may lie outside the image, where maps are 0.
         out: (B, K, M + 1, G, G), written to: for each window its M maps, then its coverage.
     """
-    xp, inside = box_ops.namespace(lines), box_ops.clip(lines, 0, 1)
+    xp, inside = box_ops.namespace(lines), box_ops.clamp(lines, 0, 1)
     cell = (lines[..., -1] - lines[..., 0]) / GLIMPSE
     share = (inside[..., 1:] - inside[..., :-1]) / cell[..., None]
     xp.multiply(share[:, 1, :, :, None], share[:, 0, :, None, :], out=out[:, :, -1])
@@ -147,13 +148,13 @@ def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
     """
     xp, every, cells = box_ops.namespace(boxes), GLIMPSE // FEATURE_GLIMPSE, FEATURE_GLIMPSE
     lines = xp.concatenate([window_lines(boxes), whole_lines(boxes)], axis=2)
-    lines = box_ops.clip(lines[..., ::every], 0, 1)
+    lines = box_ops.clamp(lines[..., ::every], 0, 1)
     columns, rows = lines[:, 0, :, None, :], lines[:, 1, :, :, None]
     edges = (columns[..., :-1], rows[..., :-1, :], columns[..., 1:], rows[..., 1:, :])
     shape = (len(boxes), len(WINDOWS) + 1, cells, cells, 1)
     places = xp.concatenate([xp.broadcast_to(edge[..., None], shape) for edge in edges], axis=-1)
     sums = table_sums(tables, slots, places.reshape(len(boxes), -1, 4))
-    return unit(sums, SPECK).reshape(len(boxes), -1)
+    return l2_normalize(sums, SPECK).reshape(len(boxes), -1)
 
 
 SPECK = 1e-3

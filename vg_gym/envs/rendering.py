@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
 
 BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
 _BAR = 44

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.registry import unknown
+from vg_gym.errors import unknown
 
 REWARDS = ("clip", "iou", "clip+iou")
 

@@ -8,7 +8,7 @@ import torch
 from gymnasium.utils import seeding
 
 from vg_gym.envs.grounding import make_engine
-from vg_gym.envs.streams import Streams
+from vg_gym.envs.rng import Streams
 
 Tensors = dict[str, torch.Tensor]
 

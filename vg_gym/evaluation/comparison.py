@@ -18,13 +18,13 @@ from omegaconf import OmegaConf
 
 from vg_gym import registry
 from vg_gym.clip import load_clip
+from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, build_ceiling
 from vg_gym.evaluation.recorded import build_recorded, recorded_detections
 from vg_gym.evaluation.report import print_table, write_report
 from vg_gym.runners import make_runner
-from vg_gym.types import VGGymError
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""

@@ -18,12 +18,14 @@ import numpy as np
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.encoder import ClipEncoder, crop
+from vg_gym.clip.crops import crop
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.methods import Asked, Batch, Line, query_of
-from vg_gym.files import write_json, write_text
 from vg_gym.runners import Factory, LocalRunner, Runner
-from vg_gym.types import GroundingDataset, Sample, VGGymError
+from vg_gym.storage.files import write_json, write_text
+from vg_gym.types import GroundingDataset, Sample
 
 
 @dataclass

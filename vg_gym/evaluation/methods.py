@@ -12,7 +12,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.types import Prediction, Query, Sample, VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.types import Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
 """Queries and pixel boxes (N, 4) to start from, to predictions: ``grounder.ground``. A ceiling's takes samples."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.errors import VGGymError
 from vg_gym.evaluation.methods import Batch, Line, predict_batch
-from vg_gym.types import Prediction, Query, VGGymError
+from vg_gym.types import Prediction, Query
 
 
 class RecordedGrounder:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vg_gym.evaluation.scatter import png, scatter
-from vg_gym.files import replacing, write_text
+from vg_gym.storage.files import replacing, write_text
 
 if TYPE_CHECKING:
     from vg_gym.evaluation.evaluator import Evaluator

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vg_gym.learned.words import Tokens
+from vg_gym.learned.tokenization import Tokens
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation that pictures are normalised with."""
@@ -112,14 +112,3 @@ def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     if picture.shape[:2] == (height, width):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def to_cxcywh(boxes: torch.Tensor) -> torch.Tensor:
-    """``xyxy`` (..., 4) to centre x, centre y, width, height."""
-    return torch.cat([(boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]], dim=-1)
-
-
-def to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
-    """Centre x, centre y, width, height (..., 4) to ``xyxy``."""
-    half = boxes[..., 2:] / 2
-    return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)

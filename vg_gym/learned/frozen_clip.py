@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.clip import ClipEncoder, load_clip
-from vg_gym.clip.phrases import noun_phrases
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
+from vg_gym.language.phrases import noun_phrases
 from vg_gym.learned.batch import Canvas
-from vg_gym.learned.words import Tokens
+from vg_gym.learned.tokenization import Tokens
 
 
 @dataclass(frozen=True)

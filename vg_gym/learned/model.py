@@ -18,13 +18,13 @@ from torch import nn
 
 from vg_gym import boxes as box_ops
 from vg_gym.config import options_from
-from vg_gym.files import fingerprint, write_json
+from vg_gym.errors import VGGymError, unknown
 from vg_gym.learned.batch import Batch, Canvas
-from vg_gym.learned.words import Tokens
-from vg_gym.registry import LEARNED, resolve, unknown
-from vg_gym.types import Prediction, Query, VGGymError, refuse_initial_boxes
-
-ASSETS = Path(__file__).parent.parent / "assets"
+from vg_gym.learned.tokenization import Tokens
+from vg_gym.registry import LEARNED, resolve
+from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import fingerprint, write_json
+from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
 
 class GroundingModel(nn.Module, ABC):
@@ -139,8 +139,7 @@ def find_model(name: str, weights: str) -> GroundingModel | None:
     Raises:
         VGGymError: the folder holds another network.
     """
-    built_in = ASSETS / f"{name}-{weights}"
-    folder = built_in if built_in.is_dir() else Path(weights)
+    folder = built_in(name, weights) or Path(weights)
     if not folder.is_dir():
         return None
     found, model = load_model(folder)

@@ -16,10 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vg_gym.baselines.proposals import Proposals
-from vg_gym.files import cache_folder, fingerprint
-from vg_gym.types import VGGymError
-
-ASSETS = Path(__file__).parent.parent.parent / "assets"
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import cache_folder, fingerprint
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,6 @@ def weights_folder() -> Path:
     folder = cache_folder() / "weights"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def built_in(detector: str, weights: str) -> Path | None:
-    """The folder of the built-in weights called so (``refshapes``), if there is one."""
-    folder = ASSETS / f"{detector}-{weights}"
-    return folder if folder.is_dir() else None
 
 
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:

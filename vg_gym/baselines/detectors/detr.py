@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vg_gym.baselines.detectors.base import DetectionBatch, Detector, built_in, missing_weights
+from vg_gym.baselines.detectors.base import DetectionBatch, Detector, missing_weights
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.storage.assets import built_in
 
 
 def _transformers() -> Any:

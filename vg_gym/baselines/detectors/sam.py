@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
-    built_in,
     half,
     load_half,
     missing_weights,
@@ -30,8 +29,9 @@ from vg_gym.baselines.detectors.base import (
 )
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
-from vg_gym.files import fingerprint, write_json
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import fingerprint, write_json
 
 URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}

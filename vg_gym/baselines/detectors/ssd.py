@@ -21,14 +21,14 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
-    built_in,
     half,
     load_half,
     missing_weights,
     read_state,
 )
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
-from vg_gym.files import write_json
+from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import write_json
 
 ARCHITECTURES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 

@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
-    built_in,
     half,
     load_half,
     missing_weights,
@@ -30,8 +29,9 @@ from vg_gym.baselines.detectors.base import (
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
-from vg_gym.files import fingerprint, write_json
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import fingerprint, write_json
 
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
 """Loss weights: the defaults of ultralytics."""

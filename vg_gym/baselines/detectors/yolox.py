@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.baselines.proposals import Proposals, proposals
-from vg_gym.files import fingerprint
-from vg_gym.types import VGGymError
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import fingerprint
 
 STRIDES = (8, 16, 32)
 

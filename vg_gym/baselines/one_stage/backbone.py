@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from vg_gym.baselines.detectors.base import read_state
-from vg_gym.baselines.one_stage.frozen import FrozenMaps
+from vg_gym.baselines.one_stage.frozen_features import FrozenMaps
+from vg_gym.errors import VGGymError
 from vg_gym.learned.model import load_strictly
-from vg_gym.types import VGGymError
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 FROZEN = "frozen"
-"""Features of the built-in CLIP and detector: see :mod:`vg_gym.baselines.one_stage.frozen`."""
+"""Features of the built-in CLIP and detector: see :mod:`vg_gym.baselines.one_stage.frozen_features`."""
 
 
 class FrozenBatchNorm2d(nn.Module):

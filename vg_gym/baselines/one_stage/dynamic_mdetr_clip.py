@@ -20,7 +20,7 @@ from vg_gym.clip import load_clip
 from vg_gym.clip.towers import dense_tokens, text_tokens
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.model import load_strictly
-from vg_gym.learned.words import Tokens
+from vg_gym.learned.tokenization import Tokens
 
 
 @dataclass

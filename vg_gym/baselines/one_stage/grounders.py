@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from vg_gym.baselines.one_stage.published import load_published
+from vg_gym.baselines.one_stage.checkpoints import load_published
+from vg_gym.errors import VGGymError
 from vg_gym.learned.model import LearnedGrounder, find_model
-from vg_gym.types import VGGymError
 
 
 def one_stage(

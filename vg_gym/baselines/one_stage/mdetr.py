@@ -14,15 +14,16 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.baselines.one_stage import text as text_branch
+from vg_gym.baselines.one_stage.auxiliary_loss import point_loss
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
-from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
+from vg_gym.baselines.one_stage.frozen_features import Fit, FrozenText, start_in_one_space
 from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
-from vg_gym.baselines.one_stage.points import point_loss
+from vg_gym.baselines.one_stage.pretrained import start_branches
 from vg_gym.baselines.one_stage.red import Deconfounder
-from vg_gym.baselines.one_stage.start import start_branches
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, plus, shrink_padding, sine_positions
+from vg_gym.boxes import from_cxcywh, to_cxcywh
 from vg_gym.clip import load_clip
-from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
+from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.model import GroundingModel
 
 CLASSES = 255
@@ -55,8 +56,7 @@ class MDETROptions:
     text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
     """Of transformers' RobertaConfig, where it is not RoBERTa's."""
     point_loss: float = 0.0
-    """Weight of an auxiliary loss that is not published: :func:`vg_gym.baselines.one_stage.points.point_loss`. It
-    needs square maps."""
+    """Weight of :mod:`vg_gym.baselines.one_stage.auxiliary_loss`, which is not published and needs square maps."""
     backbone_weights: str | None = "imagenet"
     """What training starts the backbone from: ``imagenet`` (fetched), a file, or null; frozen ones need nothing."""
     text_weights: str | None = "roberta-base"
@@ -274,4 +274,4 @@ class MDETR(GroundingModel):
         last = self(batch).layers[-1]
         scores, best = (1 - last.logits.float().softmax(-1)[..., -1]).max(dim=1)
         boxes = last.boxes.float()[torch.arange(len(batch), device=best.device), best]
-        return to_xyxy(boxes), scores, {}
+        return from_cxcywh(boxes), scores, {}

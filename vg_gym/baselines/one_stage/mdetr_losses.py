@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import generalized_box_iou
 
-from vg_gym.learned.batch import to_xyxy
+from vg_gym.boxes import from_cxcywh
 
 WEIGHTS = {"ce": 1.0, "bbox": 5.0, "giou": 2.0, "contrastive_align": 1.0}
 """Of the loss terms; those of the matching costs are 1 (class), 5 (L1), 2 (GIoU)."""
@@ -59,7 +59,7 @@ def match(layer: Layer, targets: list[torch.Tensor], positive: torch.Tensor) -> 
     cost = (
         5 * torch.cdist(boxes, truth, p=1)
         - layer.logits.flatten(0, 1).softmax(-1) @ positive.T
-        - 2 * generalized_box_iou(to_xyxy(boxes), to_xyxy(truth))
+        - 2 * generalized_box_iou(from_cxcywh(boxes), from_cxcywh(truth))
     ).view(count, queries, -1)
     parts = cost.cpu().split([len(t) for t in targets], dim=-1)
     pairs = [linear_sum_assignment(part[row]) for row, part in enumerate(parts)]
@@ -126,7 +126,7 @@ def layer_losses(
     truth = torch.cat([target[which] for target, (_, which) in zip(targets, matching, strict=True)])
     if aligned is None:
         aligned = aligned_tokens(matching, parts, layer)
-    giou = torch.diagonal(generalized_box_iou(to_xyxy(found), to_xyxy(truth)))
+    giou = torch.diagonal(generalized_box_iou(from_cxcywh(found), from_cxcywh(truth)))
     return {
         "ce": soft_token_loss(layer.logits, matching, parts) / count,
         "bbox": (found - truth).abs().sum() / count,

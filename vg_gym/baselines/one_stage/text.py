@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from vg_gym.errors import VGGymError
 from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.model import load_strictly
-from vg_gym.learned.words import HubCodec, Tokens
-from vg_gym.types import VGGymError
+from vg_gym.learned.tokenization import HubCodec, Tokens
 
 PUBLISHED: dict[str, dict[str, int]] = {
     "bert-base-uncased": {"vocab_size": 30522},

@@ -14,14 +14,15 @@ from torch import nn
 from torchvision.ops import generalized_box_iou
 
 from vg_gym.baselines.one_stage import text as text_branch
+from vg_gym.baselines.one_stage.auxiliary_loss import point_loss
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
-from vg_gym.baselines.one_stage.frozen import Fit, FrozenText, start_in_one_space
-from vg_gym.baselines.one_stage.points import point_loss
+from vg_gym.baselines.one_stage.frozen_features import Fit, FrozenText, start_in_one_space
+from vg_gym.baselines.one_stage.pretrained import start_branches
 from vg_gym.baselines.one_stage.red import Deconfounder
-from vg_gym.baselines.one_stage.start import start_branches
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, shrink_padding, sine_positions
+from vg_gym.boxes import from_cxcywh, to_cxcywh
 from vg_gym.clip import load_clip
-from vg_gym.learned.batch import Batch, Canvas, to_cxcywh, to_xyxy
+from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.model import GroundingModel
 
 
@@ -64,7 +65,7 @@ class TransVGOptions:
     offsets: bool = False
     """With a frozen backbone: also tell each token how far it is from the anchor."""
     point_loss: float = 0.0
-    """Weight of an auxiliary loss that is not published: :func:`vg_gym.baselines.one_stage.points.point_loss`."""
+    """Weight of :mod:`vg_gym.baselines.one_stage.auxiliary_loss`, which is not published."""
 
 
 class VisualBranch(nn.Module):
@@ -106,7 +107,7 @@ class BoxRegressor(GroundingModel):
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """The box of every expression; these networks have no confidence, all scores are 1."""
         boxes = self(batch).float()
-        return batch.off_canvas(to_xyxy(boxes).clamp(0, 1)), torch.ones(len(boxes)), {}
+        return batch.off_canvas(from_cxcywh(boxes).clamp(0, 1)), torch.ones(len(boxes)), {}
 
 
 class TwoBranches(BoxRegressor):
@@ -199,7 +200,7 @@ class TwoBranches(BoxRegressor):
 
 def box_losses(found: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
     """L1 and 1 - GIoU, means over N boxes: ``found`` (N, 4) centre and size, ``truth`` (N, 4) ``xyxy``."""
-    giou = torch.diagonal(generalized_box_iou(to_xyxy(found), truth))
+    giou = torch.diagonal(generalized_box_iou(from_cxcywh(found), truth))
     return {"bbox": (found - to_cxcywh(truth)).abs().sum() / len(found), "giou": (1 - giou).mean()}
 
 

@@ -1,0 +1,27 @@
+"""How well a CLIP localises on RefShapes val: R@1 among the true boxes by crops and densely, and its best window.
+
+python benchmarks/clip_localisation.py [CLIP] [--samples 1000]
+"""
+
+import argparse
+
+from vg_gym.clip import load_clip
+from vg_gym.clip_finetuning.localization import localization_report
+from vg_gym.registry import open_dataset
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("clip", nargs="?", default="refshapes")
+    parser.add_argument("--samples", type=int, default=1000)
+    options = parser.parse_args()
+    dataset = open_dataset("refshapes", "val")
+    report = localization_report(load_clip(options.clip), dataset, options.samples)
+    print("| kind | n | R@1 of true boxes, dense | R@1 by crops | IoU of the window with the highest cosine |")
+    print("|---|---|---|---|---|")
+    for kind, row in report.items():
+        print(f"| {kind} | {row['n']} | {row['dense_r1']:.3f} | {row['crop_r1']:.3f} | {row['window_iou']:.3f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Which CLIP score makes a reward: agreement with IoU, and where its maximum lies.
+
+python benchmarks/clip_scores.py [CLIP] [--samples 400]
+
+For each named score, on RefShapes val: rank correlation (Spearman) with IoU over random boxes of the same image, and
+the mean IoU of the box that maximises it over a dense lattice: how far the score can be gamed. The last row is the
+ceiling of the lattice: the box of it with the highest IoU.
+"""
+
+import argparse
+from collections import defaultdict
+
+import numpy as np
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from vg_gym import boxes as box_ops
+from vg_gym.boxes import lattice_boxes
+from vg_gym.clip import load_clip
+from vg_gym.clip.dense import summed_area
+from vg_gym.clip.scores import SCORES, contrast_bank, score_boxes
+from vg_gym.clip_finetuning.batches import perturb, random_boxes
+from vg_gym.data.expressions import KINDS
+from vg_gym.registry import open_dataset
+from vg_gym.types import by_image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("clip", nargs="?", default="refshapes")
+    parser.add_argument("--samples", type=int, default=400)
+    options = parser.parse_args()
+    clip, dataset = load_clip(options.clip), open_dataset("refshapes", "val")
+    others = clip.encode_text(contrast_bank(clip.words))
+    windows = lattice_boxes(clip.grid, 1.0, 1.0, clip.grid * 5 / 8)
+    rng = np.random.default_rng(0)
+    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for group in tqdm(by_image(dataset[i] for i in range(options.samples))):
+        table = summed_area(clip.encode_dense([group[0].query.image.array()]))
+        for sample in group:
+            target = box_ops.normalize(sample.box, sample.query.image.size)
+            probes = np.concatenate([random_boxes(rng, 200), perturb(target[None], rng, 100)]).astype(np.float32)
+            text = clip.encode_text([sample.query.expression])
+            for name in SCORES:
+                agreement = spearmanr(
+                    score_boxes(name, table, text, probes[None], others)[0], box_ops.iou(probes, target)
+                )
+                scores = [score_boxes(name, table, text, part[None], others)[0] for part in np.array_split(windows, 16)]
+                best = windows[np.concatenate(scores).argmax()]
+                row = float(agreement.statistic), float(box_ops.iou(best, target))
+                found[name, sample.kind].append(row)
+                found[name, "all"].append(row)
+            found["lattice ceiling", sample.kind].append((1.0, float(box_ops.iou(windows, target).max())))
+            found["lattice ceiling", "all"].append(found["lattice ceiling", sample.kind][-1])
+    kinds = (*KINDS, "all")
+    print(f"clip {clip.name}, {options.samples} expressions of refshapes val: Spearman with IoU / IoU of the maximum")
+    print(f"{'score':16}" + "".join(f"{kind:>16}" for kind in kinds))
+    for name in (*SCORES, "lattice ceiling"):
+        means = (np.mean(found[name, kind], axis=0) for kind in kinds)
+        print(f"{name:16}" + "".join(f"{a:9.2f} / {b:.2f}" for a, b in means))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Does RED remove a confounder? TransVG against TransVG + RED, where a planted prior agrees and where it conflicts.
+
+Train both on ``refshapes-biased``, several seeds each, then compare them on its test split, where nothing is planted:
+
+    for s in 0 1 2; do for m in transvg red; do
+      python train_grounder.py configs/${m}_biased.yaml seed=$s out=runs/$m-biased-$s; done; done
+    python benchmarks/deconfounding.py --runs "runs/{}-biased-{}/model" --scenes 2000
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vg_gym import boxes as box_ops
+from vg_gym.cli.run import run
+from vg_gym.data.refshapes import RefShapes
+from vg_gym.evaluation import metrics, probes
+from vg_gym.learned.model import GroundingModel, load_model, query_batch
+from vg_gym.storage.files import write_json
+from vg_gym.types import Query
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--runs", default="runs/{}-biased-{}/model", help="folders, by method and seed")
+    p.add_argument("--methods", nargs=2, default=["transvg", "red"], help="the plain method and the deconfounded one")
+    p.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
+    p.add_argument("--average", action="store_true", help="RED's dictionary averaged by its prior alone, no attention")
+    p.add_argument("--scenes", type=int, default=2000, help="test scenes, four expressions each")
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--json", type=Path, help="also write the figures there")
+    o = p.parse_args()
+    torch.set_num_threads(o.threads)
+    data = RefShapes("refshapes-biased", "test", scenes=o.scenes)
+    samples = data[:]
+    agrees, groups = [data.prior_agrees(sample) for sample in samples], [sample.image_id for sample in samples]
+    truth = probes.normalized(samples, np.stack([sample.box for sample in samples]))
+    runs = [(method, seed) for method in o.methods for seed in o.seeds]
+    models = [load_model(Path(o.runs.format(*run)))[1] for run in runs]
+    if o.average:
+        for model in models[len(o.seeds) :]:
+            for part in (model.deconfounder.query, model.deconfounder.key):  # type: ignore[union-attr]
+                for parameter in part.parameters():  # type: ignore[union-attr]
+                    parameter.data.zero_()  # all words attend alike: what remains is the prior
+    found = predictions(models, [sample.query for sample in samples])
+    ious = box_ops.iou(found, truth[None])
+    rows = [row(*run, values, agrees, groups) for run, values in zip(runs, ious, strict=True)]
+    print(f"{'':16}{'Acc@0.5':>9}{'agrees':>9}{'conflicts':>11}{'gap':>8}")
+    for r in rows:
+        print(f"{r['method'] + ' seed ' + r['seed']:16}{r['acc@0.5']:9.3f}{r['agree']:9.3f}{r['conflict']:11.3f}"
+              f"{r['gap']:+8.3f}")  # fmt: skip
+    hits = (ious >= 0.5).reshape(2, len(o.seeds), -1).mean(axis=1)
+    difference = compared(hits[1], hits[0], agrees, groups)
+    print(f"\nmean of {len(o.seeds)} seeds, {o.methods[1]} minus {o.methods[0]}, 95 % CI over images:")
+    for name, found_ in difference.items():
+        print(f"  {name:8}{found_['mean']:+.4f} ({found_['ci'][0]:+.4f} to {found_['ci'][1]:+.4f})")
+    if o.json:
+        write_json(o.json, {"rows": rows, "difference": difference})
+
+
+def predictions(models: Sequence[GroundingModel], queries: Sequence[Query], size: int = 64) -> np.ndarray:
+    """Normalised boxes (M, N, 4); the models see pictures alike, so each picture is observed once for all."""
+    parts = []
+    for at in tqdm(range(0, len(queries), size), desc="queries", unit="batch"):
+        batch = query_batch(models[0], queries[at : at + size])
+        with torch.inference_mode():
+            batch = replace(batch, features=models[0].observe(batch.images))
+            parts.append(np.stack([model.predict(batch)[0].numpy() for model in models]))
+    return np.concatenate(parts, axis=1)
+
+
+def row(method: str, seed: str, ious: np.ndarray, agrees: list, groups: list) -> dict:
+    """Figures of one run."""
+    gap = probes.planted_gap(ious, agrees, groups)
+    assert gap is not None
+    return {"method": method, "seed": seed, "acc@0.5": metrics.accuracy(ious, 0.5), **gap}
+
+
+def compared(after: np.ndarray, before: np.ndarray, agrees: list, groups: list) -> dict:
+    """Paired differences of two methods' hits (N,): of the gap, and of Acc@0.5."""
+    yes, no = (np.array([a is wanted for a in agrees]) for wanted in (True, False))
+    gained = after - before
+    return {
+        "gap": {
+            "mean": float(gained[yes].mean() - gained[no].mean()),
+            "ci": metrics.bootstrap_gap_ci(gained, yes, no, groups),
+        },
+        "Acc@0.5": metrics.paired_difference(after, before, groups),
+    }
+
+
+if __name__ == "__main__":
+    run(main)

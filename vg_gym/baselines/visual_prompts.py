@@ -1,0 +1,110 @@
+"""Showing a box to CLIP: a view is a picture in which one box of an image stands out.
+
+``crop``, and ReCLIP's ``blur`` (Subramanian et al., ACL 2022); ``red-circle`` (Shtedritski et al., ICCV 2023);
+``fgvp``, the fine-grained visual prompt that blurs what is outside a mask (Yang et al., NeurIPS 2023). Views are pure:
+the image that comes in is never written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from vg_gym import boxes as box_ops
+from vg_gym.errors import VGGymError
+
+View = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
+"""(image uint8 (H, W, 3), pixel box (4,), mask bool (H, W) or None) -> picture uint8 (h, w, 3)."""
+
+
+def crop(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, margin: float = 0.0) -> np.ndarray:
+    """The pixels (h, w, 3) under a box, clipped to the image; at least one pixel.
+
+    Fractional edges are rounded, halves to the even pixel, as ReCLIP's are.
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: pixels.
+        mask: unused.
+        margin: how far each side is moved outwards, as a fraction of the box's width or height.
+    """
+    height, width = image.shape[:2]
+    box = np.asarray(box, dtype=np.float64)
+    grow = margin * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
+    x1, y1, x2, y2 = np.round(np.clip(box + grow, 0, [width, height, width, height])).astype(int)
+    x1, y1 = min(x1, width - 1), min(y1, height - 1)
+    return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)].copy()
+
+
+def blur(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, radius: float = 100.0) -> np.ndarray:
+    """The whole image (H, W, 3), blurred outside the box.
+
+    As ReCLIP's: fractional edges are cut down to whole pixels, and the pixels of the right and the bottom edge stay
+    sharp too, one column and one row more than :func:`crop` shows.
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: pixels.
+        mask: unused.
+        radius: standard deviation of the Gaussian, in pixels.
+    """
+    x1, y1, x2, y2 = (max(int(edge), 0) for edge in box)
+    keep = np.zeros(image.shape[:2], dtype=bool)
+    keep[y1 : y2 + 1, x1 : x2 + 1] = True
+    return _blurred_outside(image, keep, radius)
+
+
+def fgvp(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, radius: float = 100.0) -> np.ndarray:
+    """The whole image (H, W, 3), blurred outside the mask.
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: unused.
+        mask: bool (H, W) of the object.
+        radius: standard deviation of the Gaussian, in pixels.
+
+    Raises:
+        VGGymError: there is no mask, or it is not of the image's size.
+    """
+    if mask is None:
+        raise VGGymError("view 'fgvp' blurs outside masks, and these proposals have none; use sam-clip, or view 'blur'")
+    if mask.shape != image.shape[:2]:
+        raise VGGymError(f"view 'fgvp' got a mask of {mask.shape} for an image of {image.shape[:2]} (height, width)")
+    return _blurred_outside(image, mask.astype(bool), radius)
+
+
+def red_circle(
+    image: np.ndarray,
+    box: np.ndarray,
+    mask: np.ndarray | None = None,
+    thickness: float = 0.01,
+    stretch: float = 1.0,
+) -> np.ndarray:
+    """The whole image (H, W, 3) with a red ellipse around the box.
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: pixels.
+        mask: unused.
+        thickness: of the line, as a fraction of the image's shorter side; at least one pixel. The line lies inside
+            the ellipse.
+        stretch: the ellipse's axes over the box's sides: at 1 it touches the sides, at sqrt(2) it goes through the
+            corners.
+    """
+    picture = Image.fromarray(image)
+    line = max(1, round(thickness * min(picture.size)))
+    x1, y1, x2, y2 = (float(v) for v in box_ops.scale(np.asarray(box, dtype=np.float64), stretch))
+    # Pillow's ellipse includes its last column and row.
+    ImageDraw.Draw(picture).ellipse((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=(255, 0, 0), width=line)
+    return np.array(picture)
+
+
+def _blurred_outside(image: np.ndarray, keep: np.ndarray, radius: float) -> np.ndarray:
+    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
+    return np.where(keep[..., None], image, blurred)
+
+
+VIEWS: dict[str, View] = {"crop": crop, "blur": blur, "red-circle": red_circle, "fgvp": fgvp}
+"""Name -> view."""

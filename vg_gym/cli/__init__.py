@@ -1,0 +1,1 @@
+"""The command ``vg-gym`` and what the scripts at the top run."""

@@ -1,0 +1,5 @@
+"""``python -m vg_gym.cli``."""
+
+from vg_gym.cli.entry import main
+
+main()

@@ -1,0 +1,1 @@
+"""What ``train_clip.py`` trains: batches, losses, validation."""

@@ -1,0 +1,55 @@
+"""Losses of CLIP fine-tuning on box-text pairs: contrastive over crops, contrastive and localising over regions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def region_features(tokens: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Unit features (I, K, D) of normalised boxes (I, K, 4): area-weighted means of dense tokens (I, g, g, D)."""
+    grid = tokens.shape[1]
+    low = torch.arange(grid, device=boxes.device) / grid
+    # How much of each column (row) of cells a box covers, as a fraction of the box.
+    cover = [
+        (torch.minimum(boxes[..., k + 2, None], low + 1 / grid) - torch.maximum(boxes[..., k, None], low)).clamp(min=0)
+        for k in (0, 1)
+    ]
+    across, down = (c / c.sum(-1, keepdim=True).clamp(min=1e-6) for c in cover)
+    weights = (down[..., :, None] * across[..., None, :]).flatten(2)
+    return F.normalize(weights @ tokens.flatten(1, 2).float(), dim=-1)
+
+
+def multi_positive(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy per row over its positives (SupCon, Khosla et al., NeurIPS 2020).
+
+    Args:
+        logits: (R, C).
+        match: (R, C), 1 positive, 0 negative, -1 left out. Rows without a positive are left out.
+    """
+    log_p = logits.masked_fill(match < 0, -1e4).log_softmax(-1)
+    positive = (match > 0).float()
+    count = positive.sum(-1)
+    rows = count > 0
+    if not bool(rows.any()):
+        return logits.sum() * 0
+    return (-(log_p * positive).sum(-1) / count.clamp(min=1))[rows].mean()
+
+
+def symmetric_contrastive(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
+    """CLIP's loss with many positives: the mean of both directions of (texts, things)."""
+    return (multi_positive(logits, match) + multi_positive(logits.T, match.T)) / 2
+
+
+def localisation(logits: torch.Tensor, overlap: torch.Tensor, valid: torch.Tensor, softness: float) -> torch.Tensor:
+    """Cross-entropy of a text's scores over regions of its image against a target that follows IoU.
+
+    Args:
+        logits: (T, K) scaled similarities of texts and regions of the same image.
+        overlap: (T, K) IoU of each region with the box meant; a region with IoU 1 must be among them.
+        valid: (T, K) bool.
+        softness: how fast the target falls with IoU: it is proportional to ``exp((IoU - 1) / softness)``.
+    """
+    target = ((overlap - 1) / softness).masked_fill(~valid, -1e4).softmax(-1)
+    log_p = logits.masked_fill(~valid, -1e4).log_softmax(-1)
+    return -(target * log_p).sum(-1).mean()

@@ -1,0 +1,69 @@
+"""Batches from RefShapes, whose language can be evaluated: more expressions, and matches that are known to be true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vg_gym.clip_finetuning.batches import UNKNOWN, Batch, DatasetBatches
+from vg_gym.data.expressions import ANY_SHAPE, Expression, sample_expressions
+from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.scenes import Scene
+
+
+@dataclass
+class _Text:
+    image: int
+    target: int
+    expression: Expression
+
+
+class RefShapesBatches(DatasetBatches):
+    """As :class:`DatasetBatches`, with fresh expressions of every kind and no false negatives.
+
+    An expression whose noun phrase does not fit an object is no match for it, in whatever image; one that fits by
+    attributes alone is a match; whether "the leftmost star" fits a star of another image is left open.
+    """
+
+    dataset: RefShapes
+    PER_KIND = {"attribute": 2, "location": 2, "size": 2, "relation": 3}
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng([self.seed, step])
+        records = [self.dataset.record(int(i)) for i in rng.integers(self.dataset.scenes, size=self.images)]
+        scenes = [record.scene() for record in records]
+        texts = [
+            _Text(image, target, expression)
+            for image, scene in enumerate(scenes)
+            for kind, count in self.PER_KIND.items()
+            for target, expression in sample_expressions(scene, kind, rng, count)
+        ]
+        boxes = [np.array([item.box for item in scene], dtype=np.float32) for scene in scenes]
+        by_looks = np.array([text.expression.kind == "attribute" for text in texts])
+        pairs = [(text.image, text.target) for text in texts]
+        words = [text.expression.text for text in texts]
+        match = self._matches(texts, scenes, by_looks)
+        return self._assemble(rng, [r.array() for r in records], boxes, words, pairs, match, by_looks)
+
+    def _matches(self, texts: list[_Text], scenes: list[Scene], by_looks: np.ndarray) -> np.ndarray:
+        fits = _fits(texts, scenes, self.max_objects)
+        match = np.where(fits, np.where(by_looks[:, None, None], 1, UNKNOWN), 0).astype(np.int8)
+        for row, text in enumerate(texts):
+            match[row, text.image] = 0  # within its own image an expression means one object
+            match[row, text.image, text.target] = 1
+        return match
+
+
+def _fits(texts: list[_Text], scenes: list[Scene], count: int) -> np.ndarray:
+    """Bool (T, I, N): the head of the text fits the object, sizes included."""
+    fields = ("shape", "colour", "fill", "size")
+    items = np.full((len(scenes), count, len(fields)), "", dtype=object)
+    for i, scene in enumerate(scenes):
+        for j, item in enumerate(scene):
+            items[i, j] = [getattr(item, f) for f in fields]
+    heads = [[getattr(t.expression.head, f) for f in fields] for t in texts]
+    wanted = np.array([["*" if w in (None, ANY_SHAPE) else w for w in head] for head in heads], dtype=object)
+    wanted = wanted[:, None, None, :]
+    return ((items[None] == wanted) | (wanted == "*")).all(axis=-1) & (items[None, ..., 0] != "")

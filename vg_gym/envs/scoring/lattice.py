@@ -1,0 +1,92 @@
+"""``scoring="lattice"``: crop scores of all boxes on a lattice, computed once for a query, then looked up.
+
+The score of a box is that of its crop with the edges snapped to the nearest of K + 1 lines a side: exact on the
+lattice, and O(1) a step whatever the CLIP costs. There are (K (K + 1) / 2) ** 2 boxes, 1,296 for K = 8, so it pays
+where a query is played more often than that, or where scores are made once, on a GPU, for many runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from vg_gym import boxes as box_ops
+from vg_gym.boxes import lattice_boxes
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.envs.scoring.crop import CropScorer
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import cache_folder, fingerprint
+from vg_gym.storage.shards import ShardedArray, even_sizes
+from vg_gym.types import Query
+
+MAX_CELLS = 16
+SHARD = 32
+"""Queries whose scores are written at a time."""
+
+
+def snap(boxes: Any, cells: int) -> Any:
+    """The numbers (B,), int64, of the lattice boxes nearest to normalised boxes (B, 4); arrays or tensors.
+
+    Edges go to the nearest line; a side that would vanish becomes the cell around its middle.
+    """
+    xp = box_ops.namespace(boxes)
+    low, high = xp.round(boxes[:, :2] * cells), xp.round(boxes[:, 2:] * cells)
+    middle = box_ops.clamp(xp.floor((boxes[:, :2] + boxes[:, 2:]) / 2 * cells), 0, cells - 1)
+    gone = high <= low
+    low, high = xp.where(gone, middle, low), xp.where(gone, middle + 1, high)
+    pair = low * cells - low * (low - 1) / 2 + high - low - 1
+    number = pair[:, 0] * (cells * (cells + 1) // 2) + pair[:, 1]
+    return number.astype(np.int64) if xp is np else number.long()
+
+
+class LatticeScores:
+    """Scores (L,) of all lattice boxes for a query, by crops.
+
+    Args:
+        clip: the encoder.
+        score: name of the score.
+        others: unit embeddings (K, D) for ``contrast``.
+        cells: K.
+
+    Raises:
+        VGGymError: K is out of range.
+    """
+
+    def __init__(self, clip: ClipEncoder, score: str, others: np.ndarray | None, cells: int):
+        if not 2 <= cells <= MAX_CELLS:
+            raise VGGymError(f"lattice={cells} must be between 2 and {MAX_CELLS}: there are (K (K + 1) / 2)^2 boxes")
+        self.clip, self.cells, self.boxes = clip, cells, lattice_boxes(cells)
+        self._crops = CropScorer(clip, score, others, embeddings=4 * len(self.boxes))  # expressions of an image follow
+        self._about = fingerprint(clip.fingerprint, score, cells)
+        self._stored: dict[tuple[str, str], tuple[ShardedArray, int]] = {}
+
+    def __call__(self, query: Query) -> np.ndarray:
+        """Scores (L,), float32."""
+        name = (query.image.key, query.expression)
+        if name in self._stored:
+            array, row = self._stored[name]
+            return array[row]
+        count = len(self.boxes)
+        text = np.broadcast_to(self.clip.encode_text([query.expression]), (count, self.clip.dim))
+        return self._crops([query] * count, box_ops.denormalize(self.boxes, query.image.size), text)[1]
+
+    def prepare(self, queries: Sequence[Query], progress: bool = False) -> None:
+        """Compute those of many queries and keep them in the cache folder, or find them there.
+
+        What an interrupted run has computed is not lost.
+        """
+        names = [(query.image.key, query.expression) for query in queries]
+        sizes = even_sizes(len(names), SHARD)
+        folder = cache_folder() / "lattice" / fingerprint(self._about, names)[:24]
+        array = ShardedArray(folder, "scores", sizes, (len(self.boxes),), np.float32)
+        missing = array.missing()
+        done = len(names) - sum(sizes[number] for number in missing)
+        with tqdm(desc="lattice scores", unit="query", total=len(names), initial=done, disable=not progress) as bar:
+            for number in missing:
+                first, last = array.span(number)
+                array.write(number, np.stack([self(query) for query in queries[first:last]]))
+                bar.update(last - first)
+        self._stored.update({name: (array, row) for row, name in enumerate(names)})

@@ -1,0 +1,37 @@
+"""The errors that users see: one line that names the thing and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VGGymError(Exception):
+    """A mistake of the user's that we can name: bad input, a missing file, an unknown option.
+
+    The message is one line that names the thing and the remedy. Command-line scripts print it without a traceback.
+    """
+
+
+class DatasetNotFound(VGGymError):
+    """A data set that is read from disk was named, and no place to read it from."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:
+    """The error for a name that is not in a table.
+
+    Args:
+        what: the kind of thing that has the name, e.g. ``"grounder"``.
+        name: the unknown name.
+        known: all names of the table.
+
+    Returns:
+        An error to raise. It names the unknown, suggests the nearest known name, and lists all of them.
+
+    >>> str(unknown("colour", "gren", ["green", "red"]))
+    "unknown colour 'gren': did you mean 'green'? known: green, red"
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return VGGymError(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")

@@ -1,0 +1,136 @@
+"""What a feature store is of: the keys of its rows, and the manifest of how they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from vg_gym.errors import VGGymError
+from vg_gym.features.score_maps import SCAN_SIZES, texts_of
+from vg_gym.storage.files import replacing, write_json, write_text
+from vg_gym.types import Query
+
+FORMAT = f"1, scan {SCAN_SIZES}"
+"""Raise the number when the files, or the arithmetic behind what is in them, change their meaning."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the rows of a store are of."""
+
+    images: list[str]
+    """Keys of the images."""
+    texts: list[str]
+    """Distinct texts: first the expressions, then what noun phrases are not among them."""
+    queries: np.ndarray
+    """Rows of image and expression (Q, 2) int32 of the score maps, sorted, so that an image's are side by side."""
+
+    @classmethod
+    def of(cls, queries: Sequence[Query], phrases: bool) -> Keys:
+        """The keys of queries, in order of first appearance."""
+        images = {key: row for row, key in enumerate(dict.fromkeys(q.image.key for q in queries))}
+        texts = {text: row for row, text in enumerate(dict.fromkeys(q.expression for q in queries))}
+        pairs = np.array([(images[q.image.key], texts[q.expression]) for q in queries], np.int32).reshape(-1, 2)
+        parts = (part for text in texts for part in texts_of(text, phrases) if part)
+        return cls([*images], [*dict.fromkeys([*texts, *parts])], np.unique(pairs, axis=0))
+
+    def of_image(self, row: int) -> np.ndarray:
+        """Rows (K,) of the expressions about an image, in the order of its score maps."""
+        first, last = np.searchsorted(self.queries[:, 0], [row, row + 1])
+        return self.queries[first:last, 1]
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all keys."""
+        digest = hashlib.sha256()
+        for part in (_lines(self.images), _lines(self.texts)):
+            digest.update(part.encode())
+        digest.update(self.queries.tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write them to a folder, as one JSON string a line and an array."""
+        write_text(folder / "images.jsonl", _lines(self.images))
+        write_text(folder / "texts.jsonl", _lines(self.texts))
+        with replacing(folder / "queries.npy") as part, part.open("wb") as file:
+            np.save(file, self.queries, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Keys:
+        """Read them back."""
+        # One document is parsed many times faster than as many as there are lines.
+        images, texts = (
+            json.loads(f"[{','.join((folder / name).read_text().splitlines())}]")
+            for name in ("images.jsonl", "texts.jsonl")
+        )
+        return cls(images, texts, np.load(folder / "queries.npy", allow_pickle=False))
+
+
+def _lines(keys: Iterable[str]) -> str:
+    return "".join(f"{json.dumps(key)}\n" for key in keys)  # as ASCII: any character may be in a key
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store was made of, with what, and its size: the contents of ``manifest.json``."""
+
+    clip: str
+    fingerprint: str
+    grid: int
+    dim: int
+    phrases: bool
+    """Are there score maps of noun phrases?"""
+    tokens: int
+    """Token features of each expression; 0 where there are none."""
+    images: int
+    texts: int
+    expressions: int
+    queries: int
+    shard: int
+    """Images per shard."""
+    keys: str
+    """Hash of all keys."""
+    device: str
+    """Kind of device its shards are made on: those of a GPU are of another precision."""
+    made: str
+    """Date and time of its beginning."""
+    dataset: str = ""
+    root: str = ""
+    splits: list[str] = field(default_factory=list)
+    command: str = ""
+    """What makes it, and goes on where it was."""
+    format: str = FORMAT
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """The manifest of a folder.
+
+        Raises:
+            VGGymError: there is none, or it is of another version.
+        """
+        path = folder / "manifest.json"
+        try:
+            found = json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise VGGymError(
+                f"{folder} is no feature store: it has no manifest.json; make one with "
+                f"`vg-gym features --dataset NAME --clip CLIP --out {folder}`"
+            ) from error
+        except ValueError as error:
+            raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it anew") from error
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise VGGymError(f"{folder} was made by another version of vg_gym; make a new store in another folder")
+        try:
+            return cls(**found)
+        except TypeError as error:
+            raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it anew") from error
+
+    def save(self, folder: Path) -> None:
+        """Write it to a folder."""
+        write_json(folder / "manifest.json", asdict(self))

@@ -1,0 +1,1 @@
+"""One training loop for whatever learns from batches."""

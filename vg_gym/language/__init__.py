@@ -1,0 +1,1 @@
+"""Referring expressions taken apart: phrases, relations, superlatives."""

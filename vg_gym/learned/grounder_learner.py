@@ -1,0 +1,153 @@
+"""Training a grounder (``train_grounder.py``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from vg_gym import boxes as box_ops
+from vg_gym import registry
+from vg_gym.config import save_config
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation import metrics
+from vg_gym.fitting.loop import FitConfig, decay_groups, fit, is_first_process
+from vg_gym.learned.batch import Batch
+from vg_gym.learned.model import GroundingModel, LearnedGrounder, build, load_model, save_model
+from vg_gym.learned.training_batches import GroundingBatches, pictures
+from vg_gym.registry import open_dataset
+from vg_gym.storage.assets import ASSETS
+
+
+@dataclass
+class GrounderConfig(FitConfig):
+    """Options of ``train_grounder.py``."""
+
+    out: str = "runs/grounder"
+    """Folder for checkpoints, TensorBoard logs and the finished grounder (``OUT/model``)."""
+    model: str = "transvg"
+    """A name of :data:`vg_gym.registry.LEARNED`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the network: sizes that differ from the published ones."""
+    dataset: str = "refshapes"
+    root: str | None = None
+    """Folder of a data set that is on disk."""
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    """E.g. ``scenes`` of RefShapes."""
+    images: int | None = None
+    """Only the first so many training pictures."""
+    batch_size: int = 16
+    """Pictures a step; each brings up to ``expressions`` examples."""
+    expressions: int = 4
+    """Most expressions of a picture in one step: a picture is looked at once for all of them."""
+    flip: bool = True
+    """Mirror half of the pictures, with left and right swapped in their words."""
+    lr: float = 5e-4
+    slow_lr: float = 1.0
+    """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
+    start_from: str | None = None
+    """A trained grounder to start from: a folder, a built-in one (``mdetr-refshapes``), or a published checkpoint
+    of the same kind. Another kind of network gives what both have: backbone, text encoder, joint encoder."""
+    validate_split: str = "val"
+    validate_samples: int = 400
+    """Expressions of that split, the first so many."""
+
+
+class GrounderLearner:
+    """A grounder and its data, as :func:`vg_gym.fitting.loop.fit` wants them.
+
+    Raises:
+        VGGymError: unknown model or option, or a data set that cannot be opened.
+    """
+
+    metric = "mean_iou"
+    module: nn.Module
+
+    def __init__(self, config: GrounderConfig):
+        self.config = config
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        root = {"root": config.root} if config.root else {}
+        data = open_dataset(config.dataset, "train", **root, **config.dataset_options)
+        val = open_dataset(config.dataset, config.validate_split, **root)
+        train = pictures(data, config.images)
+        torch.manual_seed(config.seed)
+        self.module = self.model = build(config.model, config.options)
+        self.model.start()
+        if config.start_from:
+            begin_from(self.model, config.start_from, config)
+        self.model.prepare([text for picture in train for text in picture.expressions])
+        self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
+        self.batches = GroundingBatches(
+            train, self.model, config.batch_size, config.expressions, config.flip, config.seed
+        )
+
+    def batch(self, step: int) -> Batch:
+        """Pictures of the training split with their expressions."""
+        return self.batches(step)
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The network's own."""
+        return self.model.losses(batch.to(next(self.module.parameters()).device))
+
+    def groups(self, config: Any) -> list[dict[str, Any]]:
+        """Decay on matrices only; parts that start pretrained at their own rate."""
+        slow, fast = nn.ParameterList(), nn.ParameterList()
+        for name, parameter in self.module.named_parameters():
+            (slow if name.startswith(self.model.slow) else fast).append(parameter)
+        rates = ((slow, config.lr * config.slow_lr), (fast, config.lr))
+        return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Figures of the evaluator on the validation samples."""
+        return judge(LearnedGrounder(self.config.model, module, str(next(module.parameters()).device)), self.val)  # type: ignore[arg-type]
+
+
+def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
+    """Mean IoU and Acc@0.5 of a grounder, whole and by kind of expression."""
+    found = grounder.ground([s.query for s in samples])
+    ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(found, samples, strict=True)])
+    figures = {"mean_iou": float(ious.mean()), "acc@0.5": metrics.accuracy(ious, 0.5)}
+    for kind in sorted({s.kind for s in samples} - {""}):
+        figures[f"acc@0.5/{kind}"] = metrics.accuracy(ious[[s.kind == kind for s in samples]], 0.5)
+    return figures
+
+
+def begin_from(module: GroundingModel, weights: str, config: GrounderConfig) -> None:
+    """Give a network what a trained one has in common with it (:meth:`GroundingModel.take`).
+
+    Args:
+        module: the network.
+        weights: name of a built-in grounder, folder of a trained one, or published checkpoint of the same kind.
+        config: of the training.
+
+    Raises:
+        VGGymError: there is no trained grounder of that name, or nothing in common.
+    """
+    if Path(weights).is_file():
+        grounder: Any = registry.grounder(config.model, weights=weights, **config.options)
+        name, other = config.model, grounder.model
+    else:
+        name, other = load_model(ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights))
+    taken = module.take(other)
+    if not taken:
+        raise VGGymError(f"start_from={weights!r}: a {name} has nothing that this network could start with")
+    tqdm.write(f"{taken} of {len(module.state_dict())} tensors start as those of {weights}")
+
+
+def train_grounder(config: GrounderConfig) -> Path:
+    """Train a grounder and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if is_first_process():
+        save_config(config, out / "config.yaml")
+    learner = GrounderLearner(config)
+    module = fit(learner, config)
+    if is_first_process():
+        save_model(config.model, module, out / "model", **learner.validate(module))  # type: ignore[arg-type]
+    return out / "model"

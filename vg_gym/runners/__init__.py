@@ -1,0 +1,25 @@
+"""Where independent pieces of work are done: in this process, or by Ray workers."""
+
+from __future__ import annotations
+
+from vg_gym.errors import unknown
+from vg_gym.runners.local import LocalRunner as LocalRunner
+from vg_gym.runners.protocol import Factory as Factory
+from vg_gym.runners.protocol import Runner as Runner
+
+RUNNERS = ("local", "ray")
+
+
+def make_runner(name: str = "local", workers: int = 0) -> Runner:
+    """The runner called ``name``: ``local``, or ``ray`` with so many ``workers`` (0: one for each CPU).
+
+    Raises:
+        VGGymError: the name is unknown, or Ray is not installed.
+    """
+    if name == "local":
+        return LocalRunner()
+    if name == "ray":
+        from vg_gym.runners.ray import RayRunner
+
+        return RayRunner(workers)
+    raise unknown("runner", name, RUNNERS)

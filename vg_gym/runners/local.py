@@ -1,0 +1,22 @@
+"""Work done in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vg_gym.runners.protocol import Factory, Item, Result
+
+
+class LocalRunner:
+    """Everything in this process, one after the other."""
+
+    def map(self, factory: Factory[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Yield in order."""
+        if not items:
+            return
+        work = factory()
+        for number, item in enumerate(items):
+            yield number, work(item)
+
+    def close(self) -> None:
+        """Nothing was started."""

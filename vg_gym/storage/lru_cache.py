@@ -1,0 +1,49 @@
+"""A cache that forgets what was used longest ago."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class LRUCache(Generic[Value]):
+    """A dictionary that drops the least recently used values once all together weigh more than ``capacity``.
+
+    Args:
+        capacity: the most that the values may weigh.
+        weigh: gives the weight of a value; by default each weighs 1.
+
+    >>> cache = LRUCache(2)
+    >>> cache.add("a", 1), cache.add("b", 2), cache.get("a"), cache.add("c", 3)
+    (None, None, 1, None)
+    >>> "a" in cache, "b" in cache, len(cache)
+    (True, False, 2)
+    """
+
+    def __init__(self, capacity: int, weigh: Callable[[Value], int] | None = None):
+        self.capacity, self.weigh, self.weight = capacity, weigh or (lambda value: 1), 0
+        self._items: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._items
+
+    def get(self, key: Hashable) -> Value | None:
+        """The value of a key, now the most recently used, or None."""
+        if key in self._items:
+            self._items.move_to_end(key)
+        return self._items.get(key)
+
+    def add(self, key: Hashable, value: Value) -> None:
+        """Keep a value; one of the same key is replaced. What alone weighs more than the capacity is not kept."""
+        if key in self._items:
+            self.weight -= self.weigh(self._items.pop(key))
+        self._items[key] = value
+        self.weight += self.weigh(value)
+        while self.weight > self.capacity:
+            self.weight -= self.weigh(self._items.popitem(last=False)[1])
