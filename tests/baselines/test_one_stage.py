@@ -15,13 +15,15 @@ from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
 from vg_gym.baselines.one_stage.checkpoints import load_published, read_checkpoint
-from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
+from vg_gym.baselines.one_stage.stages import sample_points
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
+from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, begin_from, train_grounder
-from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
+from vg_gym.learned.model import build
+from vg_gym.learned.weights import load_model, load_strictly, save_model
 
 SIZES = {"backbone": "frozen", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
          "tokenizer": "clip", "max_tokens": 16}  # fmt: skip
@@ -175,7 +177,7 @@ def test_cells_know_how_much_of_them_a_box_covers():
     assert points_inside(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
 
 
-def test_several_expressions_share_a_picture():
+def test_several_expressions_share_an_image():
     model = build("transvg", BRANCHES).eval()
     samples = RefShapes("refshapes", "val", scenes=1)[:]
     seen = []
@@ -195,14 +197,14 @@ def test_branches_start_pretrained(tmp_path):
     sizes = {"backbone": "resnet18", "dim": 64, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "text": text}
     weights = {"backbone_weights": str(tmp_path / "resnet18.pth"), "text_weights": str(tmp_path / "roberta")}
     model = build("mdetr", {**sizes, **weights})
-    model.start()
+    model.init_weights()
     assert torch.equal(model.backbone[0].body.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
     name = "encoder.layer.0.output.dense.weight"
     assert torch.equal(model.transformer.text_encoder.state_dict()[name], words.state_dict()[name])
     with pytest.raises(VGGymError, match="no weights 'nowhere.pth' for resnet18.*backbone_weights=null"):
-        build("mdetr", {**sizes, "backbone_weights": "nowhere.pth"}).start()
+        build("mdetr", {**sizes, "backbone_weights": "nowhere.pth"}).init_weights()
     with pytest.raises(VGGymError, match="no text encoder './nowhere'.*text_weights=null"):
-        build("mdetr", {**sizes, **weights, "text_weights": "./nowhere"}).start()
+        build("mdetr", {**sizes, **weights, "text_weights": "./nowhere"}).init_weights()
 
 
 def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkeypatch):
@@ -212,7 +214,7 @@ def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkey
     monkeypatch.setattr(dynamic_mdetr_clip, "load_clip", lambda name: SimpleNamespace(model=clip))
     options = {"clip": sizes, "image_size": 64, "heads": 2, "feedforward": 64, "points": 4, "max_tokens": 10}
     model = build("dynamic-mdetr-clip", options)
-    model.start()
+    model.init_weights()
     grown, own = model.clip.visual.positional_embedding, clip.visual.positional_embedding
     assert len(grown) == 17 and torch.equal(grown[0], own[0])
     assert torch.equal(model.clip.visual.conv1.weight, clip.visual.conv1.weight)

@@ -9,7 +9,8 @@ from typing import Any
 from vg_gym.config import options_from
 from vg_gym.diffusion.options import Sampling
 from vg_gym.errors import VGGymError
-from vg_gym.learned.model import LearnedGrounder, find_model
+from vg_gym.learned.grounder import LearnedGrounder
+from vg_gym.learned.weights import find_model
 
 
 def diffusion(
@@ -24,7 +25,7 @@ def diffusion(
         **sampling: fields of :class:`vg_gym.diffusion.options.Sampling` that differ from those it was saved with.
 
     Raises:
-        VGGymError: no weights, weights of something else, or an unknown or meaningless option.
+        VGGymError: there are no such weights, or an option is unknown or out of range.
     """
     return _load("diffusion", weights, device, batch_size, sampling)
 
