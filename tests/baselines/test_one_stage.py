@@ -1,7 +1,5 @@
-"""One-stage grounders: they learn, are saved and loaded, read published checkpoints, refuse what is not theirs."""
+"""One-stage grounders: they learn, are saved and loaded, start pretrained, refuse what is not theirs."""
 
-import argparse
-import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,14 +12,13 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
-from vg_gym.baselines.one_stage.checkpoints import load_published, read_checkpoint
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.stages import sample_points
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder
-from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, begin_from, train_grounder
+from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, train_grounder
 from vg_gym.learned.model import build
 from vg_gym.learned.weights import load_model, load_strictly, save_model
 
@@ -121,48 +118,6 @@ def test_a_mismatch_is_explained_by_key():
     state = {"weight": torch.zeros(3, 4), "extra": torch.zeros(1)}
     with pytest.raises(VGGymError, match=r"1 missing \(bias\); 1 unexpected \(extra\); 1 of another shape \(weight is"):
         load_strictly(model, state, "file")
-
-
-def test_published_checkpoints(tmp_path):
-    """As the official repositories write them: EMA, DDP prefix, arguments, the old text encoder's positions."""
-    text = {"vocab_size": 50, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "intermediate_size": 64, "max_position_embeddings": 40}  # fmt: skip
-    sizes = {"dim": 64, "heads": 4, "feedforward": 64, "encoder_layers": 1, "decoder_layers": 1, "text": text}
-    state = build("mdetr", {**sizes, "backbone": "resnet18", "queries": 7}).state_dict()
-    old = {"transformer.text_encoder.embeddings.position_ids": torch.arange(40)[None]}
-    average = {f"module.{k}": v + 1 if v.is_floating_point() else v for k, v in {**state, **old}.items()}
-    path = tmp_path / "checkpoint.pth"
-    torch.save({"model": state, "model_ema": average, "args": argparse.Namespace(lr=1), "epoch": 3}, path)
-    read = read_checkpoint(path)
-    assert read.keys() == state.keys()
-    torch.testing.assert_close(read["query_embed.weight"], state["query_embed.weight"] + 1)
-    model = load_published("mdetr", path, **sizes)
-    assert model.options.queries == 7 and model.options.backbone == "resnet18"
-    begun = build("mdetr", {**sizes, "backbone": "resnet18", "queries": 7})
-    begin_from(begun, str(path), config(tmp_path, "mdetr", options=sizes))
-    torch.testing.assert_close(begun.state_dict(), model.state_dict())
-    with pytest.raises(VGGymError, match="not the checkpoint of this model.*of another shape"):
-        load_published("mdetr", path, **{**sizes, "dim": 128})
-    with pytest.raises(VGGymError, match="is not a checkpoint of transvg"):
-        registry.grounder("transvg", weights=str(path))
-    with pytest.raises(VGGymError, match="no checkpoint .*nowhere.pth; download it"):
-        registry.grounder("mdetr", weights="nowhere.pth")
-
-
-class Evil:
-    def __reduce__(self):
-        return print, ("run",)
-
-
-def test_checkpoints_run_no_code(tmp_path, capsys):
-    path = tmp_path / "evil.pth"
-    torch.save({"model": {"a": torch.zeros(1)}, "args": Evil()}, path)
-    with pytest.raises(VGGymError, match="is not read"):
-        read_checkpoint(path)
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(VGGymError, match="is not read"):
-        read_checkpoint(path)
-    assert "run" not in capsys.readouterr().out
 
 
 def test_points_are_read_where_they_are():

@@ -60,12 +60,12 @@ def dynamic_mdetr_sizes(state: State, options: Mapping[str, Any]) -> dict[str, A
         fusion, tokens = _fusion_sizes(state, joint), _token_counts(positions, options)
         return {**_branch_sizes(state), **fusion, **tokens, **_stage_sizes(state)}
     clip = _clip_sizes(state)
-    grid = len(state["clip.visual.positional_embedding"]) - 1
+    image_size, patch_size = clip["vision_cfg"]["image_size"], clip["vision_cfg"]["patch_size"]
     return {
         "model": "dynamic-mdetr-clip",
         "clip": clip,
-        "image_size": round(grid**0.5) * clip["vision_cfg"]["patch_size"],
-        "max_tokens": positions - grid,
+        "image_size": image_size,
+        "max_tokens": positions - (image_size // patch_size) ** 2,
         "joint_layers": _count(state, joint),
         "feedforward": len(state[f"{joint}0.linear1.bias"]),
         **_stage_sizes(state),
@@ -156,12 +156,13 @@ def _text_sizes(state: State, prefix: str) -> dict[str, int]:
 
 def _clip_sizes(state: State) -> dict[str, Any]:
     """open_clip's config of OpenAI's CLIP, which is the published one (its activation leaves no trace either)."""
-    patches = state["clip.visual.conv1.weight"]
+    patches, grid = state["clip.visual.conv1.weight"], len(state["clip.visual.positional_embedding"]) - 1
     words, context = state["clip.token_embedding.weight"], state["clip.positional_embedding"]
     return {
         "embed_dim": state["clip.visual.proj"].shape[1],
         "quick_gelu": True,
         "vision_cfg": {
+            "image_size": round(grid**0.5) * patches.shape[-1],
             "layers": _count(state, "clip.visual.transformer.resblocks."),
             "width": len(patches),
             "patch_size": patches.shape[-1],
