@@ -13,14 +13,13 @@ from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
-from vg_gym.baselines.one_stage.stages import sample_points
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, train_grounder
 from vg_gym.learned.model import build
-from vg_gym.learned.weights import load_model, load_strictly, save_model
+from vg_gym.learned.weights import load_model
 
 SIZES = {"backbone": "frozen", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
          "tokenizer": "clip", "max_tokens": 16}  # fmt: skip
@@ -100,30 +99,6 @@ def test_a_dictionary_of_the_training_expressions(tmp_path):
     assert module.entries.square().mean() == pytest.approx(1, rel=0.3)
     words = torch.randn(3, 5, 64)
     assert not torch.equal(module(words), words)
-
-
-def test_saved_and_loaded_in_half_precision(tmp_path):
-    model = build("transvg", BRANCHES)
-    save_model("transvg", model, tmp_path / "model", mean_iou=0.5)
-    name, again = load_model(tmp_path / "model")
-    assert name == "transvg" and not again.training
-    for key, value in model.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[key], value.half().to(value.dtype), rtol=0, atol=0)
-    a, b = (LearnedGrounder("x", m).fingerprint for m in (again, load_model(tmp_path / "model")[1]))
-    assert a == b != LearnedGrounder("x", model).fingerprint
-
-
-def test_a_mismatch_is_explained_by_key():
-    model = torch.nn.Linear(2, 3)
-    state = {"weight": torch.zeros(3, 4), "extra": torch.zeros(1)}
-    with pytest.raises(VGGymError, match=r"1 missing \(bias\); 1 unexpected \(extra\); 1 of another shape \(weight is"):
-        load_strictly(model, state, "file")
-
-
-def test_points_are_read_where_they_are():
-    maps = torch.arange(16.0).view(1, 16, 1)  # cell (row, column) holds 4 row + column
-    centres = torch.tensor([[[0.125, 0.125], [0.875, 0.125], [0.125, 0.875], [5.0, 0.125]]])  # (x, y)
-    assert sample_points(maps, centres)[0, :, 0].tolist() == [0, 3, 12, 3]
 
 
 def test_cells_know_how_much_of_them_a_box_covers():

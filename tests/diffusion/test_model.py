@@ -9,6 +9,7 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.diffusion.model import content_key
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder, query_batch
 from vg_gym.learned.model import build
@@ -230,3 +231,9 @@ def test_sampling_is_chosen_at_every_use(tmp_path):
 def test_mistakes_are_named(options, message):
     with pytest.raises(VGGymError, match=message):
         made(**options)
+
+
+def test_content_keys():
+    a = torch.arange(12.0).view(3, 4)
+    assert content_key(a) == content_key(a.clone()) != content_key(a + 1)
+    assert content_key(a.T) == content_key(a.T.contiguous())

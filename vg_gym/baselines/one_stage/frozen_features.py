@@ -32,7 +32,7 @@ def _detector() -> Any:
     """The backbone of the built-in detector, in eval mode."""
     from vg_gym.baselines.detectors.detr import load_detr
 
-    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+    with torch.random.fork_rng(devices=[]):  # weights start at random before they are read
         network = load_detr("refshapes").module.model.backbone.model  # type: ignore[attr-defined]
     return network.eval().requires_grad_(False)
 

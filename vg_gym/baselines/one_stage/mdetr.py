@@ -44,7 +44,7 @@ class MDETROptions(BranchOptions):
     decoder_layers: int = 6
     """Of the decoder, each with boxes of its own in training."""
     queries: int = 100
-    """Objects that are looked for; the likeliest is the answer."""
+    """Objects that the decoder proposes; the likeliest is the answer."""
     contrastive: bool = False
     """A CLS token and projections for the image-text contrastive loss of pretraining; RefCOCOg's models have none."""
     contrastive_dim: int = 64

@@ -1,4 +1,4 @@
-"""The stages of Dynamic MDETR: look at a few sampled points, guess a box, look again around it.
+"""The stages of Dynamic MDETR: sample a few points, guess a box, sample again around it.
 
 The two published variants (:mod:`.dynamic_mdetr`, :mod:`.dynamic_mdetr_clip`) share everything here but the names of
 two parameters.
@@ -122,12 +122,12 @@ class SamplingStages:
     @property
     @abstractmethod
     def initial_query(self) -> nn.Embedding:
-        """What the first stage samples by."""
+        """The first stage's query: its points are made of it."""
 
     @property
     @abstractmethod
     def query_updates(self) -> nn.ModuleList:
-        """What makes the next stage's query, of :func:`query_updates`."""
+        """What makes the next stage's query."""
 
     def run_stages(self, joint: torch.Tensor, positions: torch.Tensor, text_mask: torch.Tensor) -> list[torch.Tensor]:
         """Boxes (N, 4) after every stage.
@@ -152,7 +152,7 @@ class SamplingStages:
         return boxes
 
     def _points(self, stage: int, query: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-        """Where a stage looks, (N, P, 2) in units of the map."""
+        """The points that a stage samples, (N, P, 2) in units of the map."""
         if self.options.uniform_grid and stage == 0:
             return self.initial_sampled_points.expand(len(query), -1, -1)
         return self.offset_generators[stage](query).unflatten(1, (-1, 2)) + reference[:, None]
