@@ -42,11 +42,9 @@ class DecoderLayer(PostNormLayer):
 
     def __init__(self, sizes: LayerSizes):
         super().__init__()
-        dim, heads, hidden = sizes.dim, sizes.heads, sizes.feedforward
-        self.self_attn = nn.MultiheadAttention(dim, heads, dropout=sizes.dropout, batch_first=True)
-        self.multihead_attn = nn.MultiheadAttention(dim, heads, dropout=sizes.dropout, batch_first=True)
-        self.linear1, self.linear2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
+        self.self_attn, self.multihead_attn = sizes.attention(), sizes.attention()
+        self.linear1, self.linear2 = sizes.linears()
+        self.norm1, self.norm2, self.norm3 = sizes.norms(3)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(

@@ -36,6 +36,18 @@ class LayerSizes:
         if self.dim % self.heads:
             raise VGGymError(f"a width of {self.dim} cannot be split into {self.heads} heads; give another number")
 
+    def attention(self) -> nn.MultiheadAttention:
+        """An attention of these sizes."""
+        return nn.MultiheadAttention(self.dim, self.heads, dropout=self.dropout, batch_first=True)
+
+    def linears(self) -> tuple[nn.Linear, nn.Linear]:
+        """To the hidden layer and back."""
+        return nn.Linear(self.dim, self.feedforward), nn.Linear(self.feedforward, self.dim)
+
+    def norms(self, count: int) -> list[nn.LayerNorm]:
+        """So many norms."""
+        return [nn.LayerNorm(self.dim) for _ in range(count)]
+
 
 def plus(x: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
     """Tokens with their positions, where there are any."""
@@ -77,10 +89,9 @@ class EncoderLayer(PostNormLayer):
 
     def __init__(self, sizes: LayerSizes):
         super().__init__()
-        dim, hidden = sizes.dim, sizes.feedforward
-        self.self_attn = nn.MultiheadAttention(dim, sizes.heads, dropout=sizes.dropout, batch_first=True)
-        self.linear1, self.linear2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.self_attn = sizes.attention()
+        self.linear1, self.linear2 = sizes.linears()
+        self.norm1, self.norm2 = sizes.norms(2)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(
