@@ -33,7 +33,15 @@ def diffusion(
 def diffusion_ddpm(
     weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, steps: int = 50, **sampling: Any
 ) -> LearnedGrounder:
-    """:func:`diffusion` by ancestral sampling in so many ``steps``; ``timesteps`` of them are the whole chain."""
+    """:func:`diffusion` by ancestral sampling (DDPM).
+
+    Args:
+        weights: as of :func:`diffusion`.
+        device: torch device.
+        batch_size: expressions at a time.
+        steps: of the sampler; ``timesteps`` of them are the whole chain.
+        **sampling: as of :func:`diffusion`.
+    """
     return _load("diffusion-ddpm", weights, device, batch_size, {"sampler": "ddpm", "steps": steps, **sampling})
 
 
@@ -43,6 +51,12 @@ def diffusion_vector(
     """:func:`diffusion` of four numbers, from global CLIP features; its weights are not shipped.
 
     They are made by ``python train_grounder.py configs/diffusion_vector_refshapes.yaml``.
+
+    Args:
+        weights: a folder that ``train_grounder.py`` wrote.
+        device: torch device.
+        batch_size: expressions at a time.
+        **sampling: as of :func:`diffusion`.
     """
     return _load("diffusion-vector", weights, device, batch_size, sampling)
 

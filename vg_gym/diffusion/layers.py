@@ -124,7 +124,14 @@ class BoxEmbedding(nn.Module):
 
 
 def grid_embedding(height: int, width: int, dim: int, like: torch.Tensor) -> torch.Tensor:
-    """Embeddings (height * width, dim) of the cells of a map, rows first; ``like`` gives device and precision."""
+    """Embeddings (height * width, dim) of the cells of a map, rows first.
+
+    Args:
+        height: cells.
+        width: cells.
+        dim: of the embedding; zeros fill up what is no multiple of 4.
+        like: a tensor of the device and precision that are wanted.
+    """
     y, x = (((torch.arange(n, device=like.device) + 0.5) / n).to(like.dtype) for n in (height, width))
     embedding = sinusoidal_embedding(torch.cartesian_prod(y, x), dim // 4, float(max(height, width))).flatten(1)
     return F.pad(embedding, (0, dim - embedding.shape[1]))

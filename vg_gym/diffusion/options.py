@@ -109,6 +109,7 @@ class BoxDiffusionOptions:
     self_condition: float = 0.5
     """Share of the training steps that show the denoiser its own first estimate (Chen et al., Analog Bits, 2023)."""
     sampling: Sampling = field(default_factory=Sampling)
+    """How boxes are drawn; saved with the weights, and may be changed at every use."""
 
     def check(self) -> None:
         """Raise for values that mean nothing.

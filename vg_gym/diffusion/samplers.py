@@ -63,7 +63,16 @@ def ddim_step(
 def ddpm_step(
     schedule: Schedule, x: torch.Tensor, x0: torch.Tensor, t: int, following: int, noise: torch.Tensor
 ) -> torch.Tensor:
-    """A sample of q(x at the ``following`` time | x at ``t``, x_0); arguments as of :func:`ddim_step`."""
+    """Signals (N, P, 4) at the ``following`` time, a sample of q(x at that time | x at ``t``, x_0).
+
+    Args:
+        schedule: of the noise.
+        x: (N, P, 4), noisy signals.
+        x0: (N, P, 4), their clean estimate.
+        t: the time of ``x``.
+        following: the time to go to.
+        noise: (N, P, 4).
+    """
     now, then = schedule.alpha(t), schedule.alpha(following)
     alpha = now / then
     variance = (1 - alpha) * (1 - then) / (1 - now)

@@ -45,6 +45,7 @@ class AnnotatedImage:
     """An image with all its expressions and their answers."""
 
     image: ImageRef
+    """Its pixels, read when asked."""
     expressions: tuple[str, ...]
     """K of them."""
     boxes: np.ndarray

@@ -107,7 +107,14 @@ class Decoder(nn.Module):
     def forward(
         self, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Object tokens (N, Q, D) after every layer; arguments as of :meth:`DecoderLayer.forward`."""
+        """Object tokens (N, Q, D) after every layer.
+
+        Args:
+            queries: (N, Q, D), positions of the object tokens, which start at zero.
+            memory: (N, S, D), tokens of image and text.
+            keys: (N, S, D), the same with positions.
+            mask: (N, S) bool, their padding.
+        """
         x, outputs = torch.zeros_like(queries), []
         for layer in self.layers:
             x = layer(x, queries, memory, keys, mask)

@@ -39,7 +39,14 @@ def factor_model(features: np.ndarray, factors: int) -> tuple[np.ndarray, np.nda
 
 
 def k_means(points: np.ndarray, count: int, rng: np.random.Generator, rounds: int = 30) -> np.ndarray:
-    """The cluster of every point (N,): k-means from random points."""
+    """The cluster of every point (N,): k-means++.
+
+    Args:
+        points: (N, D).
+        count: clusters; some may stay empty.
+        rng: of the first centres.
+        rounds: of the algorithm.
+    """
     from scipy.cluster.vq import kmeans2
 
     _, labels = kmeans2(points, count, iter=rounds, minit="++", rng=rng)

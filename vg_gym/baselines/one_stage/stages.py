@@ -76,7 +76,15 @@ class StageDecoder(nn.Module):
     def forward(
         self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor
     ) -> torch.Tensor:
-        """As :meth:`DecoderLayer.forward`, layer by layer."""
+        """Text tokens to text tokens (N, L, D).
+
+        Args:
+            x: (N, L, D).
+            positions: (N, L, D), theirs.
+            mask: (N, L) bool, their padding.
+            memory: (N, P, D), of the sampled points.
+            keys: (N, P, D), the same with positions.
+        """
         for layer in self.layers:
             x = layer(x, positions, mask, memory, keys)
         return self.norm(x)

@@ -41,7 +41,7 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
 
 
 def load_tokenizer(name: str, clip: str, length: int, fixed: bool) -> Callable[[Sequence[str]], Tokens]:
-    """What makes the tokens.
+    """A function from texts to tokens.
 
     Args:
         name: ``clip``, or a tokenizer of transformers (hub name or folder).
