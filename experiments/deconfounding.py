@@ -20,7 +20,9 @@ from vg_gym import boxes as box_ops
 from vg_gym.cli.run import run
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.evaluation import metrics, probes
-from vg_gym.learned.model import GroundingModel, load_model, query_batch
+from vg_gym.learned.grounder import query_batch
+from vg_gym.learned.model import GroundingModel
+from vg_gym.learned.weights import load_model
 from vg_gym.storage.files import write_json
 from vg_gym.types import Query
 
@@ -69,7 +71,7 @@ def predictions(models: Sequence[GroundingModel], queries: Sequence[Query], size
     for at in tqdm(range(0, len(queries), size), desc="queries", unit="batch"):
         batch = query_batch(models[0], queries[at : at + size])
         with torch.inference_mode():
-            batch = replace(batch, features=models[0].observe(batch.images))
+            batch = replace(batch, features=models[0].frozen_image_features(batch.images))
             parts.append(np.stack([model.predict(batch)[0].numpy() for model in models]))
     return np.concatenate(parts, axis=1)
 

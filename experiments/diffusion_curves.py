@@ -23,7 +23,7 @@ from vg_gym import registry
 from vg_gym.cli.run import run
 from vg_gym.evaluation.scatter import GRID, INK
 from vg_gym.learned.batch import Batch
-from vg_gym.learned.model import query_batch
+from vg_gym.learned.grounder import query_batch
 from vg_gym.storage.files import replacing, write_json
 from vg_gym.types import Prediction
 
@@ -124,11 +124,11 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 @torch.inference_mode()
 def _read(model, batch: Batch) -> None:
     """What is done once a picture, and once an expression, one at a time."""
-    parts = zip(*(model.denoiser.see(model.observe(image)) for image in batch.images.split(1)), strict=True)
-    pictures = tuple(torch.cat(part) for part in parts)
+    parts = zip(*(model.encode_image(image) for image in batch.images.split(1)), strict=True)
+    images = tuple(torch.cat(part) for part in parts)
     for row in torch.arange(len(batch)).split(1):
-        words, dropped = model.clip.read(batch.tokens.rows(row)), torch.zeros(1, dtype=torch.bool)
-        model.denoiser.look(pictures, batch.image_of[row], words, dropped)
+        texts, dropped = model.clip.encode_text(batch.tokens[row]), torch.zeros(1, dtype=torch.bool)
+        model.denoiser.encode_query(images, batch.image_of[row], texts, dropped)
 
 
 def _naive(grounder, query) -> Prediction:
@@ -136,10 +136,10 @@ def _naive(grounder, query) -> Prediction:
     model, batch = grounder.model, query_batch(grounder.model, [query])
     once = type(model)._denoise
 
-    def anew(pictures, image_of, words):
-        return lambda *x: once(
-            model, model.denoiser.see(model.observe(batch.images)), image_of, model.clip.read(batch.tokens)
-        )(*x)
+    def anew(images, image_of, texts):
+        return lambda *x: once(model, model.encode_image(batch.images), image_of, model.clip.encode_text(batch.tokens))(
+            *x
+        )
 
     model._denoise = anew
     try:

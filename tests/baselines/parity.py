@@ -32,7 +32,7 @@ class Fixture:
         return made
 
     def batch(self):
-        """The inputs, one text a picture, pictures that fill their canvas."""
+        """The inputs, one text an image, images that fill their canvas."""
         i = self.inputs
         ids, count = i["input_ids"], len(i["input_ids"])
         padding = i["attention_mask"] == 0 if "attention_mask" in i else torch.zeros_like(ids, dtype=torch.bool)

@@ -1,7 +1,5 @@
-"""One-stage grounders: they learn, are saved and loaded, read published checkpoints, refuse what is not theirs."""
+"""One-stage grounders: they learn, are saved and loaded, start pretrained, refuse what is not theirs."""
 
-import argparse
-import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,14 +12,14 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
-from vg_gym.baselines.one_stage.checkpoints import load_published, read_checkpoint
-from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
-from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, begin_from, train_grounder
-from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
+from vg_gym.learned.grounder import LearnedGrounder
+from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, train_grounder
+from vg_gym.learned.model import build
+from vg_gym.learned.weights import load_model
 
 SIZES = {"backbone": "frozen", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
          "tokenizer": "clip", "max_tokens": 16}  # fmt: skip
@@ -103,79 +101,13 @@ def test_a_dictionary_of_the_training_expressions(tmp_path):
     assert not torch.equal(module(words), words)
 
 
-def test_saved_and_loaded_in_half_precision(tmp_path):
-    model = build("transvg", BRANCHES)
-    save_model("transvg", model, tmp_path / "model", mean_iou=0.5)
-    name, again = load_model(tmp_path / "model")
-    assert name == "transvg" and not again.training
-    for key, value in model.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[key], value.half().to(value.dtype), rtol=0, atol=0)
-    a, b = (LearnedGrounder("x", m).fingerprint for m in (again, load_model(tmp_path / "model")[1]))
-    assert a == b != LearnedGrounder("x", model).fingerprint
-
-
-def test_a_mismatch_is_explained_by_key():
-    model = torch.nn.Linear(2, 3)
-    state = {"weight": torch.zeros(3, 4), "extra": torch.zeros(1)}
-    with pytest.raises(VGGymError, match=r"1 missing \(bias\); 1 unexpected \(extra\); 1 of another shape \(weight is"):
-        load_strictly(model, state, "file")
-
-
-def test_published_checkpoints(tmp_path):
-    """As the official repositories write them: EMA, DDP prefix, arguments, the old text encoder's positions."""
-    text = {"vocab_size": 50, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "intermediate_size": 64, "max_position_embeddings": 40}  # fmt: skip
-    sizes = {"dim": 64, "heads": 4, "feedforward": 64, "encoder_layers": 1, "decoder_layers": 1, "text": text}
-    state = build("mdetr", {**sizes, "backbone": "resnet18", "queries": 7}).state_dict()
-    old = {"transformer.text_encoder.embeddings.position_ids": torch.arange(40)[None]}
-    average = {f"module.{k}": v + 1 if v.is_floating_point() else v for k, v in {**state, **old}.items()}
-    path = tmp_path / "checkpoint.pth"
-    torch.save({"model": state, "model_ema": average, "args": argparse.Namespace(lr=1), "epoch": 3}, path)
-    read = read_checkpoint(path)
-    assert read.keys() == state.keys()
-    torch.testing.assert_close(read["query_embed.weight"], state["query_embed.weight"] + 1)
-    model = load_published("mdetr", path, **sizes)
-    assert model.options.queries == 7 and model.options.backbone == "resnet18"
-    begun = build("mdetr", {**sizes, "backbone": "resnet18", "queries": 7})
-    begin_from(begun, str(path), config(tmp_path, "mdetr", options=sizes))
-    torch.testing.assert_close(begun.state_dict(), model.state_dict())
-    with pytest.raises(VGGymError, match="not the checkpoint of this model.*of another shape"):
-        load_published("mdetr", path, **{**sizes, "dim": 128})
-    with pytest.raises(VGGymError, match="is not a checkpoint of transvg"):
-        registry.grounder("transvg", weights=str(path))
-    with pytest.raises(VGGymError, match="no checkpoint .*nowhere.pth; download it"):
-        registry.grounder("mdetr", weights="nowhere.pth")
-
-
-class Evil:
-    def __reduce__(self):
-        return print, ("run",)
-
-
-def test_checkpoints_run_no_code(tmp_path, capsys):
-    path = tmp_path / "evil.pth"
-    torch.save({"model": {"a": torch.zeros(1)}, "args": Evil()}, path)
-    with pytest.raises(VGGymError, match="is not read"):
-        read_checkpoint(path)
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(VGGymError, match="is not read"):
-        read_checkpoint(path)
-    assert "run" not in capsys.readouterr().out
-
-
-def test_points_are_read_where_they_are():
-    maps = torch.arange(16.0).view(1, 16, 1)  # cell (row, column) holds 4 row + column
-    centres = torch.tensor([[[0.125, 0.125], [0.875, 0.125], [0.125, 0.875], [5.0, 0.125]]])  # (x, y)
-    assert sample_points(maps, centres)[0, :, 0].tolist() == [0, 3, 12, 3]
-
-
 def test_cells_know_how_much_of_them_a_box_covers():
     covered = points_inside(torch.tensor([[0.5, 0.0, 1.0, 0.25]]), 4)[0].view(4, 4)
     assert covered[0].tolist() == [0, 0, 1, 1] and covered[1:].sum() == 0
     assert points_inside(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
 
 
-def test_several_expressions_share_a_picture():
+def test_several_expressions_share_an_image():
     model = build("transvg", BRANCHES).eval()
     samples = RefShapes("refshapes", "val", scenes=1)[:]
     seen = []
@@ -195,14 +127,14 @@ def test_branches_start_pretrained(tmp_path):
     sizes = {"backbone": "resnet18", "dim": 64, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "text": text}
     weights = {"backbone_weights": str(tmp_path / "resnet18.pth"), "text_weights": str(tmp_path / "roberta")}
     model = build("mdetr", {**sizes, **weights})
-    model.start()
+    model.init_weights()
     assert torch.equal(model.backbone[0].body.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
     name = "encoder.layer.0.output.dense.weight"
     assert torch.equal(model.transformer.text_encoder.state_dict()[name], words.state_dict()[name])
     with pytest.raises(VGGymError, match="no weights 'nowhere.pth' for resnet18.*backbone_weights=null"):
-        build("mdetr", {**sizes, "backbone_weights": "nowhere.pth"}).start()
+        build("mdetr", {**sizes, "backbone_weights": "nowhere.pth"}).init_weights()
     with pytest.raises(VGGymError, match="no text encoder './nowhere'.*text_weights=null"):
-        build("mdetr", {**sizes, **weights, "text_weights": "./nowhere"}).start()
+        build("mdetr", {**sizes, **weights, "text_weights": "./nowhere"}).init_weights()
 
 
 def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkeypatch):
@@ -212,7 +144,7 @@ def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkey
     monkeypatch.setattr(dynamic_mdetr_clip, "load_clip", lambda name: SimpleNamespace(model=clip))
     options = {"clip": sizes, "image_size": 64, "heads": 2, "feedforward": 64, "points": 4, "max_tokens": 10}
     model = build("dynamic-mdetr-clip", options)
-    model.start()
+    model.init_weights()
     grown, own = model.clip.visual.positional_embedding, clip.visual.positional_embedding
     assert len(grown) == 17 and torch.equal(grown[0], own[0])
     assert torch.equal(model.clip.visual.conv1.weight, clip.visual.conv1.weight)

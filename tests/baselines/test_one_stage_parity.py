@@ -9,7 +9,9 @@ from torch import nn
 
 from tests.baselines.parity import Fixture, close, full_keys
 from vg_gym.baselines.one_stage.backbone import backbone
-from vg_gym.baselines.one_stage.checkpoints import DROPPED, SIZES
+from vg_gym.baselines.one_stage.box_regression import box_losses
+from vg_gym.baselines.one_stage.checkpoint_sizes import SIZES
+from vg_gym.baselines.one_stage.checkpoints import DROPPED
 from vg_gym.baselines.one_stage.dynamic_mdetr import DynamicMDETR, DynamicMDETROptions
 from vg_gym.baselines.one_stage.dynamic_mdetr_clip import DynamicMDETRClip, DynamicMDETRClipOptions, enlarge_positions
 from vg_gym.baselines.one_stage.mdetr import MDETR, MDETROptions
@@ -22,11 +24,11 @@ from vg_gym.baselines.one_stage.mdetr_losses import (
     layer_losses,
     match,
 )
-from vg_gym.baselines.one_stage.transformer import shrink_padding, sine_positions
-from vg_gym.baselines.one_stage.transvg import TransVG, TransVGOptions, box_losses
+from vg_gym.baselines.one_stage.transformer import resize_mask, sine_positions
+from vg_gym.baselines.one_stage.transvg import TransVG, TransVGOptions
 from vg_gym.boxes import from_cxcywh
 from vg_gym.clip.towers import dense_tokens
-from vg_gym.learned.model import load_strictly
+from vg_gym.learned.weights import load_strictly
 
 TEXT = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
 BERT = {**TEXT, "num_hidden_layers": 3, "max_position_embeddings": 64}
@@ -54,7 +56,7 @@ def test_mdetr_forward(parity, name, options):
         found = model(batch)
         answer, scores, _ = model.predict(batch)
     close(features, wanted["backbone_features"])
-    assert torch.equal(shrink_padding(batch.padding, features.shape[-2:]), wanted["feature_mask"].bool())
+    assert torch.equal(resize_mask(batch.padding_mask, features.shape[-2:]), wanted["feature_mask"].bool())
     for prefix, layer in (("", found.layers[-1]), ("aux0.", found.layers[0])):
         close(layer.logits, wanted[f"{prefix}pred_logits"])
         close(layer.boxes, wanted[f"{prefix}pred_boxes"])
@@ -116,10 +118,10 @@ def test_transvg_forward_and_losses(parity):
     batch, wanted = fixture.batch(), fixture.outputs
     with torch.inference_mode():
         close(
-            model.visumodel(model.visumodel.backbone(batch.images), batch.padding)[0],
+            model.visumodel(model.visumodel.backbone(batch.images), batch.padding_mask)[0],
             wanted["visu_memory"].transpose(0, 1),
         )
-        close(model.textmodel(batch.tokens.ids, batch.tokens.padding), wanted["text_features"])
+        close(model.textmodel(batch.tokens.ids, batch.tokens.padding_mask), wanted["text_features"])
         found = model(batch)
     close(found, wanted["pred_box"])
     losses = box_losses(found, from_cxcywh(fixture.inputs["target_box"]))
@@ -137,8 +139,8 @@ def test_dynamic_mdetr_forward(parity, name, options):
         DynamicMDETR(DynamicMDETROptions(**{**BRANCHES, "points": 9, "stage_loss": True, **options})), fixture
     )
     with torch.inference_mode():
-        boxes, points = model.boxes(fixture.batch())
-    assert not points
+        boxes, point_logits = model.boxes(fixture.batch())
+    assert not point_logits
     for stage, box in enumerate(boxes):
         close(box, fixture.outputs[f"stage{stage}.box"])
     close(boxes[-1], fixture.outputs["pred_box"])
@@ -161,11 +163,11 @@ def test_dynamic_mdetr_over_clip_forward(parity):
     model = filled(DynamicMDETRClip(tiny_clip_options()), fixture)
     batch, wanted = fixture.batch(), fixture.outputs
     with torch.inference_mode():
-        words, padding = model.read(batch.tokens.ids)
+        tokens, mask = model.encode_text(batch.tokens.ids)
         close(dense_tokens(model.clip.visual, batch.images, "tokens").flatten(1, 2), wanted["visual_tokens"])
         close(model(batch), wanted["pred_box"])
-    close(words, wanted["text_features"])
-    assert torch.equal(padding, wanted["text_mask"].bool())
+    close(tokens, wanted["text_features"])
+    assert torch.equal(mask, wanted["text_mask"].bool())
     table = load_file(parity / "dynamic_mdetr_clip" / "pos_embed_enlarge.safetensors")
     close(enlarge_positions(table["positional_embedding_in"], 40), table["positional_embedding_out"])
 
@@ -177,7 +179,7 @@ def test_efficientnet_backbone_and_positions(parity):
     with torch.inference_mode():
         found = model.eval()(fixture.inputs["images"])
     close(found, fixture.outputs["features"], 1e-4)
-    padding = shrink_padding(fixture.inputs["image_mask"].bool(), found.shape[-2:])
+    padding = resize_mask(fixture.inputs["image_mask"].bool(), found.shape[-2:])
     close(sine_positions(padding, 64), fixture.outputs["pos_embed_2d"])
 
 
@@ -195,7 +197,7 @@ def test_efficientnet_backbone_and_positions(parity):
 def test_full_size_networks_take_the_official_keys(parity, name, cls, file):
     official = full_keys(parity / file)
     state = {k: v for k, v in official.items() if not k.endswith(DROPPED)}
-    sizes = SIZES[name](state)
+    sizes = SIZES[name](state, {})
     sizes.pop("model", None)
     with torch.device("meta"):
         model = cls(cls.Options(**sizes))

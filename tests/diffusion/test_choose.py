@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vg_gym.diffusion.choose import best, region_weights, weighted_mode
+from vg_gym.diffusion.choose import heaviest, region_weights, weighted_mode
 
 BOXES = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.6], [0.7, 0.7, 0.9, 0.9], [0.7, 0.7, 0.9, 0.8]]])
 
@@ -13,7 +13,7 @@ def test_the_mode_is_where_most_of_the_weight_is():
     torch.testing.assert_close(by_number[0, :3], torch.tensor([0.1, 0.1, 0.5]))
     assert 0.5 < by_number[0, 3] < 0.6
     torch.testing.assert_close(weighted_mode(BOXES, torch.tensor([[0.1, 0.1, 0.9, 0.0]]))[0], BOXES[0, 2])
-    torch.testing.assert_close(best(BOXES, torch.tensor([[0.5, 0.5, 0.6, 0.1]]))[0], BOXES[0, 2])
+    torch.testing.assert_close(heaviest(BOXES, torch.tensor([[0.5, 0.5, 0.6, 0.1]]))[0], BOXES[0, 2])
 
 
 def test_no_weight_still_gives_a_box():

@@ -9,8 +9,11 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.diffusion.model import content_key
 from vg_gym.errors import VGGymError
-from vg_gym.learned.model import LearnedGrounder, build, query_batch, save_model
+from vg_gym.learned.grounder import LearnedGrounder, query_batch
+from vg_gym.learned.model import build
+from vg_gym.learned.weights import save_model
 
 SMALL = {"dim": 32, "heads": 2, "feedforward": 32, "layers": 1, "channels": 8, "stem": 4, "roi": 3, "train_boxes": 3}
 
@@ -28,12 +31,12 @@ def shaken(model):
     return model
 
 
-def sampled(model, queries, starts=None, **sampling):
+def sampled(model, queries, initial_boxes=None, **sampling):
     """Boxes (N, 4) in pixels of a copy of the model that samples otherwise."""
     other = copy.deepcopy(model)
     other.options = replace(other.options, sampling=replace(other.options.sampling, **sampling))
     other.options.sampling.check()
-    return np.stack([p.box for p in LearnedGrounder("diffusion", other).ground(queries, starts)])
+    return np.stack([p.box for p in LearnedGrounder("diffusion", other).ground(queries, initial_boxes)])
 
 
 def training_batch(model, samples):
@@ -43,7 +46,7 @@ def training_batch(model, samples):
 
 def learn(model, samples, steps, lr):
     batch = training_batch(model, samples)
-    batch = replace(batch, features=model.observe(batch.images))
+    batch = replace(batch, features=model.frozen_image_features(batch.images))
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
@@ -92,14 +95,14 @@ def test_confidence_is_about_the_iou_of_the_box(learnt, blind, truth):
 
 
 def test_given_boxes_are_refined(learnt, blind, truth, rng):
-    starts = box_ops.fit_inside(truth + rng.normal(0, 6, truth.shape).astype(np.float32), (128, 128), 4.0)
-    found = sampled(learnt, blind, starts, refine_from=0.2, near=1.0, steps=2)
-    assert box_ops.iou(found, truth).mean() > box_ops.iou(starts, truth).mean() + 0.1
-    wrong = np.roll(truth, 4, axis=0)  # the other picture's
+    given = box_ops.fit_inside(truth + rng.normal(0, 6, truth.shape).astype(np.float32), (128, 128), 4.0)
+    found = sampled(learnt, blind, given, refine_from=0.2, near=1.0, steps=2)
+    assert box_ops.iou(found, truth).mean() > box_ops.iou(given, truth).mean() + 0.1
+    wrong = np.roll(truth, 4, axis=0)  # the other image's
     assert box_ops.iou(sampled(learnt, blind, wrong), truth).mean() > 0.7
 
 
-def test_starts_matter(blind, truth):
+def test_initial_boxes_matter(blind, truth):
     model = made()
     plain, near = sampled(model, blind), sampled(model, blind, truth)
     assert not np.array_equal(plain, near)
@@ -126,16 +129,15 @@ def test_guidance(shape, blind):
     for guidance in (0.0, 0.5, 1.0, 3.0):
         model.options.sampling.guidance = guidance
         with torch.no_grad():
-            pictures = model.denoiser.see(model.observe(batch.images))
-            words = model.clip.read(batch.tokens)
-            denoise = model._denoise(pictures, batch.image_of, words)
+            images, texts = model.encode_image(batch.images), model.clip.encode_text(batch.tokens)
+            denoise = model._denoise(images, batch.image_of, texts)
             signals[guidance], confidence = denoise(torch.zeros(8, 2, 4, dtype=torch.float64), 500, None)
         assert confidence.shape == (8, 2)
-    untold, told = signals[0.0], signals[1.0]
-    torch.testing.assert_close(untold[:4], untold[:1].expand(4, -1, -1), rtol=0, atol=1e-4)  # of one picture
-    assert (told - untold).abs().max() > 0.01
+    unconditional, conditional = signals[0.0], signals[1.0]
+    torch.testing.assert_close(unconditional[:4], unconditional[:1].expand(4, -1, -1), rtol=0, atol=1e-4)  # one image
+    assert (conditional - unconditional).abs().max() > 0.01
     for guidance in (0.5, 3.0):
-        expected = untold + guidance * (told - untold)
+        expected = unconditional + guidance * (conditional - unconditional)
         torch.testing.assert_close(signals[guidance], expected, rtol=0, atol=1e-4)
 
 
@@ -154,8 +156,8 @@ def test_both_kinds_of_training_step(shapes):
         assert set(losses) == {f"{k}/{stage}" for k in ("l1", "giou", "confidence") for stage in (0, 1)}
         sum(losses.values()).backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-        told = model.denoiser.trunk.word.weight.grad
-        assert (told is None or not told.any()) == bool(share)  # all expressions withheld: none is learnt from
+        learnt = model.denoiser.trunk.word.weight.grad
+        assert (learnt is None or not learnt.any()) == bool(share)  # all expressions withheld: none is learnt from
         assert model.denoiser.trunk.nothing.grad.any() == bool(share)
 
 
@@ -174,8 +176,8 @@ def test_both_kinds_of_training_step(shapes):
 )
 def test_every_way_of_sampling_gives_boxes(sampling, blind, truth):
     model = made()
-    for starts in (None, truth):
-        found = sampled(model, blind, starts, **sampling)
+    for initial_boxes in (None, truth):
+        found = sampled(model, blind, initial_boxes, **sampling)
         assert box_ops.is_valid(found, (128, 128)).all()
 
 
@@ -229,3 +231,9 @@ def test_sampling_is_chosen_at_every_use(tmp_path):
 def test_mistakes_are_named(options, message):
     with pytest.raises(VGGymError, match=message):
         made(**options)
+
+
+def test_content_keys():
+    a = torch.arange(12.0).view(3, 4)
+    assert content_key(a) == content_key(a.clone()) != content_key(a + 1)
+    assert content_key(a.T) == content_key(a.T.contiguous())

@@ -40,13 +40,13 @@ def test_the_linear_schedule_ends_in_noise(timesteps):
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_is_said_leads_back_to_x0(kind, target):
+def test_a_right_prediction_leads_back_to_x0(kind, target):
     schedule = Schedule(kind)
     generator = torch.Generator().manual_seed(0)
     x0, noise = (torch.randn(5, 3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     t = torch.tensor([0, 10, 300, 700, 900])
-    said = schedule.target(target, x0, noise, t)
-    found = schedule.x0_from(target, said, schedule.add_noise(x0, noise, t), t)
+    prediction = schedule.target(target, x0, noise, t)
+    found = schedule.x0_from(target, prediction, schedule.add_noise(x0, noise, t), t)
     torch.testing.assert_close(found, x0, rtol=0, atol=1e-9)
 
 

@@ -14,7 +14,7 @@ from tests.baselines.test_one_stage import config
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder_learner import GrounderLearner, judge, train_grounder
-from vg_gym.learned.model import load_model
+from vg_gym.learned.weights import load_model
 from vg_gym.types import Prediction
 
 

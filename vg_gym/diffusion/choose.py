@@ -8,12 +8,12 @@ import torch
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 
-ALIKE = 0.5
+SAME_BOX = 0.5
 """Boxes with at least this IoU with the mode are averaged into it."""
 
 
 def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale: float) -> np.ndarray:
-    """How well CLIP finds that boxes fit expressions: softmax over K boxes, float32 (N, K).
+    """How similar CLIP finds boxes and expressions: softmax over K boxes, float32 (N, K).
 
     Args:
         dense: CLIP's features (N, g, g, D).
@@ -27,7 +27,7 @@ def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def best(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def heaviest(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The box (N, 4) of most weight, of (N, K, 4) and (N, K)."""
     return _pick(boxes, weights.argmax(dim=1))
 
@@ -36,7 +36,7 @@ def weighted_mode(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The box (N, 4) that most of the weight agrees on.
 
     A box is supported by the weights of all boxes times their IoU with it; the box of most support wins and is averaged
-    with those that are like it, by weight and IoU.
+    with those that overlap it, by weight and IoU.
 
     Args:
         boxes: (N, K, 4), ``xyxy``.
@@ -46,7 +46,7 @@ def weighted_mode(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     support = (iou * weights[:, None]).sum(dim=2)
     winner = support.argmax(dim=1)
     near = _pick(iou, winner)
-    share = weights * near * (near >= ALIKE)
+    share = weights * near * (near >= SAME_BOX)
     share = share.scatter(1, winner[:, None], _pick(weights[..., None], winner).clamp(min=1e-6))  # itself, in any case
     return (boxes * share[..., None]).sum(dim=1) / share.sum(dim=1, keepdim=True)
 

@@ -1,4 +1,4 @@
-"""What the two denoisers share: their interface, the confidence, the losses."""
+"""What the two denoisers share: their interface, and the loss of the confidence."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
-from vg_gym.learned.frozen_clip import FrozenClip, Words
+from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A denoiser's answer to P noisy boxes of N expressions.
-
-    ``boxes`` (N, P, 4) normalised ``xyxy``; ``signal`` (N, P, 4), the same as x_0; ``said`` (N, P, 4), what the target
-    is compared with; ``logits`` (N, P), of the boxes' IoU with the answer.
-    """
+    """A denoiser's answer to P noisy boxes of N expressions."""
 
     boxes: torch.Tensor
+    """(N, P, 4), normalised ``xyxy``."""
     signal: torch.Tensor
-    said: torch.Tensor
+    """(N, P, 4), the same as x_0."""
+    prediction: torch.Tensor
+    """(N, P, 4), what the target is compared with."""
     logits: torch.Tensor
+    """(N, P), of the boxes' IoU with the answer."""
 
 
 class Denoiser(nn.Module, ABC):
-    """A network that sees a picture once, looks at an expression once, and at noisy boxes at every step of a sampler.
+    """A network that encodes an image once, a query once, and denoises boxes at every step of a sampler.
 
     Args:
         o: sizes.
@@ -43,32 +43,32 @@ class Denoiser(nn.Module, ABC):
         self.clip, self.schedule = clip, schedule
 
     @abstractmethod
-    def observe(self, images: torch.Tensor) -> torch.Tensor:
-        """What of normalised pictures (B, 3, S, S) no training changes, (B, K)."""
+    def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (B, K) of normalised images (B, 3, S, S) that no training changes."""
 
     @abstractmethod
-    def see(self, observed: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What :meth:`look` wants to know of B pictures, of what was observed of them (B, K): tensors with B rows."""
+    def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Encoded images, tensors with B rows, of :meth:`frozen_image_features` (B, K)."""
 
     @abstractmethod
-    def look(
-        self, pictures: tuple[torch.Tensor, ...], image_of: torch.Tensor, words: Words, dropped: torch.Tensor
+    def encode_query(
+        self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
     ) -> Any:
-        """What :meth:`forward` wants to know of N expressions.
+        """Encoded queries, for :meth:`forward`.
 
         Args:
-            pictures: of :meth:`see`.
-            image_of: (N,), the picture of each expression.
-            words: N expressions.
+            images: of :meth:`encode_image`.
+            image_of: (N,), the image of each expression.
+            texts: N expressions.
             dropped: (N,) bool, expressions that are withheld.
         """
 
     @abstractmethod
-    def forward(self, seen: Any, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor) -> list[Estimate]:
+    def forward(self, query: Any, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor) -> list[Estimate]:
         """Denoise signals.
 
         Args:
-            seen: of :meth:`look`.
+            query: of :meth:`encode_query`.
             x_t: (N, P, 4), noisy signals.
             t: (N,), their times.
             previous: (N, P, 4), the last estimate of x_0, zeros where there is none.
@@ -79,18 +79,18 @@ class Denoiser(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, found: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
+        self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Weighted losses of estimates.
 
         Args:
-            found: of :meth:`forward`.
+            estimates: of :meth:`forward`.
             truth: (N, 4), the answers, normalised ``xyxy``.
             noise: (N, P, 4), what was added to signals.
             t: (N,), times.
         """
 
 
-def confidence_loss(found: Estimate, iou: torch.Tensor) -> torch.Tensor:
-    """Binary cross entropy of the confidence with the IoU (N, P) that its box turned out to have."""
-    return F.binary_cross_entropy_with_logits(found.logits, iou.detach().clamp(0, 1))
+def confidence_loss(estimate: Estimate, iou: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of the confidence with the IoU (N, P) that its box turned out to have."""
+    return F.binary_cross_entropy_with_logits(estimate.logits, iou.detach().clamp(0, 1))

@@ -9,7 +9,8 @@ from typing import Any
 from vg_gym.config import options_from
 from vg_gym.diffusion.options import Sampling
 from vg_gym.errors import VGGymError
-from vg_gym.learned.model import LearnedGrounder, find_model
+from vg_gym.learned.grounder import LearnedGrounder
+from vg_gym.learned.weights import find_model
 
 
 def diffusion(
@@ -24,7 +25,7 @@ def diffusion(
         **sampling: fields of :class:`vg_gym.diffusion.options.Sampling` that differ from those it was saved with.
 
     Raises:
-        VGGymError: no weights, weights of something else, or an unknown or meaningless option.
+        VGGymError: there are no such weights, or an option is unknown or out of range.
     """
     return _load("diffusion", weights, device, batch_size, sampling)
 
@@ -32,7 +33,15 @@ def diffusion(
 def diffusion_ddpm(
     weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, steps: int = 50, **sampling: Any
 ) -> LearnedGrounder:
-    """:func:`diffusion` by ancestral sampling in so many ``steps``; ``timesteps`` of them are the whole chain."""
+    """:func:`diffusion` by ancestral sampling (DDPM).
+
+    Args:
+        weights: as of :func:`diffusion`.
+        device: torch device.
+        batch_size: expressions at a time.
+        steps: of the sampler; ``timesteps`` of them are the whole chain.
+        **sampling: as of :func:`diffusion`.
+    """
     return _load("diffusion-ddpm", weights, device, batch_size, {"sampler": "ddpm", "steps": steps, **sampling})
 
 
@@ -42,6 +51,12 @@ def diffusion_vector(
     """:func:`diffusion` of four numbers, from global CLIP features; its weights are not shipped.
 
     They are made by ``python train_grounder.py configs/diffusion_vector_refshapes.yaml``.
+
+    Args:
+        weights: a folder that ``train_grounder.py`` wrote.
+        device: torch device.
+        batch_size: expressions at a time.
+        **sampling: as of :func:`diffusion`.
     """
     return _load("diffusion-vector", weights, device, batch_size, sampling)
 

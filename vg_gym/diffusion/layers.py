@@ -1,7 +1,7 @@
-"""Small parts of the denoisers: attention, FiLM, sine codes.
+"""Small parts of the denoisers: attention, FiLM, sinusoidal embeddings.
 
-Pre-norm transformer layers. Keys and values of a memory are worked out once and given to every step of a sampler,
-which torch's own layers have no way to take.
+Pre-norm transformer layers. Keys and values of a memory are computed once and given to every step of a sampler,
+which torch's own layers cannot take.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Attention(nn.Module):
         self.heads = heads
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
-    def look_at(self, memory: torch.Tensor) -> KeysValues:
+    def keys_values(self, memory: torch.Tensor) -> KeysValues:
         """Keys and values of tokens (N, S, D)."""
         key, value = self.key_value(memory).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
-    def forward(self, x: torch.Tensor, memory: KeysValues, seen: torch.Tensor | None = None) -> torch.Tensor:
-        """Tokens (N, Q, D) that attend to a memory; ``seen`` (N, S) bool, True where there is something."""
-        mask = None if seen is None else seen[:, None, None, :]
+    def forward(self, x: torch.Tensor, memory: KeysValues, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens (N, Q, D) that attend to a memory; ``attention_mask`` (N, S) bool, True where there is a token."""
+        mask = None if attention_mask is None else attention_mask[:, None, None, :]
         found = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask)
         return self.out(found.transpose(1, 2).flatten(2))
 
@@ -59,17 +59,17 @@ class EncoderLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attention, self.feedforward = Attention(dim, heads), FeedForward(dim, hidden)
 
-    def forward(self, x: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
-        """Tokens (N, S, D), of which those ``seen`` (N, S) are attended to, to tokens (N, S, D)."""
+    def forward(self, x: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens (N, S, D), of which those in ``attention_mask`` (N, S) are attended to, to tokens (N, S, D)."""
         normed = self.norm1(x)
-        x = x + self.attention(normed, self.attention.look_at(normed), seen)
+        x = x + self.attention(normed, self.attention.keys_values(normed), attention_mask)
         return x + self.feedforward(self.norm2(x))
 
 
 class FiLM(nn.Module):
-    """Feature-wise modulation (Perez et al., AAAI 2018): x * (1 + scale) + shift, both read off a condition.
+    """Feature-wise modulation (Perez et al., AAAI 2018): x * (1 + scale) + shift, both linear in a condition.
 
-    Begins as the identity.
+    Starts as the identity.
     """
 
     def __init__(self, condition: int, dim: int):
@@ -84,43 +84,54 @@ class FiLM(nn.Module):
         return x * (1 + scale) + shift
 
 
-def waves(x: torch.Tensor, count: int, top: float) -> torch.Tensor:
-    """Sines and cosines (..., 2 * count) of numbers (...) in [0, 1], their frequencies from pi to ``top`` * pi."""
+def sinusoidal_embedding(x: torch.Tensor, count: int, top: float) -> torch.Tensor:
+    """Sines and cosines (..., 2 * count) of numbers (...) in [0, 1], with frequencies from pi to ``top`` * pi.
+
+    >>> sinusoidal_embedding(torch.tensor([0.0, 1.0]), 2, 4.0).round().abs().tolist()
+    [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
+    """
     powers = torch.linspace(0, 1, count, device=x.device, dtype=x.dtype)
     angles = x[..., None] * math.pi * top**powers
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-class TimeCode(nn.Module):
-    """A time in [0, 1) as a vector of width ``dim``: sines, then two linear layers."""
+class TimeEmbedding(nn.Module):
+    """A time in [0, 1) as a vector of width ``dim``: sinusoids, then two linear layers."""
 
-    WAVES = 32
+    FREQUENCIES = 32
 
     def __init__(self, dim: int):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * self.WAVES, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+        self.mlp = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, time: torch.Tensor) -> torch.Tensor:
         """Times (N,) to (N, dim)."""
-        return self.mlp(waves(time, self.WAVES, 1000.0))
+        return self.mlp(sinusoidal_embedding(time, self.FREQUENCIES, 1000.0))
 
 
-class BoxCode(nn.Module):
-    """Four numbers as a vector of width ``dim``: sines of each, then a linear layer."""
+class BoxEmbedding(nn.Module):
+    """Four numbers as a vector of width ``dim``: sinusoids of each, then a linear layer."""
 
-    WAVES = 8
+    FREQUENCIES = 8
 
     def __init__(self, dim: int):
         super().__init__()
-        self.linear = nn.Linear(4 * 2 * self.WAVES, dim)
+        self.linear = nn.Linear(4 * 2 * self.FREQUENCIES, dim)
 
     def forward(self, boxes: torch.Tensor) -> torch.Tensor:
         """Numbers (..., 4) in [0, 1] to (..., dim)."""
-        return self.linear(waves(boxes, self.WAVES, 64.0).flatten(-2))
+        return self.linear(sinusoidal_embedding(boxes, self.FREQUENCIES, 64.0).flatten(-2))
 
 
-def plane_code(height: int, width: int, dim: int, like: torch.Tensor) -> torch.Tensor:
-    """A code (height * width, dim) of the cells of a map, rows first."""
+def grid_embedding(height: int, width: int, dim: int, like: torch.Tensor) -> torch.Tensor:
+    """Embeddings (height * width, dim) of the cells of a map, rows first.
+
+    Args:
+        height: cells.
+        width: cells.
+        dim: of the embedding; zeros fill up what is no multiple of 4.
+        like: a tensor of the device and precision that are wanted.
+    """
     y, x = (((torch.arange(n, device=like.device) + 0.5) / n).to(like.dtype) for n in (height, width))
-    code = waves(torch.cartesian_prod(y, x), dim // 4, float(max(height, width))).flatten(1)
-    return F.pad(code, (0, dim - code.shape[1]))
+    embedding = sinusoidal_embedding(torch.cartesian_prod(y, x), dim // 4, float(max(height, width))).flatten(1)
+    return F.pad(embedding, (0, dim - embedding.shape[1]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vg_gym.diffusion.choose import best, region_weights, weighted_mode
+from vg_gym.diffusion.choose import heaviest, region_weights, weighted_mode
 from vg_gym.diffusion.denoiser import Denoiser
 from vg_gym.diffusion.options import BoxDiffusionOptions, Sampling
 from vg_gym.diffusion.roi import RoIDenoiser
@@ -15,7 +15,7 @@ from vg_gym.diffusion.samplers import Denoise, Draw, Trace, sample, seeded_draw
 from vg_gym.diffusion.schedule import Schedule
 from vg_gym.diffusion.vector import VectorDenoiser
 from vg_gym.learned.batch import Batch
-from vg_gym.learned.frozen_clip import FrozenClip, Words
+from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 from vg_gym.learned.model import GroundingModel
 from vg_gym.learned.tokenization import Tokens
 
@@ -25,8 +25,8 @@ DENOISERS: dict[str, type[Denoiser]] = {"roi": RoIDenoiser, "vector": VectorDeno
 class BoxDiffusion(GroundingModel):
     """A denoiser of boxes, conditioned on a frozen CLIP.
 
-    The canvas is CLIP's: pictures are squashed to a square, so that boxes normalised by the canvas are boxes normalised
-    by the picture.
+    The canvas is CLIP's: images are squashed to a square, so that boxes normalised by the canvas are boxes normalised
+    by the image.
     """
 
     Options = BoxDiffusionOptions
@@ -40,31 +40,33 @@ class BoxDiffusion(GroundingModel):
         self.canvas = self.clip.canvas
         self.denoiser = DENOISERS[options.shape](options, self.clip, self.schedule)
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
         """Expressions as CLIP's tokens; the end token has the highest id."""
         return self.clip.tokenize(texts)
 
-    def observe(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's features, and what else of pictures no training changes, (B, K)."""
-        return self.denoiser.observe(images)
+    def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
+        """CLIP's features, and what else of images no training changes, (B, K)."""
+        return self.denoiser.frozen_image_features(images)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The denoiser's, at random times, of boxes that the answers were noised to."""
+        """The denoiser's, at random times, of boxes that are noised answers."""
         assert batch.boxes is not None
         o, device = self.options, batch.boxes.device
         dropped = torch.rand(len(batch), device=device) < o.drop
-        pictures = self.denoiser.see(self.observe(batch.images) if batch.features is None else batch.features)
-        seen = self.denoiser.look(pictures, batch.image_of, self.clip.read(batch.tokens), dropped)
+        features = self.frozen_image_features(batch.images) if batch.features is None else batch.features
+        images, texts = self.denoiser.encode_image(features), self.clip.encode_text(batch.tokens)
+        query = self.denoiser.encode_query(images, batch.image_of, texts, dropped)
         t = torch.randint(o.timesteps, (len(batch),), device=device)
         noise = torch.randn(len(batch), o.train_boxes, 4, device=device)
-        x_t = self.schedule.add_noise(self._clean(batch.boxes, batch.image_of), noise, t)
+        x_t = self.schedule.add_noise(self._clean_signals(batch.boxes, batch.image_of), noise, t)
         previous = torch.zeros_like(noise)
         if torch.rand(()) < o.self_condition:
             with torch.no_grad():
-                previous = self._clamp(self.denoiser(seen, x_t, t, previous)[-1].signal)
-        return self.denoiser.losses(self.denoiser(seen, x_t, t, previous), batch.boxes, noise, t)
+                signal = self.denoiser(query, x_t, t, previous)[-1].signal
+                previous = signal.clamp(-self.schedule.scale, self.schedule.scale)
+        return self.denoiser.losses(self.denoiser(query, x_t, t, previous), batch.boxes, noise, t)
 
-    def _clean(self, answers: torch.Tensor, image_of: torch.Tensor) -> torch.Tensor:
+    def _clean_signals(self, answers: torch.Tensor, image_of: torch.Tensor) -> torch.Tensor:
         """Signals (N, P, 4) to be noised: the answers, or for some of the RoI boxes something else."""
         o = self.options
         clean = self.schedule.to_signal(answers)[:, None].expand(-1, o.train_boxes, -1)
@@ -76,9 +78,6 @@ class BoxDiffusion(GroundingModel):
         others = answers[torch.multinomial(chance, o.train_boxes, replacement=True)]
         return torch.where(stray[..., None], self.schedule.to_signal(others), clean)
 
-    def _clamp(self, signal: torch.Tensor) -> torch.Tensor:
-        return signal.clamp(-self.schedule.scale, self.schedule.scale)
-
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Sampled boxes, their confidence; ``proposals`` (N, P, 4), the last step's boxes, and their ``confidences``.
 
@@ -87,87 +86,92 @@ class BoxDiffusion(GroundingModel):
         """
         alone = batch.images.device.type == "cpu"
         chunks = batch.images.split(1) if alone else (batch.images,)
-        parts = zip(*(self._see(chunk) for chunk in chunks), strict=True)
-        pictures = tuple(torch.cat(part) for part in parts)
+        parts = zip(*(self.encode_image(chunk) for chunk in chunks), strict=True)
+        images = tuple(torch.cat(part) for part in parts)
         keys = [content_key(image) for image in batch.images]
         rows = torch.arange(len(batch), device=batch.image_of.device)
-        found = [self._sample(batch, pictures, keys, part) for part in (rows.split(1) if alone else (rows,))]
+        found = [self._sample(batch, images, keys, part) for part in (rows.split(1) if alone else (rows,))]
         boxes, scores, proposals, confidences = (torch.cat(part) for part in zip(*found, strict=True))
         return boxes, scores, {"proposals": proposals, "confidences": confidences}
 
-    def _see(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the denoiser wants of pictures; behind it CLIP's dense features, where they are to choose."""
-        seen = self.denoiser.see(self.observe(images))
-        return seen if self.options.sampling.choose == "confidence" else (*seen, self.clip.dense(images))
+    def encode_image(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The denoiser's encoding of images; behind it CLIP's dense features, where they are to choose."""
+        encoded = self.denoiser.encode_image(self.frozen_image_features(images))
+        return encoded if self.options.sampling.choose == "confidence" else (*encoded, self.clip.encode_dense(images))
 
     def _sample(
-        self, batch: Batch, pictures: tuple[torch.Tensor, ...], keys: list[int], rows: torch.Tensor
+        self, batch: Batch, images: tuple[torch.Tensor, ...], keys: list[int], rows: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Boxes, scores, proposals and confidences of some rows of a batch."""
         o: Sampling = self.options.sampling
-        image_of, tokens = batch.image_of[rows], batch.tokens.rows(rows)
-        ids, words = tokens.ids, self.clip.read(tokens)
-        seeds = [(o.seed, keys[i], content_key(row)) for i, row in zip(image_of.tolist(), ids, strict=True)]
-        draw = seeded_draw(seeds, o.boxes, ids.device)
-        x, times = self._begin(draw, None if batch.starts is None else batch.starts[rows])
-        denoise = self._denoise(pictures, image_of, words)
+        image_of, tokens = batch.image_of[rows], batch.tokens[rows]
+        texts = self.clip.encode_text(tokens)
+        seeds = [(o.seed, keys[i], content_key(ids)) for i, ids in zip(image_of.tolist(), tokens.ids, strict=True)]
+        draw = seeded_draw(seeds, o.boxes, tokens.ids.device)
+        x, times = self._first_signals(draw, None if batch.initial_boxes is None else batch.initial_boxes[rows])
+        denoise = self._denoise(images, image_of, texts)
         trace = sample(denoise, x, times, self.schedule, draw, o.sampler, o.eta, o.renewal)
-        steps = slice(None) if o.ensemble == "all" else slice(-1, None)
-        boxes, confidences = self._boxes(trace, steps)
-        weights = self._weights(pictures[-1][image_of], words, boxes, confidences)
-        answer = best(boxes, weights) if o.ensemble == "none" else weighted_mode(boxes, weights)
-        last, sure = self._boxes(trace, slice(-1, None))
-        return answer, best(confidences[..., None], weights)[:, 0], last, sure
+        boxes, confidences = self._boxes(trace, slice(None) if o.ensemble == "all" else slice(-1, None))
+        weights = self._weights(images[-1][image_of], texts, boxes, confidences)
+        answer = heaviest(boxes, weights) if o.ensemble == "none" else weighted_mode(boxes, weights)
+        score = heaviest(confidences[..., None], weights)[:, 0]
+        return answer, score, *self._boxes(trace, slice(-1, None))
 
-    def _begin(self, draw: Draw, starts: torch.Tensor | None) -> tuple[torch.Tensor, list[int]]:
+    def _first_signals(self, draw: Draw, initial_boxes: torch.Tensor | None) -> tuple[torch.Tensor, list[int]]:
         """Noisy signals (N, P, 4) and the times from theirs on."""
         o: Sampling = self.options.sampling
         x = draw()
-        if starts is None:
+        if initial_boxes is None:
             return x, self.schedule.times(o.steps)
         first = max(1, round(o.refine_from * self.schedule.timesteps)) - 1
-        given = self.schedule.to_signal(starts)[:, None].expand_as(x)
+        given = self.schedule.to_signal(initial_boxes)[:, None].expand_as(x)
         noised = self.schedule.add_noise(given, x, torch.full((len(x),), first, device=x.device))
         near = max(1, round(o.near * o.boxes))
         return torch.cat([noised[:, :near], x[:, near:]], dim=1), self.schedule.times(o.steps, first)
 
-    def _denoise(self, pictures: tuple[torch.Tensor, ...], image_of: torch.Tensor, words: Words) -> Denoise:
-        """The denoiser of some expressions, guided; what does not depend on the boxes is worked out here, once."""
+    def _denoise(self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures) -> Denoise:
+        """The denoiser of some expressions, guided; what does not depend on the boxes is computed here, once."""
         guidance, count = self.options.sampling.guidance, len(image_of)
         copies = 1 if guidance == 1 else 2
-        words = Words(*(part.repeat(copies, *[1] * (part.ndim - 1)) for part in vars(words).values()))
         dropped = torch.arange(copies * count, device=image_of.device) >= count
-        seen = self.denoiser.look(pictures, image_of.repeat(copies), words, dropped)
+        query = self.denoiser.encode_query(images, image_of.repeat(copies), texts.repeat(copies), dropped)
 
         def denoise(x: torch.Tensor, t: int, previous: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
             if previous is None or not self.options.self_condition:
                 previous = torch.zeros_like(x)
             time = torch.full((copies * count,), t, device=x.device)
-            found = self.denoiser(seen, x.repeat(copies, 1, 1), time, previous.repeat(copies, 1, 1))[-1]
-            signal, confidence = found.signal.double(), found.logits.sigmoid()
+            estimate = self.denoiser(query, x.repeat(copies, 1, 1), time, previous.repeat(copies, 1, 1))[-1]
+            signal, confidence = estimate.signal.double(), estimate.logits.sigmoid()
             if copies == 1:
                 return signal, confidence
-            told, untold = signal.chunk(2)
-            return untold + guidance * (told - untold), confidence[:count]
+            conditional, unconditional = signal.chunk(2)
+            return unconditional + guidance * (conditional - unconditional), confidence[:count]
 
         return denoise
 
     def _boxes(self, trace: Trace, steps: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, K, 4) float32, inside the picture, and confidences (N, K) of some steps."""
+        """Boxes (N, K, 4) float32, inside the image, and confidences (N, K) of some steps."""
         signals = torch.cat(trace.signals[steps], dim=1)
         boxes = self.schedule.to_boxes(signals).float().clamp(0, 1)
         return boxes, torch.cat(trace.confidences[steps], dim=1).float()
 
     def _weights(
-        self, dense: torch.Tensor, words: Words, boxes: torch.Tensor, confidences: torch.Tensor
+        self, dense: torch.Tensor, texts: TextFeatures, boxes: torch.Tensor, confidences: torch.Tensor
     ) -> torch.Tensor:
-        """Weights (N, K) of boxes, as ``choose`` says; ``dense`` is not looked at for ``confidence``."""
+        """Weights (N, K) of boxes, as the option ``choose`` asks.
+
+        Args:
+            dense: CLIP's features (N, D, g, g); not used for ``confidence``.
+            texts: N expressions.
+            boxes: (N, K, 4), normalised ``xyxy``.
+            confidences: (N, K).
+        """
         if self.options.sampling.choose == "confidence":
             return confidences
-        maps, texts, places = (v.cpu().numpy() for v in (dense.permute(0, 2, 3, 1), words.whole, boxes))
-        regions = region_weights(maps, texts, places, self.clip.encoder.logit_scale)
-        fits = torch.from_numpy(regions).to(boxes.device)
-        return fits if self.options.sampling.choose == "clip" else fits * confidences
+        maps, embeddings, places = (v.cpu().numpy() for v in (dense.permute(0, 2, 3, 1), texts.expression, boxes))
+        regions = region_weights(maps, embeddings, places, self.clip.encoder.logit_scale)
+        similarity = torch.from_numpy(regions).to(boxes.device)
+        return similarity if self.options.sampling.choose == "clip" else similarity * confidences
 
 
 def content_key(tensor: torch.Tensor) -> int:

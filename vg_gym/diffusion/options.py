@@ -31,18 +31,18 @@ class Sampling:
     """Classifier-free guidance on the expression: estimates move from the one without an expression to this many times
     the way to the one with it (Ho & Salimans, 2022); 1 is none, and half the work."""
     choose: str = "confidence"
-    """What weighs the boxes at the end: ``confidence`` (the denoiser's idea of their IoU), ``clip`` (cosine of
+    """What weighs the boxes at the end: ``confidence`` (the IoU that the denoiser expects), ``clip`` (cosine of
     expression and region, softmax over the boxes) or ``both`` (their product)."""
     ensemble: str = "last"
     """``none``: the box of most weight; ``last``: the weighted mode of the last step's boxes; ``all``: of all steps."""
     renewal: float = 0.0
     """Boxes of no more confidence than this become noise anew between steps (DiffusionDet: 0.5; 0: none)."""
     seed: int = 0
-    """Of the noise; a query's noise depends on it, on the picture and on the expression, on nothing else."""
+    """Of the noise; a query's noise depends on it, on the image and on the expression, on nothing else."""
     refine_from: float = 0.3
-    """Where the sampler begins with given boxes, as a fraction of the schedule: how noisy they are made."""
+    """Where the sampler starts from given boxes, as a fraction of the schedule: how noisy they are made."""
     near: float = 0.75
-    """Share of the boxes that begin at the given one; the others begin as noise, in case that it is a wrong object."""
+    """Share of the boxes that start at the given one; the others start as noise, in case it is the wrong object."""
 
     def check(self) -> None:
         """Raise for values that mean nothing.
@@ -70,11 +70,11 @@ class BoxDiffusionOptions:
     shape: str = "roi"
     """``roi`` (DiffusionDet: features under the noisy boxes) or ``vector`` (four numbers, from global features)."""
     target: str = "x0"
-    """What the ``vector`` denoiser says: ``x0``, ``epsilon`` or ``v``; ``roi`` can only say ``x0``."""
+    """What the ``vector`` denoiser predicts: ``x0``, ``epsilon`` or ``v``; ``roi`` predicts ``x0`` alone."""
     schedule: str = "cosine"
-    """``cosine`` or ``linear``."""
+    """Noise schedule: ``cosine`` or ``linear``."""
     timesteps: int = 1000
-    """Of the schedule."""
+    """Steps from a clean box to pure noise."""
     scale: float = 2.0
     """Boxes are signals between minus and plus this."""
     dim: int = 128
@@ -82,14 +82,15 @@ class BoxDiffusionOptions:
     heads: int = 4
     """Of the attention."""
     feedforward: int = 256
+    """Width of the hidden layer of every feed-forward network."""
     layers: int = 3
-    """``roi``: of the encoder that reads picture and expression together. ``vector``: of the FiLM network."""
+    """``roi``: of the encoder over image and expression. ``vector``: of the FiLM network."""
     grid: int = 8
-    """``roi``: CLIP's grid is reduced to about so many cells a side before it is read with the expression."""
+    """``roi``: CLIP's grid is reduced to about so many cells a side before it is joined with the expression."""
     channels: int = 32
-    """``roi``: of the map that features under boxes are taken from."""
+    """``roi``: channels of the map that features under boxes are taken from."""
     maps: int = 16
-    """``roi``: maps of how CLIP's features fit the expression, and as many each of its head and its anchor."""
+    """``roi``: similarity maps of the expression, and as many each of its head and its anchor."""
     stem: int = 32
     """``roi``: channels of the convolutions that give that map the edges CLIP's patches have lost (0: none)."""
     roi: int = 7
@@ -102,12 +103,13 @@ class BoxDiffusionOptions:
     """Noisy boxes of an expression in training."""
     strays: float = 0.5
     """``roi``: share of them that are noised copies of other boxes than the answer, half of those of other expressions
-    about the same picture: at test time, boxes may be on the wrong object."""
+    about the same image: at test time, boxes may be on the wrong object."""
     drop: float = 0.1
     """Share of expressions withheld in training, for guidance."""
     self_condition: float = 0.5
     """Share of the training steps that show the denoiser its own first estimate (Chen et al., Analog Bits, 2023)."""
     sampling: Sampling = field(default_factory=Sampling)
+    """How boxes are drawn; saved with the weights, and may be changed at every use."""
 
     def check(self) -> None:
         """Raise for values that mean nothing.
@@ -120,7 +122,7 @@ class BoxDiffusionOptions:
                 raise unknown(name, getattr(self, name), known)
         if self.shape == "roi" and self.target != "x0":
             raise VGGymError(
-                f"target {self.target!r} needs shape=vector: what the heads of 'roi' correct, boxes, is x0"
+                f"target {self.target!r} needs shape=vector: the heads of 'roi' correct boxes, which are x0"
             )
         if self.dim % (4 * self.heads):
             raise VGGymError(f"dim {self.dim} must be a multiple of 4 * heads ({4 * self.heads})")

@@ -1,11 +1,11 @@
 """The RoI denoiser, after DiffusionDet (Chen et al., ICCV 2023): heads that correct boxes by the features under them.
 
 Where it differs: one target a query, hence no class head and no matching; a confidence, taught to be the IoU of its
-box, in place of the class score; picture and expression are read together by a small encoder over CLIP's features; and
-a head does not only move its box but may leave it for another place that attention to the whole picture has found,
-because the one object that is meant is mostly not near the noise. Boxes do not attend to each other: in training all
-of a query's boxes are noised from one answer, which they would tell each other instead of looking for it (a network
-that was trained with such attention had 0.41 mean IoU where it was given one box, 0.71 with eight).
+box, in place of the class score; one small encoder over CLIP's features takes image and expression together; and a
+head does not only move its box but may leave it for another place that attention to the whole image has found, because
+the one object that is meant is mostly not near the noise. Boxes do not attend to each other: in training all of a
+query's boxes are noised from one answer, which each would learn from the others instead of finding it (a network
+that was trained with such attention had 0.41 mean IoU with one box, 0.71 with eight).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from torchvision.ops import roi_align
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import from_cxcywh, to_cxcywh
 from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss
-from vg_gym.diffusion.layers import Attention, BoxCode, FeedForward, FiLM, KeysValues, TimeCode
+from vg_gym.diffusion.layers import Attention, BoxEmbedding, FeedForward, FiLM, KeysValues, TimeEmbedding
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
-from vg_gym.diffusion.trunk import Scene, Trunk
-from vg_gym.learned.frozen_clip import FrozenClip, Words
+from vg_gym.diffusion.trunk import FusedFeatures, Trunk
+from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 
 L1, GIOU, CONFIDENCE = 5.0, 2.0, 1.0
 """Weights of the losses; the first two are DETR's and DiffusionDet's."""
@@ -33,21 +33,23 @@ SMALLEST = 0.02
 
 
 @dataclass(frozen=True)
-class Look:
-    """A scene with every head's keys and values of its memory."""
+class EncodedQuery:
+    """Queries, as the heads take them."""
 
-    scene: Scene
+    features: FusedFeatures
+    """Of image and expression."""
     memories: list[KeysValues]
+    """Every head's keys and values of their memory."""
 
 
 class Head(nn.Module):
-    """One correction of boxes: features under them, the whole picture and the words, by time."""
+    """One correction of boxes, by the features under them, all tokens of image and expression, and time."""
 
     def __init__(self, o: BoxDiffusionOptions):
         super().__init__()
         self.size, self.context = o.roi, o.context
         self.under = nn.Sequential(nn.Linear(o.channels * o.roi**2, o.dim), nn.LayerNorm(o.dim))
-        self.place = BoxCode(o.dim)
+        self.place = BoxEmbedding(o.dim)
         self.film = FiLM(o.dim, o.dim)
         self.norms = nn.ModuleList(nn.LayerNorm(o.dim) for _ in range(3))
         self.across = Attention(o.dim, o.heads)
@@ -55,20 +57,28 @@ class Head(nn.Module):
         self.out = nn.Linear(o.dim, 4 + 4 + 4 + 1)  # moves, place elsewhere, which of the two, confidence
 
     def forward(
-        self, look: Scene, memory: KeysValues, boxes: torch.Tensor, x: torch.Tensor, time: torch.Tensor
+        self, features: FusedFeatures, memory: KeysValues, boxes: torch.Tensor, x: torch.Tensor, time: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Boxes (N, P, 4) ``xyxy`` and their features (N, P, D) to better boxes, features, logits (N, P)."""
+        """Better boxes (N, P, 4), their tokens (N, P, D), and logits (N, P) of their IoU.
+
+        Args:
+            features: of N queries.
+            memory: this head's keys and values of the queries' tokens.
+            boxes: (N, P, 4), normalised ``xyxy``.
+            x: (N, P, D), a token for each.
+            time: (N, D), embedded times.
+        """
         centred = to_cxcywh(boxes)
-        x = x + self.under(self._under(look.map, centred)) + self.place(centred.clamp(0, 1))
+        x = x + self.under(self._features_under(features.map, centred)) + self.place(centred.clamp(0, 1))
         x = self.film(x, time)
-        x = x + self.across(self.norms[0](x), memory, look.seen)
+        x = x + self.across(self.norms[0](x), memory, features.attention_mask)
         x = x + self.feedforward(self.norms[1](x))
         moves, elsewhere, which, logits = self.out(self.norms[2](x)).split([4, 4, 4, 1], dim=-1)
         gate = which.sigmoid()
         better = gate * _moved(centred, moves) + (1 - gate) * elsewhere.sigmoid()
         return from_cxcywh(better), x, logits[..., 0]
 
-    def _under(self, maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def _features_under(self, maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Features (N, P, C * roi ** 2) in windows around boxes (N, P, 4), centre and size."""
         windows = from_cxcywh(torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=SMALLEST) * self.context], dim=-1))
         row = torch.arange(len(maps), device=maps.device, dtype=maps.dtype)
@@ -85,51 +95,54 @@ def _moved(boxes: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
 
 
 class RoIDenoiser(Denoiser):
-    """Trunk and heads; every head is taught."""
+    """Trunk and heads; every head is supervised."""
 
     def __init__(self, o: BoxDiffusionOptions, clip: FrozenClip, schedule: Schedule):
         super().__init__(o, clip, schedule)
         self.trunk = Trunk(o, clip.encoder.dim, clip.encoder.grid)
-        self.time, self.last = TimeCode(o.dim), BoxCode(o.dim)
+        self.time, self.last = TimeEmbedding(o.dim), BoxEmbedding(o.dim)
         self.heads = nn.ModuleList(Head(o) for _ in range(o.stages))
 
-    def observe(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's dense features and the pixels at half their size, in one row a picture."""
-        return torch.cat([self.clip.dense(images).flatten(1), F.avg_pool2d(images, 2).flatten(1)], dim=1)
+    def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
+        """CLIP's dense features and the pixels at half their size, in one row an image."""
+        return torch.cat([self.clip.encode_dense(images).flatten(1), F.avg_pool2d(images, 2).flatten(1)], dim=1)
 
-    def see(self, observed: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Tokens and maps of pictures."""
+    def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Tokens and maps of images."""
         width, grid, side = self.clip.encoder.dim, self.clip.encoder.grid, self.clip.encoder.image_size // 2
-        dense, pixels = observed.split([width * grid**2, 3 * side**2], dim=1)
-        return self.trunk.see(pixels.unflatten(1, (3, side, side)), dense.unflatten(1, (width, grid, grid)))
+        dense, pixels = features.split([width * grid**2, 3 * side**2], dim=1)
+        return self.trunk.encode_image(pixels.unflatten(1, (3, side, side)), dense.unflatten(1, (width, grid, grid)))
 
-    def look(
-        self, pictures: tuple[torch.Tensor, ...], image_of: torch.Tensor, words: Words, dropped: torch.Tensor
-    ) -> Look:
-        """Read pictures and expressions together."""
-        scene = self.trunk(pictures, image_of, words, dropped)
-        return Look(scene, [head.across.look_at(scene.memory) for head in self.heads])  # type: ignore[union-attr, operator]
+    def encode_query(
+        self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
+    ) -> EncodedQuery:
+        """Images and expressions together."""
+        features = self.trunk(images, image_of, texts, dropped)
+        memories = [head.across.keys_values(features.memory) for head in self.heads]  # type: ignore[union-attr, operator]
+        return EncodedQuery(features, memories)
 
-    def forward(self, seen: Look, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor) -> list[Estimate]:
+    def forward(
+        self, query: EncodedQuery, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
+    ) -> list[Estimate]:
         """An estimate of every head."""
         boxes = self.schedule.to_boxes(x_t.float())
         time = self.time(t / self.schedule.timesteps)
         scale = self.schedule.scale
-        x = seen.scene.summary[:, None] + self.last((previous.float() / scale + 1) / 2)
-        found = []
-        for head, memory in zip(self.heads, seen.memories, strict=True):
-            boxes, x, logits = head(seen.scene, memory, boxes.detach(), x, time)
+        x = query.features.summary[:, None] + self.last((previous.float() / scale + 1) / 2)
+        estimates = []
+        for head, memory in zip(self.heads, query.memories, strict=True):
+            boxes, x, logits = head(query.features, memory, boxes.detach(), x, time)
             signal = (to_cxcywh(boxes) * 2 - 1) * scale
-            found.append(Estimate(boxes, signal, signal, logits))
-        return found
+            estimates.append(Estimate(boxes, signal, signal, logits))
+        return estimates
 
     def losses(
-        self, found: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
+        self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """L1 and GIoU of the boxes and the confidence, of every head; whatever was noised, the answer is the same."""
+        """L1 and GIoU of the boxes, and the confidence, of every head; whatever was noised, the answer is the same."""
         target = truth[:, None].expand_as(noise).float()
         terms: dict[str, torch.Tensor] = {}
-        for stage, estimate in enumerate(found):
+        for stage, estimate in enumerate(estimates):
             iou, giou = box_ops.iou(estimate.boxes, target), box_ops.giou(estimate.boxes, target)
             l1 = (to_cxcywh(estimate.boxes) - to_cxcywh(target)).abs().sum(-1).mean()
             terms[f"l1/{stage}"] = L1 * l1

@@ -27,19 +27,31 @@ Draw = Callable[[], torch.Tensor]
 
 @dataclass
 class Trace:
-    """What a sampler went through, a row per step: x_t and estimates of x_0 (N, P, 4), confidences (N, P)."""
+    """The steps of a sampler, in order."""
 
     noisy: list[torch.Tensor] = field(default_factory=list)
+    """x_t (N, P, 4)."""
     signals: list[torch.Tensor] = field(default_factory=list)
+    """Estimates of x_0 (N, P, 4)."""
     confidences: list[torch.Tensor] = field(default_factory=list)
+    """(N, P)."""
 
 
 def ddim_step(
     schedule: Schedule, x: torch.Tensor, x0: torch.Tensor, t: int, following: int, noise: torch.Tensor, eta: float
 ) -> torch.Tensor:
-    """Boxes at the ``following`` time, from boxes x and their clean estimate at ``t``.
+    """Signals (N, P, 4) at the ``following`` time.
 
-    The noise in x is derived anew from the estimate, which has been clamped.
+    The noise in x is computed anew from the estimate, which has been clamped.
+
+    Args:
+        schedule: of the noise.
+        x: (N, P, 4), noisy signals.
+        x0: (N, P, 4), their clean estimate.
+        t: the time of ``x``.
+        following: the time to go to.
+        noise: (N, P, 4).
+        eta: 0 adds no noise, 1 as much as DDPM.
     """
     now, then = schedule.alpha(t), schedule.alpha(following)
     sigma = eta * ((1 - now / then) * (1 - then) / (1 - now)) ** 0.5
@@ -51,7 +63,16 @@ def ddim_step(
 def ddpm_step(
     schedule: Schedule, x: torch.Tensor, x0: torch.Tensor, t: int, following: int, noise: torch.Tensor
 ) -> torch.Tensor:
-    """A sample of q(x at the ``following`` time | x at ``t``, x_0)."""
+    """Signals (N, P, 4) at the ``following`` time, a sample of q(x at that time | x at ``t``, x_0).
+
+    Args:
+        schedule: of the noise.
+        x: (N, P, 4), noisy signals.
+        x0: (N, P, 4), their clean estimate.
+        t: the time of ``x``.
+        following: the time to go to.
+        noise: (N, P, 4).
+    """
     now, then = schedule.alpha(t), schedule.alpha(following)
     alpha = now / then
     variance = (1 - alpha) * (1 - then) / (1 - now)
@@ -69,7 +90,7 @@ def sample(
     eta: float = 1.0,
     renewal: float = 0.0,
 ) -> Trace:
-    """Denoise boxes.
+    """Denoise boxes, step by step.
 
     Args:
         denoise: the denoiser.

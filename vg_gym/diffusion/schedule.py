@@ -1,12 +1,12 @@
-"""Noise schedules in double precision, boxes as signals, and the three things a denoiser can be taught to say.
+"""Noise schedules in double precision, boxes as signals, and the three targets that a denoiser can predict.
 
 Linear (Ho et al., DDPM, NeurIPS 2020) and cosine (Nichol & Dhariwal, Improved DDPM, ICML 2021) schedules, the scaling
 of boxes of DiffusionDet (Chen et al., ICCV 2023), x0 / epsilon / v targets (Salimans & Ho, ICLR 2022).
 
 Why not the schedulers of ``diffusers`` (0.42): they keep ``alphas_cumprod`` in single precision, where
 ``1 - alpha - sigma ** 2`` of a step of DDIM with eta = 1 cancels; its boxes are 2e-4 from those of DiffusionDet's
-published code, ours are equal. ``set_timesteps`` spaces times differently (666 for 665 at three steps), always begins
-at the noisiest time, while refining a given box begins in the middle, and ``step`` finds the following time by
+published code, ours are equal. ``set_timesteps`` spaces times differently (666 for 665 at three steps), always starts
+at the noisiest time, while refining a given box starts in the middle, and ``step`` finds the following time by
 subtracting a fixed number, which is wrong where times are not evenly spaced. What would be left of them is four lines
 of arithmetic, for a dependency that takes 4 s to import.
 """
@@ -86,23 +86,28 @@ class Schedule:
         """The cumulated alpha of a time in [-1, T); 1, no noise, at -1."""
         return 1.0 if t < 0 else float(self.tables["alphas_cumprod"][t])
 
-    def at(self, name: str, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    def rows(self, name: str, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Rows ``t`` (N,) of a table, shaped to multiply ``like`` (N, ..., 4), float64."""
-        rows = self.tables[name].to(like.device)[t]
-        return rows.view(-1, *[1] * (like.ndim - 1))
+        return self.tables[name].to(like.device)[t].view(-1, *[1] * (like.ndim - 1))
 
     def add_noise(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """x_t (N, ..., 4) float64 of signals ``x0`` and noise (N, ..., 4) at times ``t`` (N,): q(x_t | x_0)."""
-        keep = self.at("sqrt_alphas_cumprod", t, x0)
-        return keep * x0 + self.at("sqrt_one_minus_alphas_cumprod", t, x0) * noise
+        """x_t (N, ..., 4) float64: signals ``x0`` (N, ..., 4) with noise (N, ..., 4), at times ``t`` (N,)."""
+        keep = self.rows("sqrt_alphas_cumprod", t, x0)
+        return keep * x0 + self.rows("sqrt_one_minus_alphas_cumprod", t, x0) * noise
 
     def noise_of(self, x_t: torch.Tensor, x0: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The noise (N, ..., 4) float64 that leads from ``x0`` to ``x_t``."""
-        grown = self.at("sqrt_recip_alphas_cumprod", t, x_t) * x_t
-        return (grown - x0) / self.at("sqrt_recipm1_alphas_cumprod", t, x_t)
+        """The noise (N, ..., 4) float64 that turns ``x0`` into ``x_t``."""
+        grown = self.rows("sqrt_recip_alphas_cumprod", t, x_t) * x_t
+        return (grown - x0) / self.rows("sqrt_recipm1_alphas_cumprod", t, x_t)
 
     def target(self, kind: str, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """What a denoiser of some kind (``x0``, ``epsilon``, ``v``) should say, (N, ..., 4).
+        """What a denoiser should predict, (N, ..., 4).
+
+        Args:
+            kind: ``x0``, ``epsilon`` or ``v``.
+            x0: (N, ..., 4), clean signals.
+            noise: (N, ..., 4).
+            t: (N,), times.
 
         Raises:
             VGGymError: unknown kind.
@@ -112,26 +117,32 @@ class Schedule:
         if kind == "epsilon":
             return noise
         if kind == "v":
-            lost = self.at("sqrt_one_minus_alphas_cumprod", t, x0)
-            return self.at("sqrt_alphas_cumprod", t, x0) * noise - lost * x0
+            lost = self.rows("sqrt_one_minus_alphas_cumprod", t, x0)
+            return self.rows("sqrt_alphas_cumprod", t, x0) * noise - lost * x0
         raise unknown("target", kind, TARGETS)
 
-    def x0_from(self, kind: str, said: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The signal (N, ..., 4) float64 that follows from what a denoiser of some kind said; not clamped.
+    def x0_from(self, kind: str, prediction: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The signal (N, ..., 4) float64 that follows from a prediction; not clamped.
 
         At the noisiest times ``epsilon`` divides by almost nothing: its x0 is then an end of the scale once clamped.
+
+        Args:
+            kind: what was predicted: ``x0``, ``epsilon`` or ``v``.
+            prediction: (N, ..., 4).
+            x_t: (N, ..., 4), the noisy signals.
+            t: (N,), times.
 
         Raises:
             VGGymError: unknown kind.
         """
         if kind == "x0":
-            return said.double()
+            return prediction.double()
         if kind == "epsilon":
-            grown = self.at("sqrt_recip_alphas_cumprod", t, x_t) * x_t
-            return grown - self.at("sqrt_recipm1_alphas_cumprod", t, x_t) * said
+            grown = self.rows("sqrt_recip_alphas_cumprod", t, x_t) * x_t
+            return grown - self.rows("sqrt_recipm1_alphas_cumprod", t, x_t) * prediction
         if kind == "v":
-            lost = self.at("sqrt_one_minus_alphas_cumprod", t, x_t)
-            return self.at("sqrt_alphas_cumprod", t, x_t) * x_t - lost * said
+            lost = self.rows("sqrt_one_minus_alphas_cumprod", t, x_t)
+            return self.rows("sqrt_alphas_cumprod", t, x_t) * x_t - lost * prediction
         raise unknown("target", kind, TARGETS)
 
     def times(self, steps: int, first: int | None = None) -> list[int]:
@@ -139,7 +150,7 @@ class Schedule:
 
         Args:
             steps: of the sampler.
-            first: the time it begins at; None: T - 1, pure noise.
+            first: the time it starts at; None: T - 1, pure noise.
         """
         first = self.timesteps - 1 if first is None else first
         times = torch.linspace(-1, first, steps + 1).int().tolist()
@@ -150,5 +161,5 @@ class Schedule:
         return ((to_cxcywh(boxes) * 2 - 1) * self.scale).clamp(-self.scale, self.scale)
 
     def to_boxes(self, signal: torch.Tensor) -> torch.Tensor:
-        """Signals (..., 4), clamped to the scale, as normalised ``xyxy`` boxes; they may leave the picture."""
+        """Signals (..., 4), clamped to the scale, as normalised ``xyxy`` boxes; they may leave the image."""
         return from_cxcywh((signal.clamp(-self.scale, self.scale) / self.scale + 1) / 2)

@@ -1,4 +1,4 @@
-"""The part of the RoI denoiser that runs once a query: picture and expression read together."""
+"""The part of the RoI denoiser that runs once a query: one encoder over image and expression."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.diffusion.layers import EncoderLayer, plane_code
+from vg_gym.diffusion.layers import EncoderLayer, grid_embedding
 from vg_gym.diffusion.options import BoxDiffusionOptions
-from vg_gym.learned.frozen_clip import Words
-from vg_gym.learned.similarity_maps import Matching
+from vg_gym.learned.frozen_clip import TextFeatures
+from vg_gym.learned.similarity_maps import SimilarityMaps
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Pictures as their expressions make them look.
-
-    ``map`` (N, C, H, W), to take features under boxes from; ``memory`` (N, S, D), tokens to attend to, and ``seen``
-    (N, S) bool, those that are there; ``summary`` (N, D).
-    """
+class FusedFeatures:
+    """Images conditioned on their expressions."""
 
     map: torch.Tensor
+    """(N, C, H, W), to take features under boxes from."""
     memory: torch.Tensor
-    seen: torch.Tensor
+    """(N, S, D), tokens to attend to."""
+    attention_mask: torch.Tensor
+    """(N, S) bool, True where there is a token."""
     summary: torch.Tensor
+    """(N, D), of the whole query."""
 
 
 class Stem(nn.Sequential):
@@ -63,12 +63,14 @@ class Trunk(nn.Module):
         self.stem = Stem(o.stem) if o.stem else None
         self.fine = nn.Conv2d(o.dim + o.stem, o.channels, 1)
         self.fused = nn.Linear(o.dim, o.channels)
-        self.matching = nn.ModuleList(Matching(features, o.maps) for _ in range(3))
+        self.matching = nn.ModuleList(SimilarityMaps(features, o.maps) for _ in range(3))
         self.matched = nn.Conv2d(3 * o.maps, o.dim, pool, stride=pool)
         self.shown = nn.Conv2d(3 * o.maps, o.channels, 1)
         self.mix = nn.Conv2d(o.channels, o.channels, 3, padding=1, groups=o.channels)
 
-    def see(self, pixels: torch.Tensor, dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def encode_image(
+        self, pixels: torch.Tensor, dense: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokens (B, h * w, D), a fine map (B, C, H, W) and ``dense``.
 
         Args:
@@ -81,41 +83,48 @@ class Trunk(nn.Module):
             edges = self.stem(pixels)
             parts = [_resize(cells, edges.shape[-2:]), edges]
         tokens = self.reduce(cells).flatten(2).transpose(1, 2)
-        code = plane_code(*self.side, tokens.shape[-1], tokens)
-        return tokens + code, self.fine(torch.cat(parts, dim=1)), dense
+        places = grid_embedding(*self.side, tokens.shape[-1], tokens)
+        return tokens + places, self.fine(torch.cat(parts, dim=1)), dense
 
     def forward(
-        self, pictures: tuple[torch.Tensor, ...], image_of: torch.Tensor, words: Words, dropped: torch.Tensor
-    ) -> Scene:
-        """Read N expressions with their pictures (of :meth:`see`); those ``dropped`` (N,) are withheld."""
-        cells, fine, dense = (part[image_of] for part in pictures[:3])
-        texts, there = self._texts(words, dropped)
-        match = self._match(dense, words, dropped)
-        cells = cells + self.matched(match).flatten(2).transpose(1, 2)
-        head = self.summary.expand(len(texts), 1, -1)
-        tokens = torch.cat([head, cells, texts], dim=1)
-        count = 1 + cells.shape[1]
-        seen = torch.cat([torch.ones_like(there[:, :1]).expand(-1, count), there], dim=1)
-        for layer in self.layers:
-            tokens = layer(tokens, seen)
-        tokens = self.norm(tokens)
-        read = self.fused(tokens[:, 1:count]).transpose(1, 2).unflatten(2, self.side)
-        fine = fine + _resize(self.shown(match), fine.shape[-2:]) + _resize(read, fine.shape[-2:])
-        return Scene(F.gelu(self.mix(fine)), tokens, seen, tokens[:, 0])
+        self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
+    ) -> FusedFeatures:
+        """Encode N expressions with their images.
 
-    def _match(self, dense: torch.Tensor, words: Words, dropped: torch.Tensor) -> torch.Tensor:
-        """Maps (N, M, g, g) of how CLIP's features fit the expression, its head and its anchor.
+        Args:
+            images: of :meth:`encode_image`.
+            image_of: (N,), the image of each expression.
+            texts: N expressions.
+            dropped: (N,) bool, expressions that are withheld.
+        """
+        image_tokens, fine, dense = (part[image_of] for part in images[:3])
+        text_tokens, text_mask = self._text_tokens(texts, dropped)
+        similarity = self._similarity(dense, texts, dropped)
+        image_tokens = image_tokens + self.matched(similarity).flatten(2).transpose(1, 2)
+        summary = self.summary.expand(len(text_tokens), 1, -1)
+        tokens = torch.cat([summary, image_tokens, text_tokens], dim=1)
+        count = 1 + image_tokens.shape[1]
+        mask = torch.cat([torch.ones_like(text_mask[:, :1]).expand(-1, count), text_mask], dim=1)
+        for layer in self.layers:
+            tokens = layer(tokens, mask)
+        tokens = self.norm(tokens)
+        fused = self.fused(tokens[:, 1:count]).transpose(1, 2).unflatten(2, self.side)
+        fine = fine + _resize(self.shown(similarity), fine.shape[-2:]) + _resize(fused, fine.shape[-2:])
+        return FusedFeatures(F.gelu(self.mix(fine)), tokens, mask, tokens[:, 0])
+
+    def _similarity(self, dense: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor) -> torch.Tensor:
+        """Similarity maps (N, M, g, g) of the expression, its head and its anchor.
 
         CLIP knows what "the blue heart" looks like, but not where "left of the blue heart" is.
         """
-        texts = (part.masked_fill(dropped[:, None], 0.0) for part in (words.whole, words.head, words.anchor))
-        return torch.cat([match(dense, text) for match, text in zip(self.matching, texts, strict=True)], dim=1)
+        parts = (part.masked_fill(dropped[:, None], 0.0) for part in (texts.expression, texts.head, texts.anchor))
+        return torch.cat([similar(dense, part) for similar, part in zip(self.matching, parts, strict=True)], dim=1)
 
-    def _texts(self, words: Words, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (N, L, D) of the expressions, one token for nothing where they are withheld, and which are there."""
-        texts = torch.where(dropped[:, None, None], self.nothing, self.word(self.word_norm(words.tokens)))
-        first = torch.arange(texts.shape[1], device=texts.device) == 0
-        return texts, torch.where(dropped[:, None], first, words.seen)
+    def _text_tokens(self, texts: TextFeatures, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (N, L, D) of the expressions and their attention mask; one token for nothing where withheld."""
+        tokens = torch.where(dropped[:, None, None], self.nothing, self.word(self.word_norm(texts.tokens)))
+        first = torch.arange(tokens.shape[1], device=tokens.device) == 0
+        return tokens, torch.where(dropped[:, None], first, texts.attention_mask)
 
 
 def _resize(x: torch.Tensor, size: torch.Size) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""The vector denoiser: four noisy numbers, and CLIP's global embeddings of picture and expression.
+"""The vector denoiser: four noisy numbers, and CLIP's global embeddings of image and expression.
 
-What student projects try first, there with a U-Net over the concatenated vectors and no figure at the end. A box is no
-picture, so here it is a small residual network, modulated by time, picture and expression. It knows of the places of
-things only what a global embedding happens to keep.
+Student projects try this first, with a U-Net over the concatenated vectors and no figure at the end. A box is no
+image, so here it is a small residual network, modulated by time, image and expression. It knows of places only what a
+global embedding happens to keep.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from torch import nn
 
 from vg_gym import boxes as box_ops
 from vg_gym.diffusion.denoiser import Denoiser, Estimate, confidence_loss
-from vg_gym.diffusion.layers import FeedForward, FiLM, TimeCode
+from vg_gym.diffusion.layers import FeedForward, FiLM, TimeEmbedding
 from vg_gym.diffusion.options import BoxDiffusionOptions
 from vg_gym.diffusion.schedule import Schedule
-from vg_gym.learned.frozen_clip import FrozenClip, Words
+from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 
 
 class Block(nn.Module):
@@ -40,31 +40,33 @@ class VectorDenoiser(Denoiser):
         self.target = o.target
         self.nothing = nn.Parameter(torch.zeros(features))
         self.known = nn.Sequential(nn.Linear(3 * features, o.dim), nn.SiLU(), nn.Linear(o.dim, o.dim))
-        self.time = TimeCode(o.dim)
+        self.time = TimeEmbedding(o.dim)
         self.enter = nn.Linear(8, o.dim)
         self.blocks = nn.ModuleList(Block(o) for _ in range(o.layers))
         self.norm, self.out = nn.LayerNorm(o.dim), nn.Linear(o.dim, 5)
 
-    def observe(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's embeddings (B, F) of whole pictures."""
-        return self.clip.whole(images)
+    def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
+        """CLIP's embeddings (B, F) of images."""
+        return self.clip.encode_image(images)
 
-    def see(self, observed: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The same: there is nothing to be learnt of pictures alone."""
-        return (observed,)
+    def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The same: nothing is learnt of images alone."""
+        return (features,)
 
-    def look(
-        self, pictures: tuple[torch.Tensor, ...], image_of: torch.Tensor, words: Words, dropped: torch.Tensor
+    def encode_query(
+        self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
     ) -> torch.Tensor:
-        """The condition (N, D): embeddings of picture and expression, and their product, whose sum is the cosine."""
-        picture = pictures[0][image_of]
-        text = torch.where(dropped[:, None], self.nothing, words.whole)
-        scale = picture.shape[-1] ** 0.5  # to unit variance
-        return self.known(torch.cat([picture, text, picture * text * scale], dim=-1) * scale)
+        """The condition (N, D): embeddings of image and expression, and their product, whose sum is the cosine."""
+        image = images[0][image_of]
+        text = torch.where(dropped[:, None], self.nothing, texts.expression)
+        scale = image.shape[-1] ** 0.5  # to unit variance
+        return self.known(torch.cat([image, text, image * text * scale], dim=-1) * scale)
 
-    def forward(self, seen: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor) -> list[Estimate]:
+    def forward(
+        self, query: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
+    ) -> list[Estimate]:
         """One estimate."""
-        condition = seen + self.time(t / self.schedule.timesteps)
+        condition = query + self.time(t / self.schedule.timesteps)
         x = self.enter(torch.cat([x_t, previous], dim=-1).float())
         for block in self.blocks:
             x = block(x, condition)
@@ -73,11 +75,11 @@ class VectorDenoiser(Denoiser):
         return [Estimate(self.schedule.to_boxes(signal), signal, out[..., :4], out[..., 4])]
 
     def losses(
-        self, found: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
+        self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Squared error of the target (Ho et al.'s simple loss) and the confidence."""
-        (estimate,) = found
+        (estimate,) = estimates
         boxes = truth[:, None].expand_as(noise).float()
         target = self.schedule.target(self.target, self.schedule.to_signal(boxes), noise, t).float()
-        iou = box_ops.iou(estimate.boxes, boxes)
-        return {"mse": (estimate.said - target).square().mean(), "confidence": confidence_loss(estimate, iou)}
+        error = (estimate.prediction - target).square().mean()
+        return {"mse": error, "confidence": confidence_loss(estimate, box_ops.iou(estimate.boxes, boxes))}

@@ -1,1 +1,1 @@
-"""What trained grounders share, whatever room their network is in: batches, words, checkpoints, training."""
+"""What trained grounders share, whatever room their network is in: batches, tokens, weights, training."""

@@ -1,7 +1,6 @@
-"""Batches of learned grounders: pictures on a canvas, and the expressions about each of them.
+"""Batches of learned grounders: images on a canvas, and the expressions about each of them.
 
-A picture is looked at once, however many expressions are about it: ``image_of`` says which picture an expression is
-about.
+An image is encoded once, however many expressions are about it: ``image_of`` maps an expression to its image.
 """
 
 from __future__ import annotations
@@ -16,28 +15,29 @@ from PIL import Image
 from vg_gym.learned.tokenization import Tokens
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation that pictures are normalised with."""
+"""Mean and standard deviation by which images are normalised."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures and N expressions.
-
-    ``images`` float32 (B, 3, H, W), normalised, zero outside the picture; ``padding`` bool (B, H, W), True outside it;
-    ``frames`` float32 (B, 4): left, top, width and height of the picture on its canvas, as fractions of the canvas;
-    ``image_of`` int64 (N,); ``tokens`` of the N expressions; ``boxes`` float32 (N, 4), the answers, ``xyxy``
-    normalised by the picture: None at test time. ``starts`` likewise, boxes to refine. ``features`` (B, ...): what the
-    network's :meth:`~vg_gym.learned.model.GroundingModel.observe` made of the pictures, where it was made before.
-    """
+    """B images and N expressions."""
 
     images: torch.Tensor
-    padding: torch.Tensor
+    """float32 (B, 3, H, W), normalised, zero outside the image."""
+    padding_mask: torch.Tensor
+    """bool (B, H, W), True outside the image."""
     frames: torch.Tensor
+    """float32 (B, 4): left, top, width and height of the image on its canvas, as fractions of the canvas."""
     image_of: torch.Tensor
+    """int64 (N,): the image of each expression."""
     tokens: Tokens
+    """Of the N expressions."""
     boxes: torch.Tensor | None = None
-    starts: torch.Tensor | None = None
+    """float32 (N, 4), the answers, ``xyxy`` normalised by the image; None at test time."""
+    initial_boxes: torch.Tensor | None = None
+    """Boxes to refine, of the same form."""
     features: torch.Tensor | None = None
+    """(B, ...) :meth:`~vg_gym.learned.model.GroundingModel.frozen_image_features`, where they are known already."""
 
     def __len__(self) -> int:
         """Number of expressions."""
@@ -48,38 +48,39 @@ class Batch:
         moved = {k: v.to(device) for k, v in vars(self).items() if v is not None}
         return replace(self, **moved)
 
-    def on_canvas(self, boxes: torch.Tensor) -> torch.Tensor:
-        """Boxes (N, 4) ``xyxy`` normalised by their pictures as ``xyxy`` normalised by the canvas."""
+    def to_canvas(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Boxes (N, 4) ``xyxy`` normalised by their images as ``xyxy`` normalised by the canvas."""
         frame = self.frames[self.image_of]
         return boxes * frame[:, [2, 3, 2, 3]] + frame[:, [0, 1, 0, 1]]
 
-    def off_canvas(self, boxes: torch.Tensor) -> torch.Tensor:
-        """The inverse of :meth:`on_canvas`."""
+    def from_canvas(self, boxes: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`to_canvas`."""
         frame = self.frames[self.image_of]
         return (boxes - frame[:, [0, 1, 0, 1]]) / frame[:, [2, 3, 2, 3]]
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """How pictures are brought to the size a network wants.
+    """How images are brought to the size that a network wants.
 
-    Args:
-        kind: ``letterbox`` (longer side to ``size``, centred in a square; TransVG), ``shortest`` (shorter side to
-            ``size`` but the longer at most ``longest``, upper left corner; DETR and MDETR) or ``square`` (squashed).
-        size: pixels.
-        longest: pixels, for ``shortest``.
-        mean: of normalised pixels, in [0, 1].
-        std: of the same.
+    >>> Canvas("shortest", 800).scaled_size(640, 480), Canvas("letterbox", 640).scaled_size(320, 160)
+    ((1067, 800), (640, 320))
     """
 
     kind: str
+    """``letterbox`` (longer side to ``size``, centred in a square; TransVG), ``shortest`` (shorter side to ``size``,
+    the longer at most ``longest``, in the upper left corner; DETR and MDETR) or ``square`` (squashed)."""
     size: int
+    """Pixels."""
     longest: int = 1333
+    """Pixels; for ``shortest``."""
     mean: tuple[float, ...] = IMAGENET[0]
+    """By which pixels in [0, 1] are normalised."""
     std: tuple[float, ...] = IMAGENET[1]
+    """By which pixels in [0, 1] are normalised."""
 
-    def shape(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) in pixels that a picture of some size is brought to."""
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) in pixels that an image of some size is scaled to."""
         if self.kind == "square":
             return self.size, self.size
         factor = self.size / max(width, height)
@@ -87,28 +88,36 @@ class Canvas:
             factor = min(self.size / min(width, height), self.longest / max(width, height))
         return max(1, round(width * factor)), max(1, round(height * factor))
 
-    def place(self, pictures: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``images``, ``padding`` and ``frames`` of :class:`Batch` for uint8 pictures (H, W, 3) of any sizes."""
-        shapes = [self.shape(picture.shape[1], picture.shape[0]) for picture in pictures]
-        width, height = (max(s[i] for s in shapes) for i in (0, 1))
+    def place(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``images``, ``padding_mask`` and ``frames`` of :class:`Batch` for uint8 images (H, W, 3) of any sizes."""
+        sizes = [self.scaled_size(image.shape[1], image.shape[0]) for image in images]
+        width, height = (max(s[i] for s in sizes) for i in (0, 1))
         if self.kind == "letterbox":
             width = height = self.size
-        pixels = np.zeros((len(pictures), height, width, 3), dtype=np.uint8)
-        padding = torch.ones(len(pictures), height, width, dtype=torch.bool)
-        frames = torch.zeros(len(pictures), 4)
-        for row, (picture, (w, h)) in enumerate(zip(pictures, shapes, strict=True)):
-            left, top = (round((height - h) / 2 - 0.1), round((width - w) / 2 - 0.1))[::-1]
-            if self.kind != "letterbox":
-                left = top = 0
-            pixels[row, top : top + h, left : left + w] = _resized(picture, w, h)
-            padding[row, top : top + h, left : left + w] = False
+        pixels = np.zeros((len(images), height, width, 3), dtype=np.uint8)
+        padding_mask = torch.ones(len(images), height, width, dtype=torch.bool)
+        frames = torch.zeros(len(images), 4)
+        for row, (image, (w, h)) in enumerate(zip(images, sizes, strict=True)):
+            left, top = self._corner(width - w, height - h)
+            pixels[row, top : top + h, left : left + w] = _resize(image, w, h)
+            padding_mask[row, top : top + h, left : left + w] = False
             frames[row] = torch.tensor([left / width, top / height, w / width, h / height])
+        return self._normalize(pixels).masked_fill(padding_mask[:, None], 0.0), padding_mask, frames
+
+    def _corner(self, spare_width: int, spare_height: int) -> tuple[int, int]:
+        """(left, top) of an image on the canvas; TransVG rounds halves down."""
+        if self.kind != "letterbox":
+            return 0, 0
+        return round(spare_width / 2 - 0.1), round(spare_height / 2 - 0.1)
+
+    def _normalize(self, pixels: np.ndarray) -> torch.Tensor:
+        """uint8 (B, H, W, 3) to normalised float32 (B, 3, H, W)."""
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return ((images - mean) / std).masked_fill(padding[:, None], 0.0), padding, frames
+        return (images - mean) / std
 
 
-def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    if picture.shape[:2] == (height, width):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -18,8 +18,10 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
 from vg_gym.fitting.loop import FitConfig, decay_groups, fit, is_first_process
 from vg_gym.learned.batch import Batch
-from vg_gym.learned.model import GroundingModel, LearnedGrounder, build, load_model, save_model
-from vg_gym.learned.training_batches import GroundingBatches, pictures
+from vg_gym.learned.grounder import LearnedGrounder
+from vg_gym.learned.model import GroundingModel, build
+from vg_gym.learned.training_batches import GroundingBatches, annotated_images
+from vg_gym.learned.weights import load_model, save_model
 from vg_gym.registry import open_dataset
 from vg_gym.storage.assets import ASSETS
 
@@ -75,13 +77,13 @@ class GrounderLearner:
         root = {"root": config.root} if config.root else {}
         data = open_dataset(config.dataset, "train", **root, **config.dataset_options)
         val = open_dataset(config.dataset, config.validate_split, **root)
-        train = pictures(data, config.images)
+        train = annotated_images(data, config.images)
         torch.manual_seed(config.seed)
         self.module = self.model = build(config.model, config.options)
-        self.model.start()
+        self.model.init_weights()
         if config.start_from:
             begin_from(self.model, config.start_from, config)
-        self.model.prepare([text for picture in train for text in picture.expressions])
+        self.model.learn_from_expressions([text for image in train for text in image.expressions])
         self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
         self.batches = GroundingBatches(
             train, self.model, config.batch_size, config.expressions, config.flip, config.seed
@@ -99,7 +101,7 @@ class GrounderLearner:
         """Decay on matrices only; parts that start pretrained at their own rate."""
         slow, fast = nn.ParameterList(), nn.ParameterList()
         for name, parameter in self.module.named_parameters():
-            (slow if name.startswith(self.model.slow) else fast).append(parameter)
+            (slow if name.startswith(self.model.pretrained_prefixes) else fast).append(parameter)
         rates = ((slow, config.lr * config.slow_lr), (fast, config.lr))
         return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
 
@@ -119,7 +121,7 @@ def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
 
 
 def begin_from(module: GroundingModel, weights: str, config: GrounderConfig) -> None:
-    """Give a network what a trained one has in common with it (:meth:`GroundingModel.take`).
+    """Give a network what a trained one has in common with it (:meth:`GroundingModel.copy_shared_weights`).
 
     Args:
         module: the network.
@@ -134,7 +136,7 @@ def begin_from(module: GroundingModel, weights: str, config: GrounderConfig) -> 
         name, other = config.model, grounder.model
     else:
         name, other = load_model(ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights))
-    taken = module.take(other)
+    taken = module.copy_shared_weights(other)
     if not taken:
         raise VGGymError(f"start_from={weights!r}: a {name} has nothing that this network could start with")
     tqdm.write(f"{taken} of {len(module.state_dict())} tensors start as those of {weights}")

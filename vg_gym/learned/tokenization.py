@@ -13,39 +13,38 @@ from vg_gym.errors import VGGymError
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as a network reads them.
-
-    ``ids`` int64 (N, L); ``padding`` bool (N, L), True where there is no token; ``is_word`` bool (N, L), True where a
-    token stands for characters and is no special one. ``phrases`` float32 (N, 2, D): unit embeddings of the head and
-    the anchor noun phrase by a CLIP, zero where there is none; None where no CLIP reads the text.
-    """
+    """N texts of L tokens; ``tokens[rows]`` are those of some texts."""
 
     ids: torch.Tensor
-    padding: torch.Tensor
+    """int64 (N, L)."""
+    padding_mask: torch.Tensor
+    """bool (N, L), True where there is no token."""
     is_word: torch.Tensor
+    """bool (N, L), True where a token stands for characters and is no special one."""
     phrases: torch.Tensor | None = None
+    """float32 (N, 2, D): a CLIP's unit embeddings of the head and the anchor noun phrase, zero where there is none;
+    None where no CLIP encodes the text."""
 
-    def rows(self, rows: torch.Tensor) -> Tokens:
-        """The tokens of some texts."""
+    def __getitem__(self, rows: torch.Tensor) -> Tokens:
         phrases = None if self.phrases is None else self.phrases[rows]
-        return Tokens(self.ids[rows], self.padding[rows], self.is_word[rows], phrases)
+        return Tokens(self.ids[rows], self.padding_mask[rows], self.is_word[rows], phrases)
 
     def to(self, device: torch.device | str) -> Tokens:
         """The tokens on a device."""
         phrases = None if self.phrases is None else self.phrases.to(device)
-        return Tokens(self.ids.to(device), self.padding.to(device), self.is_word.to(device), phrases)
+        return Tokens(self.ids.to(device), self.padding_mask.to(device), self.is_word.to(device), phrases)
 
 
-class HubCodec:
+class HubTokenizer:
     """A tokenizer of transformers, by hub name or local folder (``bert-base-uncased``, ``roberta-base``).
 
     Args:
-        name: of it.
+        name: of the tokenizer.
         length: most tokens of a text, special ones included.
         fixed: pad all texts to ``length``, else to the longest.
 
     Raises:
-        VGGymError: transformers or the tokenizer cannot be had.
+        VGGymError: transformers is not installed, or there is no such tokenizer.
     """
 
     def __init__(self, name: str, length: int, fixed: bool):
@@ -62,14 +61,9 @@ class HubCodec:
                 f"(tokenizer.json or vocab files), e.g. METHOD.tokenizer=/path/to/{name.rsplit('/', 1)[-1]}"
             ) from error
 
-    @property
-    def size(self) -> int:
-        """Number of ids."""
-        return len(self._tokenizer)
-
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Token ids of texts."""
-        found = self._tokenizer(
+        encoded = self._tokenizer(
             list(texts),
             padding="max_length" if self.fixed else "longest",
             truncation=True,
@@ -77,5 +71,5 @@ class HubCodec:
             return_offsets_mapping=True,
             return_tensors="pt",
         )
-        start, end = found["offset_mapping"].unbind(-1)
-        return Tokens(found["input_ids"], found["attention_mask"] == 0, end > start)
+        start, end = encoded["offset_mapping"].unbind(-1)
+        return Tokens(encoded["input_ids"], encoded["attention_mask"] == 0, end > start)

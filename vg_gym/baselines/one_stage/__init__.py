@@ -1,1 +1,1 @@
-"""One-stage grounders: networks that read the expression while they look."""
+"""One-stage grounders: networks that take image and expression together and give a box, without proposals."""

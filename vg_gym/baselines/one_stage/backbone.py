@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from vg_gym.baselines.detectors.base import read_state
-from vg_gym.baselines.one_stage.frozen_features import FrozenMaps
+from vg_gym.baselines.one_stage.frozen_features import FrozenFeatures
 from vg_gym.errors import VGGymError
-from vg_gym.learned.model import load_strictly
+from vg_gym.learned.weights import load_strictly
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+HEADS = ("fc.", "conv_head.", "bn2.", "classifier.")
+"""Prefixes of what a classifier has and a backbone has not."""
 FROZEN = "frozen"
 """Features of the built-in CLIP and detector: see :mod:`vg_gym.baselines.one_stage.frozen_features`."""
 
@@ -40,7 +42,7 @@ class Body(nn.Module):
     """The last feature map of a network; :class:`Backbone` holds it as ``0.body``.
 
     Args:
-        body: maps pictures to their last feature map, (B, 3, H, W) to (B, channels, h, w).
+        body: maps images to their last feature map, (B, 3, H, W) to (B, channels, h, w).
         channels: of that map.
     """
 
@@ -131,13 +133,13 @@ def backbone(name: str, clip: str = "refshapes") -> nn.Sequential:
     elif name == "efficientnet_b3":
         body = _EfficientNet()
     elif name == FROZEN:
-        body = FrozenMaps(clip)
+        body = FrozenFeatures(clip)
     else:
         raise VGGymError(f"unknown backbone {name!r}; known: {', '.join((*RESNETS, 'efficientnet_b3', FROZEN))}")
     return nn.Sequential(Body(body, body.channels))
 
 
-def start_pretrained(body: nn.Module, name: str, weights: str) -> None:
+def load_pretrained_backbone(body: nn.Module, name: str, weights: str) -> None:
     """Give a ResNet or EfficientNet pretrained weights.
 
     Args:
@@ -146,7 +148,7 @@ def start_pretrained(body: nn.Module, name: str, weights: str) -> None:
         weights: ``imagenet`` (torchvision's or timm's, fetched) or a file with a state dict of theirs.
 
     Raises:
-        VGGymError: the weights cannot be had, or are of another network.
+        VGGymError: there are no such weights, or they are of another network.
     """
     try:
         state = read_state(weights) if weights != "imagenet" else _imagenet(name)
@@ -157,10 +159,6 @@ def start_pretrained(body: nn.Module, name: str, weights: str) -> None:
         ) from error
     kept = {k: v for k, v in state.items() if not k.startswith(HEADS) and not k.endswith("num_batches_tracked")}
     load_strictly(body, kept, weights)
-
-
-HEADS = ("fc.", "conv_head.", "bn2.", "classifier.")
-"""Prefixes of what a classifier has and a backbone has not."""
 
 
 def _imagenet(name: str) -> dict[str, torch.Tensor]:

@@ -1,11 +1,12 @@
 """Dynamic MDETR over CLIP's ViT and text transformer, the second published variant.
 
-Differences to the ResNet variant: no visual encoder, no mask (the border of the canvas is seen like any pixel), no
+Differences to the ResNet variant: no visual encoder, no mask (the border of the canvas counts like any pixel), no
 projections, so that everything has CLIP's width; start and end of a text are not among its tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,34 +14,42 @@ import open_clip
 import torch
 from torch import nn
 
-from vg_gym.baselines.one_stage.dynamic_mdetr import add_stages, run_stages
-from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly
-from vg_gym.baselines.one_stage.transvg import BoxRegressor
+from vg_gym.baselines.one_stage.box_regression import BoxRegressor
+from vg_gym.baselines.one_stage.stages import (
+    SamplingStages,
+    StageOptions,
+    centre_point,
+    offset_generators,
+    query_updates,
+    stage_transformers,
+    uniform_points,
+)
+from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, LayerSizes
 from vg_gym.clip import load_clip
 from vg_gym.clip.towers import dense_tokens, text_tokens
 from vg_gym.learned.batch import Batch, Canvas
-from vg_gym.learned.model import load_strictly
 from vg_gym.learned.tokenization import Tokens
+from vg_gym.learned.weights import load_strictly
 
 
 @dataclass
-class DynamicMDETRClipOptions:
+class DynamicMDETRClipOptions(StageOptions):
     """Sizes; the defaults are those of the published ViT-B/16 variant."""
 
     clip: dict[str, Any] = field(default_factory=lambda: open_clip.get_model_config("ViT-B-16-quickgelu"))
     """open_clip's config of the CLIP; its width is that of all layers. Its image size is replaced."""
-    image_size: int = 640
-    heads: int = 8
-    feedforward: int = 2048
-    joint_layers: int = 3
-    stages: int = 3
-    points: int = 36
-    stage_layers: int = 1
-    uniform_grid: bool = False
-    shared_stages: bool = False
-    dropout: float = 0.1
     clip_weights: str | None = "ViT-B-16-quickgelu:openai"
     """The CLIP of the same sizes that training starts from, or null."""
+    image_size: int = 640
+    """Side of the square canvas in pixels."""
+    heads: int = 8
+    """Of every attention outside the CLIP."""
+    feedforward: int = 2048
+    """Width of the hidden layer behind every such attention."""
+    joint_layers: int = 3
+    """Of the encoder over image and text, before the stages."""
+    dropout: float = 0.1
+    """Probability, in all layers outside the CLIP."""
     max_tokens: int = 40
     """Tokens of an expression between start and end."""
 
@@ -49,62 +58,79 @@ class DynamicMDETRClipOptions:
         """CLIP's embedding size."""
         return self.clip["embed_dim"]
 
+    @property
+    def vl_sizes(self) -> LayerSizes:
+        """Of the layers over image and text."""
+        return LayerSizes(self.dim, self.heads, self.feedforward, self.dropout)
 
-class DynamicMDETRClip(BoxRegressor):
+
+class DynamicMDETRClip(SamplingStages, BoxRegressor):
     """Dynamic MDETR over a CLIP."""
 
     Options = DynamicMDETRClipOptions
-    slow = ("clip",)
+    pretrained_prefixes = ("clip",)
 
     def __init__(self, options: DynamicMDETRClipOptions):
         super().__init__(options)
         o = options
         self.canvas = Canvas("letterbox", o.image_size)
         vision = {**o.clip["vision_cfg"], "image_size": o.image_size}
-        self.clip = open_clip.model.CLIP(
-            o.dim,
-            vision,
-            o.clip["text_cfg"],
-            quick_gelu=o.clip.get("quick_gelu", False),  # type: ignore[arg-type]
-        )
+        quick_gelu = o.clip.get("quick_gelu", False)
+        self.clip = open_clip.model.CLIP(o.dim, vision, o.clip["text_cfg"], quick_gelu=quick_gelu)  # type: ignore[arg-type]
         self.clip.logit_scale.requires_grad_(False)
-        visual = (o.image_size // vision["patch_size"]) ** 2
-        self.vl_pos_embed = nn.Embedding(visual + o.max_tokens, o.dim)
-        self.vl_encoder = EncoderOnly(Encoder(o.dim, o.heads, o.feedforward, o.joint_layers, o.dropout))
+        image_tokens = (o.image_size // vision["patch_size"]) ** 2
+        self.vl_pos_embed = nn.Embedding(image_tokens + o.max_tokens, o.dim)
+        self.vl_encoder = EncoderOnly(Encoder(o.vl_sizes, o.joint_layers))
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
-        add_stages(self, o, "update_content_queries", "init_content_feature")
+        self.offset_generators = offset_generators(o.dim, o)
+        self.update_content_queries = query_updates(o.dim, o)
+        self.init_reference_point = centre_point()
+        self.init_content_feature = nn.Embedding(1, o.dim)
+        if o.uniform_grid:
+            self.register_buffer("initial_sampled_points", uniform_points(o.points))
+        self.vl_transformer = stage_transformers(o.vl_sizes, o)
         self._tokenizer = open_clip.SimpleTokenizer(context_length=o.clip["text_cfg"]["context_length"])
 
-    def start(self) -> None:
+    @property
+    def initial_query(self) -> nn.Embedding:
+        """Its published name is ``init_content_feature``."""
+        return self.init_content_feature
+
+    @property
+    def query_updates(self) -> nn.ModuleList:
+        """Their published name is ``update_content_queries``."""
+        return self.update_content_queries
+
+    def init_weights(self) -> None:
         """CLIP starts as published, its positions enlarged to the canvas."""
         if self.options.clip_weights:
             state = load_clip(self.options.clip_weights).model.state_dict()
             key, side = "visual.positional_embedding", round((len(self.clip.visual.positional_embedding) - 1) ** 0.5)
             load_strictly(self.clip, {**state, key: enlarge_positions(state[key], side)}, self.options.clip_weights)
 
-    def tokenize(self, texts) -> Tokens:
+    def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
         """Expressions as CLIP's tokens; padding is what is beyond the end token."""
         ids = self._tokenizer(list(texts))
-        padding = torch.arange(ids.shape[1]) > ids.argmax(-1, keepdim=True)
-        return Tokens(ids, padding, ~padding)
+        padding_mask = torch.arange(ids.shape[1]) > ids.argmax(-1, keepdim=True)
+        return Tokens(ids, padding_mask, ~padding_mask)
 
-    def read(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token features (N, L, D) between start and end, zero beyond, and their padding (N, L)."""
+    def encode_text(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token features (N, L, D) between start and end, zero beyond, and their padding mask (N, L)."""
         features, _ = text_tokens(self.clip, ids)
         length = self.options.max_tokens
-        padding = torch.arange(length, device=ids.device) >= ids.argmax(-1, keepdim=True) - 1
-        words = features[:, 1 : length + 1]
-        words = nn.functional.pad(words, (0, 0, 0, length - words.shape[1]))
-        return words.masked_fill(padding[..., None], 0.0), padding
+        padding_mask = torch.arange(length, device=ids.device) >= ids.argmax(-1, keepdim=True) - 1
+        tokens = features[:, 1 : length + 1]
+        tokens = nn.functional.pad(tokens, (0, 0, 0, length - tokens.shape[1]))
+        return tokens.masked_fill(padding_mask[..., None], 0.0), padding_mask
 
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Boxes (N, 4) of the last stage, centre and size normalised by the canvas."""
-        seen = dense_tokens(self.clip.visual, batch.images, "tokens").flatten(1, 2)[batch.image_of]
-        words, unread = self.read(batch.tokens.ids)
-        padding = torch.cat([unread.new_zeros(seen.shape[:2]), unread], dim=1)
-        places = self.vl_pos_embed.weight.expand(len(words), -1, -1)
-        joint = self.vl_encoder.encoder(torch.cat([seen, words], dim=1), padding, places)
-        return run_stages(self, joint, places, unread)[-1]
+    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The box of the last stage, the only one that is supervised; there is no point head."""
+        image_tokens = dense_tokens(self.clip.visual, batch.images, "tokens").flatten(1, 2)[batch.image_of]
+        tokens, text_mask = self.encode_text(batch.tokens.ids)
+        mask = torch.cat([text_mask.new_zeros(image_tokens.shape[:2]), text_mask], dim=1)
+        positions = self.vl_pos_embed.weight.expand(len(tokens), -1, -1)
+        joint = self.vl_encoder.encoder(torch.cat([image_tokens, tokens], dim=1), mask, positions)
+        return self.run_stages(joint, positions, text_mask)[-1:], []
 
 
 def enlarge_positions(table: torch.Tensor, side: int) -> torch.Tensor:

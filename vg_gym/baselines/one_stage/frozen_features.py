@@ -1,7 +1,8 @@
 """What the small networks read: features of the built-in CLIP and of the built-in detector, neither trained further.
 
-CLIP says what is where, in the space of the words; the detector's maps say exactly where. Both are computed once per
-picture (:meth:`vg_gym.learned.model.GroundingModel.observe`), and neither is saved again with a network.
+CLIP knows what is where, in the space of the texts; the detector's maps know where things end. Both are computed once
+per image (:meth:`vg_gym.learned.model.GroundingModel.frozen_image_features`), and neither is saved again with a
+network.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from torch.nn import functional as F  # noqa: N812
 from vg_gym.clip import load_clip
 from vg_gym.learned.batch import IMAGENET
 from vg_gym.learned.frozen_clip import FrozenClip
-from vg_gym.learned.similarity_maps import Matching
+from vg_gym.learned.similarity_maps import SimilarityMaps
 from vg_gym.learned.tokenization import Tokens
 
 DETAIL = 48 * 4 + 96 + 160
 """Channels of the detector's joined maps."""
+NEAR = 0.03
+"""Softness, in sides of the image, of what is nearest."""
 
 
 @lru_cache(maxsize=1)
@@ -29,16 +32,16 @@ def _detector() -> Any:
     """The backbone of the built-in detector, in eval mode."""
     from vg_gym.baselines.detectors.detr import load_detr
 
-    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+    with torch.random.fork_rng(devices=[]):  # weights start at random before they are read
         network = load_detr("refshapes").module.model.backbone.model  # type: ignore[attr-defined]
     return network.eval().requires_grad_(False)
 
 
-class FrozenMaps(nn.Module):
+class FrozenFeatures(nn.Module):
     """Maps of stride 16: CLIP's patches, two by two, then the detector's maps of strides 8, 16 and 32.
 
     Args:
-        clip: name of a ViT CLIP; pictures are brought to its image size.
+        clip: name of a ViT CLIP; images are brought to its image size.
     """
 
     def __init__(self, clip: str):
@@ -48,25 +51,59 @@ class FrozenMaps(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
+        """Images (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
-        seen = self.clip.dense(self.clip.on(images.device).normalise(pixels))
-        meaning = F.pixel_unshuffle(F.normalize(seen, dim=1), 2) * seen.shape[1] ** 0.5
+        dense = self.clip.encode_dense(self.clip.on(images.device).normalise(pixels))
+        meaning = F.pixel_unshuffle(F.normalize(dense, dim=1), 2) * dense.shape[1] ** 0.5
         fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
         height, width = middle.shape[-2:]
         detail = [F.pixel_unshuffle(fine, 2), middle, F.interpolate(coarse, size=(height, width))]
         return torch.cat([meaning, *detail], dim=1)
 
 
-class Fit(nn.Module):
-    """How the patches fit the expression, added to the image's tokens (:mod:`vg_gym.learned.similarity_maps`).
+class FrozenText(nn.Module):
+    """Token features of a CLIP's text transformer, with the interface of transformers' text encoders."""
+
+    def __init__(self, clip: str):
+        super().__init__()
+        self.clip = FrozenClip(clip)
+        self.config = SimpleNamespace(hidden_size=self.clip.encoder.dim)
+
+    def forward(self, ids: torch.Tensor, **_: Any) -> SimpleNamespace:
+        """Ids (N, L) to features (N, L, D), as ``last_hidden_state``; zeros behind the longest text."""
+        tokens, _mask = self.clip.encode_tokens(ids)
+        found = F.pad(tokens, (0, 0, 0, ids.shape[1] - tokens.shape[1])) * tokens.shape[-1] ** 0.5
+        return SimpleNamespace(last_hidden_state=found, hidden_states=[found])
+
+
+def init_in_joint_space(image_projection: nn.Conv2d, text_projection: nn.Linear) -> None:
+    """Let image and text tokens start in CLIP's joint space.
+
+    Projections start as the identity where the widths agree; else they stay random.
+
+    Args:
+        image_projection: of :class:`FrozenFeatures`, 1 x 1.
+        text_projection: of :class:`FrozenText`.
+    """
+    dim = text_projection.out_features
+    widths = (text_projection.in_features, image_projection.out_channels, image_projection.in_channels)
+    if widths == (dim, dim, 4 * dim + DETAIL):
+        with torch.no_grad():
+            text_projection.weight.copy_(torch.eye(dim))
+            text_projection.bias.zero_()
+            identity = torch.eye(dim).repeat_interleave(4, dim=1)[..., None, None]
+            image_projection.weight[:, : 4 * dim] = identity / 4
+
+
+class TextImageSimilarity(nn.Module):
+    """How similar each patch is to the expression (:class:`SimilarityMaps`), added to the image's tokens.
 
     Args:
         clip: name of the CLIP.
         dim: width of the tokens.
-        phrases: also how they fit its head and its anchor alone (:mod:`vg_gym.language.phrases`): CLIP knows what
-            "the blue heart" looks like, but not where "left of the blue heart" is.
+        phrases: also how similar it is to the head and to the anchor alone (:mod:`vg_gym.language.phrases`): CLIP
+            knows what "the blue heart" looks like, but not where "left of the blue heart" is.
         offsets: also how far each token is from where the anchor seems to be, and from the nearest that is like the
             head; without it "nearest to" stays a guess.
         maps: number of weightings of each.
@@ -76,30 +113,33 @@ class Fit(nn.Module):
         super().__init__()
         encoder = load_clip(clip)
         self.width, self.scale, self.phrases = encoder.dim, encoder.logit_scale, phrases
-        self.matching = nn.ModuleList(Matching(self.width, maps) for _ in range(3 if phrases else 1))
+        self.matching = nn.ModuleList(SimilarityMaps(self.width, maps) for _ in range(3 if phrases else 1))
         self.enter = nn.Linear(4 * maps * len(self.matching), dim)
         self.offset = nn.Linear(6, dim) if offsets else None
         if self.offset is not None:
             nn.init.zeros_(self.offset.weight)
             nn.init.zeros_(self.offset.bias)
 
-    def forward(self, features: torch.Tensor, tokens: Tokens, words: torch.Tensor) -> torch.Tensor:
-        """Maps (N, C, h, w) of :class:`FrozenMaps`, tokens and their features (N, L, D) to (N, h * w, dim)."""
-        meaning = F.pixel_shuffle(features[:, : 4 * self.width], 2)
-        texts = [F.normalize(words[torch.arange(len(words)), tokens.ids.argmax(-1)], dim=-1)]
+    def forward(self, features: torch.Tensor, tokens: Tokens, text_features: torch.Tensor) -> torch.Tensor:
+        """What is added to image tokens, (N, h * w, dim).
+
+        Args:
+            features: (N, C, h, w), maps of :class:`FrozenFeatures`.
+            tokens: of N expressions.
+            text_features: (N, L, D), their features by :class:`FrozenText`.
+        """
         assert tokens.phrases is not None
+        dense = F.pixel_shuffle(features[:, : 4 * self.width], 2)
+        rows = torch.arange(len(text_features))
+        texts = [F.normalize(text_features[rows, tokens.ids.argmax(-1)], dim=-1)]
         if self.phrases:
             texts += tokens.phrases.unbind(1)
-        found = [matching(meaning, text) for matching, text in zip(self.matching, texts, strict=True)]
-        fit = self.enter(F.pixel_unshuffle(torch.cat(found, dim=1), 2).flatten(2).transpose(1, 2))
+        maps = torch.cat([similar(dense, text) for similar, text in zip(self.matching, texts, strict=True)], dim=1)
+        similarity = self.enter(F.pixel_unshuffle(maps, 2).flatten(2).transpose(1, 2))
         if self.offset is None:
-            return fit
+            return similarity
         heads, anchors = tokens.phrases.unbind(1)
-        return fit + self.offset(anchor_offsets(meaning, heads, anchors, self.scale))
-
-
-NEAR = 0.03
-"""Softness, in sides of the picture, of what is nearest."""
+        return similarity + self.offset(anchor_offsets(dense, heads, anchors, self.scale))
 
 
 def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
@@ -115,50 +155,20 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
         scale: inverse temperature of the softmax.
     """
     around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1).flatten(2)
-    heads_fit, anchors_fit = (scale * (text[:, None] @ around)[:, 0] for text in (heads, anchors))
+    head_logits, anchor_logits = (scale * (text[:, None] @ around)[:, 0] for text in (heads, anchors))
     height, width = dense.shape[2:]
     patches = _centres(height, width, dense.device)
-    place = (anchors_fit.softmax(-1) @ patches)[:, None]
-    like_anchor = (anchors_fit - anchors_fit.amax(-1, keepdim=True)).exp()
-    like_head = 2 * (heads_fit - heads_fit.amax(-1, keepdim=True)) + (1 - like_anchor).clamp(min=1e-4).log()
+    place = (anchor_logits.softmax(-1) @ patches)[:, None]
+    like_anchor = (anchor_logits - anchor_logits.amax(-1, keepdim=True)).exp()
+    like_head = 2 * (head_logits - head_logits.amax(-1, keepdim=True)) + (1 - like_anchor).clamp(min=1e-4).log()
     nearest = -NEAR * (like_head - (patches - place).norm(dim=-1) / NEAR).logsumexp(-1)[:, None, None]
     away = _centres(height // 2, width // 2, dense.device) - place
     distance = away.norm(dim=-1, keepdim=True)
-    told = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
-    return torch.cat(told, dim=-1) * (anchors.abs().sum(-1) > 0)[:, None, None]
+    offsets = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
+    return torch.cat(offsets, dim=-1) * (anchors.abs().sum(-1) > 0)[:, None, None]
 
 
 def _centres(height: int, width: int, device: torch.device) -> torch.Tensor:
     """(x, y) of the cells of a map, (height * width, 2), in [0, 1], rows first."""
     y, x = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
     return torch.cartesian_prod(y, x).flip(1)
-
-
-class FrozenText(nn.Module):
-    """Token features of a CLIP's text transformer, with the interface of transformers' text encoders."""
-
-    def __init__(self, clip: str):
-        super().__init__()
-        self.clip = FrozenClip(clip)
-        self.config = SimpleNamespace(hidden_size=self.clip.encoder.dim)
-
-    def forward(self, ids: torch.Tensor, **_: Any) -> SimpleNamespace:
-        """Ids (N, L) to features (N, L, D), as ``last_hidden_state``; zeros behind the longest text."""
-        tokens, _mask = self.clip.features(ids)
-        found = F.pad(tokens, (0, 0, 0, ids.shape[1] - tokens.shape[1])) * tokens.shape[-1] ** 0.5
-        return SimpleNamespace(last_hidden_state=found, hidden_states=[found])
-
-
-def start_in_one_space(projection: nn.Conv2d, words: nn.Linear) -> None:
-    """Let picture and words start in CLIP's own space: projections start as the identity, where the widths agree.
-
-    Args:
-        projection: of :class:`FrozenMaps`, 1 x 1.
-        words: of :class:`FrozenText`.
-    """
-    dim = words.out_features
-    if words.in_features == dim and projection.in_channels == 4 * dim + DETAIL:
-        with torch.no_grad():
-            words.weight.copy_(torch.eye(dim))
-            words.bias.zero_()
-            projection.weight[:, : 4 * dim] = torch.eye(dim).repeat_interleave(4, dim=1)[..., None, None] / 4

@@ -7,7 +7,8 @@ from typing import Any
 
 from vg_gym.baselines.one_stage.checkpoints import load_published
 from vg_gym.errors import VGGymError
-from vg_gym.learned.model import LearnedGrounder, find_model
+from vg_gym.learned.grounder import LearnedGrounder
+from vg_gym.learned.weights import find_model
 
 
 def one_stage(
@@ -20,7 +21,8 @@ def one_stage(
         weights: ``refshapes`` (built in), a folder that ``train_grounder.py`` wrote, or a published checkpoint.
         device: torch device.
         batch_size: expressions a forward pass.
-        **options: of the network, for published checkpoints, e.g. ``tokenizer``.
+        **options: of the network, for published checkpoints
+            (:func:`vg_gym.baselines.one_stage.checkpoints.load_published`), e.g. ``tokenizer``.
 
     Raises:
         VGGymError: there are no such weights, or they are not of this network.

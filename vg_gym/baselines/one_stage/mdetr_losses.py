@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F  # noqa: N812
-from torchvision.ops import generalized_box_iou
 
-from vg_gym.boxes import from_cxcywh
+from vg_gym.boxes import from_cxcywh, giou
 
 WEIGHTS = {"ce": 1.0, "bbox": 5.0, "giou": 2.0, "contrastive_align": 1.0}
 """Of the loss terms; those of the matching costs are 1 (class), 5 (L1), 2 (GIoU)."""
@@ -25,16 +24,16 @@ TEMPERATURE = 0.07
 
 @dataclass(frozen=True)
 class Layer:
-    """Heads of one decoder layer.
-
-    ``logits`` (N, Q, 256), the last of them "no object"; ``boxes`` (N, Q, 4), centre and size normalised by the
-    picture; ``queries`` (N, Q, D) and ``tokens`` (N, L, D), projections of unit length.
-    """
+    """Answers of the heads to one decoder layer."""
 
     logits: torch.Tensor
+    """(N, Q, 256), the last of them "no object"."""
     boxes: torch.Tensor
+    """(N, Q, 4), centre and size normalised by the image."""
     queries: torch.Tensor
+    """(N, Q, D), projections of the object tokens, unit length."""
     tokens: torch.Tensor
+    """(N, L, D), projections of the text tokens, unit length."""
 
     def float(self) -> Layer:
         """The layer in float32."""
@@ -59,7 +58,7 @@ def match(layer: Layer, targets: list[torch.Tensor], positive: torch.Tensor) -> 
     cost = (
         5 * torch.cdist(boxes, truth, p=1)
         - layer.logits.flatten(0, 1).softmax(-1) @ positive.T
-        - 2 * generalized_box_iou(from_cxcywh(boxes), from_cxcywh(truth))
+        - 2 * giou(from_cxcywh(boxes)[:, None], from_cxcywh(truth)[None])
     ).view(count, queries, -1)
     parts = cost.cpu().split([len(t) for t in targets], dim=-1)
     pairs = [linear_sum_assignment(part[row]) for row, part in enumerate(parts)]
@@ -126,11 +125,10 @@ def layer_losses(
     truth = torch.cat([target[which] for target, (_, which) in zip(targets, matching, strict=True)])
     if aligned is None:
         aligned = aligned_tokens(matching, parts, layer)
-    giou = torch.diagonal(generalized_box_iou(from_cxcywh(found), from_cxcywh(truth)))
     return {
         "ce": soft_token_loss(layer.logits, matching, parts) / count,
         "bbox": (found - truth).abs().sum() / count,
-        "giou": (1 - giou).sum() / count,
+        "giou": (1 - giou(from_cxcywh(found), from_cxcywh(truth))).sum() / count,
         "contrastive_align": align_loss(layer.queries, layer.tokens, aligned) / count,
     }
 

@@ -1,10 +1,11 @@
 """RED, the Referring Expression Deconfounder (Huang et al., Deconfounded Visual Grounding, AAAI 2022).
 
-Written from the paper: its official repository holds no code. The confounder of words and places is not seen; a
+Written from the paper: its official repository holds no code. The confounder of words and places is unobserved; a
 substitute for it is found in the expressions of the training set alone (Wang & Blei, The Blessings of Multiple Causes,
 2019): a factor model explains the expressions' features by a few latent causes, whose clusters, with their frequencies,
 are the dictionary. The backdoor adjustment P(L | do(R), X) = sum over g of P(L | R, X, g) P(g) is then approximated
-inside the network, by the expectation of g: an attention of every word over the dictionary, weighted by its prior.
+inside the network, by the expectation of g: an attention of every text token over the dictionary, weighted by its
+prior.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ def factor_model(features: np.ndarray, factors: int) -> tuple[np.ndarray, np.nda
 
 
 def k_means(points: np.ndarray, count: int, rng: np.random.Generator, rounds: int = 30) -> np.ndarray:
-    """The cluster of every point (N,): k-means from random points."""
+    """The cluster of every point (N,): k-means++.
+
+    Args:
+        points: (N, D).
+        count: clusters; some may stay empty.
+        rng: of the first centres.
+        rounds: of the algorithm.
+    """
     from scipy.cluster.vq import kmeans2
 
     _, labels = kmeans2(points, count, iter=rounds, minit="++", rng=rng)
@@ -66,10 +74,10 @@ def dictionary(features: np.ndarray, entries: int, factors: int = 16, seed: int 
 
 
 class Deconfounder(nn.Module):
-    """Language attention: every word, joined with what it attends to in the dictionary.
+    """Language attention: every text token, joined with what it attends to in the dictionary.
 
     Args:
-        dim: width of the words.
+        dim: width of the text tokens.
         entries: of the dictionary.
         width: of the entries.
     """
@@ -84,18 +92,18 @@ class Deconfounder(nn.Module):
         self.join, self.norm = nn.Linear(2 * dim, dim), nn.LayerNorm(dim)
 
     def learn(self, expressions: Sequence[str], clip: str, seed: int = 0) -> None:
-        """Fill the dictionary from the training expressions, as the text encoder of a CLIP sees them."""
+        """Fill the dictionary from the training expressions, encoded by a CLIP."""
         found, prior = dictionary(_features(expressions, clip), len(self.prior), seed=seed)
         found /= max(float(np.sqrt((found**2).mean())), 1e-6)
         self.entries[: len(found)] = torch.from_numpy(found)
         self.prior[: len(prior)] = torch.from_numpy(prior)
 
-    def forward(self, words: torch.Tensor) -> torch.Tensor:
-        """Words (N, L, D) to adjusted words (N, L, D)."""
-        logits = self.query(words) @ self.key(self.entries).T / words.shape[-1] ** 0.5
+    def forward(self, text_tokens: torch.Tensor) -> torch.Tensor:
+        """Text tokens (N, L, D) to adjusted text tokens (N, L, D)."""
+        logits = self.query(text_tokens) @ self.key(self.entries).T / text_tokens.shape[-1] ** 0.5
         weights = logits.softmax(-1) * self.prior
         weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-9)
-        return self.norm(self.join(torch.cat([words, weights @ self.value(self.entries)], dim=-1)))
+        return self.norm(self.join(torch.cat([text_tokens, weights @ self.value(self.entries)], dim=-1)))
 
 
 def _features(texts: Sequence[str], clip: str, chunk: int = 512) -> np.ndarray:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from vg_gym.errors import VGGymError
 from vg_gym.learned.frozen_clip import FrozenClip
-from vg_gym.learned.model import load_strictly
-from vg_gym.learned.tokenization import HubCodec, Tokens
+from vg_gym.learned.tokenization import HubTokenizer, Tokens
+from vg_gym.learned.weights import load_strictly
 
 PUBLISHED: dict[str, dict[str, int]] = {
     "bert-base-uncased": {"vocab_size": 30522},
@@ -28,7 +29,7 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
         sizes: of its config, where they are not BERT-base's.
 
     Raises:
-        VGGymError: transformers is missing.
+        VGGymError: transformers is not installed.
     """
     try:
         from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
@@ -39,14 +40,24 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
     return RobertaModel(RobertaConfig(**{"layer_norm_eps": 1e-5, **sizes}))
 
 
-def codec(tokenizer: str, clip: str, length: int, fixed: bool) -> Callable[[Sequence[str]], Tokens]:
-    """What makes the tokens: a CLIP's tokenizer where ``tokenizer`` is ``clip``, else one of transformers."""
-    if tokenizer == "clip":
+def load_tokenizer(name: str, clip: str, length: int, fixed: bool) -> Callable[[Sequence[str]], Tokens]:
+    """A function from texts to tokens.
+
+    Args:
+        name: ``clip``, or a tokenizer of transformers (hub name or folder).
+        clip: name of the CLIP whose tokenizer ``clip`` stands for.
+        length: most tokens of a text.
+        fixed: pad all texts to ``length``, else to the longest; a CLIP always pads to ``length``.
+
+    Raises:
+        VGGymError: there is no such tokenizer.
+    """
+    if name == "clip":
         return partial(FrozenClip(clip).tokenize, length=length)
-    return HubCodec(tokenizer, length, fixed)
+    return HubTokenizer(name, length, fixed)
 
 
-def start_text(encoder: Any, weights: str) -> None:
+def load_pretrained_text(encoder: Any, weights: str) -> None:
     """Give a text encoder pretrained weights of its architecture.
 
     Args:
@@ -54,7 +65,7 @@ def start_text(encoder: Any, weights: str) -> None:
         weights: name on the hub or local folder.
 
     Raises:
-        VGGymError: the weights cannot be had, or are of another size.
+        VGGymError: there are no such weights, or they are of another size.
     """
     try:
         found = type(encoder).from_pretrained(weights, use_safetensors=True)
@@ -78,7 +89,7 @@ class TextBranch(nn.Module):
         super().__init__()
         self.bert, self.layer = bert, layer
 
-    def forward(self, ids: Any, padding: Any) -> Any:
-        """Ids (N, L) and padding (N, L) to features (N, L, D)."""
-        hidden = self.bert(ids, attention_mask=(~padding).long(), output_hidden_states=True).hidden_states
+    def forward(self, ids: torch.Tensor, padding_mask: torch.Tensor) -> torch.Tensor:
+        """Ids (N, L) and padding mask (N, L) to features (N, L, D)."""
+        hidden = self.bert(ids, attention_mask=(~padding_mask).long(), output_hidden_states=True).hidden_states
         return hidden[self.layer]

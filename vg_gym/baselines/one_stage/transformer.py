@@ -1,15 +1,52 @@
 """The post-norm transformer layers of DETR (Carion et al., ECCV 2020), with its parameter names; batch first.
 
-Positions are added to queries and keys, never to values.
+Positions are added to queries and keys, never to values. Masks are True at padding.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
+
+from vg_gym.errors import VGGymError
+
+
+@dataclass(frozen=True)
+class LayerSizes:
+    """Sizes of a transformer layer.
+
+    Raises:
+        VGGymError: the width is no multiple of the number of heads.
+    """
+
+    dim: int
+    """Width of the tokens."""
+    heads: int
+    """Of every attention."""
+    feedforward: int
+    """Width of the hidden layer."""
+    dropout: float = 0.1
+    """Probability."""
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise VGGymError(f"a width of {self.dim} cannot be split into {self.heads} heads; give another number")
+
+    def attention(self) -> nn.MultiheadAttention:
+        """An attention of these sizes."""
+        return nn.MultiheadAttention(self.dim, self.heads, dropout=self.dropout, batch_first=True)
+
+    def linears(self) -> tuple[nn.Linear, nn.Linear]:
+        """To the hidden layer and back."""
+        return nn.Linear(self.dim, self.feedforward), nn.Linear(self.feedforward, self.dim)
+
+    def norms(self, count: int) -> list[nn.LayerNorm]:
+        """So many norms."""
+        return [nn.LayerNorm(self.dim) for _ in range(count)]
 
 
 def plus(x: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
@@ -17,54 +54,77 @@ def plus(x: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
     return x if positions is None else x + positions
 
 
-class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward network.
+class PostNormLayer(nn.Module):
+    """The two residual steps that layers are made of; a subclass names its attentions and norms as published."""
 
-    Args:
-        dim: width.
-        heads: of the attention.
-        feedforward: width of the hidden layer.
-        dropout: probability.
-    """
+    linear1: nn.Linear
+    linear2: nn.Linear
+    dropout: nn.Dropout
 
-    def __init__(self, dim: int, heads: int, feedforward: int, dropout: float = 0.1):
+    def attend(
+        self, attention: nn.MultiheadAttention, norm: nn.LayerNorm, x: torch.Tensor, query: torch.Tensor,
+        key: torch.Tensor, value: torch.Tensor, padding_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        """Tokens ``x`` (B, S, D) and what they attend to.
+
+        Args:
+            attention: of the layer.
+            norm: of the layer.
+            x: (B, S, D).
+            query: (B, S, D), ``x`` with positions.
+            key: (B, M, D), ``value`` with positions.
+            value: (B, M, D).
+            padding_mask: (B, M) bool.
+        """
+        found, _ = attention(query, key, value, key_padding_mask=padding_mask, need_weights=False)
+        return norm(x + self.dropout(found))
+
+    def feed_forward(self, norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, S, D) and the feed-forward network's answer to each."""
+        return norm(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+
+
+class EncoderLayer(PostNormLayer):
+    """Self-attention and a feed-forward network."""
+
+    def __init__(self, sizes: LayerSizes):
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
-        self.linear1, self.linear2 = nn.Linear(dim, feedforward), nn.Linear(feedforward, dim)
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.self_attn = sizes.attention()
+        self.linear1, self.linear2 = sizes.linears()
+        self.norm1, self.norm2 = sizes.norms(2)
+        self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(
-        self, x: torch.Tensor, padding: torch.Tensor | None = None, positions: torch.Tensor | None = None
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Tokens (B, S, D), padding (B, S) bool, positions (B, S, D) to tokens (B, S, D)."""
+        """Tokens (B, S, D), padding mask (B, S) bool, positions (B, S, D) to tokens (B, S, D)."""
         q = plus(x, positions)
-        x = self.norm1(x + self.dropout(self.self_attn(q, q, x, key_padding_mask=padding, need_weights=False)[0]))
-        return self.norm2(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+        x = self.attend(self.self_attn, self.norm1, x, q, q, x, padding_mask)
+        return self.feed_forward(self.norm2, x)
 
 
 class Encoder(nn.Module):
     """A stack of :class:`EncoderLayer`."""
 
-    def __init__(self, dim: int, heads: int, feedforward: int, layers: int, dropout: float = 0.1):
+    def __init__(self, sizes: LayerSizes, layers: int):
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(dim, heads, feedforward, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(layers))
 
     def forward(
-        self, x: torch.Tensor, padding: torch.Tensor | None = None, positions: torch.Tensor | None = None
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> torch.Tensor:
         """As :meth:`EncoderLayer.forward`, layer by layer."""
-        return (self.layerwise(x, padding, positions) or [x])[-1]
+        return (self.layerwise(x, padding_mask, positions) or [x])[-1]
 
     def layerwise(
-        self, x: torch.Tensor, padding: torch.Tensor | None = None, positions: torch.Tensor | None = None
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> list[torch.Tensor]:
-        """What comes out of every layer."""
-        found = []
+        """The output of every layer."""
+        outputs = []
         for layer in self.layers:
-            x = layer(x, padding, positions)
-            found.append(x)
-        return found
+            x = layer(x, padding_mask, positions)
+            outputs.append(x)
+        return outputs
 
 
 class EncoderOnly(nn.Module):
@@ -89,14 +149,14 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
-def sine_positions(padding: torch.Tensor, dim: int, temperature: float = 10_000.0) -> torch.Tensor:
-    """DETR's normalised sine code (B, dim, h, w) of a map whose padding is given (B, h, w): rows, then columns."""
-    inside = (~padding).float()
+def sine_positions(padding_mask: torch.Tensor, dim: int, temperature: float = 10_000.0) -> torch.Tensor:
+    """DETR's normalised sine code (B, dim, h, w) of a map with a padding mask (B, h, w): rows, then columns."""
+    inside = (~padding_mask).float()
     y, x = inside.cumsum(1), inside.cumsum(2)
     y = y / (y[:, -1:, :] + 1e-6) * 2 * math.pi
     x = x / (x[:, :, -1:] + 1e-6) * 2 * math.pi
     half = dim // 2
-    step = torch.arange(half, device=padding.device, dtype=torch.float32)
+    step = torch.arange(half, device=padding_mask.device, dtype=torch.float32)
     wave = temperature ** (2 * torch.div(step, 2, rounding_mode="floor") / half)
 
     def code(along: torch.Tensor) -> torch.Tensor:
@@ -106,6 +166,11 @@ def sine_positions(padding: torch.Tensor, dim: int, temperature: float = 10_000.
     return torch.cat([code(y), code(x)], dim=-1).permute(0, 3, 1, 2)
 
 
-def shrink_padding(padding: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Padding (B, H, W) of a picture at the size (h, w) of its feature map, nearest neighbour."""
-    return F.interpolate(padding[:, None].float(), size=size, mode="nearest")[:, 0].bool()
+def map_tokens(maps: torch.Tensor) -> torch.Tensor:
+    """A map (B, D, h, w) as tokens (B, h * w, D), rows first."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """A mask (B, H, W) of an image at the size (h, w) of its feature map, nearest neighbour."""
+    return F.interpolate(mask[:, None].float(), size=size, mode="nearest")[:, 0].bool()

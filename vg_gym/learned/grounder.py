@@ -1,0 +1,89 @@
+"""A trained network as a grounder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from vg_gym import boxes as box_ops
+from vg_gym.learned.batch import Batch
+from vg_gym.learned.model import GroundingModel
+from vg_gym.storage.files import fingerprint
+from vg_gym.types import Prediction, Query, refuse_initial_boxes
+
+
+class LearnedGrounder:
+    """A trained network as a grounder.
+
+    Args:
+        name: of the grounder.
+        model: the network.
+        device: torch device.
+        batch_size: expressions a forward pass.
+    """
+
+    def __init__(self, name: str, model: GroundingModel, device: str = "cpu", batch_size: int = 64):
+        self.name, self.batch_size, self.device = name, batch_size, torch.device(device)
+        self.model = model.eval().to(self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of options and weights."""
+        state = sorted(self.model.state_dict().items())
+        hashes = [fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state]
+        return fingerprint(self.name, sorted(asdict(self.model.options).items(), key=str), hashes)
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """Ground every query; an image that several of a batch are about is encoded once.
+
+        Args:
+            queries: what to ground.
+            initial_boxes: (N, 4) ``xyxy`` pixels to refine, for networks that do.
+
+        Raises:
+            VGGymError: there are initial boxes, and the network does not refine.
+        """
+        if not self.model.refines:
+            refuse_initial_boxes(self.name, initial_boxes)
+        found: list[Prediction] = []
+        for at in range(0, len(queries), self.batch_size):
+            rows = slice(at, at + self.batch_size)
+            found += self._ground_batch(queries[rows], None if initial_boxes is None else initial_boxes[rows])
+        return found
+
+    def _ground_batch(self, queries: Sequence[Query], initial_boxes: np.ndarray | None) -> list[Prediction]:
+        batch = query_batch(self.model, queries, initial_boxes).to(self.device)
+        with torch.inference_mode():
+            boxes, scores, details = self.model.predict(batch)
+        kept = {k: v.float().cpu().numpy() for k, v in details.items()}
+        return [
+            Prediction(
+                _to_pixels(boxes[row].float().cpu().numpy(), query.image.size),
+                float(scores[row]),
+                {k: _to_pixels(v[row], query.image.size) if k == "proposals" else v[row] for k, v in kept.items()},
+            )
+            for row, query in enumerate(queries)
+        ]
+
+
+def query_batch(model: GroundingModel, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> Batch:
+    """Queries as a batch of a network; ``initial_boxes`` are ``xyxy`` pixels (N, 4)."""
+    images = {query.image.key: query.image for query in queries}
+    rows = {key: row for row, key in enumerate(images)}
+    placed = model.canvas.place([image.array() for image in images.values()])
+    image_of = torch.tensor([rows[query.image.key] for query in queries])
+    tokens = model.tokenize([query.expression for query in queries])
+    normalized = None
+    if initial_boxes is not None:
+        boxes = [box_ops.normalize(box, query.image.size) for box, query in zip(initial_boxes, queries, strict=True)]
+        normalized = torch.from_numpy(np.stack(boxes))
+    return Batch(*placed, image_of, tokens, initial_boxes=normalized)
+
+
+def _to_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Normalised boxes (..., 4) as valid pixel boxes."""
+    return box_ops.denormalize(box_ops.fit_inside(boxes, min_side=1e-3), size)

@@ -1,0 +1,91 @@
+"""Trained networks on disk: a folder with the options as ``config.json`` and the weights as safetensors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vg_gym.errors import VGGymError
+from vg_gym.learned.model import GroundingModel, build
+from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import write_json
+
+
+def save_model(name: str, model: GroundingModel, folder: Path, **about: Any) -> None:
+    """Write a network into a folder, by way of a temporary one: options as ``config.json``, weights in fp16.
+
+    Args:
+        name: of the network, a key of :data:`vg_gym.registry.LEARNED`.
+        model: the network.
+        folder: where to; what is there is replaced.
+        **about: figures to keep beside it, as ``metrics.json``.
+    """
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    write_json(part / "config.json", {"model": name, "options": asdict(model.options)})
+    if about:
+        write_json(part / "metrics.json", about)
+    half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file({k: v.clone() for k, v in half.items()}, part / "model.safetensors")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+
+
+def load_model(folder: Path) -> tuple[str, GroundingModel]:
+    """Read what :func:`save_model` wrote; returns the network's name, and the network in eval mode.
+
+    Raises:
+        VGGymError: there is no such thing in the folder.
+    """
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise VGGymError(f"no trained grounder in {folder}: it needs config.json and model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    model = build(config["model"], config["options"])
+    load_strictly(model, load_file(folder / "model.safetensors"), str(folder))
+    return config["model"], model.eval()
+
+
+def find_model(name: str, weights: str) -> GroundingModel | None:
+    """The network called ``name`` in a folder, or among the built-in ones; None where ``weights`` is no folder.
+
+    Raises:
+        VGGymError: the folder holds another network.
+    """
+    folder = built_in(name, weights) or Path(weights)
+    if not folder.is_dir():
+        return None
+    found, model = load_model(folder)
+    if found != name:
+        raise VGGymError(f"{weights} is a {found}, not a {name}; use the grounder {found!r}")
+    return model
+
+
+def load_strictly(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Fill a network with weights that must match it key by key.
+
+    Raises:
+        VGGymError: keys are missing, left over, or of another shape; the message counts and names them.
+    """
+    wanted = model.state_dict()
+    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    shapes = [
+        f"{k} is {tuple(state[k].shape)}, not {tuple(wanted[k].shape)}"
+        for k in sorted(wanted.keys() & state.keys())
+        if state[k].shape != wanted[k].shape
+    ]
+    problems = [
+        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
+        for what, found in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
+        if found
+    ]
+    if problems:
+        raise VGGymError(f"{source} is not the checkpoint of this model: {'; '.join(problems)}")
+    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
