@@ -13,14 +13,14 @@ import torchvision
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
-from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
+from vg_gym.baselines.one_stage.auxiliary_loss import covered_share
 from vg_gym.baselines.one_stage.checkpoints import load_published, read_checkpoint
 from vg_gym.baselines.one_stage.dynamic_mdetr import sample_points
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
-from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, begin_from, train_grounder
+from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, init_from_weights, train_grounder
 from vg_gym.learned.model import LearnedGrounder, build, load_model, load_strictly, save_model
 
 SIZES = {"backbone": "frozen", "image_size": 128, "dim": 64, "heads": 4, "feedforward": 128, "dropout": 0.0,
@@ -83,7 +83,7 @@ def test_training_writes_a_grounder(tmp_path, model):
 
 def test_one_kind_of_network_starts_from_another(tmp_path):
     folder = train_grounder(config(tmp_path / "a", "mdetr", steps=2))
-    learner = GrounderLearner(config(tmp_path / "b", "transvg", start_from=str(folder)))
+    learner = GrounderLearner(config(tmp_path / "b", "transvg", init_from=str(folder)))
     _, mdetr = load_model(folder)
     own, theirs = learner.module.state_dict(), mdetr.state_dict()
     layer = "encoder.layers.1.linear2.weight"
@@ -92,7 +92,7 @@ def test_one_kind_of_network_starts_from_another(tmp_path):
                        ("text_proj.weight", "transformer.resizer.fc.weight")):  # fmt: skip
         assert torch.equal(own[ours], theirs[name]), ours
     with pytest.raises(VGGymError, match="no trained grounder in nowhere"):
-        GrounderLearner(config(tmp_path / "c", "transvg", start_from="nowhere"))
+        GrounderLearner(config(tmp_path / "c", "transvg", init_from="nowhere"))
 
 
 def test_a_dictionary_of_the_training_expressions(tmp_path):
@@ -105,7 +105,7 @@ def test_a_dictionary_of_the_training_expressions(tmp_path):
 
 def test_saved_and_loaded_in_half_precision(tmp_path):
     model = build("transvg", BRANCHES)
-    save_model("transvg", model, tmp_path / "model", mean_iou=0.5)
+    save_model("transvg", model, tmp_path / "model")
     name, again = load_model(tmp_path / "model")
     assert name == "transvg" and not again.training
     for key, value in model.state_dict().items():
@@ -137,7 +137,7 @@ def test_published_checkpoints(tmp_path):
     model = load_published("mdetr", path, **sizes)
     assert model.options.queries == 7 and model.options.backbone == "resnet18"
     begun = build("mdetr", {**sizes, "backbone": "resnet18", "queries": 7})
-    begin_from(begun, str(path), config(tmp_path, "mdetr", options=sizes))
+    init_from_weights(begun, str(path), config(tmp_path, "mdetr", options=sizes))
     torch.testing.assert_close(begun.state_dict(), model.state_dict())
     with pytest.raises(VGGymError, match="not the checkpoint of this model.*of another shape"):
         load_published("mdetr", path, **{**sizes, "dim": 128})
@@ -170,9 +170,9 @@ def test_points_are_read_where_they_are():
 
 
 def test_cells_know_how_much_of_them_a_box_covers():
-    covered = points_inside(torch.tensor([[0.5, 0.0, 1.0, 0.25]]), 4)[0].view(4, 4)
+    covered = covered_share(torch.tensor([[0.5, 0.0, 1.0, 0.25]]), 4)[0].view(4, 4)
     assert covered[0].tolist() == [0, 0, 1, 1] and covered[1:].sum() == 0
-    assert points_inside(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
+    assert covered_share(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
 
 
 def test_several_expressions_share_a_picture():

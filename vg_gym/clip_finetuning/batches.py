@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -44,14 +43,6 @@ class Batch:
     """uint8 (C, s, s, 3)."""
     crop_image: np.ndarray
     crop_object: np.ndarray
-
-
-class BatchSource(Protocol):
-    """Where batches come from."""
-
-    def batch(self, step: int) -> Batch:
-        """The batch of a step."""
-        ...
 
 
 def perturb(boxes: np.ndarray, rng: np.random.Generator, copies: int) -> np.ndarray:

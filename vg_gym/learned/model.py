@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -105,18 +104,12 @@ def build(name: str, options: dict[str, Any]) -> GroundingModel:
     return cls(options_from(cls.Options, options))
 
 
-def save_model(name: str, model: GroundingModel, folder: Path, **about: Any) -> None:
-    """Write a network into a folder, by way of a temporary one: options as ``config.json``, weights in fp16."""
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    write_json(part / "config.json", {"model": name, "options": asdict(model.options)})
-    if about:
-        write_json(part / "metrics.json", about)
+def save_model(name: str, model: GroundingModel, folder: Path) -> None:
+    """Write a network into a folder: name and options as ``config.json``, weights in fp16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", {"model": name, "options": asdict(model.options)})
     half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file({k: v.clone() for k, v in half.items()}, part / "model.safetensors")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    save_file({k: v.clone() for k, v in half.items()}, folder / "model.safetensors")
 
 
 def load_model(folder: Path) -> tuple[str, GroundingModel]:
