@@ -1,26 +1,17 @@
-"""Fine-tuning CLIP: batches, losses, the report, whole trainings."""
+"""Fine-tuning CLIP: what is trained, whole trainings."""
 
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from tests.conftest import TINY
-from vg_gym import boxes as box_ops
-from vg_gym.boxes import lattice_boxes
 from vg_gym.clip.encoder import load_clip
 from vg_gym.clip_finetuning import clip_learner
-from vg_gym.clip_finetuning.batches import DatasetBatches, perturb
 from vg_gym.clip_finetuning.clip_learner import ClipLearner, train_clip
 from vg_gym.clip_finetuning.config import ClipTrainConfig
-from vg_gym.clip_finetuning.localization import localization_report
-from vg_gym.clip_finetuning.losses import localization_loss, multi_positive, region_features
-from vg_gym.clip_finetuning.refshapes_batches import RefShapesBatches
 from vg_gym.config import load_config
-from vg_gym.data.expressions import parse
-from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
 
 
@@ -28,63 +19,6 @@ def small(out, **changes):
     options = {"steps": 4, "batch_size": 2, "validate_every": 2, "validate_samples": 4, "workers": 0, "warmup": 1}
     start = {"model": TINY, "crop_size": 32, "dense": "tokens", "lr": 1e-3, "dataset_options": {"scenes": 40}}
     return ClipTrainConfig(**{"out": str(out), **start, **options, **changes})
-
-
-def test_region_features_are_the_encoder_s(tiny_clip, rng):
-    from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
-
-    maps = rng.normal(size=(2, 4, 4, 16)).astype(np.float32)
-    low = rng.uniform(0, 0.5, (2, 6, 2))
-    boxes = np.concatenate([low, low + rng.uniform(0.1, 0.5, (2, 6, 2))], -1).astype(np.float32)
-    ours = region_features(torch.from_numpy(maps), torch.from_numpy(boxes)).numpy()
-    np.testing.assert_allclose(ours, l2_normalize(box_mean(summed_area(maps), boxes)), atol=1e-4)
-
-
-def test_losses_by_hand():
-    logits = torch.tensor([[2.0, 0.0, -1.0, 9.0]])
-    match = torch.tensor([[1, 1, 0, -1]])
-    p = torch.tensor([2.0, 0.0, -1.0]).log_softmax(0)
-    torch.testing.assert_close(multi_positive(logits, match), -(p[0] + p[1]) / 2)
-    assert multi_positive(logits, torch.zeros(1, 4)) == 0
-    overlap, valid = torch.tensor([[1.0, 0.5, 0.0]]), torch.tensor([[True, True, False]])
-    target = torch.tensor([0.0, -5.0]).softmax(0)
-    expected = -(target * torch.tensor([1.0, 2.0]).log_softmax(0)).sum()
-    torch.testing.assert_close(localization_loss(torch.tensor([[1.0, 2.0, 7.0]]), overlap, valid, 0.1), expected)
-
-
-def test_near_misses_are_boxes_of_all_overlaps(rng):
-    boxes = np.tile(np.array([[0.3, 0.3, 0.6, 0.7]], np.float32), (300, 1))
-    near = perturb(boxes, rng, 2)
-    assert box_ops.is_valid(near, (1, 1)).all()
-    overlaps = box_ops.iou(near, boxes[0])
-    assert (overlaps < 0.4).mean() > 0.15 and (overlaps > 0.7).mean() > 0.1
-
-
-def test_refshapes_batches_match_what_is_true():
-    dataset = RefShapes("refshapes", "train", scenes=50)
-    batch = RefShapesBatches(dataset, 3, 64, 32, seed=1).batch(5)
-    again = RefShapesBatches(dataset, 3, 64, 32, seed=1).batch(5)
-    np.testing.assert_array_equal(batch.images, again.images)
-    assert batch.texts == again.texts
-    rng = np.random.default_rng([1, 5])
-    scenes = [dataset.record(int(i)).scene() for i in rng.integers(50, size=3)]
-    for row, text in enumerate(batch.texts):
-        expression, own = parse(text), batch.text_image[row]
-        assert batch.match[row, own].tolist().count(1) == 1 and batch.match[row, own, batch.text_object[row]] == 1
-        assert expression.referents(scenes[own]) == [batch.text_object[row]]
-        for image, scene in enumerate(scenes):
-            for column, item in enumerate(scene):
-                if image != own:
-                    fits = expression.head.fits(item)
-                    known = 1 if batch.by_looks[row] else -1
-                    assert batch.match[row, image, column] == (known if fits else 0)
-
-
-def test_any_data_set_gives_batches():
-    dataset = RefShapes("refshapes", "train", scenes=6)
-    batch = DatasetBatches(dataset, 4, 64, 32, texts=3).batch(0)
-    assert len(batch.texts) == 12 and batch.crops.shape[1:] == (32, 32, 3)
-    assert (batch.match.max(axis=(1, 2)) == 1).all()
 
 
 def test_training_resumes_to_the_same_weights(tmp_path):
@@ -150,42 +84,6 @@ def test_fine_tuning_starts_from_a_model_and_saves_it(tmp_path):
     assert (tuned.crop_size, tuned.dense, tuned.words) == (32, "tokens", load_clip(str(start)).words)
     figures = json.loads((tmp_path / "tuned" / "model" / "metrics.json").read_text())
     assert {"dense_r1", "crop_r1", "window_iou", "n", "window_iou/size", "logit_scale"} <= figures.keys()
-
-
-def test_the_report_of_a_perfect_localiser_is_perfect():
-    class Perfect:
-        grid, dim = 16, 4
-
-        def encode_text(self, texts):
-            return np.tile(np.array([[1, 0, 0, 0]], np.float32), (len(texts), 1))
-
-        def encode_dense(self, images):
-            maps = np.zeros((1, 16, 16, 4), np.float32)
-            maps[..., 1] = 1
-            maps[0, 4:8, 8:12] = [1, 0, 0, 0]
-            # Halves cancel: only the whole object looks exactly like the text.
-            maps[0, 4:8, 8:10, 2], maps[0, 4:8, 10:12, 2] = 1, -1
-            maps[0, 4:6, 8:12, 3], maps[0, 6:8, 8:12, 3] = 1, -1
-            return maps
-
-    from dataclasses import replace
-
-    from vg_gym.types import Objects
-
-    sample = replace(RefShapes("refshapes", "val")[0], box=np.array([64, 32, 96, 64], np.float32), ann_id=2)
-
-    class One(list):
-        def objects(self, image_id):
-            return Objects(np.array([[0, 0, 20, 20], [64, 32, 96, 64]], np.float32), ("a", "b"), (1, 2))
-
-    report = localization_report(Perfect(), One([sample]), crops=False)
-    assert report["all"] == {"n": 1, "dense_r1": 1.0, "window_iou": 1.0}
-
-
-def test_the_lattice_holds_all_boxes():
-    boxes = lattice_boxes(4, 1.0)
-    assert len(boxes) == 100 and len(np.unique(boxes, axis=0)) == 100
-    assert len(lattice_boxes(4, 0.5, smallest=1.0, largest=2.0)) == (7 + 6 + 5) ** 2
 
 
 def test_configs_name_unknown_keys(tmp_path):
