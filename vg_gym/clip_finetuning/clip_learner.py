@@ -70,18 +70,20 @@ class ClipLearner(Learner):
         tokens = dense_tokens(model.visual, self.encoder.pixels(batch.images), self.encoder.dense)
         crops = embed_image(model.visual, self.encoder.pixels(batch.crops)) if len(batch.crops) else None
         with torch.autocast(device.type, enabled=False):
-            text = model.logit_scale.exp() * text
-            parts = self._region_losses(batch, text, tokens)
+            scale = model.logit_scale.exp()
+            parts = self._region_losses(batch, text, tokens, scale)
             if crops is not None and self.config.crop_weight:
-                parts["crop"] = self.config.crop_weight * self._crop_loss(batch, text, crops)
+                parts["crop"] = self.config.crop_weight * self._crop_loss(batch, text, crops, scale)
         return parts
 
-    def _crop_loss(self, batch: Batch, text: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
+    def _crop_loss(self, batch: Batch, text: torch.Tensor, crops: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         rows, match = self._tensors(batch.by_looks, batch.match)
         pairs = match[:, batch.crop_image, batch.crop_object][rows]
-        return symmetric_contrastive(text[rows] @ F.normalize(crops.float(), dim=-1).T, pairs)
+        return symmetric_contrastive(scale * text[rows] @ F.normalize(crops.float(), dim=-1).T, pairs)
 
-    def _region_losses(self, batch: Batch, text: torch.Tensor, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _region_losses(
+        self, batch: Batch, text: torch.Tensor, tokens: torch.Tensor, scale: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         c = self.config
         objects, regions, valid, match = self._tensors(batch.objects, batch.regions, batch.valid, batch.match)
         image, target = self._tensors(batch.text_image, batch.text_object)
@@ -91,9 +93,9 @@ class ClipLearner(Learner):
         if c.region_weight:
             true = features[:, : objects.shape[1]].flatten(0, 1)
             known = torch.where(valid[None], match, -1).flatten(1)
-            parts["region"] = c.region_weight * symmetric_contrastive(text @ true.T, known)
+            parts["region"] = c.region_weight * symmetric_contrastive(scale * text @ true.T, known)
         if c.localize_weight:
-            scores = torch.einsum("td,tkd->tk", text, features[image])
+            scores = scale * torch.einsum("td,tkd->tk", text, features[image])
             overlap = box_ops.iou(boxes[image], objects[image, target][:, None])
             everywhere = torch.cat([valid, torch.ones_like(regions[..., 0], dtype=torch.bool)], dim=1)[image]
             parts["localize"] = c.localize_weight * localization_loss(scores, overlap, everywhere, c.softness)
