@@ -7,13 +7,14 @@ python train_clip.py clip=ViT-B-32:openai dataset=refcocog-umd root=DIR train_im
 import sys
 
 from vg_gym.cli.run import run
-from vg_gym.clip_finetuning.clip_learner import ClipTrainConfig, ClipTrainer
+from vg_gym.clip_finetuning.clip_learner import train_clip
+from vg_gym.clip_finetuning.config import ClipTrainConfig
 from vg_gym.config import load_config
 
 
 def main() -> None:
-    """Train; see :class:`vg_gym.clip_finetuning.clip_learner.ClipTrainConfig` for every option."""
-    ClipTrainer(load_config(ClipTrainConfig, sys.argv[1:])).run()
+    """Train; see :class:`vg_gym.clip_finetuning.config.ClipTrainConfig` for every option."""
+    print(f"CLIP in {train_clip(load_config(ClipTrainConfig, sys.argv[1:]))}")
 
 
 if __name__ == "__main__":

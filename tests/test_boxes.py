@@ -53,3 +53,18 @@ def test_empty_boxes_have_no_overlap():
 @pytest.mark.parametrize("box", [[0, 0, 0, 1], [0, 0, np.nan, 1], [-1, 0, 1, 1], [0, 0, 2, 1]])
 def test_invalid_boxes_are_seen(box):
     assert not box_ops.is_valid(np.array(box, np.float32), (1, 1))
+
+
+def test_the_lattice_holds_all_boxes():
+    boxes = box_ops.lattice_boxes(4, 1.0)
+    assert len(boxes) == 100 and len(np.unique(boxes, axis=0)) == 100
+    assert len(box_ops.lattice_boxes(4, 0.5, smallest=1.0, largest=2.0)) == (7 + 6 + 5) ** 2
+
+
+def test_cells_are_covered_alike_in_numpy_and_torch(rng):
+    low = rng.uniform(-0.1, 0.6, (5, 3, 2))
+    boxes = np.concatenate([low, low + rng.uniform(0, 0.5, (5, 3, 2))], -1).astype(np.float32)
+    covered = box_ops.cell_overlaps(boxes, 7)
+    torch.testing.assert_close(box_ops.cell_overlaps(torch.from_numpy(boxes), 7), torch.from_numpy(covered))
+    inside = boxes.clip(0, 1)
+    np.testing.assert_allclose(covered.sum(-1), (inside[..., 2:] - inside[..., :2]).clip(0), atol=1e-6)

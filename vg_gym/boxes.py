@@ -175,3 +175,22 @@ def lattice_boxes(cells: int, step: float = 1.0, smallest: float = 1.0, largest:
     spans = np.stack([low, high], -1)[(side >= smallest - 1e-6) & (side <= (largest or cells) + 1e-6)]
     x, y = np.repeat(spans, len(spans), axis=0), np.tile(spans, (len(spans), 1))
     return (np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], -1) / cells).astype(np.float32)
+
+
+def cell_overlaps(boxes: Array, cells: int) -> Array:
+    """How much of every column and of every row of a square of cells boxes cover.
+
+    Args:
+        boxes: (..., 4), normalised.
+        cells: g, cells a side.
+
+    Returns:
+        Lengths (..., 2, g), each at most 1 / g: first of the columns (along x), then of the rows (along y).
+
+    >>> cell_overlaps(np.array([0.0, 0.25, 0.75, 0.5]), 2).tolist()
+    [[0.5, 0.25], [0.25, 0.0]]
+    """
+    xp = namespace(boxes)
+    low = xp.arange(cells, dtype=boxes.dtype, device=boxes.device) / cells
+    inside = xp.minimum(boxes[..., 2:, None], low + 1 / cells) - xp.maximum(boxes[..., :2, None], low)
+    return _positive(inside)

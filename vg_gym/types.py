@@ -97,6 +97,15 @@ class GroundingDataset(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSegments(Protocol):
+    """A data set that also knows which pixels belong to which object."""
+
+    def segments(self, image_id: int) -> np.ndarray:
+        """uint8 (H, W): 0 where there is no object, else 1 + the row in :meth:`GroundingDataset.objects`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a method answers: a box (float32 ``xyxy`` pixels), an optional score, and details worth keeping.

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.checkpoint import find_agent
@@ -13,7 +12,7 @@ from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import ActionOracle, greedy_action
 from vg_gym.agents.rollout import play
 from vg_gym.cli.entry import main as vg_gym_command
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.config import load_config
 from vg_gym.envs.actions import make_actions
 from vg_gym.envs.grounding import make_engine
@@ -24,7 +23,7 @@ from vg_gym.errors import VGGymError
 @pytest.fixture(scope="session")
 def clip_folder(tiny_clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip") / "model"
-    save_model(tiny_clip, folder, TINY)
+    save_model(tiny_clip, folder)
     return str(folder)
 
 

@@ -11,7 +11,7 @@ import torchvision
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
-from vg_gym.baselines.one_stage.auxiliary_loss import points_inside
+from vg_gym.baselines.one_stage.auxiliary_loss import covered_share
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.text import text_encoder
 from vg_gym.data.refshapes import RefShapes
@@ -81,7 +81,7 @@ def test_training_writes_a_grounder(tmp_path, model):
 
 def test_one_kind_of_network_starts_from_another(tmp_path):
     folder = train_grounder(config(tmp_path / "a", "mdetr", steps=2))
-    learner = GrounderLearner(config(tmp_path / "b", "transvg", start_from=str(folder)))
+    learner = GrounderLearner(config(tmp_path / "b", "transvg", init_from=str(folder)))
     _, mdetr = load_model(folder)
     own, theirs = learner.module.state_dict(), mdetr.state_dict()
     layer = "encoder.layers.1.linear2.weight"
@@ -90,7 +90,7 @@ def test_one_kind_of_network_starts_from_another(tmp_path):
                        ("text_proj.weight", "transformer.resizer.fc.weight")):  # fmt: skip
         assert torch.equal(own[ours], theirs[name]), ours
     with pytest.raises(VGGymError, match="no trained grounder in nowhere"):
-        GrounderLearner(config(tmp_path / "c", "transvg", start_from="nowhere"))
+        GrounderLearner(config(tmp_path / "c", "transvg", init_from="nowhere"))
 
 
 def test_a_dictionary_of_the_training_expressions(tmp_path):
@@ -102,9 +102,9 @@ def test_a_dictionary_of_the_training_expressions(tmp_path):
 
 
 def test_cells_know_how_much_of_them_a_box_covers():
-    covered = points_inside(torch.tensor([[0.5, 0.0, 1.0, 0.25]]), 4)[0].view(4, 4)
+    covered = covered_share(torch.tensor([[0.5, 0.0, 1.0, 0.25]]), 4)[0].view(4, 4)
     assert covered[0].tolist() == [0, 0, 1, 1] and covered[1:].sum() == 0
-    assert points_inside(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
+    assert covered_share(torch.tensor([[0.1, 0.1, 0.3, 0.2]]), 4).sum() == pytest.approx(0.2 * 0.1 * 16)
 
 
 def test_several_expressions_share_an_image():

@@ -12,7 +12,7 @@ from vg_gym import registry
 from vg_gym.baselines.one_stage.checkpoints import load_published, read_checkpoint
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch
-from vg_gym.learned.grounder_learner import begin_from
+from vg_gym.learned.grounder_learner import init_from_weights
 from vg_gym.learned.model import build
 from vg_gym.learned.tokenization import Tokens
 
@@ -121,7 +121,7 @@ def test_as_the_official_repositories_write_them(tmp_path):
     model = load_published("mdetr", path)
     assert model.options.queries == 7 and model.options.backbone == "resnet18"
     begun = build("mdetr", sizes)
-    begin_from(begun, str(path), config(tmp_path, "mdetr", options={}))
+    init_from_weights(begun, str(path), config(tmp_path, "mdetr", options={}))
     torch.testing.assert_close(begun.state_dict(), model.state_dict())
     with pytest.raises(VGGymError, match="not the checkpoint of this model.*of another shape"):
         load_published("mdetr", path, dim=128)

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.clip_window import ClipWindow
 from vg_gym.baselines.priors import Constant, best_constant_box, center, full, random
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.registry import grounder
 
@@ -50,7 +49,7 @@ def test_clip_window_finds_the_maximum(score, tiny_clip, blind, tmp_path):
     from vg_gym.clip.dense import summed_area
     from vg_gym.clip.scores import score_boxes
 
-    save_model(tiny_clip, tmp_path / "clip", TINY)
+    save_model(tiny_clip, tmp_path / "clip")
     method = ClipWindow(clip=str(tmp_path / "clip"), score=score, chunk=7)
     for query, prediction in zip(blind, method.ground(blind), strict=True):
         table = summed_area(method.clip.encode_dense([query.image.array()]))

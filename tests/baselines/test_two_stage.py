@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
@@ -11,7 +10,7 @@ from vg_gym.baselines.proposals import proposals
 from vg_gym.baselines.ranking import ClipRanker
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.types import Grounder
 
@@ -36,7 +35,7 @@ class Grid:
 @pytest.fixture
 def tiny(tiny_clip, tmp_path, monkeypatch):
     monkeypatch.setitem(registry.PROPOSERS, "grid", f"{__name__}:Grid")
-    save_model(tiny_clip, tmp_path / "clip", TINY)
+    save_model(tiny_clip, tmp_path / "clip")
     return str(tmp_path / "clip")
 
 

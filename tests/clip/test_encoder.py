@@ -6,11 +6,10 @@ import open_clip
 import pytest
 import torch
 
-from tests.conftest import TINY
 from vg_gym.clip import load_clip
 from vg_gym.clip.crops import crop, crop_and_resize, pixel_boxes, resize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 
 
@@ -40,7 +39,7 @@ def test_dense_features_do_not_depend_on_the_batch(tiny_clip, rng):
 
 
 def test_a_saved_model_is_the_same_model(tiny_clip, tmp_path, rng):
-    save_model(tiny_clip, tmp_path / "model", TINY)
+    save_model(tiny_clip, tmp_path / "model")
     loaded = load_clip(str(tmp_path / "model"))
     assert (loaded.crop_size, loaded.dense, loaded.words) == (32, "tokens", tiny_clip.words)
     pixels = picture(rng)

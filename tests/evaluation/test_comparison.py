@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison, method_options
 from vg_gym.evaluation.evaluator import Evaluator
@@ -107,7 +106,7 @@ def test_a_killed_run_resumes_and_other_settings_do_not_mix(tmp_path, monkeypatc
 
 
 def test_crop_metrics_probes_and_refinement(tiny_clip, tmp_path):
-    save_model(tiny_clip, tmp_path / "clip", TINY)
+    save_model(tiny_clip, tmp_path / "clip")
     rows = rows_of(
         compare(
             tmp_path / "out", ["clip-window"], clip=str(tmp_path / "clip"), limit=8, probes=True, refine="no-op"

@@ -8,9 +8,8 @@ from functools import partial
 import pytest
 import torch
 
-from tests.conftest import TINY
 from vg_gym import registry
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison, method_options
 from vg_gym.runners import LocalRunner, make_runner
@@ -121,7 +120,7 @@ def compare(out, runner, **changes):
 
 
 def test_predictions_do_not_depend_on_the_runner(cluster, moody, tiny_clip, tmp_path):
-    save_model(tiny_clip, tmp_path / "clip", TINY)
+    save_model(tiny_clip, tmp_path / "clip")
     given = {"methods": ["moody", "clip-window", "action-oracle"], "clip": str(tmp_path / "clip")}
     local, remote = (compare(tmp_path / name, name, **given) for name in ("local", "ray"))
     assert local == remote

@@ -1,7 +1,7 @@
 """The one way to CLIP: a class over open_clip that encodes texts, crops, and whole images densely.
 
 Names: ``ViT-B-32:openai`` (architecture:tag), ``ViT-B-32:/path/to/weights.pt`` (architecture:file), ``refshapes`` (the
-built-in model), or a folder that :mod:`vg_gym.clip_finetuning.clip_learner` wrote.
+built-in model), or a folder that :mod:`vg_gym.clip_finetuning.model` wrote.
 """
 
 from __future__ import annotations

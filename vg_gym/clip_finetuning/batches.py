@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from vg_gym.clip.crops import crop, resize
 from vg_gym.types import GroundingDataset, Objects, Sample
 
 UNKNOWN = -1
+"""In ``match``: whether the text fits the object is not known."""
 
 
 @dataclass
@@ -43,15 +44,9 @@ class Batch:
     crops: np.ndarray
     """uint8 (C, s, s, 3)."""
     crop_image: np.ndarray
+    """int (C,): the image of each crop."""
     crop_object: np.ndarray
-
-
-class BatchSource(Protocol):
-    """Where batches come from."""
-
-    def batch(self, step: int) -> Batch:
-        """The batch of a step."""
-        ...
+    """int (C,): the object of each crop."""
 
 
 def perturb(boxes: np.ndarray, rng: np.random.Generator, copies: int) -> np.ndarray:
@@ -81,7 +76,9 @@ def _pad(boxes: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarra
     return padded, valid
 
 
-def _regions(boxes: Sequence[np.ndarray], valid: np.ndarray, rng: np.random.Generator, near: int, far: int):
+def _regions(
+    boxes: Sequence[np.ndarray], valid: np.ndarray, rng: np.random.Generator, near: int, far: int
+) -> np.ndarray:
     """Perturbed copies of every object and random boxes, (I, N * near + far, 4)."""
     count = valid.shape[1]
     rows = []
@@ -124,35 +121,31 @@ class DatasetBatches:
         self.crops, self.texts, self.max_objects, self.near, self.far = crops, texts, max_objects, near, far
         self.seed = seed
 
-    def _samples_by_image(self) -> list[list[int]]:
-        if not hasattr(self, "_by_image"):
-            groups: dict[int, list[int]] = defaultdict(list)
-            for index in range(len(self.dataset)):
-                groups[self.dataset[index].image_id].append(index)
-            self._by_image = list(groups.values())
-        return self._by_image
+    @cached_property
+    def _rows_by_image(self) -> list[list[int]]:
+        groups: dict[int, list[int]] = defaultdict(list)
+        for row in range(len(self.dataset)):
+            groups[self.dataset[row].image_id].append(row)
+        return list(groups.values())
 
     def batch(self, step: int) -> Batch:
         """The batch of a step."""
         rng = np.random.default_rng([self.seed, step])
-        groups = self._samples_by_image()
-        chosen = rng.choice(len(groups), size=self.images, replace=len(groups) < self.images)
-        per_image = []
-        for group in chosen:
-            picked = rng.permutation(groups[group])[: self.texts]
-            per_image.append([self.dataset[int(i)] for i in picked])
-        texts = [s.query.expression for samples in per_image for s in samples]
-        chosen_objects = [self._objects(samples) for samples in per_image]
-        pairs = [(i, self._position(s, chosen_objects[i])) for i, samples in enumerate(per_image) for s in samples]
-        sizes = [samples[0].query.image.size for samples in per_image]
-        boxes = [box_ops.normalize(o.boxes, size) for o, size in zip(chosen_objects, sizes, strict=True)]
-        match = np.zeros((len(texts), self.images, self.max_objects), dtype=np.int8)
-        for row, (image, position) in enumerate(pairs):
-            match[row, image, position] = 1
-        same = np.array([[a == b for b in texts] for a in texts])  # an expression used twice fits both objects
-        match = np.maximum(match, np.einsum("ab,bin->ain", same, match > 0).astype(np.int8))
-        arrays = [samples[0].query.image.array() for samples in per_image]
-        return self._assemble(rng, arrays, boxes, texts, pairs, match, np.ones(len(texts), dtype=bool))
+        groups = self._draw(rng)
+        images = [group[0].query.image for group in groups]
+        objects = [self._objects(group) for group in groups]
+        pairs = [(i, objects[i].ann_ids.index(s.ann_id)) for i, group in enumerate(groups) for s in group]
+        texts = [s.query.expression for group in groups for s in group]
+        boxes = [box_ops.normalize(o.boxes, image.size) for o, image in zip(objects, images, strict=True)]
+        arrays = [image.array() for image in images]
+        return self._assemble(rng, arrays, boxes, texts, pairs, self._match(texts, pairs), np.ones(len(texts), bool))
+
+    def _draw(self, rng: np.random.Generator) -> list[list[Sample]]:
+        """Samples of random images, some of each."""
+        rows = self._rows_by_image
+        chosen = rng.choice(len(rows), size=self.images, replace=len(rows) < self.images)
+        picked = [rng.permutation(rows[image])[: self.texts] for image in chosen]
+        return [[self.dataset[int(row)] for row in group] for group in picked]
 
     def _objects(self, samples: list[Sample]) -> Objects:
         """The annotated objects of an image, those that texts mean first, at most ``max_objects``."""
@@ -165,27 +158,60 @@ class DatasetBatches:
             tuple(objects.ann_ids[i] for i in order),
         )
 
-    @staticmethod
-    def _position(sample: Sample, objects: Objects) -> int:
-        return objects.ann_ids.index(sample.ann_id)
+    def _match(self, texts: list[str], pairs: list[tuple[int, int]]) -> np.ndarray:
+        """``match`` of texts that mean (image, object) pairs; one that is used twice fits both objects."""
+        match = np.zeros((len(texts), self.images, self.max_objects), dtype=np.int8)
+        for row, (image, position) in enumerate(pairs):
+            match[row, image, position] = 1
+        same = np.array([[a == b for b in texts] for a in texts])
+        return np.maximum(match, np.einsum("ab,bin->ain", same, match > 0).astype(np.int8))
 
-    def _assemble(self, rng, arrays, boxes, texts, pairs, match, by_looks) -> Batch:
-        """Everything that does not depend on where texts and matches came from."""
+    def _assemble(
+        self,
+        rng: np.random.Generator,
+        arrays: list[np.ndarray],
+        boxes: list[np.ndarray],
+        texts: list[str],
+        pairs: list[tuple[int, int]],
+        match: np.ndarray,
+        by_looks: np.ndarray,
+    ) -> Batch:
+        """A batch of what a data set says: with near misses and random boxes, and with crops.
+
+        Args:
+            rng: of the batch.
+            arrays: the images, uint8 (H, W, 3).
+            boxes: of their objects, normalised (N, 4) each.
+            texts: referring expressions.
+            pairs: the image of each text, and the object in it.
+            match: as in :class:`Batch`.
+            by_looks: as in :class:`Batch`.
+        """
         objects, valid = _pad(boxes, self.max_objects)
         regions = _regions(boxes, valid, rng, self.near, self.far)
         readable = [pair for pair, looks in zip(pairs, by_looks, strict=True) if looks]
-        count = min(len(readable), self.crops * self.images)
-        picked = [readable[int(i)] for i in rng.permutation(len(readable))[:count]]
-        crops = []
-        for image, position in picked:
-            size = arrays[image].shape[1], arrays[image].shape[0]
-            box = box_ops.denormalize(boxes[image][position], size)
-            crops.append(resize(crop(arrays[image], box), self.crop_size))
+        picked = [readable[int(i)] for i in rng.permutation(len(readable))[: self.crops * self.images]]
         text_image, text_object = np.array(pairs).T
-        crop_image, crop_object = np.array(picked).reshape(-1, 2).T
-        images = np.stack([resize(a, self.image_size) for a in arrays])
-        crop_pixels = np.stack(crops) if crops else np.zeros((0, self.crop_size, self.crop_size, 3), np.uint8)
+        crop_image, crop_object = np.array(picked, dtype=int).reshape(-1, 2).T
         return Batch(
-            images, objects, valid, regions, texts, text_image, text_object, match, by_looks, crop_pixels,
-            crop_image, crop_object,
-        )  # fmt: skip
+            images=np.stack([resize(array, self.image_size) for array in arrays]),
+            objects=objects,
+            valid=valid,
+            regions=regions,
+            texts=texts,
+            text_image=text_image,
+            text_object=text_object,
+            match=match,
+            by_looks=by_looks,
+            crops=self._crops([(arrays[image], boxes[image][position]) for image, position in picked]),
+            crop_image=crop_image,
+            crop_object=crop_object,
+        )
+
+    def _crops(self, cuts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Crops (C, s, s, 3) of images under one normalised box each."""
+        found = np.zeros((len(cuts), self.crop_size, self.crop_size, 3), np.uint8)
+        for row, (array, box) in enumerate(cuts):
+            size = array.shape[1], array.shape[0]
+            found[row] = resize(crop(array, box_ops.denormalize(box, size)), self.crop_size)
+        return found

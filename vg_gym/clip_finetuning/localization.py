@@ -1,4 +1,4 @@
-"""How well a CLIP localises: picking among true boxes, by crops and densely, and the window that scores highest."""
+"""How well a CLIP localizes: picking among true boxes, by crops and densely, and the window that scores highest."""
 
 from __future__ import annotations
 

@@ -1,22 +1,18 @@
-"""Losses of CLIP fine-tuning on box-text pairs: contrastive over crops, contrastive and localising over regions."""
+"""Losses of CLIP fine-tuning on box-text pairs: contrastive over crops, contrastive and localizing over regions."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
+from vg_gym.boxes import cell_overlaps
+
 
 def region_features(tokens: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """Unit features (I, K, D) of normalised boxes (I, K, 4): area-weighted means of dense tokens (I, g, g, D)."""
-    grid = tokens.shape[1]
-    low = torch.arange(grid, device=boxes.device) / grid
-    # How much of each column (row) of cells a box covers, as a fraction of the box.
-    cover = [
-        (torch.minimum(boxes[..., k + 2, None], low + 1 / grid) - torch.maximum(boxes[..., k, None], low)).clamp(min=0)
-        for k in (0, 1)
-    ]
-    across, down = (c / c.sum(-1, keepdim=True).clamp(min=1e-6) for c in cover)
-    weights = (down[..., :, None] * across[..., None, :]).flatten(2)
+    covered = cell_overlaps(boxes, tokens.shape[1])
+    columns, rows = (covered / covered.sum(-1, keepdim=True).clamp(min=1e-6)).unbind(-2)
+    weights = (rows[..., :, None] * columns[..., None, :]).flatten(2)
     return F.normalize(weights @ tokens.flatten(1, 2).float(), dim=-1)
 
 
@@ -41,7 +37,9 @@ def symmetric_contrastive(logits: torch.Tensor, match: torch.Tensor) -> torch.Te
     return (multi_positive(logits, match) + multi_positive(logits.T, match.T)) / 2
 
 
-def localisation(logits: torch.Tensor, overlap: torch.Tensor, valid: torch.Tensor, softness: float) -> torch.Tensor:
+def localization_loss(
+    logits: torch.Tensor, overlap: torch.Tensor, valid: torch.Tensor, softness: float
+) -> torch.Tensor:
     """Cross-entropy of a text's scores over regions of its image against a target that follows IoU.
 
     Args:

@@ -1,255 +1,32 @@
-"""One training loop: what detectors, learned grounders and box diffusion share.
+"""The training loop: of detectors, learned grounders, box diffusion and CLIP.
 
-A learner says what its loss is and how it is judged; :func:`fit` gives the rest: warm-up and cosine schedule, gradient
-clipping, moving average of the weights, mixed precision, TensorBoard, progress, the best checkpoint, resuming, Ctrl-C.
+A learner says what its loss is and how it is judged; :func:`fit` gives the rest: warm-up and schedule, gradient
+accumulation and clipping, moving average of the weights, mixed precision, several processes, TensorBoard, progress, the
+best checkpoint, resuming, Ctrl-C.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from vg_gym.devices import pick_device
-from vg_gym.errors import VGGymError
-from vg_gym.storage.files import replacing, write_json
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.fitting.batches import prepared
+from vg_gym.fitting.config import FitConfig
+from vg_gym.fitting.learner import Learner, Objective
+from vg_gym.fitting.processes import processes, training_device, use_threads
+from vg_gym.fitting.state import TrainingState
 
-
-@dataclass
-class FitConfig:
-    """Options of the loop, shared by every training config."""
-
-    out: str = "runs/fit"
-    """Folder for checkpoints, TensorBoard logs and the finished model."""
-    steps: int = 2000
-    """Optimiser steps."""
-    batch_size: int = 32
-    """Examples per step, in each process."""
-    lr: float = 1e-3
-    """Peak learning rate."""
-    weight_decay: float = 0.05
-    """Of AdamW, on matrices only."""
-    warmup: int = 200
-    """Steps of linear warm-up."""
-    schedule: str = "cosine"
-    """What follows: ``cosine``, half a wave down to zero, or ``step``, a tenth from ``drop_at`` on."""
-    drop_at: float = 0.67
-    """Where the step is, as a share of ``steps``."""
-    clip_grad: float = 1.0
-    """Greatest norm of the gradient."""
-    ema: float = 0.999
-    """Decay of the moving average of the weights, which is what is validated and saved (0: none)."""
-    amp: bool = False
-    """bfloat16 autocast."""
-    validate_every: int = 500
-    """Steps between validations; each writes a checkpoint."""
-    seed: int = 0
-    device: str = "auto"
-    threads: int = 0
-    """CPU threads (0: torch's default)."""
-    workers: int = 1
-    """Processes that prepare batches (0: prepare them between the steps)."""
-    resume: bool = False
-    """Go on from ``OUT/checkpoint.pt``."""
-
-
-class Learner(Protocol):
-    """What :func:`fit` trains."""
-
-    module: nn.Module
-    metric: str
-    """The figure of :meth:`validate` that chooses the best weights (more is better)."""
-
-    def batch(self, step: int) -> Any:
-        """The batch of a step: a pure function of it, so that a resumed run sees the same ones."""
-        ...
-
-    def losses(self, batch: Any) -> dict[str, torch.Tensor]:
-        """Weighted terms of the loss of ``module``; their sum is minimised."""
-        ...
-
-    def groups(self, config: Any) -> list[dict[str, Any]]:
-        """Parameter groups; ``lr`` in a group is a peak of its own."""
-        ...
-
-    def validate(self, module: nn.Module) -> dict[str, float]:
-        """Figures of a copy of ``module`` in eval mode."""
-        ...
-
-
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups with decay on matrices only."""
-    trained = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
-def schedule(step: int, warmup: int, steps: int, kind: str = "cosine", drop_at: float = 0.67) -> float:
-    """Factor in [0, 1] of the learning rate: linear warm-up, then a half cosine to zero or a step to a tenth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    if kind == "step":
-        return 0.1 if step >= drop_at * steps else 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def is_first_process() -> bool:
-    """Whether this process is the only one, or the first of ``accelerate launch``: the one that writes."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-class Processes:
-    """The processes that train one module: one, or those of ``accelerate launch`` with gradients averaged over them.
-
-    Raises:
-        VGGymError: several processes without accelerate.
-    """
-
-    def __init__(self, device: str):
-        self.rank, self.size, self.device = 0, 1, torch.device(pick_device(device))
-        self._accelerator: Any = None
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            try:
-                from accelerate import Accelerator, DistributedDataParallelKwargs
-            except ImportError as error:
-                raise VGGymError("training in several processes needs accelerate: pip install accelerate") from error
-            unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-            self._accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
-            self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
-            self.device = self._accelerator.device
-
-    @property
-    def first(self) -> bool:
-        """Whether this process validates, writes and shows progress."""
-        return self.rank == 0
-
-    def share(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over processes."""
-        return self._accelerator.prepare(module) if self._accelerator else module
-
-    def wait(self) -> None:
-        """Wait for the others."""
-        if self._accelerator:
-            self._accelerator.wait_for_everyone()
-
-
-class _Objective(nn.Module):
-    """The loss as a module's forward, which is where gradients are averaged over processes."""
-
-    def __init__(self, learner: Learner):
-        super().__init__()
-        self.module, self._losses = learner.module, learner.losses
-
-    def forward(self, batch: Any) -> dict[str, torch.Tensor]:
-        return self._losses(batch)
-
-
-class _Run:
-    """The state of one training run: weights, their average, optimiser, step, best figure."""
-
-    def __init__(self, learner: Learner, config: FitConfig):
-        if config.schedule not in ("cosine", "step"):
-            raise VGGymError(f"unknown schedule {config.schedule!r}; known: cosine, step")
-        self.learner, self.config, self.out = learner, config, Path(config.out)
-        self.processes = Processes(config.device)
-        self.device = self.processes.device
-        self.module = learner.module.to(self.device)
-        self.objective = self.processes.share(_Objective(learner))
-        self.optimizer = torch.optim.AdamW(learner.groups(config), lr=config.lr)
-        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.average = copy.deepcopy(self.module).eval() if config.ema else self.module
-        self.step, self.best = 0, -math.inf
-
-    def update(self, batch: Any) -> dict[str, float]:
-        """One optimiser step; the losses, by name."""
-        c = self.config
-        factor = schedule(self.step, c.warmup, c.steps, c.schedule, c.drop_at)
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * factor
-        self.module.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=c.amp):
-            losses = self.objective(batch)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise VGGymError(
-                f"the loss became {float(total.detach())} at step {self.step}; lower lr ({c.lr}) and start again"
-            )
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), c.clip_grad)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self._update_average()
-        return {"total": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}}
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is self.module:
-            return
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))  # a young average forgets its random start
-        for mean, now in zip(self.average.state_dict().values(), self.module.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
-
-    def save(self) -> None:
-        """Write the checkpoint, by way of a temporary name."""
-        state = {
-            "module": self.module.state_dict(),
-            "average": self.average.state_dict() if self.config.ema else {},
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "best": self.best,
-        }
-        with replacing(self.out / "checkpoint.pt") as part:
-            torch.save(state, part)
-
-    def restore(self) -> None:
-        """Read the checkpoint back.
-
-        Raises:
-            VGGymError: there is none, or it is of another model.
-        """
-        path = self.out / "checkpoint.pt"
-        if not path.is_file():
-            raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out=")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        try:
-            self.module.load_state_dict(state["module"])
-            if self.config.ema:
-                self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise VGGymError(f"{path} is of another model: {str(error).splitlines()[0]}; use another out=") from error
-        self.step, self.best = int(state["step"]), float(state["best"])
-
-    def validate(self, writer: SummaryWriter) -> None:
-        """Judge the averaged weights; keep them as ``best.safetensors`` if they are the best so far."""
-        judged = copy.deepcopy(self.average).eval()
-        with torch.no_grad():
-            figures = self.learner.validate(judged)
-        for name, value in figures.items():
-            writer.add_scalar(f"val/{name}", value, self.step)
-        tqdm.write(f"val step {self.step}  " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()))
-        if figures[self.learner.metric] >= self.best:
-            self.best = figures[self.learner.metric]
-            weights = {k: v.clone() for k, v in self.average.state_dict().items()}  # clones: tied weights are allowed
-            with replacing(self.out / "best.safetensors") as part:
-                save_file(weights, part)
-            write_json(self.out / "report.json", {"step": self.step, **figures})
+SCHEDULES = ("cosine", "step")
+LOG_EVERY = 20
+"""Steps between points of the loss curves."""
 
 
 def fit(learner: Learner, config: FitConfig) -> nn.Module:
@@ -261,70 +38,110 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
             and ``OUT/report.json`` whenever validation improves.
 
     Raises:
-        VGGymError: interrupted (the message says how to go on), nothing to resume, or the loss diverged.
+        VGGymError: interrupted (the message says how to go on), nothing to resume, the checkpoint is of another model,
+            or the loss diverged.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config)
     torch.manual_seed(config.seed)
-    run = _Run(learner, config)
-    run.out.mkdir(parents=True, exist_ok=True)
+    accelerator, device = processes(config), training_device(config)
+    module = learner.module.to(device)
+    optimizer = torch.optim.AdamW(learner.groups(config), lr=config.lr, betas=config.betas)
+    state = TrainingState(Path(config.out), module, optimizer, config.ema)
+    state.out.mkdir(parents=True, exist_ok=True)
     if config.resume:
-        run.restore()
-    writer = SummaryWriter(str(run.out)) if run.processes.first else None
+        state.load(device)
+    scheduler = learning_rate(optimizer, config, state.step)
+    objective, stepper = accelerator.prepare(Objective(learner), optimizer)
+
+    # Processes take turns: of every ``each`` batches, one step's, this one has every ``num_processes``-th.
+    each = config.accumulate * accelerator.num_processes
+    mine = range(state.step * each + accelerator.process_index, config.steps * each, accelerator.num_processes)
+    batches = prepared(learner.batch, mine, config.workers)
+    writer = SummaryWriter(str(state.out)) if accelerator.is_main_process else None
+    bar = tqdm(total=config.steps, initial=state.step, desc=state.out.name, unit="step", mininterval=2,
+               disable=writer is None)  # fmt: skip
     try:
-        _loop(run, writer)
+        while state.step < config.steps:
+            module.train()
+            losses: dict[str, float] = defaultdict(float)
+            for _ in range(config.accumulate):
+                with accelerator.accumulate(objective):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=config.amp):
+                        terms = objective(next(batches))
+                    total = torch.stack(list(terms.values())).sum()
+                    accelerator.backward(_finite(total, state.step, config.lr))
+                for name, value in {"total": total, **terms}.items():
+                    losses[name] += float(value.detach()) / config.accumulate
+            accelerator.clip_grad_norm_(module.parameters(), config.clip_grad)
+            stepper.step()
+            scheduler.step()
+            stepper.zero_grad()
+            learner.after_step()
+            state.step += 1
+            if state.average:
+                state.average.update_parameters(module)
+
+            bar.update()
+            if writer and state.step % LOG_EVERY == 0:
+                bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
+                _write(writer, "loss", losses, state.step)
+            if state.step % config.validate_every == 0 or state.step == config.steps:
+                if writer:
+                    figures = _validate(learner, state.result)
+                    _write(writer, "val", figures, state.step)
+                    tqdm.write(f"val step {state.step}  " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()))
+                    state.keep_if_best(figures, learner.metric)
+                    state.save()
+                accelerator.wait_for_everyone()
     except KeyboardInterrupt:
-        if run.processes.first:
-            run.save()
-        raise VGGymError(f"interrupted at step {run.step}; go on with: resume=true out={run.out}") from None
+        if writer:
+            state.save()
+        raise VGGymError(f"interrupted at step {state.step}; go on with: resume=true out={state.out}") from None
     finally:
+        bar.close()
         if writer:
             writer.close()
-    run.average.load_state_dict(load_file(run.out / "best.safetensors"))
-    return run.average.eval()
+    return state.best_module()
 
 
-def _loop(run: _Run, writer: SummaryWriter | None) -> None:
-    config, each = run.config, run.processes
-    mine = range(run.step * each.size + each.rank, config.steps * each.size, each.size)
-    batches = _batches(run.learner, mine, config.workers)
-    bar = tqdm(
-        total=config.steps, initial=run.step, desc=run.out.name, unit="step", mininterval=2, disable=not each.first
-    )
-    while run.step < config.steps:
-        losses = run.update(next(batches))
-        bar.update()
-        if run.step % 20 == 0 and writer:
-            bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()}, refresh=False)
-            for name, value in losses.items():
-                writer.add_scalar(f"loss/{name}", value, run.step)
-        if run.step % config.validate_every == 0 or run.step == config.steps:
-            if writer:
-                run.validate(writer)
-                run.save()
-            each.wait()
-    bar.close()
+def learning_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rates from a step on: a function of the step alone, so that a resumed run may have more steps.
+
+    Raises:
+        VGGymError: unknown schedule.
+    """
+    if config.schedule not in SCHEDULES:
+        raise unknown("schedule", config.schedule, SCHEDULES)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]  # torch asks it of a schedule that does not begin at step 0
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: schedule(at, config), last_epoch=step - 1)
 
 
-class _Steps(torch.utils.data.Dataset):
-    """The batches of given steps, as torch's loader wants them."""
+def schedule(step: int, config: FitConfig) -> float:
+    """Factor in [0, 1] of the learning rate: linear warm-up, then a half cosine to zero or a step to a tenth.
 
-    def __init__(self, batch: Callable[[int], Any], steps: range):
-        self.batch, self.steps = batch, steps
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.batch(self.steps[index])
-
-
-def _batches(learner: Learner, steps: range, workers: int) -> Iterator[Any]:
-    if not workers:
-        return (learner.batch(step) for step in steps)
-    data = _Steps(learner.batch, steps)
-    return iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers, worker_init_fn=_one_thread))
+    >>> config = FitConfig(warmup=10, steps=110)
+    >>> [round(schedule(step, config), 2) for step in (0, 9, 10, 60, 110)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    if config.schedule == "step":
+        return 0.1 if step >= config.drop_at * config.steps else 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)))
 
 
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+def _finite(loss: torch.Tensor, step: int, lr: float) -> torch.Tensor:
+    if not torch.isfinite(loss):
+        raise VGGymError(f"the loss became {float(loss.detach())} at step {step}; lower lr ({lr}) and start again")
+    return loss
+
+
+def _validate(learner: Learner, module: nn.Module) -> dict[str, float]:
+    with torch.no_grad():
+        return learner.validate(copy.deepcopy(module).eval())
+
+
+def _write(writer: SummaryWriter, kind: str, figures: dict[str, float], step: int) -> None:
+    for name, value in figures.items():
+        writer.add_scalar(f"{kind}/{name}", value, step)

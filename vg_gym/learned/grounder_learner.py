@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,23 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.config import save_config
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
-from vg_gym.fitting.loop import FitConfig, decay_groups, fit, is_first_process
+from vg_gym.fitting.config import DatasetFitConfig, FitConfig
+from vg_gym.fitting.learner import Learner, decay_groups
+from vg_gym.fitting.splits import open_splits
+from vg_gym.fitting.train import train
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.model import GroundingModel, build
 from vg_gym.learned.training_batches import GroundingBatches, annotated_images
 from vg_gym.learned.weights import load_model, save_model
-from vg_gym.registry import open_dataset
 from vg_gym.storage.assets import ASSETS
+from vg_gym.types import Grounder, Sample
 
 
 @dataclass
-class GrounderConfig(FitConfig):
+class GrounderConfig(DatasetFitConfig):
     """Options of ``train_grounder.py``."""
 
     out: str = "runs/grounder"
@@ -36,82 +39,77 @@ class GrounderConfig(FitConfig):
     """A name of :data:`vg_gym.registry.LEARNED`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the network: sizes that differ from the published ones."""
-    dataset: str = "refshapes"
-    root: str | None = None
-    """Folder of a data set that is on disk."""
-    dataset_options: dict[str, Any] = field(default_factory=dict)
-    """E.g. ``scenes`` of RefShapes."""
     images: int | None = None
-    """Only the first so many training pictures."""
+    """Only the first so many training images."""
     batch_size: int = 16
-    """Pictures a step; each brings up to ``expressions`` examples."""
+    """Images per forward pass, in each process; each brings up to ``expressions`` examples."""
     expressions: int = 4
-    """Most expressions of a picture in one step: a picture is looked at once for all of them."""
+    """Most expressions of an image in one step: the network encodes an image once for all of them."""
     flip: bool = True
-    """Mirror half of the pictures, with left and right swapped in their words."""
+    """Mirror half of the images, with left and right swapped in their words."""
     lr: float = 5e-4
+    """Peak learning rate."""
     slow_lr: float = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
-    start_from: str | None = None
+    init_from: str | None = None
     """A trained grounder to start from: a folder, a built-in one (``mdetr-refshapes``), or a published checkpoint
     of the same kind. Another kind of network gives what both have: backbone, text encoder, joint encoder."""
-    validate_split: str = "val"
     validate_samples: int = 400
-    """Expressions of that split, the first so many."""
+    """Expressions of the validation split, the first so many."""
 
 
-class GrounderLearner:
-    """A grounder and its data, as :func:`vg_gym.fitting.loop.fit` wants them.
+class GrounderLearner(Learner):
+    """A grounder and its data, as :func:`vg_gym.fitting.loop.fit` takes them.
 
     Raises:
         VGGymError: unknown model or option, or a data set that cannot be opened.
     """
 
     metric = "mean_iou"
-    module: nn.Module
 
     def __init__(self, config: GrounderConfig):
         self.config = config
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        root = {"root": config.root} if config.root else {}
-        data = open_dataset(config.dataset, "train", **root, **config.dataset_options)
-        val = open_dataset(config.dataset, config.validate_split, **root)
-        train = annotated_images(data, config.images)
+        data, val = open_splits(config)
+        train_images = annotated_images(data, config.images)
         torch.manual_seed(config.seed)
         self.module = self.model = build(config.model, config.options)
         self.model.init_weights()
-        if config.start_from:
-            begin_from(self.model, config.start_from, config)
-        self.model.learn_from_expressions([text for image in train for text in image.expressions])
+        if config.init_from:
+            init_from_weights(self.model, config.init_from, config)
+        self.model.learn_from_expressions([text for image in train_images for text in image.expressions])
         self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
         self.batches = GroundingBatches(
-            train, self.model, config.batch_size, config.expressions, config.flip, config.seed
+            train_images, self.model, config.batch_size, config.expressions, config.flip, config.seed
         )
 
     def batch(self, step: int) -> Batch:
-        """Pictures of the training split with their expressions."""
+        """Images of the training split with their expressions."""
         return self.batches(step)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The network's own."""
         return self.model.losses(batch.to(next(self.module.parameters()).device))
 
-    def groups(self, config: Any) -> list[dict[str, Any]]:
+    def groups(self, config: FitConfig) -> list[dict[str, Any]]:
         """Decay on matrices only; parts that start pretrained at their own rate."""
         slow, fast = nn.ParameterList(), nn.ParameterList()
         for name, parameter in self.module.named_parameters():
             (slow if name.startswith(self.model.pretrained_prefixes) else fast).append(parameter)
-        rates = ((slow, config.lr * config.slow_lr), (fast, config.lr))
+        rates = ((slow, config.lr * self.config.slow_lr), (fast, config.lr))
         return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Figures of the evaluator on the validation samples."""
-        return judge(LearnedGrounder(self.config.model, module, str(next(module.parameters()).device)), self.val)  # type: ignore[arg-type]
+        device = str(next(module.parameters()).device)
+        return judge(LearnedGrounder(self.config.model, module, device), self.val)  # type: ignore[arg-type]
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write what ``weights=FOLDER`` loads."""
+        save_model(self.config.model, module, folder)  # type: ignore[arg-type]
 
 
-def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
-    """Mean IoU and Acc@0.5 of a grounder, whole and by kind of expression."""
+def judge(grounder: Grounder, samples: Sequence[Sample]) -> dict[str, float]:
+    """Mean IoU and Acc@0.5 of a grounder, whole and by kind of expression (``acc@0.5/size``)."""
     found = grounder.ground([s.query for s in samples])
     ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(found, samples, strict=True)])
     figures = {"mean_iou": float(ious.mean()), "acc@0.5": metrics.accuracy(ious, 0.5)}
@@ -120,7 +118,7 @@ def judge(grounder: LearnedGrounder, samples: list) -> dict[str, float]:
     return figures
 
 
-def begin_from(module: GroundingModel, weights: str, config: GrounderConfig) -> None:
+def init_from_weights(module: GroundingModel, weights: str, config: GrounderConfig) -> None:
     """Give a network what a trained one has in common with it (:meth:`GroundingModel.copy_shared_weights`).
 
     Args:
@@ -138,18 +136,10 @@ def begin_from(module: GroundingModel, weights: str, config: GrounderConfig) -> 
         name, other = load_model(ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights))
     taken = module.copy_shared_weights(other)
     if not taken:
-        raise VGGymError(f"start_from={weights!r}: a {name} has nothing that this network could start with")
+        raise VGGymError(f"init_from={weights!r}: a {name} has nothing that this network could start with")
     tqdm.write(f"{taken} of {len(module.state_dict())} tensors start as those of {weights}")
 
 
 def train_grounder(config: GrounderConfig) -> Path:
     """Train a grounder and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    if is_first_process():
-        save_config(config, out / "config.yaml")
-    learner = GrounderLearner(config)
-    module = fit(learner, config)
-    if is_first_process():
-        save_model(config.model, module, out / "model", **learner.validate(module))  # type: ignore[arg-type]
-    return out / "model"
+    return train(GrounderLearner, config)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,25 +16,12 @@ from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import write_json
 
 
-def save_model(name: str, model: GroundingModel, folder: Path, **about: Any) -> None:
-    """Write a network into a folder, by way of a temporary one: options as ``config.json``, weights in fp16.
-
-    Args:
-        name: of the network, a key of :data:`vg_gym.registry.LEARNED`.
-        model: the network.
-        folder: where to; what is there is replaced.
-        **about: figures to keep beside it, as ``metrics.json``.
-    """
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    write_json(part / "config.json", {"model": name, "options": asdict(model.options)})
-    if about:
-        write_json(part / "metrics.json", about)
+def save_model(name: str, model: GroundingModel, folder: Path) -> None:
+    """Write a network into a folder: name and options as ``config.json``, weights in fp16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", {"model": name, "options": asdict(model.options)})
     half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file({k: v.clone() for k, v in half.items()}, part / "model.safetensors")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    save_file({k: v.clone() for k, v in half.items()}, folder / "model.safetensors")
 
 
 def load_model(folder: Path) -> tuple[str, GroundingModel]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,46 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` to fill; it takes the place of ``path`` at the end, and goes after an error.
+
+    Whoever looks at ``path`` finds the old folder or the new one, whole. Where the system cannot exchange two folders
+    (it is not Linux, or a network file system), ``path`` is missing for the moment between two renames.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    part.mkdir()
+    try:
+        yield part
+        if not path.exists():
+            part.rename(path)
+        elif not _exchange(part, path):
+            _swap(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # after an exchange this is the old folder
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Let two paths change places in one step; False where the system cannot."""
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "renameat2"):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return libc.renameat2(here, os.fsencode(a), here, os.fsencode(b), exchange) == 0
+
+
+def _swap(part: Path, path: Path) -> None:
+    """Exchange a new folder with an old one in three renames; the old one comes back after an error."""
+    old = part.with_suffix(".old")
+    path.rename(old)
+    try:
+        part.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    old.rename(part)
 
 
 def cache_folder() -> Path:

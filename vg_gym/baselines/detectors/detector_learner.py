@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,18 +21,20 @@ from vg_gym.baselines.detectors.ssd import Ssd
 from vg_gym.baselines.detectors.yolo import Yolo
 from vg_gym.baselines.proposals import select
 from vg_gym.clip.crops import resize
-from vg_gym.config import save_config
 from vg_gym.errors import VGGymError, unknown
-from vg_gym.fitting.loop import FitConfig, decay_groups, fit
-from vg_gym.registry import open_dataset
-from vg_gym.storage.files import write_json
-from vg_gym.types import GroundingDataset
+from vg_gym.fitting.config import DatasetFitConfig
+from vg_gym.fitting.learner import Learner
+from vg_gym.fitting.splits import open_splits
+from vg_gym.fitting.train import train
+from vg_gym.types import GroundingDataset, HasSegments
 
 KINDS: dict[str, Callable[..., Detector]] = {"yolo": Yolo.small, "detr": Detr.small, "ssd": Ssd.small, "sam": Sam.small}
+PROPOSALS = 10
+"""Best proposals of an image that validation looks at."""
 
 
 @dataclass
-class DetectorConfig(FitConfig):
+class DetectorConfig(DatasetFitConfig):
     """Options of ``train_detector.py``."""
 
     out: str = "runs/detector"
@@ -42,9 +43,6 @@ class DetectorConfig(FitConfig):
     """Architecture: ``yolo``, ``detr`` (a small RT-DETR), ``ssd`` (ssdlite) or ``sam`` (the data set needs masks)."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the architecture's ``small`` constructor, e.g. ``image_size``."""
-    dataset: str = "refshapes"
-    root: str | None = None
-    """Folder of a data set that is on disk."""
     images: int = 12_000
     """Training images, the first so many; they are kept in memory."""
     side: int = 128
@@ -52,11 +50,11 @@ class DetectorConfig(FitConfig):
     flip: bool = True
     """Mirror half of the images left to right (detectors read no words)."""
     validate_images: int = 250
-    """Images of the validation split."""
+    """Images of the validation split, the first so many."""
 
 
-class DetectorLearner:
-    """A detector and its data, as :func:`vg_gym.fitting.loop.fit` wants them.
+class DetectorLearner(Learner):
+    """A detector and its data, as :func:`vg_gym.fitting.loop.fit` takes them.
 
     Raises:
         VGGymError: unknown architecture, or a data set that cannot be opened.
@@ -68,17 +66,16 @@ class DetectorLearner:
         if config.detector not in KINDS:
             raise unknown("detector", config.detector, KINDS)
         self.config = config
-        root = {"root": config.root} if config.root else {}
-        train, val = (open_dataset(config.dataset, split, **root) for split in ("train", "val"))
-        self.names = train.categories
+        data, val = open_splits(config)
+        self.names = data.categories
         torch.manual_seed(config.seed)
-        self.detector = KINDS[config.detector](train.categories, **config.options)
-        self.module: nn.Module = self.detector.module
-        self.train = load_pictures(train, config.images, config.side, masks=config.detector == "sam")
-        self.val = load_pictures(val, config.validate_images, config.side)
+        self.detector = KINDS[config.detector](data.categories, **config.options)
+        self.module = self.detector.module
+        self.train = load_images(data, config.images, config.side, masks=config.detector == "sam")
+        self.val = load_images(val, config.validate_images, config.side)
 
     def batch(self, step: int) -> DetectionBatch:
-        """Random pictures of the training split, half of them mirrored."""
+        """Random images of the training split, half of them mirrored."""
         rng = np.random.default_rng([self.config.seed, step])
         rows = rng.choice(len(self.train), size=self.config.batch_size)
         mirrored = rng.random(len(rows)) < 0.5 if self.config.flip else np.zeros(len(rows), bool)
@@ -98,21 +95,19 @@ class DetectorLearner:
         """The library's criterion."""
         return self.detector.losses(batch.to(next(self.module.parameters()).device))
 
-    def groups(self, config: DetectorConfig) -> list[dict[str, Any]]:
-        """Decay on matrices only."""
-        return decay_groups(self.module, config.weight_decay)
-
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Of the ten best proposals: recall of the objects at IoU 0.5 and 0.75, accuracy of the right boxes' labels."""
-        found = [select(p, max_boxes=10) for p in self.detector.with_module(module).propose(list(self.val.pixels))]
-        names = self.names
+        proposed = self.detector.with_module(module).propose(list(self.val.pixels))
+        found = [select(p, max_boxes=PROPOSALS) for p in proposed]
         best, right = [], []
-        for proposed, true, classes in zip(found, self.val.boxes, self.val.labels, strict=True):
-            overlap = box_ops.iou(true[:, None], proposed.boxes[None]) if len(proposed) else np.zeros((len(true), 1))
+        for proposals, true, classes in zip(found, self.val.boxes, self.val.labels, strict=True):
+            overlap = np.zeros((len(true), 1))
+            if len(proposals):
+                overlap = box_ops.iou_matrix(true, proposals.boxes)
             best += overlap.max(axis=1).tolist()
-            rows = overlap.argmax(axis=1)
-            right += [proposed.labels[r] == names[c] for r, c, o in zip(rows, classes, overlap, strict=True)
-                      if o.max() >= 0.5]  # fmt: skip
+            for row, category in zip(overlap, classes, strict=True):
+                if row.max() >= 0.5:
+                    right.append(proposals.labels[row.argmax()] == self.names[category])
         ious = np.array(best)
         return {
             "recall@0.5": float((ious >= 0.5).mean()),
@@ -121,35 +116,47 @@ class DetectorLearner:
             "proposals": float(np.mean([len(p) for p in found])),
         }
 
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write what ``weights=FOLDER`` loads."""
+        self.detector.with_module(module).save(folder)
+
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures with objects, decoded once; boxes in pixels of the squashed picture."""
+class Images:
+    """Images with their objects, decoded once."""
 
     pixels: np.ndarray
     """uint8 (N, S, S, 3)."""
     boxes: list[np.ndarray]
+    """Of each image float32 (K, 4) ``xyxy``, in pixels of the squashed image."""
     labels: list[np.ndarray]
+    """Of each image int64 (K,), numbers of categories."""
     segments: np.ndarray
     """uint8 (N, S, S) as in :class:`DetectionBatch`; (N, 1, 1) zeros where no masks are asked for."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.pixels)
 
 
-def load_pictures(dataset: GroundingDataset, count: int, side: int, masks: bool = False) -> Pictures:
-    """The first ``count`` distinct images of a data set with all their objects, in memory.
+def load_images(dataset: GroundingDataset, count: int, side: int, masks: bool = False) -> Images:
+    """The first distinct images of a data set with all their objects, in memory.
+
+    Args:
+        dataset: what to read.
+        count: how many images.
+        side: pixels to which they are squashed.
+        masks: also read which pixels belong to which object.
 
     Raises:
         VGGymError: masks are asked for and the data set has none.
     """
-    if masks and not hasattr(dataset, "segments"):
+    if masks and not isinstance(dataset, HasSegments):
         raise VGGymError(f"{dataset.name} has no masks to train a SAM on; use refshapes, or published SAM weights")
     names = {name: i for i, name in enumerate(dataset.categories)}
     rows = _first_rows(dataset, count)
     pixels, boxes, labels, segments = [], [], [], []
-    for row in tqdm(rows, desc=f"{dataset.name}/{dataset.split} pictures", unit="picture", mininterval=2):
+    for row in tqdm(rows, desc=f"{dataset.name}/{dataset.split} images", unit="image", mininterval=2):
         sample = dataset[row]
         objects = dataset.objects(sample.image_id)
         scale = np.array(sample.query.image.size * 2, dtype=np.float32)
@@ -158,7 +165,7 @@ def load_pictures(dataset: GroundingDataset, count: int, side: int, masks: bool 
         labels.append(np.array([names[c] for c in objects.categories], dtype=np.int64))
         found = dataset.segments(sample.image_id) if masks else np.zeros((1, 1), np.uint8)  # type: ignore[attr-defined]
         segments.append(_resized(found, side if masks else 1))
-    return Pictures(np.stack(pixels), boxes, labels, np.stack(segments))
+    return Images(np.stack(pixels), boxes, labels, np.stack(segments))
 
 
 def _first_rows(dataset: GroundingDataset, count: int) -> list[int]:
@@ -181,17 +188,4 @@ def _mirror(boxes: np.ndarray, side: int) -> np.ndarray:
 
 def train_detector(config: DetectorConfig) -> Path:
     """Train a detector and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(config, out / "config.yaml")
-    learner = DetectorLearner(config)
-    module = fit(learner, config)
-    part = out / "model.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    detector = learner.detector.with_module(module)
-    detector.save(part)
-    write_json(part / "metrics.json", learner.validate(module))
-    shutil.rmtree(out / "model", ignore_errors=True)
-    part.replace(out / "model")
-    return out / "model"
+    return train(DetectorLearner, config)

@@ -1,0 +1,107 @@
+"""The CLIP that is fine-tuned: where it starts, which of its weights are trained, how it is saved."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from safetensors.torch import save_file
+from torch import nn
+
+from vg_gym.clip.encoder import SIDECAR, ClipEncoder, load_clip
+from vg_gym.clip.tokenizer import WordTokenizer
+from vg_gym.clip_finetuning.config import ClipTrainConfig
+from vg_gym.data.expressions import vocabulary
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import write_json
+
+PROJECTIONS = ("proj", "ln_post", "text_projection", "ln_final")
+"""What follows the blocks of a tower, and is trained along with the last of them."""
+
+
+def starting_encoder(config: ClipTrainConfig, device: str) -> ClipEncoder:
+    """The encoder to train: from scratch where ``model`` is given, else a copy of a loaded one.
+
+    Raises:
+        VGGymError: the CLIP cannot be loaded, has no open_clip config to save with it, or does not fit the vocabulary.
+    """
+    if config.model is not None:
+        return _from_scratch(config, config.model, device)
+    encoder = load_clip(config.clip, device).fork()
+    if encoder.config is None:
+        raise VGGymError(f"clip {config.clip!r} has no open_clip config to save with the model")
+    encoder.crop_size = config.crop_size or encoder.crop_size
+    encoder.dense = config.dense or encoder.dense
+    encoder.model.requires_grad_(True)
+    return encoder
+
+
+def _from_scratch(config: ClipTrainConfig, sizes: dict[str, Any], device: str) -> ClipEncoder:
+    model = open_clip.model.CLIP(**copy.deepcopy(sizes))
+    open_clip.factory.set_model_preprocess_cfg(model, {"mean": open_clip.OPENAI_DATASET_MEAN,
+                                                       "std": open_clip.OPENAI_DATASET_STD})  # fmt: skip
+    tokenizer = WordTokenizer(vocabulary(), model.context_length)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise VGGymError(f"model.text_cfg.vocab_size is {model.vocab_size}, the vocabulary has {tokenizer.vocab_size}")
+    return ClipEncoder(
+        "scratch", model, tokenizer, config.crop_size, config.dense or "tokens", device, config=config.model
+    )
+
+
+def freeze(model: Any, image_blocks: int, text_blocks: int) -> None:
+    """Leave only the last blocks (and the projections) of each tower trainable.
+
+    Args:
+        model: an open_clip model.
+        image_blocks: how many of the image tower (0: none, -1: the whole tower).
+        text_blocks: how many of the text tower.
+
+    Raises:
+        VGGymError: a tower has no transformer blocks and only some were asked for.
+    """
+    text = model if hasattr(model, "token_embedding") else model.text
+    for prefix, tower, blocks in (("image", model.visual, image_blocks), ("text", text, text_blocks)):
+        if blocks < 0:
+            continue
+        if not hasattr(tower, "transformer"):
+            raise VGGymError(f"train_{prefix}_blocks={blocks}: this tower has no blocks; use -1")
+        owned = tower.parameters() if prefix == "image" else _text_parameters(text)
+        for parameter in owned:
+            parameter.requires_grad = False
+        if blocks:
+            _unfreeze_last(tower, blocks)
+
+
+def _unfreeze_last(tower: Any, blocks: int) -> None:
+    tower.transformer.resblocks[-blocks:].requires_grad_(True)
+    for name in PROJECTIONS:
+        if isinstance(part := getattr(tower, name, None), (nn.Module, nn.Parameter)):
+            part.requires_grad_(True)
+
+
+def _text_parameters(text: Any) -> list[nn.Parameter]:
+    return [p for name, p in text.named_parameters() if not name.startswith(("visual.", "logit_"))]
+
+
+def with_model(encoder: ClipEncoder, model: nn.Module) -> ClipEncoder:
+    """The same encoder with other weights, on their device."""
+    device = str(next(model.parameters()).device)
+    return ClipEncoder(
+        encoder.name, model, encoder.tokenizer, encoder.crop_size, encoder.dense, device, encoder.batch_size,
+        encoder.config,
+    )  # fmt: skip
+
+
+def save_model(encoder: ClipEncoder, folder: Path) -> None:
+    """Write a model folder that :func:`vg_gym.clip.load_clip` and open_clip's ``local-dir:`` read; weights in fp16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preprocess = {k: list(encoder.model.visual.preprocess_cfg[k]) for k in ("mean", "std")}
+    write_json(folder / "open_clip_config.json", {"model_cfg": encoder.config, "preprocess_cfg": preprocess})
+    sidecar: dict[str, Any] = {"crop_size": encoder.crop_size, "dense": encoder.dense}
+    if encoder.words is not None:
+        sidecar["vocabulary"] = encoder.words
+    write_json(folder / SIDECAR, sidecar)
+    weights = {name: tensor.half().contiguous() for name, tensor in encoder.model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")

@@ -1,0 +1,106 @@
+"""The state of a training run: step, weights, their moving average, the optimiser's moments; on disk and back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import replacing, write_json
+
+
+class TrainingState:
+    """What a run is made of, and its files in ``OUT``.
+
+    Args:
+        out: folder of the run.
+        module: what is trained.
+        optimizer: of its parameters.
+        ema: decay of the moving average of the weights (0: none).
+    """
+
+    def __init__(self, out: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: float):
+        self.out, self.module, self.optimizer = out, module, optimizer
+        self.average = moving_average(module, ema) if ema else None
+        self.step, self.best = 0, -math.inf
+
+    @property
+    def result(self) -> nn.Module:
+        """The module that is validated and saved: the average, or the trained one itself."""
+        return self.average.module if self.average else self.module
+
+    def save(self) -> None:
+        """Write ``checkpoint.pt``, from which a run goes on."""
+        content = {
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+        with replacing(self.out / "checkpoint.pt") as part:
+            torch.save(content, part)
+
+    def load(self, device: torch.device) -> None:
+        """Read ``checkpoint.pt`` back.
+
+        Raises:
+            VGGymError: there is none, or it is of another model.
+        """
+        path = self.out / "checkpoint.pt"
+        if not path.is_file():
+            raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out=")
+        content = torch.load(path, map_location=device, weights_only=True)
+        try:
+            self.module.load_state_dict(content["module"])
+            if self.average:
+                self.average.load_state_dict(content["average"])
+            self._load_moments(content["optimizer"])
+            self.step, self.best = int(content["step"]), float(content["best"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise VGGymError(f"{path} is of another model: {str(error).splitlines()[0]}; use another out=") from error
+
+    def _load_moments(self, content: dict[str, Any]) -> None:
+        # Learning rate, decay and betas stay those of this run's config.
+        groups = zip(self.optimizer.state_dict()["param_groups"], content["param_groups"], strict=True)
+        mine = [{**group, "params": saved["params"]} for group, saved in groups]
+        self.optimizer.load_state_dict({"state": content["state"], "param_groups": mine})
+
+    def keep_if_best(self, figures: dict[str, float], metric: str) -> None:
+        """Write ``best.safetensors`` and ``report.json`` if no earlier validation was better."""
+        if figures[metric] >= self.best:
+            self.best = figures[metric]
+            weights = {k: v.clone() for k, v in self.result.state_dict().items()}  # clones: tied weights are allowed
+            with replacing(self.out / "best.safetensors") as part:
+                save_file(weights, part)
+            write_json(self.out / "report.json", {"step": self.step, **figures})
+
+    def best_module(self) -> nn.Module:
+        """The module with the weights that validated best, in eval mode."""
+        self.result.load_state_dict(load_file(self.out / "best.safetensors"))
+        return self.result.eval()
+
+
+def moving_average(module: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of weights and buffers that starts from the module's own.
+
+    The decay grows to ``decay`` over the first updates, so that a young average forgets its random start.
+    """
+
+    def blend(means: Any, values: Any, updates: torch.Tensor | int) -> None:
+        if means[0].is_floating_point():
+            young = (1 + int(updates)) / (10 + int(updates))
+            get_ema_multi_avg_fn(min(decay, young))(means, values, updates)
+        else:
+            for mean, value in zip(means, values, strict=True):
+                mean.copy_(value)
+
+    average = AveragedModel(module, multi_avg_fn=blend, use_buffers=True).eval()
+    average.update_parameters(module)  # the first update copies, and is no step
+    return average
