@@ -23,7 +23,7 @@ from vg_gym.features.extraction import build
 from vg_gym.features.manifest import Keys
 from vg_gym.features.score_maps import num_maps, score_maps
 from vg_gym.features.store import FeatureStore
-from vg_gym.language.phrases import noun_phrases
+from vg_gym.language.parsing import noun_phrases
 from vg_gym.types import Query
 
 

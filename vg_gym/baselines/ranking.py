@@ -14,7 +14,8 @@ from vg_gym.baselines import visual_prompts
 from vg_gym.baselines.proposals import Proposals
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.errors import VGGymError, unknown
-from vg_gym.language import parsing
+from vg_gym.language.parsing import parse as parse_expression
+from vg_gym.language.resolution import resolve
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 """Name -> how the logits of views become one."""
@@ -44,7 +45,7 @@ class ClipRanker:
         margin: of the ``crop`` view, as a fraction of the box's side.
         min_area: share of the image that a box must cover to be a candidate (:func:`large_enough`).
         parse: take superlatives and relations out of the expression and resolve them over the boxes
-            (:mod:`~vg_gym.language.parsing`); the whole expression is read all the same.
+            (:mod:`vg_gym.language`); the whole expression is read all the same.
         device: torch device.
 
     Raises:
@@ -108,13 +109,11 @@ class ClipRanker:
 
     def rank(self, looked: Looked, expression: str) -> Ranking:
         """The proposals ranked by how well they fit the expression."""
-        parsed = parsing.parse(expression) if self.parse else None
+        parsed = parse_expression(expression) if self.parse else None
         prior = None
         if parsed is not None and not parsed.plain:
-            fit = parsing.resolve(
-                parsed, looked.proposals.boxes[looked.candidates], lambda text: self._one(looked, text)
-            )
-            prior = np.log(fit + 1e-6)
+            boxes = looked.proposals.boxes[looked.candidates]
+            prior = np.log(resolve(parsed, boxes, lambda text: self._one(looked, text)) + 1e-6)
         logits = self.logits(looked, expression)
         return rank_logits(logits, looked.candidates, len(looked.proposals), self.aggregate, prior=prior)
 

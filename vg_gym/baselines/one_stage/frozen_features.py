@@ -65,7 +65,7 @@ class Fit(nn.Module):
     Args:
         clip: name of the CLIP.
         dim: width of the tokens.
-        phrases: also how they fit its head and its anchor alone (:mod:`vg_gym.language.phrases`): CLIP knows what
+        phrases: also how they fit its head and its anchor alone (:mod:`vg_gym.language.parsing`): CLIP knows what
             "the blue heart" looks like, but not where "left of the blue heart" is.
         offsets: also how far each token is from where the anchor seems to be, and from the nearest that is like the
             head; without it "nearest to" stays a guess.
