@@ -133,7 +133,7 @@ def test_regions_of_many_images(tiny_clip, rng):
     np.testing.assert_allclose(regions, expected, atol=1e-5)
     assert tiny_clip.encode_regions([], boxes[:0]).shape == (0, 16)
 
-    pixels = tiny_clip.normalise(crop_and_resize(uploaded, boxes, tiny_clip.crop_size) / 255)
+    pixels = tiny_clip.normalize(crop_and_resize(uploaded, boxes, tiny_clip.crop_size) / 255)
     np.testing.assert_allclose(tiny_clip._embed([pixels]), expected, atol=1e-5)  # what a GPU would do
 
 
@@ -168,7 +168,7 @@ def _answer(work):
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_clip_on_a_gpu_says_that_it_cannot_be_forked(work, tiny_clip):
-    clip = tiny_clip.fork()
+    clip = tiny_clip.copy()
     clip.device = torch.device("cuda")
     assert in_fork(lambda: work(clip)).startswith("VGGymError: clip 'tiny' is on a GPU and was loaded before")
     unpickled = pickle.dumps(clip)

@@ -45,7 +45,7 @@ def shards(folder):
 
 
 def test_the_same_bits_as_without_a_store(store, tiny_clip, queries):
-    clip = tiny_clip.fork()  # has encoded no texts yet
+    clip = tiny_clip.copy()  # has encoded no texts yet
     for query in queries:
         image, text = query.image.key, query.expression
         dense = clip.encode_dense([query.image.array()])[0].astype(np.float16)
@@ -154,7 +154,7 @@ def test_damaged_keys_and_manifests(store, tmp_path):
 
 def test_stores_are_never_mixed(store, tiny_clip, queries, tmp_path):
     folder = shutil.copytree(store.path, tmp_path / "copy")
-    other = tiny_clip.fork()
+    other = tiny_clip.copy()
     other.name = "another"
     other.model.visual.proj.data += 1
     with pytest.raises(VGGymError, match="has features of clip 'tiny'.*asked for are those of 'another'"):
@@ -193,7 +193,7 @@ def test_keys_may_hold_anything(tiny_clip, tmp_path):
     odd = ["two\nlines", "next\u2028line", 'quo"te', "\ud800", "", "Größe \U0001f600"]
     picture = np.zeros((8, 8, 3), np.uint8)
     queries = [Query(ArrayImage(picture, key), text, "") for key in odd for text in odd]
-    store = build(tmp_path / "s", [*queries, queries[0]], tiny_clip.fork(), progress=False)
+    store = build(tmp_path / "s", [*queries, queries[0]], tiny_clip.copy(), progress=False)
     again = FeatureStore.open(store.path)
     assert again.keys.images == again.keys.texts == odd and again.manifest.queries == len(odd) ** 2
     assert again.dense_rows(odd).tolist() == list(range(len(odd)))

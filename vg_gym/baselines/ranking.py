@@ -22,16 +22,15 @@ AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 
 
 @dataclass(frozen=True)
-class Looked:
-    """An image that has been looked at.
-
-    ``proposals`` (P of them), ``candidates`` (C,) the numbers of those large enough, and per CLIP and view the
-    candidates' embeddings (C, D).
-    """
+class EncodedImage:
+    """The proposals of an image as CLIP sees them."""
 
     proposals: Proposals
+    """P of them."""
     candidates: np.ndarray
+    """Numbers (C,) of the proposals that are large enough."""
     embeddings: list[list[np.ndarray]]
+    """Of the candidates, (C, D) per CLIP and view."""
 
 
 class ClipRanker:
@@ -79,47 +78,47 @@ class ClipRanker:
             raise VGGymError(f"prompt {self.prompt!r} has no {{}} where the expression goes")
         self.aggregate, self.parse, self.min_area = aggregate, parse, min_area
 
-    def look(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[Looked]:
+    def encode(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[EncodedImage]:
         """Embed the views of all proposals of all images: one call of each CLIP for all of them together."""
         chosen = [
             large_enough(p.boxes, (image.shape[1], image.shape[0]), self.min_area)
             for image, p in zip(images, found, strict=True)
         ]
-        pictures = [
+        views = [
             [view(image, p.boxes[i], None if p.masks is None else p.masks[i]) for i in candidates]
             for view in self.views
             for image, p, candidates in zip(images, found, chosen, strict=True)
         ]
-        flat = [picture for group in pictures for picture in group]
-        ends = np.cumsum([len(group) for group in pictures])[:-1]
+        flat = [view for group in views for view in group]
+        ends = np.cumsum([len(group) for group in views])[:-1]
         embedded = [np.split(clip.encode_crops(flat), ends) for clip in self.clips]
         count = len(images)
         return [
-            Looked(p, chosen[i], [[parts[v * count + i] for v in range(len(self.views))] for parts in embedded])
+            EncodedImage(p, chosen[i], [[parts[v * count + i] for v in range(len(self.views))] for parts in embedded])
             for i, p in enumerate(found)
         ]
 
-    def logits(self, looked: Looked, text: str) -> np.ndarray:
+    def logits(self, image: EncodedImage, text: str) -> np.ndarray:
         """CLIP's logits (M, V, C) of the candidates for a text, by model and view."""
         rows = []
-        for clip, views in zip(self.clips, looked.embeddings, strict=True):
+        for clip, views in zip(self.clips, image.embeddings, strict=True):
             target = clip.encode_text([self.prompt.format(text)])[0]
             rows.append([clip.logit_scale * (view @ target) for view in views])
         return np.array(rows, dtype=np.float32)
 
-    def rank(self, looked: Looked, expression: str) -> Ranking:
+    def rank(self, image: EncodedImage, expression: str) -> Ranking:
         """The proposals ranked by how well they fit the expression."""
         parsed = parse_expression(expression) if self.parse else None
         prior = None
         if parsed is not None and not parsed.plain:
-            boxes = looked.proposals.boxes[looked.candidates]
-            prior = np.log(resolve(parsed, boxes, lambda text: self._one(looked, text)) + 1e-6)
-        logits = self.logits(looked, expression)
-        return rank_logits(logits, looked.candidates, len(looked.proposals), self.aggregate, prior=prior)
+            boxes = image.proposals.boxes[image.candidates]
+            prior = np.log(resolve(parsed, boxes, lambda text: self._one(image, text)) + 1e-6)
+        logits = self.logits(image, expression)
+        return rank_logits(logits, image.candidates, len(image.proposals), self.aggregate, prior=prior)
 
-    def _one(self, looked: Looked, phrase: str) -> np.ndarray:
+    def _one(self, image: EncodedImage, phrase: str) -> np.ndarray:
         """One logit per candidate (C,)."""
-        return combine(self.logits(looked, phrase), self.aggregate)
+        return combine(self.logits(image, phrase), self.aggregate)
 
 
 def combine(logits: np.ndarray, aggregate: str) -> np.ndarray:

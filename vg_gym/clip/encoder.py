@@ -92,7 +92,7 @@ class ClipEncoder:
             digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def fork(self) -> ClipEncoder:
+    def copy(self) -> ClipEncoder:
         """An encoder with a copy of the weights: what happens to one does not touch the other."""
         model = copy.deepcopy(self.model)
         device, size = str(self.device), self.batch_size
@@ -162,10 +162,10 @@ class ClipEncoder:
         self._check_process()
         parts = (slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size))
         levels = (crop_and_resize(images[part], boxes[part], self.crop_size) for part in parts)
-        return self._embed(self.normalise(pixels / 255) for pixels in levels)
+        return self._embed(self.normalize(pixels / 255) for pixels in levels)
 
     def encode_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Embeddings (N, D) of uint8 pictures (h, w, 3) of any sizes, squashed to ``crop_size`` squared."""
+        """Embeddings (N, D) of uint8 crops (h, w, 3) of any sizes, squashed to ``crop_size`` squared."""
         # A few at a time stay in a CPU's cache: a fifth faster for small models, and no slower for a ViT-B/32.
         chunks = _chunks(crops, 8 if self.device.type == "cpu" else self.batch_size)
         return self._embed(self._pixels(chunk, self.crop_size) for chunk in chunks)
@@ -198,9 +198,9 @@ class ClipEncoder:
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Normalised pixels (B, 3, S, S) on the device, from uint8 (B, S, S, 3)."""
-        return self.normalise(self._to_device(torch.from_numpy(images)).permute(0, 3, 1, 2).float() / 255)
+        return self.normalize(self._to_device(torch.from_numpy(images)).permute(0, 3, 1, 2).float() / 255)
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (B, 3, S, S) in [0, 1] as the model takes them."""
         return (pixels - self._mean) / self._std
 

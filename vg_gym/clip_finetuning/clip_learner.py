@@ -209,7 +209,7 @@ class ClipTrainer:
     def _validate(self, writer: SummaryWriter) -> dict[str, dict[str, float]]:
         options = {"root": self.config.root} if self.config.root else {}
         dataset = open_dataset(self.config.dataset, "val", **options)
-        encoder = self.encoder.fork()
+        encoder = self.encoder.copy()
         report = localization_report(encoder, dataset, self.config.validate_samples)
         for kind, row in report.items():
             for name, value in row.items():
@@ -310,7 +310,7 @@ def model_config(config: ClipTrainConfig) -> dict[str, Any]:
 def _start(config: ClipTrainConfig, device: str) -> ClipEncoder:
     """The encoder to train: from scratch where ``model`` is given, else a copy of a loaded one."""
     if config.model is None:
-        encoder = load_clip(config.clip, device).fork()
+        encoder = load_clip(config.clip, device).copy()
         encoder.crop_size = config.crop_size or encoder.crop_size
         encoder.dense = config.dense or encoder.dense
         encoder.model.requires_grad_(True)

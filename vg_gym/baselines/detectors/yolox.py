@@ -38,7 +38,7 @@ def is_yolox(path: Path) -> bool:
 
 
 class Yolox:
-    """A YOLOX as proposer; the pictures are laid in the upper left of a grey canvas, BGR, 0 to 255.
+    """A YOLOX as proposer; images are laid in the upper left of a grey canvas, BGR, 0 to 255.
 
     Args:
         path: the ``.onnx`` file.

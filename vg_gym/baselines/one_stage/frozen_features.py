@@ -27,11 +27,9 @@ DETAIL = 48 * 4 + 96 + 160
 @lru_cache(maxsize=1)
 def _detector() -> Any:
     """The backbone of the built-in detector, in eval mode."""
-    from vg_gym.baselines.detectors.detr import load_detr
+    from vg_gym.baselines.detectors.detr import load_backbone
 
-    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
-        network = load_detr("refshapes").module.model.backbone.model  # type: ignore[attr-defined]
-    return network.eval().requires_grad_(False)
+    return load_backbone("refshapes").requires_grad_(False)
 
 
 class FrozenMaps(nn.Module):
@@ -51,7 +49,7 @@ class FrozenMaps(nn.Module):
         """Pictures (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
-        seen = self.clip.dense(self.clip.on(images.device).normalise(pixels))
+        seen = self.clip.dense(self.clip.on(images.device).normalize(pixels))
         meaning = F.pixel_unshuffle(F.normalize(seen, dim=1), 2) * seen.shape[1] ** 0.5
         fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
         height, width = middle.shape[-2:]
