@@ -19,16 +19,17 @@ PIPELINES = ("yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", 
 
 
 class Grid:
-    """A proposer of four fixed boxes; none on pictures that are all black."""
+    """A proposer of four fixed boxes, the last two of them smaller if wanted; or of none."""
 
     name, fingerprint = "grid", "grid"
 
-    def __init__(self, weights="", device="cpu", fail=False):
-        self.weights, self.fail, self.seen = weights, fail, 0
+    def __init__(self, weights="", device="cpu", fail=False, uneven=False):
+        self.weights, self.fail, self.uneven, self.seen = weights, fail, uneven, 0
 
     def propose(self, images):
         self.seen += len(images)
         boxes = np.array([[0, 0, 50, 50], [50, 0, 100, 50], [0, 50, 50, 100], [50, 50, 100, 100]], dtype=np.float32)
+        boxes[2:, 2:] -= 25 * self.uneven
         keep = 0 if self.fail else 4
         return [proposals(boxes[:keep], np.ones(keep), ["x"] * keep, image) for image in images]
 
@@ -98,8 +99,11 @@ def test_no_proposals_answer_the_whole_image_and_are_counted(tiny, blind):
 
 
 def test_small_boxes_are_no_candidates(tiny, blind):
-    prediction = pipeline(tiny, min_area=0.99).ground(blind[:1])[0]
-    assert prediction.details["evaluations"] == 4  # none is large enough, so all are candidates
+    # Of 128 x 128 pixels the boxes cover 15 % and 4 %.
+    for min_area, candidates in ((0.0, [0, 1, 2, 3]), (0.1, [0, 1]), (0.99, [0, 1, 2, 3])):  # at last none, so all
+        (prediction,) = pipeline(tiny, uneven=True, min_area=min_area).ground(blind[:1])
+        assert prediction.details["evaluations"] == len(candidates)
+        assert np.flatnonzero(prediction.details["scores"]).tolist() == candidates
 
 
 @pytest.mark.parametrize(
