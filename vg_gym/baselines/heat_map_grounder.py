@@ -28,7 +28,7 @@ from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
 TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.02)}
-"""(scorer, CLIP) -> (alpha, tau), by ``python benchmarks/heat_maps.py`` on RefShapes val."""
+"""(scorer, CLIP) -> (alpha, tau), by ``python experiments/heat_map_tuning.py`` on RefShapes val."""
 PUBLISHED = (0.8, 0.02)
 """(alpha, tau) for other CLIPs, of the size that Li et al. use."""
 MAP_SIDE = 224
@@ -63,6 +63,9 @@ class HeatMapGrounder:
         upsample: patches per patch size along each axis, for ``regions`` with a ViT.
         prompt: text with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
         device: torch device.
+
+    Raises:
+        VGGymError: the scorer, the aggregate, the CLIP or a segmentation is unknown.
     """
 
     def __init__(

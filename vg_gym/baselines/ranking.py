@@ -122,21 +122,20 @@ class ClipRanker:
 
 
 def combine(logits: np.ndarray, aggregate: str) -> np.ndarray:
-    """Logits of models and views (M, V, C) as one per candidate (C,): summed over models, then over views as told."""
+    """Logits of models and views (M, V, C) as one per candidate (C,): summed over models, then over views."""
     return np.asarray(AGGREGATES[aggregate](logits.sum(axis=0), axis=0))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Boxes ranked: the chosen one, and how likely each is.
-
-    ``best``: number of the chosen box; ``probabilities`` float64 (N,), 0 for boxes that were not candidates;
-    ``logits`` (C,) of the candidates, over all models and views.
-    """
+    """Boxes ranked: the chosen one, and how likely each is."""
 
     best: int
+    """Number of the chosen box."""
     probabilities: np.ndarray
+    """float64 (N,); 0 for boxes that were not candidates."""
     logits: np.ndarray
+    """Of the candidates (C,), over all models and views."""
 
 
 def large_enough(boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:

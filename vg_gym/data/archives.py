@@ -63,6 +63,7 @@ ARCHIVES = {
         "refcoco+", "20220413011656", 45_613_210, "5f1238112d63199e68da54a28f201471909b21ded7ed79a57d51b4c1443c6b45"
     ),
 }
+"""Data set -> the archive of its annotations."""
 IMAGES = Archive(
     "train2014.zip",
     ("http://images.cocodataset.org/zips/train2014.zip", "https://images.cocodataset.org/zips/train2014.zip"),
@@ -71,7 +72,7 @@ IMAGES = Archive(
     13_510_573_713,
     "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
 )
-"""The pictures of all RefCOCO-type sets (COCO train2014)."""
+"""The images of all RefCOCO-type sets (COCO train2014)."""
 
 
 def sha256(path: Path) -> str:

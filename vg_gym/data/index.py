@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 Columns = dict[str, np.ndarray]
+"""Name -> column."""
 
 FORMAT = 1
 """Part of an index's name; raise it when the columns change their meaning."""

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from vg_gym.language.vocabulary import RELATIONS, SUPERLATIVES, Relation
 
 ARTICLES = ("", "a", "an", "the")
+"""What stands before a relation without being a head."""
 UNNAMED = (*ARTICLES, "one", "the one")
 """What may be left of a phrase that says only where the object is."""
 

@@ -22,6 +22,7 @@ from vg_gym.learned.model import load_strictly
 from vg_gym.storage.assets import built_in
 
 EXAMPLE = "/path/to/detr-resnet-50"
+"""Weights that an error suggests."""
 BACKBONE = "model.backbone.model."
 """How the names of the backbone's tensors begin in an RT-DETR."""
 

@@ -41,6 +41,9 @@ def ultralytics_package() -> Any:
     """The package, told to read checkpoints safely and to install nothing by itself.
 
     On import it puts its own functions in the places of ``PIL.Image.open`` and ``torch.save``; they are put back.
+
+    Raises:
+        VGGymError: it is not installed.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     pillow_open, torch_save = Image.open, torch.save

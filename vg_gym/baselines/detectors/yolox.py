@@ -14,6 +14,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint
 
 STRIDES = (8, 16, 32)
+"""Pixels a cell of the three grids."""
 
 
 def _session(path: Path) -> Any:
