@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
 from vg_gym.baselines.proposals import proposals
 from vg_gym.baselines.ranking import ClipRanker
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip_finetuning.clip_learner import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.types import Grounder
 
@@ -34,11 +31,10 @@ class Grid:
         return [proposals(boxes[:keep], np.ones(keep), ["x"] * keep, image) for image in images]
 
 
-@pytest.fixture
-def tiny(tiny_clip, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def grid(monkeypatch):
+    """The proposer by its name."""
     monkeypatch.setitem(registry.PROPOSERS, "grid", f"{__name__}:Grid")
-    save_model(tiny_clip, tmp_path / "clip", TINY)
-    return str(tmp_path / "clip")
 
 
 def pipeline(tiny, **options):
@@ -148,21 +144,3 @@ def test_parsing_helps_where_place_decides(shapes):
         return np.mean([box_ops.iou(b, s.box) >= 0.5 for b, s in zip(boxes, samples, strict=True)])
 
     assert accuracy(parse=True) > accuracy() + 0.2
-
-
-def test_a_heat_map_is_the_best_box_s(tiny, blind):
-    for scorer in ("crops", "regions"):
-        grounder = HeatMapGrounder(scorer, clip=tiny, counts=(8,), upsample=1, alpha=0.8, tau=0.05)
-        together = grounder.ground(blind)
-        masks, cosines = grounder.cosines(blind[0])
-        assert len(masks) == len(cosines) == together[0].details["evaluations"]
-        assert (np.abs(cosines) <= 1.0001).all()
-        heat = together[0].details["heat_map"]
-        assert heat.min() == 0 and heat.max() == pytest.approx(1)
-        for query, prediction in zip(blind[:3], together[:3], strict=True):
-            (alone,) = HeatMapGrounder(scorer, clip=tiny, counts=(8,), upsample=1, alpha=0.8, tau=0.05).ground([query])
-            np.testing.assert_array_equal(alone.box, prediction.box)
-    with pytest.raises(VGGymError, match="unknown scorer"):
-        HeatMapGrounder("crop", clip=tiny)
-    with pytest.raises(VGGymError, match="unknown aggregate"):
-        HeatMapGrounder("crops", clip=tiny, aggregate="meen")

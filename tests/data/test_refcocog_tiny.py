@@ -1,5 +1,6 @@
 """The reader of RefCOCOg on files in its layout that come with the tests: what is read is what was drawn."""
 
+import json
 import pickle
 import pickletools
 
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 
 from tests.data.make_refcocog_tiny import ROOT, SCENES, splits
+from tests.layouts import OF_PYCOCOTOOLS
+from vg_gym.data.refshapes import write_refcocog_layout
 from vg_gym.registry import open_dataset
+
+pytestmark = OF_PYCOCOTOOLS
 
 
 @pytest.mark.parametrize("drawn", splits(), ids=SCENES)
@@ -40,3 +45,16 @@ def test_the_files_are_of_the_published_kind():
     published = {"ref_id", "ann_id", "image_id", "category_id", "split", "file_name", "sentences", "sent_ids"}
     assert pickle.loads(refs)[0].keys() == published
     assert sum(path.stat().st_size for path in ROOT.rglob("*") if path.is_file()) < 60_000
+
+
+def test_the_committed_files_are_those_of_the_script(tmp_path):
+    places = [ROOT, write_refcocog_layout(splits(), tmp_path)]
+    mine, again = [(place / "annotations/refs(umd).p").read_bytes() for place in places]
+    assert pickle.loads(mine) == pickle.loads(again)
+    mine, again = [json.loads((place / "annotations/instances.json").read_text()) for place in places]
+    assert mine["images"] == again["images"] and mine["categories"] == again["categories"]
+    boxes = [{a["id"]: a["bbox"] for a in instances["annotations"]} for instances in (mine, again)]
+    assert boxes[0].keys() == boxes[1].keys()
+    np.testing.assert_allclose([*boxes[0].values()], [*boxes[1].values()], atol=1e-4)
+    mine, again = [sorted(path.name for path in (place / "images/train2014").iterdir()) for place in places]
+    assert mine == again

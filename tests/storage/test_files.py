@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vg_gym.storage.files import cache_folder, fingerprint, replacing, write_json, write_text
+from vg_gym.storage.files import cache_folder, fingerprint, replacing, temporary_folder, write_json, write_text
 
 
 def test_a_file_is_replaced_at_the_end_only(tmp_path):
@@ -55,3 +55,16 @@ def test_the_cache_folder_is_where_the_user_says(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "vg_gym"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder().parts[-2:] == (".cache", "vg_gym")
+
+
+def test_a_temporary_folder_becomes_the_real_one_or_nothing(tmp_path):
+    place = tmp_path / "deep" / "folder"
+    with temporary_folder(place) as part:
+        (part / "file").write_text("whole")
+        assert not place.exists()
+        part.rename(place)
+    assert (place / "file").read_text() == "whole" and list(place.parent.iterdir()) == [place]
+    with pytest.raises(KeyboardInterrupt), temporary_folder(place) as part:
+        (part / "file").write_text("half")
+        raise KeyboardInterrupt
+    assert (place / "file").read_text() == "whole" and list(place.parent.iterdir()) == [place]

@@ -1,7 +1,7 @@
 """Cutting boxes out of images at the size a model takes: on the host with Pillow, on a GPU by matrix products.
 
 Both give the same crops, to the bit. Pillow's bicubic resampling is separable, so it is two products with matrices
-that depend only on how long a side was and shall become; a GPU makes those for a whole batch at once, and the pixels
+that depend only on the old and the new length of a side. A GPU makes these for a whole batch at once, and the pixels
 stay on it.
 """
 

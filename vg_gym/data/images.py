@@ -20,7 +20,7 @@ from vg_gym.errors import VGGymError
 
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
-# What Pillow's decoders raise on damaged files; anything else is a bug of ours and shall be seen as one.
+# What Pillow's decoders raise on damaged files; anything else is a bug of ours, and is raised as it is.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 

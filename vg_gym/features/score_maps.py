@@ -49,7 +49,7 @@ def score_maps(
     Args:
         clip: encodes the expressions.
         dense: the image's dense features (g, g, D), float16.
-        expressions: what is said of the image.
+        expressions: about the image.
         phrases: also make maps of the head and anchor noun phrases.
         embed: gives embeddings (N, D) of N texts, where they are known already; default ``clip.encode_text``.
     """

@@ -35,17 +35,17 @@ def text_worker(path: Path, load: Load) -> Callable[[int], int]:
 def _make_texts(store: FeatureStore, clip: ClipEncoder, number: int) -> int:
     texts, text = store.keys.texts, store.arrays["text"]
     if not text.has(number):
-        text.write(number, _in_batches(clip, clip.encode_text, texts[slice(*text.span(number))]))
+        text.write(number, clip.encode_text(texts[slice(*text.span(number))]))
     tokens = store.arrays.get("tokens")
     if tokens is not None and number < len(tokens.sizes) and not tokens.has(number):
-        tokens.write(number, _in_batches(clip, clip.encode_tokens, texts[slice(*tokens.span(number))]))
+        tokens.write(number, _token_features(clip, texts[slice(*tokens.span(number))]))
     return number
 
 
-def _in_batches(clip: ClipEncoder, encode: Callable[[list[str]], np.ndarray], texts: list[str]) -> np.ndarray:
-    # On a CPU one at a time: the last bits of an embedding depend on how many are encoded beside it.
+def _token_features(clip: ClipEncoder, texts: list[str]) -> np.ndarray:
+    # On a CPU one at a time: the last bits of a feature depend on how many texts are encoded beside it.
     step = 1 if clip.device.type == "cpu" else clip.batch_size
-    return np.concatenate([encode(texts[at : at + step]) for at in range(0, len(texts), step)])
+    return np.concatenate([clip.encode_tokens(texts[at : at + step]) for at in range(0, len(texts), step)])
 
 
 def image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]], int]:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -23,9 +24,22 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to, on the disk of ``path``, so that it or a part of it can be renamed to ``path``.
+
+    It is removed at the end, with all that is still in it. Missing parents of ``path`` are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as around:
+        part = Path(around) / path.name  # one deeper: a temporary folder itself is for its owner's eyes only
+        part.mkdir()
+        yield part
+
+
 def cache_folder() -> Path:
     """Where computed and fetched things are kept: ``$XDG_CACHE_HOME/vg_gym`` or ``~/.cache/vg_gym``."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vg_gym"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vg_gym"
 
 
 def fingerprint(*parts: object) -> str:

@@ -122,12 +122,12 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def missing_weights(detector: str, weights: str, error: BaseException | str, example: str) -> VGGymError:
-    """The error for weights that cannot be had: the reason, and that a local file can be given.
+    """The error for weights that cannot be loaded: the reason, and that a local file can be given.
 
     Args:
         detector: name of the proposer.
         weights: what was asked for.
-        error: why it cannot be had.
+        error: why they cannot be loaded.
         example: weights that would do.
     """
     reason = " ".join(str(error).split())[:300]

@@ -123,8 +123,8 @@ class Sam(Detector):
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Focal, dice and quality losses of one point prompt per object and one on the background, each image.
 
-        As published, of the three masks of a prompt only the best is taught; the background's are only told that they
-        are worth nothing. Quality is the IoU that a mask has.
+        As published, only the best of the three masks of a prompt is trained. Of the background's masks only the
+        quality is, towards 0. Quality is the IoU of a mask with the object's.
         """
         sam: Any = self.module
         images = torch.stack([sam.preprocess(image * 255) for image in batch.images])

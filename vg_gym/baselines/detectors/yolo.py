@@ -38,7 +38,7 @@ GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
 
 
 def ultralytics_package() -> Any:
-    """The package, told to read checkpoints safely and to install nothing by itself.
+    """The package, set to read checkpoints safely and to install nothing by itself.
 
     On import it puts its own functions in the places of ``PIL.Image.open`` and ``torch.save``; they are put back.
 
