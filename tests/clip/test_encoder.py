@@ -158,3 +158,21 @@ def test_loading_onto_a_gpu_in_a_forked_process_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("vg_gym.clip.encoder._load_folder", refuse)
     with pytest.raises(VGGymError, match="context='spawn'"):
         load_clip(str(tmp_path))
+
+
+def test_prompts_are_words_for_a_word_level_clip(tiny_clip, monkeypatch):
+    assert tiny_clip.prompt_template() == "{}"
+    assert tiny_clip.prompt_template("this is {}") == "this is {}"
+    with pytest.raises(VGGymError, match="'a photo' has no {} where"):
+        tiny_clip.prompt_template("a photo")
+    monkeypatch.setattr(tiny_clip, "tokenizer", open_clip.SimpleTokenizer())
+    assert tiny_clip.prompt_template() == "a photo of {}"
+
+
+def test_a_copy_is_apart(tiny_clip):
+    other = tiny_clip.copy()
+    with torch.no_grad():
+        other.model.visual.proj.add_(1)
+    image = np.zeros((32, 32, 3), np.uint8)
+    assert not np.array_equal(other.encode_crops([image]), tiny_clip.encode_crops([image]))
+    assert other.fingerprint != tiny_clip.fingerprint

@@ -65,7 +65,7 @@ class HeatMapGrounder:
         device: torch device.
 
     Raises:
-        VGGymError: the scorer, the aggregate, the CLIP or a segmentation is unknown.
+        VGGymError: the scorer, the aggregate, the CLIP or a segmentation is unknown, or the prompt has no ``{}``.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class HeatMapGrounder:
         self.fingerprint = fingerprint(sorted(settings.items()), self.alpha, self.tau, self.clip.fingerprint)
         self.scorer, self.aggregate, self.upsample = scorer, aggregate, upsample
         self.segments = SegmentProposer(methods, counts)
-        self.prompt = prompt or ("{}" if self.clip.words else "a photo of {}")
+        self.prompt = self.clip.prompt_template(prompt)
         self._encoded: LRUCache[EncodedSegments] = LRUCache(IMAGES)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:

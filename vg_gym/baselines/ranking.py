@@ -13,12 +13,26 @@ from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
 from vg_gym.baselines.proposals import Proposals
 from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import unknown
 from vg_gym.language.parsing import parse as parse_expression
 from vg_gym.language.resolution import resolve
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 """Name -> how the logits of views become one."""
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    spread = logits.std(ddof=1) if len(logits) > 1 else 0.0
+    return 1 / (1 + np.exp(-(logits - logits.mean()) / (spread + 1e-9)))
+
+
+SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+"""Name -> how logits become numbers in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class ClipRanker:
         device: torch device.
 
     Raises:
-        VGGymError: a view, an aggregate or a CLIP is unknown.
+        VGGymError: a view, an aggregate or a CLIP is unknown, or the prompt has no ``{}``.
     """
 
     def __init__(
@@ -73,9 +87,7 @@ class ClipRanker:
             "crop": partial(visual_prompts.crop, margin=margin),
         }
         self.views: list[visual_prompts.View] = [known[name] for name in views.split("+")]
-        self.prompt = prompt or ("{}" if self.clips[0].words else "a photo of {}")
-        if "{}" not in self.prompt:
-            raise VGGymError(f"prompt {self.prompt!r} has no {{}} where the expression goes")
+        self.prompt = self.clips[0].prompt_template(prompt)
         self.aggregate, self.parse, self.min_area = aggregate, parse, min_area
 
     def encode(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[EncodedImage]:
@@ -181,17 +193,3 @@ def rank_logits(
     probabilities = np.zeros(count, dtype=np.float64)
     probabilities[candidates] = SQUASHES[squash](combined)
     return Ranking(int(candidates[combined.argmax()]), probabilities, combined)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    spread = logits.std(ddof=1) if len(logits) > 1 else 0.0
-    return 1 / (1 + np.exp(-(logits - logits.mean()) / (spread + 1e-9)))
-
-
-SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
-"""Name -> how logits become numbers in [0, 1]."""

@@ -6,12 +6,12 @@ built-in model), or a folder that :mod:`vg_gym.clip_finetuning.clip_learner` wro
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,17 @@ class ClipEncoder:
         """The vocabulary of a word-level tokenizer; None for BPE, which reads anything."""
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
+    def prompt_template(self, given: str | None = None) -> str:
+        """The prompt to read expressions in: as given, else ``a photo of {}``, and ``{}`` alone for a word-level CLIP.
+
+        Raises:
+            VGGymError: the given one has no ``{}``.
+        """
+        prompt = given or ("a photo of {}" if self.words is None else "{}")
+        if "{}" not in prompt:
+            raise VGGymError(f"prompt {prompt!r} has no {{}} where the expression goes")
+        return prompt
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how they are used; caches of features are keyed by it."""
@@ -93,8 +104,8 @@ class ClipEncoder:
         return digest.hexdigest()
 
     def copy(self) -> ClipEncoder:
-        """An encoder with a copy of the weights: what happens to one does not touch the other."""
-        model = copy.deepcopy(self.model)
+        """An encoder with weights of its own: training one leaves the other as it is."""
+        model = deepcopy(self.model)
         device, size = str(self.device), self.batch_size
         return ClipEncoder(self.name, model, self.tokenizer, self.crop_size, self.dense, device, size, self.config)
 
