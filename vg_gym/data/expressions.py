@@ -36,9 +36,13 @@ class NounPhrase:
     """Attributes that an object must have; ``None`` leaves one open, and the noun "shape" fits every shape."""
 
     shape: str = ANY_SHAPE
+    """One of :data:`~vg_gym.data.scenes.SHAPES`, or "shape"."""
     colour: str | None = None
+    """A key of :data:`~vg_gym.data.scenes.COLOURS`."""
     fill: str | None = None
+    """One of :data:`~vg_gym.data.scenes.FILLS`."""
     size: str | None = None
+    """A key of :data:`~vg_gym.data.scenes.SIZES`."""
 
     @property
     def text(self) -> str:
@@ -94,10 +98,15 @@ class Expression:
     """A referring expression: a noun phrase, narrowed by at most one of superlative, place, relation + anchor."""
 
     head: NounPhrase
+    """What is meant."""
     superlative: str | None = None
+    """E.g. "leftmost", "largest"."""
     place: str | None = None
+    """E.g. "on the left"."""
     relation: str | None = None
+    """One of :data:`RELATIONS`, to the anchor."""
     anchor: NounPhrase | None = None
+    """The object that the relation leads to."""
 
     @property
     def kind(self) -> str:

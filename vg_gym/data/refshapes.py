@@ -31,13 +31,18 @@ _IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """One scene of a data set, with everything true of it; a pure function of these six fields."""
+    """One scene of a data set, and all that is true of it: a pure function of these five fields."""
 
     name: str
+    """Data set, a key of :data:`vg_gym.data.scenes.LEVELS`."""
     split: str
+    """``train``, ``val`` or ``test``."""
     index: int
+    """Number of the scene in its split."""
     seed: int
+    """Of the data set."""
     image_size: int
+    """Side of the square image in pixels."""
 
     @property
     def key(self) -> str:

@@ -124,6 +124,7 @@ class Extraction:
     """What is to be done for a store."""
 
     store: FeatureStore
+    """The store, of which shards may be missing."""
     images: list[ImageRef]
     """The images of its rows."""
     load: Load
