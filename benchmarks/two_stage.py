@@ -35,7 +35,7 @@ def main() -> None:
     start = time.perf_counter()
     ours = [p for at in range(0, len(queries), 64) for p in grounder.ground(queries[at : at + 64])]
     ours_s = time.perf_counter() - start
-    plain_s, plain = _plain(registry.grounder(given.method, clip=given.clip), load_clip(given.clip).fork(), queries)
+    plain_s, plain = _plain(registry.grounder(given.method, clip=given.clip), load_clip(given.clip).copy(), queries)
     floor_s = _floor(grounder.ranker.clips[0], queries, ours)
     gap = max(float(np.abs(p.details["scores"] - s).max()) for p, s in zip(ours, plain, strict=True))
     print(f"{given.method}, {len(queries)} expressions on {given.images} images, {given.threads} thread")

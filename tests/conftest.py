@@ -7,12 +7,16 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from hypothesis import settings
 
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.data.expressions import vocabulary
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.types import Query
+
+settings.register_profile("busy machine", deadline=None)  # a slow example is no failure
+settings.load_profile("busy machine")
 
 TINY = {
     "embed_dim": 16,

@@ -128,7 +128,7 @@ def scale(boxes: Array, factor: float | Array) -> Array:
 
 
 def fit_inside(boxes: Array, size: tuple[float, float] = (1.0, 1.0), min_side: float = 0.0) -> Array:
-    """Clip boxes (..., 4) to [0, W] x [0, H] and widen sides shorter than ``min_side`` about their centres.
+    """Clamp boxes (..., 4) to [0, W] x [0, H] and widen sides shorter than ``min_side`` about their centres.
 
     The result always lies inside the image and, when ``min_side`` > 0, has ``x2 > x1`` and ``y2 > y1``.
     """
@@ -138,7 +138,17 @@ def fit_inside(boxes: Array, size: tuple[float, float] = (1.0, 1.0), min_side: f
 
 
 def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> Any:
-    """:func:`fit_inside` of boxes given as left and top (..., 2), and right and bottom (..., 2)."""
+    """:func:`fit_inside` of boxes given by their corners, in any order.
+
+    Args:
+        low: left and top (..., 2).
+        high: right and bottom (..., 2).
+        limit: right and bottom of the image, one number or (2,).
+        min_side: least side.
+
+    Returns:
+        ``xyxy`` boxes (..., 4).
+    """
     xp = namespace(low)
     low, high = clamp(xp.minimum(low, high), 0, limit), clamp(xp.maximum(low, high), 0, limit)
     if min_side > 0:

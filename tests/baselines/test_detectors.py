@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,11 +13,13 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig, DetectorLearner, train_detector
-from vg_gym.baselines.detectors.sam import mask_box
+from vg_gym.baselines.detectors.detr import BACKBONE, load_backbone
+from vg_gym.baselines.masks import mask_box
 from vg_gym.baselines.proposals import Proposer
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
@@ -23,7 +27,7 @@ from vg_gym.storage.assets import built_in
 KINDS = ("yolo", "detr", "ssd", "sam")
 
 
-def pictures(split="val", count=24):
+def images_and_boxes(split="val", count=24):
     """Distinct images with the boxes of all their objects."""
     data = registry.open_dataset("refshapes", split, scenes=count)
     first = {data[i].image_id: data[i] for i in reversed(range(len(data)))}
@@ -37,7 +41,7 @@ def recall(found, true):
 
 @pytest.mark.parametrize(("kind", "least"), [("yolo", 0.95), ("detr", 0.9), ("ssd", 0.9), ("sam", 0.9)])
 def test_shipped_detectors_find_the_objects(kind, least):
-    images, true = pictures()
+    images, true = images_and_boxes()
     proposer = registry.proposer(kind)
     assert isinstance(proposer, Proposer)
     found = proposer.propose(images)
@@ -54,7 +58,7 @@ def test_shipped_detectors_find_the_objects(kind, least):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_its_images(kind):
-    images, _ = pictures(count=3)
+    images, _ = images_and_boxes(count=3)
     proposer = registry.proposer(kind)
     for image, together in zip(images, proposer.propose(images), strict=True):
         (alone,) = proposer.propose([image])
@@ -84,7 +88,7 @@ def test_learning_saving_loading(kind, tmp_path):
     assert totals[-1] < 0.9 * totals[0], totals
     learner.module.eval()
     learner.detector.save(tmp_path)
-    images, _ = pictures(count=1)
+    images, _ = images_and_boxes(count=1)
     again = registry.proposer(kind, weights=str(tmp_path))
     for mine, theirs in zip(learner.detector.propose(images), again.propose(images), strict=True):
         assert abs(len(mine) - len(theirs)) <= 2  # weights are kept in half precision
@@ -122,6 +126,46 @@ def test_missing_weights_say_how_to_pass_a_file(kind, weights, message):
         registry.proposer(kind, weights=weights)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_that_lacks_a_tensor_is_refused_and_the_tensor_named(kind, tmp_path):
+    folder = shutil.copytree(built_in(kind, "refshapes"), tmp_path / kind)
+    state = load_file(folder / "model.safetensors")
+    lost = sorted(name for name in state if name.endswith(".weight"))[0]
+    save_file({name: value for name, value in state.items() if name != lost}, folder / "model.safetensors")
+    with pytest.raises(VGGymError, match=rf"1 (missing \(|tensors are missing: ).*{re.escape(lost)}"):
+        registry.proposer(kind, weights=str(folder))
+
+
+@pytest.mark.parametrize("kind", ("yolo", "ssd", "sam"))
+def test_a_folder_without_a_detector_is_named(kind, tmp_path):
+    with pytest.raises(VGGymError, match="holds no trained detector: cannot read config.json"):
+        registry.proposer(kind, weights=str(tmp_path))
+
+
+@torch.inference_mode()
+def test_a_backbone_alone_is_the_detector_s():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    backbone = load_backbone("refshapes")
+    assert torch.equal(torch.rand(3), expected)  # the generator is left as it was
+    whole = registry.proposer("detr").module.model.backbone.model
+    pixels = torch.rand(2, 3, 128, 128)
+    for ours, theirs in zip(backbone(pixels).feature_maps, whole(pixels).feature_maps, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_backbone_of_something_else_is_refused(tmp_path):
+    with pytest.raises(VGGymError, match="detr.weights="):
+        load_backbone(str(tmp_path))
+    folder = shutil.copytree(built_in("detr", "refshapes"), tmp_path / "detr")
+    state = load_file(folder / "model.safetensors")
+    lost = next(name for name in state if name.startswith(BACKBONE))
+    save_file({name: value for name, value in state.items() if name != lost}, folder / "model.safetensors")
+    with pytest.raises(VGGymError, match=f"1 missing .{re.escape(lost.removeprefix(BACKBONE))}"):
+        load_backbone(str(folder))
+
+
 class Bomb:
     def __reduce__(self):
         return os.mkdir, (os.environ["VG_GYM_TEST_BOMB"],)
@@ -155,7 +199,7 @@ def test_mobile_sam_of_random_weights(tmp_path):
 
     torch.manual_seed(0)
     torch.save(build_mobile_sam().state_dict(), tmp_path / "mobile_sam.pt")
-    images, _ = pictures(count=1)
+    images, _ = images_and_boxes(count=1)
     (found,) = registry.proposer("sam", weights=str(tmp_path / "mobile_sam.pt")).propose(images)
     assert found.masks.shape == (len(found), 128, 128)
 
@@ -169,7 +213,7 @@ def test_published_architectures_from_local_files(tmp_path):
     torch.save(ssd.state_dict(), tmp_path / "ssd.pth")
     loaded = registry.proposer("ssd", weights=f"ssdlite320_mobilenet_v3_large:{tmp_path / 'ssd.pth'}")
     assert len(loaded.categories) == 90 and loaded.image_size == 320
-    images, _ = pictures(count=1)
+    images, _ = images_and_boxes(count=1)
     assert len(loaded.propose(images)) == 1
     transformers = pytest.importorskip("transformers")
     config = transformers.DetrConfig(

@@ -13,7 +13,7 @@ from vg_gym.baselines.one_stage.box_regression import box_losses
 from vg_gym.baselines.one_stage.checkpoint_sizes import SIZES
 from vg_gym.baselines.one_stage.checkpoints import DROPPED
 from vg_gym.baselines.one_stage.dynamic_mdetr import DynamicMDETR, DynamicMDETROptions
-from vg_gym.baselines.one_stage.dynamic_mdetr_clip import DynamicMDETRClip, DynamicMDETRClipOptions, enlarge_positions
+from vg_gym.baselines.one_stage.dynamic_mdetr_clip import DynamicMDETRClip, DynamicMDETRClipOptions
 from vg_gym.baselines.one_stage.mdetr import MDETR, MDETROptions
 from vg_gym.baselines.one_stage.mdetr_losses import (
     WEIGHTS,
@@ -27,7 +27,7 @@ from vg_gym.baselines.one_stage.mdetr_losses import (
 from vg_gym.baselines.one_stage.transformer import resize_mask, sine_positions
 from vg_gym.baselines.one_stage.transvg import TransVG, TransVGOptions
 from vg_gym.boxes import from_cxcywh
-from vg_gym.clip.towers import dense_tokens
+from vg_gym.clip.towers import dense_tokens, resize_positions
 from vg_gym.learned.weights import load_strictly
 
 TEXT = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
@@ -169,7 +169,7 @@ def test_dynamic_mdetr_over_clip_forward(parity):
     close(tokens, wanted["text_features"])
     assert torch.equal(mask, wanted["text_mask"].bool())
     table = load_file(parity / "dynamic_mdetr_clip" / "pos_embed_enlarge.safetensors")
-    close(enlarge_positions(table["positional_embedding_in"], 40), table["positional_embedding_out"])
+    close(resize_positions(table["positional_embedding_in"], (40, 40)), table["positional_embedding_out"])
 
 
 def test_efficientnet_backbone_and_positions(parity):

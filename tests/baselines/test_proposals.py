@@ -1,9 +1,6 @@
 import numpy as np
-import pytest
 
 from vg_gym.baselines.proposals import proposals, select
-from vg_gym.baselines.segments import METHODS, SegmentProposer
-from vg_gym.errors import VGGymError
 
 IMAGE = np.zeros((40, 60, 3), dtype=np.uint8)
 BOXES = [[10, 10, 20, 20], [-5, -5, 30, 30], [50, 30, 90, 90], [5, 5, 5.5, 30], [11, 10, 20, 20]]
@@ -31,21 +28,3 @@ def test_selection():
     none = select(found(), classes=["zebra"])
     assert len(none) == 0 and none.boxes.shape == (0, 4) and none.masks.shape == (0, 40, 60)
     assert len(select(none)) == 0
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_segments_cover_the_image_and_have_tight_boxes(method, rng):
-    image = np.repeat(np.repeat(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8), 10, 0), 10, 1)
-    ours = SegmentProposer(method, counts=(24,), smallest=0).propose([image])[0]
-    assert 8 <= len(ours) <= 48
-    assert (ours.masks.sum(axis=0) == 1).all()
-    for mask, box in zip(ours.masks, ours.boxes.astype(int), strict=True):
-        x1, y1, x2, y2 = box
-        assert mask[y1:y2, x1:x2].sum() == mask.sum()
-        assert mask[y1].any() and mask[y2 - 1].any() and mask[:, x1].any() and mask[:, x2 - 1].any()
-
-
-def test_unknown_segmentation_is_named():
-    with pytest.raises(VGGymError, match="did you mean 'slic'"):
-        SegmentProposer("slik")
-    assert SegmentProposer().fingerprint != SegmentProposer(counts=(5,)).fingerprint

@@ -5,12 +5,10 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
 from vg_gym.baselines.proposals import proposals
 from vg_gym.baselines.ranking import ClipRanker
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.types import Grounder
 
@@ -18,25 +16,25 @@ PIPELINES = ("yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", 
 
 
 class Grid:
-    """A proposer of four fixed boxes; none on pictures that are all black."""
+    """A proposer of four fixed boxes, the last two of them smaller if wanted; or of none."""
 
     name, fingerprint = "grid", "grid"
 
-    def __init__(self, weights="", device="cpu", fail=False):
-        self.weights, self.fail, self.seen = weights, fail, 0
+    def __init__(self, weights="", device="cpu", fail=False, uneven=False):
+        self.weights, self.fail, self.uneven, self.seen = weights, fail, uneven, 0
 
     def propose(self, images):
         self.seen += len(images)
         boxes = np.array([[0, 0, 50, 50], [50, 0, 100, 50], [0, 50, 50, 100], [50, 50, 100, 100]], dtype=np.float32)
+        boxes[2:, 2:] -= 25 * self.uneven
         keep = 0 if self.fail else 4
         return [proposals(boxes[:keep], np.ones(keep), ["x"] * keep, image) for image in images]
 
 
-@pytest.fixture
-def tiny(tiny_clip, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def grid(monkeypatch):
+    """The proposer by its name."""
     monkeypatch.setitem(registry.PROPOSERS, "grid", f"{__name__}:Grid")
-    save_model(tiny_clip, tmp_path / "clip")
-    return str(tmp_path / "clip")
 
 
 def pipeline(tiny, **options):
@@ -97,8 +95,11 @@ def test_no_proposals_answer_the_whole_image_and_are_counted(tiny, blind):
 
 
 def test_small_boxes_are_no_candidates(tiny, blind):
-    prediction = pipeline(tiny, min_area=0.99).ground(blind[:1])[0]
-    assert prediction.details["evaluations"] == 4  # none is large enough, so all are candidates
+    # Of 128 x 128 pixels the boxes cover 15 % and 4 %.
+    for min_area, candidates in ((0.0, [0, 1, 2, 3]), (0.1, [0, 1]), (0.99, [0, 1, 2, 3])):  # at last none, so all
+        (prediction,) = pipeline(tiny, uneven=True, min_area=min_area).ground(blind[:1])
+        assert prediction.details["evaluations"] == len(candidates)
+        assert np.flatnonzero(prediction.details["scores"]).tolist() == candidates
 
 
 @pytest.mark.parametrize(
@@ -143,21 +144,3 @@ def test_parsing_helps_where_place_decides(shapes):
         return np.mean([box_ops.iou(b, s.box) >= 0.5 for b, s in zip(boxes, samples, strict=True)])
 
     assert accuracy(parse=True) > accuracy() + 0.2
-
-
-def test_a_heat_map_is_the_best_box_s(tiny, blind):
-    for scorer in ("crops", "regions"):
-        grounder = HeatMapGrounder(scorer, clip=tiny, counts=(8,), upsample=1, alpha=0.8, tau=0.05)
-        together = grounder.ground(blind)
-        masks, cosines = grounder.cosines(blind[0])
-        assert len(masks) == len(cosines) == together[0].details["evaluations"]
-        assert (np.abs(cosines) <= 1.0001).all()
-        heat = together[0].details["heat_map"]
-        assert heat.min() == 0 and heat.max() == pytest.approx(1)
-        for query, prediction in zip(blind[:3], together[:3], strict=True):
-            (alone,) = HeatMapGrounder(scorer, clip=tiny, counts=(8,), upsample=1, alpha=0.8, tau=0.05).ground([query])
-            np.testing.assert_array_equal(alone.box, prediction.box)
-    with pytest.raises(VGGymError, match="unknown scorer"):
-        HeatMapGrounder("crop", clip=tiny)
-    with pytest.raises(VGGymError, match="unknown aggregate"):
-        HeatMapGrounder("crops", clip=tiny, aggregate="meen")

@@ -1,23 +1,13 @@
-"""Views and ranking: ReCLIP's own pictures and numbers, and what each view must leave alone."""
-
-import json
+"""Views: ReCLIP's own images, and what each view must leave alone."""
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
-from vg_gym.baselines.ranking import large_enough, rank_logits
 from vg_gym.baselines.visual_prompts import VIEWS, blur, crop, fgvp, red_circle
-from vg_gym.boxes import from_xywh, iou
+from vg_gym.boxes import from_xywh
 from vg_gym.errors import VGGymError
 
 CASES = "abc"
-
-
-@pytest.fixture(scope="module")
-def published(parity):
-    folder = parity / "reclip"
-    return json.loads((folder / "meta.json").read_text())["cases"], load_file(folder / "isolation_ranking.safetensors")
 
 
 @pytest.fixture
@@ -29,51 +19,14 @@ BOX = np.array([10, 5, 30, 25], dtype=np.float32)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_published_pictures(published, case):
-    settings, tensors = published[0][case], published[1]
-    picture, boxes = tensors[f"{case}.image"], from_xywh(tensors[f"{case}.boxes_xywh"])
+def test_published_views(reclip, case):
+    settings, tensors = reclip[0][case], reclip[1]
+    image, boxes = tensors[f"{case}.image"], from_xywh(tensors[f"{case}.boxes_xywh"])
     for method in settings["methods"].split(","):
         for number in settings["candidates"]:
             box = boxes[number]
-            ours = crop(picture, box) if method == "crop" else blur(picture, box, radius=settings["blur_std_dev"])
+            ours = crop(image, box) if method == "crop" else blur(image, box, radius=settings["blur_std_dev"])
             assert np.array_equal(ours, tensors[f"{case}.isolated.{method}.{number}"]), (method, number)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_published_ranking(published, case):
-    settings, tensors = published[0][case], published[1]
-    boxes = from_xywh(tensors[f"{case}.boxes_xywh"])
-    height, width = tensors[f"{case}.image"].shape[:2]
-    candidates = large_enough(boxes, (width, height), settings["area_threshold"])
-    assert candidates.tolist() == settings["candidates"]
-    logits = tensors[f"{case}.logits"].reshape(settings["n_models"], -1, len(candidates))
-    for squash in ("softmax", "sigmoid"):
-        ranking = rank_logits(logits, candidates, len(boxes), settings["aggregator"], squash)
-        np.testing.assert_allclose(ranking.logits, tensors[f"{case}.combined_logits"], rtol=0, atol=1e-4)
-        np.testing.assert_allclose(ranking.probabilities, tensors[f"{case}.probs_{squash}"], rtol=0, atol=1e-5)
-        assert ranking.best == settings["pred"]
-    gold = from_xywh(np.array(settings["gold_boxes_xywh"], dtype=np.float64))
-    np.testing.assert_allclose(iou(boxes[ranking.best], gold), settings["iou_of_pred_with_gold"], atol=1e-6)
-
-
-def test_boxes_too_small_are_no_candidates_unless_all_are():
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 5, 5]], dtype=np.float32)
-    assert large_enough(boxes, (20, 20), 0.2).tolist() == [0]
-    assert large_enough(boxes, (20, 20), 0.25).tolist() == [0, 1]  # strict, so none is left, so all are
-
-
-def test_ranking_by_hand():
-    logits = np.array([[[1.0, 2.0], [5.0, 0.0]], [[1.0, 2.0], [0.0, 0.0]]])  # 2 models, 2 views, 2 candidates
-    highest, total = (rank_logits(logits, np.array([3, 1]), 4, how) for how in ("max", "sum"))
-    assert highest.logits.tolist() == [5, 4]
-    assert total.logits.tolist() == [7, 4]
-    assert highest.best == 3
-    np.testing.assert_allclose(highest.probabilities, [0, 1 / (1 + np.e), 0, np.e / (1 + np.e)])
-    alone = rank_logits(logits[..., :1], np.array([2]), 3, squash="sigmoid")
-    assert alone.probabilities.tolist() == [0, 0, 0.5]
-    for wrong in ({"aggregate": "mean"}, {"squash": "tanh"}):
-        with pytest.raises(VGGymError, match="unknown"):
-            rank_logits(logits, np.array([0, 1]), 2, **wrong)
 
 
 @pytest.mark.parametrize("name", VIEWS)

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from vg_gym.clip import load_clip
-from vg_gym.clip.crops import crop, crop_and_resize, pixel_boxes, resize
+from vg_gym.clip.crops import crop_and_resize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 
 
-def picture(rng, height=50, width=70):
+def random_image(rng, height=50, width=70):
     return rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
 
 
@@ -23,16 +23,16 @@ def test_shapes_and_lengths(tiny_clip, rng):
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(texts[0], texts[2])
     boxes = np.array([[0, 0, 70, 50], [10, 10, 20.5, 30], [69.9, 49.9, 70, 50]], np.float32)
-    assert tiny_clip.encode_boxes(picture(rng), boxes).shape == (3, 16)
+    assert tiny_clip.encode_boxes(random_image(rng), boxes).shape == (3, 16)
     assert tiny_clip.encode_crops([]).shape == (0, 16)
-    assert tiny_clip.encode_dense([picture(rng)] * 2).shape == (2, 4, 4, 16)
+    assert tiny_clip.encode_dense([random_image(rng)] * 2).shape == (2, 4, 4, 16)
     tokens = tiny_clip.encode_tokens(["the ring", "the red star left of the blue ring"])
     assert tokens.shape == (2, 16, 16)
     assert (np.abs(tokens[0]).sum(-1) > 0).tolist() == [True] * 4 + [False] * 12  # start, two words, end
 
 
 def test_dense_features_do_not_depend_on_the_batch(tiny_clip, rng):
-    pictures = [picture(rng) for _ in range(5)]
+    pictures = [random_image(rng) for _ in range(5)]
     together = tiny_clip.encode_dense(pictures)
     for i, single in enumerate(pictures):
         np.testing.assert_array_equal(tiny_clip.encode_dense([single])[0], together[i])
@@ -42,7 +42,7 @@ def test_a_saved_model_is_the_same_model(tiny_clip, tmp_path, rng):
     save_model(tiny_clip, tmp_path / "model")
     loaded = load_clip(str(tmp_path / "model"))
     assert (loaded.crop_size, loaded.dense, loaded.words) == (32, "tokens", tiny_clip.words)
-    pixels = picture(rng)
+    pixels = random_image(rng)
     np.testing.assert_allclose(loaded.encode_dense([pixels]), tiny_clip.encode_dense([pixels]), atol=5e-3)
     np.testing.assert_allclose(loaded.encode_text(["the ring"]), tiny_clip.encode_text(["the ring"]), atol=5e-3)
 
@@ -54,13 +54,13 @@ def test_any_open_clip_architecture_loads_from_a_file(architecture, tmp_path, rn
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     encoder = load_clip(f"{architecture}:{tmp_path / 'weights.pt'}")
     assert isinstance(encoder, ClipEncoder) and encoder.words is None
-    crops = encoder.encode_boxes(picture(rng), np.array([[0, 0, 40, 40]], np.float32))
+    crops = encoder.encode_boxes(random_image(rng), np.array([[0, 0, 40, 40]], np.float32))
     with torch.inference_mode():
-        pixels = encoder._pixels([picture(np.random.default_rng(0))[:40, :40]], encoder.crop_size)
+        pixels = encoder._pixels([random_image(np.random.default_rng(0))[:40, :40]], encoder.crop_size)
         expected = open_clip.create_model(architecture, pretrained=str(tmp_path / "weights.pt")).eval()
         reference = torch.nn.functional.normalize(expected.encode_image(pixels), dim=-1).numpy()
     np.testing.assert_allclose(crops, reference, atol=1e-4)
-    assert encoder.encode_dense([picture(rng)]).shape[-1] == encoder.dim
+    assert encoder.encode_dense([random_image(rng)]).shape[-1] == encoder.dim
 
 
 def test_a_long_text_is_cut_not_refused(tiny_clip):
@@ -93,38 +93,8 @@ def test_a_checkpoint_with_code_in_it_does_not_run(tmp_path):
     assert not (tmp_path / "boom").exists()
 
 
-def assert_as_pillow(images, boxes, size):
-    pictures = crop_and_resize([torch.from_numpy(image) for image in images], boxes, size).permute(0, 2, 3, 1)
-    expected = np.stack([resize(crop(image, box), size) for image, box in zip(images, boxes, strict=True)])
-    np.testing.assert_array_equal(pictures.numpy(), expected)
-
-
-@pytest.mark.parametrize("size", [1, 7, 32, 64, 224])
-def test_tensor_crops_are_pillows(size, rng):
-    images = [picture(rng, *rng.integers(1, 300, 2)) for _ in range(70)]
-    corners = np.sort(rng.uniform(-0.1, 1.1, (70, 2, 2)), axis=1)
-    corners *= np.array([image.shape[1::-1] for image in images])[:, None]
-    assert_as_pillow(images, corners.reshape(-1, 4).astype(np.float32), size)
-
-
-def test_tensor_crops_of_boxes_at_edges(rng):
-    boxes = [[0, 0, 70, 50], [0, 0, 1, 50], [0, 49, 70, 50], [69.5, 49.5, 70, 50], [3, 3, 35, 35], [3, 3, 35, 50]]
-    boxes += [[20, 0, 21, 50], [0.5, 0.5, 33.5, 2], [-9, -9, 90, 90], [70, 50, 70, 50], [5.5, 5.5, 5.5, 5.5]]
-    images = [picture(rng)] * len(boxes)
-    assert_as_pillow(images, np.array(boxes, np.float32), 32)
-    assert crop_and_resize([], np.zeros((0, 4), np.float32), 32).shape == (0, 3, 32, 32)
-
-
-def test_whole_pixels_are_those_of_the_crop(rng):
-    boxes = rng.uniform(-20, 90, (200, 4)).astype(np.float32)
-    image = picture(rng)
-    for box, (x1, y1, x2, y2) in zip(boxes, pixel_boxes(boxes, (70, 50)).tolist(), strict=True):
-        assert 0 <= x1 < x2 <= 70 and 0 <= y1 < y2 <= 50
-        np.testing.assert_array_equal(crop(image, box), image[y1:y2, x1:x2])
-
-
 def test_regions_of_many_images(tiny_clip, rng):
-    images = [picture(rng), picture(rng, 33, 20), picture(rng)[::-1]]
+    images = [random_image(rng), random_image(rng, 33, 20), random_image(rng)[::-1]]
     boxes = np.array([[0, 0, 70, 50], [3, 4.5, 20, 30], [10, 10, 60, 20]], np.float32)
     uploaded = [tiny_clip.upload(image) for image in images]
     regions = tiny_clip.encode_regions(uploaded, boxes)
@@ -132,7 +102,7 @@ def test_regions_of_many_images(tiny_clip, rng):
     np.testing.assert_allclose(regions, expected, atol=1e-5)
     assert tiny_clip.encode_regions([], boxes[:0]).shape == (0, 16)
 
-    pixels = tiny_clip.normalise(crop_and_resize(uploaded, boxes, tiny_clip.crop_size) / 255)
+    pixels = tiny_clip.normalize(crop_and_resize(uploaded, boxes, tiny_clip.crop_size) / 255)
     np.testing.assert_allclose(tiny_clip._embed([pixels]), expected, atol=1e-5)  # what a GPU would do
 
 
@@ -167,7 +137,7 @@ def _answer(work):
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_clip_on_a_gpu_says_that_it_cannot_be_forked(work, tiny_clip):
-    clip = tiny_clip.fork()
+    clip = tiny_clip.copy()
     clip.device = torch.device("cuda")
     assert in_fork(lambda: work(clip)).startswith("VGGymError: clip 'tiny' is on a GPU and was loaded before")
     unpickled = pickle.dumps(clip)
@@ -176,7 +146,7 @@ def test_a_clip_on_a_gpu_says_that_it_cannot_be_forked(work, tiny_clip):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_clip_on_a_cpu_can_be_forked(tiny_clip, rng):
-    crops = [picture(rng)]
+    crops = [random_image(rng)]
     np.testing.assert_array_equal(in_fork(lambda: tiny_clip.encode_crops(crops)), tiny_clip.encode_crops(crops))
 
 
@@ -187,3 +157,21 @@ def test_loading_onto_a_gpu_in_a_forked_process_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("vg_gym.clip.encoder._load_folder", refuse)
     with pytest.raises(VGGymError, match="context='spawn'"):
         load_clip(str(tmp_path))
+
+
+def test_prompts_are_words_for_a_word_level_clip(tiny_clip, monkeypatch):
+    assert tiny_clip.prompt_template() == "{}"
+    assert tiny_clip.prompt_template("this is {}") == "this is {}"
+    with pytest.raises(VGGymError, match="'a photo' has no {} where"):
+        tiny_clip.prompt_template("a photo")
+    monkeypatch.setattr(tiny_clip, "tokenizer", open_clip.SimpleTokenizer())
+    assert tiny_clip.prompt_template() == "a photo of {}"
+
+
+def test_a_copy_is_apart(tiny_clip):
+    other = tiny_clip.copy()
+    with torch.no_grad():
+        other.model.visual.proj.add_(1)
+    image = np.zeros((32, 32, 3), np.uint8)
+    assert not np.array_equal(other.encode_crops([image]), tiny_clip.encode_crops([image]))
+    assert other.fingerprint != tiny_clip.fingerprint

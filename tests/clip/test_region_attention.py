@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from vg_gym.clip.dense import l2_normalize
-from vg_gym.clip.region_attention import OUTSIDE, attention_bias, embed_regions, encode_regions, positions
+from vg_gym.clip.region_attention import OUTSIDE, attention_bias, encode_segments, pool_regions
+from vg_gym.clip.towers import resize_positions
 from vg_gym.errors import VGGymError
 
 PUBLISHED = ("vit_patch16_up2", "vit_patch32_up1")
@@ -61,7 +62,7 @@ def tower_of(config, weights):
 def test_published_embeddings(published):
     config, weights, inputs, outputs = published
     tower, masks = tower_of(config, weights), inputs["masks"][None]
-    ours = encode_regions(tower, inputs["image"], masks, config["upsample"], config["start_block"])
+    ours = pool_regions(tower, inputs["image"], masks, config["upsample"], config["start_block"])
     torch.testing.assert_close(ours, outputs["nohalf.region_embeddings"], rtol=0, atol=1e-4)
 
 
@@ -70,7 +71,7 @@ def test_published_positions_and_bias(published):
     config, weights, inputs, outputs = published
     own = config["image_resolution"] // config["patch_size"]
     grid = own * config["upsample"]
-    ours = positions(weights["visual.positional_embedding"], (own, own), (grid, grid))
+    ours = resize_positions(weights["visual.positional_embedding"], (grid, grid), mode="bilinear")
     torch.testing.assert_close(ours, outputs["nohalf.positional_embedding_upsampled"], rtol=0, atol=1e-6)
     assert torch.equal(attention_bias(inputs["masks"][None], (grid, grid))[0], outputs["attn_bias"])
 
@@ -83,7 +84,7 @@ def test_published_embeddings_with_positions_rounded_to_half(published):
     table = outputs["positional_embedding_upsampled"]
     side = round((len(table) - 1) ** 0.5)
     tower.positional_embedding, tower.grid_size = torch.nn.Parameter(table), (side, side)
-    ours = encode_regions(tower, inputs["image"], inputs["masks"][None], config["upsample"])
+    ours = pool_regions(tower, inputs["image"], inputs["masks"][None], config["upsample"])
     torch.testing.assert_close(ours, outputs["region_embeddings"], rtol=0, atol=1e-4)
 
 
@@ -104,7 +105,7 @@ def test_a_region_of_everything_is_the_image_vit(name):
     height, width = tower.image_size
     pixels = torch.randn(2, 3, height, width)
     masks = torch.ones(2, 3, height, width, dtype=torch.bool)
-    ours = encode_regions(tower, pixels, masks, padding=0)
+    ours = pool_regions(tower, pixels, masks, padding=0)
     torch.testing.assert_close(ours, tower(pixels)[:, None].expand(-1, 3, -1), rtol=0, atol=1e-5)
 
 
@@ -112,19 +113,19 @@ def test_a_region_of_everything_is_the_image_vit(name):
 def test_a_region_of_everything_is_the_image_resnet():
     tower = resnet()
     pixels = picture(64, 2)
-    ours = encode_regions(tower, pixels, whole(3, 64).expand(2, -1, -1, -1))
+    ours = pool_regions(tower, pixels, whole(3, 64).expand(2, -1, -1, -1))
     torch.testing.assert_close(ours, tower(pixels)[:, None].expand(-1, 3, -1), rtol=0, atol=1e-5)
-    assert encode_regions(tower, pixels, random_masks(4, 64, 2), upsample=2).shape == (2, 4, 24)
+    assert pool_regions(tower, pixels, random_masks(4, 64, 2), upsample=2).shape == (2, 4, 24)
 
 
 @pytest.mark.parametrize("tower", [vit(), vit(qk_norm=True), resnet()], ids=["vit", "custom-vit", "resnet"])
 @torch.inference_mode()
 def test_regions_do_not_see_each_other_nor_other_images(tower):
     pixels, masks = picture(64, 3), random_masks(5, 64, 3)
-    together = encode_regions(tower, pixels, masks)
+    together = pool_regions(tower, pixels, masks)
     for image in range(3):
         for region in range(5):
-            alone = encode_regions(tower, pixels[image, None], masks[image, region][None, None])
+            alone = pool_regions(tower, pixels[image, None], masks[image, region][None, None])
             torch.testing.assert_close(together[image, region], alone[0, 0], rtol=0, atol=1e-5)
 
 
@@ -136,10 +137,10 @@ def test_only_the_own_pixels_matter_to_one_layer():
     masks[..., :32, :32] = True
     pixels, changed = picture(64), picture(64)
     changed[..., 32:, :] += 1
-    same, other = (encode_regions(tower, p, masks, padding=0) for p in (pixels, changed))
+    same, other = (pool_regions(tower, p, masks, padding=0) for p in (pixels, changed))
     assert torch.equal(same, other)
     changed[..., :32, :32] += 1
-    assert not torch.allclose(same, encode_regions(tower, changed, masks, padding=0), atol=1e-3)
+    assert not torch.allclose(same, pool_regions(tower, changed, masks, padding=0), atol=1e-3)
 
 
 @pytest.mark.parametrize("tower", [vit(layers=1), resnet()], ids=["vit", "resnet"])
@@ -147,7 +148,7 @@ def test_only_the_own_pixels_matter_to_one_layer():
 def test_a_vanished_region_is_finite(tower):
     masks = torch.zeros(1, 2, 64, 64, dtype=torch.bool)
     masks[0, 0, 1, 1] = True
-    ours = encode_regions(tower, picture(64), masks)
+    ours = pool_regions(tower, picture(64), masks)
     assert ours.isfinite().all()
     torch.testing.assert_close(ours[0, 0], ours[0, 1])
 
@@ -155,13 +156,13 @@ def test_a_vanished_region_is_finite(tower):
 @torch.inference_mode()
 def test_start_block_upsample_and_other_sizes():
     tower, masks = vit(), random_masks(3, 64)
-    assert encode_regions(tower, picture(64), masks, upsample=4).shape == (1, 3, 16)
-    assert encode_regions(tower, picture(96), masks, padding=0).shape == (1, 3, 16)
-    assert encode_regions(tower, torch.randn(1, 3, 64, 112), masks).shape == (1, 3, 16)
-    early, late = (encode_regions(tower, picture(64), masks, start_block=block) for block in (0, 1))
+    assert pool_regions(tower, picture(64), masks, upsample=4).shape == (1, 3, 16)
+    assert pool_regions(tower, picture(96), masks, padding=0).shape == (1, 3, 16)
+    assert pool_regions(tower, torch.randn(1, 3, 64, 112), masks).shape == (1, 3, 16)
+    early, late = (pool_regions(tower, picture(64), masks, start_block=block) for block in (0, 1))
     assert not torch.allclose(early, late, atol=1e-3)
     # Copied after the last block, every region is the image.
-    last = encode_regions(tower, picture(64), masks, start_block=2, padding=0)
+    last = pool_regions(tower, picture(64), masks, start_block=2, padding=0)
     torch.testing.assert_close(last, tower(picture(64))[:, None].expand(-1, 3, -1), rtol=0, atol=1e-5)
 
 
@@ -176,7 +177,7 @@ def test_bias_by_hand():
 def test_bicubic_positions_keep_the_class_token_and_constants():
     table = torch.ones(1 + 6, 4)
     table[0] = 7
-    larger = positions(table, (2, 3), (4, 6), "bicubic")
+    larger = resize_positions(table, (4, 6), (2, 3))
     assert larger.shape == (25, 4)
     assert (larger[0] == 7).all()
     torch.testing.assert_close(larger[1:], torch.ones(24, 4))
@@ -185,26 +186,26 @@ def test_bicubic_positions_keep_the_class_token_and_constants():
 def test_built_in_towers(tiny_clip, rng):
     image = rng.integers(0, 256, (40, 70, 3), dtype=np.uint8)
     masks = rng.random((5, 40, 70)) > 0.5
-    ours = embed_regions(tiny_clip, image, masks)
+    ours = encode_segments(tiny_clip, image, masks)
     assert ours.shape == (5, tiny_clip.dim)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
-    assert embed_regions(tiny_clip, image, masks[:0]).shape == (0, tiny_clip.dim)
+    assert encode_segments(tiny_clip, image, masks[:0]).shape == (0, tiny_clip.dim)
 
 
 def test_built_in_tower_reads_the_whole_image_as_it_reads_images(tiny_clip, rng):
     image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     pixels = tiny_clip.pixels(image[None])
     with torch.inference_mode():
-        region = encode_regions(tiny_clip.model.visual, pixels, whole(1, 64), padding=0)
+        region = pool_regions(tiny_clip.model.visual, pixels, whole(1, 64), padding=0)
         plain = tiny_clip.model.visual(pixels)
     np.testing.assert_allclose(l2_normalize(region[0].numpy()), l2_normalize(plain.numpy()), atol=1e-5)
 
 
 def test_refusals():
     with pytest.raises(VGGymError, match="Linear"):
-        encode_regions(torch.nn.Linear(2, 2), picture(64), whole(1, 64))
+        pool_regions(torch.nn.Linear(2, 2), picture(64), whole(1, 64))
     with pytest.raises(VGGymError, match="class token"):
-        encode_regions(vit(pool_type="avg"), picture(64), whole(1, 64))
+        pool_regions(vit(pool_type="avg"), picture(64), whole(1, 64))
     with pytest.raises(VGGymError, match="does not divide"):
-        encode_regions(vit(), picture(64), whole(1, 64), upsample=3)
+        pool_regions(vit(), picture(64), whole(1, 64), upsample=3)

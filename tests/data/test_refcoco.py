@@ -1,24 +1,17 @@
 import json
-import os
 import pickle
 import shutil
 
 import numpy as np
 import pytest
 
-from tests.layouts import compressed, make_instances, make_refs, real_data, write_layout
-from vg_gym.data import index
-from vg_gym.data.annotations import decode_mask, lookup, parse_instances
-from vg_gym.data.refcoco import PUBLISHED, find_annotations, open_refcoco
-from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
+from tests.layouts import STRICT, compressed, make_instances, make_refs, real_data, write_layout
+from vg_gym.data.refcoco import PUBLISHED, open_refcoco
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
 from vg_gym.types import GroundingDataset
 
-partial = pytest.mark.filterwarnings("ignore:.*this copy is partial")
-# pycocotools 2.0.11 has not followed numpy 2's protocol for arrays yet.
-of_pycocotools = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-pytestmark = [pytest.mark.filterwarnings("error"), partial, of_pycocotools]
+pytestmark = STRICT
 
 
 def test_every_sample_of_a_split(layout):
@@ -97,12 +90,6 @@ def test_an_unusable_segmentation_names_the_annotation(tmp_path, code):
     data = open_refcoco("refcocog-umd", "train", write_layout(tmp_path, instances, make_refs(instances, ["train"])))
     with pytest.raises(VGGymError, match="annotation 10 has no usable segmentation: "):
         data.segmentation(10)
-
-
-def test_polygons_with_several_parts_are_united():
-    square = [0, 0, 4, 0, 4, 4, 0, 4]
-    mask = decode_mask([square, [x + 4 for x in square]], (10, 12))
-    assert mask.shape == (12, 10) and mask.sum() == 32
 
 
 def test_boxes_are_cut_to_the_image_and_empty_ones_left_out(tmp_path):
@@ -256,89 +243,6 @@ def test_a_partial_copy_is_a_warning_with_both_numbers(layout):
 # The index
 
 
-@pytest.fixture
-def any_size(monkeypatch, tmp_path):
-    """Index files of any size, and a cache of the test's own."""
-    monkeypatch.setattr(index, "SMALL", 0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def described(data):
-    samples = [(s.query.expression, s.box.tolist(), s.category, s.query.image.key, s.image_id) for s in data]
-    return samples, [data.objects(s.image_id).boxes.tolist() for s in data], data.segmentation(data[0].ann_id).tolist()
-
-
-def test_second_opening_parses_nothing_and_gives_the_same(layout, any_size, monkeypatch):
-    first = described(open_refcoco("refcocog-umd", "train", layout[0]))
-    folders = sorted(path.name.rsplit(".", 1)[0] for path in (layout[0] / "annotations/.vg_gym_index").iterdir())
-    assert folders == ["instances.json", "refs(umd).p"]
-    monkeypatch.setattr("vg_gym.data.refcoco.parse_refs", None)
-    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
-    assert described(open_refcoco("refcocog-umd", "train", layout[0])) == first
-    assert len(open_refcoco("refcocog-umd", "val", layout[0])) == 12
-
-
-def test_a_changed_source_is_read_anew_and_the_old_index_removed(layout, any_size):
-    root, instances, refs = layout
-    open_refcoco("refcocog-umd", "train", root)
-    refs[2]["sentences"][0]["sent"] = "something else"
-    write_layout(root, instances, refs)
-    data = open_refcoco("refcocog-umd", refs[2]["split"], root)
-    assert "something else" in [sample.query.expression for sample in data]
-    assert len(list((root / "annotations/.vg_gym_index").iterdir())) == 2
-
-
-def test_a_damaged_index_is_made_anew_and_runs_no_pickle(layout, any_size, tmp_path):
-    expected = described(open_refcoco("refcocog-umd", "train", layout[0]))
-    (column,) = (layout[0] / "annotations/.vg_gym_index").glob("refs*/ref_id.npy")
-
-    class Bad:
-        def __reduce__(self):
-            return os.system, (f"touch {tmp_path / 'victim'}",)
-
-    for damage in (
-        lambda: np.save(column, np.array([Bad()], object), allow_pickle=True),
-        lambda: column.write_bytes(column.read_bytes()[:-9]),
-        lambda: column.write_bytes(b""),
-    ):
-        damage()
-        with pytest.warns(UserWarning, match="the index .* is damaged"):
-            data = open_refcoco("refcocog-umd", "train", layout[0])
-        assert described(data) == expected
-        assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
-    assert not (tmp_path / "victim").exists()
-
-
-def test_an_unwritable_folder_sends_the_index_to_the_cache(layout, any_size, tmp_path, monkeypatch):
-    annotations = layout[0] / "annotations"
-    (annotations / ".vg_gym_index").write_text("a file where the folder should be, so that even root cannot write")
-    expected = described(open_refcoco("refcocog-umd", "train", layout[0]))
-    assert len(list((tmp_path / "cache/vg_gym/index").glob("*/refs*"))) == 1
-    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
-    assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
-    monkeypatch.undo()
-    monkeypatch.setattr(index, "SMALL", 0)
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="no index could be written"):
-        assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
-
-
-def test_a_failed_writing_leaves_no_index(layout, any_size, monkeypatch):
-    def full_disk(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full_disk)
-    with pytest.warns(UserWarning, match="No space left"):
-        open_refcoco("refcocog-umd", "train", layout[0])
-    assert list((layout[0] / "annotations/.vg_gym_index").iterdir()) == []
-
-
-def test_small_sources_write_no_index(layout):
-    open_refcoco("refcocog-umd", "train", layout[0])
-    assert sorted(path.name for path in (layout[0] / "annotations").iterdir()) == ["instances.json", "refs(umd).p"]
-
-
 def test_image_keys_tell_data_sets_apart_and_survive_a_move(layout, tmp_path):
     key = open_refcoco("refcocog-umd", "train", layout[0])[0].query.image.key
     shutil.copytree(layout[0], tmp_path / "moved")
@@ -346,24 +250,6 @@ def test_image_keys_tell_data_sets_apart_and_survive_a_move(layout, tmp_path):
     instances = make_instances([(64, 48)] * 6)
     other = write_layout(tmp_path / "other", instances, make_refs(instances, ["train", "val", "test"]))
     assert open_refcoco("refcocog-umd", "train", other)[0].query.image.key != key
-
-
-def test_lookup_finds_rows_or_says_minus_one():
-    ids = np.array([7, 3, 9])
-    assert lookup(ids, np.array([9, 7, 8, 100, -1, 3])).tolist() == [2, 0, -1, -1, -1, 1]
-    assert lookup(np.array([], int), np.array([1])).tolist() == [-1]
-
-
-def test_refshapes_written_to_disk_reads_back(tmp_path):
-    shapes = [RefShapes("refshapes", split, scenes=2) for split in ("train", "val")]
-    root = write_refcocog_layout(shapes, tmp_path)
-    data = open_refcoco("refcocog-umd", "val", root)
-    for ours, theirs in zip(data, shapes[1], strict=True):
-        assert ours.query.expression == theirs.query.expression and ours.category == theirs.category
-        np.testing.assert_allclose(ours.box, theirs.box, atol=1e-3)
-        difference = np.abs(ours.query.image.array().astype(int) - theirs.query.image.array())
-        assert difference.mean() < 8  # JPEG blurs colour
-        assert data.segmentation(ours.ann_id).any()
 
 
 # The real annotations
@@ -400,14 +286,3 @@ def test_real_val_annotations_are_complete():
         data.segmentation(1161269)
     with pytest.raises(VGGymError, match="no image COCO_train2014_000000000309.jpg; looked in"):
         samples[0].query.image.array()
-
-
-def test_real_annotations_through_an_index(tmp_path, any_size):
-    shutil.copytree(real_data("refcocog_umd_val"), tmp_path / "copy")
-    (tmp_path / "copy").chmod(0o755)
-    (tmp_path / "copy/annotations").chmod(0o755)
-    direct = list(open_refcoco("refcocog-umd", "val", tmp_path / "copy"))
-    again = list(open_refcoco("refcocog-umd", "val", tmp_path / "copy"))
-    assert [(s.query, s.box.tolist()) for s in direct] == [(s.query, s.box.tolist()) for s in again]
-    place = find_annotations("refcocog-umd", tmp_path / "copy")
-    assert (place / ".vg_gym_index").is_dir() and len(parse_instances(place / "instances.json")["ann_id"]) == 2_573

@@ -8,7 +8,6 @@ Maps are :mod:`vg_gym.baselines.heat_maps`, their search is :mod:`vg_gym.baselin
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,25 +21,32 @@ from vg_gym.baselines.heat_maps import AGGREGATES, heat_map
 from vg_gym.baselines.segments import SegmentProposer
 from vg_gym.clip.crops import crop
 from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.clip.region_attention import embed_regions
+from vg_gym.clip.region_attention import encode_segments
 from vg_gym.errors import unknown
 from vg_gym.storage.files import fingerprint
+from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
 TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.02)}
-"""(scorer, CLIP) -> (alpha, tau), by ``python benchmarks/heat_maps.py`` on RefShapes val."""
+"""(scorer, CLIP) -> (alpha, tau), by ``python experiments/heat_map_tuning.py`` on RefShapes val."""
 PUBLISHED = (0.8, 0.02)
 """(alpha, tau) for other CLIPs, of the size that Li et al. use."""
 MAP_SIDE = 224
 """Longer side, in cells, of a map that is searched for a box."""
 
 
+IMAGES = 256
+"""Images whose segments and embeddings are kept."""
+
+
 @dataclass(frozen=True)
-class _Seen:
+class EncodedSegments:
+    """The segments of an image as CLIP sees them."""
+
     masks: np.ndarray
-    """Segments bool (R, h, w) on the map that is searched."""
+    """Bool (R, h, w), on the map that is searched."""
     embeddings: np.ndarray
-    """Of the segments (R, D), unit length."""
+    """(R, D), unit length."""
 
 
 class HeatMapGrounder:
@@ -57,6 +63,9 @@ class HeatMapGrounder:
         upsample: patches per patch size along each axis, for ``regions`` with a ViT.
         prompt: text with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
         device: torch device.
+
+    Raises:
+        VGGymError: the scorer, the aggregate, the CLIP or a segmentation is unknown, or the prompt has no ``{}``.
     """
 
     def __init__(
@@ -84,8 +93,8 @@ class HeatMapGrounder:
         self.fingerprint = fingerprint(sorted(settings.items()), self.alpha, self.tau, self.clip.fingerprint)
         self.scorer, self.aggregate, self.upsample = scorer, aggregate, upsample
         self.segments = SegmentProposer(methods, counts)
-        self.prompt = prompt or ("{}" if self.clip.words else "a photo of {}")
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self.prompt = self.clip.prompt_template(prompt)
+        self._encoded: LRUCache[EncodedSegments] = LRUCache(IMAGES)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """The best box of each query's heat map.
@@ -93,39 +102,34 @@ class HeatMapGrounder:
         ``score`` is the value of the box; ``details``: ``heat_map`` (h, w), ``evaluations`` (segments scored).
         """
         refuse_initial_boxes(self.name, initial_boxes)
-        self._look({query.image.key: query.image for query in queries})
+        encoded = self._encode({query.image.key: query.image for query in queries})
         texts = self.clip.encode_text([self.prompt.format(query.expression) for query in queries])
-        return [self._answer(q, self._seen[q.image.key], text) for q, text in zip(queries, texts, strict=True)]
+        return [self._answer(q, encoded[q.image.key], text) for q, text in zip(queries, texts, strict=True)]
 
     def cosines(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
         """Segments bool (R, h, w) of a query's image and their cosines (R,) with its expression."""
-        self._look({query.image.key: query.image})
-        seen = self._seen[query.image.key]
-        return seen.masks, seen.embeddings @ self.clip.encode_text([self.prompt.format(query.expression)])[0]
+        encoded = self._encode({query.image.key: query.image})[query.image.key]
+        return encoded.masks, encoded.embeddings @ self.clip.encode_text([self.prompt.format(query.expression)])[0]
 
-    def _answer(self, query: Query, seen: _Seen, text: np.ndarray) -> Prediction:
-        heat = heat_map(seen.masks, seen.embeddings @ text, self.tau, self.aggregate)
+    def _answer(self, query: Query, encoded: EncodedSegments, text: np.ndarray) -> Prediction:
+        heat = heat_map(encoded.masks, encoded.embeddings @ text, self.tau, self.aggregate)
         box, value = best_box(heat, self.alpha)
         height, width = heat.shape
         normal = box / np.array([width, height, width, height], dtype=np.float32)
         pixels = box_ops.denormalize(normal, query.image.size)
-        return Prediction(pixels, value, {"heat_map": heat, "evaluations": len(seen.masks)})
+        return Prediction(pixels, value, {"heat_map": heat, "evaluations": len(encoded.masks)})
 
-    def _look(self, images: dict[str, ImageRef], keep: int = 256) -> None:
+    def _encode(self, images: dict[str, ImageRef]) -> dict[str, EncodedSegments]:
         """Segment and encode the images not seen lately."""
-        for key, image in images.items():
-            if key not in self._seen:
-                self._seen[key] = self._one(_fit(image.array()))
-            self._seen.move_to_end(key)
-        while len(self._seen) > max(keep, len(images)):
-            self._seen.popitem(last=False)
+        return self._encoded.get_or_make(images, lambda keys: [self._encode_one(images[key].array()) for key in keys])
 
-    def _one(self, image: np.ndarray) -> _Seen:
+    def _encode_one(self, image: np.ndarray) -> EncodedSegments:
+        image = _fit(image)
         found = self.segments.propose([image])[0]
         assert found.masks is not None
         if self.scorer == "crops":
-            return _Seen(found.masks, self.clip.encode_crops([crop(image, box) for box in found.boxes]))
-        return _Seen(found.masks, embed_regions(self.clip, image, found.masks, self.upsample))
+            return EncodedSegments(found.masks, self.clip.encode_crops([crop(image, box) for box in found.boxes]))
+        return EncodedSegments(found.masks, encode_segments(self.clip, image, found.masks, self.upsample))
 
 
 def _fit(image: np.ndarray) -> np.ndarray:

@@ -68,7 +68,17 @@ def heat_map(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregat
 
 
 def heat_maps(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregate: str = "mean") -> np.ndarray:
-    """Heat maps (N, H, W) of N texts over the same segments; ``scores`` is (N, R). Otherwise :func:`heat_map`."""
+    """Heat maps (N, H, W) of N texts over the same segments.
+
+    Args:
+        masks: bool (R, H, W).
+        scores: cosines (N, R).
+        temperature: as in :func:`heat_map`.
+        aggregate: as in :func:`heat_map`.
+
+    Raises:
+        VGGymError: as :func:`heat_map`.
+    """
     if not len(scores):
         return np.zeros((0, *masks.shape[1:]))
     return np.stack([heat_map(masks, row, temperature, aggregate) for row in scores])

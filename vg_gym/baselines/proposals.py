@@ -13,16 +13,16 @@ from vg_gym import boxes as box_ops
 
 @dataclass(frozen=True)
 class Proposals:
-    """The proposals of one image, best first.
-
-    ``boxes`` float32 (P, 4) ``xyxy`` pixels inside the image; ``scores`` float32 (P,) confidences;
-    ``labels`` P category names (``""`` where the proposer knows none); ``masks`` bool (P, H, W) where it segments.
-    """
+    """The proposals of one image, best first."""
 
     boxes: np.ndarray
+    """float32 (P, 4), ``xyxy`` pixels inside the image."""
     scores: np.ndarray
+    """Confidences float32 (P,)."""
     labels: tuple[str, ...]
+    """P category names; ``""`` where the proposer knows none."""
     masks: np.ndarray | None = None
+    """bool (P, H, W), where the proposer segments."""
 
     def __len__(self) -> int:
         """Number of proposals."""
@@ -58,7 +58,16 @@ def proposals(
     masks: np.ndarray | None = None,
     min_side: float = 1.0,
 ) -> Proposals:
-    """Proposals from raw boxes: clipped to the image (H, W, 3), slivers under ``min_side`` pixels gone, best first."""
+    """Proposals from raw boxes, cut to the image and sorted, best first.
+
+    Args:
+        boxes: ``xyxy`` pixels (P, 4), maybe partly outside the image.
+        scores: confidences (P,).
+        labels: P category names.
+        image: uint8 (H, W, 3).
+        masks: bool (P, H, W), where there are masks.
+        min_side: least width and height in pixels of what lies inside the image; smaller boxes are left out.
+    """
     height, width = image.shape[:2]
     raw = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     inside = np.clip(raw, 0, np.array([width, height, width, height], dtype=np.float32))

@@ -13,24 +13,38 @@ from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
 from vg_gym.baselines.proposals import Proposals
 from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.errors import VGGymError, unknown
-from vg_gym.language import parsing
+from vg_gym.errors import unknown
+from vg_gym.language.parsing import parse as parse_expression
+from vg_gym.language.resolution import resolve
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 """Name -> how the logits of views become one."""
 
 
-@dataclass(frozen=True)
-class Looked:
-    """An image that has been looked at.
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
 
-    ``proposals`` (P of them), ``candidates`` (C,) the numbers of those large enough, and per CLIP and view the
-    candidates' embeddings (C, D).
-    """
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    spread = logits.std(ddof=1) if len(logits) > 1 else 0.0
+    return 1 / (1 + np.exp(-(logits - logits.mean()) / (spread + 1e-9)))
+
+
+SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+"""Name -> how logits become numbers in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """The proposals of an image as CLIP sees them."""
 
     proposals: Proposals
+    """P of them."""
     candidates: np.ndarray
+    """Numbers (C,) of the proposals that are large enough."""
     embeddings: list[list[np.ndarray]]
+    """Of the candidates, (C, D) per CLIP and view."""
 
 
 class ClipRanker:
@@ -44,11 +58,11 @@ class ClipRanker:
         margin: of the ``crop`` view, as a fraction of the box's side.
         min_area: share of the image that a box must cover to be a candidate (:func:`large_enough`).
         parse: take superlatives and relations out of the expression and resolve them over the boxes
-            (:mod:`~vg_gym.language.parsing`); the whole expression is read all the same.
+            (:mod:`vg_gym.language`); the whole expression is read all the same.
         device: torch device.
 
     Raises:
-        VGGymError: a view, an aggregate or a CLIP is unknown.
+        VGGymError: a view, an aggregate or a CLIP is unknown, or the prompt has no ``{}``.
     """
 
     def __init__(
@@ -73,72 +87,67 @@ class ClipRanker:
             "crop": partial(visual_prompts.crop, margin=margin),
         }
         self.views: list[visual_prompts.View] = [known[name] for name in views.split("+")]
-        self.prompt = prompt or ("{}" if self.clips[0].words else "a photo of {}")
-        if "{}" not in self.prompt:
-            raise VGGymError(f"prompt {self.prompt!r} has no {{}} where the expression goes")
+        self.prompt = self.clips[0].prompt_template(prompt)
         self.aggregate, self.parse, self.min_area = aggregate, parse, min_area
 
-    def look(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[Looked]:
+    def encode(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[EncodedImage]:
         """Embed the views of all proposals of all images: one call of each CLIP for all of them together."""
         chosen = [
             large_enough(p.boxes, (image.shape[1], image.shape[0]), self.min_area)
             for image, p in zip(images, found, strict=True)
         ]
-        pictures = [
+        views = [
             [view(image, p.boxes[i], None if p.masks is None else p.masks[i]) for i in candidates]
             for view in self.views
             for image, p, candidates in zip(images, found, chosen, strict=True)
         ]
-        flat = [picture for group in pictures for picture in group]
-        ends = np.cumsum([len(group) for group in pictures])[:-1]
+        flat = [view for group in views for view in group]
+        ends = np.cumsum([len(group) for group in views])[:-1]
         embedded = [np.split(clip.encode_crops(flat), ends) for clip in self.clips]
         count = len(images)
         return [
-            Looked(p, chosen[i], [[parts[v * count + i] for v in range(len(self.views))] for parts in embedded])
+            EncodedImage(p, chosen[i], [[parts[v * count + i] for v in range(len(self.views))] for parts in embedded])
             for i, p in enumerate(found)
         ]
 
-    def logits(self, looked: Looked, text: str) -> np.ndarray:
+    def logits(self, image: EncodedImage, text: str) -> np.ndarray:
         """CLIP's logits (M, V, C) of the candidates for a text, by model and view."""
         rows = []
-        for clip, views in zip(self.clips, looked.embeddings, strict=True):
+        for clip, views in zip(self.clips, image.embeddings, strict=True):
             target = clip.encode_text([self.prompt.format(text)])[0]
             rows.append([clip.logit_scale * (view @ target) for view in views])
         return np.array(rows, dtype=np.float32)
 
-    def rank(self, looked: Looked, expression: str) -> Ranking:
+    def rank(self, image: EncodedImage, expression: str) -> Ranking:
         """The proposals ranked by how well they fit the expression."""
-        parsed = parsing.parse(expression) if self.parse else None
+        parsed = parse_expression(expression) if self.parse else None
         prior = None
         if parsed is not None and not parsed.plain:
-            fit = parsing.resolve(
-                parsed, looked.proposals.boxes[looked.candidates], lambda text: self._one(looked, text)
-            )
-            prior = np.log(fit + 1e-6)
-        logits = self.logits(looked, expression)
-        return rank_logits(logits, looked.candidates, len(looked.proposals), self.aggregate, prior=prior)
+            boxes = image.proposals.boxes[image.candidates]
+            prior = np.log(resolve(parsed, boxes, lambda text: self._one(image, text)) + 1e-6)
+        logits = self.logits(image, expression)
+        return rank_logits(logits, image.candidates, len(image.proposals), self.aggregate, prior=prior)
 
-    def _one(self, looked: Looked, phrase: str) -> np.ndarray:
+    def _one(self, image: EncodedImage, phrase: str) -> np.ndarray:
         """One logit per candidate (C,)."""
-        return combine(self.logits(looked, phrase), self.aggregate)
+        return combine(self.logits(image, phrase), self.aggregate)
 
 
 def combine(logits: np.ndarray, aggregate: str) -> np.ndarray:
-    """Logits of models and views (M, V, C) as one per candidate (C,): summed over models, then over views as told."""
+    """Logits of models and views (M, V, C) as one per candidate (C,): summed over models, then over views."""
     return np.asarray(AGGREGATES[aggregate](logits.sum(axis=0), axis=0))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Boxes ranked: the chosen one, and how likely each is.
-
-    ``best``: number of the chosen box; ``probabilities`` float64 (N,), 0 for boxes that were not candidates;
-    ``logits`` (C,) of the candidates, over all models and views.
-    """
+    """Boxes ranked: the chosen one, and how likely each is."""
 
     best: int
+    """Number of the chosen box."""
     probabilities: np.ndarray
+    """float64 (N,); 0 for boxes that were not candidates."""
     logits: np.ndarray
+    """Of the candidates (C,), over all models and views."""
 
 
 def large_enough(boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
@@ -184,17 +193,3 @@ def rank_logits(
     probabilities = np.zeros(count, dtype=np.float64)
     probabilities[candidates] = SQUASHES[squash](combined)
     return Ranking(int(candidates[combined.argmax()]), probabilities, combined)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    spread = logits.std(ddof=1) if len(logits) > 1 else 0.0
-    return 1 / (1 + np.exp(-(logits - logits.mean()) / (spread + 1e-9)))
-
-
-SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
-"""Name -> how logits become numbers in [0, 1]."""

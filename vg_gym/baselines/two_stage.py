@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.baselines.proposals import Proposals, select
-from vg_gym.baselines.ranking import ClipRanker, Looked
+from vg_gym.baselines.proposals import select
+from vg_gym.baselines.ranking import ClipRanker, EncodedImage
 from vg_gym.registry import proposer as make_proposer
 from vg_gym.storage.files import fingerprint
+from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
 PUBLISHED = {
@@ -23,6 +23,8 @@ PUBLISHED = {
     "sam": "vit_h",
 }
 """Proposer -> the published weights that a pipeline takes where its CLIP is not the built-in one; others have none."""
+IMAGES = 256
+"""Images whose proposals and embeddings are kept."""
 
 
 class TwoStageGrounder:
@@ -78,7 +80,7 @@ class TwoStageGrounder:
         self.select = partial(
             select, min_score=min_confidence, max_boxes=max_boxes, classes=classes, max_overlap=max_overlap
         )
-        self._seen: OrderedDict[str, Looked] = OrderedDict()
+        self._encoded: LRUCache[EncodedImage] = LRUCache(IMAGES)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -93,32 +95,27 @@ class TwoStageGrounder:
         probabilities, ``labels``, ``evaluations`` (views encoded for the image), ``failure`` where nothing was found.
         """
         refuse_initial_boxes(self.name, initial_boxes)
-        self._look({query.image.key: query.image for query in queries})
-        return [self._answer(query, self._seen[query.image.key]) for query in queries]
+        images = {query.image.key: query.image for query in queries}
+        encoded = self._encoded.get_or_make(images, lambda keys: self._encode([images[key] for key in keys]))
+        return [self._answer(query, encoded[query.image.key]) for query in queries]
 
-    def _look(self, images: dict[str, ImageRef], keep: int = 256) -> None:
-        """Propose for and encode the images not seen lately."""
-        new = [key for key in images if key not in self._seen]
-        if new:
-            pixels = [images[key].array() for key in new]
-            found = [self.select(p) for p in self.proposer.propose(pixels)]
-            self._seen.update(zip(new, self.ranker.look(pixels, found), strict=True))
-        for key in images:
-            self._seen.move_to_end(key)
-        while len(self._seen) > max(keep, len(images)):
-            self._seen.popitem(last=False)
+    def _encode(self, images: list[ImageRef]) -> list[EncodedImage]:
+        """Propose for images and encode their proposals, all together."""
+        pixels = [image.array() for image in images]
+        found = [self.select(p) for p in self.proposer.propose(pixels)]
+        return self.ranker.encode(pixels, found)
 
-    def _answer(self, query: Query, looked: Looked) -> Prediction:
-        found: Proposals = looked.proposals
+    def _answer(self, query: Query, encoded: EncodedImage) -> Prediction:
+        found = encoded.proposals
         if not len(found):
             full = box_ops.denormalize(box_ops.FULL, query.image.size)
             return Prediction(full, details={"failure": f"{self.name}: no proposals", "evaluations": 0})
-        ranking = self.ranker.rank(looked, query.expression)
+        ranking = self.ranker.rank(encoded, query.expression)
         details = {
             "proposals": found.boxes,
             "scores": ranking.probabilities,
             "labels": found.labels,
-            "evaluations": len(looked.candidates) * len(self.ranker.views) * len(self.ranker.clips),
+            "evaluations": len(encoded.candidates) * len(self.ranker.views) * len(self.ranker.clips),
         }
         return Prediction(found.boxes[ranking.best].copy(), float(ranking.probabilities[ranking.best]), details)
 

@@ -1,4 +1,4 @@
-"""Showing a box to CLIP: a view is a picture in which one box of an image stands out.
+"""Showing a box to CLIP: a view is a copy of an image, or a part of it, in which one box stands out.
 
 ``crop``, and ReCLIP's ``blur`` (Subramanian et al., ACL 2022); ``red-circle`` (Shtedritski et al., ICCV 2023);
 ``fgvp``, the fine-grained visual prompt that blurs what is outside a mask (Yang et al., NeurIPS 2023). Views are pure:
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from vg_gym import boxes as box_ops
+from vg_gym.clip import crops
 from vg_gym.errors import VGGymError
 
 View = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
-"""(image uint8 (H, W, 3), pixel box (4,), mask bool (H, W) or None) -> picture uint8 (h, w, 3)."""
+"""(image uint8 (H, W, 3), pixel box (4,), mask bool (H, W) or None) -> view uint8 (h, w, 3)."""
 
 
 def crop(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, margin: float = 0.0) -> np.ndarray:
@@ -93,17 +94,16 @@ def red_circle(
         stretch: the ellipse's axes over the box's sides: at 1 it touches the sides, at sqrt(2) it goes through the
             corners.
     """
-    picture = Image.fromarray(image)
-    line = max(1, round(thickness * min(picture.size)))
+    canvas = Image.fromarray(image)
+    line = max(1, round(thickness * min(canvas.size)))
     x1, y1, x2, y2 = (float(v) for v in box_ops.scale(np.asarray(box, dtype=np.float64), stretch))
     # Pillow's ellipse includes its last column and row.
-    ImageDraw.Draw(picture).ellipse((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=(255, 0, 0), width=line)
-    return np.array(picture)
+    ImageDraw.Draw(canvas).ellipse((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=(255, 0, 0), width=line)
+    return np.array(canvas)
 
 
 def _blurred_outside(image: np.ndarray, keep: np.ndarray, radius: float) -> np.ndarray:
-    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
-    return np.where(keep[..., None], image, blurred)
+    return np.where(keep[..., None], image, crops.blur(image, radius))
 
 
 VIEWS: dict[str, View] = {"crop": crop, "blur": blur, "red-circle": red_circle, "fgvp": fgvp}

@@ -76,19 +76,19 @@ def _add_features(commands) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from vg_gym.features import extraction
+    from vg_gym.features import command, extraction
 
     if options.verify:
-        store = extraction.verified(options.out)
+        store = command.verified(options.out)
         print(f"all shards of {options.out} are intact: {store.manifest.images:,} images")
         return
     if options.dataset is None:
         raise VGGymError("name the data set: --dataset, e.g. refcocog-umd")
     runner = make_runner(options.runner, options.workers)
     splits = options.splits.split(",") if options.splits else _splits(options.dataset)
-    queries = extraction.queries_of(options.dataset, options.root, splits, options.limit)
+    queries = command.queries_of(options.dataset, options.root, splits, options.limit)
     about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
-    load = extraction.loader(options.clip, options.device)
+    load = command.loader(options.clip, options.device)
     made = (options.phrases, options.tokens, options.shard)
     work = extraction.begin(options.out, queries, load(), *made, load, **about)
     print(work.summary(), flush=True)

@@ -1,7 +1,7 @@
 """Cutting boxes out of images at the size a model takes: on the host with Pillow, on a GPU by matrix products.
 
-Both give the same pictures, to the bit. Pillow's bicubic resampling is separable, so it is two products with matrices
-that depend only on how long a side was and shall become; a GPU makes those for a whole batch at once, and the pixels
+Both give the same crops, to the bit. Pillow's bicubic resampling is separable, so it is two products with matrices
+that depend only on the old and the new length of a side. A GPU makes these for a whole batch at once, and the pixels
 stay on it.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import PIL
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 AT_ONCE = 32
 """Crops that :func:`crop_and_resize` holds in floating point together: 32 of 640 x 480 pixels take some 400 MB."""
@@ -37,11 +37,16 @@ def crop(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """A uint8 picture squashed to (size, size, 3), bicubic."""
+    """A uint8 image (H, W, 3) squashed to (size, size, 3), bicubic."""
     if image.shape[:2] == (size, size):
         return image
     # Not resize(box=): that lets the pixels around the box shine in.
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def blur(image: np.ndarray, radius: float) -> np.ndarray:
+    """A copy of a uint8 image (H, W, 3), blurred by a Gaussian with a standard deviation of ``radius`` pixels."""
+    return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def crop_and_resize(images: Sequence[torch.Tensor], boxes: np.ndarray, size: int) -> torch.Tensor:
@@ -50,7 +55,7 @@ def crop_and_resize(images: Sequence[torch.Tensor], boxes: np.ndarray, size: int
     Args:
         images: uint8 (H, W, 3) each, of any sizes, all on one device; the same may come many times.
         boxes: pixels (N, 4).
-        size: S, side of the pictures.
+        size: S, side of the crops.
 
     Returns:
         float32 (N, 3, S, S), whole levels from 0 to 255.
@@ -72,8 +77,8 @@ def _crop_and_resize(images: Sequence[torch.Tensor], boxes: np.ndarray, size: in
         pixels = image[y1:y2, x1:x2].permute(2, 1, 0) if turn else image[y1:y2, x1:x2].permute(2, 0, 1)
         place[:, : pixels.shape[1], : pixels.shape[2]] = pixels
     halfway = _resample(canvas, first, size)
-    pictures = _resample(halfway.mT, second, size)
-    return torch.where(torch.from_numpy(turned).to(device)[:, None, None, None], pictures, pictures.mT)
+    crops = _resample(halfway.mT, second, size)
+    return torch.where(torch.from_numpy(turned).to(device)[:, None, None, None], crops, crops.mT)
 
 
 def _goes_down_first(widths: np.ndarray, heights: np.ndarray, size: int) -> np.ndarray:

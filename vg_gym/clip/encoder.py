@@ -6,12 +6,12 @@ built-in model), or a folder that :mod:`vg_gym.clip_finetuning.model` wrote.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,17 @@ class ClipEncoder:
         """The vocabulary of a word-level tokenizer; None for BPE, which reads anything."""
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
+    def prompt_template(self, given: str | None = None) -> str:
+        """The prompt to read expressions in: as given, else ``a photo of {}``, and ``{}`` alone for a word-level CLIP.
+
+        Raises:
+            VGGymError: the given one has no ``{}``.
+        """
+        prompt = given or ("a photo of {}" if self.words is None else "{}")
+        if "{}" not in prompt:
+            raise VGGymError(f"prompt {prompt!r} has no {{}} where the expression goes")
+        return prompt
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how they are used; caches of features are keyed by it."""
@@ -92,9 +103,9 @@ class ClipEncoder:
             digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def fork(self) -> ClipEncoder:
-        """An encoder with a copy of the weights: what happens to one does not touch the other."""
-        model = copy.deepcopy(self.model)
+    def copy(self) -> ClipEncoder:
+        """An encoder with weights of its own: training one leaves the other as it is."""
+        model = deepcopy(self.model)
         device, size = str(self.device), self.batch_size
         return ClipEncoder(self.name, model, self.tokenizer, self.crop_size, self.dense, device, size, self.config)
 
@@ -162,10 +173,10 @@ class ClipEncoder:
         self._check_process()
         parts = (slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size))
         levels = (crop_and_resize(images[part], boxes[part], self.crop_size) for part in parts)
-        return self._embed(self.normalise(pixels / 255) for pixels in levels)
+        return self._embed(self.normalize(pixels / 255) for pixels in levels)
 
     def encode_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Embeddings (N, D) of uint8 pictures (h, w, 3) of any sizes, squashed to ``crop_size`` squared."""
+        """Embeddings (N, D) of uint8 crops (h, w, 3) of any sizes, squashed to ``crop_size`` squared."""
         # A few at a time stay in a CPU's cache: a fifth faster for small models, and no slower for a ViT-B/32.
         chunks = _chunks(crops, 8 if self.device.type == "cpu" else self.batch_size)
         return self._embed(self._pixels(chunk, self.crop_size) for chunk in chunks)
@@ -198,9 +209,9 @@ class ClipEncoder:
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Normalised pixels (B, 3, S, S) on the device, from uint8 (B, S, S, 3)."""
-        return self.normalise(self._to_device(torch.from_numpy(images)).permute(0, 3, 1, 2).float() / 255)
+        return self.normalize(self._to_device(torch.from_numpy(images)).permute(0, 3, 1, 2).float() / 255)
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (B, 3, S, S) in [0, 1] as the model takes them."""
         return (pixels - self._mean) / self._std
 

@@ -18,34 +18,35 @@ from open_clip.transformer import VisionTransformer
 from vg_gym.clip.crops import resize
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.towers import resize_positions
 from vg_gym.errors import VGGymError
 
 OUTSIDE = -100.0
 """Attention bias of what lies outside a region; finite, as published."""
 
 
-def embed_regions(clip: ClipEncoder, image: np.ndarray, masks: np.ndarray, upsample: int = 2) -> np.ndarray:
-    """Unit-length embeddings (R, D) float32 of the segments of one picture.
+def encode_segments(clip: ClipEncoder, image: np.ndarray, masks: np.ndarray, upsample: int = 2) -> np.ndarray:
+    """Unit-length embeddings (R, D) float32 of the segments of one image.
 
     Args:
         clip: whose image tower is a ViT or a CLIP ResNet.
         image: uint8 (H, W, 3); squashed to the model's image size.
         masks: bool (R, h, w), squashed alike; may overlap.
-        upsample: as in :func:`encode_regions`.
+        upsample: as in :func:`pool_regions`.
 
     Raises:
-        VGGymError: as :func:`encode_regions`.
+        VGGymError: as :func:`pool_regions`.
     """
     if not len(masks):
         return np.zeros((0, clip.dim), dtype=np.float32)
     pixels = clip.pixels(np.stack([resize(image, clip.image_size)]))
     with torch.inference_mode():
         regions = torch.from_numpy(np.ascontiguousarray(masks))[None].to(clip.device)
-        embedded = encode_regions(clip.model.visual, pixels, regions, upsample)
+        embedded = pool_regions(clip.model.visual, pixels, regions, upsample)
     return l2_normalize(embedded[0].float().cpu().numpy())
 
 
-def encode_regions(
+def pool_regions(
     visual: Any,
     pixels: torch.Tensor,
     masks: torch.Tensor,
@@ -59,11 +60,11 @@ def encode_regions(
         visual: image tower of open_clip: a ViT with a class token, or a CLIP ResNet.
         pixels: normalised (B, 3, H, W), any size; positions are enlarged where it is not the model's own.
         masks: bool (B, R, h, w), any size; may overlap. A region that vanishes on the patch grid sees only itself.
-        upsample: patches per patch side: a ViT's stride is divided by it, a ResNet is shown an enlarged picture.
+        upsample: patches per patch side: a ViT's stride is divided by it, a ResNet is shown an enlarged image.
         start_block: the block before which the class token is copied (ViT only).
-        padding: pixels of zeros around the picture (ViT only); default, as published, (patch - 1) // 2, also where
-            ``upsample`` is 1, which moves the patches by so much. With 0 the region that covers the whole picture
-            has the very embedding that CLIP gives the picture.
+        padding: pixels of zeros around the image (ViT only); default, as published, (patch - 1) // 2, also where
+            ``upsample`` is 1, which moves the patches by so much. With 0 the region that covers the whole image
+            has the very embedding that CLIP gives the image.
 
     Raises:
         VGGymError: the tower is of another kind, or ``upsample`` does not divide its patch.
@@ -110,23 +111,8 @@ def _tokens(
     grid = (x.shape[2], x.shape[3])
     head = visual.class_embedding.expand(len(x), 1, -1)
     x = torch.cat([head.to(x.dtype), x.flatten(2).transpose(1, 2)], dim=1)
-    return visual.ln_pre(x + positions(visual.positional_embedding, visual.grid_size, grid).to(x.dtype)), grid
-
-
-def positions(table: torch.Tensor, own: tuple[int, int], grid: tuple[int, int], mode: str = "bilinear") -> torch.Tensor:
-    """A position table (1+h*w, W) for a grid, from one learned on another; the class token's row is kept.
-
-    Args:
-        table: (1+n*m, W), class token first, then row by row.
-        own: (n, m).
-        grid: (h, w).
-        mode: ``bilinear``, as published, or ``bicubic``.
-    """
-    if tuple(own) == grid:
-        return table
-    patches = table[1:].T.reshape(1, -1, *own)
-    patches = F.interpolate(patches, size=grid, mode=mode, align_corners=False)
-    return torch.cat([table[:1], patches.flatten(2)[0].T])
+    positions = resize_positions(visual.positional_embedding, grid, visual.grid_size, "bilinear")  # as published
+    return visual.ln_pre(x + positions.to(x.dtype)), grid
 
 
 def attention_bias(masks: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -167,8 +153,7 @@ def _resnet_regions(visual: Any, pixels: torch.Tensor, masks: torch.Tensor, upsa
     cells = x.flatten(2).transpose(1, 2)
     inside = (bias[..., : cells.shape[1]] == 0).to(x.dtype)
     means = inside @ cells / inside.sum(dim=2, keepdim=True).clamp(min=1)
-    own = round((len(pool.positional_embedding) - 1) ** 0.5)
-    table = positions(pool.positional_embedding, (own, own), grid).to(x.dtype)
+    table = resize_positions(pool.positional_embedding, grid, mode="bilinear").to(x.dtype)
     asked = means + table[:1]
     return pool.c_proj(_attend(pool, asked, torch.cat([cells + table[1:], asked], dim=1), bias))
 

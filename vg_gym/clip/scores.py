@@ -1,13 +1,13 @@
 """Named CLIP scores of a box for an expression: the candidates for a reward.
 
 Plain cosine can be gamed (a part of the object often scores as well as the whole), so the others compare. For each,
-``benchmarks/clip_scores.py`` measures the correlation with IoU and where its maximum lies.
+``experiments/clip_scores.py`` measures the correlation with IoU and where its maximum lies.
 
 - ``cosine``: cos(box, text).
 - ``context``: cosine minus half the cosine of the ring around the box (the box grown 1.5 times, without the box).
 - ``surround``: cosine of the box's feature mixed with a quarter of the whole image's: the dense analogue of a crop with
   a blurred surround (ReCLIP, Subramanian et al., ACL 2022).
-- ``contrast``: cosine minus the highest cosine the box has with other expressions (a fixed bank of prompts).
+- ``contrast``: cosine minus the highest cosine the box has with other texts (:func:`negative_prompts`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_sum, dot, l2_normalize
 from vg_gym.errors import unknown
 
-Bank = np.ndarray | None
 RING = 1.5
+"""Sides of the outer edge of the ring over the box's."""
 RING_WEIGHT = 0.5
+"""What the ring's cosine counts beside the box's."""
 SURROUND_WEIGHT = 0.25
+"""What the whole image's feature counts beside the box's."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Score:
 
     Args:
         combine: (unit features (B, N, D) of the boxes, feature sums inside them, those inside the wider boxes, boxes
-            (B, N, 4), texts (B, 1, D), bank (K, D)) -> scores (B, N).
+            (B, N, 4), texts (B, 1, D), negatives (K, D) or None) -> scores (B, N).
         wider: boxes -> the wider boxes that the score also looks at; None where it looks at none.
     """
 
@@ -42,24 +44,25 @@ class Score:
     wider: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def _cosine(region, inside, wide, boxes, text, others):
+def _cosine(region, inside, wide, boxes, text, negatives):
     return dot(region, text)
 
 
-def _context(region, inside, wide, boxes, text, others):
+def _context(region, inside, wide, boxes, text, negatives):
     return dot(region, text) - RING_WEIGHT * dot(l2_normalize(wide - inside), text)
 
 
-def _surround(region, inside, wide, boxes, text, others):
+def _surround(region, inside, wide, boxes, text, negatives):
     mean = inside / box_ops.area(boxes).clip(1e-6)[..., None]
     return dot(l2_normalize(mean + SURROUND_WEIGHT * wide), text)
 
 
-def _contrast(region, inside, wide, boxes, text, others):
-    assert others is not None, "the contrast score compares with other expressions"
+def _contrast(region, inside, wide, boxes, text, negatives):
+    if negatives is None:
+        raise ValueError("the contrast score compares with other texts: give their embeddings as negatives")
     if isinstance(region, np.ndarray):  # not a matrix product, whose last bits depend on the number of rows
-        return dot(region, text) - dot(region[..., None, :], others).max(-1)
-    return dot(region, text) - (region @ others.T).amax(-1)
+        return dot(region, text) - dot(region[..., None, :], negatives).max(-1)
+    return dot(region, text) - (region @ negatives.T).amax(-1)
 
 
 def _ring(boxes: np.ndarray) -> np.ndarray:
@@ -81,13 +84,26 @@ SCORES: dict[str, Score] = {
 """Name -> score over dense features."""
 
 
-def score_boxes(name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank = None) -> np.ndarray:
-    """Score boxes densely; :func:`measure_boxes` without the features."""
-    return measure_boxes(name, table, text, boxes, others)[1]
+def score_boxes(
+    name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, negatives: np.ndarray | None = None
+) -> np.ndarray:
+    """Scores (B,) or (B, N) of boxes; arguments as in :func:`measure_boxes`.
+
+    Args:
+        name: a key of :data:`SCORES`.
+        table: summed-area tables of dense features (B, g+1, g+1, D).
+        text: unit text embeddings (B, D).
+        boxes: normalised boxes (B, 4) or (B, N, 4).
+        negatives: unit embeddings (K, D) for ``contrast``.
+
+    Raises:
+        VGGymError: the name is unknown.
+    """
+    return measure_boxes(name, table, text, boxes, negatives)[1]
 
 
 def measure_boxes(
-    name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, others: Bank = None
+    name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, negatives: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit features and scores of boxes.
 
@@ -96,7 +112,7 @@ def measure_boxes(
         table: summed-area tables of dense features (B, g+1, g+1, D).
         text: unit text embeddings (B, D).
         boxes: normalised boxes (B, 4) or (B, N, 4).
-        others: unit embeddings (K, D) of the bank that ``contrast`` compares with.
+        negatives: unit embeddings (K, D) of the texts that ``contrast`` compares with.
 
     Returns:
         float32 features (B, D) or (B, N, D), and scores (B,) or (B, N) in [-2, 2].
@@ -105,15 +121,31 @@ def measure_boxes(
         VGGymError: the name is unknown.
     """
     if boxes.ndim == 2:
-        features, scores = measure_boxes(name, table, text, boxes[:, None], others)
+        features, scores = measure_boxes(name, table, text, boxes[:, None], negatives)
         return features[:, 0], scores[:, 0]
-    return measure(name, partial(box_sum, table), text, boxes, others)
+    return measure(name, partial(box_sum, table), text, boxes, negatives)
 
 
 def measure(
-    name: str, sums: Callable[[np.ndarray], np.ndarray], text: np.ndarray, boxes: np.ndarray, others: Bank = None
+    name: str,
+    sums: Callable[[np.ndarray], np.ndarray],
+    text: np.ndarray,
+    boxes: np.ndarray,
+    negatives: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`measure_boxes`, given how to sum features over boxes (B, N, 4) -> (B, N, D); arrays or tensors."""
+    """Unit features (B, N, D) and scores (B, N) of boxes, given how to sum features over them; arrays or tensors.
+
+    Args:
+        name: a key of :data:`SCORES`.
+        sums: normalised boxes (B, K, 4) -> sums of dense features inside them (B, K, D), in cells.
+        text: unit text embeddings (B, D).
+        boxes: normalised boxes (B, N, 4).
+        negatives: as in :func:`measure_boxes`.
+
+    Raises:
+        VGGymError: the name is unknown.
+        ValueError: the score is ``contrast``, and there are no negatives.
+    """
     if name not in SCORES:
         raise unknown("score", name, SCORES)
     score, count = SCORES[name], boxes.shape[1]
@@ -123,10 +155,10 @@ def measure(
         found = sums(box_ops.namespace(boxes).concatenate([boxes, score.wider(boxes)], axis=1))
     inside = found[:, :count]
     region = l2_normalize(inside)
-    return region, score.combine(region, inside, found[:, count:], boxes, text[:, None], others)
+    return region, score.combine(region, inside, found[:, count:], boxes, text[:, None], negatives)
 
 
-def contrast_bank(words: list[str] | None) -> list[str]:
+def negative_prompts(words: list[str] | None) -> list[str]:
     """Prompts for ``contrast``: every colour-shape of RefShapes for its CLIP, frequent COCO things for others."""
     if words is not None:
         from vg_gym.data.scenes import COLOURS, SHAPES

@@ -16,6 +16,9 @@ import torch
 from vg_gym.boxes import clamp, namespace
 
 _SUM, _BILINEAR, _BORDER = 0, 0, 1
+"""Torch's own numbers of these modes."""
+_SIGNS = np.array([[-1], [-1], [1], [1]], dtype=np.float32)
+"""Of x1, y1, x2, y2: the integral up to x2 minus that up to x1."""
 
 
 def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
@@ -68,10 +71,6 @@ def lattice_values(tables: Any, x: Any, y: Any) -> Any:
 
 def _like(array: Any) -> dict[str, Any]:
     return {"dtype": array.dtype} if isinstance(array, np.ndarray) else {"dtype": array.dtype, "device": array.device}
-
-
-_SIGNS = np.array([[-1], [-1], [1], [1]], dtype=np.float32)
-"""Of x1, y1, x2, y2: the integral up to x2 minus that up to x1."""
 
 
 @lru_cache

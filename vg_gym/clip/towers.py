@@ -21,12 +21,34 @@ def _embed(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
     if own == grid:
         return visual._embeds(pixels)
     x = visual.conv1(pixels).flatten(2).transpose(1, 2)
-    table = visual.positional_embedding
-    patches = table[1:].T.reshape(1, -1, own, own)
-    patches = F.interpolate(patches, size=(grid, grid), mode="bicubic", antialias=True, align_corners=False)
-    positions = torch.cat([table[:1], patches.flatten(2)[0].T])
+    positions = resize_positions(visual.positional_embedding, (grid, grid), antialias=True)
     head = visual.class_embedding.expand(len(x), 1, -1)
     return visual.ln_pre(torch.cat([head.to(x.dtype), x], dim=1) + positions.to(x.dtype))
+
+
+def resize_positions(
+    table: torch.Tensor,
+    grid: tuple[int, int],
+    own: tuple[int, int] | None = None,
+    mode: str = "bicubic",
+    antialias: bool = False,
+) -> torch.Tensor:
+    """The positions of a ViT (1+h*w, W) for another grid of patches; the class token's row stays as it is.
+
+    Args:
+        table: (1+n*m, W), class token first, then row by row.
+        grid: (h, w).
+        own: (n, m), the grid that the table is for; default: a square.
+        mode: ``bicubic`` or ``bilinear``.
+        antialias: whether the kernel grows with the patches where the grid shrinks.
+    """
+    side = round((len(table) - 1) ** 0.5)
+    own = own or (side, side)
+    if tuple(own) == tuple(grid):
+        return table
+    patches = table[1:].T.reshape(1, -1, *own)
+    patches = F.interpolate(patches, size=grid, mode=mode, antialias=antialias, align_corners=False)
+    return torch.cat([table[:1], patches.flatten(2)[0].T])
 
 
 def embed_image(visual: Any, pixels: torch.Tensor) -> torch.Tensor:

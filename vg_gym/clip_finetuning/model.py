@@ -29,7 +29,7 @@ def starting_encoder(config: ClipTrainConfig, device: str) -> ClipEncoder:
     """
     if config.model is not None:
         return _from_scratch(config, config.model, device)
-    encoder = load_clip(config.clip, device).fork()
+    encoder = load_clip(config.clip, device).copy()
     if encoder.config is None:
         raise VGGymError(f"clip {config.clip!r} has no open_clip config to save with the model")
     encoder.crop_size = config.crop_size or encoder.crop_size

@@ -6,12 +6,12 @@ import hashlib
 import shutil
 import stat
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
+from vg_gym.storage.files import temporary_folder
 
 
 class WrongFile(Exception):
@@ -63,6 +63,7 @@ ARCHIVES = {
         "refcoco+", "20220413011656", 45_613_210, "5f1238112d63199e68da54a28f201471909b21ded7ed79a57d51b4c1443c6b45"
     ),
 }
+"""Data set -> the archive of its annotations."""
 IMAGES = Archive(
     "train2014.zip",
     ("http://images.cocodataset.org/zips/train2014.zip", "https://images.cocodataset.org/zips/train2014.zip"),
@@ -71,7 +72,7 @@ IMAGES = Archive(
     13_510_573_713,
     "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
 )
-"""The pictures of all RefCOCO-type sets (COCO train2014)."""
+"""The images of all RefCOCO-type sets (COCO train2014)."""
 
 
 def sha256(path: Path) -> str:
@@ -128,17 +129,13 @@ def extract(archive: Archive, path: Path, root: Path) -> Path:
             the disk is full.
     """
     target = root / archive.target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{archive.name}.", dir=target.parent))
     try:
-        with zipfile.ZipFile(path) as file:
-            _refuse_unsafe(file, path, temporary)
-            file.extractall(temporary)
-        _wanted(archive, path, temporary).replace(target)
+        with temporary_folder(target) as part, zipfile.ZipFile(path) as file:
+            _refuse_unsafe(file, path, part)
+            file.extractall(part)
+            _wanted(archive, path, part).replace(target)
     except (zipfile.BadZipFile, OSError) as error:
         raise VGGymError(f"cannot unpack {path} to {target}: {error}; free space or move {target} away") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -149,7 +146,9 @@ def _refuse_unsafe(file: zipfile.ZipFile, path: Path, folder: Path) -> None:
             raise VGGymError(f"refused to unpack {path}: entry {entry.filename!r} leads out of it; delete the file")
     needed, free = sum(entry.file_size for entry in file.infolist()), shutil.disk_usage(folder).free
     if needed > free:
-        raise VGGymError(f"{path} needs {needed / 1e9:.1f} GB, {folder.parent} has {free / 1e9:.1f} GB; free space")
+        raise VGGymError(
+            f"{path} needs {needed / 1e9:.1f} GB, {folder.parent.parent} has {free / 1e9:.1f} GB; free space"
+        )
 
 
 def _wanted(archive: Archive, path: Path, folder: Path) -> Path:

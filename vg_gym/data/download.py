@@ -21,6 +21,7 @@ from vg_gym.data.archives import Archive, WrongFile, check, extract, is_unpacked
 from vg_gym.errors import VGGymError
 
 CHUNK = 1 << 18
+"""Bytes read at a time."""
 TRIES = 3
 """Broken transfers in a row, without a byte gained, before the next mirror is tried."""
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
@@ -213,7 +214,16 @@ def _size(path: Path) -> int:
 
 
 def install(archive: Archive, root: Path, mirrors: Sequence[str] = (), report: Callable | None = None) -> Path:
-    """Fetch and unpack an archive below ``root``, unless that is done; returns the folder.
+    """Fetch and unpack an archive, unless that is done.
+
+    Args:
+        archive: what to fetch.
+        root: the folder below which it is unpacked.
+        mirrors: as in :func:`fetch`.
+        report: as in :func:`fetch`.
+
+    Returns:
+        The folder with what is wanted of the archive.
 
     Raises:
         VGGymError: as :func:`fetch` and :func:`extract`.

@@ -26,7 +26,9 @@ from vg_gym.data.scenes import COLOURS, FILLS, SHAPES, SIZES, Scene, Shape
 from vg_gym.errors import VGGymError
 
 KINDS = ("attribute", "location", "size", "relation")
+"""Kinds of expression."""
 ANY_SHAPE = "shape"
+"""The noun that fits every shape."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,13 @@ class NounPhrase:
     """Attributes that an object must have; ``None`` leaves one open, and the noun "shape" fits every shape."""
 
     shape: str = ANY_SHAPE
+    """One of :data:`~vg_gym.data.scenes.SHAPES`, or "shape"."""
     colour: str | None = None
+    """A key of :data:`~vg_gym.data.scenes.COLOURS`."""
     fill: str | None = None
+    """One of :data:`~vg_gym.data.scenes.FILLS`."""
     size: str | None = None
+    """A key of :data:`~vg_gym.data.scenes.SIZES`."""
 
     @property
     def text(self) -> str:
@@ -53,8 +59,8 @@ class NounPhrase:
         )
 
 
-# A superlative ranks objects by a number; a rival closer than the margin makes it ambiguous.
 Ranking = tuple[Callable[[Shape], float], float]
+"""The number by which a superlative ranks objects, and the margin: a closer rival makes it ambiguous."""
 _SUPERLATIVES: dict[str, tuple[str, Ranking]] = {
     "leftmost": ("location", (lambda s: -s.centre[0], 0.08)),
     "rightmost": ("location", (lambda s: s.centre[0], 0.08)),
@@ -84,6 +90,7 @@ _DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below"
 _NEAREST = "nearest to"
 _NEAREST_RATIO = 1.3
 RELATIONS = (*_DIRECTIONS, _NEAREST)
+"""All relations of the language."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +98,15 @@ class Expression:
     """A referring expression: a noun phrase, narrowed by at most one of superlative, place, relation + anchor."""
 
     head: NounPhrase
+    """What is meant."""
     superlative: str | None = None
+    """E.g. "leftmost", "largest"."""
     place: str | None = None
+    """E.g. "on the left"."""
     relation: str | None = None
+    """One of :data:`RELATIONS`, to the anchor."""
     anchor: NounPhrase | None = None
+    """The object that the relation leads to."""
 
     @property
     def kind(self) -> str:
@@ -228,6 +240,12 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
     """Up to ``count`` different unambiguous expressions of a kind, each with the index of what it means.
 
     Objects take turns, in random order, so that the first expressions mean different objects.
+
+    Args:
+        scene: the objects.
+        kind: one of :data:`KINDS`.
+        rng: decides the order.
+        count: most expressions.
     """
     queues = []
     for target in rng.permutation(len(scene)).tolist():

@@ -1,6 +1,6 @@
-"""Images: lazy references to files and arrays, and the one way from any picture to uint8 RGB.
+"""Images: lazy references to files and arrays, and the one way from an image file to uint8 RGB.
 
-Every picture is brought upright (EXIF orientation), whatever is transparent is laid on white, and 16-bit values are
+Every image is brought upright (EXIF orientation), whatever is transparent is laid on white, and 16-bit values are
 scaled, not clipped, to 8 bits.
 """
 
@@ -20,16 +20,16 @@ from vg_gym.errors import VGGymError
 
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
-# What Pillow's decoders raise on damaged files; anything else is a bug of ours and shall be seen as one.
+# What Pillow's decoders raise on damaged files; anything else is a bug of ours, and is raised as it is.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The picture in a file, not yet decoded; every failure in the block becomes an error that names the file."""
+    """The image in a file, not yet decoded; every failure in the block becomes an error that names the file."""
     try:
-        with Image.open(path) as picture:
-            yield picture
+        with Image.open(path) as image:
+            yield image
     except FileNotFoundError as error:
         raise VGGymError(f"no image {path}; download the images or correct root=") from error
     except (PermissionError, IsADirectoryError) as error:
@@ -40,52 +40,52 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as uint8 RGB (H, W, 3), upright.
+    """Read an image as uint8 RGB (H, W, 3), upright.
 
     Raises:
         VGGymError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
     """
-    with _opened(Path(path)) as picture:
-        return to_rgb(picture)
+    with _opened(Path(path)) as image:
+        return to_rgb(image)
 
 
-def to_rgb(picture: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
     """A Pillow image of any mode as uint8 RGB (H, W, 3), with its EXIF orientation applied.
 
     Raises:
         ValueError: a mode with no known range of values (floating point, or 32-bit beyond 16 bits).
     """
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode == "F":
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
         raise ValueError("floating-point pixels have no known range; save as 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        picture = _from_16_bit(picture)
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+    if image.mode.startswith("I"):
+        image = _from_16_bit(image)
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
 
 
-def _from_16_bit(picture: Image.Image) -> Image.Image:
+def _from_16_bit(image: Image.Image) -> Image.Image:
     """Grey 16-bit values scaled to 8 bits."""
     # Mode "I" is 32-bit, but older Pillow opens 16-bit PNG with it; only the values tell.
-    values = np.asarray(picture).astype(np.int64)
+    values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("32-bit pixels have no known range; save as 8 or 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) in pixels of the upright picture, from the file's header.
+    """(width, height) in pixels of the upright image, from the file's header.
 
     Raises:
-        VGGymError: the file is missing or not a picture.
+        VGGymError: the file is missing or not an image.
     """
-    with _opened(Path(path)) as picture:
-        if picture.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
-            return ImageOps.exif_transpose(picture).size
-        width, height = picture.size
-        return (height, width) if picture.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
+    with _opened(Path(path)) as image:
+        if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
+            return ImageOps.exif_transpose(image).size
+        width, height = image.size
+        return (height, width) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
 
 
 @dataclass(frozen=True)

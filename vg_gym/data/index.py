@@ -8,9 +8,7 @@ UTF-8 blobs with offsets.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,7 +16,10 @@ from typing import Literal
 
 import numpy as np
 
+from vg_gym.storage.files import cache_folder, temporary_folder
+
 Columns = dict[str, np.ndarray]
+"""Name -> column."""
 
 FORMAT = 1
 """Part of an index's name; raise it when the columns change their meaning."""
@@ -69,9 +70,8 @@ def indexed(source: Path, build: Callable[[Path], Columns]) -> Columns:
 
 
 def _folders(source: Path) -> list[Path]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = hashlib.sha256(str(source.parent.resolve()).encode()).hexdigest()[:16]
-    return [source.parent / ".vg_gym_index", cache / "vg_gym" / "index" / home]
+    return [source.parent / ".vg_gym_index", cache_folder() / "index" / home]
 
 
 def _name(source: Path) -> str:
@@ -110,19 +110,15 @@ def _write_somewhere(places: list[Path], columns: Columns) -> Columns:
 
 
 def _write(place: Path, columns: Columns) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f"{place.name}.", suffix=".part", dir=place.parent))
-    try:
+    with temporary_folder(place) as part:
         for name, column in columns.items():
             np.save(part / f"{name}.npy", column, allow_pickle=False)
-        part.chmod(0o755)
-        part.rename(place)
-        _remove_old(place)
-    except OSError:
-        if not place.is_dir():  # else another process was first, and its index is as good
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        try:
+            part.rename(place)
+        except OSError:
+            if not place.is_dir():  # else another process was first, and its index is as good
+                raise
+    _remove_old(place)
 
 
 def _remove_old(place: Path) -> None:

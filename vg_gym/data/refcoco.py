@@ -27,19 +27,19 @@ from vg_gym.types import Objects, Query, Sample
 DATA_VARIABLE = "VG_GYM_DATA"
 """Environment variable with the folder to look in when no ``root`` is given."""
 IMAGE_FOLDERS = ("images", "images/train2014", "images/mscoco/images/train2014", "train2014")
-"""Where the pictures may lie, below the data set's folder and below its parent."""
+"""Where the images may lie, below the data set's folder and below its parent."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What is published of a data set: its folder, its file of refs, and (expressions, images) of each split.
-
-    0 images: the number is not compared. (Google's splits share images; its papers count objects.)
-    """
+    """What is published of a data set."""
 
     folder: str
+    """Name of its folder."""
     refs: str
+    """Name of its file of refs."""
     splits: dict[str, tuple[int, int]]
+    """(expressions, images) of each split. 0 images: not compared, as Google's splits share images."""
 
 
 PUBLISHED = {
@@ -58,6 +58,7 @@ PUBLISHED = {
         {"train": (120_191, 16_992), "val": (10_758, 1_500), "testA": (5_726, 750), "testB": (4_889, 750)},
     ),
 }
+"""Data set -> what is published of it."""
 
 
 def find_annotations(name: str, root: str | Path | None = None) -> Path:
@@ -91,7 +92,7 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
 
 
 def image_folders(annotations: Path) -> list[Path]:
-    """Where the pictures of annotations in a folder may lie; folders that exist come first."""
+    """Where the images of annotations in a folder may lie; folders that exist come first."""
     base = annotations.parent if annotations.name == "annotations" else annotations
     places = [place / folder for place in (base, base.parent) for folder in IMAGE_FOLDERS]
     return sorted(places, key=lambda place: not place.is_dir())

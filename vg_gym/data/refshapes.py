@@ -31,17 +31,22 @@ _IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """One scene of a data set, with everything true of it; a pure function of these six fields."""
+    """One scene of a data set, and all that is true of it: a pure function of these five fields."""
 
     name: str
+    """Data set, a key of :data:`vg_gym.data.scenes.LEVELS`."""
     split: str
+    """``train``, ``val`` or ``test``."""
     index: int
+    """Number of the scene in its split."""
     seed: int
+    """Of the data set."""
     image_size: int
+    """Side of the square image in pixels."""
 
     @property
     def key(self) -> str:
-        """Identity of the picture (:attr:`vg_gym.types.ImageRef.key`)."""
+        """Identity of the image (:attr:`vg_gym.types.ImageRef.key`)."""
         return f"{self.name}/{self.split}/{self.seed}/{self.image_size}/{self.index}"
 
     @property
@@ -72,7 +77,7 @@ class SceneRecord:
         return np.array([item.box for item in self.scene()], dtype=np.float32) * self.image_size
 
     def array(self) -> np.ndarray:
-        """The picture, uint8 RGB (S, S, 3), drawn anew at every call."""
+        """The image, uint8 RGB (S, S, 3), drawn anew at every call."""
         return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
 
 
@@ -97,7 +102,10 @@ class RefShapes(Sequence[Sample]):
         split: ``train``, ``val`` or ``test``.
         scenes: number of scenes; default :data:`SPLITS`.
         seed: another seed is another data set.
-        image_size: side of the square pictures in pixels.
+        image_size: side of the square images in pixels, at least 64.
+
+    Raises:
+        VGGymError: the level or the split is unknown, or a number is too small.
     """
 
     def __init__(self, name: str, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 128):
@@ -145,7 +153,7 @@ class RefShapes(Sequence[Sample]):
         return SHAPES
 
     def objects(self, image_id: int) -> Objects:
-        """All objects of a picture."""
+        """All objects of an image."""
         record = self.record(image_id - _IMAGE_ID_BASE[self.split])
         ann_ids = tuple(image_id * 10 + i for i in range(len(record.scene())))
         return Objects(record.boxes(), tuple(item.shape for item in record.scene()), ann_ids)
@@ -161,7 +169,7 @@ class RefShapes(Sequence[Sample]):
         return record.scene()[sample.ann_id - sample.image_id * 10].agrees
 
     def segments(self, image_id: int) -> np.ndarray:
-        """Which object each pixel of a picture belongs to: uint8 (S, S), numbered from 1 as in :meth:`objects`."""
+        """Which object each pixel of an image belongs to: uint8 (S, S), numbered from 1 as in :meth:`objects`."""
         record = self.record(image_id - _IMAGE_ID_BASE[self.split])
         return scene_segments(record.scene(), self.image_size)
 

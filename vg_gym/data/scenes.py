@@ -1,4 +1,4 @@
-"""RefShapes scenes: what is in a picture, and how it is drawn.
+"""RefShapes scenes: what is in an image, and how it is drawn.
 
 A scene is a few objects (shape, colour, size, fill) that do not overlap, on a textured background. Geometry is in
 normalised image units; shapes are polygons that touch all four sides of their box, so boxes are exact.
@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from vg_gym import boxes as box_ops
 
 SHAPES = ("arrow", "circle", "crescent", "cross", "diamond", "heart", "ring", "square", "star", "triangle")
+"""Nouns of the language."""
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "orange": (245, 140, 30),
@@ -26,7 +27,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "pink": (250, 140, 190),
     "white": (245, 245, 245),
 }
+"""Colour -> RGB."""
 FILLS = ("solid", "striped")
+"""How a shape is filled."""
 SIZES: dict[str, tuple[float, float]] = {"small": (0.14, 0.18), "medium": (0.21, 0.27), "large": (0.32, 0.40)}
 """Size word -> range of the side (square root of the area of the box), as a fraction of the image."""
 
@@ -56,6 +59,7 @@ LEVELS = {
     "refshapes-hard": Level(count=(6, 9), shapes=(1, 2), colours=(2, 3), texture=1.6),
     "refshapes-biased": Level(bias=0.9),
 }
+"""Data set -> its level."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Shape:
 
 
 Scene = tuple[Shape, ...]
+"""The objects of an image."""
 
 
 def sample_scene(rng: np.random.Generator, level: Level, biased: bool) -> Scene:
@@ -201,7 +206,17 @@ def _background(rng: np.random.Generator, image_size: int, texture: float) -> np
 
 
 def draw_scene(scene: Scene, rng: np.random.Generator, image_size: int, texture: float) -> np.ndarray:
-    """The picture of a scene: uint8 RGB (S, S, 3)."""
+    """Draw a scene.
+
+    Args:
+        scene: its objects, drawn in this order.
+        rng: decides background and shades.
+        image_size: S, in pixels.
+        texture: contrast of the background.
+
+    Returns:
+        uint8 RGB (S, S, 3).
+    """
     canvas = _background(rng, image_size, texture)
     for item in scene:
         mask, x, y = _mask(item.shape, np.array(item.box) * image_size, image_size)

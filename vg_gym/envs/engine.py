@@ -20,7 +20,7 @@ import torch
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import contrast_bank, measure
+from vg_gym.clip.scores import measure, negative_prompts
 from vg_gym.clip.tables import table_sums
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
@@ -332,7 +332,7 @@ class GroundingEngine:
 
 def rival_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
     """What the ``contrast`` score compares with: unit embeddings (K, D)."""
-    return clip.encode_text(contrast_bank(clip.words)) if score == "contrast" else None
+    return clip.encode_text(negative_prompts(clip.words)) if score == "contrast" else None
 
 
 def open_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:

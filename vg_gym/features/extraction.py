@@ -1,73 +1,29 @@
-"""Making a feature store, shard by shard: ``vg-gym features``, and what the environment caches for itself.
+"""Making a feature store, shard by shard, for ``vg-gym features`` and for what the environment caches for itself.
 
-First the texts are embedded; then each shard of images is encoded, and the score maps of all that is said of them are
-made. Shards are made in any order, by this process or by workers, and each is written when it is done; so at any time
-what is there is good, and the same command makes what is missing.
+First the texts are embedded; then each shard of images is encoded, and the score maps of its queries are made. Shards
+are made in any order, by this process or by workers (:mod:`vg_gym.features.workers`), and each is written when it is
+done; so at any time what is there is good, and a second call makes what is missing.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
-from vg_gym.clip.crops import resize
-from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.devices import pick_device
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
 from vg_gym.features.manifest import Keys, Manifest
-from vg_gym.features.score_maps import score_maps
 from vg_gym.features.store import FeatureStore
-from vg_gym.registry import open_dataset
+from vg_gym.features.workers import Load, image_worker, text_worker
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.types import ImageRef, Query
-
-Load = Callable[[], ClipEncoder]
-
-
-def queries_of(name: str, root: Path | None, splits: Sequence[str], limit: int | None = None) -> list[Query]:
-    """The queries of splits of a data set, split after split.
-
-    Args:
-        name: of the data set.
-        root: its folder.
-        splits: names of splits.
-        limit: the first so many images of each; what follows the first expression of one more is not read.
-    """
-    found = []
-    for split in splits:
-        dataset = open_dataset(name, split, str(root) if root else None)
-        images: set[str] = set()
-        for row in tqdm(range(len(dataset)), desc=f"{name}/{split}", unit="expression", mininterval=2):
-            query = dataset[row].query
-            images.add(query.image.key)
-            if limit is not None and len(images) > limit:
-                break
-            found.append(query)
-    return found
-
-
-def verified(path: Path) -> FeatureStore:
-    """Open a finished store and check all its checksums.
-
-    Raises:
-        VGGymError: there are damaged shards; names them and the remedy.
-    """
-    store = FeatureStore.open(path)
-    if damaged := store.verify():
-        names = " ".join(file.name for file in damaged)
-        again = f"`{m}`" if (m := store.manifest.command) else "what makes it"
-        raise VGGymError(f"{path} has {len(damaged)} damaged shards: {names}; delete these files and run {again} again")
-    return store
 
 
 def begin(
@@ -129,11 +85,6 @@ def build(
     return begin(path, queries, clip, phrases, tokens, shard).run(runner, progress)
 
 
-def loader(name: str, device: str = "auto") -> Load:
-    """Loads a CLIP by name, in this process and in its workers; ``auto``: on a GPU where this process has one."""
-    return partial(load_clip, name, pick_device(device))
-
-
 def _given(clip: ClipEncoder) -> ClipEncoder:
     return clip
 
@@ -173,6 +124,7 @@ class Extraction:
     """What is to be done for a store."""
 
     store: FeatureStore
+    """The store, of which shards may be missing."""
     images: list[ImageRef]
     """The images of its rows."""
     load: Load
@@ -223,10 +175,10 @@ class Extraction:
         for array in store.arrays.values():
             array.clean()
         texts = self.work("text", "tokens")
-        self._make(runner, partial(_text_worker, store.path, self.load), texts, texts, "text", progress)
+        self._make(runner, partial(text_worker, store.path, self.load), texts, texts, "text", progress)
         numbers = self.work("dense", "maps")
         items = [(number, self.images[slice(*store.arrays["dense"].span(number))]) for number in numbers]
-        self._make(runner, partial(_image_worker, store.path, self.load), items, numbers, "dense", progress)
+        self._make(runner, partial(image_worker, store.path, self.load), items, numbers, "dense", progress)
         return FeatureStore.open(store.path)
 
     def _make(
@@ -250,64 +202,3 @@ def size_of(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count / 1e3:.3g} kB"
-
-
-def _opened(path: Path, load: Load) -> tuple[FeatureStore, ClipEncoder]:
-    store, clip = FeatureStore(path), load()
-    store.check_clip(clip)
-    return store, clip
-
-
-def _text_worker(path: Path, load: Load) -> Callable[[int], int]:
-    """Worker factory; a piece of work is the number of a shard of texts, and returns it."""
-    store, clip = _opened(path, load)
-    return partial(_make_texts, store, clip)
-
-
-def _make_texts(store: FeatureStore, clip: ClipEncoder, number: int) -> int:
-    texts, text = store.keys.texts, store.arrays["text"]
-    if not text.has(number):
-        text.write(number, _in_batches(clip, clip.encode_text, texts[slice(*text.span(number))]))
-    tokens = store.arrays.get("tokens")
-    if tokens is not None and number < len(tokens.sizes) and not tokens.has(number):
-        tokens.write(number, _in_batches(clip, clip.encode_tokens, texts[slice(*tokens.span(number))]))
-    return number
-
-
-def _in_batches(clip: ClipEncoder, encode: Callable[[list[str]], np.ndarray], texts: list[str]) -> np.ndarray:
-    # On a CPU one at a time: the last bits of an embedding depend on how many are encoded beside it.
-    step = 1 if clip.device.type == "cpu" else clip.batch_size
-    return np.concatenate([encode(texts[at : at + step]) for at in range(0, len(texts), step)])
-
-
-def _image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]], int]:
-    """Worker factory; a piece of work is the number of a shard and its images, and returns the number."""
-    store, clip = _opened(path, load)
-    return partial(_make_images, store, clip)
-
-
-def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[ImageRef]]) -> int:
-    number, images = item
-    dense, maps = store.arrays["dense"], store.arrays["maps"]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # as many as this process is to use
-        if not dense.has(number):
-            dense.write(number, _encode(clip, images, pool))
-        if not maps.has(number):
-            rows = range(*dense.span(number))
-            of_images = pool.map(partial(_maps_of, store, clip), rows, dense.shard(number))
-            maps.write(number, np.concatenate([np.stack(found) for found in of_images]))
-    return number
-
-
-def _encode(clip: ClipEncoder, images: Sequence[ImageRef], pool: ThreadPoolExecutor) -> np.ndarray:
-    """Dense features (N, g, g, D) float16; a batch is read by threads, then encoded."""
-    batch = max(1, clip.batch_size // 4)
-    chunks = (images[at : at + batch] for at in range(0, len(images), batch))
-    read = (list(pool.map(lambda image: resize(image.array(), clip.image_size), chunk)) for chunk in chunks)
-    return np.concatenate([clip.encode_dense(pixels).astype(np.float16) for pixels in read])
-
-
-def _maps_of(store: FeatureStore, clip: ClipEncoder, row: int, dense: np.ndarray) -> list[np.ndarray]:
-    """Score maps of all that is said of an image."""
-    expressions = [store.keys.texts[text] for text in store.keys.of_image(row)]
-    return score_maps(clip, dense, expressions, store.manifest.phrases, store.encode_text)

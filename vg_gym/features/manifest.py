@@ -81,17 +81,25 @@ class Manifest:
     """What a store was made of, with what, and its size: the contents of ``manifest.json``."""
 
     clip: str
+    """Name of the CLIP."""
     fingerprint: str
+    """Of the CLIP's weights and of how they are used."""
     grid: int
+    """g, cells a side of dense features and score maps."""
     dim: int
+    """D, width of the features."""
     phrases: bool
     """Are there score maps of noun phrases?"""
     tokens: int
     """Token features of each expression; 0 where there are none."""
     images: int
+    """Number of images."""
     texts: int
+    """Number of distinct texts: expressions and noun phrases."""
     expressions: int
+    """Number of distinct expressions."""
     queries: int
+    """Number of distinct pairs of image and expression."""
     shard: int
     """Images per shard."""
     keys: str
@@ -101,11 +109,15 @@ class Manifest:
     made: str
     """Date and time of its beginning."""
     dataset: str = ""
+    """Name of the data set, where one was read."""
     root: str = ""
+    """Its folder."""
     splits: list[str] = field(default_factory=list)
+    """Its splits that were read."""
     command: str = ""
     """What makes it, and goes on where it was."""
     format: str = FORMAT
+    """Version of the files and of the arithmetic behind them."""
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

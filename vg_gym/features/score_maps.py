@@ -15,7 +15,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.language.phrases import noun_phrases
+from vg_gym.language.parsing import noun_phrases
 
 SCAN_SIZES = ((2, 2), (2.5, 3), (3, 2.5), (3, 3), (3.5, 4.5), (4.5, 3.5), (4, 4), (5, 6), (6, 5))
 """Widths and heights of the scanned windows, in sixteenths of the image."""
@@ -49,7 +49,7 @@ def score_maps(
     Args:
         clip: encodes the expressions.
         dense: the image's dense features (g, g, D), float16.
-        expressions: what is said of the image.
+        expressions: about the image.
         phrases: also make maps of the head and anchor noun phrases.
         embed: gives embeddings (N, D) of N texts, where they are known already; default ``clip.encode_text``.
     """

@@ -58,7 +58,11 @@ class FeatureStore:
         return store
 
     def check_clip(self, clip: ClipEncoder) -> None:
-        """Raise :class:`VGGymError` where the store's features are of another CLIP."""
+        """Refuse another CLIP.
+
+        Raises:
+            VGGymError: the store's features are not those of ``clip``.
+        """
         mine = self.manifest
         if mine.fingerprint != clip.fingerprint:
             raise VGGymError(

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.clip import ClipEncoder, load_clip
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
-from vg_gym.language.phrases import noun_phrases
+from vg_gym.language.parsing import noun_phrases
 from vg_gym.learned.batch import Canvas
 from vg_gym.learned.tokenization import Tokens
 

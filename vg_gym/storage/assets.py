@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ASSETS = Path(__file__).parents[1] / "assets"
+"""The folder of all built-in weights."""
 
 
 def built_in(kind: str, name: str) -> Path | None:

@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -27,23 +27,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to, on the disk of ``path``, so that it or a part of it can be renamed to ``path``.
+
+    It is removed at the end, with all that is still in it. Missing parents of ``path`` are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as around:
+        part = Path(around) / path.name  # one deeper: a temporary folder itself is for its owner's eyes only
+        part.mkdir()
+        yield part
+
+
+@contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``path`` to fill; it takes the place of ``path`` at the end, and goes after an error.
+    """Give an empty folder to fill; it takes the place of ``path`` at the end, and goes after an error.
 
     Whoever looks at ``path`` finds the old folder or the new one, whole. Where the system cannot exchange two folders
     (it is not Linux, or a network file system), ``path`` is missing for the moment between two renames.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    part.mkdir()
-    try:
+    with temporary_folder(path) as part:
         yield part
         if not path.exists():
             part.rename(path)
         elif not _exchange(part, path):
             _swap(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)  # after an exchange this is the old folder
 
 
 def _exchange(a: Path, b: Path) -> bool:
@@ -68,7 +76,7 @@ def _swap(part: Path, path: Path) -> None:
 
 def cache_folder() -> Path:
     """Where computed and fetched things are kept: ``$XDG_CACHE_HOME/vg_gym`` or ``~/.cache/vg_gym``."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vg_gym"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vg_gym"
 
 
 def fingerprint(*parts: object) -> str:

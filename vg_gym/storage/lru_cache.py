@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
@@ -47,3 +48,21 @@ class LRUCache(Generic[Value]):
         self.weight += self.weigh(value)
         while self.weight > self.capacity:
             self.weight -= self.weigh(self._items.popitem(last=False)[1])
+
+    def get_or_make(self, keys: Iterable[Key], make: Callable[[list[Key]], Iterable[Value]]) -> dict[Key, Value]:
+        """The values of all keys, whether or not the cache has room for them together.
+
+        Args:
+            keys: what is asked for.
+            make: makes the values of those keys that are missing, all in one call.
+
+        >>> LRUCache(1).get_or_make("ab", lambda missing: [key.upper() for key in missing])
+        {'a': 'A', 'b': 'B'}
+        """
+        keys = list(dict.fromkeys(keys))
+        found = {key: self._items[key] for key in keys if key in self._items}
+        missing = [key for key in keys if key not in found]
+        found.update(zip(missing, make(missing) if missing else (), strict=True))
+        for key in keys:
+            self.add(key, found[key])
+        return found

@@ -24,6 +24,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.storage.files import cache_folder, fingerprint, replacing
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
+"""At the end of each file, of all that stands before."""
 OPEN_SHARDS = 128
 """Most shards of an array that are mapped at a time; each holds a file descriptor."""
 STALE = 3600
@@ -119,6 +120,9 @@ class ShardedArray:
         Args:
             number: which.
             rows: its rows, (sizes[number], *row_shape); converted to the array's type.
+
+        Raises:
+            ValueError: the rows are of another shape.
         """
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
         if rows.shape != (self.sizes[number], *self.row_shape):

@@ -1,8 +1,9 @@
-"""What the detectors share: where their weights are, and the data they are trained on."""
+"""What the detectors share: how they propose, the data they are trained on, and where their weights are."""
 
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,25 +13,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vg_gym.baselines.proposals import Proposals
 from vg_gym.errors import VGGymError
-from vg_gym.storage.files import cache_folder, fingerprint
+from vg_gym.learned.weights import load_strictly
+from vg_gym.storage.files import cache_folder, fingerprint, write_json
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+"""Files of a folder with a trained detector."""
 
 
 @dataclass(frozen=True)
 class DetectionBatch:
-    """Images float32 (B, 3, S, S) in [0, 1]; per image boxes (N, 4) ``xyxy`` pixels and category numbers (N,) int64.
-
-    ``segments`` uint8 (B, S, S), where the data set has masks: which object a pixel belongs to, from 1 on; 0 is none.
-    """
+    """Images with all their objects."""
 
     images: torch.Tensor
+    """float32 (B, 3, S, S) in [0, 1]."""
     boxes: list[torch.Tensor]
+    """Of each image (N, 4), ``xyxy`` pixels."""
     labels: list[torch.Tensor]
+    """Of each image, category numbers (N,) int64."""
     segments: torch.Tensor
+    """uint8 (B, S, S), where the data set has masks: which object a pixel belongs to, from 1 on; 0 is none."""
 
     def to(self, device: torch.device | str) -> DetectionBatch:
         """The batch on a device."""
@@ -45,19 +52,29 @@ class Detector(ABC):
         name: what it is called.
         module: the library's network.
         categories: category names by number.
-        image_size: side in pixels at which pictures are looked at.
+        image_size: side in pixels to which images are resized.
         device: torch device.
+        batch_size: images per forward pass; None: all at once.
     """
 
-    def __init__(self, name: str, module: Any, categories: Sequence[str], image_size: int, device: str = "cpu"):
+    def __init__(
+        self,
+        name: str,
+        module: Any,
+        categories: Sequence[str],
+        image_size: int,
+        device: str = "cpu",
+        batch_size: int | None = None,
+    ):
         self.name, self.categories, self.image_size = name, tuple(categories), image_size
+        self.batch_size = batch_size
         self.device = torch.device(device)
         self.module: Any = module.to(self.device)
 
     @property
     def fingerprint(self) -> str:
         """A hash of the weights."""
-        state = sorted(self.module.state_dict().items())
+        state = _state(self.module)
         return fingerprint(*(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
 
     def with_module(self, module: nn.Module) -> Detector:
@@ -70,9 +87,15 @@ class Detector(ABC):
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Weighted terms of the training loss, from the library's own criterion."""
 
-    @abstractmethod
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of every image (H, W, 3) uint8."""
+        size = self.batch_size or max(1, len(images))
+        batches = [images[start : start + size] for start in range(0, len(images), size)]
+        return [found for batch in batches for found in self.propose_batch(batch)]
+
+    @abstractmethod
+    def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """:meth:`propose` for one batch, of at least one image."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -99,7 +122,14 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def missing_weights(detector: str, weights: str, error: BaseException | str, example: str) -> VGGymError:
-    """The error for weights that cannot be had: the reason, and that a local file can be given."""
+    """The error for weights that cannot be loaded: the reason, and that a local file can be given.
+
+    Args:
+        detector: name of the proposer.
+        weights: what was asked for.
+        error: why they cannot be loaded.
+        example: weights that would do.
+    """
     reason = " ".join(str(error).split())[:300]
     return VGGymError(
         f"no weights {weights!r} for {detector}: {reason}. Without hub access give a local one, "
@@ -107,11 +137,37 @@ def missing_weights(detector: str, weights: str, error: BaseException | str, exa
     )
 
 
-def half(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """A state dict with its floating-point tensors in fp16, contiguous, on the CPU."""
-    return {k: (v.half() if v.dtype.is_floating_point else v).cpu().clone().contiguous() for k, v in state.items()}
+def save_folder(module: nn.Module, folder: Path, **config: Any) -> None:
+    """Write a module's weights in fp16 (``model.safetensors``) and its settings (``config.json``) into a folder."""
+    state = {name: value.half() if value.dtype.is_floating_point else value for name, value in _state(module)}
+    save_file({name: value.cpu().clone().contiguous() for name, value in state.items()}, folder / WEIGHTS)
+    write_json(folder / CONFIG, config)
 
 
-def load_half(module: nn.Module, folder: Path) -> None:
-    """Fill a module with the weights that :func:`half` made, from ``model.safetensors``."""
-    module.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings that :func:`save_folder` wrote.
+
+    Raises:
+        VGGymError: there are none, or they are no JSON.
+    """
+    try:
+        return json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise VGGymError(f"{folder} holds no trained detector: cannot read {CONFIG} ({error})") from error
+
+
+def load_weights(module: nn.Module, folder: Path) -> None:
+    """Fill a module with the weights that :func:`save_folder` wrote.
+
+    Raises:
+        VGGymError: there are none, or they do not match the module key by key; names those that are wrong.
+    """
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise VGGymError(f"{folder} holds no trained detector: cannot read {WEIGHTS} ({error})") from error
+    load_strictly(module, state, str(folder))
+
+
+def _state(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return sorted(module.state_dict().items())

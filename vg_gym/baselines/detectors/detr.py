@@ -12,11 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 
-from vg_gym.baselines.detectors.base import DetectionBatch, Detector, missing_weights
+from vg_gym import boxes as box_ops
+from vg_gym.baselines.detectors.base import WEIGHTS, DetectionBatch, Detector, missing_weights
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
 from vg_gym.errors import VGGymError
+from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.assets import built_in
+
+EXAMPLE = "/path/to/detr-resnet-50"
+"""Weights that an error suggests."""
+BACKBONE = "model.backbone.model."
+"""How the names of the backbone's tensors begin in an RT-DETR."""
 
 
 def _transformers() -> Any:
@@ -41,8 +49,8 @@ class Detr(Detector):
     def __init__(self, module: Any, processor: Any, min_score: float = 0.05, batch_size: int = 16, device: str = "cpu"):
         names = module.config.id2label
         size = processor.size["shortest_edge"] if "shortest_edge" in processor.size else processor.size["height"]
-        super().__init__("detr", module.eval(), [names[i] for i in sorted(names)], size, device)
-        self.processor, self.min_score, self.batch_size = processor, min_score, batch_size
+        super().__init__("detr", module.eval(), [names[i] for i in sorted(names)], size, device, batch_size)
+        self.processor, self.min_score = processor, min_score
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 128, width: int = 96, queries: int = 30) -> Detr:
@@ -89,16 +97,11 @@ class Detr(Detector):
         size = batch.images.shape[-1]
         labels = []
         for boxes, classes in zip(batch.boxes, batch.labels, strict=True):
-            centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-            labels.append({"class_labels": classes, "boxes": torch.cat([centres, sides], dim=1) / size})
+            labels.append({"class_labels": classes, "boxes": box_ops.to_cxcywh(boxes) / size})
         return {"detr": self.module(pixel_values=batch.images, labels=labels).loss}
 
-    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8."""
-        starts = range(0, len(images), self.batch_size)
-        return [p for start in starts for p in self._batch(images[start : start + self.batch_size])]
-
-    def _batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+    def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of a batch of images (H, W, 3) uint8."""
         inputs = self.processor(images=list(images), return_tensors="pt").to(self.device)
         with torch.inference_mode():
             outputs = self.module(**inputs)
@@ -126,8 +129,41 @@ def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -
     t = _transformers()
     place = str(built_in("detr", weights) or weights)
     try:
-        module = t.AutoModelForObjectDetection.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        module, loading = t.AutoModelForObjectDetection.from_pretrained(
+            place, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
         processor = t.AutoImageProcessor.from_pretrained(place)
     except (OSError, ValueError) as error:
-        raise missing_weights("detr", weights, error, "/path/to/detr-resnet-50") from error
+        raise missing_weights("detr", weights, error, EXAMPLE) from error
+    if missing := sorted(loading["missing_keys"]):  # transformers fills them at random
+        lacking = f"{len(missing)} tensors are missing: {', '.join(missing[:3])}"
+        raise missing_weights("detr", weights, lacking, EXAMPLE)
     return Detr(module, processor, device=device, **options)
+
+
+def load_backbone(weights: str = "refshapes") -> Any:
+    """The backbone alone of an RT-DETR, in eval mode; the rest of the detector is neither built nor read.
+
+    Torch's generator is left as it was.
+
+    Args:
+        weights: of the built-in RT-DETR, or a folder in transformers' layout.
+
+    Returns:
+        A transformers backbone: pixels (B, 3, H, W) in [0, 1] to ``feature_maps``, finest first.
+
+    Raises:
+        VGGymError: transformers or the weights are missing, or the weights are not those of the backbone.
+    """
+    t, folder = _transformers(), built_in("detr", weights) or Path(weights)
+    try:
+        config = t.RTDetrConfig.from_pretrained(folder).backbone_config
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            names = [name for name in file.keys() if name.startswith(BACKBONE)]
+            state = {name.removeprefix(BACKBONE): file.get_tensor(name) for name in names}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise missing_weights("detr", weights, error, EXAMPLE) from error
+    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+        backbone = t.RTDetrResNetBackbone(config)
+    load_strictly(backbone, state, str(folder))
+    return backbone.eval()

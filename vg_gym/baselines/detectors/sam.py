@@ -7,7 +7,6 @@ with one of our own trainings.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,24 +15,26 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
-    half,
-    load_half,
+    load_weights,
     missing_weights,
+    read_config,
     read_state,
+    save_folder,
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolo import ultralytics_package
-from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.baselines.masks import from_masks
+from vg_gym.baselines.proposals import Proposals, Proposer
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
-from vg_gym.storage.files import fingerprint, write_json
+from vg_gym.storage.files import fingerprint
 
 URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+"""Where segment-anything publishes its checkpoints."""
 FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 """Model of segment-anything -> its published checkpoint."""
 
@@ -122,8 +123,8 @@ class Sam(Detector):
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Focal, dice and quality losses of one point prompt per object and one on the background, each image.
 
-        As published, of the three masks of a prompt only the best is taught; the background's are only told that they
-        are worth nothing. Quality is the IoU that a mask has.
+        As published, only the best of the three masks of a prompt is trained. Of the background's masks only the
+        quality is, towards 0. Quality is the IoU of a mask with the object's.
         """
         sam: Any = self.module
         images = torch.stack([sam.preprocess(image * 255) for image in batch.images])
@@ -163,8 +164,8 @@ class Sam(Detector):
             multimask_output=True,
         )
 
-    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals with masks of every image (H, W, 3) uint8; segment-anything works image by image."""
+    def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals with masks of images (H, W, 3) uint8; segment-anything works image by image."""
         settings = self.settings
         generator = _segment_anything().SamAutomaticMaskGenerator(
             self.module,
@@ -182,26 +183,7 @@ class Sam(Detector):
 
     def save(self, folder: Path) -> None:
         """``model.safetensors`` and ``config.json``."""
-        sam: Any = self.module
-        save_file(half(sam.state_dict()), folder / "model.safetensors")
-        write_json(folder / "config.json", {"image_size": self.image_size, **self.settings})
-
-
-def from_masks(masks: np.ndarray, scores: np.ndarray, image: np.ndarray, largest: float = 1.0) -> Proposals:
-    """Proposals of masks (P, H, W), each with its tight box; boxes with a side over ``largest`` of the image's go."""
-    height, width = image.shape[:2]
-    boxes = np.array([mask_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    small = (sides <= largest * np.array([width, height])).all(axis=1) & (sides > 0).all(axis=1)
-    return proposals(boxes[small], scores[small], [""] * int(small.sum()), image, masks[small])
-
-
-def mask_box(mask: np.ndarray) -> np.ndarray:
-    """The tight ``xyxy`` pixel box (4,) of a mask (H, W); zeros where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return np.zeros(4, dtype=np.float32)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+        save_folder(self.module, folder, image_size=self.image_size, **self.settings)
 
 
 def _prompts(segments: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -228,7 +210,17 @@ def _focal(logits: torch.Tensor, target: torch.Tensor, gamma: float = 2.0) -> to
 
 
 class UltralyticsSam:
-    """MobileSAM (Zhang et al. 2023) or SAM 2 (Ravi et al. 2024) through ultralytics: masks of everything."""
+    """MobileSAM (Zhang et al. 2023) or SAM 2 (Ravi et al. 2024) through ultralytics: masks of everything.
+
+    Args:
+        path: a checkpoint, or one of ultralytics' names.
+        image_size: longer side in pixels to which images are resized.
+        min_score: least confidence of a mask.
+        device: torch device.
+
+    Raises:
+        OSError: the checkpoint cannot be fetched, or holds more than tensors.
+    """
 
     def __init__(self, path: str, image_size: int = 1024, min_score: float = 0.5, device: str = "cpu"):
         package = ultralytics_package()
@@ -290,7 +282,7 @@ def _published(name: str, file: str) -> Any:
 
 
 def _load_folder(folder: Path, device: str, **options: Any) -> Sam:
-    config = json.loads((folder / "config.json").read_text())
+    config = read_config(folder)
     sam = Sam.small(image_size=config.pop("image_size"))
-    load_half(sam.module, folder)
+    load_weights(sam.module, folder)
     return Sam(sam.module, device=device, **{**config, **options})

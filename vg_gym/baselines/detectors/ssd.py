@@ -6,7 +6,6 @@ fetched), ``ARCHITECTURE:FILE`` with a local state dict, or a folder with one of
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,22 +14,22 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from safetensors.torch import save_file
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
-    half,
-    load_half,
+    load_weights,
     missing_weights,
+    read_config,
     read_state,
+    save_folder,
 )
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
 from vg_gym.storage.assets import built_in
-from vg_gym.storage.files import write_json
 
 ARCHITECTURES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
+"""Architectures of torchvision."""
 
 
 class Ssd(Detector):
@@ -55,16 +54,15 @@ class Ssd(Detector):
         device: str = "cpu",
     ):
         module.score_thresh, module.nms_thresh = min_score, nms_iou
-        super().__init__("ssd", module.eval(), categories, module.transform.fixed_size[0], device)
-        self.batch_size = batch_size
+        super().__init__("ssd", module.eval(), categories, module.transform.fixed_size[0], device, batch_size)
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 192) -> Ssd:
-        """An untrained ssdlite320_mobilenet_v3_large that looks at smaller pictures and for smaller boxes.
+        """An untrained ssdlite320_mobilenet_v3_large for smaller images and smaller boxes.
 
         Args:
             categories: names of the categories.
-            image_size: side in pixels to which pictures are resized (the published one is 320).
+            image_size: side in pixels to which images are resized (the published one is 320).
         """
         module = _architecture("ssdlite320_mobilenet_v3_large", len(categories) + 1)
         module.transform.fixed_size = (image_size, image_size)
@@ -78,12 +76,8 @@ class Ssd(Detector):
         losses = self.module(list(batch.images), targets)
         return {"box": losses["bbox_regression"], "class": losses["classification"]}
 
-    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8."""
-        starts = range(0, len(images), self.batch_size)
-        return [p for start in starts for p in self._batch(images[start : start + self.batch_size])]
-
-    def _batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+    def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of a batch of images (H, W, 3) uint8."""
         tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
         with torch.inference_mode():
             results = self.module(tensors)
@@ -94,8 +88,7 @@ class Ssd(Detector):
 
     def save(self, folder: Path) -> None:
         """``model.safetensors`` and ``config.json``."""
-        save_file(half(self.module.state_dict()), folder / "model.safetensors")
-        write_json(folder / "config.json", {"categories": self.categories, "image_size": self.image_size})
+        save_folder(self.module, folder, categories=self.categories, image_size=self.image_size)
 
 
 def _architecture(name: str, classes: int, weights: str | None = None) -> Any:
@@ -128,7 +121,7 @@ def load_ssd(weights: str = "refshapes", device: str = "cpu", **options: Any) ->
 
 
 def _load_folder(folder: Path, device: str, **options: Any) -> Ssd:
-    about = json.loads((folder / "config.json").read_text())
-    ssd = Ssd.small(about["categories"], about["image_size"])
-    load_half(ssd.module, folder)
-    return Ssd(ssd.module, about["categories"], device=device, **options)
+    config = read_config(folder)
+    ssd = Ssd.small(config["categories"], config["image_size"])
+    load_weights(ssd.module, folder)
+    return Ssd(ssd.module, config["categories"], device=device, **options)

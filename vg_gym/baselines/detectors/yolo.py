@@ -6,7 +6,6 @@ our own trainings. Checkpoints are read with ``weights_only=True``: a file from 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -17,30 +16,34 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
+from vg_gym import boxes as box_ops
 from vg_gym.baselines.detectors.base import (
     DetectionBatch,
     Detector,
-    half,
-    load_half,
+    load_weights,
     missing_weights,
+    read_config,
+    save_folder,
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
 from vg_gym.baselines.proposals import Proposals, Proposer, proposals
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
-from vg_gym.storage.files import fingerprint, write_json
+from vg_gym.storage.files import fingerprint
 
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
 """Loss weights: the defaults of ultralytics."""
 
 
 def ultralytics_package() -> Any:
-    """The package, told to read checkpoints safely and to install nothing by itself.
+    """The package, set to read checkpoints safely and to install nothing by itself.
 
     On import it puts its own functions in the places of ``PIL.Image.open`` and ``torch.save``; they are put back.
+
+    Raises:
+        VGGymError: it is not installed.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     pillow_open, torch_save = Image.open, torch.save
@@ -61,7 +64,7 @@ class Yolo(Detector):
 
     Args:
         model: an ``ultralytics.YOLO``.
-        image_size: longer side in pixels at which pictures are looked at.
+        image_size: longer side in pixels to which images are resized.
         min_score: least confidence that leaves the network.
         nms_iou: overlap within a class beyond which only the better box stays.
         device: torch device.
@@ -84,8 +87,9 @@ class Yolo(Detector):
     def small(cls, categories: Sequence[str], image_size: int = 128, config: str = "yolo11n.yaml") -> Yolo:
         """An untrained YOLO of one of ultralytics' own configs."""
         model = ultralytics_package().YOLO(config, task="detect", verbose=False)
-        tasks = __import__("ultralytics.nn.tasks", fromlist=["tasks"])
-        model.model = tasks.DetectionModel(config, nc=len(categories), verbose=False)
+        from ultralytics.nn.tasks import DetectionModel  # after ultralytics_package(), which makes its import safe
+
+        model.model = DetectionModel(config, nc=len(categories), verbose=False)
         model.model.names = dict(enumerate(categories))
         model.model.args = GAINS
         return cls(model, image_size)
@@ -100,21 +104,18 @@ class Yolo(Detector):
         """Box, class and distribution-focal losses."""
         size = batch.images.shape[-1]
         boxes = torch.cat(batch.boxes) / size
-        centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         owner = torch.cat([torch.full((len(b),), float(i)) for i, b in enumerate(batch.boxes)])
         target = {
             "img": batch.images,
-            "bboxes": torch.cat([centres, sides], dim=1),
+            "bboxes": box_ops.to_cxcywh(boxes),
             "cls": torch.cat(batch.labels).float()[:, None],
             "batch_idx": owner.to(boxes.device),
         }
         values, _ = self.module(target)
         return {name: values[i] / len(batch.images) for i, name in enumerate(("box", "class", "dfl"))}
 
-    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8."""
-        if not len(images):
-            return []
+    def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of a batch of images (H, W, 3) uint8."""
         results = self.model.predict(
             [np.ascontiguousarray(image[..., ::-1]) for image in images],  # ultralytics takes BGR
             imgsz=self.image_size,
@@ -132,9 +133,8 @@ class Yolo(Detector):
 
     def save(self, folder: Path) -> None:
         """``model.safetensors`` and ``config.json``."""
-        save_file(half(self.module.state_dict()), folder / "model.safetensors")
-        config = {"config": Path(self.module.yaml["yaml_file"]).name, "categories": self.categories}
-        write_json(folder / "config.json", {**config, "image_size": self.image_size})
+        config = Path(self.module.yaml["yaml_file"]).name
+        save_folder(self.module, folder, config=config, categories=self.categories, image_size=self.image_size)
 
 
 def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
@@ -159,7 +159,7 @@ def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -
 
 
 def _load_folder(folder: Path, device: str, **options: Any) -> Yolo:
-    about = json.loads((folder / "config.json").read_text())
-    yolo = Yolo.small(about["categories"], about["image_size"], about["config"])
-    load_half(yolo.module, folder)
-    return Yolo(yolo.model, **{"image_size": about["image_size"], "device": device, **options})
+    config = read_config(folder)
+    yolo = Yolo.small(config["categories"], config["image_size"], config["config"])
+    load_weights(yolo.module, folder)
+    return Yolo(yolo.model, **{"image_size": config["image_size"], "device": device, **options})

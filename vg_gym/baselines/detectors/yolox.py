@@ -14,6 +14,19 @@ from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint
 
 STRIDES = (8, 16, 32)
+"""Pixels a cell of the three grids."""
+COCO = tuple(
+    (
+        "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
+        "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,"
+        "tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
+        "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
+        "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,"
+        "keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,"
+        "hair drier,toothbrush"
+    ).split(",")
+)
+"""The 80 categories of COCO in the order of YOLO's outputs."""
 
 
 def _session(path: Path) -> Any:
@@ -38,7 +51,7 @@ def is_yolox(path: Path) -> bool:
 
 
 class Yolox:
-    """A YOLOX as proposer; the pictures are laid in the upper left of a grey canvas, BGR, 0 to 255.
+    """A YOLOX as proposer; images are laid in the upper left of a grey canvas, BGR, 0 to 255.
 
     Args:
         path: the ``.onnx`` file.
@@ -99,17 +112,3 @@ def _letterbox(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, 
     canvas = np.full((height, width, 3), 114, dtype=np.float32)
     canvas[: size[1], : size[0]] = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))[..., ::-1]
     return canvas, scale
-
-
-COCO = tuple(
-    (
-        "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
-        "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,"
-        "tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
-        "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
-        "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,"
-        "keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,"
-        "hair drier,toothbrush"
-    ).split(",")
-)
-"""The 80 categories of COCO in the order of YOLO's outputs."""

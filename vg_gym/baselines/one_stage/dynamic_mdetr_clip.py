@@ -26,7 +26,7 @@ from vg_gym.baselines.one_stage.stages import (
 )
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, LayerSizes
 from vg_gym.clip import load_clip
-from vg_gym.clip.towers import dense_tokens, text_tokens
+from vg_gym.clip.towers import dense_tokens, resize_positions, text_tokens
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.tokenization import Tokens
 from vg_gym.learned.weights import load_strictly
@@ -106,7 +106,8 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         if self.options.clip_weights:
             state = load_clip(self.options.clip_weights).model.state_dict()
             key, side = "visual.positional_embedding", round((len(self.clip.visual.positional_embedding) - 1) ** 0.5)
-            load_strictly(self.clip, {**state, key: enlarge_positions(state[key], side)}, self.options.clip_weights)
+            positions = resize_positions(state[key], (side, side))
+            load_strictly(self.clip, {**state, key: positions}, self.options.clip_weights)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
         """Expressions as CLIP's tokens; padding is what is beyond the end token."""
@@ -131,11 +132,3 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         positions = self.vl_pos_embed.weight.expand(len(tokens), -1, -1)
         joint = self.vl_encoder.encoder(torch.cat([image_tokens, tokens], dim=1), mask, positions)
         return self.run_stages(joint, positions, text_mask)[-1:], []
-
-
-def enlarge_positions(table: torch.Tensor, side: int) -> torch.Tensor:
-    """CLIP's positions (1 + g * g, D), class token first, for a ``side`` x ``side`` grid, bicubic as published."""
-    own = round((len(table) - 1) ** 0.5)
-    grid = table[1:].T.reshape(1, -1, own, own)
-    grown = nn.functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
-    return torch.cat([table[:1], grown.flatten(2)[0].T])

@@ -30,11 +30,9 @@ NEAR = 0.03
 @lru_cache(maxsize=1)
 def _detector() -> Any:
     """The backbone of the built-in detector, in eval mode."""
-    from vg_gym.baselines.detectors.detr import load_detr
+    from vg_gym.baselines.detectors.detr import load_backbone
 
-    with torch.random.fork_rng(devices=[]):  # weights start at random before they are read
-        network = load_detr("refshapes").module.model.backbone.model  # type: ignore[attr-defined]
-    return network.eval().requires_grad_(False)
+    return load_backbone("refshapes").requires_grad_(False)
 
 
 class FrozenFeatures(nn.Module):
@@ -54,7 +52,7 @@ class FrozenFeatures(nn.Module):
         """Images (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
-        dense = self.clip.encode_dense(self.clip.on(images.device).normalise(pixels))
+        dense = self.clip.encode_dense(self.clip.on(images.device).normalize(pixels))
         meaning = F.pixel_unshuffle(F.normalize(dense, dim=1), 2) * dense.shape[1] ** 0.5
         fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
         height, width = middle.shape[-2:]
@@ -102,7 +100,7 @@ class TextImageSimilarity(nn.Module):
     Args:
         clip: name of the CLIP.
         dim: width of the tokens.
-        phrases: also how similar it is to the head and to the anchor alone (:mod:`vg_gym.language.phrases`): CLIP
+        phrases: also how similar it is to the head and to the anchor alone (:mod:`vg_gym.language.parsing`): CLIP
             knows what "the blue heart" looks like, but not where "left of the blue heart" is.
         offsets: also how far each token is from where the anchor seems to be, and from the nearest that is like the
             head; without it "nearest to" stays a guess.

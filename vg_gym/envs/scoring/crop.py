@@ -14,10 +14,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.crops import pixel_boxes
+from vg_gym.clip.crops import blur, pixel_boxes
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import RING, RING_WEIGHT, SCORES, SURROUND_WEIGHT
@@ -156,8 +155,7 @@ def blur_outside(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _blur(image: np.ndarray) -> np.ndarray:
-    radius = BLUR * max(image.shape[:2])
-    return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
+    return blur(image, BLUR * max(image.shape[:2]))
 
 
 def _reveal(blurred: Pixels, sharp: Pixels, box: Sequence[int]) -> Pixels:

@@ -1,0 +1,35 @@
+"""Masks as proposals, for whatever segments an image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vg_gym.baselines.proposals import Proposals, proposals
+
+
+def from_masks(masks: np.ndarray, scores: np.ndarray, image: np.ndarray, largest: float = 1.0) -> Proposals:
+    """Proposals of masks, each with its tight box; empty masks are left out.
+
+    Args:
+        masks: bool (P, H, W).
+        scores: confidences (P,).
+        image: uint8 (H, W, 3).
+        largest: greatest side of a box, as a fraction of the image's; larger ones are left out.
+    """
+    height, width = image.shape[:2]
+    boxes = np.array([mask_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    small = (sides <= largest * np.array([width, height])).all(axis=1) & (sides > 0).all(axis=1)
+    return proposals(boxes[small], scores[small], [""] * int(small.sum()), image, masks[small])
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray:
+    """The tight ``xyxy`` pixel box (4,) of a mask (H, W), right and bottom exclusive; zeros where it is empty.
+
+    >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool)).tolist()
+    [1.0, 1.0, 3.0, 2.0]
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return np.zeros(4, dtype=np.float32)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)

@@ -1,0 +1,81 @@
+"""What the workers that make a feature store do: one shard of texts or of images a call, whatever of it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vg_gym.clip.crops import resize
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.features.score_maps import score_maps
+from vg_gym.features.store import FeatureStore
+from vg_gym.types import ImageRef
+
+Load = Callable[[], ClipEncoder]
+"""Gives a worker its encoder."""
+
+
+def _opened(path: Path, load: Load) -> tuple[FeatureStore, ClipEncoder]:
+    store, clip = FeatureStore(path), load()
+    store.check_clip(clip)
+    return store, clip
+
+
+def text_worker(path: Path, load: Load) -> Callable[[int], int]:
+    """A worker that makes shards of texts: the number of a shard -> the same number, once it is written."""
+    store, clip = _opened(path, load)
+    return partial(_make_texts, store, clip)
+
+
+def _make_texts(store: FeatureStore, clip: ClipEncoder, number: int) -> int:
+    texts, text = store.keys.texts, store.arrays["text"]
+    if not text.has(number):
+        text.write(number, clip.encode_text(texts[slice(*text.span(number))]))
+    tokens = store.arrays.get("tokens")
+    if tokens is not None and number < len(tokens.sizes) and not tokens.has(number):
+        tokens.write(number, _token_features(clip, texts[slice(*tokens.span(number))]))
+    return number
+
+
+def _token_features(clip: ClipEncoder, texts: list[str]) -> np.ndarray:
+    # On a CPU one at a time: the last bits of a feature depend on how many texts are encoded beside it.
+    step = 1 if clip.device.type == "cpu" else clip.batch_size
+    return np.concatenate([clip.encode_tokens(texts[at : at + step]) for at in range(0, len(texts), step)])
+
+
+def image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]], int]:
+    """A worker that makes shards of images: (number, its images) -> the number, once dense features and maps are."""
+    store, clip = _opened(path, load)
+    return partial(_make_images, store, clip)
+
+
+def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[ImageRef]]) -> int:
+    number, images = item
+    dense, maps = store.arrays["dense"], store.arrays["maps"]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # as many as this process is to use
+        if not dense.has(number):
+            dense.write(number, _encode(clip, images, pool))
+        if not maps.has(number):
+            rows = range(*dense.span(number))
+            of_images = pool.map(partial(_maps_of, store, clip), rows, dense.shard(number))
+            maps.write(number, np.concatenate([np.stack(found) for found in of_images]))
+    return number
+
+
+def _encode(clip: ClipEncoder, images: Sequence[ImageRef], pool: ThreadPoolExecutor) -> np.ndarray:
+    """Dense features (N, g, g, D) float16; a batch is read by threads, then encoded."""
+    batch = max(1, clip.batch_size // 4)
+    chunks = (images[at : at + batch] for at in range(0, len(images), batch))
+    read = (list(pool.map(lambda image: resize(image.array(), clip.image_size), chunk)) for chunk in chunks)
+    return np.concatenate([clip.encode_dense(pixels).astype(np.float16) for pixels in read])
+
+
+def _maps_of(store: FeatureStore, clip: ClipEncoder, row: int, dense: np.ndarray) -> list[np.ndarray]:
+    """Score maps of all queries of an image."""
+    expressions = [store.keys.texts[text] for text in store.keys.of_image(row)]
+    return score_maps(clip, dense, expressions, store.manifest.phrases, store.encode_text)
