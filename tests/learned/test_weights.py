@@ -12,7 +12,7 @@ from vg_gym.learned.weights import find_model, load_model, load_strictly, save_m
 
 def test_saved_and_loaded_in_half_precision(tmp_path):
     model = build("transvg", TINY)
-    save_model("transvg", model, tmp_path / "model", mean_iou=0.5)
+    save_model("transvg", model, tmp_path / "model")
     name, again = load_model(tmp_path / "model")
     assert name == "transvg" and not again.training
     for key, value in model.state_dict().items():
