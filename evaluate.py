@@ -11,7 +11,8 @@ import shlex
 import sys
 
 from vg_gym.cli.run import run
-from vg_gym.evaluation.comparison import Comparison, method_options
+from vg_gym.evaluation.comparison import Comparison
+from vg_gym.evaluation.options import method_options
 from vg_gym.runners import RUNNERS
 
 

@@ -97,6 +97,15 @@ class GroundingDataset(Protocol):
         ...
 
 
+@runtime_checkable
+class PlantsPrior(Protocol):
+    """A data set whose training split has a prior planted in it, so that a probe can tell who learned it."""
+
+    def prior_agrees(self, sample: Sample) -> bool | None:
+        """Whether the target of a sample lies where the planted prior says; None where nothing is planted."""
+        ...
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a method answers: a box (float32 ``xyxy`` pixels), an optional score, and details worth keeping.
@@ -124,6 +133,25 @@ class Grounder(Protocol):
             initial_boxes: (N, 4) ``xyxy`` pixel boxes to refine. A method that cannot refine raises
                 :class:`VGGymError` when they are given.
         """
+        ...
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A grounder that learns something small from training samples before it is evaluated."""
+
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Learn from training samples; the evaluator calls it once, before the first :meth:`Grounder.ground`."""
+        ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A grounder whose boxes can be cached, because it says what they depend on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of weights and settings; two grounders with the same one answer the same."""
         ...
 
 

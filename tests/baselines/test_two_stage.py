@@ -35,7 +35,7 @@ class Grid:
 
 @pytest.fixture
 def tiny(tiny_clip, tmp_path, monkeypatch):
-    monkeypatch.setitem(registry.PROPOSERS, "grid", f"{__name__}:Grid")
+    monkeypatch.setitem(registry.PROPOSERS, "grid", registry.ProposerSpec(f"{__name__}:Grid"))
     save_model(tiny_clip, tmp_path / "clip", TINY)
     return str(tmp_path / "clip")
 

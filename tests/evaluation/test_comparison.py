@@ -11,9 +11,10 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip_finetuning.clip_learner import save_model
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.comparison import Comparison, method_options
+from vg_gym.evaluation.comparison import Comparison
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch
+from vg_gym.evaluation.options import method_options
 from vg_gym.evaluation.recorded import RecordedGrounder
 from vg_gym.types import Prediction
 
@@ -38,7 +39,7 @@ class Clumsy:
 @pytest.fixture
 def clumsy(monkeypatch):
     CALLS.clear()
-    monkeypatch.setitem(registry.GROUNDERS, "clumsy", f"{__name__}:Clumsy")
+    monkeypatch.setitem(registry.GROUNDERS, "clumsy", registry.GrounderSpec(f"{__name__}:Clumsy"))
 
 
 def compare(out, methods=(), **changes):
@@ -88,7 +89,7 @@ class Interrupted:
 
 
 def test_a_killed_run_resumes_and_other_settings_do_not_mix(tmp_path, monkeypatch):
-    monkeypatch.setitem(registry.GROUNDERS, "interrupted", f"{__name__}:Interrupted")
+    monkeypatch.setitem(registry.GROUNDERS, "interrupted", registry.GrounderSpec(f"{__name__}:Interrupted"))
     CALLS.clear()
     Interrupted.ARMED = True
     with pytest.raises(VGGymError, match="same command"):
@@ -156,7 +157,7 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
     evaluator = Evaluator(shapes, tmp_path, {})
     lines = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
     evaluator.add("two", "method", lines)
-    evaluator.proposal_oracle("two", lines)
+    evaluator.add_proposal_oracle("two", lines)
     assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
 
 
@@ -180,12 +181,11 @@ class Staged:
         return [Prediction(np.array([0, 0, 64, 64])) for _ in queries]
 
 
-first, second = partial(Staged, "yolo"), partial(Staged, "ssd")
-
-
 def test_options_of_a_proposer_go_to_its_pipelines(tmp_path, monkeypatch):
-    monkeypatch.setitem(registry.GROUNDERS, "first", f"{__name__}:first")
-    monkeypatch.setitem(registry.GROUNDERS, "second", f"{__name__}:second")
+    for name, proposer in (("first", "yolo"), ("second", "ssd")):
+        fixed = {"proposer": proposer}
+        spec = registry.GrounderSpec(f"{__name__}:Staged", fixed=fixed, proposer=proposer, takes_clip=True)
+        monkeypatch.setitem(registry.GROUNDERS, name, spec)
     Staged.built.clear()
     options = method_options(["yolo.weights=x.pt", "second.parse=true", "ssd.weights=y", "second.weights=z"])
     compare(tmp_path, ["first", "second"], options=options, clip="refshapes", limit=4).run()
@@ -228,7 +228,7 @@ class Steady:
 
 
 def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(registry.GROUNDERS, "steady", f"{__name__}:Steady")
+    monkeypatch.setitem(registry.GROUNDERS, "steady", registry.GrounderSpec(f"{__name__}:Steady"))
     options = method_options(["steady.size=10,20", "steady.shift=0,2.5"])
     rows = rows_of(compare(tmp_path, ["steady"], options=options, refine="no-op,steady").run())
     boxes = {(line["method"], tuple(line["box"])) for line in map(json.loads, (tmp_path / "predictions.jsonl").open())}

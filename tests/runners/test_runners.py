@@ -12,7 +12,8 @@ from tests.conftest import TINY
 from vg_gym import registry
 from vg_gym.clip_finetuning.clip_learner import save_model
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.comparison import Comparison, method_options
+from vg_gym.evaluation.comparison import Comparison
+from vg_gym.evaluation.options import method_options
 from vg_gym.runners import LocalRunner, make_runner
 
 from . import workers
@@ -106,7 +107,7 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch):
 @pytest.fixture
 def moody(monkeypatch):
     """Registered in this process only: workers learn of it from the factory."""
-    monkeypatch.setitem(registry.GROUNDERS, "moody", f"{workers.__name__}:Moody")
+    monkeypatch.setitem(registry.GROUNDERS, "moody", registry.GrounderSpec(f"{workers.__name__}:Moody"))
 
 
 def compare(out, runner, **changes):

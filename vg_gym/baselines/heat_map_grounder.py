@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -136,7 +135,3 @@ def _fit(image: np.ndarray) -> np.ndarray:
         return image
     size = max(2, round(width * scale)), max(2, round(height * scale))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-
-
-seg_clip = partial(HeatMapGrounder, "crops")
-adapting_clip = partial(HeatMapGrounder, "regions")

@@ -18,10 +18,10 @@ from torch import nn
 
 from vg_gym import boxes as box_ops
 from vg_gym.config import options_from
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.tokenization import Tokens
-from vg_gym.registry import LEARNED, resolve
+from vg_gym.registry import network_class
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint, write_json
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
@@ -99,9 +99,7 @@ def build(name: str, options: dict[str, Any]) -> GroundingModel:
     Raises:
         VGGymError: unknown name or option.
     """
-    if name not in LEARNED:
-        raise unknown("learned grounder", name, LEARNED)
-    cls: Any = resolve(LEARNED[name])
+    cls = network_class(name)
     return cls(options_from(cls.Options, options))
 
 
