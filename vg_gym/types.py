@@ -156,7 +156,11 @@ class Fingerprinted(Protocol):
 
 
 def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
-    """Raise the one error of methods that cannot start from given boxes."""
+    """Refuse boxes, for methods that cannot start from any.
+
+    Raises:
+        VGGymError: there are boxes.
+    """
     if initial_boxes is not None:
         raise VGGymError(f"{name!r} does not refine given boxes; call ground(queries) without initial_boxes")
 

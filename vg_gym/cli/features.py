@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
-from vg_gym.registry import DATASETS
+from vg_gym.registry import list_datasets
 from vg_gym.runners import RUNNERS, make_runner
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
-    parser.add_argument("--dataset", choices=DATASETS)
+    parser.add_argument("--dataset", choices=list_datasets())
     parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
     parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the features")
@@ -30,7 +30,11 @@ def add(commands) -> None:
 
 
 def features(options: argparse.Namespace) -> None:
-    """Make a store of features, or check one."""
+    """Make a store of features, or check one.
+
+    Raises:
+        VGGymError: no data set is named, or the store is damaged or of something else.
+    """
     if options.verify:
         _verify(options.out)
     elif options.dataset is None:
@@ -49,7 +53,7 @@ def _extract(options: argparse.Namespace) -> None:
     from vg_gym.features import extraction
 
     runner = make_runner(options.runner, options.workers)
-    splits = options.splits.split(",") if options.splits else [*DATASETS[options.dataset].splits]
+    splits = options.splits.split(",") if options.splits else [*list_datasets()[options.dataset].splits]
     queries = extraction.queries_of(options.dataset, options.root, splits, options.limit)
     about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
     load = extraction.loader(options.clip, options.device)
