@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--lr", type=float, default=7e-4)
     p.add_argument("--gamma", type=float, default=0.97)
     p.add_argument("--gae-lambda", type=float, default=0.9)
-    p.add_argument("--entropy", type=float, default=0.003)
+    p.add_argument("--ent-coef", type=float, default=0.003)
     p.add_argument("--clip-range", type=float, default=0.2)
     p.add_argument("--reward", default="iou")
     p.add_argument("--seed", type=int, default=0)
@@ -83,7 +83,18 @@ def main() -> None:
 
 @torch.no_grad()
 def gather(env: GroundingTensorEnv, policy, observation, c):
-    """A rollout of flat tensors with advantages and returns, and the last IoUs of the episodes that ended."""
+    """Play ``c.rollout`` steps.
+
+    Args:
+        env: N rows.
+        policy: plays it.
+        observation: of all rows, where the last rollout ended.
+        c: the command line.
+
+    Returns:
+        The next observation; observations, actions, log probabilities, advantages and returns, flat over steps and
+        rows; the last IoUs of the episodes that ended.
+    """
     kept, ious = [], []
     for _ in range(c.rollout):
         actions, values, log_probs = policy(observation)
@@ -120,7 +131,7 @@ def update(policy, rollout, c) -> None:
             ratio = (log_probs - old[rows]).exp()
             clipped = ratio.clamp(1 - c.clip_range, 1 + c.clip_range)
             loss = -torch.min(gain * ratio, gain * clipped).mean()
-            loss = loss + 0.5 * (returns[rows] - values[:, 0]).pow(2).mean() - c.entropy * entropy.mean()
+            loss = loss + 0.5 * (returns[rows] - values[:, 0]).pow(2).mean() - c.ent_coef * entropy.mean()
             policy.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 0.5)

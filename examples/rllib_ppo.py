@@ -129,10 +129,10 @@ def main() -> None:
         played = algorithm.train()["env_runners"]
         steps += int(played["num_env_steps_sampled"])
         rate = steps / (time.monotonic() - start)
-        told = {name: played.get(name, float("nan")) for name in ("episode_return_mean", "iou", "is_success")}
+        means = {name: played.get(name, float("nan")) for name in ("episode_return_mean", "iou", "is_success")}
         print(
-            f"{iteration:4} {steps:>9,} steps {rate:>7,.0f}/s  return {told['episode_return_mean']:+.3f}  "
-            f"IoU {told['iou']:.3f}  success {told['is_success']:.3f}",
+            f"{iteration:4} {steps:>9,} steps {rate:>7,.0f}/s  return {means['episode_return_mean']:+.3f}  "
+            f"IoU {means['iou']:.3f}  success {means['is_success']:.3f}",
             flush=True,
         )
     algorithm.stop()

@@ -17,6 +17,20 @@ class DatasetNotFound(VGGymError):
     """A data set that is read from disk was named, and no place to read it from."""
 
 
+def missing_extra(what: str, package: str, extra: str) -> VGGymError:
+    """The error for an optional package that is not installed.
+
+    Args:
+        what: the thing that needs it.
+        package: its name.
+        extra: the extra of vg_gym that brings it.
+
+    >>> str(missing_extra("yolo-clip", "ultralytics", "pipelines"))
+    'yolo-clip needs ultralytics: pip install "vg_gym[pipelines]"'
+    """
+    return VGGymError(f'{what} needs {package}: pip install "vg_gym[{extra}]"')
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:
     """The error for a name that is not in a table.
 

@@ -106,6 +106,15 @@ class HasSegments(Protocol):
         ...
 
 
+@runtime_checkable
+class PlantsPrior(Protocol):
+    """A data set whose training split has a prior planted in it, so that a probe can tell who learned it."""
+
+    def prior_agrees(self, sample: Sample) -> bool | None:
+        """Whether the target of a sample lies where the planted prior says; None where nothing is planted."""
+        ...
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a method answers: a box (float32 ``xyxy`` pixels), an optional score, and details worth keeping.
@@ -136,8 +145,31 @@ class Grounder(Protocol):
         ...
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """A grounder that learns something small from training samples before it is evaluated."""
+
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Learn from training samples; the evaluator calls it once, before the first :meth:`Grounder.ground`."""
+        ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A grounder whose boxes can be cached, because it says what they depend on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of weights and settings; two grounders with the same one answer the same."""
+        ...
+
+
 def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
-    """Raise the one error of methods that cannot start from given boxes."""
+    """Refuse boxes, for methods that cannot start from any.
+
+    Raises:
+        VGGymError: there are boxes.
+    """
     if initial_boxes is not None:
         raise VGGymError(f"{name!r} does not refine given boxes; call ground(queries) without initial_boxes")
 

@@ -34,7 +34,7 @@ class Grid:
 @pytest.fixture(autouse=True)
 def grid(monkeypatch):
     """The proposer by its name."""
-    monkeypatch.setitem(registry.PROPOSERS, "grid", f"{__name__}:Grid")
+    monkeypatch.setitem(registry.PROPOSERS, "grid", registry.ProposerSpec(f"{__name__}:Grid"))
 
 
 def pipeline(tiny, **options):

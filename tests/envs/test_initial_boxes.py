@@ -28,7 +28,7 @@ class Counting:
 
 @pytest.fixture
 def counting(monkeypatch, tmp_path):
-    monkeypatch.setitem(registry.GROUNDERS, "counting", f"{__name__}:Counting")
+    monkeypatch.setitem(registry.GROUNDERS, "counting", registry.GrounderSpec(f"{__name__}:Counting"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     Counting.asked = 0
 
@@ -71,7 +71,7 @@ class Reading(Counting):
 
 
 def test_a_grounder_reads_with_the_environment_s_clip(shapes, tiny_clip, monkeypatch):
-    monkeypatch.setitem(registry.GROUNDERS, "reading", f"{__name__}:Reading")
+    monkeypatch.setitem(registry.GROUNDERS, "reading", registry.GrounderSpec(f"{__name__}:Reading", takes_clip=True))
     Reading.clips.clear()
     first_boxes(shapes, tiny_clip, "reading,full")
     assert Reading.clips == [tiny_clip.name]

@@ -1,19 +1,15 @@
 import json
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.comparison import Comparison, method_options
-from vg_gym.evaluation.evaluator import Evaluator
-from vg_gym.evaluation.methods import predict_batch
-from vg_gym.evaluation.recorded import RecordedGrounder
+from vg_gym.evaluation.comparison import Comparison
+from vg_gym.evaluation.options import method_options
 from vg_gym.types import Prediction
 
 CALLS = []
@@ -37,7 +33,7 @@ class Clumsy:
 @pytest.fixture
 def clumsy(monkeypatch):
     CALLS.clear()
-    monkeypatch.setitem(registry.GROUNDERS, "clumsy", f"{__name__}:Clumsy")
+    monkeypatch.setitem(registry.GROUNDERS, "clumsy", registry.GrounderSpec(f"{__name__}:Clumsy"))
 
 
 def compare(out, methods=(), **changes):
@@ -87,7 +83,7 @@ class Interrupted:
 
 
 def test_a_killed_run_resumes_and_other_settings_do_not_mix(tmp_path, monkeypatch):
-    monkeypatch.setitem(registry.GROUNDERS, "interrupted", f"{__name__}:Interrupted")
+    monkeypatch.setitem(registry.GROUNDERS, "interrupted", registry.GrounderSpec(f"{__name__}:Interrupted"))
     CALLS.clear()
     Interrupted.ARMED = True
     with pytest.raises(VGGymError, match="same command"):
@@ -130,41 +126,6 @@ def test_recorded_predictions(tmp_path):
     (tmp_path / "p.jsonl").write_text("\n".join(lines))
     row = rows_of(compare(tmp_path / "out", predictions=str(tmp_path / "p.jsonl")).run())["recorded:p"]
     assert row["mean_iou"] == pytest.approx(20 / 24, abs=1e-3) and row["failures"] == 4
-    (tmp_path / "bad.jsonl").write_text('{"key": 3}\n')
-    with pytest.raises(VGGymError, match="line 1"):
-        RecordedGrounder(str(tmp_path / "bad.jsonl"))
-    with pytest.raises(VGGymError, match="cannot read"):
-        RecordedGrounder(str(tmp_path / "none.jsonl"))
-
-
-def test_the_recorded_detections_give_the_published_numbers(realdata, tmp_path):
-    path = str(realdata / "recorded" / "yolov5l6_clip_vitb32.json")
-    rows = rows_of(compare(tmp_path, dataset=None, recorded=path).run())
-    recorded, oracle = rows["recorded"], rows["proposal-oracle"]
-    assert recorded["n"] == 946
-    assert (round(recorded["acc@0.5"], 3), round(recorded["mean_iou"], 3)) == (0.597, 0.590)
-    assert round(oracle["acc@0.5"], 3) == 0.896
-
-
-def test_proposals_have_an_oracle(shapes, tmp_path):
-    class WithProposals:
-        def __call__(self, samples, boxes):
-            found = [np.stack([[0, 0, 9, 9], s.box]) for s in samples]
-            return [Prediction(f[0], details={"proposals": f}) for f in found]
-
-    evaluator = Evaluator(shapes, tmp_path, {})
-    lines = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
-    evaluator.add("two", "method", lines)
-    evaluator.proposal_oracle("two", lines)
-    assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
-
-
-@pytest.mark.parametrize(
-    ("pair", "message"), [("score=cosine", "METHOD.KEY=VALUE"), ("clip-windo.score=1", "did you mean 'clip-window'")]
-)
-def test_bad_method_options_are_named(pair, message):
-    with pytest.raises(VGGymError, match=message):
-        method_options([pair])
 
 
 class Staged:
@@ -179,30 +140,17 @@ class Staged:
         return [Prediction(np.array([0, 0, 64, 64])) for _ in queries]
 
 
-first, second = partial(Staged, "yolo"), partial(Staged, "ssd")
-
-
 def test_options_of_a_proposer_go_to_its_pipelines(tmp_path, monkeypatch):
-    monkeypatch.setitem(registry.GROUNDERS, "first", f"{__name__}:first")
-    monkeypatch.setitem(registry.GROUNDERS, "second", f"{__name__}:second")
+    for name, proposer in (("first", "yolo"), ("second", "ssd")):
+        fixed = {"proposer": proposer}
+        spec = registry.GrounderSpec(f"{__name__}:Staged", fixed=fixed, proposer=proposer, takes_clip=True)
+        monkeypatch.setitem(registry.GROUNDERS, name, spec)
     Staged.built.clear()
     options = method_options(["yolo.weights=x.pt", "second.parse=true", "ssd.weights=y", "second.weights=z"])
     compare(tmp_path, ["first", "second"], options=options, clip="refshapes", limit=4).run()
     assert Staged.built == [("yolo", "x.pt", "refshapes", False), ("ssd", "z", "refshapes", True)]
     with pytest.raises(VGGymError, match="'detr', which none of the methods is or uses"):
         compare(tmp_path, ["first"], options=method_options(["detr.weights=x"]))
-
-
-def test_method_options_are_parsed():
-    assert method_options(["clip-window.step=0.5", "constant.box=[0,0,1,1]"]) == {
-        "clip-window": {"step": 0.5},
-        "constant": {"box": [0, 0, 1, 1]},
-    }
-    with pytest.raises(VGGymError, match="unknown option of center 'frction'"):
-        registry.grounder("center", frction=0.3)
-    with pytest.raises(VGGymError, match="unknown grounder 'yol'"):
-        registry.grounder("yol")
-    assert box_ops.iou(registry.grounder("constant", box=[0, 0, 1, 1]).box, box_ops.FULL) == 1
 
 
 def test_where_a_prior_is_planted_its_gap_is_reported(tmp_path):
@@ -227,7 +175,7 @@ class Steady:
 
 
 def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(registry.GROUNDERS, "steady", f"{__name__}:Steady")
+    monkeypatch.setitem(registry.GROUNDERS, "steady", registry.GrounderSpec(f"{__name__}:Steady"))
     options = method_options(["steady.size=10,20", "steady.shift=0,2.5"])
     rows = rows_of(compare(tmp_path, ["steady"], options=options, refine="no-op,steady").run())
     boxes = {(line["method"], tuple(line["box"])) for line in map(json.loads, (tmp_path / "predictions.jsonl").open())}

@@ -11,7 +11,8 @@ import torch
 from vg_gym import registry
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.comparison import Comparison, method_options
+from vg_gym.evaluation.comparison import Comparison
+from vg_gym.evaluation.options import method_options
 from vg_gym.runners import LocalRunner, make_runner
 
 from . import workers
@@ -29,6 +30,18 @@ def one_thread():
 
 
 squares = partial(workers.squaring, 1)
+
+
+def test_the_local_runner_builds_once_and_keeps_the_order():
+    built = []
+
+    def factory():
+        built.append(1)
+        return lambda item: -item
+
+    runner = make_runner()
+    assert list(runner.map(factory, [])) == [] and not built
+    assert list(runner.map(factory, [3, 1, 2])) == [(0, -3), (1, -1), (2, -2)] and built == [1]
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(monkeypatch):
@@ -87,7 +100,7 @@ def test_errors_of_workers_are_what_they_are(runner):
         make_runner("rya")
 
 
-def test_a_killed_worker_is_replaced_and_in_the_end_given_up(cluster, monkeypatch, tmp_path):
+def test_a_worker_that_died_is_replaced_and_in_the_end_given_up(cluster, monkeypatch, tmp_path):
     monkeypatch.setattr("vg_gym.runners.ray.RETRIES", 1)
     with closing(make_runner("ray", 1)) as runner:
         assert sorted(runner.map(squares, [1, str(tmp_path / "once"), 2]))[::2] == [(0, 2), (2, 5)]
@@ -98,14 +111,14 @@ def test_a_killed_worker_is_replaced_and_in_the_end_given_up(cluster, monkeypatc
 def test_without_ray_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "vg_gym.runners.ray", raising=False)
-    with pytest.raises(VGGymError, match=r"pip install -e \"\.\[ray\]\""):
+    with pytest.raises(VGGymError, match=r"the ray runner needs Ray: pip install \"vg_gym\[ray\]\""):
         make_runner("ray")
 
 
 @pytest.fixture
 def moody(monkeypatch):
     """Registered in this process only: workers learn of it from the factory."""
-    monkeypatch.setitem(registry.GROUNDERS, "moody", f"{workers.__name__}:Moody")
+    monkeypatch.setitem(registry.GROUNDERS, "moody", registry.GrounderSpec(f"{workers.__name__}:Moody"))
 
 
 def compare(out, runner, **changes):
@@ -121,7 +134,7 @@ def compare(out, runner, **changes):
 
 def test_predictions_do_not_depend_on_the_runner(cluster, moody, tiny_clip, tmp_path):
     save_model(tiny_clip, tmp_path / "clip")
-    given = {"methods": ["moody", "clip-window", "action-oracle"], "clip": str(tmp_path / "clip")}
+    given = {"methods": ["moody", "clip-window", "action-oracle"], "clip": str(tmp_path / "clip"), "limit": 80}
     local, remote = (compare(tmp_path / name, name, **given) for name in ("local", "ray"))
     assert local == remote
     assert sum("ZeroDivisionError" in line.get("failure", "") for line in remote[0].values()) > 0

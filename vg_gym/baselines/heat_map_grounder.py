@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -140,7 +139,3 @@ def _fit(image: np.ndarray) -> np.ndarray:
         return image
     size = max(2, round(width * scale)), max(2, round(height * scale))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-
-
-seg_clip = partial(HeatMapGrounder, "crops")
-adapting_clip = partial(HeatMapGrounder, "regions")

@@ -13,7 +13,7 @@ from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
 
 class Prior:
-    """Predicts a normalised box that does not depend on the picture or the words.
+    """Predicts a normalised box that does not depend on the image or the words.
 
     Args:
         name: of the grounder.
@@ -35,7 +35,11 @@ def full() -> Prior:
 
 
 def center(fraction: float = 0.5) -> Prior:
-    """A centred box with ``fraction`` of the image's sides."""
+    """A centred box with ``fraction`` of the image's sides.
+
+    Raises:
+        VGGymError: the fraction is not in (0, 1].
+    """
     if not 0 < fraction <= 1:
         raise VGGymError(f"center.fraction={fraction} must lie in (0, 1]")
     box = np.array([0.5 - fraction / 2] * 2 + [0.5 + fraction / 2] * 2, dtype=np.float32)
@@ -72,7 +76,10 @@ class Constant:
     The evaluator calls :meth:`fit` with the training split before use.
 
     Args:
-        box: a box to use instead of fitting.
+        box: a normalised box to use instead of fitting.
+
+    Raises:
+        VGGymError: that box is not inside the unit square, or has no area.
     """
 
     name = "constant"
@@ -123,8 +130,3 @@ def best_constant_box(targets: np.ndarray, lines: int = 11, rounds: int = 60) ->
         if np.argmax(means) == 0:
             step /= 2
     return best
-
-
-def constant(box: Sequence[float] | None = None) -> Constant:
-    """The best constant box; see :class:`Constant`."""
-    return Constant(box)

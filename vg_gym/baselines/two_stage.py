@@ -9,20 +9,13 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym import registry
 from vg_gym.baselines.proposals import select
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
-from vg_gym.registry import proposer as make_proposer
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
-PUBLISHED = {
-    "yolo": "yolov8x.pt",
-    "detr": "facebook/detr-resnet-50",
-    "ssd": "ssd300_vgg16",
-    "sam": "vit_h",
-}
-"""Proposer -> the published weights that a pipeline takes where its CLIP is not the built-in one; others have none."""
 IMAGES = 256
 """Images whose proposals and embeddings are kept."""
 
@@ -34,7 +27,7 @@ class TwoStageGrounder:
         proposer: a name of :data:`vg_gym.registry.PROPOSERS`.
         clip: the ranker's CLIP, or several joined by ``+``.
         name: of the pipeline; default ``PROPOSER-clip``.
-        weights: of the proposer; default the built-in ones beside the built-in CLIP, else :data:`PUBLISHED`.
+        weights: of the proposer; default the built-in ones beside the built-in CLIP, else its spec's published ones.
         views: how a box is shown to CLIP, joined by ``+``: ``crop``, ``blur``, ``red-circle``, ``fgvp``.
         aggregate: of views, ``sum`` or ``max``.
         prompt: text with ``{}`` for the expression.
@@ -71,10 +64,10 @@ class TwoStageGrounder:
         **options: Any,
     ):
         self.name = name or f"{proposer}-clip"
-        published = PUBLISHED.get(proposer)
+        published = registry.published_weights(proposer)
         chosen = weights or (published and ("refshapes" if clip == "refshapes" else published))
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
-        self.proposer = make_proposer(proposer, **({"weights": chosen} if chosen else {}), device=device, **options)
+        self.proposer = registry.proposer(proposer, **({"weights": chosen} if chosen else {}), device=device, **options)
         self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
         self._settings = sorted(settings.items())
         self.select = partial(
@@ -118,11 +111,3 @@ class TwoStageGrounder:
             "evaluations": len(encoded.candidates) * len(self.ranker.views) * len(self.ranker.clips),
         }
         return Prediction(found.boxes[ranking.best].copy(), float(ranking.probabilities[ranking.best]), details)
-
-
-yolo_clip = partial(TwoStageGrounder, "yolo")
-detr_clip = partial(TwoStageGrounder, "detr")
-ssd_clip = partial(TwoStageGrounder, "ssd")
-sam_clip = partial(TwoStageGrounder, "sam")
-segments_clip = partial(TwoStageGrounder, "segments", min_confidence=0.0, max_boxes=200, max_overlap=0.95)
-reclip = partial(TwoStageGrounder, "yolo", views="crop+blur", parse=True, name="reclip")

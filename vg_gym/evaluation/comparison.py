@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import itertools
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,226 +12,198 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import numpy as np
 
+from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
-from vg_gym.evaluation.methods import GrounderFactory, build_ceiling
-from vg_gym.evaluation.recorded import build_recorded, recorded_detections
+from vg_gym.evaluation.methods import GrounderFactory, Line, build_ceiling
+from vg_gym.evaluation.options import options_of, owners, sweep
+from vg_gym.evaluation.recorded import build_recorded, recorded_rows
 from vg_gym.evaluation.report import print_table, write_report
-from vg_gym.runners import make_runner
+from vg_gym.runners import Runner, make_runner
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
-NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
-"""Option values that are a sweep."""
-PROBES = ("empty", "shuffled", "swapped")
+SETTINGS = ("dataset", "split", "limit", "clip", "seed", "options")
+"""Fields that a resumed run must agree in."""
+UNRECORDED = ("root", "out", "command", "runner", "workers")
+"""Fields that ``results.json`` leaves out, or has in another place: results do not depend on them."""
+LIBRARIES = ("torch", "open_clip_torch", "gymnasium", "stable-baselines3", "numpy")
+"""Packages whose versions are in ``results.json``."""
 
 
 @dataclass
 class Comparison:
-    """What ``evaluate.py`` does.
+    """What ``evaluate.py`` does: see :meth:`run`.
 
-    Args:
-        methods: names of grounders and ceilings.
-        dataset: name of a data set; None with ``recorded``.
-        split: of it.
-        out: folder of results.
-        root: folder of a data set on disk.
-        train_split: what methods with ``fit`` are fitted on.
-        clip: CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out.
-        limit: the first so many samples.
-        refine: a method, or several with commas, that starts from the boxes of every other method that is no floor;
-            adds a row, the paired differences of mean IoU and Acc@0.5, and ``refined.png``.
-        predictions: a JSON-lines file to evaluate as another method.
-        recorded: a file of recorded detections to evaluate, without a data set.
-        probes: also rerun every method with empty, shuffled and swapped expressions.
-        seed: of bootstrap and probes.
-        fresh: throw earlier predictions away.
-        options: method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, ``diffusion.steps=1,2,4``, make a
-            row each: ``diffusion[steps=1]``.
-        command: what was typed.
-        runner: where methods predict: ``local``, or ``ray`` for as many processes as there are ``workers``. It does not
-            change what they predict, so a run may be resumed with another.
-        workers: of the runner; 0: one for each CPU.
+    Raises:
+        VGGymError: there are options for a method that is not compared.
     """
 
     methods: Sequence[str]
+    """Names of grounders and ceilings."""
     out: str
+    """Folder of results."""
     dataset: str | None = None
+    """Name of a data set; None with ``recorded``."""
     split: str = "test"
+    """Of the data set."""
     root: str | None = None
+    """Folder of a data set on disk."""
     train_split: str = "train"
+    """What fitted methods are fitted on."""
     clip: str = "refshapes"
+    """CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out."""
     limit: int | None = None
+    """Only the first so many samples."""
     refine: str | None = None
+    """A method, or several with commas, that starts from the boxes of every other method that is no floor; adds a row
+    for each, the paired differences of mean IoU and Acc@0.5, and ``refined.png``."""
     predictions: str | None = None
+    """A JSON-lines file to evaluate as another method."""
     recorded: str | None = None
+    """A file of recorded detections to evaluate, without a data set."""
     probes: bool = False
+    """Also rerun every method with empty, shuffled and swapped expressions."""
     seed: int = 0
+    """Of the bootstrap and the probes."""
     fresh: bool = False
+    """Throw earlier predictions away."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, ``diffusion.steps=1,2,4``, make a row each:
+    ``diffusion[steps=1]``."""
     command: str = ""
+    """What was typed."""
     runner: str = "local"
+    """Where methods predict: ``local``, or ``ray`` for as many processes as there are ``workers``. It does not change
+    what they predict, so a run may be resumed with another."""
     workers: int = 0
+    """Of the runner; 0: one for each CPU."""
 
     def __post_init__(self):
-        self._factories: dict[str, GrounderFactory] = {}
         self.refiners = [name.strip() for name in (self.refine or "").split(",") if name.strip()]
-        self._sweeps = {row: (name, extra) for name in self.methods for row, extra in self._sweep(name)}
-        if not self.options:
-            return
+        self._rows = {
+            row: (name, swept)
+            for name in self.methods
+            for row, swept in sweep(name, self.options.get(name.partition(":")[0], {})).items()
+        }
+        self._factories: dict[str, GrounderFactory] = {}
         named = [*FLOORS, *self.methods, *self.refiners]
-        used = {key for name in named for key in (name.partition(":")[0], _first_stage(name))}
+        used = {owner for name in named for owner in owners(name)}
         for key in self.options:
             if key not in used:
                 raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
 
     def run(self) -> list[dict[str, Any]]:
-        """Predict, score, print the table, write the files; returns the rows."""
+        """Predict, score, print the table, write the files; returns the rows.
+
+        Raises:
+            VGGymError: a method, an option, the data set or a file is unknown or unfit, or the run was interrupted.
+        """
         if self.recorded:
-            return self._run_recorded(self.recorded)
-        if self.dataset is None:
-            raise VGGymError("name a data set: --dataset refshapes")
-        data = registry.open_dataset(self.dataset, self.split, self.root)
-        settings = {
-            k: v for k, v in asdict(self).items() if k in ("dataset", "split", "limit", "clip", "seed", "options")
-        }
-        clip = None if self.clip == "none" else load_clip(self.clip)
+            return self._run_recorded(Path(self.recorded))
         with closing(make_runner(self.runner, self.workers)) as runner:
-            evaluator = Evaluator(
-                data, Path(self.out), settings, self.limit, clip, self.seed, runner=runner, fresh=self.fresh
-            )
+            evaluator = self._evaluator(runner)
             try:
-                self._evaluate_all(evaluator)
+                self._add_rows(evaluator)
             except KeyboardInterrupt:
                 raise VGGymError(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
-        evaluator.save(self._meta())
-        write_report(evaluator, self._meta())
+        meta = self._meta()
+        evaluator.save(meta)
+        write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
         print_table(evaluator.rows, f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions")
         return evaluator.rows
 
-    def _evaluate_all(self, evaluator: Evaluator) -> None:
-        evaluator.prior = self._factory("constant").grounder.box
-        for name in (*FLOORS, *(m for m in self._sweeps if m not in FLOORS)):
-            self._evaluate(evaluator, name)
+    def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
+        rows, out = recorded_rows(path, self.seed), Path(self.out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_results(out, {**self._meta(), "recorded": path.name}, rows)
+        print_table(rows, f"{path.name}, {rows[0]['n']} expressions")
+        return rows
+
+    def _evaluator(self, runner: Runner) -> Evaluator:
+        if self.dataset is None:
+            raise VGGymError("name a data set: --dataset refshapes")
+        data = registry.open_dataset(self.dataset, self.split, self.root)
+        settings = {name: value for name, value in asdict(self).items() if name in SETTINGS}
+        clip = None if self.clip == "none" else load_clip(self.clip)
+        out = Path(self.out)
+        return Evaluator(data, out, settings, self.limit, clip, self.seed, runner=runner, fresh=self.fresh)
+
+    def _add_rows(self, evaluator: Evaluator) -> None:
+        """Floors, then methods and ceilings as named, then recorded predictions."""
+        evaluator.prior = self._prior(evaluator)
+        for row in (*FLOORS, *(row for row in self._rows if row not in FLOORS)):
+            if row in registry.CEILINGS:
+                self._add_ceiling(evaluator, row)
+            else:
+                self._add_method(evaluator, row)
         if self.predictions:
             name = f"recorded:{Path(self.predictions).stem}"
             evaluator.add(name, "method", evaluator.predict(name, partial(build_recorded, self.predictions)))
 
-    def _evaluate(self, evaluator: Evaluator, name: str) -> None:
-        """The row of a method, its proposal oracle, its refined row, its probes."""
-        if name in registry.CEILINGS:
-            ceiling = partial(build_ceiling, name, self.options.get(name, {}))
-            lines = evaluator.predict(name, ceiling, asked=evaluator.samples)
-            evaluator.add(name, "ceiling (sees the answer)", lines)
-            return
-        factory = self._factory(name)
-        lines = evaluator.predict(name, factory)
-        extra = {"probes": self._probe(evaluator, name, factory)} if self.probes and name not in FLOORS else {}
-        before = evaluator.add(name, "floor" if name in FLOORS else "method", lines, **extra)
-        evaluator.proposal_oracle(name, lines)
-        for refiner in self.refiners if name not in FLOORS else ():
-            if refiner == name:
-                continue
-            label = f"{name} + {refiner}"
-            refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(lines))
-            after = evaluator.add(label, "refined", refined, refines=name)
-            hit, was = (after >= 0.5).astype(float), (before >= 0.5).astype(float)
-            evaluator.rows[-1]["refined_by"] = metrics.paired_difference(after, before, evaluator.groups, self.seed)
-            evaluator.rows[-1]["refined_by_acc@0.5"] = metrics.paired_difference(hit, was, evaluator.groups, self.seed)
+    def _prior(self, evaluator: Evaluator) -> np.ndarray:
+        """The constant floor's box, normalised; it is the same on every image."""
+        query = evaluator.queries[0]
+        return box_ops.normalize(self._factory("constant").grounder.ground([query])[0].box, query.image.size)
 
-    def _sweep(self, name: str) -> list[tuple[str, dict[str, Any]]]:
-        """The rows of a method: one for every combination of the options that have several values."""
-        options = self.options.get(name.partition(":")[0], {})
-        swept = {k: v.split(",") for k, v in options.items() if isinstance(v, str) and NUMBERS.fullmatch(v)}
-        rows = []
-        for values in itertools.product(*swept.values()):
-            extra = {k: float(v) if "." in v else int(v) for k, v in zip(swept, values, strict=True)}
-            label = ",".join(f"{k}={v}" for k, v in extra.items())
-            rows.append((f"{name}[{label}]" if label else name, extra))
-        return rows
+    def _add_ceiling(self, evaluator: Evaluator, name: str) -> None:
+        build = partial(build_ceiling, name, self.options.get(name, {}))
+        lines = evaluator.predict(name, build, asked=evaluator.samples)
+        evaluator.add(name, "ceiling (sees the answer)", lines)
+
+    def _add_method(self, evaluator: Evaluator, name: str) -> None:
+        """The row of a method; where it is no floor also its probes, its proposal oracle, its refined rows."""
+        lines = evaluator.predict(name, self._factory(name))
+        if name in FLOORS:
+            evaluator.add(name, "floor", lines)
+            return
+        extra = {"probes": self._probe(evaluator, name)} if self.probes else {}
+        ious = evaluator.add(name, "method", lines, **extra)
+        evaluator.add_proposal_oracle(name, lines)
+        for refiner in self.refiners:
+            if refiner != name:
+                self._add_refined(evaluator, name, refiner, lines, ious)
+
+    def _probe(self, evaluator: Evaluator, name: str) -> dict[str, float]:
+        """Acc@0.5 with spoiled expressions."""
+        found = {}
+        for how in probes.PROBES:
+            spoiled = probes.altered(evaluator.queries, how, self.seed)
+            ious, _, _ = evaluator.score(evaluator.predict(name, self._factory(name), asked=spoiled))
+            found[how] = metrics.accuracy(ious, 0.5)
+        return found
+
+    def _add_refined(
+        self, evaluator: Evaluator, name: str, refiner: str, lines: list[Line], before: np.ndarray
+    ) -> None:
+        """The row of a refiner that starts from a method's boxes, with what it gains over them."""
+        label = f"{name} + {refiner}"
+        refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(lines))
+        after = evaluator.add(label, "refined", refined, refines=name)
+        gain = partial(metrics.paired_difference, groups=evaluator.groups, seed=self.seed)
+        evaluator.rows[-1]["refined_by"] = gain(after, before)
+        evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
 
     def _factory(self, row: str) -> GrounderFactory:
         """What builds the grounder of a row, with its options and, where it takes one, the comparison's CLIP."""
         if row not in self._factories:
-            name, swept = self._sweeps.get(row, (row, {}))
-            key = name.partition(":")[0]
-            options = {**self.options.get(_first_stage(name), {}), **self.options.get(key, {}), **swept}
+            name, swept = self._rows.get(row, (row, {}))
+            options = {**options_of(name, self.options), **swept}
             assert self.dataset is not None
             self._factories[row] = GrounderFactory(name, options, self.clip, self.dataset, self.train_split, self.root)
         return self._factories[row]
 
-    def _probe(self, evaluator: Evaluator, name: str, factory: GrounderFactory) -> dict[str, float]:
-        """Acc@0.5 with spoiled expressions."""
-        found = {}
-        for how in PROBES:
-            spoiled = probes.altered(evaluator.queries, how, self.seed)
-            lines = evaluator.predict(name, factory, asked=spoiled)
-            ious, _, _ = evaluator.score(lines)
-            found[how] = metrics.accuracy(ious, 0.5)
-        return found
-
-    def _run_recorded(self, path: str) -> list[dict[str, Any]]:
-        rows = []
-        for name, found in recorded_detections(path).items():
-            ious, groups = found["ious"], found["groups"]
-            rows.append(
-                {
-                    "method": name,
-                    "role": "ceiling" if "oracle" in name else "method",
-                    "n": len(ious),
-                    **{f"acc@{t}": metrics.accuracy(ious, t) for t in metrics.THRESHOLDS},
-                    "mean_iou": float(ious.mean()),
-                    "acc@0.5_ci": metrics.bootstrap_ci((ious >= 0.5).astype(float), groups, self.seed),
-                    "mean_iou_ci": metrics.bootstrap_ci(ious, groups, self.seed),
-                }
-            )
-        Path(self.out).mkdir(parents=True, exist_ok=True)
-        write_results(Path(self.out), {**self._meta(), "recorded": Path(path).name}, rows)
-        print_table(rows, f"{Path(path).name}, {rows[0]['n']} expressions")
-        return rows
-
     def _meta(self) -> dict[str, Any]:
-        libraries = ("torch", "open_clip_torch", "gymnasium", "stable-baselines3", "numpy")
-        settings = {k: v for k, v in asdict(self).items() if k not in ("root", "out", "command", "runner", "workers")}
+        """How the results came about."""
         return {
-            **settings,
+            **{name: value for name, value in asdict(self).items() if name not in UNRECORDED},
             "command": self.command,
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "versions": {"python": sys.version.split()[0], **{name: version(name) for name in libraries}},
+            "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
             "bootstrap": {"resamples": metrics.RESAMPLES, "level": 0.95, "groups": "images"},
         }
-
-
-def _first_stage(name: str) -> str:
-    """The proposer of a two-stage pipeline; empty for any other method."""
-    key = name.partition(":")[0]
-    factory = registry.resolve(registry.GROUNDERS[key]) if key in registry.GROUNDERS else None
-    first = factory.args[:1] if isinstance(factory, partial) else ()
-    return first[0] if first and first[0] in registry.PROPOSERS else ""
-
-
-def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["clip-window.score=cosine"]`` as ``{"clip-window": {"score": "cosine"}}``.
-
-    A method is a grounder, a ceiling, or a proposer, whose options go to all pipelines that start with it.
-
-    Raises:
-        VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
-    """
-    options: dict[str, dict[str, Any]] = {}
-    for pair in pairs:
-        left, equals, value = pair.partition("=")
-        method, dot, key = left.partition(".")
-        if not (equals and dot and key):
-            raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
-        known: Mapping[str, str] = {**registry.GROUNDERS, **registry.CEILINGS, **registry.PROPOSERS}
-        if method not in known:
-            raise registry.unknown("grounder", method, known)
-        parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
-        options.setdefault(method, {})[key] = parsed["value"]  # type: ignore[index, call-overload]
-    return options

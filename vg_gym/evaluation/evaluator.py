@@ -1,6 +1,6 @@
 """One evaluator for all methods: predictions, resumable and appended as they come; then rows of figures.
 
-A method is sent queries only, in this process or another. What it predicts is written to ``predictions.jsonl`` batch by
+A method is sent queries only, in this process or another. Its predictions are written to ``predictions.jsonl`` batch by
 batch, as batches are done; a run that was killed goes on where it stopped, and one with other settings refuses to mix.
 A query that fails scores 0 and is counted.
 """
@@ -8,7 +8,6 @@ A query that fails scores 0 and is counted.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,45 +17,46 @@ import numpy as np
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.crops import crop
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation import clip_metrics, metrics, probes
 from vg_gym.evaluation.methods import Asked, Batch, Line, query_of
+from vg_gym.evaluation.predictions import PredictionFile
 from vg_gym.runners import Factory, LocalRunner, Runner
-from vg_gym.storage.files import write_json, write_text
-from vg_gym.types import GroundingDataset, Sample
+from vg_gym.storage.files import write_json
+from vg_gym.types import GroundingDataset, PlantsPrior, Sample
 
 
 @dataclass
 class Evaluator:
     """Evaluates methods on the same samples and keeps their predictions.
 
-    Args:
-        dataset: what is evaluated on.
-        out: folder of results.
-        settings: what a resumed run must agree in (data set, limit, CLIP, seed, options).
-        limit: the first so many samples.
-        clip: encoder of the crop metrics; None leaves them out.
-        seed: of bootstrap and probes.
-        batch_size: queries per call of a method.
-        runner: where methods predict; it does not change what they predict.
-        fresh: throw earlier predictions in ``out`` away.
-
     Raises:
-        VGGymError: ``out`` holds predictions made with other settings.
+        VGGymError: the data set is empty, or ``out`` holds predictions made with other settings.
     """
 
     dataset: GroundingDataset
+    """What methods are evaluated on."""
     out: Path
+    """Folder of results."""
     settings: dict[str, Any]
+    """What a resumed run must agree in (data set, limit, CLIP, seed, options)."""
     limit: int | None = None
+    """Only the first so many samples."""
     clip: ClipEncoder | None = None
+    """Encoder of the crop metrics; None leaves them out."""
     seed: int = 0
+    """Of the bootstrap and the probes."""
     batch_size: int = 64
+    """Queries per call of a method."""
     runner: Runner = field(default_factory=LocalRunner)
+    """Where methods predict; it does not change what they predict."""
     fresh: bool = False
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Throw earlier predictions in ``out`` away."""
+    prior: np.ndarray | None = field(default=None, init=False)
+    """The best constant box (4,), normalised, against which the prior gap is measured; None leaves the gap out."""
+    rows: list[dict[str, Any]] = field(default_factory=list, init=False)
+    """One per method added, as in ``results.json``, and its IoUs."""
 
     def __post_init__(self):
         count = len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
@@ -64,32 +64,10 @@ class Evaluator:
         if not self.samples:
             raise VGGymError(f"{self.dataset.name}/{self.dataset.split} has no samples to evaluate")
         self.queries = [s.query for s in self.samples]
-        self.out.mkdir(parents=True, exist_ok=True)
         self.targets = probes.normalized(self.samples, np.stack([s.box for s in self.samples]))
         self.groups = [s.image_id for s in self.samples]
-        self.file = self.out / "predictions.jsonl"
-        self._check_settings()
-        self._done: dict[tuple[str, str], Line] = _read_lines(self.file)
-        self.prior: np.ndarray | None = None
-
-    def _check_settings(self) -> None:
-        """Refuse to mix predictions made with different settings."""
-        digest = hashlib.sha256()
-        for sample in self.samples:
-            digest.update(f"{sample.query.key} {sample.query.expression} {sample.box.tolist()}".encode())
-        settings = json.loads(json.dumps({**self.settings, "content": digest.hexdigest()[:16]}))
-        path = self.out / "settings.json"
-        if self.fresh:
-            self.file.unlink(missing_ok=True)
-        elif path.is_file() and self.file.is_file():
-            before = json.loads(path.read_text())
-            changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
-            if changed:
-                raise VGGymError(
-                    f"{self.out} holds predictions made with other {', '.join(changed)}; use another --out, or --fresh"
-                )
-        write_json(path, settings)
-        self.content = settings["content"]
+        self.content = _digest(self.samples)
+        self._kept = PredictionFile(self.out, {**self.settings, "content": self.content}, self.fresh)
 
     def predict(
         self,
@@ -109,52 +87,46 @@ class Evaluator:
         """
         shown: Sequence[Asked] = self.queries if asked is None else asked
         keys = [query_of(x).key for x in shown]
-        missing = [i for i, key in enumerate(keys) if (name, key) not in self._done]
-        rows = [missing[at : at + self.batch_size] for at in range(0, len(missing), self.batch_size)]
+        missing = [i for i, key in enumerate(keys) if (name, key) not in self._kept]
+        parts = [missing[at : at + self.batch_size] for at in range(0, len(missing), self.batch_size)]
         batches: list[Batch] = [
-            ([shown[i] for i in r], None if initial_boxes is None else initial_boxes[r]) for r in rows
+            ([shown[i] for i in part], None if initial_boxes is None else initial_boxes[part]) for part in parts
         ]
-        bar = tqdm(total=len(keys), initial=len(keys) - len(missing), desc=name, unit="query")
-        with self.file.open("a") as file, bar:
+        with tqdm(total=len(keys), initial=len(keys) - len(missing), desc=name, unit="query") as bar:
             for _, lines in self.runner.map(factory, batches):
-                for line in lines:
-                    self._done[name, line["key"]] = {"method": name, **line}
-                    file.write(json.dumps(self._done[name, line["key"]]) + "\n")
-                file.flush()
+                self._kept.append(name, lines)
                 bar.update(len(lines))
-        return [self._done[name, key] for key in keys]
+        return [self._kept[name, key] for key in keys]
 
     def add(self, name: str, role: str, lines: list[Line], **extra: Any) -> np.ndarray:
-        """Compute a method's row and keep it; returns its IoUs (N,)."""
+        """Compute a method's row and keep it; returns its IoUs (N,).
+
+        Args:
+            name: of the method.
+            role: ``floor``, ``method``, ``refined``, or ``ceiling`` with whatever follows.
+            lines: its predictions, as :meth:`predict` returns them.
+            **extra: more columns.
+        """
         ious, gious, boxes = self.score(lines)
         row = {
             "method": name,
             "role": role,
             "dataset": self.dataset.name,
             "split": self.dataset.split,
-            "n": len(ious),
-            **{f"acc@{t}": metrics.accuracy(ious, t) for t in metrics.THRESHOLDS},
-            "mean_iou": float(ious.mean()),
-            "giou_acc@0.5": metrics.accuracy(gious, 0.5),
-            "acc@0.5_ci": metrics.bootstrap_ci((ious >= 0.5).astype(float), self.groups, self.seed),
-            "mean_iou_ci": metrics.bootstrap_ci(ious, self.groups, self.seed),
+            **metrics.summary(ious, self.groups, self.seed, gious),
             **self._clip_metrics(boxes),
             "ms_per_query": float(np.mean([line["ms"] for line in lines])),
             "evaluations": _mean([line.get("evaluations") for line in lines]),
             "failures": sum("failure" in line for line in lines),
-            "by_kind": self._by_kind(ious),
-            "by_cell": probes.by_cell(ious, self.targets),
-            "centre_slope": probes.centre_slope(boxes, self.targets),
-            "prior_gap": None if self.prior is None else probes.prior_gap(ious, self.targets, self.prior),
-            "planted_prior": self._planted(ious),
+            **self._probes(ious, boxes),
             "ious": [round(float(i), 4) for i in ious],
             **extra,
         }
         self.rows.append(row)
         return ious
 
-    def proposal_oracle(self, name: str, lines: list[Line]) -> None:
-        """A ceiling row for a method that keeps proposals: the best of them for each query."""
+    def add_proposal_oracle(self, name: str, lines: list[Line]) -> None:
+        """Add a ceiling row for a method that keeps proposals: the best of them for each query."""
         if not any(line.get("proposals") for line in lines):
             return
         best = []
@@ -176,70 +148,48 @@ class Evaluator:
         ious = np.where(valid, box_ops.iou(boxes, self.targets), 0.0)
         return ious, np.where(valid, box_ops.giou(boxes, self.targets), -1.0), boxes
 
-    def _by_kind(self, ious: np.ndarray) -> dict[str, dict[str, float]]:
-        kinds = np.array([s.kind for s in self.samples])
-        return {
-            str(kind): {"mean_iou": float(ious[kinds == kind].mean()),
-                        "acc@0.5": metrics.accuracy(ious[kinds == kind], 0.5), "n": int((kinds == kind).sum())}
-            for kind in sorted(set(kinds) - {""})
-        }  # fmt: skip
+    def predicted_box(self, name: str, index: int) -> list[float] | None:
+        """The pixel box of a method for a sample; None where it failed, or the row is of no method."""
+        line = name, self.queries[index].key
+        return self._kept[line]["box"] if line in self._kept else None
 
-    def _planted(self, ious: np.ndarray) -> dict[str, object] | None:
-        """The gap that a planted prior makes, where the data set plants one."""
-        agrees = getattr(self.dataset, "prior_agrees", None)
-        if agrees is None:
-            return None
-        return probes.planted_gap(ious, [agrees(s) for s in self.samples], self.groups, self.seed)
-
-    def _clip_metrics(self, boxes: np.ndarray) -> dict[str, float | None]:
-        if self.clip is None:
-            return dict.fromkeys(("cosine", "euclidean", "dot", "grounding_accuracy"))
-        crops: list[np.ndarray] = []
-        pixels: dict[str, np.ndarray] = {}
-        for sample, box in zip(self.samples, boxes, strict=True):
-            image = sample.query.image
-            if image.key not in pixels:
-                pixels = {image.key: image.array()}  # samples of an image follow each other
-            crops.append(crop(pixels[image.key], box_ops.denormalize(box, image.size)))
-        embedded = self.clip.encode_crops(crops)
-        names = list(self.dataset.categories)
-        prompt = "the {}" if self.clip.words else "a photo of a {}"
-        categories = self.clip.encode_text([prompt.format(name) for name in names])
-        true = np.array([names.index(s.category) for s in self.samples])
-        texts = self.clip.encode_text([s.query.expression for s in self.samples])
-        found = metrics.embedding_metrics(texts, embedded)
-        return {**found, "grounding_accuracy": metrics.naming_accuracy(embedded, categories, true)}
-
-    def save(self, meta: dict[str, Any]) -> Path:
-        """Write ``results.json``: strict JSON, by way of a temporary name."""
+    def save(self, meta: dict[str, Any]) -> None:
+        """Write ``results.json``."""
         rows = [{k: v for k, v in row.items() if k != "ious"} for row in self.rows]
-        return write_results(self.out, {**meta, "content": self.content}, rows)
+        write_results(self.out, {**meta, "content": self.content}, rows)
 
-    def line(self, name: str, index: int) -> Line | None:
-        """The prediction of a method for a sample, as it is on file."""
-        return self._done.get((name, self.samples[index].query.key))
+    def _probes(self, ious: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
+        """The columns that tell what a method looks at."""
+        agrees = None
+        if isinstance(self.dataset, PlantsPrior):
+            agrees = [self.dataset.prior_agrees(sample) for sample in self.samples]
+        return {
+            "by_kind": probes.by_kind(ious, [sample.kind for sample in self.samples]),
+            "by_cell": probes.by_cell(ious, self.targets),
+            "centre_slope": probes.centre_slope(boxes, self.targets),
+            "prior_gap": None if self.prior is None else probes.prior_gap(ious, self.targets, self.prior),
+            "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, self.groups, self.seed),
+        }
+
+    def _clip_metrics(self, boxes: np.ndarray) -> dict[str, Any]:
+        if self.clip is None:
+            return dict.fromkeys(clip_metrics.NAMES)
+        sizes = [query.image.size for query in self.queries]
+        pixels = np.stack([box_ops.denormalize(box, size) for box, size in zip(boxes, sizes, strict=True)])
+        return clip_metrics.clip_metrics(self.clip, self.samples, pixels, self.dataset.categories)
 
 
-def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
-    """Write ``results.json`` into a folder."""
+def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write ``results.json`` into a folder: strict JSON, whole or not at all."""
     write_json(out / "results.json", {"meta": meta, "rows": rows})
-    return out / "results.json"
 
 
-def _read_lines(path: Path) -> dict[tuple[str, str], Line]:
-    """Predictions on file; a line cut off by a kill is dropped, in the file too."""
-    if not path.is_file():
-        return {}
-    found, good = {}, []
-    for text in path.read_text().splitlines():
-        try:
-            line = json.loads(text)
-            found[line["method"], line["key"]] = line
-            good.append(text)
-        except (json.JSONDecodeError, KeyError):
-            continue
-    write_text(path, "".join(f"{text}\n" for text in good))
-    return found
+def _digest(samples: Sequence[Sample]) -> str:
+    """A hash of what is asked and what is true."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.query.key} {sample.query.expression} {sample.box.tolist()}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _mean(values: list[float | None]) -> float | None:

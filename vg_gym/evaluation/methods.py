@@ -13,7 +13,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.errors import VGGymError
-from vg_gym.types import Prediction, Query, Sample
+from vg_gym.types import Fitted, Grounder, Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
 """Queries and pixel boxes (N, 4) to start from, to predictions: ``grounder.ground``. A ceiling's takes samples."""
@@ -25,7 +25,7 @@ Line = dict[str, Any]
 """A prediction as it is written to ``predictions.jsonl``."""
 
 FIT_SAMPLES = 2000
-"""Training samples that a method with ``fit`` gets."""
+"""Training samples that a :class:`~vg_gym.types.Fitted` grounder gets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,24 +33,22 @@ class GrounderFactory:
     """Builds a grounder once in each process that calls this, and returns what answers batches with it.
 
     Only the fields go to other processes, never what was built.
-
-    Args:
-        name: of the grounder.
-        options: of the grounder.
-        clip: CLIP of a grounder that takes one; ``none``: its own.
-        dataset: name of the data set that a grounder with ``fit`` is fitted on.
-        split: of it.
-        root: folder of it.
-        known: table of grounders; a process that did not register what this one has finds it here.
     """
 
     name: str
+    """Of the grounder."""
     options: dict[str, Any]
+    """Of the grounder."""
     clip: str
+    """CLIP of a grounder that takes one; ``none``: its own."""
     dataset: str
+    """Name of the data set that a fitted grounder is fitted on."""
     split: str
+    """Of that data set."""
     root: str | None
-    known: dict[str, str] = field(default_factory=lambda: dict(registry.GROUNDERS))
+    """Folder of that data set."""
+    known: dict[str, registry.GrounderSpec] = field(default_factory=registry.list_grounders)
+    """All grounders; a process that did not register what this one has finds it here."""
 
     def __call__(self) -> Callable[[Batch], list[Line]]:
         """A worker for :meth:`vg_gym.runners.Runner.map`."""
@@ -60,18 +58,18 @@ class GrounderFactory:
         return {k: v for k, v in self.__dict__.items() if k != "grounder"}
 
     @cached_property
-    def grounder(self) -> Any:
+    def grounder(self) -> Grounder:
         """The grounder of this process."""
         registry.GROUNDERS.update(self.known)
         if self.clip == "none":
             grounder = registry.grounder(self.name, **self.options)
         else:
             grounder = registry.grounder_with_clip(self.name, self.clip, **self.options)
-        if hasattr(grounder, "fit"):
+        if isinstance(grounder, Fitted):
             self._fit(grounder)
         return grounder
 
-    def _fit(self, grounder: Any) -> None:
+    def _fit(self, grounder: Fitted) -> None:
         try:
             train = registry.open_dataset(self.dataset, self.split, self.root)
             grounder.fit([train[i] for i in range(min(FIT_SAMPLES, len(train)))])
@@ -84,7 +82,7 @@ class GrounderFactory:
 
 def build_ceiling(name: str, options: dict[str, Any]) -> Callable[[Batch], list[Line]]:
     """A worker that sees the answers: its batches are of samples."""
-    ceiling = registry.resolve(registry.CEILINGS[name])(**options)
+    ceiling = registry.ceiling(name, **options)
     return partial(predict_batch, lambda samples, boxes: ceiling.ground_samples(samples))
 
 
@@ -101,25 +99,28 @@ def predict_batch(method: Method, batch: Batch) -> list[Line]:
     """
     asked, starts = batch
     start = time.perf_counter()
-    try:
-        predictions = method(asked, starts)
-        if len(predictions) != len(asked):
-            raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
-    except VGGymError:
-        if len(asked) == 1:
-            raise
-        predictions = None
-    except Exception as error:  # a method may fail in any way; it is counted, not dropped
-        if len(asked) == 1:
-            failed = Prediction(np.full(4, np.nan), details={"failure": f"{type(error).__name__}: {error}"[:200]})
-            predictions = [failed]
-        else:
-            predictions = None
+    predictions = _attempt(method, batch)
     if predictions is None:
         parts = [(asked[i : i + 1], None if starts is None else starts[i : i + 1]) for i in range(len(asked))]
         return [line for part in parts for line in predict_batch(method, part)]
     ms = 1000 * (time.perf_counter() - start) / len(asked)
     return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
+
+
+def _attempt(method: Method, batch: Batch) -> list[Prediction] | None:
+    """Predictions of a batch, that of a single query a failure if it raises; None where one of several raises."""
+    asked, starts = batch
+    try:
+        predictions = method(asked, starts)
+        if len(predictions) != len(asked):
+            raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
+        return predictions
+    except Exception as error:  # a method may fail in any way; it is counted, not dropped
+        if len(asked) > 1:
+            return None
+        if isinstance(error, VGGymError):
+            raise
+        return [Prediction(np.full(4, np.nan), details={"failure": f"{type(error).__name__}: {error}"[:200]})]
 
 
 def _line(query: Query, prediction: Prediction, ms: float) -> Line:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 THRESHOLDS = (0.25, 0.5, 0.75)
+"""IoUs from which a box counts as found."""
 RESAMPLES = 2000
+"""Bootstrap samples of an interval."""
+
+
+def hits(ious: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """1.0 where an IoU reaches the threshold, else 0.0.
+
+    >>> hits(np.array([0.2, 0.5, 0.9])).tolist()
+    [0.0, 1.0, 1.0]
+    """
+    return (ious >= threshold).astype(float)
 
 
 def accuracy(ious: np.ndarray, threshold: float) -> float:
@@ -17,6 +29,31 @@ def accuracy(ious: np.ndarray, threshold: float) -> float:
     0.6666666666666666
     """
     return float(np.mean(ious >= threshold))
+
+
+def summary(
+    ious: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0, gious: np.ndarray | None = None
+) -> dict[str, Any]:
+    """The columns that every row has: n, accuracies, mean IoU, and intervals.
+
+    Args:
+        ious: (N,).
+        groups: N group labels (image ids) for the bootstrap.
+        seed: of the bootstrap.
+        gious: generalised IoUs (N,) (Rezatofighi et al., 2019), for a column of their accuracy.
+
+    >>> row = summary(np.array([0.2, 0.6]), groups=[1, 2])
+    >>> row["n"], row["acc@0.5"], round(row["mean_iou"], 3)
+    (2, 0.5, 0.4)
+    """
+    return {
+        "n": len(ious),
+        **{f"acc@{threshold}": accuracy(ious, threshold) for threshold in THRESHOLDS},
+        "mean_iou": float(ious.mean()),
+        **({} if gious is None else {"giou_acc@0.5": accuracy(gious, 0.5)}),
+        "acc@0.5_ci": bootstrap_ci(hits(ious), groups, seed),
+        "mean_iou_ci": bootstrap_ci(ious, groups, seed),
+    }
 
 
 def bootstrap_ci(
@@ -32,6 +69,9 @@ def bootstrap_ci(
         seed: of the resampling.
         resamples: number of bootstrap samples.
         level: coverage.
+
+    >>> bootstrap_ci(np.array([1.0, 1.0, 1.0]), groups=[1, 1, 2])
+    (1.0, 1.0)
     """
     sums, sizes = _by_group(values, groups), _by_group(np.ones(len(values)), groups)
     means = np.concatenate([(drawn @ sums) / (drawn @ sizes) for drawn in _draws(len(sums), seed, resamples)])
@@ -43,7 +83,21 @@ def bootstrap_gap_ci(
     values: np.ndarray, here: np.ndarray, there: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0,
     resamples: int = RESAMPLES, level: float = 0.95,
 ) -> tuple[float, float]:  # fmt: skip
-    """As :func:`bootstrap_ci`, of the mean of ``values`` (N,) over ``here`` minus that over ``there``, bool (N,)."""
+    """As :func:`bootstrap_ci`, of the difference of two means.
+
+    Args:
+        values: (N,).
+        here: bool (N,), which values the first mean is of.
+        there: bool (N,), which values the mean that is subtracted is of.
+        groups: N group labels (image ids).
+        seed: of the resampling.
+        resamples: number of bootstrap samples.
+        level: coverage.
+
+    >>> here = np.array([True, True, False, False])
+    >>> bootstrap_gap_ci(np.array([1.0, 1.0, 0.0, 0.0]), here, ~here, groups=[1, 2, 1, 2])
+    (1.0, 1.0)
+    """
     parts = [(_by_group(values * part, groups), _by_group(part.astype(float), groups)) for part in (here, there)]
     gaps = []
     for drawn in _draws(len(parts[0][0]), seed, resamples):
@@ -67,13 +121,27 @@ def _draws(groups: int, seed: int, resamples: int, block: int = 200) -> Iterator
 
 
 def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence, seed: int = 0) -> dict[str, object]:
-    """Mean of ``after - before`` (N,) with its bootstrap interval over groups."""
+    """Mean of ``after - before`` with its bootstrap interval over groups.
+
+    Args:
+        after: (N,).
+        before: (N,), of the same samples.
+        groups: N group labels (image ids).
+        seed: of the bootstrap.
+
+    >>> paired_difference(np.array([0.75, 0.5]), np.array([0.5, 0.25]), groups=[1, 2])
+    {'mean': 0.25, 'ci': [0.25, 0.25]}
+    """
     difference = after - before
     return {"mean": float(difference.mean()), "ci": list(bootstrap_ci(difference, groups, seed))}
 
 
 def embedding_metrics(texts: np.ndarray, crops: np.ndarray) -> dict[str, float]:
-    """Mean cosine, Euclidean distance and dot product of expression and crop embeddings, both (N, D)."""
+    """Mean cosine, Euclidean distance and dot product of expression and crop embeddings, both (N, D).
+
+    >>> embedding_metrics(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))["cosine"]
+    0.0
+    """
     dot = np.einsum("nd,nd->n", texts, crops)
     lengths = np.linalg.norm(texts, axis=1) * np.linalg.norm(crops, axis=1)
     distance = np.linalg.norm(texts - crops, axis=1)

@@ -9,8 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.errors import unknown
 from vg_gym.evaluation import metrics
 from vg_gym.types import Query, Sample
+
+PROBES = ("empty", "shuffled", "swapped")
+"""Ways to spoil expressions; see :func:`altered`."""
 
 
 def normalized(samples: Sequence[Sample], boxes: np.ndarray) -> np.ndarray:
@@ -24,10 +28,23 @@ def cells(boxes: np.ndarray) -> np.ndarray:
     return row * 3 + column
 
 
+def by_kind(ious: np.ndarray, kinds: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean IoU, Acc@0.5 and number of the samples of each kind of expression; those of kind ``""`` are left out.
+
+    >>> by_kind(np.array([0.2, 0.8, 0.6]), ["size", "size", ""])
+    {'size': {'mean_iou': 0.5, 'acc@0.5': 0.5, 'n': 2}}
+    """
+    groups = {kind: ious[np.array(kinds) == kind] for kind in sorted(set(kinds) - {""})}
+    return {
+        kind: {"mean_iou": float(mine.mean()), "acc@0.5": metrics.accuracy(mine, 0.5), "n": len(mine)}
+        for kind, mine in groups.items()
+    }
+
+
 def by_cell(ious: np.ndarray, targets: np.ndarray) -> list[float | None]:
     """Acc@0.5 by the cell of the target's centre; None where no target lies."""
     cell = cells(targets)
-    return [float(np.mean(ious[cell == c] >= 0.5)) if (cell == c).any() else None for c in range(9)]
+    return [metrics.accuracy(ious[cell == c], 0.5) if (cell == c).any() else None for c in range(9)]
 
 
 def centre_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
@@ -42,7 +59,7 @@ def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float
     agrees = box_ops.iou(targets, prior[None]) >= 0.1
     if agrees.all() or not agrees.any():
         return None
-    return float(np.mean(ious[agrees] >= 0.5) - np.mean(ious[~agrees] >= 0.5))
+    return metrics.accuracy(ious[agrees], 0.5) - metrics.accuracy(ious[~agrees], 0.5)
 
 
 def planted_gap(
@@ -65,7 +82,7 @@ def planted_gap(
     no = told & ~yes
     if not yes.any() or not no.any():
         return None
-    hit = (ious >= 0.5).astype(float)
+    hit = metrics.hits(ious)
     low, high = metrics.bootstrap_gap_ci(hit, yes, no, groups, seed)
     agree, conflict = float(hit[yes].mean()), float(hit[no].mean())
     return {"agree": agree, "conflict": conflict, "gap": agree - conflict, "gap_ci": [low, high],
@@ -73,7 +90,18 @@ def planted_gap(
 
 
 def altered(queries: Sequence[Query], how: str, seed: int = 0) -> list[Query]:
-    """Queries with spoiled expressions: ``empty`` ("object"), ``shuffled`` words, ``swapped`` with another query's."""
+    """Queries with spoiled expressions, under keys of their own.
+
+    Args:
+        queries: what to spoil.
+        how: ``empty`` ("object"), ``shuffled`` words, or ``swapped`` with another query's expression.
+        seed: of the shuffling.
+
+    Raises:
+        VGGymError: ``how`` is none of these.
+    """
+    if how not in PROBES:
+        raise unknown("probe", how, PROBES)
     rng = random.Random(seed)
     texts = [query.expression for query in queries]
     if how == "empty":

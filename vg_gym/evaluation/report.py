@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -15,11 +16,17 @@ from rich.table import Table
 
 from vg_gym.evaluation.scatter import png, scatter
 from vg_gym.storage.files import replacing, write_text
+from vg_gym.types import Sample
 
-if TYPE_CHECKING:
-    from vg_gym.evaluation.evaluator import Evaluator
+Row = dict[str, Any]
+"""A row of ``results.json``, and its ``ious``."""
+PredictedBox = Callable[[str, int], list[float] | None]
+"""(method, index of a sample) -> its predicted pixel box, None where there is none."""
 
 COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e03131", "#0c8599", "#f08c00", "#495057", "#6741d9", "#c2255c")
+"""Of methods, in curves and gallery."""
+GALLERY = 12
+"""Samples that the page shows."""
 
 
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
@@ -65,27 +72,44 @@ def _number(value: Any, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def write_report(evaluator: Evaluator, meta: dict[str, Any]) -> Path:
-    """Write ``report.html`` into the evaluator's folder, and ``refined.png`` where a row is refined."""
-    picture = b""
-    if any(row.get("refines") for row in evaluator.rows):
-        picture = png(scatter(evaluator.rows))
-        with replacing(evaluator.out / "refined.png") as part:
-            part.write_bytes(picture)
+def write_report(
+    out: Path, rows: list[Row], samples: Sequence[Sample], predicted_box: PredictedBox, meta: dict[str, Any]
+) -> None:
+    """Write ``report.html`` into a folder, and ``refined.png`` where a row is refined.
+
+    Args:
+        out: the folder.
+        rows: of the evaluator.
+        samples: what was evaluated on; a few are shown.
+        predicted_box: what is drawn on them.
+        meta: how the results came about.
+    """
     templates = Environment(loader=PackageLoader("vg_gym.evaluation", "."), autoescape=select_autoescape())
-    shown = [row for row in evaluator.rows if row["role"] != "floor"] or evaluator.rows
+    shown = [row for row in rows if row["role"] != "floor"] or rows
     page = templates.get_template("report.html").render(
-        rows=evaluator.rows,
-        planted=any(row["planted_prior"] for row in evaluator.rows),
-        kinds=sorted({kind for row in evaluator.rows for kind in row["by_kind"]}),
-        curves=[(row["method"], COLOURS[i % len(COLOURS)], _curve(row["ious"])) for i, row in enumerate(shown)],
-        refined=_data_uri(picture) if picture else "",
-        gallery=_gallery(evaluator, shown),
+        rows=rows,
+        planted=any(row["planted_prior"] for row in rows),
+        kinds=sorted({kind for row in rows for kind in row["by_kind"]}),
+        curves=[(row["method"], _colour(i), _curve(row["ious"])) for i, row in enumerate(shown)],
+        refined=_refined(out, rows),
+        gallery=_gallery(samples, [row["method"] for row in shown], predicted_box),
         meta=meta,
     )
-    path = evaluator.out / "report.html"
-    write_text(path, page)
-    return path
+    write_text(out / "report.html", page)
+
+
+def _refined(out: Path, rows: list[Row]) -> str:
+    """The scatter of refined rows, written as ``refined.png`` and returned as a data URI; empty without such rows."""
+    if not any(row.get("refines") for row in rows):
+        return ""
+    content = png(scatter(rows))
+    with replacing(out / "refined.png") as part:
+        part.write_bytes(content)
+    return _data_uri(content)
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
 
 
 def _curve(ious: list[float], width: int = 460, height: int = 260) -> str:
@@ -95,24 +119,30 @@ def _curve(ious: list[float], width: int = 460, height: int = 260) -> str:
     return " ".join(f"{x * width:.1f},{height * (1 - np.mean(values >= x)):.1f}" for x in xs)
 
 
-def _gallery(evaluator: Evaluator, rows: list[dict[str, Any]], count: int = 12) -> list[dict[str, Any]]:
-    """A few samples with the true box (white) and every shown method's box in its colour."""
-    pictures = []
-    step = max(1, len(evaluator.samples) // count)
-    for index in range(0, len(evaluator.samples), step)[:count]:
-        sample = evaluator.samples[index]
-        pixels = Image.fromarray(sample.query.image.array())
-        factor = 256 / max(pixels.size)
-        canvas = pixels.resize((round(pixels.width * factor), round(pixels.height * factor)))
-        draw = ImageDraw.Draw(canvas)
-        draw.rectangle((sample.box * factor).tolist(), outline="white", width=4)
-        for i, row in enumerate(rows):
-            line = evaluator.line(row["method"], index)
-            if line is not None and line["box"] is not None:
-                draw.rectangle((np.array(line["box"]) * factor).tolist(), outline=COLOURS[i % len(COLOURS)], width=2)
-        pictures.append({"uri": _data_uri(png(canvas)), "text": sample.query.expression, "kind": sample.kind})
-    return pictures
+def _gallery(samples: Sequence[Sample], methods: Sequence[str], predicted_box: PredictedBox) -> list[dict[str, Any]]:
+    """A few samples with the true box (white) and every method's box in its colour."""
+    step = max(1, len(samples) // GALLERY)
+    return [
+        {
+            "uri": _data_uri(png(_draw(samples[index], [predicted_box(method, index) for method in methods]))),
+            "text": samples[index].query.expression,
+            "kind": samples[index].kind,
+        }
+        for index in range(0, len(samples), step)[:GALLERY]
+    ]
 
 
-def _data_uri(picture: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture).decode()
+def _draw(sample: Sample, boxes: Sequence[list[float] | None]) -> Image.Image:
+    pixels = Image.fromarray(sample.query.image.array())
+    scale = 256 / max(pixels.size)
+    canvas = pixels.resize((round(pixels.width * scale), round(pixels.height * scale)))
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((sample.box * scale).tolist(), outline="white", width=4)
+    for i, box in enumerate(boxes):
+        if box is not None:
+            draw.rectangle((np.array(box) * scale).tolist(), outline=_colour(i), width=2)
+    return canvas
+
+
+def _data_uri(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()

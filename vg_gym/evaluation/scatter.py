@@ -39,10 +39,10 @@ def scatter(rows: Sequence[dict[str, Any]], columns: int = 3) -> Image.Image:
     return sheet
 
 
-def png(picture: Image.Image) -> bytes:
-    """A picture as the content of a PNG file."""
+def png(image: Image.Image) -> bytes:
+    """An image as the content of a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 

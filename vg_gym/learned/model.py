@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from vg_gym.config import options_from
-from vg_gym.errors import unknown
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.tokenization import Tokens
-from vg_gym.registry import LEARNED, resolve
+from vg_gym.registry import network_class
 
 
 class GroundingModel(nn.Module, ABC):
@@ -88,7 +87,5 @@ def build(name: str, options: dict[str, Any]) -> GroundingModel:
     Raises:
         VGGymError: unknown name or option.
     """
-    if name not in LEARNED:
-        raise unknown("learned grounder", name, LEARNED)
-    cls: Any = resolve(LEARNED[name])
+    cls = network_class(name)
     return cls(options_from(cls.Options, options))

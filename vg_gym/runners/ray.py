@@ -14,19 +14,19 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, missing_extra
 from vg_gym.runners.protocol import Factory, Item, Result
 
 try:
     import ray
     from ray.exceptions import RayError, RayTaskError
 except ImportError as error:
-    raise VGGymError('the ray runner needs Ray: pip install -e ".[ray]"') from error
+    raise missing_extra("the ray runner", "Ray", "ray") from error
 
 RETRIES = 2
 """How often a piece of work is given to a new process after the one that did it died."""
-PATIENCE = 60
-"""Seconds to wait for the first worker before it is said that one waits."""
+START_WARNING_S = 60
+"""Seconds without any started worker after which a warning says so."""
 
 
 class RayRunner:
@@ -46,7 +46,7 @@ class RayRunner:
 
     def __init__(self, workers: int = 0):
         self.workers = workers
-        self._actors: list[Any] = []
+        self._workers: list[Any] = []
         self._shared: dict[int, tuple[Callable, Any]] = {}
 
     def map(self, factory: Factory[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
@@ -58,28 +58,28 @@ class RayRunner:
         if not items:
             return
         self._connect()
-        actors, left = self._staff(len(items)), len(items)
-        desk = _Desk(self._share(factory), items)
-        for actor in actors:
-            desk.greet(actor)
+        workers, pending = self._started(len(items)), len(items)
+        scheduler = _Scheduler(self._share(factory), items)
+        for worker in workers:
+            scheduler.await_start(worker)
         try:
-            while left:
-                actor, number, answer = desk.next()
-                if isinstance(answer, _Died):
-                    desk.greet(self._replace(actor))
-                    desk.again(number, answer)
+            while pending:
+                worker, number, result = scheduler.next()
+                if isinstance(result, _Died):
+                    scheduler.await_start(self._replace(worker))
+                    scheduler.retry(number, result)
                     continue
-                desk.give(actor)
+                scheduler.dispatch(worker)
                 if number is not None:
-                    left -= 1
-                    yield number, answer
+                    pending -= 1
+                    yield number, result
         finally:
-            if left:  # an error, Ctrl-C, or a caller that wants no more: nobody needs what is being done now
-                self._dismiss(desk.busy())
+            if pending:  # an error, Ctrl-C, or a caller that wants no more: nobody needs what is being done now
+                self._kill(scheduler.busy())
 
     def close(self) -> None:
         """End the workers, and the connection to Ray where no other runner uses it and the user did not make it."""
-        self._dismiss(list(self._actors))
+        self._kill(list(self._workers))
         self._shared.clear()
         if self in self._connected:
             self._connected.remove(self)
@@ -92,7 +92,7 @@ class RayRunner:
                 self._connected.add(self)
             return
         try:
-            _knock(os.environ.get("RAY_ADDRESS", ""))
+            _check_reachable(os.environ.get("RAY_ADDRESS", ""))
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[-1][:200]
@@ -108,35 +108,35 @@ class RayRunner:
             self._shared[id(factory)] = factory, ray.put(factory)  # kept, so that its id stays its own
         return self._shared[id(factory)][1]
 
-    def _staff(self, pieces: int) -> list[Any]:
-        """Workers for so many pieces of work, hired where there are too few."""
-        wanted = min(self._wanted(), pieces)
-        if not self._actors:
-            _check_threads(wanted)
-        while len(self._actors) < wanted:
-            self._actors.append(self._hire())
-        return self._actors[:wanted]
+    def _started(self, pieces: int) -> list[Any]:
+        """Workers for so many pieces of work; more are started where there are too few."""
+        wanted = min(self._limit(), pieces)
+        if not self._workers:
+            _warn_of_too_many_threads(wanted)
+        while len(self._workers) < wanted:
+            self._workers.append(self._start())
+        return self._workers[:wanted]
 
-    def _wanted(self) -> int:
+    def _limit(self) -> int:
         return self.workers or max(1, _resource("CPU"))
 
-    def _hire(self) -> Any:
+    def _start(self) -> Any:
         """A new worker, with its share of the GPUs where there are any."""
         gpus = _resource("GPU")
-        share = 1 / math.ceil(self._wanted() / gpus) if gpus else 0
+        share = 1 / math.ceil(self._limit() / gpus) if gpus else 0
         actor: Any = _Worker
         return actor.options(num_cpus=1, num_gpus=share).remote(torch.get_num_threads(), os.getcwd())
 
-    def _replace(self, actor: Any) -> Any:
-        place = self._actors.index(actor)
-        ray.kill(actor)
-        self._actors[place] = self._hire()
-        return self._actors[place]
+    def _replace(self, worker: Any) -> Any:
+        place = self._workers.index(worker)
+        ray.kill(worker)
+        self._workers[place] = self._start()
+        return self._workers[place]
 
-    def _dismiss(self, actors: list[Any]) -> None:
-        for actor in actors:
-            ray.kill(actor)
-            self._actors.remove(actor)
+    def _kill(self, workers: list[Any]) -> None:
+        for worker in workers:
+            ray.kill(worker)
+            self._workers.remove(worker)
 
 
 @ray.remote
@@ -150,7 +150,7 @@ class _Worker:
         self._built: dict[Any, Callable] = {}
 
     def ready(self) -> None:
-        """Answer."""
+        """Return as soon as this process has a CPU."""
 
     def work(self, shared: list[Any], item: Any) -> Any:
         """Do a piece; ``shared`` holds the factory's reference, which as a bare argument would be fetched each time."""
@@ -161,63 +161,67 @@ class _Worker:
 
 
 class _Died(NamedTuple):
-    """A worker's last answer."""
+    """The result of a worker that died."""
 
     error: RayError
 
 
-class _Desk:
-    """Hands the pieces of one call of :meth:`RayRunner.map` to whoever is free."""
+class _Scheduler:
+    """Hands the pieces of one call of :meth:`RayRunner.map` to workers that are free."""
 
-    def __init__(self, shared: Any, items: Sequence[Any]):
-        self.shared, self.items = shared, items
-        self.waiting = deque(range(len(items)))
+    def __init__(self, factory: Any, items: Sequence[Any]):
+        self.factory, self.items = factory, items
+        self.queue = deque(range(len(items)))
         self.calls: dict[Any, tuple[Any, int | None]] = {}
-        self.deaths: Counter[int] = Counter()
+        """Reference of a result -> the worker that makes it, and the number of its piece (None: it is starting)."""
+        self.deaths: Counter[int | None] = Counter()
+        """Number of a piece (None: starting) -> how many workers died over it."""
 
-    def greet(self, actor: Any) -> None:
-        """A call that a worker answers as soon as it has a CPU; before that it is not given anything."""
-        self.calls[actor.ready.remote()] = actor, None
+    def await_start(self, worker: Any) -> None:
+        """Make a call that the worker answers as soon as it has a CPU; before that it is given no piece."""
+        self.calls[worker.ready.remote()] = worker, None
 
-    def give(self, actor: Any) -> None:
-        """The next piece, if there is one."""
-        if self.waiting:
-            number = self.waiting.popleft()
-            self.calls[actor.work.remote([self.shared], self.items[number])] = actor, number
+    def dispatch(self, worker: Any) -> None:
+        """Give a worker the next piece, if there is one."""
+        if self.queue:
+            number = self.queue.popleft()
+            self.calls[worker.work.remote([self.factory], self.items[number])] = worker, number
 
     def next(self) -> tuple[Any, int | None, Any]:
-        """Who is free, the number of the piece that it was given, and its result; raises what the worker raised."""
-        while not (found := ray.wait(list(self.calls), timeout=PATIENCE)[0]):
+        """Wait for a worker; returns it, the number of its piece, and the result. Raises what the worker raised."""
+        while not (done := ray.wait(list(self.calls), timeout=START_WARNING_S)[0]):
             if not self.busy():
                 warnings.warn("no Ray worker has started yet: are all CPUs of the cluster in use?", stacklevel=3)
-        done = found[0]
-        actor, number = self.calls.pop(done)
+        worker, number = self.calls.pop(done[0])
         try:
-            return actor, number, ray.get(done)
+            return worker, number, ray.get(done[0])
         except RayTaskError as error:  # a user's mistake is told without the traceback of the worker
             raise error.cause from (None if isinstance(error.cause, VGGymError) else error)
         except RayError as error:
-            return actor, number, _Died(error)
+            return worker, number, _Died(error)
 
     def busy(self) -> list[Any]:
-        """Those that are at a piece."""
-        return [actor for actor, number in self.calls.values() if number is not None]
+        """Workers that are at a piece."""
+        return [worker for worker, number in self.calls.values() if number is not None]
 
-    def again(self, number: int | None, died: _Died) -> None:
-        """A piece whose worker died is the next one, some times."""
-        piece = -1 if number is None else number
-        self.deaths[piece] += 1
-        if self.deaths[piece] > RETRIES * (1 if piece >= 0 else len(self.calls)):
+    def retry(self, number: int | None, died: _Died) -> None:
+        """Put a piece whose worker died back at the front of the queue, :data:`RETRIES` times.
+
+        Raises:
+            VGGymError: too many workers died over it, or as they started.
+        """
+        self.deaths[number] += 1
+        if self.deaths[number] > RETRIES * (len(self.calls) if number is None else 1):
             reason = " ".join(str(died.error).split())[:200]
             raise VGGymError(
-                f"a Ray worker died {self.deaths[piece]} times over one piece of work, often for want of memory: "
+                f"a Ray worker died {self.deaths[number]} times over one piece of work, often for want of memory: "
                 f"use fewer workers ({reason})"
             ) from died.error
         if number is not None:
-            self.waiting.appendleft(number)
+            self.queue.appendleft(number)
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise an OSError where nobody listens at HOST:PORT; Ray itself would try for a quarter of an hour."""
     if host := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
         socket.create_connection((host[1].strip("[]"), int(host[2])), timeout=10).close()
@@ -228,7 +232,7 @@ def _resource(name: str) -> int:
     return int(ray.cluster_resources().get(name, 0))
 
 
-def _check_threads(workers: int) -> None:
+def _warn_of_too_many_threads(workers: int) -> None:
     threads, cpus = torch.get_num_threads(), _resource("CPU")
     if threads > 1 and workers * threads > cpus:
         warnings.warn(

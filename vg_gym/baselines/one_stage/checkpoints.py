@@ -19,7 +19,7 @@ from vg_gym.config import options_from
 from vg_gym.errors import VGGymError
 from vg_gym.learned.model import GroundingModel
 from vg_gym.learned.weights import load_strictly
-from vg_gym.registry import LEARNED, resolve
+from vg_gym.registry import network_class
 
 DROPPED = ("embeddings.position_ids", "num_batches_tracked")
 """Ends of the keys that are left out: the numbers 0, 1, 2, ... of RoBERTa's positions, and batch-norm counters."""
@@ -66,7 +66,7 @@ def load_published(name: str, path: str | Path, **options: Any) -> GroundingMode
         sizes = SIZES[name](state, options)
     except KeyError as error:
         raise VGGymError(f"{path} is not a checkpoint of {name}: it has no {error}") from error
-    cls: Any = resolve(LEARNED[sizes.pop("model", name)])
+    cls = network_class(sizes.pop("model", name))
     model = cls(options_from(cls.Options, merged(sizes, options)))
     load_strictly(model, state, str(path))
     return model.eval()

@@ -1,8 +1,7 @@
-"""The registry's factories of one-stage grounders."""
+"""The registry's factory of one-stage grounders."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from vg_gym.baselines.one_stage.checkpoints import load_published
@@ -33,10 +32,3 @@ def one_stage(
     elif options:
         raise VGGymError(f"{name}: {', '.join(options)} belong to published checkpoints; {weights!r} has its own")
     return LearnedGrounder(name, model, device, batch_size)
-
-
-mdetr = partial(one_stage, "mdetr")
-transvg = partial(one_stage, "transvg")
-dynamic_mdetr = partial(one_stage, "dynamic-mdetr")
-dynamic_mdetr_clip = partial(one_stage, "dynamic-mdetr-clip")
-red = partial(one_stage, "red")

@@ -1,0 +1,19 @@
+import re
+
+from tests.layouts import make_instances, make_refs, write_layout
+from vg_gym.cli.entry import main
+from vg_gym.registry import list_datasets, list_grounders
+
+
+def test_info_lists_everything_and_what_is_here(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("VG_GYM_DATA", raising=False)
+    instances = make_instances([(64, 48)])
+    write_layout(tmp_path / "refcocog", instances, make_refs(instances, ["train"]))
+    main(["info", "--root", str(tmp_path)])
+    lines = capsys.readouterr().out
+    for name in (*list_datasets(), *list_grounders(), "gymnasium", "torch"):
+        assert name in lines
+    assert f"{tmp_path}/refcocog/annotations; {tmp_path}/refcocog/images/train2014" in lines
+    assert re.search(r"refcoco-unc +no refs\(unc\)\.p", lines) and re.search(r"refshapes +built in", lines)
+    main(["info"])
+    assert "set VG_GYM_DATA" in capsys.readouterr().out

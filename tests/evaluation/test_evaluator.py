@@ -1,0 +1,60 @@
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.evaluator import Evaluator
+from vg_gym.evaluation.methods import predict_batch
+from vg_gym.types import Prediction
+
+
+def answering(function):
+    """A factory of a method that answers a box for each query or sample."""
+    return lambda: partial(predict_batch, lambda asked, starts: [Prediction(function(x)) for x in asked])
+
+
+def test_proposals_have_an_oracle(shapes, tmp_path):
+    class WithProposals:
+        def __call__(self, samples, boxes):
+            found = [np.stack([[0, 0, 9, 9], s.box]) for s in samples]
+            return [Prediction(f[0], details={"proposals": f}) for f in found]
+
+    evaluator = Evaluator(shapes, tmp_path, {})
+    lines = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
+    evaluator.add("two", "method", lines)
+    evaluator.add_proposal_oracle("two", lines)
+    assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
+
+
+def test_the_truth_scores_one_and_a_failure_zero(shapes, tmp_path):
+    evaluator = Evaluator(shapes, tmp_path, {}, limit=4)
+    first = evaluator.samples[0].query.key
+    lines = evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples)
+    np.testing.assert_allclose(evaluator.add("true", "ceiling", lines), 1, atol=1e-3)
+    nan = np.full(4, np.nan)
+    lines = evaluator.predict(
+        "half", answering(lambda s: nan if s.query.key == first else s.box), asked=evaluator.samples
+    )
+    ious, gious, boxes = evaluator.score(lines)
+    assert ious[0] == 0 and gious[0] == -1 and boxes[0].tolist() == [0, 0, 1, 1]
+    evaluator.add("half", "method", lines, note="kept")
+    row = evaluator.rows[-1]
+    assert row["failures"] == 1 and row["acc@0.5"] == 0.75 and row["note"] == "kept"
+    assert evaluator.predicted_box("half", 0) is None and evaluator.predicted_box("nobody", 1) is None
+    np.testing.assert_allclose(evaluator.predicted_box("half", 1), evaluator.samples[1].box, atol=1e-3)
+    assert row["prior_gap"] is None and row["planted_prior"] is None and row["cosine"] is None
+
+
+def test_results_leave_single_ious_out(shapes, tmp_path):
+    evaluator = Evaluator(shapes, tmp_path, {"dataset": "x"}, limit=2)
+    evaluator.add("true", "ceiling", evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples))
+    evaluator.save({"command": "typed"})
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["meta"] == {"command": "typed", "content": evaluator.content} and "ious" not in saved["rows"][0]
+
+
+def test_an_empty_split_is_refused(shapes, tmp_path):
+    with pytest.raises(VGGymError, match="has no samples to evaluate"):
+        Evaluator(shapes, tmp_path, {}, limit=0)

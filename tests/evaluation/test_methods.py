@@ -1,0 +1,71 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from vg_gym import registry
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.methods import GrounderFactory, build_ceiling, predict_batch
+from vg_gym.types import Prediction
+
+
+def method(box, fails=lambda query: None):
+    def ground(queries, boxes):
+        for query in queries:
+            fails(query)
+        return [Prediction(np.array(box)) for _ in queries]
+
+    return ground
+
+
+def test_a_line_is_rounded_and_a_bad_box_is_a_failure(blind):
+    (line,) = predict_batch(method([1.23456, 2, 30, 40]), (blind[:1], None))
+    assert line["box"] == [1.235, 2.0, 30.0, 40.0] and line["key"] == blind[0].key and "failure" not in line
+    (line,) = predict_batch(method([50, 50, 40, 40]), (blind[:1], None))
+    assert line["box"] is None and line["failure"] == "not a valid box inside the image"
+
+
+def test_one_failing_query_does_not_fail_its_batch(blind):
+    def fails(query):
+        if query.key == blind[1].key:
+            raise KeyError("x")
+
+    lines = predict_batch(method([0, 0, 9, 9], fails), (blind[:3], np.zeros((3, 4))))
+    assert [line["box"] is None for line in lines] == [False, True, False]
+    assert lines[1]["failure"] == "KeyError: 'x'" and [line["key"] for line in lines] == [q.key for q in blind[:3]]
+
+
+def test_a_wrong_number_of_predictions_is_a_failure_of_each(blind):
+    lines = predict_batch(lambda queries, boxes: [], (blind[:2], None))
+    assert [line["failure"] for line in lines] == ["RuntimeError: 0 predictions for 1 queries"] * 2
+
+
+def test_a_user_s_mistake_ends_the_run(blind):
+    def fails(query):
+        raise VGGymError("no such thing")
+
+    with pytest.raises(VGGymError, match="no such thing"):
+        predict_batch(method([0, 0, 9, 9], fails), (blind[:2], None))
+
+
+def test_a_factory_travels_with_its_table_and_without_its_grounder(monkeypatch):
+    monkeypatch.setattr(registry, "GROUNDERS", dict(registry.GROUNDERS))
+    registry.register_grounder("mine", "vg_gym.baselines.priors:center")
+    factory = GrounderFactory("mine", {"fraction": 0.25}, "none", "refshapes", "train", None)
+    assert factory.grounder is factory.grounder
+    content = pickle.dumps(factory)
+    del registry.GROUNDERS["mine"]
+    arrived = pickle.loads(content)
+    assert "grounder" not in vars(arrived) and arrived.grounder.name == "center"
+
+
+def test_what_is_fitted_is_fitted_once_built():
+    factory = GrounderFactory("constant", {}, "none", "refshapes-easy", "val", None)
+    assert factory.grounder.box is not None
+    with pytest.raises(VGGymError, match="constant is fitted on refshapes/dev, .* name another"):
+        GrounderFactory("constant", {}, "none", "refshapes", "dev", None)()
+
+
+def test_a_ceiling_is_shown_the_samples(shapes):
+    lines = build_ceiling("action-oracle", {"max_steps": 0})(([shapes[0]], None))
+    assert lines[0]["box"] == [0.0, 0.0, 128.0, 128.0]

@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.predictions import PredictionFile
+
+LINE = {"key": "a", "box": [0.0, 0.0, 1.0, 1.0], "ms": 1.0}
+
+
+def test_what_is_appended_is_there_again(tmp_path):
+    file = PredictionFile(tmp_path / "new", {"seed": 0})
+    file.append("m", [LINE, {**LINE, "key": "b"}])
+    again = PredictionFile(tmp_path / "new", {"seed": 0})
+    assert again["m", "a"] == {"method": "m", **LINE} and ("m", "b") in again
+    assert ("m", "c") not in again and ("other", "a") not in again
+    assert json.loads((tmp_path / "new" / "settings.json").read_text()) == {"seed": 0}
+
+
+def test_a_line_cut_off_is_dropped_from_the_file_too(tmp_path):
+    PredictionFile(tmp_path, {}).append("m", [LINE])
+    with (tmp_path / "predictions.jsonl").open("a") as file:
+        file.write('{"method": "m", "ke')
+    kept = PredictionFile(tmp_path, {})
+    kept.append("m", [{**LINE, "key": "b"}])
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
+
+
+def test_other_settings_are_named_and_fresh_starts_again(tmp_path):
+    PredictionFile(tmp_path, {"seed": 0, "clip": "x", "split": "test"}).append("m", [LINE])
+    with pytest.raises(VGGymError, match="other clip, seed; use another --out, or --fresh"):
+        PredictionFile(tmp_path, {"seed": 1, "split": "test"})
+    assert ("m", "a") not in PredictionFile(tmp_path, {"seed": 1}, fresh=True)
+    PredictionFile(tmp_path, {"seed": 1})

@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import pytest
+
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.comparison import Comparison
+from vg_gym.evaluation.recorded import RecordedGrounder, recorded_detections, recorded_rows
+
+
+def detection(box, confidence=0.9):
+    return {"box_xyxy": box, "conf": confidence}
+
+
+@pytest.fixture
+def detections(tmp_path):
+    rows = [
+        {
+            "bbox_target_xywh": [0, 0, 10, 10],
+            "det": [detection([0, 0, 10, 5]), detection([0, 0, 10, 10]), detection([0, 0, 1, 1], 0.6)],
+            "captions": ["a", "b"],
+            "clip_text_similarity": [[0.3, 0.2, 0.9], [0.1, 0.2, 0.9]],  # the last is the full image
+        },
+        {"bbox_target_xywh": [0, 0, 10, 10], "det": [], "captions": ["c"], "clip_text_similarity": [[0.5]]},
+    ]
+    (tmp_path / "d.json").write_text(json.dumps(rows))
+    return tmp_path / "d.json"
+
+
+def test_the_best_score_is_chosen_and_the_best_box_is_the_ceiling(detections):
+    chosen, best, groups = recorded_detections(detections)
+    np.testing.assert_allclose(chosen, [0.5, 1])
+    np.testing.assert_allclose(best, [1, 1])
+    assert groups.tolist() == [0, 0]
+    rows = recorded_rows(detections)
+    assert [(row["method"], row["role"]) for row in rows] == [("recorded", "method"), ("proposal-oracle", "ceiling")]
+    assert rows[0]["mean_iou"] == 0.75 and rows[0]["n"] == 2
+
+
+def test_another_format_is_refused(tmp_path):
+    (tmp_path / "d.json").write_text('[{"det": []}]')
+    with pytest.raises(VGGymError, match="is not a file of recorded detections .KeyError"):
+        recorded_detections(tmp_path / "d.json")
+
+
+def test_recorded_boxes_answer_their_keys(tmp_path, blind):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"key": blind[1].key, "box": [1, 2, 3, 4], "score": 0.5}) + "\n\n")
+    grounder = RecordedGrounder(str(tmp_path / "p.jsonl"))
+    first, second = grounder.ground(blind[:2])
+    assert "not in the recorded" in first.details["failure"] and np.isnan(first.box).all()
+    assert second.box.tolist() == [1, 2, 3, 4] and second.score == 0.5 and grounder.name == "recorded:p"
+    with pytest.raises(VGGymError, match="does not refine"):
+        grounder.ground(blind[:1], np.zeros((1, 4)))
+    (tmp_path / "bad.jsonl").write_text('{"key": 3}\n')
+    with pytest.raises(VGGymError, match="line 1"):
+        RecordedGrounder(str(tmp_path / "bad.jsonl"))
+    with pytest.raises(VGGymError, match="cannot read"):
+        RecordedGrounder(str(tmp_path / "none.jsonl"))
+
+
+def test_the_recorded_detections_give_the_published_numbers(realdata, tmp_path):
+    path = str(realdata / "recorded" / "yolov5l6_clip_vitb32.json")
+    rows = {row["method"]: row for row in Comparison(methods=[], out=str(tmp_path), recorded=path).run()}
+    recorded, oracle = rows["recorded"], rows["proposal-oracle"]
+    assert recorded["n"] == 946
+    assert (round(recorded["acc@0.5"], 3), round(recorded["mean_iou"], 3)) == (0.597, 0.590)
+    assert round(oracle["acc@0.5"], 3) == 0.896

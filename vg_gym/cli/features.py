@@ -1,0 +1,64 @@
+"""``vg-gym features``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vg_gym.errors import VGGymError
+from vg_gym.registry import list_datasets
+from vg_gym.runners import RUNNERS, make_runner
+
+
+def add(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
+    parser.add_argument("--dataset", choices=list_datasets())
+    parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
+    parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the features")
+    parser.add_argument("--splits", help="e.g. train,val (default: all)")
+    parser.add_argument("--phrases", action="store_true", help="also score maps of noun phrases")
+    parser.add_argument("--tokens", action="store_true", help="also features of the tokens of expressions; much space")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of each split")
+    parser.add_argument("--shard", type=int, default=256, metavar="N", help="images at a time (default: %(default)s)")
+    parser.add_argument("--runner", choices=RUNNERS, default="local", help="where to do it (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="of the runner; 0: one for each CPU")
+    parser.add_argument("--verify", action="store_true", help="make nothing; check all checksums of --out")
+    parser.set_defaults(command=features)
+
+
+def features(options: argparse.Namespace) -> None:
+    """Make a store of features, or check one.
+
+    Raises:
+        VGGymError: no data set is named, or the store is damaged or of something else.
+    """
+    if options.verify:
+        _verify(options.out)
+    elif options.dataset is None:
+        raise VGGymError("name the data set: --dataset, e.g. refcocog-umd")
+    else:
+        _extract(options)
+
+
+def _verify(out: Path) -> None:
+    from vg_gym.features.command import verified
+
+    print(f"all shards of {out} are intact: {verified(out).manifest.images:,} images")
+
+
+def _extract(options: argparse.Namespace) -> None:
+    from vg_gym.features import command, extraction
+
+    runner = make_runner(options.runner, options.workers)
+    splits = options.splits.split(",") if options.splits else [*list_datasets()[options.dataset].splits]
+    queries = command.queries_of(options.dataset, options.root, splits, options.limit)
+    about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
+    load = command.loader(options.clip, options.device)
+    made = (options.phrases, options.tokens, options.shard)
+    work = extraction.begin(options.out, queries, load(), *made, load, **about)
+    print(work.summary(), flush=True)
+    work.run(runner)
+    print(f"use it with: python train_agent.py features={options.out}")

@@ -1,0 +1,59 @@
+"""``vg-gym info``."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from vg_gym import __version__
+from vg_gym.errors import VGGymError
+from vg_gym.registry import list_datasets, list_grounders
+
+LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
+"""Packages whose versions are printed."""
+
+
+def add(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    parser = commands.add_parser("info", help="versions, data sets and grounders, and what is found on this machine")
+    parser.add_argument("--root", type=Path, help="where to look for data sets (default: $VG_GYM_DATA)")
+    parser.set_defaults(command=info)
+
+
+def info(options: argparse.Namespace) -> None:
+    """Print what is installed, known and found."""
+    print(f"vg_gym {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    print("\nlibraries")
+    for name in LIBRARIES:
+        print(f"  {name:20} {_version(name)}")
+    print("\ndata sets")
+    for name, dataset in list_datasets().items():
+        print(f"  {name:20} {_where(name, options.root) if dataset.read_from_disk else 'built in'}")
+    print("\ngrounders")
+    for name, grounder in list_grounders().items():
+        print(f"  {name:20} {grounder.summary}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _where(name: str, root: Path | None) -> str:
+    """The folders of a data set's annotations and images, or what is missing."""
+    from vg_gym.data.refcoco import find_annotations, image_folders
+
+    try:
+        annotations = find_annotations(name, root)
+    except VGGymError as error:
+        return str(error)
+    images = next((str(folder) for folder in image_folders(annotations) if _has_images(folder)), "no images found")
+    return f"{annotations}; {images}"
+
+
+def _has_images(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.glob("*.jpg"), None) is not None

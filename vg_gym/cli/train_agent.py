@@ -1,0 +1,42 @@
+"""What ``train_agent.py`` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from vg_gym.agents.agent_trainer import AgentTrainer
+from vg_gym.agents.config import TrainConfig
+from vg_gym.config import load_config
+from vg_gym.evaluation.comparison import Comparison
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train an agent, then compare it with the floors and its ceiling.
+
+    Args:
+        arguments: YAML files and ``key=value`` of :class:`TrainConfig`; default those that were typed.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    trainer = AgentTrainer(load_config(TrainConfig, arguments))
+    trainer.run()
+    if trainer.config.test_samples:
+        _comparison(trainer, "python train_agent.py " + " ".join(arguments)).run()
+    print(f"run: {trainer.out}   pictures: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
+
+
+def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
+    config = trainer.config
+    return Comparison(
+        methods=[f"agent:{trainer.out}", "action-oracle"],
+        out=str(trainer.out / "test"),
+        dataset=config.dataset,
+        split=config.test_split,
+        root=config.root,
+        train_split=config.train_split,
+        clip=config.clip,
+        limit=config.test_samples,
+        fresh=True,
+        options={"action-oracle": {"action": config.action, "max_steps": config.max_steps}},
+        command=command,
+    )

@@ -1,0 +1,19 @@
+"""What ``train_detector.py`` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from vg_gym.baselines.detectors.detector_learner import DetectorConfig, train_detector
+from vg_gym.config import load_config
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a small object detector.
+
+    Args:
+        arguments: YAML files and ``key=value`` of :class:`DetectorConfig`; default those that were typed.
+    """
+    config = load_config(DetectorConfig, sys.argv[1:] if arguments is None else arguments)
+    print(f"detector in {train_detector(config)}")

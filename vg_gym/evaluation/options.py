@@ -1,0 +1,81 @@
+"""Options of methods from the command line: ``METHOD.KEY=VALUE``, and sweeps of several values."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vg_gym import registry
+from vg_gym.errors import VGGymError, unknown
+
+NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
+"""Option values that are a sweep."""
+
+
+def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by method, from ``METHOD.KEY=VALUE``.
+
+    A method is a grounder, a ceiling, or a proposer, whose options go to all pipelines that start with it.
+
+    Raises:
+        VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
+
+    >>> method_options(["clip-window.score=cosine", "diffusion.steps=2"])
+    {'clip-window': {'score': 'cosine'}, 'diffusion': {'steps': 2}}
+    """
+    options: dict[str, dict[str, Any]] = {}
+    known = {**registry.GROUNDERS, **registry.CEILINGS, **registry.PROPOSERS}
+    for pair in pairs:
+        left, equals, value = pair.partition("=")
+        method, dot, key = left.partition(".")
+        if not (equals and dot and key):
+            raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
+        if method not in known:
+            raise unknown("grounder", method, known)
+        parsed: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
+        options.setdefault(method, {})[key] = parsed["value"]
+    return options
+
+
+def sweep(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of a method: one for every combination of the options that have several values.
+
+    Args:
+        name: of the method.
+        options: of the method; a string of numbers with commas is several values.
+
+    Returns:
+        name of the row -> the values of the swept options in it.
+
+    >>> sweep("diffusion", {"steps": "1,2", "seed": 3})
+    {'diffusion[steps=1]': {'steps': 1}, 'diffusion[steps=2]': {'steps': 2}}
+    >>> sweep("center", {})
+    {'center': {}}
+    """
+    swept = {k: v.split(",") for k, v in options.items() if isinstance(v, str) and NUMBERS.fullmatch(v)}
+    rows = {}
+    for values in itertools.product(*swept.values()):
+        chosen = {k: float(v) if "." in v else int(v) for k, v in zip(swept, values, strict=True)}
+        label = ",".join(f"{k}={v}" for k, v in chosen.items())
+        rows[f"{name}[{label}]" if label else name] = chosen
+    return rows
+
+
+def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The options that reach a method: those of its first stage, then its own.
+
+    >>> options_of("reclip", {"yolo": {"weights": "a.pt"}, "reclip": {"margin": 0.1}, "ssd-clip": {"parse": True}})
+    {'weights': 'a.pt', 'margin': 0.1}
+    """
+    return {key: value for owner in owners(name) for key, value in options.get(owner, {}).items()}
+
+
+def owners(name: str) -> tuple[str, ...]:
+    """Whose options reach a method: its first stage where it has one, and the method itself."""
+    key = name.partition(":")[0]
+    spec = registry.GROUNDERS.get(key)
+    return (spec.proposer, key) if spec is not None and spec.proposer else (key,)

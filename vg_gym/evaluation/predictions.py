@@ -1,0 +1,81 @@
+"""``predictions.jsonl``: every prediction as it is made, so that a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.methods import Line
+from vg_gym.storage.files import write_json, write_text
+
+
+class PredictionFile:
+    """The predictions in a folder, by method and query; all are made with the same settings.
+
+    Args:
+        folder: holds ``predictions.jsonl`` and ``settings.json``.
+        settings: what all predictions in the folder agree in.
+        fresh: throw earlier predictions away.
+
+    Raises:
+        VGGymError: the folder holds predictions made with other settings.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], fresh: bool = False):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "predictions.jsonl"
+        if fresh:
+            self.path.unlink(missing_ok=True)
+        settings = json.loads(json.dumps(settings))
+        if self.path.is_file():
+            _compare(settings, folder)
+        write_json(folder / "settings.json", settings)
+        self._lines = _read(self.path)
+
+    def __contains__(self, name: tuple[str, str]) -> bool:
+        """Whether there is a prediction of (method, key of the query)."""
+        return name in self._lines
+
+    def __getitem__(self, name: tuple[str, str]) -> Line:
+        """The prediction of (method, key of the query)."""
+        return self._lines[name]
+
+    def append(self, method: str, lines: Sequence[Line]) -> None:
+        """Keep predictions of a method, here and in the file."""
+        with self.path.open("a") as file:
+            for line in lines:
+                named = {"method": method, **line}
+                self._lines[method, line["key"]] = named
+                file.write(json.dumps(named) + "\n")
+
+
+def _compare(settings: dict[str, Any], folder: Path) -> None:
+    """Refuse to mix predictions made with different settings."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text())
+    changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
+    if changed:
+        raise VGGymError(
+            f"{folder} holds predictions made with other {', '.join(changed)}; use another --out, or --fresh"
+        )
+
+
+def _read(path: Path) -> dict[tuple[str, str], Line]:
+    """Predictions on file; a line cut off by a kill is dropped, in the file too."""
+    if not path.is_file():
+        return {}
+    found, good = {}, []
+    for text in path.read_text().splitlines():
+        try:
+            line = json.loads(text)
+            found[line["method"], line["key"]] = line
+            good.append(text)
+        except (json.JSONDecodeError, KeyError):
+            continue
+    write_text(path, "".join(f"{text}\n" for text in good))
+    return found

@@ -1,0 +1,121 @@
+"""The tables of names. The only module of the package that names concrete classes, as strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
+
+PROPOSERS: dict[str, ProposerSpec] = {
+    "yolo": ProposerSpec(
+        "vg_gym.baselines.detectors.yolo:load_yolo", "YOLO of ultralytics", "pipelines", published="yolov8x.pt"
+    ),
+    "detr": ProposerSpec(
+        "vg_gym.baselines.detectors.detr:load_detr",
+        "DETR or RT-DETR of transformers",
+        "pipelines",
+        published="facebook/detr-resnet-50",
+    ),
+    "ssd": ProposerSpec("vg_gym.baselines.detectors.ssd:load_ssd", "SSD of torchvision", published="ssd300_vgg16"),
+    "sam": ProposerSpec("vg_gym.baselines.detectors.sam:load_sam", "segment anything", "pipelines", published="vit_h"),
+    "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "pipelines"),
+}
+"""First stages of two-stage pipelines."""
+
+
+def _two_stage(proposer: str, summary: str, **options: Any) -> GrounderSpec:
+    return GrounderSpec(
+        "vg_gym.baselines.two_stage:TwoStageGrounder",
+        summary,
+        PROPOSERS[proposer].extra,
+        {"proposer": proposer},
+        options,
+        takes_clip=True,
+        proposer=proposer,
+    )
+
+
+def _heat_map(scorer: str, summary: str) -> GrounderSpec:
+    factory = "vg_gym.baselines.heat_map_grounder:HeatMapGrounder"
+    return GrounderSpec(factory, summary, "pipelines", {"scorer": scorer}, takes_clip=True)
+
+
+def _one_stage(name: str, summary: str) -> GrounderSpec:
+    factory = "vg_gym.baselines.one_stage.grounders:one_stage"
+    return GrounderSpec(factory, summary, "pipelines", {"name": name}, argument="weights")
+
+
+def _diffusion(factory: str, summary: str) -> GrounderSpec:
+    return GrounderSpec(f"vg_gym.diffusion.grounder:{factory}", summary, refines=True, argument="weights")
+
+
+GROUNDERS: dict[str, GrounderSpec] = {
+    "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True),
+    "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image"),
+    "center": GrounderSpec("vg_gym.baselines.priors:center", "a centred box"),
+    "constant": GrounderSpec("vg_gym.baselines.priors:Constant", "the best constant box of training", fitted=True),
+    "random": GrounderSpec("vg_gym.baselines.priors:random", "a random box"),
+    "clip-window": GrounderSpec("vg_gym.baselines.clip_window:ClipWindow", "CLIP's best window", takes_clip=True),
+    "yolo-clip": _two_stage("yolo", "boxes of YOLO, chosen by CLIP"),
+    "detr-clip": _two_stage("detr", "boxes of DETR, chosen by CLIP"),
+    "ssd-clip": _two_stage("ssd", "boxes of SSD, chosen by CLIP"),
+    "sam-clip": _two_stage("sam", "boxes of SAM's masks, chosen by CLIP"),
+    "segments-clip": _two_stage(
+        "segments", "boxes of segments, chosen by CLIP", min_confidence=0.0, max_boxes=200, max_overlap=0.95
+    ),
+    "reclip": _two_stage(
+        "yolo", "ReCLIP: crops, blurs and spatial relations", views="crop+blur", parse=True, name="reclip"
+    ),
+    "seg-clip": _heat_map("crops", "heat map of segments, scored as crops"),
+    "adapting-clip": _heat_map("regions", "heat map of segments, scored by region attention"),
+    "mdetr": _one_stage("mdetr", "MDETR"),
+    "transvg": _one_stage("transvg", "TransVG"),
+    "dynamic-mdetr": _one_stage("dynamic-mdetr", "Dynamic MDETR"),
+    "dynamic-mdetr-clip": _one_stage("dynamic-mdetr-clip", "Dynamic MDETR over CLIP's ViT; no built-in weights"),
+    "red": _one_stage("red", "TransVG with RED"),
+    "diffusion": _diffusion("diffusion", "box diffusion, deterministic sampling (DDIM)"),
+    "diffusion-ddpm": _diffusion("diffusion_ddpm", "box diffusion, ancestral sampling (DDPM)"),
+    "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers; no built-in weights"),
+    "agent": GrounderSpec(
+        "vg_gym.agents.grounder:load_agent", "agent:NAME, a run folder or built-in agent", refines=True, argument="name"
+    ),
+}
+"""Every grounder by name; ``NAME:ARGUMENT`` passes ARGUMENT as the option that the spec's ``argument`` names."""
+
+CEILINGS: dict[str, Spec] = {
+    "action-oracle": Spec("vg_gym.agents.oracle:ActionOracle", "the greedy best moves of an action set")
+}
+"""What sees the answer: objects with ``name`` and ``ground_samples(samples)``; never grounders."""
+
+LEARNED: dict[str, Spec] = {
+    "mdetr": Spec("vg_gym.baselines.one_stage.mdetr:MDETR", "MDETR", "pipelines"),
+    "transvg": Spec("vg_gym.baselines.one_stage.transvg:TransVG", "TransVG", "pipelines"),
+    "dynamic-mdetr": Spec("vg_gym.baselines.one_stage.dynamic_mdetr:DynamicMDETR", "Dynamic MDETR", "pipelines"),
+    "red": Spec("vg_gym.baselines.one_stage.transvg:RED", "TransVG with RED", "pipelines"),
+    "dynamic-mdetr-clip": Spec(
+        "vg_gym.baselines.one_stage.dynamic_mdetr_clip:DynamicMDETRClip", "Dynamic MDETR over CLIP's ViT", "pipelines"
+    ),
+    "diffusion": Spec("vg_gym.diffusion.model:BoxDiffusion", "box diffusion"),
+}
+"""Networks that ``train_grounder.py`` trains: classes of :class:`vg_gym.learned.model.GroundingModel`."""
+
+
+def _refshapes(summary: str) -> DatasetSpec:
+    return DatasetSpec("vg_gym.data.refshapes:open_refshapes", summary)
+
+
+def _refcoco(summary: str, *splits: str) -> DatasetSpec:
+    return DatasetSpec("vg_gym.data.refcoco:open_refcoco", summary, splits=splits, read_from_disk=True)
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    "refshapes": _refshapes("drawn scenes of shapes"),
+    "refshapes-easy": _refshapes("with fewer objects"),
+    "refshapes-hard": _refshapes("with more objects"),
+    "refshapes-biased": _refshapes("with a prior planted in training alone"),
+    "refcocog-umd": _refcoco("RefCOCOg, UMD's split", "train", "val", "test"),
+    "refcocog-google": _refcoco("RefCOCOg, Google's split", "train", "val"),
+    "refcoco-unc": _refcoco("RefCOCO", "train", "val", "testA", "testB"),
+    "refcoco+-unc": _refcoco("RefCOCO+, without words of place", "train", "val", "testA", "testB"),
+}
+"""Every data set by name."""
