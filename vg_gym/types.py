@@ -127,6 +127,16 @@ class Grounder(Protocol):
         ...
 
 
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A grounder whose boxes can be cached, because it says what they depend on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of weights and settings; two grounders with the same one answer the same."""
+        ...
+
+
 def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
     """Raise the one error of methods that cannot start from given boxes."""
     if initial_boxes is not None:

@@ -1,7 +1,7 @@
 """Named CLIP scores of a box for an expression: the candidates for a reward.
 
 Plain cosine can be gamed (a part of the object often scores as well as the whole), so the others compare. For each,
-``benchmarks/clip_scores.py`` measures the correlation with IoU and where its maximum lies.
+``experiments/clip_scores.py`` measures the correlation with IoU and where its maximum lies.
 
 - ``cosine``: cos(box, text).
 - ``context``: cosine minus half the cosine of the ring around the box (the box grown 1.5 times, without the box).
@@ -15,12 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_sum, dot, l2_normalize
 from vg_gym.errors import unknown
+
+if TYPE_CHECKING:
+    from vg_gym.clip.encoder import ClipEncoder
 
 Bank = np.ndarray | None
 RING = 1.5
@@ -138,3 +142,8 @@ def contrast_bank(words: list[str] | None) -> list[str]:
         "banana laptop phone clock"
     )
     return [f"a photo of a {thing}" for thing in things.split()] + ["a photo of the background"]
+
+
+def negative_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
+    """Unit embeddings (N, D) of the texts that ``contrast`` compares with; None for the other scores."""
+    return clip.encode_text(contrast_bank(clip.words)) if score == "contrast" else None

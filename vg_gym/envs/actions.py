@@ -9,7 +9,7 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 | `multi-edges` | MultiDiscrete([5,5,5,5,2])   | every edge at once: out/in, coarse/fine, or stay; trigger flag     |
 | `continuous`  | Box(-1, 1, (5,))             | dx, dy, dw, dh, trigger if the last is > 0                         |
 
-`classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``benchmarks/action_reach.py``.
+`classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``experiments/action_reach.py``.
 """
 
 from __future__ import annotations
