@@ -13,12 +13,10 @@ from vg_gym.agents.checkpoint import find_agent
 from vg_gym.agents.cloning import CloneConfig
 from vg_gym.agents.config import TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
-from vg_gym.agents.oracle import ActionOracle, greedy_action
-from vg_gym.agents.rollout import play
+from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
 from vg_gym.clip_finetuning.clip_learner import save_model
 from vg_gym.config import load_config
-from vg_gym.envs.actions import make_actions
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rng import CounterRNG
@@ -183,18 +181,3 @@ def test_an_agent_of_another_environment_is_named(clip_folder, tmp_path):
         train(clip_folder, tmp_path / "next", "action=edges", f"init_from={tmp_path / 'run'}")
     with pytest.raises(VGGymError, match="no agent 'nobody'"):
         find_agent("nobody")
-
-
-def test_play_plays_each_episode_once(shapes, tiny_clip):
-    engine = make_engine(3, dataset=shapes, clip=tiny_clip, reward="iou")
-    actions = make_actions("multi-edges")
-
-    def teacher(_):
-        return greedy_action(actions, engine.boxes, engine.targets)
-
-    episodes = play(engine, teacher, range(8))
-    assert [e.index for e in episodes] == list(range(8))
-    assert all(e.triggered and e.iou > 0.75 for e in episodes)
-    oracle = ActionOracle().ground_samples(list(shapes))
-    for sample, prediction, episode in zip(shapes, oracle, episodes, strict=True):
-        assert box_ops.iou(prediction.box, sample.box) == pytest.approx(episode.iou, abs=1e-4)
