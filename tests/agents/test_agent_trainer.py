@@ -9,7 +9,6 @@ import torch
 from tests.conftest import TINY
 from vg_gym import boxes as box_ops
 from vg_gym.agents.agent_trainer import AgentTrainer
-from vg_gym.agents.checkpoint import find_agent
 from vg_gym.agents.cloning import CloneConfig
 from vg_gym.agents.config import TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
@@ -179,5 +178,3 @@ def test_an_agent_of_another_environment_is_named(clip_folder, tmp_path):
     (tmp_path / "run" / "best" / "policy.safetensors").write_bytes(b"garbage")
     with pytest.raises(VGGymError, match="damaged"):
         train(clip_folder, tmp_path / "next", "action=edges", f"init_from={tmp_path / 'run'}")
-    with pytest.raises(VGGymError, match="no agent 'nobody'"):
-        find_agent("nobody")
