@@ -21,7 +21,7 @@ from PIL import Image
 
 from vg_gym.cli.run import run
 from vg_gym.data.images import FileImage, to_rgb
-from vg_gym.envs.feature_bank import ImageTables
+from vg_gym.envs.image_tables import ImageTables
 from vg_gym.envs.observations import GLIMPSE
 from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore

@@ -44,7 +44,7 @@ from vg_gym.data.refshapes import RefShapes
 from vg_gym.devices import set_threads, usable_cores
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
 from vg_gym.envs.feature_bank import FeatureBank
-from vg_gym.envs.scoring.crop import CropScorer
+from vg_gym.envs.scoring.crop import CropScores
 
 Rows = dict[str, Any]
 SCENES = 250
@@ -177,7 +177,7 @@ def crops(clip: ClipEncoder) -> Rows:
         image = data[0].query.image.array()
         ready = [resize(image, encoder.crop_size)] * count
         alone = median_rate(lambda ready=ready, encoder=encoder: encoder.encode_crops(ready), count)
-        env.engine.crops = CropScorer(encoder, "cosine", None, embeddings=1)
+        env.engine.scorer.crops = CropScores(encoder, "cosine", None, embeddings=1)
         encoded = encoded_rate(stepper(env), encoder)
         rows |= {f"crop, {name}, {count}": ours, f"encoder alone, {name}, {count}": alone}
         rows[f"share of the encoder's throughput, {name}, {count}"] = ours / alone
@@ -192,19 +192,19 @@ def ppo(clip: ClipEncoder) -> Rows:
     rows: Rows = {}
 
     def fps(env: Any) -> float:
-        model = PPO("MultiInputPolicy", env, n_steps=c.rollout, batch_size=c.batch_size, n_epochs=c.epochs, seed=0,
+        model = PPO("MultiInputPolicy", env, n_steps=c.n_steps, batch_size=c.batch_size, n_epochs=c.n_epochs, seed=0,
                     policy_kwargs=policy_arguments("ppo", c.width))  # fmt: skip
-        each = c.rollout * c.num_envs
+        each = c.n_steps * c.num_envs
         return median_rate(lambda: model.learn(each, reset_num_timesteps=False), each, seconds=3)
 
     engine = GroundingVectorEnv(c.num_envs, dataset=data, clip=clip, bank=bank, reward=c.reward).engine
     env = GroundingVecEnv(engine)
-    rows[f"PPO on ours, {c.num_envs} x {c.rollout} steps"] = ours = fps(env)
+    rows[f"PPO on ours, {c.num_envs} x {c.n_steps} steps"] = ours = fps(env)
     null = NullVecEnv(env.observation_space, env.action_space, c.num_envs)
     rows["PPO on the null environment"] = alone = fps(null)
     rows["share"] = ours / alone
     size = sum(part.shape[0] * part.dtype.itemsize for part in env.observation_space.values())
-    rows["rollout observations, MiB, float32"] = size * c.rollout * c.num_envs / 2**20
+    rows["rollout observations, MiB, float32"] = size * c.n_steps * c.num_envs / 2**20
     return rows
 
 
@@ -243,7 +243,7 @@ def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
         pixels = box_ops.denormalize(probes, sample.query.image.size)
         for name, kept in found.items():
             dense = score_boxes(name, table, text, probes[None])[0]
-            by_crop = CropScorer(clip, name, None)([sample.query] * boxes, pixels, np.tile(text, (boxes, 1)))[1]
+            by_crop = CropScores(clip, name, None)([sample.query] * boxes, pixels, np.tile(text, (boxes, 1)))[1]
             kept.append(float(spearmanr(dense, by_crop).statistic))
     return {f"rank correlation of dense and crop {name}, median of {queries} expressions": float(np.median(values))
             for name, values in found.items()}  # fmt: skip

@@ -17,11 +17,11 @@ import torch
 from stable_baselines3.common.utils import set_random_seed
 
 from vg_gym.agents.checkpoint import ALGORITHMS, policy_arguments, save_agent
-from vg_gym.agents.policy import discourage_trigger
+from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.cli.run import run
 from vg_gym.config import options_from
 from vg_gym.envs import GroundingTensorEnv
-from vg_gym.envs.engine import EnvOptions
+from vg_gym.envs.options import EnvOptions
 
 
 def arguments() -> argparse.Namespace:
@@ -63,7 +63,7 @@ def main() -> None:
     policy = ALGORITHMS["ppo"].policy_aliases["MultiInputPolicy"](
         env.single_observation_space, env.single_action_space, lambda _: c.lr, **policy_arguments("ppo", 192)
     ).to(env.device)  # fmt: skip
-    discourage_trigger(policy, env.engine.actions)
+    lower_trigger_bias(policy, env.engine.actions)
 
     observation, steps, start = env.reset(c.seed), 0, time.monotonic()
     while (progress := (time.monotonic() - start) / (60 * c.minutes)) < 1:

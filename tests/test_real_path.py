@@ -20,7 +20,7 @@ def test_train_and_evaluate_on_refcocog_with_vit_b_32(realdata, tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     options = [
         "dataset=refcocog-umd", f"root={realdata / 'refcocog_mini'}", f"clip=ViT-B-32:{tmp_path / 'weights.pt'}",
-        "train_split=val", f"out={tmp_path / 'run'}", "reward=clip", "steps=256", "num_envs=8", "rollout=8",
+        "train_split=val", f"out={tmp_path / 'run'}", "reward=clip", "total_timesteps=256", "num_envs=8", "n_steps=8",
         "batch_size=32", "eval_samples=8", "test_samples=20",
     ]  # fmt: skip
     command = [sys.executable, str(ROOT / "train_agent.py"), *options]

@@ -20,7 +20,8 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     """Build ``schema`` from its defaults, then YAML files, then ``key=value`` pairs, in the order given.
 
     Args:
-        schema: a dataclass; its fields are the known keys and their types are checked.
+        schema: a dataclass; its fields are the known keys and their types are checked. ``RENAMED``, where it has that,
+            maps old keys to new ones for the error.
         arguments: paths of YAML files and ``key=value`` (nested: ``a.b=value``) strings.
 
     Raises:
@@ -47,6 +48,9 @@ def _read(path: str):
 def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:
     key = str(getattr(error, "full_key", None) or argument.partition("=")[0])
     known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
+    renamed = getattr(schema, "RENAMED", {})
+    if key in renamed:
+        return f"option {key!r} is called {renamed[key]!r} now"
     if key.split(".")[0] not in known:
         return str(unknown("option", key, known))
     return f"option {key!r} in {argument!r}: {str(error).splitlines()[0]}"

@@ -1,3 +1,5 @@
+import ast
+import inspect
 import json
 
 import numpy as np
@@ -6,17 +8,16 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.agent_trainer import AgentTrainer
-from vg_gym.agents.checkpoint import find_agent
+from vg_gym.agents.cloning import CloneConfig
 from vg_gym.agents.config import TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
-from vg_gym.agents.oracle import ActionOracle, greedy_action
-from vg_gym.agents.rollout import play
+from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.config import load_config
-from vg_gym.envs.actions import make_actions
-from vg_gym.envs.grounding import make_engine
-from vg_gym.envs.rng import Streams
+from vg_gym.envs.factory import make_engine
+from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError
 
 
@@ -29,7 +30,7 @@ def clip_folder(tiny_clip, tmp_path_factory):
 
 def train(clip_folder, out, *extra):
     common = [f"clip={clip_folder}", f"out={out}", "dataset_options.scenes=4", "eval_samples=8", "num_envs=4",
-              "rollout=8", "batch_size=16", "minutes=5", "steps=96", "width=16",
+              "n_steps=8", "batch_size=16", "minutes=5", "total_timesteps=96", "width=16",
               "cache=false", "threads=1"]  # fmt: skip
     trainer = AgentTrainer(load_config(TrainConfig, [*common, *extra]))
     return trainer, trainer.run()
@@ -86,7 +87,7 @@ def test_a_store_of_another_clip_is_refused(clip_folder, tmp_path):
 
 def test_a_resumed_run_goes_on(clip_folder, tmp_path):
     first, _ = train(clip_folder, tmp_path / "run")
-    second, _ = train(clip_folder, tmp_path / "run", "resume=true", "steps=192")
+    second, _ = train(clip_folder, tmp_path / "run", "resume=true", "total_timesteps=192")
     assert second.model.num_timesteps >= 192 > first.model.num_timesteps >= 96
     about = json.loads((tmp_path / "run" / "last" / "agent.json").read_text())
     assert about["steps"] == second.model.num_timesteps
@@ -107,17 +108,17 @@ def test_ctrl_c_saves(clip_folder, tmp_path, monkeypatch):
 
 
 def test_dqn_trains_on_a_discrete_set(clip_folder, tmp_path, blind):
-    train(clip_folder, tmp_path / "run", "algo=dqn", "action=edges", "buffer=500")
+    train(clip_folder, tmp_path / "run", "algo=dqn", "action=edges", "buffer_size=500")
     assert len(AgentGrounder(str(tmp_path / "run")).ground(blind)) == len(blind)
     with pytest.raises(VGGymError, match="action=edges"):
         train(clip_folder, tmp_path / "other", "algo=dqn")
 
 
 def test_cloning_learns_the_oracle(clip_folder, tmp_path):
-    options = ("clone.minutes=0.15", "clone.batch_size=128", "steps=1", "action=edges")
+    options = ("clone.minutes=0.15", "clone.batch_size=128", "total_timesteps=1", "action=edges")
     trainer, _ = train(clip_folder, tmp_path / "run", *options)
     engine = trainer.env.engine
-    engine.reset_rows(range(4), Streams(np.arange(4)))
+    engine.reset_rows(range(4), CounterRNG(np.arange(4)))
     wanted = greedy_action(engine.actions, engine.boxes, engine.targets)
     observation = {k: torch.as_tensor(v) for k, v in engine.observe().items()}
     learned = trainer.model.policy.evaluate_actions(observation, torch.as_tensor(wanted))[1].exp().mean()
@@ -138,9 +139,28 @@ def test_training_without_labels_needs_none(clip_folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("option", "name"),
+    [("lr=1e-3", "learning_rate"), ("steps=5", "total_timesteps"), ("rollout=8", "n_steps"), ("epochs=1", "n_epochs"),
+     ("entropy=0", "ent_coef"), ("buffer=9", "buffer_size"), ("init=refshapes", "init_from"),
+     ("clone.lr=1", "clone.learning_rate"), ("clone.buffer=1", "clone.buffer_size")],
+)  # fmt: skip
+def test_old_names_of_options_say_the_new_one(option, name):
+    with pytest.raises(VGGymError, match=f"is called '{name}' now"):
+        load_config(TrainConfig, [option])
+
+
+@pytest.mark.parametrize("schema", [EnvOptions, TrainConfig, CloneConfig])
+def test_every_option_has_its_docstring(schema):
+    (tree,) = ast.parse(inspect.getsource(schema)).body
+    for field, after in zip(tree.body, [*tree.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign):
+            assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), ast.unparse(field)
+
+
+@pytest.mark.parametrize(
     ("option", "message"),
     [("rewrd=iou", "did you mean 'reward'"), ("algo=sac", "unknown algorithm 'sac'"), ("minutes=soon", "minutes"),
-     ("dataset=refshape", "did you mean 'refshapes'"), ("init=nobody", "no agent 'nobody'"), 
+     ("dataset=refshape", "did you mean 'refshapes'"), ("init_from=nobody", "no agent 'nobody'"), 
      ("missing.yaml", "no config")],
 )  # fmt: skip
 def test_bad_options_are_named(option, message, clip_folder, tmp_path):
@@ -156,21 +176,4 @@ def test_an_agent_of_another_environment_is_named(clip_folder, tmp_path):
         )
     (tmp_path / "run" / "best" / "policy.safetensors").write_bytes(b"garbage")
     with pytest.raises(VGGymError, match="damaged"):
-        train(clip_folder, tmp_path / "next", "action=edges", f"init={tmp_path / 'run'}")
-    with pytest.raises(VGGymError, match="no agent 'nobody'"):
-        find_agent("nobody")
-
-
-def test_play_plays_each_episode_once(shapes, tiny_clip):
-    engine = make_engine(3, dataset=shapes, clip=tiny_clip, reward="iou")
-    actions = make_actions("multi-edges")
-
-    def teacher(_):
-        return greedy_action(actions, engine.boxes, engine.targets)
-
-    episodes = play(engine, teacher, range(8))
-    assert [e.index for e in episodes] == list(range(8))
-    assert all(e.triggered and e.iou > 0.75 for e in episodes)
-    oracle = ActionOracle().ground_samples(list(shapes))
-    for sample, prediction, episode in zip(shapes, oracle, episodes, strict=True):
-        assert box_ops.iou(prediction.box, sample.box) == pytest.approx(episode.iou, abs=1e-4)
+        train(clip_folder, tmp_path / "next", "action=edges", f"init_from={tmp_path / 'run'}")

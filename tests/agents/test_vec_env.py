@@ -7,7 +7,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.envs import GroundingEnv
-from vg_gym.envs.grounding import make_engine
+from vg_gym.envs.factory import make_engine
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import pytest
 
 from vg_gym.clip.dense import l2_normalize, summed_area
 from vg_gym.clip.scores import SCORES, measure_boxes, score_boxes
-from vg_gym.envs.scoring.crop import CropScorer, blur_outside
 from vg_gym.errors import VGGymError
 
 
@@ -35,25 +34,7 @@ def test_context_prefers_the_whole_object_to_its_part(scene):
     assert gap["context"] > gap["cosine"]
 
 
-def test_unknown_scores_are_named(scene, tiny_clip):
+def test_unknown_scores_are_named(scene):
     table, text, _ = scene
     with pytest.raises(VGGymError, match="did you mean 'cosine'"):
         score_boxes("cosin", table, text, np.zeros((1, 4), np.float32))
-    with pytest.raises(VGGymError, match="unknown score"):
-        CropScorer(tiny_clip, "cosin", None)
-
-
-@pytest.mark.parametrize("name", SCORES)
-def test_crop_scores_are_finite_and_bounded(name, tiny_clip, shapes):
-    queries = [s.query for s in shapes][:3]
-    boxes = np.stack([s.box for s in shapes])[:3]
-    others = tiny_clip.encode_text(["the star", "the red ring"])
-    region, score = CropScorer(tiny_clip, name, others)(queries, boxes, tiny_clip.encode_text(["the star"] * 3))
-    assert region.shape == (3, 16) and (np.abs(score) <= 2).all()
-
-
-def test_blur_leaves_the_box_sharp(rng):
-    image = rng.integers(0, 255, (40, 60, 3)).astype(np.uint8)
-    blurred = blur_outside(image, np.array([10, 5, 30, 25], np.float32))
-    np.testing.assert_array_equal(blurred[5:25, 10:30], image[5:25, 10:30])
-    assert blurred[30:].std() < image[30:].std() / 2

@@ -1,35 +1,12 @@
-"""Tables of images come and go, and what fails leaves nothing behind."""
+"""What fails leaves nothing behind; a bank is shared only with those it suits."""
 
 import numpy as np
 import pytest
 
-from vg_gym.data.refshapes import RefShapes
 from vg_gym.envs import GroundingVectorEnv
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
 from vg_gym.types import Query
-
-
-def walk(data, clip, memory, n=3):
-    env = GroundingVectorEnv(n, dataset=data, clip=clip, max_steps=2, memory=memory)
-    env.action_space.seed(0)
-    seen = [env.reset(seed=0)[0]]
-    for _ in range(25):
-        seen.append(env.step(env.action_space.sample())[0])
-    return env.engine.features.images, seen
-
-
-def test_little_memory_changes_nothing(tiny_clip):
-    data = RefShapes("refshapes", "val", scenes=12)
-    table = 4 * (tiny_clip.grid + 1) ** 2 * tiny_clip.dim / 2**30
-    all_fit, wanted = walk(data, tiny_clip, 1.0)
-    few, seen = walk(data, tiny_clip, 6.5 * table)
-    assert few.capacity == 6 == len(few.tables[:6]) < all_fit.capacity
-    for a, b in zip(wanted, seen, strict=True):
-        for name, values in a.items():
-            np.testing.assert_array_equal(values, b[name], err_msg=name)
-    with pytest.raises(VGGymError, match="raise memory="):
-        walk(data, tiny_clip, 2.5 * table, n=8)
 
 
 class Broken:
@@ -51,3 +28,18 @@ def test_an_unreadable_image_leaves_nothing_behind(shapes, tiny_clip):
         assert row == clean.row(query)
         np.testing.assert_array_equal(bank.text[row], clean.text[row])
         np.testing.assert_array_equal(bank.maps[row], clean.maps[row])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tokens": True}, {"phrases": True}, {"scoring": "lattice", "lattice": 3},
+     {"scoring": "lattice", "lattice": 2, "score": "cosine"}, {"scoring": "dense"}],
+    ids=str,
+)  # fmt: skip
+def test_a_bank_is_shared_only_with_those_it_suits(options, shapes, tiny_clip):
+    lattice = {"scoring": "lattice", "lattice": 2}
+    own = {} if options.get("scoring") is None else lattice
+    bank = GroundingVectorEnv(2, dataset=shapes, clip=tiny_clip, **own).engine.features
+    assert GroundingVectorEnv(3, dataset=shapes, clip=tiny_clip, bank=bank, **own).engine.features is bank
+    with pytest.raises(VGGymError, match="bank="):
+        GroundingVectorEnv(2, dataset=shapes, clip=tiny_clip, bank=bank, **options)

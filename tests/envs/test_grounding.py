@@ -1,17 +1,23 @@
 import itertools
+import shutil
 import warnings
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import vg_gym
 from vg_gym import boxes as box_ops
+from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
+from vg_gym.envs.episodes import Episodes
 from vg_gym.errors import VGGymError
+from vg_gym.types import Query
 
 OPTIONS = [
     {"action": a, "reward": r} for a, r in itertools.product(("classic", "edges", "multi-edges", "continuous"),
@@ -37,21 +43,66 @@ def test_checkers_have_nothing_to_say(options, shapes, tiny_clip):
         check_sb3(env)
 
 
-@pytest.mark.parametrize("name", vg_gym.ENVIRONMENTS)
-def test_every_id_can_be_made_and_checked(name, tiny_clip, monkeypatch):
-    monkeypatch.delenv("VG_GYM_DATA", raising=False)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        env = gymnasium.make(name, clip=tiny_clip, render_mode="rgb_array")
-        vector = gymnasium.make_vec(name, num_envs=3, clip=tiny_clip)
-    fell_back = name != "RefShapes-Ground-v0"
-    assert any("vg-gym download" in str(w.message) for w in said) == fell_back
+MAKERS = (gymnasium.make, gymnasium.make_vec)
+SMALLER = pytest.mark.filterwarnings("ignore:.*published are:UserWarning")
+"""The data set on disk is a small one, and says so."""
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    """A small data set of ours on disk, under the names of RefCOCOg, RefCOCO and RefCOCO+."""
+    root = write_refcocog_layout([RefShapes("refshapes", "train", scenes=2)], tmp_path_factory.mktemp("layout"))
+    shutil.copy(root / "annotations" / "refs(umd).p", root / "annotations" / "refs(unc).p")
+    return root
+
+
+@pytest.fixture(params=vg_gym.ENVIRONMENTS)
+def registered(request, layout, tiny_clip):
+    """The id of an environment, and ``make`` and ``make_vec`` of it on its own data set."""
+    own = {"dataset_options": {"scenes": 2}} if request.param.startswith("RefShapes") else {"root": str(layout)}
+    return request.param, *(partial(make, request.param, clip=tiny_clip, **own) for make in MAKERS)
+
+
+@SMALLER
+def test_every_id_plays_its_data_set(registered):
+    name, make, make_vec = registered
+    env, vector = make(render_mode="rgb_array"), make_vec(num_envs=3)
     _, info = env.reset(seed=1)
-    assert info["dataset"] == "refshapes"
-    assert env.render().dtype == np.uint8
     observations, infos = vector.reset(seed=1)
-    assert vector.observation_space.contains(observations) and infos["dataset"].tolist() == ["refshapes"] * 3
-    check_env(env.unwrapped, skip_render_check=True)
+    assert info["dataset"] == vg_gym.ENVIRONMENTS[name] and set(infos["dataset"]) == {info["dataset"]}
+    assert env.render().dtype == np.uint8 and "iou" in info
+    assert vector.observation_space.contains(observations)
+
+
+@SMALLER
+def test_every_id_passes_the_checkers(registered):
+    _, make, _ = registered
+    env = make(render_mode="rgb_array").unwrapped
+    check_env(env, skip_render_check=True)
+    check_sb3(env)
+
+
+@SMALLER
+def test_every_id_is_deterministic(registered):
+    _, make, _ = registered
+    for a, b in zip(walked(make(initial_box="random")), walked(make(initial_box="random")), strict=True):
+        assert same(a[0], b[0]) and str(a[1:]) == str(b[1:])
+
+
+@SMALLER
+def test_every_id_is_the_same_in_a_vector(registered):
+    _, make, make_vec = registered
+    one, (seen, infos) = make().reset(seed=6), make_vec(num_envs=2).reset(seed=5)
+    assert same(one[0], {name: values[1] for name, values in seen.items()}) and infos["key"][1] == one[1]["key"]
+
+
+@pytest.mark.parametrize("name", vg_gym.ENVIRONMENTS)
+def test_without_files_an_id_falls_back_and_says_so(name, tiny_clip, monkeypatch):
+    monkeypatch.delenv("VG_GYM_DATA", raising=False)
+    fell_back = name != "RefShapes-Ground-v0"
+    with pytest.warns(UserWarning, match="vg-gym download") if fell_back else nullcontext():
+        env = gymnasium.make(name, clip=tiny_clip)
+    assert env.reset(seed=1)[1]["dataset"] == "refshapes"
 
 
 def test_a_wrong_root_is_an_error_not_a_fallback(tiny_clip):
@@ -59,60 +110,22 @@ def test_a_wrong_root_is_an_error_not_a_fallback(tiny_clip):
         gymnasium.make("RefCOCOg-Ground-v0", root="nowhere", clip=tiny_clip)
 
 
-@pytest.mark.parametrize("action", ["multi-edges", "edges", "continuous"])
+def walked(env, seed=4):
+    """What an environment gives over thirty random steps."""
+    env.action_space.seed(seed)
+    out = [env.reset(seed=seed)]
+    for _ in range(30):
+        out.append(env.step(env.action_space.sample()))
+        if out[-1][2] or out[-1][3]:
+            out.append(env.reset())
+    return out
+
+
+@pytest.mark.parametrize("action", ["edges", "continuous"])
 def test_seeds_reproduce(action, shapes, tiny_clip):
-    def run():
-        env = GroundingEnv(dataset=shapes, clip=tiny_clip, action=action, initial_box="random")
-        env.action_space.seed(4)
-        out = [env.reset(seed=4)]
-        for _ in range(30):
-            out.append(env.step(env.action_space.sample()))
-            if out[-1][2] or out[-1][3]:
-                out.append(env.reset())
-        return out
-
-    for a, b in zip(run(), run(), strict=True):
+    envs = [GroundingEnv(dataset=shapes, clip=tiny_clip, action=action, initial_box="jitter") for _ in range(2)]
+    for a, b in zip(*map(walked, envs), strict=True):
         assert same(a[0], b[0]) and str(a[1:]) == str(b[1:])
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"glimpse_features": True, "phrases": True}, {"initial_box": "jitter"}], ids=str
-)
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_vector_is_n_singles_bit_for_bit(mode, options, shapes, tiny_clip):
-    n, arguments = 5, {"dataset": shapes, "clip": tiny_clip, "reward": "iou", "max_steps": 4, **options}
-    vector = GroundingVectorEnv(n, autoreset_mode=mode, **arguments)
-    singles = [GroundingEnv(**arguments) for _ in range(n)]
-    vector.action_space.seed(0)
-    seen, _ = vector.reset(seed=7)
-    own = [env.reset(seed=7 + i) for i, env in enumerate(singles)]
-    over = [False] * n
-    for _ in range(40):
-        for i in range(n):
-            assert same({k: v[i] for k, v in seen.items()}, own[i][0])
-        actions = vector.action_space.sample()
-        seen, rewards, terminated, truncated, infos = vector.step(actions)
-        for i, env in enumerate(singles):
-            if mode == AutoresetMode.NEXT_STEP and over[i]:
-                own[i], over[i] = env.reset(), False
-                assert rewards[i] == 0 and not terminated[i] and not truncated[i]
-                continue
-            observation, reward, end, cut, info = env.step(actions[i])
-            assert (rewards[i], terminated[i], truncated[i]) == (np.float32(reward), end, cut)
-            over[i] = end or cut
-            own[i] = (observation, info)
-            if over[i] and mode == AutoresetMode.SAME_STEP:
-                final = {k: v[i] for k, v in infos["final_obs"].items()}
-                assert same(final, observation) and infos["final_info"]["iou"][i] == info["iou"]
-                own[i] = env.reset()
-
-
-def test_crop_scores_agree_between_faces(shapes, tiny_clip):
-    vector = GroundingVectorEnv(4, dataset=shapes, clip=tiny_clip, scoring="crop")
-    single = GroundingEnv(dataset=shapes, clip=tiny_clip, scoring="crop")
-    seen, _ = vector.reset(seed=0)
-    one, _ = single.reset(seed=0)
-    np.testing.assert_allclose(seen["region"][0], one["region"], atol=1e-5)
 
 
 def test_rewards_telescope(shapes, tiny_clip):
@@ -129,32 +142,64 @@ def test_rewards_telescope(shapes, tiny_clip):
         assert info["is_success"] == (info["iou"] >= 0.5)
 
 
+class SealedQuery(Query):
+    """A query that fails a test which asks it for more than its image, expression and key."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the answer was asked for: {name}")
+
+
 class Sealed:
-    """A data set whose answers can not be read without being caught."""
+    """A data set of sealed queries, sealed itself."""
 
     name, split = "sealed", "test"
 
     def __init__(self, samples):
-        self.samples = samples
+        self.queries = [SealedQuery(s.query.image, s.query.expression, s.query.key) for s in samples]
 
     def __len__(self):
-        return len(self.samples)
+        return len(self.queries)
 
     def __getitem__(self, index):
-        return self.samples[index].query
+        return self.queries[index]
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the answer was asked for: {name}")
 
 
-def test_without_labels_nothing_reads_an_answer(shapes, blind, tiny_clip):
+MOVES = ([0, 2, 4, 1, 0], [4, 4, 4, 4, 0], [2, 2, 2, 2, 1])
+
+
+def test_without_labels_nothing_reads_an_answer(shapes, tiny_clip):
     labelled = GroundingEnv(dataset=shapes, clip=tiny_clip)
     sealed = GroundingEnv(dataset=Sealed(shapes), clip=tiny_clip)
     for index in range(len(shapes)):
         first, info = labelled.reset(seed=0, options={"index": index})
         second, bare = sealed.reset(seed=0, options={"index": index})
         assert same(first, second) and "iou" in info and "iou" not in bare
-        for action in ([0, 2, 4, 1, 0], [4, 4, 4, 4, 0], [2, 2, 2, 2, 1]):
+        for action in MOVES:
             a, b = labelled.step(np.array(action)), sealed.step(np.array(action))
             assert same(a[0], b[0]) and a[1:4] == b[1:4]
             assert "is_success" not in b[4]
+
+
+@pytest.mark.parametrize("leak", [lambda self, index: self.items[index].box, lambda self, index: self.items.objects(0)])
+def test_a_leak_of_the_answer_would_be_seen(leak, shapes, tiny_clip, monkeypatch):
+    monkeypatch.setattr(Episodes, "target", leak)
+    with pytest.raises(AssertionError, match="the answer was asked for: (box|objects)"):
+        GroundingEnv(dataset=Sealed(shapes), clip=tiny_clip).reset(seed=0)
+
+
+def test_with_a_clip_reward_boxes_decide_nothing(shapes, tiny_clip):
+    """Labels that are wrong change ``info["iou"]`` and nothing else."""
+    wrong = [replace(sample, box=sample.box[[0, 1, 0, 1]] + np.float32([0, 0, 3, 5])) for sample in shapes]
+    right, other = (GroundingEnv(dataset=data, clip=tiny_clip, reward="clip") for data in (list(shapes), wrong))
+    ious = []
+    for a, b in zip(walked(right), walked(other), strict=True):
+        assert same(a[0], b[0]) and a[1:-1] == b[1:-1]
+        ious.append((a[-1]["iou"], b[-1]["iou"]))
+        assert all(a[-1][k] == b[-1][k] for k in ("clip_score", "key"))
+    assert any(mine != theirs for mine, theirs in ious)
 
 
 def test_replay_options(shapes, blind, tiny_clip):
@@ -166,14 +211,6 @@ def test_replay_options(shapes, blind, tiny_clip):
     assert info["iou"] == pytest.approx(float(expected))
     _, info = env.reset(options={"query": blind[0]})
     assert info["key"] == blind[0].key and "iou" not in info
-
-
-def test_a_grounder_can_start_the_box(shapes, tiny_clip):
-    env = GroundingEnv(dataset=shapes, clip=tiny_clip, initial_box="center")
-    other = GroundingEnv(dataset=shapes, clip=tiny_clip, initial_box="random")
-    assert not np.array_equal(env.reset(seed=0)[1]["box"], other.reset(seed=0)[1]["box"])
-    named = GroundingEnv(dataset=shapes, clip=tiny_clip, initial_box="no-op")
-    np.testing.assert_array_equal(named.reset(seed=0)[1]["box"], box_ops.FULL)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +248,6 @@ def test_bad_reset_options_are_named(options, message, shapes, tiny_clip):
 
 
 def test_an_empty_expression_is_named(blind, tiny_clip):
-    from dataclasses import replace
-
     env = GroundingEnv(dataset=[replace(blind[0], expression="  ")], clip=tiny_clip)
     with pytest.raises(VGGymError, match="empty expression"):
         env.reset()
@@ -221,8 +256,6 @@ def test_an_empty_expression_is_named(blind, tiny_clip):
 
 
 def test_a_very_long_expression_is_read_to_its_limit(blind, tiny_clip):
-    from dataclasses import replace
-
     env = GroundingEnv(dataset=[replace(blind[0], expression="the red " * 150 + "star")], clip=tiny_clip)
     observation, _ = env.reset()
     assert np.isfinite(observation["text"]).all()

@@ -5,10 +5,12 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.envs.engine import EnvOptions, GroundingEngine
+from vg_gym.baselines.priors import NoOp
+from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.initial_boxes import grounder_boxes
-from vg_gym.envs.rng import Streams
+from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError
 from vg_gym.types import Prediction
 
@@ -35,7 +37,7 @@ def counting(monkeypatch, tmp_path):
 
 def first_boxes(shapes, tiny_clip, name, count=64):
     engine = GroundingEngine(Episodes(shapes), tiny_clip, count, EnvOptions(initial_box=name))
-    engine.reset_rows(np.arange(count), Streams(np.arange(count)))
+    engine.reset_rows(np.arange(count), CounterRNG(np.arange(count)))
     return engine
 
 
@@ -45,6 +47,23 @@ def test_a_grounder_s_boxes_start_their_own_queries(counting, shapes, tiny_clip)
     for query, box in zip(engine.queries, engine.boxes, strict=True):
         expected = box_ops.normalize(np.array([0, 0, 10 + len(query.expression), 64.0]), query.image.size)
         np.testing.assert_allclose(box, expected, atol=1e-6)
+
+
+def test_the_no_op_grounder_is_the_full_image(shapes, tiny_clip, monkeypatch):
+    asked = []
+    original = NoOp.ground
+    monkeypatch.setattr(NoOp, "ground", lambda self, queries, *given: asked.extend(queries) or original(self, queries))
+    elsewhere = first_boxes(shapes, tiny_clip, "center")
+    assert not (elsewhere.boxes == box_ops.FULL).all(axis=1).any()
+    engine = first_boxes(shapes, tiny_clip, "no-op")
+    assert {q.key for q in asked} == {q.key for q in engine.queries}  # by the grounder, not as initial_box="full"
+    np.testing.assert_allclose(engine.boxes, np.tile(box_ops.FULL, (64, 1)), atol=1e-6)
+
+
+def test_random_boxes_differ_and_jitter_is_near_its_target(shapes, tiny_clip):
+    random, jitter = (first_boxes(shapes, tiny_clip, name) for name in ("random", "jitter"))
+    assert len(np.unique(random.boxes, axis=0)) == 64 and box_ops.is_valid(random.boxes, (1, 1)).all()
+    assert box_ops.iou(jitter.boxes, jitter.targets).mean() > 2 * box_ops.iou(random.boxes, random.targets).mean() > 0
 
 
 def test_a_mixture_draws_all_of_its_parts(counting, shapes, tiny_clip):
@@ -106,9 +125,9 @@ def test_an_interrupted_computation_keeps_its_chunks(counting, blind):
     assert Counting.asked == len(blind)
 
 
-def test_prepared_starts_ask_nothing_more(counting, shapes, tiny_clip):
+def test_prepared_boxes_ask_nothing_more(counting, shapes, tiny_clip):
     engine = GroundingEngine(Episodes(shapes), tiny_clip, 8, EnvOptions(initial_box="counting,full"))
-    engine.start.prepare(Episodes(shapes).queries())
+    engine.initial_boxes.prepare(Episodes(shapes).queries())
     asked = Counting.asked
-    engine.reset_rows(np.arange(8), Streams(np.arange(8)))
+    engine.reset_rows(np.arange(8), CounterRNG(np.arange(8)))
     assert Counting.asked == asked == len(shapes)

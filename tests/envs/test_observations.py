@@ -10,7 +10,6 @@ from vg_gym.envs.observations import (
     FEATURE_GLIMPSE,
     GLIMPSE,
     LIMIT,
-    Buffers,
     feature_glimpses,
     glimpses,
     pixel_views,
@@ -81,28 +80,6 @@ def test_lines_are_the_same_for_arrays_and_tensors(rng):
     np.testing.assert_array_equal(window_lines(torch.from_numpy(boxes)).numpy(), lines)
     np.testing.assert_allclose(lines[:, 0, 0, [0, -1]], boxes[:, [0, 2]], atol=1e-6)
     np.testing.assert_array_equal(whole_lines(torch.from_numpy(boxes)).numpy(), whole_lines(boxes))
-
-
-def test_buffers_are_used_again_only_when_nobody_holds_them():
-    buffers = Buffers(spaces.Dict({"a": spaces.Box(-1, 1, (3,), np.float32)}))
-    first = buffers.take("a", 100)
-    place = first.ctypes.data
-    second = buffers.take("a", 100)
-    assert second.ctypes.data != place
-    view = first[5]
-    del first
-    third = buffers.take("a", 100)
-    assert third.ctypes.data not in (place, second.ctypes.data)
-    tensor = torch.from_numpy(third)
-    held = third.ctypes.data
-    del view, third
-    fourth = buffers.take("a", 100)
-    assert fourth.ctypes.data == place
-    fifth = buffers.take("a", 100)
-    assert fifth.ctypes.data not in (place, held, second.ctypes.data)  # a tensor holds the third
-    del tensor
-    assert buffers.take("a", 100).ctypes.data == held
-    assert buffers.take("a", 50).shape == (50, 3)
 
 
 def test_feature_glimpses_are_unit_features_of_the_cells(rng):

@@ -17,20 +17,20 @@ def places(frame, colour):
     return np.argwhere((np.abs(frame.astype(int) - colour) <= 3).all(-1))
 
 
-def picture(frame, size=512):
-    """The frame without its caption, whose score bar has the colour of the box."""
+def image_part(frame, size=512):
+    """A frame without its caption, whose score bar has the colour of the box."""
     return frame[:size]
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (30, 90), (900, 600), (1, 40), (40, 1), (1, 3000), (3000, 1)])
-def test_any_picture_is_scaled_to_a_legible_size(height, width):
+def test_any_image_is_scaled_to_a_legible_size(height, width):
     frame = draw_frame(grey(height, width), MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.3, 0.2, "1/2")
     caption = draw_frame(grey(), MIDDLE).shape[0] - 512
     assert frame.dtype == np.uint8 and max(frame.shape[0] - caption, frame.shape[1]) == 512
 
 
 def test_the_box_is_drawn_where_it_is():
-    drawn = places(picture(draw_frame(grey(), MIDDLE)), BOX)
+    drawn = places(image_part(draw_frame(grey(), MIDDLE)), BOX)
     np.testing.assert_allclose(drawn.min(0), [256, 128], atol=2)
     np.testing.assert_allclose(drawn.max(0), [511, 383], atol=2)
 
@@ -59,9 +59,9 @@ def test_the_bar_is_as_long_as_the_score(score):
 
 
 @pytest.mark.parametrize("change", [{"expression": "the ring"}, {"score": 0.5}, {"iou": 0.5}, {"step": "2/9"}], ids=str)
-def test_every_part_of_the_caption_shows_below_the_picture(change):
+def test_every_part_of_the_caption_shows_below_the_image(change):
     plain, told = draw_frame(grey(), MIDDLE), draw_frame(grey(), MIDDLE, **change)
-    np.testing.assert_array_equal(picture(plain), picture(told))
+    np.testing.assert_array_equal(image_part(plain), image_part(told))
     assert not np.array_equal(plain[512:], told[512:])
 
 
@@ -74,7 +74,7 @@ def test_captions_fit_on_one_line():
     assert _shortened("the red ring", font, -5) == ""
 
 
-def test_the_picture_given_is_left_alone():
+def test_the_image_given_is_left_alone():
     image = grey()
     draw_frame(image, MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.5)
     np.testing.assert_array_equal(image, grey())

@@ -13,6 +13,7 @@ OPTIONS = [
     {"action": "continuous", "reward": "clip", "score": "surround", "tokens": True},
     {"action": "multi-edges", "reward": "clip", "score": "contrast", "initial_box": "jitter", "phrases": True},
     {"reward": "iou", "initial_box": "no-op", "observation": "pixels"},
+    {"reward": "iou", "glimpse_features": True, "phrases": True},
 ]
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 
@@ -116,7 +117,7 @@ def test_masks_are_those_of_the_singles(shapes, tiny_clip):
     assert not masks.all() and masks[:, 21].all()
 
 
-def test_every_environment_has_its_picture(shapes, tiny_clip):
+def test_every_environment_has_its_frame(shapes, tiny_clip):
     env = GroundingVectorEnv(3, dataset=shapes, clip=tiny_clip, render_mode="rgb_array", initial_box="random")
     env.reset(seed=0)
     frames = env.render()

@@ -1,13 +1,13 @@
-"""The training loop of agents (``train_agent.py``): features, warm start, PPO or DQN, evaluation, pictures."""
+"""The training loop of agents (``train_agent.py``): features, warm start, PPO or DQN, evaluation, images."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from PIL import Image
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -16,19 +16,21 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from tqdm import tqdm
 
+from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import BAR, EpisodeStats, Evaluation, evaluate
 from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments
 from vg_gym.agents.cloning import clone_oracle
 from vg_gym.agents.config import TrainConfig, completed, env_options
-from vg_gym.agents.policy import discourage_trigger
+from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from, save_config
 from vg_gym.devices import pick_device, set_threads, usable_cores
 from vg_gym.envs import rendering
-from vg_gym.envs.engine import EnvOptions, GroundingEngine, open_bank
+from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
+from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.registry import open_dataset
 from vg_gym.storage.files import replacing
@@ -36,6 +38,8 @@ from vg_gym.types import GroundingDataset
 
 TRAIN_SCENES = 4000
 """Scenes of RefShapes that the default run trains on; their features take 64 KB each."""
+NO_LIMIT = 10**12
+"""Steps that SB3 is told to take: the budget ends the run."""
 
 
 class AgentTrainer:
@@ -55,23 +59,22 @@ class AgentTrainer:
         self.device = pick_device(config.device)
         self.clip = load_clip(config.clip, self.device)
         self.options = options_from(EnvOptions, env_options(config))
+        self.budget = Budget(config.minutes, config.total_timesteps)
         self.env, self.validation = self._environments()
         self.model = self._model()
-        self.spent = 0.0
-        self._started = time.monotonic()
 
     def _environments(self) -> tuple[GroundingVecEnv, GroundingEngine]:
         c = self.config
         train = self.open(c.train_split)
         val = self.open(c.eval_split)
-        bank = open_bank(Episodes(train), self.clip, self.options)
+        bank = make_bank(Episodes(train), self.clip, self.options)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
         queries = [*Episodes(train).queries(), *Episodes(kept).queries()]
         bank.prepare(queries, c.cache, progress=True)
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
-        engine.start.prepare(Episodes(train).queries(), c.cache, progress=True)
+        engine.initial_boxes.prepare(Episodes(train).queries(), c.cache, progress=True)
         validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)
-        validation.start.prepare(Episodes(kept).queries(), c.cache, progress=True)
+        validation.initial_boxes.prepare(Episodes(kept).queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation
 
     def open(self, split: str) -> GroundingDataset:
@@ -87,43 +90,44 @@ class AgentTrainer:
         common: dict[str, Any] = {
             "policy": "MultiInputPolicy",
             "env": self.env,
-            "learning_rate": lambda _: c.lr * (1 - 0.95 * self.progress()),
+            "learning_rate": lambda _: c.learning_rate * (1 - 0.95 * self.budget.progress()),
             "gamma": c.gamma,
             "batch_size": c.batch_size,
             "policy_kwargs": policy_arguments(c.algo, c.width),
             "seed": c.seed,
             "device": self.device,
         }
-        self._started, self.spent = time.monotonic(), 0.0
-        if c.algo == "ppo":
-            model: BaseAlgorithm = PPO(
-                **common,
-                n_steps=c.rollout,
-                n_epochs=c.epochs,
-                gae_lambda=c.gae_lambda,
-                ent_coef=c.entropy,
-                clip_range=c.clip_range,
-                max_grad_norm=0.5,
-            )
-            discourage_trigger(model.policy, self.env.engine.actions)
-        else:
-            if c.action not in ("edges", "classic"):
-                raise VGGymError(
-                    f"algo=dqn needs a Discrete action set, and action={c.action} is not: use action=edges"
-                )
-            model = DQN(**common, buffer_size=c.buffer, learning_starts=2000, train_freq=4)
-        if c.init:
-            load_weights(model.policy, find_agent(c.init))
+        model = self._ppo(common) if c.algo == "ppo" else self._dqn(common)
+        if c.init_from:
+            load_weights(model.policy, find_agent(c.init_from))
         return model
 
-    def progress(self) -> float:
-        """How much of the run's budget is used, in [0, 1]: time or steps, whichever is further."""
-        minutes = self.spent + (time.monotonic() - self._started) / 60
-        steps = self.model.num_timesteps / self.config.steps if hasattr(self, "model") else 0.0
-        return min(1.0, max(minutes / max(self.config.minutes, 1e-9), steps))
+    def _ppo(self, common: dict[str, Any]) -> PPO:
+        c = self.config
+        model = PPO(
+            **common,
+            n_steps=c.n_steps,
+            n_epochs=c.n_epochs,
+            gae_lambda=c.gae_lambda,
+            ent_coef=c.ent_coef,
+            clip_range=c.clip_range,
+            max_grad_norm=0.5,
+        )
+        lower_trigger_bias(model.policy, self.env.engine.actions)
+        return model
+
+    def _dqn(self, common: dict[str, Any]) -> DQN:
+        c = self.config
+        if not isinstance(self.env.action_space, spaces.Discrete):
+            raise VGGymError(f"algo=dqn needs a Discrete action set, and action={c.action} is not: use action=edges")
+        return DQN(**common, buffer_size=c.buffer_size, learning_starts=2000, train_freq=4)
 
     def run(self) -> dict[str, float]:
-        """Warm start, learn, evaluate, draw; returns the last validation means. Ctrl-C saves and says how to go on."""
+        """Warm start, learn, evaluate, draw; returns the last validation means.
+
+        Raises:
+            VGGymError: after Ctrl-C, once all is saved, with how to go on; or there is nothing to resume from.
+        """
         c = self.config
         self.out.mkdir(parents=True, exist_ok=True)
         self.model.set_logger(configure(str(self.out), ["tensorboard"]))
@@ -140,8 +144,9 @@ class AgentTrainer:
             if c.clone.minutes > 0 and not c.resume:
                 self._warm_start()
                 evaluation.run()
-            self._started = time.monotonic()
-            self.model.learn(10**12, [EpisodeStats(self.progress), evaluation], reset_num_timesteps=not c.resume)
+            self.budget.start()
+            callbacks = [EpisodeStats(self.budget), evaluation]
+            self.model.learn(NO_LIMIT, callbacks, reset_num_timesteps=not c.resume)
         except KeyboardInterrupt:
             evaluation.run()
             raise VGGymError(f"interrupted; saved in {self.out}/last. Go on with: resume=true out={self.out}") from None
@@ -153,9 +158,10 @@ class AgentTrainer:
         """Environments, device, threads, and the memory of what PPO or DQN keeps."""
         parts = self.env.engine.observation_space.values()
         row = sum(np.dtype(part.dtype).itemsize * int(np.prod(part.shape or ())) for part in parts)
-        kept = 2 * self.config.buffer if self.config.algo == "dqn" else self.config.rollout * self.config.num_envs
+        c = self.config
+        kept = 2 * c.buffer_size if c.algo == "dqn" else c.n_steps * c.num_envs
         where = self.device if self.device != "cpu" else f"{self.threads} threads on {usable_cores()} cores (threads=N)"
-        return f"{self.config.num_envs} environments, {where}, {row * kept / 2**20:,.0f} MiB of observations"
+        return f"{c.num_envs} environments, {where}, {row * kept / 2**20:,.0f} MiB of observations"
 
     def _restore(self, evaluation: Evaluation) -> None:
         """Weights, optimiser, step count and best return of ``OUT/last``."""
@@ -184,7 +190,7 @@ class AgentTrainer:
         bar.close()
 
     def _contact_sheet(self, count: int = 24) -> None:
-        """``trajectories.png``: the last policy on the first validation episodes."""
+        """Draw the last policy on the first validation episodes: ``trajectories.png``."""
         _, episodes = evaluate(self.validation, self.model.policy, count)
         frames = [draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
         with replacing(self.out / "trajectories.png") as part:

@@ -1,69 +1,68 @@
-"""What happens beside learning: progress, TensorBoard, evaluation, checkpoints, trajectory images, the end of time."""
+"""What happens beside learning: progress, TensorBoard, evaluation, checkpoints, trajectories, the end of the run."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tqdm import tqdm
 
+from vg_gym.agents.budget import Budget
 from vg_gym.agents.checkpoint import read_about, save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-Clock = Callable[[], float]
-"""Progress of the run in [0, 1]."""
+"""Format of a progress bar in percent."""
+EPISODE_STATS = {"iou": "iou", "is_success": "acc@0.5", "clip_score": "clip_score", "triggered": "trigger_rate"}
+"""What an episode's ``info`` tells -> its name in TensorBoard."""
 
 
 class EpisodeStats(BaseCallback):
-    """Progress bar and TensorBoard scalars of the episodes that ended lately.
+    """Progress bar and TensorBoard scalars of the last episodes; ends the run when its budget is used up.
 
     Args:
-        clock: progress of the run; the run stops at 1.
+        budget: of the run; this keeps its count of steps.
         window: episodes averaged.
     """
 
-    KEYS = ("iou", "is_success", "clip_score", "triggered")
-
-    def __init__(self, clock: Clock, window: int = 1000):
+    def __init__(self, budget: Budget, window: int = 1000):
         super().__init__()
-        self.clock = clock
-        self.recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in (*self.KEYS, "return", "length")}
+        self.budget = budget
+        names = (*EPISODE_STATS, "return", "length")
+        self.recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in names}
         self._bar: tqdm | None = None
-        self._start = 0.0
+        self._start, self._first = 0.0, 0
 
     def _on_training_start(self) -> None:
         self._start, self._first = time.monotonic(), self.num_timesteps
-        self._bar = tqdm(
-            total=100, desc="train_agent", unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-        )
+        self._bar = tqdm(total=100, desc="train_agent", unit="%", bar_format=BAR)
 
     def _on_step(self) -> bool:
+        self.budget.timesteps = self.num_timesteps
         for info in self.locals["infos"]:
             if "episode" in info:
                 self.recent["return"].append(info["episode"]["r"])
                 self.recent["length"].append(info["episode"]["l"])
-                for name in self.KEYS:
+                for name in EPISODE_STATS:
                     if name in info:
                         self.recent[name].append(info[name])
-        return self.clock() < 1
+        return self.budget.progress() < 1
 
     def _on_rollout_end(self) -> None:
-        means = {name: float(np.mean(values)) for name, values in self.recent.items() if values}
+        means = {EPISODE_STATS.get(k, k): float(np.mean(values)) for k, values in self.recent.items() if values}
         fps = (self.num_timesteps - self._first) / max(time.monotonic() - self._start, 1e-9)
-        names = {"is_success": "acc@0.5", "triggered": "trigger_rate"}
         for name, value in {**means, "fps": fps}.items():
-            self.logger.record(f"rollout/{names.get(name, name)}", value)
+            self.logger.record(f"rollout/{name}", value)
         if self._bar is not None:
-            self._bar.n = round(100 * self.clock(), 1)
-            shown = {names.get(k, k): f"{v:.3f}" for k, v in means.items()}
+            self._bar.n = round(100 * self.budget.progress(), 1)
+            shown = {name: f"{value:.3f}" for name, value in means.items()}
             self._bar.set_postfix({**shown, "fps": f"{fps:.0f}", "steps": f"{self.num_timesteps:,}"})
 
     def _on_training_end(self) -> None:
@@ -72,7 +71,16 @@ class EpisodeStats(BaseCallback):
 
 
 def evaluate(engine: GroundingEngine, policy: Any, samples: int) -> tuple[dict[str, float], list[Episode]]:
-    """Play the first ``samples`` episodes of an engine once each, deterministically; means and the episodes."""
+    """Play the first episodes of an engine once each, deterministically.
+
+    Args:
+        engine: the environment.
+        policy: an SB3 policy.
+        samples: how many episodes, if there are as many.
+
+    Returns:
+        Means of what is logged (NaN where it needs labels and there are none), and the episodes.
+    """
 
     def act(observations: dict[str, np.ndarray]) -> np.ndarray:
         return policy.predict(observations, deterministic=True)[0]
@@ -93,7 +101,7 @@ class Evaluation(BaseCallback):
     """Evaluate now and then, keep the best and the last agent, draw some trajectories.
 
     The best agent is the one with the highest mean *return* on the validation split: with ``reward=clip`` its choice
-    uses no box label either.
+    depends on no box label either; IoU is logged where there are labels, and decides nothing.
 
     Args:
         engine: the validation environment.
@@ -101,15 +109,15 @@ class Evaluation(BaseCallback):
         out: the run folder.
         about: what ``agent.json`` says.
         every: minutes between evaluations.
-        pictures: trajectories drawn for TensorBoard.
+        images: trajectories drawn for TensorBoard.
     """
 
     def __init__(
-        self, engine: GroundingEngine, samples: int, out: Path, about: dict[str, Any], every: float, pictures: int = 6
+        self, engine: GroundingEngine, samples: int, out: Path, about: dict[str, Any], every: float, images: int = 6
     ):
         super().__init__()
         self.engine, self.samples, self.out, self.about = engine, samples, out, about
-        self.every, self.pictures = 60 * every, pictures
+        self.every, self.images = 60 * every, images
         self.best, self._last = -np.inf, 0.0
 
     def _on_training_start(self) -> None:
@@ -145,9 +153,7 @@ class Evaluation(BaseCallback):
         return means
 
     def _draw(self, episodes: list[Episode]) -> None:
-        from stable_baselines3.common.logger import TensorBoardOutputFormat
-
-        frames = [draw_episode(self.engine.episodes, e) for e in episodes[: self.pictures]]
+        frames = [draw_episode(self.engine.episodes, e) for e in episodes[: self.images]]
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat) and frames:
                 sheet = rendering.contact_sheet(frames, columns=3)

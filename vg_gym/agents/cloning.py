@@ -25,12 +25,15 @@ class CloneConfig:
     """Options of the warm start; off while ``minutes`` is 0."""
 
     minutes: float = 0.0
-    lr: float = 1e-3
+    """Wall-clock time of the warm start."""
+    learning_rate: float = 1e-3
+    """Of AdamW; falls linearly to a twentieth."""
     batch_size: int = 1024
-    buffer: int = 120_000
+    """States of a minibatch."""
+    buffer_size: int = 120_000
     """States kept; older ones are overwritten."""
     teacher: float = 0.3
-    """How long the teacher drives, as a fraction of the time: its share falls from 1 to 0."""
+    """How long the oracle also chooses actions, as a fraction of the time: its share of the rows falls from 1 to 0."""
     horizon: int = 8
     """Steps gathered between updates."""
     updates: int = 8
@@ -38,7 +41,11 @@ class CloneConfig:
 
 
 class StateBuffer:
-    """A ring of observations and the oracle's actions."""
+    """A ring of observations and the oracle's actions.
+
+    Args:
+        capacity: states kept.
+    """
 
     def __init__(self, capacity: int):
         self.capacity, self.size, self.head = capacity, 0, 0
@@ -76,8 +83,8 @@ def clone_oracle(
         report: called after every gathering with ``progress`` in [0, 1] and the running ``loss`` and ``agreement``.
     """
     rng = np.random.default_rng(model.seed)
-    buffer = StateBuffer(config.buffer)
-    optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.lr, weight_decay=1e-4)
+    buffer = StateBuffer(config.buffer_size)
+    optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.learning_rate, weight_decay=1e-4)
     observations: Any = env.reset()
     start = time.monotonic()
     while (progress := (time.monotonic() - start) / (60 * config.minutes)) < 1:
@@ -89,7 +96,7 @@ def clone_oracle(
             drives = rng.random(env.num_envs) < share
             observations, *_ = env.step(np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted))
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * (1 - 0.95 * progress)
+            group["lr"] = config.learning_rate * (1 - 0.95 * progress)
         losses = [_learn(model, optimizer, *buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
         loss, agreement = np.mean(losses, axis=0)
         report({"progress": progress, "loss": float(loss), "agreement": float(agreement)})

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from vg_gym.agents.cloning import CloneConfig
-from vg_gym.envs.engine import EnvOptions
+from vg_gym.envs.options import EnvOptions
 from vg_gym.features.store import FeatureStore
 
 
 @dataclass
 class TrainConfig(EnvOptions):
-    """Options of a training run; those of the environment (:class:`~vg_gym.envs.engine.EnvOptions`) included.
+    """Options of a training run; those of the environment (:class:`~vg_gym.envs.options.EnvOptions`) included.
 
     The defaults train PPO on the built-in data with IoU rewards in a quarter of an hour on two cores.
-    ``reward=clip`` trains without any box label.
+    With ``reward=clip`` nothing that is learned depends on a box label, nor does the choice of the best checkpoint.
+    Where the data have labels they are still read, to log IoU.
     """
 
+    RENAMED: ClassVar[dict[str, str]] = {
+        "lr": "learning_rate", "steps": "total_timesteps", "rollout": "n_steps", "epochs": "n_epochs",
+        "entropy": "ent_coef", "buffer": "buffer_size", "init": "init_from", "clone.lr": "clone.learning_rate",
+        "clone.buffer": "clone.buffer_size",
+    }  # fmt: skip
+    """Names of options before they were those of SB3 -> today's."""
+
     reward: str = "iou"
+    """Potential of the reward: ``clip`` (needs no box label), ``iou``, ``clip+iou``."""
 
     # Data
     dataset: str = ""
-    """Default: what ``features`` is of; without it, ``refshapes``."""
+    """Name of a data set; default: that of ``features``; without it, ``refshapes``."""
     root: str | None = None
     """Folder of a data set that is on disk; default as for ``dataset``."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
     """Options of the training split, e.g. ``{scenes: 4000}`` for RefShapes."""
     clip: str = ""
-    """Default as for ``dataset``."""
+    """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default as for ``dataset``."""
     device: str = "auto"
+    """Torch device of CLIP, features and policy; ``auto``: a GPU where there is one."""
     cache: bool = True
     """Keep image features in the user's cache folder, for the next run."""
 
@@ -38,11 +48,12 @@ class TrainConfig(EnvOptions):
     """Folder of the run; default ``runs/DATASET-ALGO-REWARD-sSEED``. ``runs/latest`` points to it."""
     minutes: float = 10.0
     """Wall-clock budget of learning; features before it and evaluation after it are extra."""
-    steps: int = 100_000_000
-    """Environment steps at most."""
+    total_timesteps: int = 100_000_000
+    """Environment steps at most, of all environments together."""
     resume: bool = False
     """Go on from ``OUT/last``."""
     seed: int = 0
+    """Of environments, weights and minibatches."""
     threads: int = 0
     """CPU threads; 0: the cores that this process may use and that are idle as it starts (:mod:`vg_gym.devices`)."""
 
@@ -50,34 +61,45 @@ class TrainConfig(EnvOptions):
     algo: str = "ppo"
     """``ppo``, or ``dqn`` (needs a Discrete action set: ``action=edges``)."""
     num_envs: int = 128
-    lr: float = 7e-4
+    """Episodes played side by side."""
+    learning_rate: float = 7e-4
     """Falls linearly to a twentieth over the run."""
-    rollout: int = 16
+    n_steps: int = 16
     """PPO: steps per environment between updates."""
     batch_size: int = 512
-    epochs: int = 4
+    """Steps of a minibatch."""
+    n_epochs: int = 4
+    """PPO: passes over the steps of an update."""
     gamma: float = 0.97
+    """Discount factor."""
     gae_lambda: float = 0.9
-    entropy: float = 0.003
+    """PPO: lambda of generalised advantage estimates."""
+    ent_coef: float = 0.003
+    """PPO: weight of the policy's entropy in the loss."""
     clip_range: float = 0.2
+    """PPO: how far the ratio of new to old probabilities counts, from 1."""
     width: int = 192
-    """Units per encoder of the policy, and of its hidden layer."""
-    buffer: int = 50_000
-    """DQN: replay buffer."""
-    init: str = ""
+    """Units of the policy's glimpse encoder; the others have half of it."""
+    buffer_size: int = 50_000
+    """DQN: steps in the replay buffer."""
+    init_from: str = ""
     """Start from the policy of another run or of a built-in agent (``refshapes``)."""
     clone: CloneConfig = field(default_factory=CloneConfig)
     """Warm start by cloning the greedy oracle (``clone.minutes=3``); needs labels."""
 
     # Splits and evaluation
     train_split: str = "train"
+    """Split that episodes are drawn from."""
     eval_split: str = "val"
+    """Split whose mean return chooses the best checkpoint."""
     eval_samples: int = 400
+    """The first samples of that split are played at each evaluation."""
     eval_every: float = 2.0
-    """Minutes between evaluations on the validation split."""
+    """Minutes between evaluations."""
     test_split: str = "test"
+    """Split of the table at the end."""
     test_samples: int = 1000
-    """Samples of the table at the end (0: no table)."""
+    """Samples of that table (0: no table)."""
 
 
 def completed(config: TrainConfig) -> TrainConfig:

@@ -14,9 +14,10 @@ from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from
-from vg_gym.envs.engine import EnvOptions, GroundingEngine
+from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.options import EnvOptions
 from vg_gym.features.score_maps import SCAN_SIZES
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
@@ -51,7 +52,7 @@ class AgentGrounder:
             "initial_box": first_blind(self._about["env"]["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})
-        self._starter: Grounder | None = None
+        self._first_boxes_from: Grounder | None = None
         self.clip = load_clip(clip or self._about["clip"], device)
         self.fingerprint = fingerprint(self._folder, self.clip.fingerprint, self.options)
         self.device, self.batch_size = device, batch_size
@@ -60,16 +61,15 @@ class AgentGrounder:
 
     def _first_boxes(self, queries: Sequence[Query]) -> np.ndarray:
         """Pixel boxes (N, 4) of the grounder that the agent starts from."""
-        if self._starter is None:
-            self._starter = registry.grounder_with_clip(self.options.initial_box, self.clip.name)
-        return np.stack([p.box for p in self._starter.ground(queries)])
+        if self._first_boxes_from is None:
+            self._first_boxes_from = registry.grounder_with_clip(self.options.initial_box, self.clip.name)
+        return np.stack([p.box for p in self._first_boxes_from.ground(queries)])
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
 
         ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was looked at, by the
-        score map and by the steps),
-        ``triggered``.
+        score map and by the steps), ``triggered``.
         """
         if not queries:
             return []
@@ -81,12 +81,8 @@ class AgentGrounder:
         self._bank = engine.features
         if self._policy is None:
             self._policy = load_policy(self._folder, self._about, engine, self.device)
-        starts = None
-        if initial_boxes is not None:
-            sizes = [query.image.size for query in queries]
-            starts = np.stack([box_ops.normalize(b, size) for b, size in zip(initial_boxes, sizes, strict=True)])
-            starts = box_ops.fit_inside(starts, min_side=0.01)
-        episodes = play(engine, self._act, range(len(queries)), starts)
+        boxes = None if initial_boxes is None else _normalized(queries, initial_boxes)
+        episodes = play(engine, self._act, range(len(queries)), boxes)
         return [_prediction(query, episode, self.clip.grid) for query, episode in zip(queries, episodes, strict=True)]
 
     def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:
@@ -94,14 +90,20 @@ class AgentGrounder:
         return actions
 
 
-def first_blind(starts: str) -> str:
-    """Of several starts, the first that needs no label: what an agent trained on all of them begins with.
+def first_blind(initial_boxes: str) -> str:
+    """Of several sources of first boxes, the first that needs no label: where an agent trained on all of them starts.
 
     >>> first_blind("jitter,yolo-clip,detr-clip"), first_blind("center"), first_blind("jitter")
     ('yolo-clip', 'center', 'full')
     """
-    names = [name.strip() for name in starts.split(",")]
+    names = [name.strip() for name in initial_boxes.split(",")]
     return next((name for name in names if name and name != "jitter"), "full")
+
+
+def _normalized(queries: Sequence[Query], boxes: np.ndarray) -> np.ndarray:
+    """Pixel boxes (N, 4) of queries as normalised boxes inside their images."""
+    normalized = [box_ops.normalize(box, q.image.size) for box, q in zip(boxes, queries, strict=True)]
+    return box_ops.fit_inside(np.stack(normalized), min_side=0.01)
 
 
 def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:

@@ -12,6 +12,11 @@ from torch import nn
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.observations import GLIMPSE
 
+TRIGGER_BIAS = 3.0
+"""Taken off the trigger's logit before training."""
+TRIGGER_SHIFT = 0.5
+"""Taken off the mean of a continuous trigger, which is pulled where positive."""
+
 
 class GlimpseNet(nn.Module):
     """Two convolutions over glimpses (B, C * G * G), whose windows move with the box."""
@@ -86,9 +91,10 @@ class GroundingExtractor(BaseFeaturesExtractor):
             dim = shapes["text"][0]
             self.attention = TextAttention(shapes["glimpse_features"][0] // dim, dim, width)
             sizes.append(width)
-        pictures = [name for name, shape in shapes.items() if len(shape) == 3]
-        self.pictures = nn.ModuleDict({name: _pixels(shapes[name], width) for name in pictures})
-        self._features_dim = sum(sizes) + width * len(pictures)
+        images = [name for name, shape in shapes.items() if len(shape) == 3]
+        # An attribute's name is part of saved agents, so this one keeps its first.
+        self.pictures = nn.ModuleDict({name: _pixels(shapes[name], width) for name in images})
+        self._features_dim = sum(sizes) + width * len(images)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """A Dict of (B, ...) tensors to (B, features_dim)."""
@@ -104,16 +110,17 @@ class GroundingExtractor(BaseFeaturesExtractor):
 
 
 @torch.no_grad()
-def discourage_trigger(policy: Any, actions: ActionSet, logit: float = 3.0) -> None:
+def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
     """Make an untrained actor-critic policy pull the trigger rarely, so that it first learns to move.
 
     With even odds the first episodes end after two steps, and "stop at once" is what is learned.
+
+    Args:
+        policy: an SB3 actor-critic policy; the last entry of its action net's bias is the trigger's.
+        actions: the action set it acts with.
     """
-    bias = policy.action_net.bias
-    if isinstance(actions.space, spaces.Box):
-        bias[-1] -= 0.5
-    else:
-        bias[-1] -= logit
+    continuous = isinstance(actions.space, spaces.Box)
+    policy.action_net.bias[-1] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
 
 
 def _pixels(shape: Any, width: int) -> nn.Module:

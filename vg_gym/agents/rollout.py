@@ -12,7 +12,7 @@ from vg_gym.boxes import to_numpy
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.rng import Streams
+from vg_gym.envs.rng import CounterRNG
 
 Policy = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Observations of B rows to actions (B, ...)."""
@@ -48,7 +48,7 @@ def play(
         engine: the environment; its rows are overwritten.
         policy: what acts.
         indices: which episodes.
-        initial_boxes: normalised (len(indices), 4); default the engine's start.
+        initial_boxes: normalised (len(indices), 4); default: those of the engine.
     """
     episodes: list[Episode] = []
     for at in range(0, len(indices), engine.num_envs):
@@ -66,7 +66,7 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
     if boxes is not None:
         options["initial_box"] = np.concatenate([boxes, np.tile(box_ops.FULL, (engine.num_envs - count, 1))])
     # A stream per episode: a random start does not depend on the batch an episode is in.
-    engine.reset_rows(range(engine.num_envs), Streams(index, engine.device), options)
+    engine.reset_rows(range(engine.num_envs), CounterRNG(index, engine.device), options)
     path, alive = [to_numpy(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
     length = np.zeros(engine.num_envs, dtype=int)
     returns, triggered = np.zeros(engine.num_envs), np.zeros(engine.num_envs, dtype=bool)
@@ -98,7 +98,7 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
 
 
 def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.ndarray:
-    """A played episode in one picture: its last box, its trail, the target where there is one."""
+    """A played episode in one frame: its last box, its trail, the target where there is one."""
     query, target = episodes.query(episode.index), episodes.target(episode.index)
     known = bool(np.isfinite(target).all())
     return rendering.draw_frame(

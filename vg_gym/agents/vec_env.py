@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
 from stable_baselines3.common.vec_env import VecEnv
 
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.envs.rng import Streams
+from vg_gym.envs.grounding import SUCCESS_IOU
+from vg_gym.envs.rng import CounterRNG
 
 
 class GroundingVecEnv(VecEnv):
@@ -24,6 +24,10 @@ class GroundingVecEnv(VecEnv):
     On the last step of an episode its ``info`` holds ``episode`` (r, l), ``terminal_observation``,
     ``TimeLimit.truncated``, ``clip_score``, ``triggered``, and ``iou``, ``is_success`` where there are labels.
     Other infos are empty: SB3 wants a list of dicts, and filling N of them every step costs more than the step.
+
+    Args:
+        engine: what plays.
+        seed: environment i has seed + i.
     """
 
     render_mode = None
@@ -31,8 +35,7 @@ class GroundingVecEnv(VecEnv):
     def __init__(self, engine: GroundingEngine, seed: int = 0):
         super().__init__(engine.num_envs, engine.observation_space, engine.actions.space)
         self.engine = engine
-        generators = (seeding.np_random(seed + i)[0] for i in range(engine.num_envs))
-        self._streams = Streams.of(generators, engine.device)
+        self._rng = CounterRNG.from_seeds(range(seed, seed + engine.num_envs), engine.device)
         self._returns = np.zeros(engine.num_envs, dtype=np.float64)
         self._actions: np.ndarray | None = None
 
@@ -40,9 +43,9 @@ class GroundingVecEnv(VecEnv):
         """Start all episodes; seeds given by :meth:`seed` are used once."""
         for row, seed in enumerate(self._seeds):
             if seed is not None:
-                self._streams.restart(row, seeding.np_random(seed)[0])
+                self._rng.reseed(row, seed)
         self._reset_seeds()
-        self.engine.reset_rows(range(self.num_envs), self._streams)
+        self.engine.reset_rows(range(self.num_envs), self._rng)
         self._returns[:] = 0
         return self._observations()
 
@@ -65,7 +68,7 @@ class GroundingVecEnv(VecEnv):
         rows = np.flatnonzero(done)
         if len(rows):
             self._fill(infos, rows, terminated)
-            engine.reset_rows(rows, self._streams)
+            engine.reset_rows(rows, self._rng)
             self._returns[rows] = 0
         return self._observations(), reward, done, infos
 
@@ -81,7 +84,7 @@ class GroundingVecEnv(VecEnv):
             info["episode"] = {"r": float(self._returns[row]), "l": int(steps[row])}
             info["clip_score"] = float(scores[row])
             if np.isfinite(ious[row]):
-                info["iou"], info["is_success"] = float(ious[row]), bool(ious[row] >= 0.5)
+                info["iou"], info["is_success"] = float(ious[row]), bool(ious[row] >= SUCCESS_IOU)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -109,5 +112,5 @@ class GroundingVecEnv(VecEnv):
         return [getattr(self, method_name)(*args, **kwargs)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """No frames: use :func:`vg_gym.envs.rendering.draw_trajectory` on trajectories."""
+        """No frames: :func:`vg_gym.agents.rollout.draw_episode` draws episodes that were played."""
         return [None] * self.num_envs

@@ -10,7 +10,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
 from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import load_clip
-from vg_gym.clip.scores import negative_prompts, score_boxes
+from vg_gym.clip.scores import negative_texts, score_boxes
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
@@ -42,7 +42,7 @@ class ClipWindow:
         # Small boxes first: of equal scores the smallest box wins.
         self.boxes = self.boxes[np.argsort(box_ops.area(self.boxes), kind="stable")]
         self.fingerprint = fingerprint(self.name, score, step, largest, self.clip.fingerprint)
-        self._negatives = self.clip.encode_text(negative_prompts(self.clip.words)) if score == "contrast" else None
+        self._negatives = negative_texts(self.clip, score)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """The best box per query; an image's features are computed once per call. ``details``: ``evaluations``."""

@@ -15,12 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_sum, dot, l2_normalize
 from vg_gym.errors import unknown
+
+if TYPE_CHECKING:
+    from vg_gym.clip.encoder import ClipEncoder
 
 RING = 1.5
 """Sides of the outer edge of the ring over the box's."""
@@ -170,3 +174,8 @@ def negative_prompts(words: list[str] | None) -> list[str]:
         "banana laptop phone clock"
     )
     return [f"a photo of a {thing}" for thing in things.split()] + ["a photo of the background"]
+
+
+def negative_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
+    """Unit embeddings (N, D) of the texts that ``contrast`` compares with; None for the other scores."""
+    return clip.encode_text(negative_prompts(clip.words)) if score == "contrast" else None

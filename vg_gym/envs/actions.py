@@ -9,7 +9,7 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 | `multi-edges` | MultiDiscrete([5,5,5,5,2])   | every edge at once: out/in, coarse/fine, or stay; trigger flag     |
 | `continuous`  | Box(-1, 1, (5,))             | dx, dy, dw, dh, trigger if the last is > 0                         |
 
-`classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``benchmarks/action_reach.py``.
+`classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``experiments/action_reach.py``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     """Move edges by ``deltas`` (..., 4), fractions of width and height; the result is inside the image.
 
     A pure translation stops at the border instead of shrinking the box.
+
+    >>> box = np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)
+    >>> shift_edges(box, np.array([0.5, 0, 0, 0], dtype=np.float32)).tolist()
+    [0.5, 0.25, 0.75, 0.75]
     """
     xp = box_ops.namespace(boxes)
     low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
@@ -270,6 +274,11 @@ def make_actions(name: str, coarse: float = 0.3, fine: float = 0.08) -> ActionSe
 
     Raises:
         VGGymError: the name is unknown, or a step is not in (0, 1).
+
+    >>> make_actions("classic").names[:5]
+    ('left', 'right', 'up', 'down', 'bigger')
+    >>> make_actions("multi-edges").space
+    MultiDiscrete([5 5 5 5 2])
     """
     if not (0 < coarse < 1 and 0 < fine < 1):
         raise VGGymError(f"coarse={coarse} and fine={fine} must lie between 0 and 1")

@@ -3,15 +3,14 @@
 State is a handful of arrays with one row per sub-environment, and nothing loops over rows: what an episode needs is
 looked up in tables (:mod:`vg_gym.envs.feature_bank`), with torch's fused gathers on a CPU too, where numpy's are many
 times slower. On a CPU the state is numpy, whose small operations cost less. On a GPU all of it, observations included,
-is tensors that stay there. Target boxes are read where the source has labels: for the ``iou`` reward, for ``info``, and
-for starts near the target.
+is tensors that stay there. Where the source has labels, target boxes are read for ``info``, for rewards with ``iou``,
+and for first boxes near the target; nothing else depends on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,76 +19,35 @@ import torch
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import measure, negative_prompts
-from vg_gym.clip.tables import table_sums
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
-from vg_gym.envs.initial_boxes import make_start
+from vg_gym.envs.initial_boxes import make_initial_boxes
+from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rewards import Reward
-from vg_gym.envs.rng import Streams
-from vg_gym.envs.scoring.crop import CropScorer
-from vg_gym.envs.scoring.lattice import LatticeScores, snap
+from vg_gym.envs.rng import CounterRNG
+from vg_gym.envs.scoring.factory import make_query_scores, make_scorer
+from vg_gym.envs.scoring.protocol import Playing
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import Query
 
-SCORINGS = ("dense", "crop", "lattice")
 MANY = 32
 """Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 RESET_OPTIONS = ("index", "initial_box", "query")
 
 
 @dataclass
-class EnvOptions:
-    """Every option of the environment that is not its data or its CLIP."""
-
-    action: str = "multi-edges"
-    """``classic``, ``edges``, ``multi-edges``, ``continuous``."""
-    coarse: float = 0.3
-    """Big step, as a fraction of the box's side."""
-    fine: float = 0.08
-    """Small step."""
-    reward: str = "clip"
-    """``clip``, ``iou``, ``clip+iou``."""
-    score: str = "context"
-    """The CLIP score: ``cosine``, ``context``, ``surround``, ``contrast``."""
-    scoring: str = "dense"
-    """Where it comes from: ``dense`` features of the image, ``crop``s encoded at every step, or crops of the boxes of a
-    ``lattice``, encoded once."""
-    lattice: int = 8
-    """Cells a side of that lattice."""
-    step_cost: float = 0.01
-    trigger_bonus: float = 0.1
-    initial_box: str = "full"
-    """``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or several with commas
-    between, of which each episode draws one."""
-    max_steps: int = 10
-    observation: str = "features"
-    """``features`` or ``pixels``."""
-    precision: str = "float32"
-    """Of the observation: ``float32``, or ``float16`` for half the memory of rollouts."""
-    tokens: bool = False
-    """Token features of the expression in the observation."""
-    glimpse_features: bool = False
-    """Feature glimpses in the observation."""
-    phrases: bool = False
-    """Score maps of the noun phrases too."""
-    memory: float = 4.0
-    """GiB for tables of images; where they do not all fit, they are read again."""
-    features: str = ""
-    """Folder of a feature store, made by ``vg-gym features``. What it lacks, all of it where there is none, is computed
-    when first needed; but a store that lacks the first episode is an error."""
-
-
-@dataclass
 class StepResult:
-    """What a step gives, one row per sub-environment."""
+    """What a step gives, one row per sub-environment; arrays, or tensors on the engine's device."""
 
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
+    reward: Any
+    """float32 (N,)."""
+    terminated: Any
+    """Whether the trigger was pulled, bool (N,)."""
+    truncated: Any
+    """Whether ``max_steps`` cut the episode off, bool (N,)."""
 
 
 @dataclass(eq=False)
@@ -101,7 +59,7 @@ class GroundingEngine:
         clip: the encoder.
         num_envs: N.
         options: see :class:`EnvOptions`.
-        bank: features to share between engines; default a new one.
+        bank: features to share between engines; default: a new one.
         tensors: whether state and observations are tensors on the CLIP's device; default: where that is no CPU.
 
     Raises:
@@ -117,8 +75,6 @@ class GroundingEngine:
 
     def __post_init__(self):
         o, clip = self.options, self.clip
-        if o.scoring not in SCORINGS:
-            raise unknown("scoring", o.scoring, SCORINGS)
         if o.max_steps < 1:
             raise VGGymError(f"max_steps={o.max_steps} must be at least 1")
         tensors = clip.device.type != "cpu" if self.tensors is None else self.tensors
@@ -129,21 +85,21 @@ class GroundingEngine:
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
         if self.reward.needs_labels and not self.episodes.labelled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
-        self.start = make_start(o.initial_box, self.episodes, clip.name)
-        self.view = obs.ObservationOptions(o.observation, o.tokens, o.glimpse_features, o.precision)
-        words = o.tokens or o.glimpse_features
-        self.features = self.bank or open_bank(self.episodes, clip, o)
-        bank, on_lattice = self.features, o.scoring == "lattice"
-        if (bank.clip, bank.tokens, bank.phrases, bool(bank.lattice)) != (clip, words, o.phrases, on_lattice):
-            raise VGGymError("the given bank= is for another CLIP, or other tokens, phrases or scoring; leave it out")
-        self.features.images.players.add(self)
+        self.features = self._open_features()
         self.catalog = Catalog(self.episodes, self.features)
-        self.observation_space = obs.observation_space(self.view, clip, self.features.num_maps, self.actions)
-        self._buffers = obs.Buffers(self.observation_space, self.device)
-        others = rival_texts(clip, o.score)
-        self.others = None if others is None else self._state(others)
-        self.crops = CropScorer(clip, o.score, others) if o.scoring == "crop" else None
+        self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
+        self.scorer = make_scorer(o, self.catalog)
+        self.observation_space = obs.observation_space(o, clip, self.features.num_maps, self.actions)
         self._allocate()
+        self.features.images.users.add(self)
+
+    def _open_features(self) -> FeatureBank:
+        """The given bank, if it has what this environment asks for, or a new one."""
+        o = self.options
+        if self.bank is None:
+            return make_bank(self.episodes, self.clip, o)
+        self.bank.check(self.clip, o.needs_tokens, o.phrases, make_query_scores(o, self.clip))
+        return self.bank
 
     def _allocate(self) -> None:
         """State: arrays (tensors on a device), one row per sub-environment."""
@@ -158,7 +114,7 @@ class GroundingEngine:
         self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
         self.history = zeros(n, obs.HISTORY, self.actions.encoding)
         self.region, self.text, self.image = zeros(n, dim), zeros(n, dim), zeros(n, dim)
-        self.words = zeros(n, self.clip.num_tokens * dim if self.features.tokens else 0)
+        self.tokens = zeros(n, self.clip.num_tokens * dim if self.features.tokens else 0)
         self.maps = zeros(n, maps, grid, grid)
         self.overview = zeros(n, maps + 1, obs.GLIMPSE, obs.GLIMPSE)
 
@@ -189,14 +145,14 @@ class GroundingEngine:
     def reset_rows(
         self,
         rows: Sequence[int] | np.ndarray,
-        streams: Streams,
+        rng: CounterRNG,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Start new episodes in some rows.
 
         Args:
             rows: which sub-environments.
-            streams: random numbers of all rows; each row draws from its own.
+            rng: random numbers of all rows; each row draws from its own stream.
             options: ``index`` (which episode), ``initial_box`` (normalised, 4 numbers), ``query`` (a bare
                 :class:`~vg_gym.types.Query`: no target), for all of the rows; the first two also one for each row.
 
@@ -205,10 +161,12 @@ class GroundingEngine:
         """
         rows = np.asarray(rows, dtype=np.int64)
         given = _checked(options, len(self.episodes), self.reward.needs_labels)
-        drawn = to_numpy(streams.integers(rows, len(self.episodes)))
+        drawn = to_numpy(rng.integers(rows, len(self.episodes)))
         index = self.catalog.add(given["query"]) if "query" in given else given.get("index", drawn)
         self._load(rows, np.broadcast_to(index, rows.shape))
-        boxes = given["initial_box"] if "initial_box" in given else self.start(rows, self, streams)
+        boxes = given.get("initial_box")
+        if boxes is None:
+            boxes = self.initial_boxes(rows, self.index[rows], self.targets[rows], rng)
         self.boxes[rows] = box_ops.fit_inside(self._state(boxes), min_side=MIN_SIDE)
         self.steps[rows] = 0
         self.history[rows] = 0
@@ -227,7 +185,7 @@ class GroundingEngine:
         self.maps[rows] = self._state(bank.maps[at])
         self.overview[rows] = self._state(bank.overviews[at])
         if bank.tokens:
-            self.words[rows] = self._state(bank.token_features[at])
+            self.tokens[rows] = self._state(bank.token_features[at])
 
     def step(self, actions: Any) -> StepResult:
         """Act in every row.
@@ -253,59 +211,44 @@ class GroundingEngine:
     def _measure(self, rows: np.ndarray | None) -> None:
         """Score the boxes of some rows, or of all, and look up their region features."""
         every = rows is None
-        boxes, text, before, targets = (
-            values if every else values[rows] for values in (self.boxes, self.text, self.score, self.targets)
+        boxes, targets, before, *playing = (
+            values if every else values[rows]
+            for values in (self.boxes, self.targets, self.score, self.index, self.rows, self.slots, self.text)
         )
-        region, score = self._score(boxes, text, rows)
+        region, score = (self._state(values) for values in self.scorer.score(boxes, Playing(*playing)))
         potential = self.reward.potential(boxes, score, targets)
         if every:
             self.region, self.score, self.score_change, self.potential = region, score, score - before, potential
         else:
             self.region[rows], self.score[rows], self.potential[rows] = region, score, potential
 
-    def _score(self, boxes: Any, text: Any, rows: np.ndarray | None) -> tuple[Any, Any]:
-        """Unit region features (B, D) and scores (B,) of the boxes of some rows."""
-        if self.crops is not None:
-            index = self.index if rows is None else self.index[rows]
-            queries = [self.catalog.query(int(i)) for i in index]
-            region, score = self.crops(queries, to_numpy(boxes) * self.catalog.scales[index], to_numpy(text))
-            return self._state(region), self._state(score)
-        slots = self.slots if rows is None else self.slots[rows]
-        sums = partial(table_sums, self.features.images.tables, slots)
-        region, score = measure(self.options.score, sums, text, boxes[:, None], self.others)
-        region, score = box_ops.clamp(region[:, 0], -1, 1), score[:, 0]
-        if self.features.lattice is not None:
-            at = self.rows if rows is None else self.rows[rows]
-            score = self._state(self.features.lattice_scores[at, snap(boxes, self.features.lattice.cells)])
-        return region, score
-
     def observe(self, rows: np.ndarray | None = None) -> dict[str, Any]:
-        """Observations of some rows, or of all, each part (B, ...); they are the caller's as long as it holds them."""
+        """Observations of some rows, or of all, each part (B, ...); they are the caller's to keep."""
         pick = (lambda values: values) if rows is None else (lambda values: values[rows])
         boxes, steps = pick(self.boxes), pick(self.steps)
-        seen = {
+        vectors = {
             "history": pick(self.history).reshape(len(boxes), -1),
             "image": pick(self.image),
             "region": pick(self.region),
             "text": pick(self.text),
-            "tokens": pick(self.words),
+            "tokens": pick(self.tokens),
         }
-        out = {name: self._buffers.take(name, len(boxes)) for name in self.observation_space.spaces}
-        for name, values in seen.items():
+        out = obs.empty_observations(self.observation_space, len(boxes), self.device)
+        for name, values in vectors.items():
             if name in out:
                 out[name][:] = values
         out["box"][:, :4], out["box"][:, 4:] = boxes, box_ops.to_cxcywh(boxes)
         out["score"][:, 0], out["score"][:, 1] = pick(self.score), pick(self.score_change)
         out["step"][:, 0] = box_ops.clamp(steps / self.options.max_steps, 0, 1)
-        self._glimpse(pick(self.maps), boxes, pick(self.overview), out["glimpses"])
+        self._write_glimpses(pick(self.maps), boxes, pick(self.overview), out["glimpses"])
         if "glimpse_features" in out:
             found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
             out["glimpse_features"][:] = box_ops.clamp(found, -1, 1)
         if "pixels_image" in out:
-            self._look(out, np.arange(self.num_envs) if rows is None else rows)
+            self._write_pixels(out, np.arange(self.num_envs) if rows is None else rows)
         return out
 
-    def _glimpse(self, maps: Any, boxes: Any, overview: Any, out: Any) -> None:
+    def _write_glimpses(self, maps: Any, boxes: Any, overview: Any, out: Any) -> None:
         """Write glimpses. Many are made in torch, whose threads share the work: the same numbers, sooner."""
         if self.device is None and len(boxes) > MANY:
             maps, boxes, overview, out = (torch.from_numpy(values) for values in (maps, boxes, overview, out))
@@ -313,8 +256,8 @@ class GroundingEngine:
         obs.glimpses(maps, obs.window_lines(boxes), windows[:, :-1])
         windows[:, -1] = overview
 
-    def _look(self, out: dict[str, Any], rows: np.ndarray) -> None:
-        """The pictures of ``observation="pixels"``, one by one."""
+    def _write_pixels(self, out: dict[str, Any], rows: np.ndarray) -> None:
+        """Write the images of ``observation="pixels"``, one by one."""
         boxes = to_numpy(self.boxes)
         for i, row in enumerate(to_numpy(rows)):
             query = self.query(int(row))
@@ -330,20 +273,14 @@ class GroundingEngine:
         return self.actions.masks(to_numpy(self.boxes))
 
 
-def rival_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
-    """What the ``contrast`` score compares with: unit embeddings (K, D)."""
-    return clip.encode_text(negative_prompts(clip.words)) if score == "contrast" else None
-
-
-def open_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:
-    """The features that an environment asks for.
+def make_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:
+    """A bank with the features that an environment asks for.
 
     Raises:
         VGGymError: ``features`` is no store of these episodes and this CLIP.
     """
     o, store = options, FeatureStore.open(options.features) if options.features else None
-    lattice = LatticeScores(clip, o.score, rival_texts(clip, o.score), o.lattice) if o.scoring == "lattice" else None
-    bank = FeatureBank(clip, o.tokens or o.glimpse_features, o.phrases, o.memory, store, lattice)
+    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, make_query_scores(o, clip))
     if store is not None:
         bank.prepare([episodes.query(0)])
     return bank

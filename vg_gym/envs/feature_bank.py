@@ -1,138 +1,50 @@
 """What the environment knows of images and expressions, on its device: looked up, not computed, at every step.
 
 Features come from a :class:`~vg_gym.features.store.FeatureStore` where one holds them; else they are computed when
-first needed. Images become summed-area tables, in which the feature of any box is a sum of 16 rows.
+first needed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from vg_gym.boxes import to_numpy
-from vg_gym.clip.dense import l2_normalize, summed_area
+from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.envs.image_tables import ImageTables, Rows, grown
 from vg_gym.envs.observations import GLIMPSE, LIMIT, glimpses, whole_lines
-from vg_gym.envs.scoring.lattice import LatticeScores
 from vg_gym.errors import VGGymError
 from vg_gym.features.extraction import build
 from vg_gym.features.score_maps import num_maps, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.storage.files import cache_folder
+from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
-
-MEMORY_GIB = 4.0
-"""Default memory for tables; 148 KB an image for the built-in CLIP, 131 KB for ViT-B/32."""
 
 RECENT = 64
 """Images whose dense features are kept beside their tables."""
 
 
-class Rows:
-    """Rows of a tensor that grows by doubling."""
+class QueryScores(Protocol):
+    """What a scorer computes once for each query (:mod:`vg_gym.envs.scoring`), such as scores of fixed boxes."""
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device):
-        self.data, self.count = torch.empty((0, *shape), device=device), 0
+    count: int
+    """L, numbers a query."""
+    fingerprint: str
+    """Equal for what computes equal scores."""
 
-    def append(self, row: np.ndarray) -> None:
-        """Add a row, float32."""
-        self.count += 1
-        self.put(self.count - 1, row)
+    def __call__(self, query: Query) -> np.ndarray:
+        """The numbers (L,), float32."""
+        ...
 
-    def put(self, number: int, row: np.ndarray) -> None:
-        """Write a row, making room for it."""
-        if number >= len(self.data):
-            grown = self.data.new_empty((max(16, 2 * number), *self.data.shape[1:]))
-            grown[: len(self.data)] = self.data
-            self.data = grown
-        self.data[number] = torch.from_numpy(np.ascontiguousarray(row))
-
-
-class ImageTables:
-    """Summed-area tables of images in slots; where they do not all fit, the least recently used makes room.
-
-    Args:
-        clip: whose features; the tables live on its device.
-        memory: GiB.
-        dense: gives an image's dense features (g, g, D) float16.
-    """
-
-    def __init__(self, clip: ClipEncoder, memory: float, dense: Callable[[ImageRef], np.ndarray]):
-        lines = clip.grid + 1
-        self.dense, self.memory = dense, memory
-        self.capacity = max(1, int(memory * 2**30 / (4 * lines * lines * clip.dim)))
-        """Images that fit."""
-        self._tables, self._means = Rows((lines, lines, clip.dim), clip.device), Rows((clip.dim,), clip.device)
-        self._refs: list[ImageRef] = []
-        self._numbers: dict[str, int] = {}
-        self._slot_of = np.zeros(0, dtype=np.int64)
-        self._owner = np.zeros(0, dtype=np.int64)
-        self._used = np.zeros(0, dtype=np.int64)
-        self._clock = 0
-        self.players: weakref.WeakSet[Any] = weakref.WeakSet()
-        """Engines; the ``slots`` of their rows are in use."""
-
-    @property
-    def tables(self) -> torch.Tensor:
-        """(S, g+1, g+1, D), one a slot."""
-        return self._tables.data
-
-    @property
-    def means(self) -> torch.Tensor:
-        """Unit mean features (S, D), one a slot."""
-        return self._means.data
-
-    def number(self, image: ImageRef) -> int:
-        """The number of an image, a new one where it is not known."""
-        if image.key not in self._numbers:
-            self._numbers[image.key] = len(self._refs)
-            self._refs.append(image)
-            self._slot_of = grown(self._slot_of, len(self._refs), -1)
-        return self._numbers[image.key]
-
-    def slots(self, numbers: np.ndarray) -> np.ndarray:
-        """The slots of images by number (R,), int64, filled where need be."""
-        self._clock += 1
-        found = self._slot_of[numbers]
-        self._used[found[found >= 0]] = self._clock
-        if (found < 0).any():
-            for number in np.unique(numbers[found < 0]):
-                self._fill(int(number))
-            found = self._slot_of[numbers]
-        return found
-
-    def _fill(self, number: int) -> None:
-        """Put an image's table into a slot."""
-        dense = self.dense(self._refs[number]).astype(np.float32)  # first: an image that cannot be read takes no slot
-        slot = self._free_slot()
-        self._tables.put(slot, summed_area(dense))
-        self._means.put(slot, l2_normalize(dense.mean(axis=(0, 1))).clip(-1, 1))
-        self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock
-
-    def _free_slot(self) -> int:
-        """A new slot, or the one that was not used for longest and that no engine looks at."""
-        if self._tables.count < self.capacity:
-            self._tables.count += 1
-            self._owner = grown(self._owner, self._tables.count, -1)
-            self._used = grown(self._used, self._tables.count, 0)
-            return self._tables.count - 1
-        last = self._used[: self.capacity].copy()
-        for player in self.players:
-            last[to_numpy(player.slots)] = self._clock
-        slot = int(last.argmin())
-        if last[slot] == self._clock:
-            raise VGGymError(
-                f"{self.memory:g} GiB hold the features of {self.capacity:,} images, and more are in play at once: "
-                "raise memory= or lower num_envs="
-            )
-        self._slot_of[self._owner[slot]] = -1
-        return slot
+    def prepare(self, queries: Sequence[Query], progress: bool = False) -> None:
+        """Compute those of many queries ahead of time, and keep them in the cache folder."""
+        ...
 
 
 class FeatureBank:
@@ -142,19 +54,19 @@ class FeatureBank:
         clip: the encoder; the bank lives on its device.
         tokens: also the expressions' tokens.
         phrases: also score maps of the head and anchor noun phrases (M = 6 instead of 2).
-        memory: GiB for tables of images.
+        memory: GiB for tables of images; 148 KB an image for the built-in CLIP, 131 KB for ViT-B/32.
         store: where features are looked up before they are computed.
-        lattice: also scores of all boxes of a lattice.
+        query_scores: also what this computes for each query.
 
     Raises:
         VGGymError: the store is of another CLIP, or has no phrases or tokens where they are asked for.
     """
 
     def __init__(
-        self, clip: ClipEncoder, tokens: bool = False, phrases: bool = False, memory: float = MEMORY_GIB,
-        store: FeatureStore | None = None, lattice: LatticeScores | None = None,
+        self, clip: ClipEncoder, tokens: bool = False, phrases: bool = False, memory: float = 4.0,
+        store: FeatureStore | None = None, query_scores: QueryScores | None = None,
     ):  # fmt: skip
-        self.clip, self.tokens, self.phrases, self.lattice = clip, tokens, phrases, lattice
+        self.clip, self.tokens, self.phrases, self.query_scores = clip, tokens, phrases, query_scores
         self.store: FeatureStore | None = None
         if store is not None:
             self._attach(store)
@@ -163,9 +75,9 @@ class FeatureBank:
         self._text, self._maps = Rows((clip.dim,), clip.device), Rows((self.num_maps, lines, lines), clip.device)
         self._overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip.device)
         self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
-        self._lattice = Rows((len(lattice.boxes) if lattice else 0,), clip.device)
+        self._scores = Rows((query_scores.count if query_scores else 0,), clip.device)
         self._rows: dict[tuple[str, str], int] = {}
-        self._recent: dict[str, np.ndarray] = {}
+        self._recent: LRUCache[np.ndarray] = LRUCache(RECENT)
         self._image_of = np.zeros(0, dtype=np.int64)
 
     @property
@@ -194,13 +106,23 @@ class FeatureBank:
         return self._tokens.data
 
     @property
-    def lattice_scores(self) -> torch.Tensor:
-        """Scores of lattice boxes (R, L)."""
-        return self._lattice.data
+    def scores(self) -> torch.Tensor:
+        """What :attr:`query_scores` computed (R, L)."""
+        return self._scores.data
 
     def slots(self, rows: np.ndarray) -> np.ndarray:
         """Slots of :attr:`images` of the images of rows (B,), int64."""
         return self.images.slots(self._image_of[rows])
+
+    def check(self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None) -> None:
+        """Refuse to be shared with an environment that asks for other features; the arguments are the class's.
+
+        Raises:
+            VGGymError: one of them differs.
+        """
+        marks = [scores and scores.fingerprint for scores in (self.query_scores, query_scores)]
+        if (self.clip, self.tokens, self.phrases, marks[0]) != (clip, tokens, phrases, marks[1]):
+            raise VGGymError("the given bank= is for another CLIP, or other tokens, phrases or scoring; leave it out")
 
     def row(self, query: Query) -> int:
         """The row of a query, made where it is new."""
@@ -228,8 +150,8 @@ class FeatureBank:
         if self.tokens:
             found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
             made.append((self._tokens, found.astype(np.float32).clip(-1, 1).reshape(-1)))
-        if self.lattice is not None:
-            made.append((self._lattice, self.lattice(query)))
+        if self.query_scores is not None:
+            made.append((self._scores, self.query_scores(query)))
         return made
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
@@ -251,8 +173,8 @@ class FeatureBank:
             digest = hashlib.sha256(f"{self.clip.fingerprint} {self.phrases} {self.tokens} {names}".encode())
             folder = cache_folder() / "features" / digest.hexdigest()[:24]
             self._attach(build(folder, queries, self.clip, self.phrases, self.tokens, progress=progress))
-        if cache and self.lattice is not None:
-            self.lattice.prepare(queries, progress)
+        if cache and self.query_scores is not None:
+            self.query_scores.prepare(queries, progress)
         if self.store is None:
             for query in tqdm(queries, desc="features", unit="query", disable=not progress):
                 self.slots(np.array([self.row(query)]))
@@ -283,12 +205,12 @@ class FeatureBank:
 
     def _dense(self, image: ImageRef) -> np.ndarray:
         """Dense features (g, g, D), float16; the last few are kept, as queries of an image follow each other."""
-        if image.key not in self._recent:
+        dense = self._recent.get(image.key)
+        if dense is None:
             found = self._lookup("dense", image.key, lambda: self.clip.encode_dense([image.array()])[0])
-            while len(self._recent) >= RECENT:
-                del self._recent[next(iter(self._recent))]
-            self._recent[image.key] = found.astype(np.float16)
-        return self._recent[image.key]
+            dense = found.astype(np.float16)
+            self._recent.add(image.key, dense)
+        return dense
 
     def _encode(self, expression: str) -> np.ndarray:
         return self.clip.encode_text([expression])[0]
@@ -298,10 +220,3 @@ class FeatureBank:
 
     def _make_maps(self, query: Query) -> np.ndarray:
         return score_maps(self.clip, self._dense(query.image), [query.expression], self.phrases)[0]
-
-
-def grown(array: np.ndarray, count: int, fill: int) -> np.ndarray:
-    """An int64 array of at least ``count`` entries, new ones ``fill``; grows by doubling."""
-    if count <= len(array):
-        return array
-    return np.concatenate([array, np.full(max(16, count), fill, dtype=np.int64)])

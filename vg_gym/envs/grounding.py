@@ -2,73 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from vg_gym import registry
 from vg_gym.boxes import to_numpy
-from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.config import options_from
-from vg_gym.envs.engine import EnvOptions, GroundingEngine
-from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.feature_bank import FeatureBank
-from vg_gym.envs.rng import Streams
-from vg_gym.errors import DatasetNotFound, VGGymError
-from vg_gym.types import GroundingDataset, Query, Sample
+from vg_gym.envs import rendering
+from vg_gym.envs.factory import make_engine
+from vg_gym.envs.rng import CounterRNG
+from vg_gym.errors import VGGymError, unknown
 
 SUCCESS_IOU = 0.5
-Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
-
-
-def make_engine(
-    num_envs: int,
-    dataset: str | Source = "refshapes",
-    split: str = "train",
-    root: str | None = None,
-    clip: str | ClipEncoder = "refshapes",
-    device: str = "cpu",
-    fallback: str | None = None,
-    dataset_options: Mapping[str, Any] | None = None,
-    bank: FeatureBank | None = None,
-    tensors: bool | None = None,
-    **options: Any,
-) -> GroundingEngine:
-    """Open the data, load the CLIP and build an engine; the arguments are those of :class:`GroundingEnv`.
-
-    Raises:
-        VGGymError: an option, data set or CLIP is unknown, or files are missing.
-    """
-    source: Any = dataset
-    if isinstance(dataset, str):
-        source, clip = _open(dataset, split, root, clip, fallback, dict(dataset_options or {}))
-    encoder = load_clip(clip, device) if isinstance(clip, str) else clip
-    return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank, tensors)
-
-
-def _open(name: str, split: str, root: str | None, clip: Any, fallback: str | None, options: dict[str, Any]) -> Any:
-    """The data set, or where it is not on this machine and no root was named, the fallback, said in a warning."""
-    try:
-        return registry.open_dataset(name, split, root, **options), clip
-    except DatasetNotFound as error:
-        if fallback is None or root is not None:
-            raise
-        warnings.warn(
-            f"{name} is not on this machine, so this environment runs on the built-in {fallback}. For the real data: "
-            f"vg-gym download {name.split('-')[0]}; then pass root=FOLDER or set VG_GYM_DATA ({error})",
-            stacklevel=2,
-        )
-        return registry.open_dataset(fallback, split), clip
+"""IoU from which ``info["is_success"]`` is true, as in the Acc@0.5 of the literature."""
 
 
 class GroundingEnv(gym.Env):
     """Visual grounding as an episode: move and resize a box until it fits what the expression means.
+
+    ## Registered ids
+    `RefCOCOg-Ground-v0`, `RefCOCO-Ground-v0`, `RefCOCOPlus-Ground-v0`, `RefShapes-Ground-v0`: the training splits of
+    those data sets. Where the first three are not on the machine, RefShapes stands in, and a warning says so.
 
     ## Task
     An episode is one image with one referring expression ("the small cross left of the blue heart"). The agent starts
@@ -83,7 +40,7 @@ class GroundingEnv(gym.Env):
 
     ## Observation space
     A flat `Dict`, D being CLIP's width, A the length of an encoded action; all float32 (float16 with
-    `precision="float16"`) but the pictures:
+    `precision="float16"`) but the images:
 
     | key                         | shape               | what                                                  |
     |-----------------------------|---------------------|-------------------------------------------------------|
@@ -101,10 +58,11 @@ class GroundingEnv(gym.Env):
 
     ## Rewards
     The change of a potential, minus `step_cost`, plus `trigger_bonus` times the potential when the trigger is pulled
-    (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score and no box label; `iou` the IoU with the
-    target; `clip+iou` their mean. `score` names the CLIP score, `scoring` where it comes from: `dense` features of the
-    image, computed once; `crop`s encoded at every step, those seen before remembered; or a `lattice` of crops, encoded
-    once (:mod:`vg_gym.envs.scoring.lattice`).
+    (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score; `iou` the IoU with the target; `clip+iou`
+    their mean. With `clip`, neither rewards nor observations nor the end of an episode depend on a box label; where the
+    source has labels they are still read, for `info`. `score` names the CLIP score, `scoring` where it comes from:
+    `dense` features of the image, computed once; `crop`s encoded at every step, those seen before remembered; or a
+    `lattice` of crops, encoded once (:mod:`vg_gym.envs.scoring`).
 
     ## Starting state
     `initial_box`: `full`, `center`, `random`, `jitter` (around the target; training only) or the name of any grounder,
@@ -122,6 +80,12 @@ class GroundingEnv(gym.Env):
     box, `{"query": Query(...)}` plays a query of your own.
 
     ## Arguments
+    ```python
+    import gymnasium, vg_gym
+
+    env = gymnasium.make("RefShapes-Ground-v0", reward="iou", action="edges", initial_box="random", max_steps=20)
+    ```
+
     Args:
         dataset: name of a data set, or a list of samples, or a list of queries (then there are no labels).
         split: of a named data set.
@@ -132,7 +96,12 @@ class GroundingEnv(gym.Env):
         dataset_options: options of the data set.
         bank: a :class:`~vg_gym.envs.feature_bank.FeatureBank` to share.
         render_mode: ``rgb_array`` or ``human``.
-        **options: fields of :class:`~vg_gym.envs.engine.EnvOptions`.
+        **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
+
+    ## Vectorized environment
+    `gymnasium.make_vec("RefShapes-Ground-v0", num_envs=256, reward="iou")` makes a :class:`GroundingVectorEnv`: the
+    same episodes as 256 single environments with the same seeds, in one batched engine. For learners on a GPU there is
+    :class:`~vg_gym.envs.GroundingTensorEnv`, whose observations never leave the device.
 
     ## References
     Caicedo & Lazebnik, *Active Object Localization with Deep Reinforcement Learning*, ICCV 2015; Mao et al.,
@@ -146,21 +115,21 @@ class GroundingEnv(gym.Env):
 
     def __init__(self, render_mode: str | None = None, **arguments: Any):
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise registry.unknown("render mode", str(render_mode), self.metadata["render_modes"])
+            raise unknown("render mode", str(render_mode), self.metadata["render_modes"])
         self.engine = make_engine(1, **arguments)
         self.action_space = self.engine.actions.space
         self.observation_space = self.engine.observation_space
         self.render_mode = render_mode
-        self._streams: Streams | None = None
+        self._rng: CounterRNG | None = None
         self._trail: list[np.ndarray] = []
         self._window: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode; see the class for ``options``."""
         super().reset(seed=seed)
-        if self._streams is None or seed is not None:
-            self._streams = Streams.of([self.np_random], self.engine.device)
-        self.engine.reset_rows([0], self._streams, options)
+        if self._rng is None or seed is not None:
+            self._rng = CounterRNG.from_generators([self.np_random], self.engine.device)
+        self.engine.reset_rows([0], self._rng, options)
         self._trail = [self._box()]
         if self.render_mode == "human":
             self.render()
@@ -181,8 +150,6 @@ class GroundingEnv(gym.Env):
 
     def render(self) -> np.ndarray | None:
         """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``."""
-        from vg_gym.envs import rendering
-
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
             return None
@@ -213,10 +180,7 @@ class GroundingEnv(gym.Env):
             self._window = None
 
     def _observation(self) -> dict[str, np.ndarray]:
-        seen = self.engine.observe()
-        if self.engine.device is None:
-            return {name: values[0] for name, values in seen.items()}
-        return {name: to_numpy(values)[0] for name, values in seen.items()}
+        return {name: to_numpy(values)[0] for name, values in self.engine.observe().items()}
 
     def _box(self) -> np.ndarray:
         return to_numpy(self.engine.boxes)[0].copy()
@@ -239,6 +203,12 @@ class GroundingEnv(gym.Env):
 
 class GroundingVectorEnv(VectorEnv):
     """N grounding environments in one batched engine: the same episodes as N single ones with the same seeds.
+
+    >>> import gymnasium, vg_gym
+    >>> envs = gymnasium.make_vec("RefShapes-Ground-v0", num_envs=3, max_steps=5)
+    >>> observations, infos = envs.reset(seed=0)
+    >>> observations["box"].shape, infos["dataset"].tolist()
+    ((3, 8), ['refshapes', 'refshapes', 'refshapes'])
 
     Args:
         num_envs: N.
@@ -270,7 +240,7 @@ class GroundingVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._everywhere = np.ones(num_envs, dtype=bool)
         self._dataset = np.full(num_envs, self.engine.episodes.dataset)
-        self._streams: Streams | None = None
+        self._rng: CounterRNG | None = None
         self._done = np.zeros(num_envs, dtype=bool)
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
@@ -279,20 +249,24 @@ class GroundingVectorEnv(VectorEnv):
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
         if mask.shape != (self.num_envs,) or not mask.any():
             raise VGGymError(f"options['reset_mask'] must be {self.num_envs} booleans, at least one of them true")
-        seeds = [None if seed is None else seed + i for i in range(self.num_envs)] if (
-            seed is None or isinstance(seed, int)) else list(seed)  # fmt: skip
-        if self._streams is None:
-            self._streams = Streams.of((seeding.np_random(s)[0] for s in seeds), self.engine.device)
-        else:
-            for row in np.flatnonzero(mask & np.array([s is not None for s in seeds])):
-                self._streams.restart(int(row), seeding.np_random(seeds[row])[0])
-        self.engine.reset_rows(np.flatnonzero(mask), self._streams, options)
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        self._rng = self._seeded(seeds or [None] * self.num_envs, mask)
+        self.engine.reset_rows(np.flatnonzero(mask), self._rng, options)
         self._done[mask] = False
         return self._observations(), self._infos()
 
+    def _seeded(self, seeds: Sequence[int | None], mask: np.ndarray) -> CounterRNG:
+        """The random numbers, once rows of a mask have their seeds; without one, a row goes on where it is."""
+        if self._rng is None:
+            return CounterRNG.from_seeds(seeds, self.engine.device)
+        for row, (seed, chosen) in enumerate(zip(seeds, mask, strict=True)):
+            if chosen and seed is not None:
+                self._rng.reseed(row, seed)
+        return self._rng
+
     def step(self, actions: np.ndarray):
         """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says."""
-        if self._streams is None:
+        if self._rng is None:
             raise VGGymError("step() before reset(): call reset() first")
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
             return self._step_and_reset(actions)
@@ -303,14 +277,14 @@ class GroundingVectorEnv(VectorEnv):
             return self._observations(), reward, terminated, truncated, self._infos(done)
         final_obs, final_info = self._observations(), self._infos(done)
         rows = np.flatnonzero(done)
-        self.engine.reset_rows(rows, self._streams)
-        begun = self.engine.observe(rows)
-        seen = {name: values.copy() for name, values in final_obs.items()}
-        for name, values in seen.items():
-            values[rows] = to_numpy(begun[name])
+        self.engine.reset_rows(rows, self._rng)
+        first = self.engine.observe(rows)
+        observations = {name: values.copy() for name, values in final_obs.items()}
+        for name, values in observations.items():
+            values[rows] = to_numpy(first[name])
         infos = {**self._infos(), "final_obs": final_obs, "_final_obs": done, "final_info": final_info,
                  "_final_info": done}  # fmt: skip
-        return seen, reward, terminated, truncated, infos
+        return observations, reward, terminated, truncated, infos
 
     def _act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rewards, terminations and truncations of a step, as arrays."""
@@ -323,8 +297,8 @@ class GroundingVectorEnv(VectorEnv):
         actions = np.array(actions)
         actions[ended] = engine.actions.trigger  # any valid action: the row is overwritten by its reset
         reward, terminated, truncated = (values.copy() for values in self._act(actions))
-        assert self._streams is not None
-        engine.reset_rows(np.flatnonzero(ended), self._streams)
+        assert self._rng is not None
+        engine.reset_rows(np.flatnonzero(ended), self._rng)
         for values in (reward, terminated, truncated):
             values[ended] = 0
         self._done = terminated | truncated
@@ -339,8 +313,6 @@ class GroundingVectorEnv(VectorEnv):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One frame per environment in mode ``rgb_array``."""
-        from vg_gym.envs import rendering
-
         if self.render_mode is None:
             return None
         engine = self.engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -12,129 +12,137 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.boxes import to_numpy
-from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.rng import Streams
+from vg_gym.envs.episodes import Catalog
+from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import cache_folder, fingerprint, replacing
-from vg_gym.types import Grounder, Query
+from vg_gym.types import Fingerprinted, Grounder, Query
 
-if TYPE_CHECKING:
-    from vg_gym.envs.engine import GroundingEngine
+FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}
+"""Names of boxes that are the same in every episode."""
+JITTER = 0.3
+"""Standard deviation of an edge around the target's, in sides of the target."""
 
 
-class Start(Protocol):
+class InitialBoxes(Protocol):
     """Chooses the first boxes of episodes."""
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
-        """Normalised boxes (len(rows), 4) of some rows, an array or a tensor; each row draws from its own stream."""
+    def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        """First boxes of B episodes.
+
+        Args:
+            rows: the rows of the engine that start (B,); each draws from its own stream.
+            index: numbers of their episodes in the catalog (B,).
+            targets: their normalised target boxes (B, 4), an array or a tensor; NaN where there is none.
+            rng: random numbers of all rows.
+
+        Returns:
+            Normalised boxes (B, 4), an array or a tensor.
+        """
         ...
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
-        """Compute what can be computed ahead of time."""
+        """Compute what can be computed ahead of time; see :func:`grounder_boxes`."""
         ...
 
 
-def make_start(name: str, episodes: Episodes, clip: str) -> Start:
-    """The start called ``name``: ``full``, ``center``, ``random``, ``jitter``, a grounder's name, or several of these.
+def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
+    """The source of first boxes that ``initial_box=`` names.
 
     Args:
-        name: one of them, or several with commas between: each episode draws one.
-        episodes: what is played.
-        clip: name of the environment's CLIP, for grounders that take one.
+        name: ``full``, ``center``, ``random``, ``jitter``, a grounder's name (it gets the CLIP of the catalog's bank,
+            where it takes one), or several of these with commas between: each episode draws one.
+        catalog: the episodes that are played.
 
     Raises:
         VGGymError: ``jitter`` on bare queries, or an unknown grounder.
     """
     names = [part.strip() for part in name.split(",") if part.strip()]
     if len(names) != 1:
-        return _Mixture([make_start(part, episodes, clip) for part in names])
+        return _Mixture([make_initial_boxes(part, catalog) for part in names])
     if name in FIXED:
         return _Fixed(FIXED[name])
     if name == "random":
         return _Random()
     if name == "jitter":
-        if not episodes.labelled:
+        if not catalog.episodes.labelled:
             raise VGGymError("initial_box='jitter' starts near the target, and bare queries have none; use 'full'")
         return _Jitter()
-    return _GrounderStart(registry.grounder_with_clip(name, clip))
+    return _FromGrounder(registry.grounder_with_clip(name, catalog.bank.clip.name), catalog)
 
 
-FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}
-
-
-class _Fixed:
-    """The same box always."""
-
-    def __init__(self, box: np.ndarray):
-        self.box = box
-
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
-        return np.tile(self.box, (len(rows), 1))
+class _Unprepared:
+    """A source with nothing to compute ahead of time."""
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
         """Nothing to do."""
 
 
-class _Random(_Fixed):
+class _Fixed(_Unprepared):
+    """The same box always."""
+
+    def __init__(self, box: np.ndarray):
+        self.box = box
+
+    def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        return np.tile(self.box, (len(rows), 1))
+
+
+class _Random(_Unprepared):
     """Sides uniform in [0.1, 1], place uniform."""
 
-    def __init__(self) -> None:
-        super().__init__(box_ops.FULL)
-
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
-        draws = streams.uniform(rows, 4)
+    def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        draws = rng.uniform(rows, 4)
         side = 0.1 + 0.9 * draws[:, :2]
         low = draws[:, 2:] * (1 - side)
         return box_ops.namespace(draws).concatenate([low, low + side], axis=1)
 
 
-class _Jitter(_Random):
-    """The target, every edge moved by a normal 0.3 of its side."""
+class _Jitter(_Unprepared):
+    """The target, every edge moved by a normal :data:`JITTER` of its side."""
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
-        target = engine.targets[rows]
-        side = target[:, 2:] - target[:, :2]
+    def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        side = targets[:, 2:] - targets[:, :2]
         edges = box_ops.namespace(side).concatenate([side, side], axis=1)
-        return target + 0.3 * streams.normal(rows, 4) * edges
+        return targets + JITTER * rng.normal(rows, 4) * edges
 
 
 class _Mixture:
-    """Each episode draws one of several starts, all equally likely."""
+    """Each episode draws one of several sources, all equally likely."""
 
-    def __init__(self, starts: Sequence[Start]):
-        self.starts = starts
+    def __init__(self, sources: Sequence[InitialBoxes]):
+        self.sources = sources
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
-        chosen = to_numpy(streams.integers(rows, len(self.starts)))
+    def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        chosen = to_numpy(rng.integers(rows, len(self.sources)))
         boxes = np.zeros((len(rows), 4), dtype=np.float32)
         for number in np.unique(chosen):
             mine = chosen == number
-            boxes[mine] = to_numpy(self.starts[number](rows[mine], engine, streams))
+            boxes[mine] = to_numpy(self.sources[number](rows[mine], index[mine], targets[mine], rng))
         return boxes
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
         """Prepare all."""
-        for start in self.starts:
-            start.prepare(queries, cache, progress)
+        for source in self.sources:
+            source.prepare(queries, cache, progress)
 
 
-class _GrounderStart:
+class _FromGrounder:
     """A grounder's boxes, asked for once per query and kept: by query, and in a column by episode."""
 
-    def __init__(self, grounder: Grounder):
-        self.grounder = grounder
+    def __init__(self, grounder: Grounder, catalog: Catalog):
+        self.grounder, self.catalog = grounder, catalog
         self._known: dict[str, np.ndarray] = {}
         self._column = np.zeros((0, 4), dtype=np.float32)
 
-    def __call__(self, rows: np.ndarray, engine: GroundingEngine, streams: Streams) -> Any:
-        indices = engine.index[rows]
-        if indices.max() >= len(self._column):
-            more = np.full((len(engine.catalog.rows) - len(self._column), 4), np.nan, dtype=np.float32)
+    def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        if index.max() >= len(self._column):
+            more = np.full((len(self.catalog.rows) - len(self._column), 4), np.nan, dtype=np.float32)
             self._column = np.concatenate([self._column, more])
-        new = np.unique(indices[np.isnan(self._column[indices, 0])])
+        new = np.unique(index[np.isnan(self._column[index, 0])])
         if len(new):
-            self._column[new] = self._look_up([engine.catalog.query(int(index)) for index in new])
-        return self._column[indices]
+            self._column[new] = self._look_up([self.catalog.query(int(number)) for number in new])
+        return self._column[index]
 
     def _look_up(self, queries: Sequence[Query]) -> np.ndarray:
         missing = {_identity(q): q for q in queries if _identity(q) not in self._known}
@@ -154,13 +162,13 @@ def grounder_boxes(
     """A grounder's normalised boxes (N, 4) of queries, from the cache folder where they are there.
 
     Args:
-        grounder: cached only if it has a ``fingerprint``, a hash of its weights and settings.
+        grounder: cached only if it is :class:`~vg_gym.types.Fingerprinted`.
         queries: what to ground; files are keyed by their images, expressions and the fingerprint.
         cache: keep the boxes for the next run, chunk by chunk, so that an interrupted one goes on where it stopped.
         progress: show a progress bar.
         chunk: queries per call and per file.
     """
-    mark = getattr(grounder, "fingerprint", None) if cache else None
+    mark = grounder.fingerprint if cache and isinstance(grounder, Fingerprinted) else None
     parts = []
     bar = tqdm(total=len(queries), desc=f"{grounder.name} boxes", unit="query", disable=not progress, mininterval=2)
     for at in range(0, len(queries), chunk):

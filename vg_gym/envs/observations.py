@@ -1,14 +1,12 @@
-"""What the agent sees: a flat Dict of vectors (SB3 takes anything with more axes for a picture), for all rows at once.
+"""What the agent sees: a flat Dict of vectors (SB3 takes anything with more axes for an image), for all rows at once.
 
 *Glimpses* are the heart: the score map of the expression, averaged on a small grid inside windows of 1x, 2x and 4x the
 box and over the whole image. They move with the box, so that "the object is to my upper right" looks the same wherever
-the box is. Score maps are standardised per image, because raw cosines have a small range, and clipped to LIMIT.
+the box is. Score maps are standardised per image, because raw cosines have a small range, and limited to LIMIT.
 """
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +20,7 @@ from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.tables import lattice_values, table_sums
 from vg_gym.envs.actions import ActionSet
+from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import unknown
 
 OBSERVATIONS = ("features", "pixels")
@@ -35,39 +34,32 @@ FEATURE_GLIMPSE = 4
 LIMIT = 10.0
 """Of score maps; averages stay in the space, which is a little wider, whatever rounding does."""
 PIXELS = 84
-"""Side of the pictures of ``observation="pixels"``."""
+"""Side of the images of ``observation="pixels"``."""
 HISTORY = 3
 """Actions remembered."""
+SPECK = 1e-3
+"""Feature sums shorter than this are of next to no pixels, and their direction is rounding: they count as nothing."""
+_STEPS = np.linspace(0, 1, GLIMPSE + 1, dtype=np.float32)
+_OFFSETS = np.array(WINDOWS, dtype=np.float32)[:, None] * (_STEPS - 0.5)
+"""Lines of the moving windows (3, G+1) about the box's centre, in sides of the box."""
 
 
-@dataclass(frozen=True)
-class ObservationOptions:
-    """Which parts the observation has.
+def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions: ActionSet) -> spaces.Dict:
+    """The Dict space of one environment.
 
     Args:
-        mode: ``features``, or ``pixels`` which adds the image and the crop under the box, uint8 (84, 84, 3) each.
-        tokens: the unit features of the expression's tokens (L, D).
-        glimpse_features: dense features averaged on a 4 x 4 grid in the same windows (4, 4, 4, D); implies ``tokens``.
-        precision: ``float32``, or ``float16``, which halves the memory of rollouts.
+        options: which parts there are, and how precise they are.
+        clip: the encoder, for the width of features and the number of tokens.
+        maps: M, score maps of a query.
+        actions: for the length of an encoded action.
 
     Raises:
-        VGGymError: the mode or precision is unknown.
+        VGGymError: the observation or precision is unknown.
     """
-
-    mode: str = "features"
-    tokens: bool = False
-    glimpse_features: bool = False
-    precision: str = "float32"
-
-    def __post_init__(self):
-        if self.mode not in OBSERVATIONS:
-            raise unknown("observation", self.mode, OBSERVATIONS)
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-
-
-def observation_space(options: ObservationOptions, clip: ClipEncoder, maps: int, actions: ActionSet) -> spaces.Dict:
-    """The Dict space of one environment."""
+    if options.observation not in OBSERVATIONS:
+        raise unknown("observation", options.observation, OBSERVATIONS)
+    if options.precision not in PRECISIONS:
+        raise unknown("precision", options.precision, PRECISIONS)
     windows = len(WINDOWS) + 1
 
     def box(low: float, high: float, *shape: int) -> spaces.Box:
@@ -83,11 +75,11 @@ def observation_space(options: ObservationOptions, clip: ClipEncoder, maps: int,
         "step": box(0, 1, 1),
         "text": box(-1, 1, clip.dim),
     }
-    if options.tokens or options.glimpse_features:
+    if options.needs_tokens:
         parts["tokens"] = box(-1, 1, clip.num_tokens * clip.dim)
     if options.glimpse_features:
         parts["glimpse_features"] = box(-1, 1, windows * FEATURE_GLIMPSE**2 * clip.dim)
-    if options.mode == "pixels":
+    if options.observation == "pixels":
         for name in ("pixels_image", "pixels_crop"):
             parts[name] = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
     return spaces.Dict(parts)
@@ -104,11 +96,6 @@ def whole_lines(like: Any) -> Any:
     """Those of the whole image, (B, 2, 1, G+1), for as many items as an array or tensor has, and of its kind."""
     steps = _STEPS if isinstance(like, np.ndarray) else _on(like.device)[1]
     return box_ops.namespace(like).broadcast_to(steps, (len(like), 2, 1, GLIMPSE + 1))
-
-
-_STEPS = np.linspace(0, 1, GLIMPSE + 1, dtype=np.float32)
-_OFFSETS = np.array(WINDOWS, dtype=np.float32)[:, None] * (_STEPS - 0.5)
-"""Lines of the moving windows (3, G+1) about the box's centre, in sides of the box."""
 
 
 @lru_cache
@@ -157,49 +144,15 @@ def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
     return l2_normalize(sums, SPECK).reshape(len(boxes), -1)
 
 
-SPECK = 1e-3
-"""Feature sums shorter than this are of next to no pixels, and their direction is rounding: they count as nothing."""
-
-
 def pixel_views(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The image, and its crop under a pixel box, both uint8 (84, 84, 3)."""
     return resize(image, PIXELS), resize(crop(image, box), PIXELS)
 
 
-class Buffers:
-    """Arrays for observations, used again once nobody holds the last ones: fresh memory costs more than filling it.
-
-    Args:
-        space: of one row.
-        device: of tensors, where torch's own allocator does the same; None for arrays.
-    """
-
-    def __init__(self, space: spaces.Dict, device: torch.device | None = None):
-        self.shapes = {name: part.shape or () for name, part in space.items()}
-        self.dtypes = {name: np.dtype(part.dtype) for name, part in space.items()}
-        self.device = device
-        self._kept: dict[str, list[np.ndarray]] = {name: [] for name in self.shapes}
-
-    def take(self, name: str, count: int) -> Any:
-        """An array, or a tensor, (count, ...) for a part, with any content."""
-        shape, dtype = (count, *self.shapes[name]), self.dtypes[name]
-        if self.device is not None:
-            return torch.empty(shape, dtype=getattr(torch, dtype.name), device=self.device)
-        if count < POOLED:
-            return np.empty(shape, dtype)
-        kept = self._kept[name]
-        for number in range(len(kept)):
-            # Whoever holds an array, a view of it or a tensor over it counts as a reference.
-            if len(kept[number]) == count and sys.getrefcount(kept[number]) == _UNUSED:
-                return kept[number]
-        array = np.empty(shape, dtype)
-        self._kept[name] = [*kept[-KEPT + 1 :], array]
-        return array
-
-
-POOLED = 32
-"""Rows from which on arrays are kept: small ones are had for nothing."""
-KEPT = 4
-"""Arrays of a part that are kept for use again."""
-_PROBE = [np.empty(0)]
-_UNUSED = sys.getrefcount(_PROBE[0])
+def empty_observations(space: spaces.Dict, count: int, device: torch.device | None) -> dict[str, Any]:
+    """Room for ``count`` observations, any content: arrays, or tensors on a device, of shape (count, ...) each."""
+    shapes = {name: (count, *(part.shape or ())) for name, part in space.items()}
+    if device is None:
+        return {name: np.empty(shape, space[name].dtype) for name, shape in shapes.items()}
+    dtypes = {name: getattr(torch, np.dtype(part.dtype).name) for name, part in space.items()}
+    return {name: torch.empty(shape, dtype=dtypes[name], device=device) for name, shape in shapes.items()}

@@ -1,4 +1,4 @@
-"""Pictures of episodes, drawn with Pillow: a frame, a trajectory, a contact sheet. Boxes are normalised ``xyxy``."""
+"""Frames of episodes, drawn with Pillow, and sheets of them. Boxes are normalised ``xyxy``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vg_gym.errors import VGGymError
 
 BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
+"""Colours (R, G, B)."""
 _BAR = 44
 """Height of the caption in pixels."""
 
@@ -26,7 +27,7 @@ def draw_frame(
     step: str = "",
     size: int = 512,
 ) -> np.ndarray:
-    """One picture of an episode.
+    """One frame of an episode.
 
     Args:
         image: uint8 (H, W, 3); scaled so that its longer side is ``size`` pixels.
@@ -71,11 +72,11 @@ def _dashed(draw: ImageDraw.ImageDraw, box: list[float], colour: tuple[int, int,
             draw.line(line, fill=(*colour, 255), width=3)
 
 
-def _caption(picture: np.ndarray, expression: str, score: float | None, iou: float | None, step: str) -> np.ndarray:
-    """The picture with two dark lines of text below it, the expression and the numbers, and a score bar at its foot."""
-    height, width = picture.shape[:2]
+def _caption(frame: np.ndarray, expression: str, score: float | None, iou: float | None, step: str) -> np.ndarray:
+    """The frame with two dark lines of text below it, the expression and the numbers, and a score bar at its foot."""
+    height, width = frame.shape[:2]
     canvas = Image.new("RGB", (width, height + _BAR), (24, 24, 28))
-    canvas.paste(Image.fromarray(picture), (0, 0))
+    canvas.paste(Image.fromarray(frame), (0, 0))
     draw = ImageDraw.Draw(canvas)
     big, small = ImageFont.load_default(13), ImageFont.load_default(12)
     draw.text((6, height + 4), _shortened(expression, big, width - 12), fill=(240, 240, 240), font=big)
@@ -98,13 +99,13 @@ def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, wi
 
 
 def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) -> np.ndarray:
-    """Pictures side by side, uint8; smaller ones are padded to the size of the largest.
+    """Frames side by side, uint8; smaller ones are padded to the size of the largest.
 
     Raises:
-        VGGymError: there are no pictures.
+        VGGymError: there are no frames.
     """
     if not frames:
-        raise VGGymError("no pictures for a contact sheet: frames= is empty; give at least one")
+        raise VGGymError("no frames for a contact sheet: frames= is empty; give at least one")
     height, width = (max(frame.shape[axis] for frame in frames) for axis in (0, 1))
     rows = -(-len(frames) // columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, dtype=np.uint8)

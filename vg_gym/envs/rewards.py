@@ -24,7 +24,7 @@ REWARDS = ("clip", "iou", "clip+iou")
 
 @dataclass(frozen=True)
 class Reward:
-    """A potential and its prices.
+    """A potential and what a step costs.
 
     Args:
         name: ``clip``, ``iou`` or ``clip+iou``.
@@ -34,6 +34,10 @@ class Reward:
 
     Raises:
         VGGymError: the name is unknown.
+
+    >>> before, after = np.array([0.25]), np.array([0.75])
+    >>> Reward(step_cost=0.25, trigger_bonus=0.0)(before, after, stop=np.array([False])).tolist()
+    [0.25]
     """
 
     name: str = "clip"

@@ -12,16 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.utils import seeding
 
 _GOLDEN, _FIRST, _SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-class Streams:
-    """N streams of uniform numbers.
+class CounterRNG:
+    """N streams of random numbers, one for each row.
 
     Args:
         keys: (N,) int64; rows with the same key have the same numbers.
         device: None for numpy arrays, else the torch device of tensors.
+
+    >>> rng = CounterRNG(np.array([7, 8, 7]))
+    >>> first = rng.uniform(np.arange(3), 1)[:, 0]
+    >>> bool(first[0] == first[2]), bool(first[0] == first[1]), rng.counters.tolist()
+    (True, False, [1, 1, 1])
     """
 
     def __init__(self, keys: np.ndarray, device: torch.device | None = None):
@@ -31,13 +37,20 @@ class Streams:
         self.counters: Any = self.keys * 0
 
     @classmethod
-    def of(cls, generators: Iterable[np.random.Generator], device: torch.device | None = None) -> Streams:
-        """Streams with a key from each generator."""
-        return cls(np.array([draw_key(rng) for rng in generators]), device)
+    def from_seeds(cls, seeds: Iterable[int | None], device: torch.device | None = None) -> CounterRNG:
+        """Rows with the keys that Gymnasium's generators of some seeds draw; None: a fresh seed."""
+        return cls.from_generators((seeding.np_random(seed)[0] for seed in seeds), device)
 
-    def restart(self, row: int, generator: np.random.Generator) -> None:
-        """Give a row a new key, and begin at its first number."""
-        self.keys[row] = draw_key(generator)
+    @classmethod
+    def from_generators(
+        cls, generators: Iterable[np.random.Generator], device: torch.device | None = None
+    ) -> CounterRNG:
+        """Rows with a key from each generator."""
+        return cls(np.array([_draw_key(generator) for generator in generators]), device)
+
+    def reseed(self, row: int, seed: int) -> None:
+        """Give a row the key of a seed, and begin at its first number."""
+        self.keys[row] = _draw_key(seeding.np_random(seed)[0])
         self.counters[row] = 0
 
     def uniform(self, rows: Any, count: int) -> Any:
@@ -61,9 +74,8 @@ class Streams:
         return xp.sqrt(-2 * xp.log(1 - drawn[:, :count])) * xp.cos(2 * np.pi * drawn[:, count:])
 
 
-def draw_key(rng: np.random.Generator) -> int:
-    """A key for a stream."""
-    return int(rng.integers(2**63))
+def _draw_key(generator: np.random.Generator) -> int:
+    return int(generator.integers(2**63))
 
 
 def _uniform(state: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from gymnasium.utils import seeding
 
-from vg_gym.envs.grounding import make_engine
-from vg_gym.envs.rng import Streams
+from vg_gym.envs.factory import make_engine
+from vg_gym.envs.rng import CounterRNG
+from vg_gym.errors import VGGymError
 
 Tensors = dict[str, torch.Tensor]
 
@@ -29,13 +29,12 @@ class GroundingTensorEnv:
         self.num_envs, self.device = num_envs, self.engine.clip.device
         self.single_action_space = self.engine.actions.space
         self.single_observation_space = self.engine.observation_space
-        self._streams: Streams | None = None
+        self._rng: CounterRNG | None = None
 
     def reset(self, seed: int = 0) -> Tensors:
         """Start episodes everywhere; observations, each part (N, ...). Environment i has seed + i."""
-        generators = (seeding.np_random(seed + i)[0] for i in range(self.num_envs))
-        self._streams = Streams.of(generators, self.engine.device)
-        self.engine.reset_rows(range(self.num_envs), self._streams)
+        self._rng = CounterRNG.from_seeds(range(seed, seed + self.num_envs), self.engine.device)
+        self.engine.reset_rows(range(self.num_envs), self._rng)
         return self.engine.observe()
 
     def step(self, actions: torch.Tensor) -> tuple[Tensors, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
@@ -48,14 +47,17 @@ class GroundingTensorEnv:
             Observations, rewards (N,), terminated (N,), truncated (N,), and infos: ``iou`` (N,), NaN where there is no
             label, and ``clip_score`` (N,), both of the boxes that were reached; ``final_rows`` (E,), which episodes
             ended, and ``final_obs``, their last observations, each part (E, ...).
+
+        Raises:
+            VGGymError: there was no reset.
         """
-        if self._streams is None:
-            raise RuntimeError("step() before reset(): call reset() first")
+        if self._rng is None:
+            raise VGGymError("step() before reset(): call reset() first")
         engine = self.engine
         result: Any = engine.step(actions)
         infos: dict[str, Any] = {"iou": engine.iou(), "clip_score": engine.score.clone()}
         ended = (result.terminated | result.truncated).nonzero()[:, 0]
         infos["final_rows"], infos["final_obs"] = ended, engine.observe(ended)
         if len(ended):
-            engine.reset_rows(ended.cpu().numpy(), self._streams)
+            engine.reset_rows(ended.cpu().numpy(), self._rng)
         return engine.observe(), result.reward, result.terminated, result.truncated, infos

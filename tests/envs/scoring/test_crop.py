@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.crops import crop
+from vg_gym.clip.crops import crop, pixel_boxes
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import RING, SCORES
 from vg_gym.data.images import ArrayImage
-from vg_gym.envs.scoring.crop import CropScorer, blur_outside
-from vg_gym.storage.lru_cache import LRUCache
+from vg_gym.envs.scoring.crop import BLUR, CROP_SCORES, CropScores
+from vg_gym.errors import VGGymError
 from vg_gym.types import Query
 
 
@@ -27,8 +28,8 @@ class CountingImage(ArrayImage):
 @pytest.fixture
 def queries(rng):
     """Three queries about images of different sizes."""
-    pictures = [rng.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in ((40, 60), (50, 30), (64, 64))]
-    return [Query(CountingImage(picture), "the star", str(i)) for i, picture in enumerate(pictures)]
+    images = [rng.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in ((40, 60), (50, 30), (64, 64))]
+    return [Query(CountingImage(image), "the star", str(i)) for i, image in enumerate(images)]
 
 
 @pytest.fixture
@@ -49,7 +50,15 @@ def texts(clip, count):
     return clip.encode_text(["the star", "the red ring", "the blue heart", "the cross"][:count])
 
 
-def naive(clip, name, others, queries, boxes, text):
+def blur_outside(image, box):
+    """An image blurred everywhere but under a pixel box."""
+    x1, y1, x2, y2 = pixel_boxes(box, image.shape[1::-1])
+    blurred = np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR * max(image.shape[:2]))))
+    blurred[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+    return blurred
+
+
+def naive(clip, name, negatives, queries, boxes, text):
     """Every crop by itself, nothing kept."""
     images = [query.image.array() for query in queries]
     region = np.stack([clip.encode_crops([crop(i, b)])[0] for i, b in zip(images, boxes, strict=True)])
@@ -60,7 +69,7 @@ def naive(clip, name, others, queries, boxes, text):
         "cosine": cosine,
         "context": cosine - 0.5 * (np.stack(wide) * text).sum(-1),
         "surround": (l2_normalize(region + 0.25 * np.stack(isolated)) * text).sum(-1),
-        "contrast": cosine - (region @ others.T).max(-1),
+        "contrast": cosine - (region @ negatives.T).max(-1),
     }
     return region, scores[name]
 
@@ -68,11 +77,11 @@ def naive(clip, name, others, queries, boxes, text):
 @pytest.mark.parametrize("capacity", [100, 0])
 @pytest.mark.parametrize("name", SCORES)
 def test_scores_are_those_of_crops_encoded_one_by_one(name, capacity, tiny_clip, queries, boxes, rng):
-    others, text = texts(tiny_clip, 4), texts(tiny_clip, 3)
-    scorer = CropScorer(tiny_clip, name, others, embeddings=capacity, image_bytes=8000 * (capacity > 0))
+    negatives, text = texts(tiny_clip, 4), texts(tiny_clip, 3)
+    scorer = CropScores(tiny_clip, name, negatives, embeddings=capacity, image_bytes=8000 * (capacity > 0))
     for _ in range(4):
         region, score = scorer(queries, boxes, text)
-        expected_region, expected = naive(tiny_clip, name, others, queries, boxes, text)
+        expected_region, expected = naive(tiny_clip, name, negatives, queries, boxes, text)
         assert region.dtype == score.dtype == np.float32
         np.testing.assert_allclose(region, expected_region, atol=1e-5)
         np.testing.assert_allclose(score, expected, atol=1e-5)
@@ -82,7 +91,7 @@ def test_scores_are_those_of_crops_encoded_one_by_one(name, capacity, tiny_clip,
 
 @pytest.mark.parametrize(("name", "views"), [("cosine", 3), ("context", 6), ("surround", 6)])
 def test_one_forward_a_step_and_none_for_what_was_seen(name, views, tiny_clip, queries, boxes, counted):
-    scorer, text = CropScorer(tiny_clip, name, None), texts(tiny_clip, 3)
+    scorer, text = CropScores(tiny_clip, name, None), texts(tiny_clip, 3)
     first = scorer(queries, boxes, text)
     # The second box is its whole image: grown for context it is the same crop again.
     assert counted == [views - (name == "context")]
@@ -94,38 +103,25 @@ def test_one_forward_a_step_and_none_for_what_was_seen(name, views, tiny_clip, q
 
 
 def test_a_view_that_comes_twice_in_a_step_is_encoded_once(tiny_clip, queries, boxes, counted):
-    scorer, rows = CropScorer(tiny_clip, "cosine", None), [0, 1, 0, 0]
+    scorer, rows = CropScores(tiny_clip, "cosine", None), [0, 1, 0, 0]
     region, score = scorer([queries[i] for i in rows], boxes[rows], texts(tiny_clip, 4))
     assert counted == [2]
     np.testing.assert_array_equal(region[0], region[2])
     assert score[0] != score[2]  # the texts differ
 
 
-def test_rows_without_a_query_are_zero_and_the_others_stay_in_line(tiny_clip, queries, boxes):
-    scorer, text = CropScorer(tiny_clip, "cosine", None), texts(tiny_clip, 3)
-    whole = scorer(queries, boxes, text)
-    region, score = scorer([queries[0], None, queries[2]], boxes, text)
-    for part, expected in zip((region, score), whole, strict=True):
-        np.testing.assert_array_equal(part[[0, 2]], expected[[0, 2]])
-        assert not part[1].any()
-    region, score = scorer([None, None], boxes[:2], text[:2])
-    assert region.shape == (2, 16) and not region.any() and not score.any()
-
-
 def test_images_that_do_not_fit_are_decoded_again(tiny_clip, queries, boxes):
-    scorer = CropScorer(tiny_clip, "cosine", None, embeddings=0, image_bytes=queries[0].image.array().nbytes)
+    scorer = CropScores(tiny_clip, "cosine", None, embeddings=0, image_bytes=queries[0].image.array().nbytes)
     for _ in range(2):
         for i in (0, 1):
             scorer([queries[i]], boxes[i : i + 1], texts(tiny_clip, 1))
     assert queries[0].image.decoded == 3  # once by this test
 
 
-def test_what_was_used_longest_ago_is_dropped():
-    recent = LRUCache(5, weigh=len)
-    for key in ("ab", "c", "de"):
-        recent.add(key, key)
-    assert recent.get("ab") == "ab"
-    recent.add("f", "f")
-    assert [recent.get(key) for key in ("ab", "c", "de", "f")] == ["ab", None, "de", "f"]
-    recent.add("much too long", "much too long")
-    assert len(recent) == recent.weight == 0
+def test_unknown_scores_are_named(tiny_clip):
+    with pytest.raises(VGGymError, match="did you mean 'cosine'"):
+        CropScores(tiny_clip, "cosin", None)
+
+
+def test_every_dense_score_has_a_crop_form():
+    assert CROP_SCORES.keys() == SCORES.keys()

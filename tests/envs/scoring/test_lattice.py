@@ -4,8 +4,9 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
+from vg_gym.clip.scores import negative_texts
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
-from vg_gym.envs.scoring.crop import CropScorer
+from vg_gym.envs.scoring.crop import CropScores
 from vg_gym.envs.scoring.lattice import LatticeScores, snap
 from vg_gym.errors import VGGymError
 
@@ -33,7 +34,7 @@ def test_scores_are_exactly_those_of_the_snapped_crops(score, shapes, tiny_clip)
     env = GroundingVectorEnv(3, dataset=shapes, clip=tiny_clip, scoring="lattice", lattice=3, score=score)
     env.action_space.seed(0)
     env.reset(seed=0)
-    crops = CropScorer(tiny_clip, score, None if env.engine.others is None else env.engine.others)
+    crops = CropScores(tiny_clip, score, negative_texts(tiny_clip, score))
     for _ in range(4):
         actions = env.action_space.sample()
         actions[:, 4] = 0
@@ -52,7 +53,7 @@ def test_prepared_scores_are_kept(shapes, tiny_clip, tmp_path, monkeypatch):
     LatticeScores(tiny_clip, "context", None, 2).prepare(queries)
     again = LatticeScores(tiny_clip, "context", None, 2)
     again.prepare(queries)
-    monkeypatch.setattr(CropScorer, "__call__", None)
+    monkeypatch.setattr(CropScores, "__call__", None)
     for query, scores in zip(queries, wanted, strict=True):
         np.testing.assert_allclose(again(query), scores, atol=1e-6)
 

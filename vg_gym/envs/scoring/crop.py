@@ -3,23 +3,29 @@
 The scores are those of :mod:`vg_gym.clip.scores`; here ``context`` compares with the crop grown 1.5 times (a crop
 cannot be a ring), and ``surround`` mixes the crop with the image blurred outside the box (ReCLIP's isolation).
 
-Agents come back to boxes, and every episode may begin at the full image, so embeddings are kept by image and box.
+Agents come back to boxes, and every episode may begin at the full image, so embeddings are kept by image and box. A new
+score is a function and a line of :data:`CROP_SCORES` here, beside its dense form in :mod:`vg_gym.clip.scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from vg_gym import boxes as box_ops
+from vg_gym.boxes import to_numpy
 from vg_gym.clip.crops import blur, pixel_boxes
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import RING, RING_WEIGHT, SCORES, SURROUND_WEIGHT
+from vg_gym.clip.scores import RING, RING_WEIGHT, SURROUND_WEIGHT, negative_texts
+from vg_gym.envs.episodes import Catalog
+from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import unknown
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
@@ -31,8 +37,6 @@ EMBEDDINGS = 100_000
 IMAGE_BYTES = 2**29
 """Pixels kept on the encoder's device: 580 images of 640 x 480; ``surround`` keeps a blurred copy of each too."""
 
-Pixels = TypeVar("Pixels", np.ndarray, torch.Tensor)
-
 
 class View(NamedTuple):
     """What is encoded: the crop of an image, or the image with all but the box blurred; equal views look the same."""
@@ -42,13 +46,54 @@ class View(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-class CropScorer:
+@dataclass(frozen=True)
+class CropScore:
+    """A named score of crops.
+
+    Args:
+        combine: (unit features (B, D) of the crops, of the second views, unit texts (B, D), negative texts (N, D)) ->
+            scores (B,).
+        second: what else is encoded for each box: ``wider``, its crop grown :data:`RING` times; ``isolated``, the image
+            blurred outside it; empty for nothing.
+    """
+
+    combine: Callable[..., np.ndarray]
+    second: str = ""
+
+
+def _cosine(region, second, text, negatives):
+    return np.einsum("bd,bd->b", region, text)
+
+
+def _context(region, second, text, negatives):
+    return _cosine(region, None, text, None) - RING_WEIGHT * np.einsum("bd,bd->b", second, text)
+
+
+def _surround(region, second, text, negatives):
+    return np.einsum("bd,bd->b", l2_normalize(region + SURROUND_WEIGHT * second), text)
+
+
+def _contrast(region, second, text, negatives):
+    assert negatives is not None, "the contrast score compares with other expressions"
+    return _cosine(region, None, text, None) - np.einsum("bd,kd->bk", region, negatives).max(axis=1)
+
+
+CROP_SCORES: dict[str, CropScore] = {
+    "cosine": CropScore(_cosine),
+    "context": CropScore(_context, "wider"),
+    "surround": CropScore(_surround, "isolated"),
+    "contrast": CropScore(_contrast),
+}
+"""Name -> score over crops."""
+
+
+class CropScores:
     """Region features and scores of one box per query, by encoding crops.
 
     Args:
         clip: the encoder.
-        score: a key of :data:`vg_gym.clip.scores.SCORES`.
-        others: unit embeddings (K, D) for ``contrast``.
+        score: a key of :data:`CROP_SCORES`.
+        negatives: unit embeddings (N, D) of the texts that ``contrast`` compares with.
         embeddings: crop embeddings to keep, of D * 4 bytes each.
         image_bytes: pixels to keep; where they are fewer than the images of one step have, these are decoded anew
             at every step.
@@ -61,53 +106,37 @@ class CropScorer:
         self,
         clip: ClipEncoder,
         score: str,
-        others: np.ndarray | None,
+        negatives: np.ndarray | None,
         embeddings: int = EMBEDDINGS,
         image_bytes: int = IMAGE_BYTES,
     ):
-        if score not in SCORES:
-            raise unknown("score", score, SCORES)
-        self.clip, self.score, self.others = clip, score, others
+        if score not in CROP_SCORES:
+            raise unknown("score", score, CROP_SCORES)
+        self.clip, self.score, self.negatives = clip, CROP_SCORES[score], negatives
         self._embeddings: LRUCache[np.ndarray] = LRUCache(embeddings)
         self._sizes: LRUCache[tuple[int, int]] = LRUCache(embeddings)
         self._pixels: LRUCache[torch.Tensor] = LRUCache(image_bytes, attrgetter("nbytes"))
 
-    def __call__(
-        self, queries: Sequence[Query | None], boxes: np.ndarray, text: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Measure a box of each query's image; rows without a query get zeros.
+    def __call__(self, queries: Sequence[Query], boxes: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Measure a box of each query's image.
 
         Args:
-            queries: B of them; None for rows that are idle.
+            queries: B of them.
             boxes: pixels (B, 4).
             text: unit texts (B, D).
 
         Returns:
             Unit region features (B, D) and scores (B,), float32.
         """
-        images = [query.image for query in queries if query is not None]
-        busy = np.array([query is not None for query in queries], dtype=bool)
-        features, scores = np.zeros((len(busy), self.clip.dim), np.float32), np.zeros(len(busy), np.float32)
-        if images:
-            features[busy], scores[busy] = self._measure(images, boxes[busy], text[busy])
-        return features, scores
-
-    def _measure(self, images: list[ImageRef], boxes: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = [query.image for query in queries]
         views = self._views(images, boxes)
-        if self.score == "context":
+        if self.score.second == "wider":
             views += self._views(images, box_ops.scale(boxes, RING))
-        elif self.score == "surround":
+        elif self.score.second == "isolated":
             views += self._views(images, boxes, isolated=True)
         features = self._encode(views, images * (len(views) // len(images)))
         region, second = features[: len(images)], features[len(images) :]
-        plain = np.einsum("bd,bd->b", region, text)
-        if self.score == "context":
-            plain = plain - RING_WEIGHT * np.einsum("bd,bd->b", second, text)
-        elif self.score == "surround":
-            plain = np.einsum("bd,bd->b", l2_normalize(region + SURROUND_WEIGHT * second), text)
-        elif self.score == "contrast" and self.others is not None:
-            plain = plain - np.einsum("bd,kd->bk", region, self.others).max(axis=1)
-        return np.clip(region, -1, 1), plain
+        return np.clip(region, -1, 1), self.score.combine(region, second, text, self.negatives)
 
     def _views(self, images: Sequence[ImageRef], boxes: np.ndarray, isolated: bool = False) -> list[View]:
         whole = pixel_boxes(boxes, np.array([self._size(image) for image in images])).tolist()
@@ -127,38 +156,47 @@ class CropScorer:
         known = {view: embedding for view, embedding in found.items() if embedding is not None}
         missing = {view: image for view, image in zip(views, images, strict=True) if view not in known}
         if missing:
-            pictures, boxes = zip(*map(self._picture, missing, missing.values()), strict=True)
-            for view, embedding in zip(missing, self.clip.encode_regions(pictures, np.array(boxes)), strict=True):
+            pixels, boxes = zip(*map(self._shown, missing, missing.values()), strict=True)
+            for view, embedding in zip(missing, self.clip.encode_regions(pixels, np.array(boxes)), strict=True):
                 known[view] = embedding.copy()  # not a part of its batch, which would stay as long as it does
                 self._embeddings.add(view, known[view])
         return np.stack([known[view] for view in views])
 
-    def _picture(self, view: View, image: ImageRef) -> tuple[torch.Tensor, tuple[int, int, int, int]]:
+    def _shown(self, view: View, image: ImageRef) -> tuple[torch.Tensor, tuple[int, int, int, int]]:
         """Pixels on the device, and the box in them that the view shows."""
-        sharp = self._held(image, blurred=False)
+        sharp = self._pixels_of(image, blurred=False)
         if not view.isolated:
             return sharp, view.box
-        return _reveal(self._held(image, blurred=True).clone(), sharp, view.box), (0, 0, *self._size(image))
+        return _reveal(self._pixels_of(image, blurred=True).clone(), sharp, view.box), (0, 0, *self._size(image))
 
-    def _held(self, image: ImageRef, blurred: bool) -> torch.Tensor:
+    def _pixels_of(self, image: ImageRef, blurred: bool) -> torch.Tensor:
         """The pixels of an image, sharp or blurred, on the device, decoded if they were not seen lately."""
         pixels = self._pixels.get((image.key, blurred))
         if pixels is None:
-            pixels = self.clip.upload(_blur(self._held(image, False).cpu().numpy()) if blurred else image.array())
+            pixels = self.clip.upload(_blur(self._pixels_of(image, False).cpu().numpy()) if blurred else image.array())
             self._pixels.add((image.key, blurred), pixels)
         return pixels
 
 
-def blur_outside(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) blurred everywhere but under a pixel box."""
-    return _reveal(_blur(image), image, pixel_boxes(box, image.shape[1::-1]).tolist())
+class CropScorer(Scorer):
+    """Encodes the crops of all rows in one forward pass, and looks up those it has seen."""
+
+    def __init__(self, options: EnvOptions, catalog: Catalog):
+        super().__init__(options, catalog)
+        clip = self.bank.clip
+        self.crops = CropScores(clip, options.score, negative_texts(clip, options.score))
+
+    def score(self, boxes: Any, playing: Playing) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Scorer.score`."""
+        queries = [self.catalog.query(int(index)) for index in playing.episodes]
+        return self.crops(queries, to_numpy(boxes) * self.catalog.scales[playing.episodes], to_numpy(playing.text))
 
 
 def _blur(image: np.ndarray) -> np.ndarray:
     return blur(image, BLUR * max(image.shape[:2]))
 
 
-def _reveal(blurred: Pixels, sharp: Pixels, box: Sequence[int]) -> Pixels:
+def _reveal(blurred: torch.Tensor, sharp: torch.Tensor, box: Sequence[int]) -> torch.Tensor:
     """A blurred image with the sharp one written into a box."""
     x1, y1, x2, y2 = box
     blurred[y1:y2, x1:x2] = sharp[y1:y2, x1:x2]

@@ -8,6 +8,7 @@ where a query is played more often than that, or where scores are made once, on 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.envs.scoring.crop import CropScorer
+from vg_gym.clip.scores import negative_texts
+from vg_gym.envs.episodes import Catalog
+from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.scoring.crop import CropScores
+from vg_gym.envs.scoring.dense import DenseScorer
+from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import cache_folder, fingerprint
 from vg_gym.storage.shards import ShardedArray, even_sizes
@@ -48,19 +54,21 @@ class LatticeScores:
     Args:
         clip: the encoder.
         score: name of the score.
-        others: unit embeddings (K, D) for ``contrast``.
+        negatives: unit embeddings (N, D) for ``contrast``.
         cells: K.
 
     Raises:
         VGGymError: K is out of range.
     """
 
-    def __init__(self, clip: ClipEncoder, score: str, others: np.ndarray | None, cells: int):
+    def __init__(self, clip: ClipEncoder, score: str, negatives: np.ndarray | None, cells: int):
         if not 2 <= cells <= MAX_CELLS:
             raise VGGymError(f"lattice={cells} must be between 2 and {MAX_CELLS}: there are (K (K + 1) / 2)^2 boxes")
-        self.clip, self.cells, self.boxes = clip, cells, lattice_boxes(cells)
-        self._crops = CropScorer(clip, score, others, embeddings=4 * len(self.boxes))  # expressions of an image follow
-        self._about = fingerprint(clip.fingerprint, score, cells)
+        self.clip, self.boxes = clip, lattice_boxes(cells)
+        self.count = len(self.boxes)
+        # Expressions of one image follow each other: its crops are still there for the next.
+        self._crops = CropScores(clip, score, negatives, embeddings=4 * len(self.boxes))
+        self.fingerprint = fingerprint(clip.fingerprint, score, cells)
         self._stored: dict[tuple[str, str], tuple[ShardedArray, int]] = {}
 
     def __call__(self, query: Query) -> np.ndarray:
@@ -69,9 +77,8 @@ class LatticeScores:
         if name in self._stored:
             array, row = self._stored[name]
             return array[row]
-        count = len(self.boxes)
-        text = np.broadcast_to(self.clip.encode_text([query.expression]), (count, self.clip.dim))
-        return self._crops([query] * count, box_ops.denormalize(self.boxes, query.image.size), text)[1]
+        text = np.broadcast_to(self.clip.encode_text([query.expression]), (self.count, self.clip.dim))
+        return self._crops([query] * self.count, box_ops.denormalize(self.boxes, query.image.size), text)[1]
 
     def prepare(self, queries: Sequence[Query], progress: bool = False) -> None:
         """Compute those of many queries and keep them in the cache folder, or find them there.
@@ -80,8 +87,8 @@ class LatticeScores:
         """
         names = [(query.image.key, query.expression) for query in queries]
         sizes = even_sizes(len(names), SHARD)
-        folder = cache_folder() / "lattice" / fingerprint(self._about, names)[:24]
-        array = ShardedArray(folder, "scores", sizes, (len(self.boxes),), np.float32)
+        folder = cache_folder() / "lattice" / fingerprint(self.fingerprint, names)[:24]
+        array = ShardedArray(folder, "scores", sizes, (self.count,), np.float32)
         missing = array.missing()
         done = len(names) - sum(sizes[number] for number in missing)
         with tqdm(desc="lattice scores", unit="query", total=len(names), initial=done, disable=not progress) as bar:
@@ -90,3 +97,21 @@ class LatticeScores:
                 array.write(number, np.stack([self(query) for query in queries[first:last]]))
                 bar.update(last - first)
         self._stored.update({name: (array, row) for row, name in enumerate(names)})
+
+
+class LatticeScorer(Scorer):
+    """Looks up the score of the nearest lattice box; the region's features are dense."""
+
+    def __init__(self, options: EnvOptions, catalog: Catalog):
+        super().__init__(options, catalog)
+        self._dense = DenseScorer(replace(options, score="cosine"), catalog)  # for its features: the least work
+
+    @classmethod
+    def query_scores(cls, options: EnvOptions, clip: ClipEncoder) -> LatticeScores:
+        """See :meth:`Scorer.query_scores`."""
+        return LatticeScores(clip, options.score, negative_texts(clip, options.score), options.lattice)
+
+    def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
+        """See :meth:`Scorer.score`."""
+        region, _ = self._dense.score(boxes, playing)
+        return region, self.bank.scores[playing.rows, snap(boxes, self.options.lattice)]

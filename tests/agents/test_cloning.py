@@ -1,0 +1,30 @@
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+
+from vg_gym.agents.checkpoint import policy_arguments
+from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle
+from vg_gym.agents.vec_env import GroundingVecEnv
+from vg_gym.envs.factory import make_engine
+
+
+def test_the_buffer_keeps_the_newest_states(rng):
+    buffer = StateBuffer(5)
+    for at in (0, 3, 6):
+        numbers = np.arange(at, at + 3)
+        buffer.add({"number": numbers[:, None]}, 10 * numbers)
+    assert buffer.size == 5
+    observations, actions = buffer.sample(rng, 200)
+    assert set(observations["number"][:, 0]) == {4, 5, 6, 7, 8}
+    np.testing.assert_array_equal(actions, 10 * observations["number"][:, 0])
+
+
+def test_the_share_of_the_oracle_s_actions_rises(shapes, tiny_clip):
+    torch.manual_seed(0)
+    env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=tiny_clip, action="edges", reward="iou"))
+    model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
+    reports = []
+    clone_oracle(model, env, CloneConfig(minutes=0.05, batch_size=64, buffer_size=500), reports.append)
+    assert len(reports) > 2 and all(0 <= report["progress"] < 1 for report in reports)
+    assert reports[-1]["agreement"] > 1.5 * reports[0]["agreement"]
+    assert reports[-1]["loss"] < reports[0]["loss"]

@@ -1,0 +1,30 @@
+"""Tables of images come and go, and nothing changes by it."""
+
+import numpy as np
+import pytest
+
+from vg_gym.data.refshapes import RefShapes
+from vg_gym.envs import GroundingVectorEnv
+from vg_gym.errors import VGGymError
+
+
+def walk(data, clip, memory, n=3):
+    env = GroundingVectorEnv(n, dataset=data, clip=clip, max_steps=2, memory=memory)
+    env.action_space.seed(0)
+    seen = [env.reset(seed=0)[0]]
+    for _ in range(25):
+        seen.append(env.step(env.action_space.sample())[0])
+    return env.engine.features.images, seen
+
+
+def test_little_memory_changes_nothing(tiny_clip):
+    data = RefShapes("refshapes", "val", scenes=12)
+    table = 4 * (tiny_clip.grid + 1) ** 2 * tiny_clip.dim / 2**30
+    all_fit, wanted = walk(data, tiny_clip, 1.0)
+    few, seen = walk(data, tiny_clip, 6.5 * table)
+    assert few.capacity == 6 == len(few.tables[:6]) < all_fit.capacity
+    for a, b in zip(wanted, seen, strict=True):
+        for name, values in a.items():
+            np.testing.assert_array_equal(values, b[name], err_msg=name)
+    with pytest.raises(VGGymError, match="raise memory="):
+        walk(data, tiny_clip, 2.5 * table, n=8)

@@ -1,0 +1,72 @@
+"""From names to an engine: the data set, the CLIP and the options of :class:`~vg_gym.envs.GroundingEnv`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vg_gym import registry
+from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.config import options_from
+from vg_gym.envs.engine import GroundingEngine
+from vg_gym.envs.episodes import Episodes
+from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.options import EnvOptions
+from vg_gym.errors import DatasetNotFound
+from vg_gym.types import GroundingDataset, Query, Sample
+
+Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
+
+
+def make_engine(
+    num_envs: int,
+    dataset: str | Source = "refshapes",
+    split: str = "train",
+    root: str | None = None,
+    clip: str | ClipEncoder = "refshapes",
+    device: str = "cpu",
+    fallback: str | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
+    bank: FeatureBank | None = None,
+    tensors: bool | None = None,
+    **options: Any,
+) -> GroundingEngine:
+    """Open the data, load the CLIP and build an engine.
+
+    Args:
+        num_envs: episodes side by side.
+        dataset: name of a data set, or a list of samples, or a list of queries.
+        split: of a named data set.
+        root: folder of a named data set that is on disk.
+        clip: name of a CLIP or an encoder.
+        device: where the CLIP runs, and what it knows is kept.
+        fallback: the data set to use where ``dataset`` is not on this machine and ``root`` is None.
+        dataset_options: options of the data set.
+        bank: features to share between engines.
+        tensors: whether state and observations are tensors; default: where ``device`` is no CPU.
+        **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
+
+    Raises:
+        VGGymError: an option, data set or CLIP is unknown, or files are missing.
+    """
+    source: Any = dataset
+    if isinstance(dataset, str):
+        source = _open(dataset, split, root, fallback, dict(dataset_options or {}))
+    encoder = load_clip(clip, device) if isinstance(clip, str) else clip
+    return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank, tensors)
+
+
+def _open(name: str, split: str, root: str | None, fallback: str | None, options: dict[str, Any]) -> GroundingDataset:
+    """The data set, or where it is not on this machine and no root was named, the fallback, said in a warning."""
+    try:
+        return registry.open_dataset(name, split, root, **options)
+    except DatasetNotFound as error:
+        if fallback is None or root is not None:
+            raise
+        warnings.warn(
+            f"{name} is not on this machine, so this environment runs on the built-in {fallback}. For the real data: "
+            f"vg-gym download {name.split('-')[0]}; then pass root=FOLDER or set VG_GYM_DATA ({error})",
+            stacklevel=2,
+        )
+        return registry.open_dataset(fallback, split)

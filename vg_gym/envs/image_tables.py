@@ -1,0 +1,131 @@
+"""Summed-area tables of images in a given amount of memory, in which the feature of any box is a sum of 16 rows."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from vg_gym.boxes import to_numpy
+from vg_gym.clip.dense import l2_normalize, summed_area
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.errors import VGGymError
+from vg_gym.types import ImageRef
+
+
+class Rows:
+    """Rows of a tensor that grows by doubling."""
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device):
+        self.data, self.count = torch.empty((0, *shape), device=device), 0
+
+    def append(self, row: np.ndarray) -> None:
+        """Add a row, float32."""
+        self.count += 1
+        self.put(self.count - 1, row)
+
+    def put(self, number: int, row: np.ndarray) -> None:
+        """Write a row, making room for it."""
+        if number >= len(self.data):
+            grown = self.data.new_empty((max(16, 2 * number), *self.data.shape[1:]))
+            grown[: len(self.data)] = self.data
+            self.data = grown
+        self.data[number] = torch.from_numpy(np.ascontiguousarray(row))
+
+
+class SlotUser(Protocol):
+    """What looks at tables between calls, such as an engine."""
+
+    slots: Any
+    """Slots in use, int, an array or a tensor."""
+
+
+class ImageTables:
+    """Summed-area tables of images in slots; where they do not all fit, the least recently used makes room.
+
+    Args:
+        clip: whose features; the tables live on its device.
+        memory: GiB.
+        dense: gives an image's dense features (g, g, D) float16.
+    """
+
+    def __init__(self, clip: ClipEncoder, memory: float, dense: Callable[[ImageRef], np.ndarray]):
+        lines = clip.grid + 1
+        self.dense, self.memory = dense, memory
+        self.capacity = max(1, int(memory * 2**30 / (4 * lines * lines * clip.dim)))
+        """Images that fit."""
+        self._tables, self._means = Rows((lines, lines, clip.dim), clip.device), Rows((clip.dim,), clip.device)
+        self._refs: list[ImageRef] = []
+        self._numbers: dict[str, int] = {}
+        self._slot_of = np.zeros(0, dtype=np.int64)
+        self._owner = np.zeros(0, dtype=np.int64)
+        self._used = np.zeros(0, dtype=np.int64)
+        self._clock = 0
+        self.users: weakref.WeakSet[SlotUser] = weakref.WeakSet()
+        """Engines; their slots are not given to other images."""
+
+    @property
+    def tables(self) -> torch.Tensor:
+        """(S, g+1, g+1, D), one a slot."""
+        return self._tables.data
+
+    @property
+    def means(self) -> torch.Tensor:
+        """Unit mean features (S, D), one a slot."""
+        return self._means.data
+
+    def number(self, image: ImageRef) -> int:
+        """The number of an image, a new one where it is not known."""
+        if image.key not in self._numbers:
+            self._numbers[image.key] = len(self._refs)
+            self._refs.append(image)
+            self._slot_of = grown(self._slot_of, len(self._refs), -1)
+        return self._numbers[image.key]
+
+    def slots(self, numbers: np.ndarray) -> np.ndarray:
+        """The slots of images by number (R,), int64, filled where need be."""
+        self._clock += 1
+        found = self._slot_of[numbers]
+        self._used[found[found >= 0]] = self._clock
+        if (found < 0).any():
+            for number in np.unique(numbers[found < 0]):
+                self._fill(int(number))
+            found = self._slot_of[numbers]
+        return found
+
+    def _fill(self, number: int) -> None:
+        """Put an image's table into a slot."""
+        dense = self.dense(self._refs[number]).astype(np.float32)  # first: an image that cannot be read takes no slot
+        slot = self._free_slot()
+        self._tables.put(slot, summed_area(dense))
+        self._means.put(slot, l2_normalize(dense.mean(axis=(0, 1))).clip(-1, 1))
+        self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock
+
+    def _free_slot(self) -> int:
+        """A new slot, or the one that was not used for longest and that no engine looks at."""
+        if self._tables.count < self.capacity:
+            self._tables.count += 1
+            self._owner = grown(self._owner, self._tables.count, -1)
+            self._used = grown(self._used, self._tables.count, 0)
+            return self._tables.count - 1
+        last = self._used[: self.capacity].copy()
+        for user in self.users:
+            last[to_numpy(user.slots)] = self._clock
+        slot = int(last.argmin())
+        if last[slot] == self._clock:
+            raise VGGymError(
+                f"{self.memory:g} GiB hold the features of {self.capacity:,} images, and more are in play at once: "
+                "raise memory= or lower num_envs="
+            )
+        self._slot_of[self._owner[slot]] = -1
+        return slot
+
+
+def grown(array: np.ndarray, count: int, fill: int) -> np.ndarray:
+    """An int64 array of at least ``count`` entries, new ones ``fill``; grows by doubling."""
+    if count <= len(array):
+        return array
+    return np.concatenate([array, np.full(max(16, count), fill, dtype=np.int64)])

@@ -1,0 +1,55 @@
+"""Every option of the environment that is not its data or its CLIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class EnvOptions:
+    """Options of the environment; each name is checked by the part it configures."""
+
+    action: str = "multi-edges"
+    """Action set: ``classic``, ``edges``, ``multi-edges``, ``continuous`` (:mod:`vg_gym.envs.actions`)."""
+    coarse: float = 0.3
+    """Big step, as a fraction of the box's side."""
+    fine: float = 0.08
+    """Small step, as a fraction of the box's side."""
+    reward: str = "clip"
+    """Potential of the reward: ``clip``, ``iou``, ``clip+iou`` (:mod:`vg_gym.envs.rewards`)."""
+    score: str = "context"
+    """The CLIP score: ``cosine``, ``context``, ``surround``, ``contrast`` (:mod:`vg_gym.clip.scores`)."""
+    scoring: str = "dense"
+    """How it is computed: from ``dense`` features of the image, from ``crop``s encoded at every step, or from crops of
+    the boxes of a ``lattice``, encoded once per query (:mod:`vg_gym.envs.scoring`)."""
+    lattice: int = 8
+    """Cells a side of that lattice."""
+    step_cost: float = 0.01
+    """Price of every step, the trigger included."""
+    trigger_bonus: float = 0.1
+    """Share of the potential that is paid when the trigger ends the episode."""
+    initial_box: str = "full"
+    """``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or several with commas
+    between, of which each episode draws one."""
+    max_steps: int = 10
+    """Steps after which an episode is truncated."""
+    observation: str = "features"
+    """``features``, or ``pixels``, which adds the image and the crop under the box, uint8 (84, 84, 3) each."""
+    precision: str = "float32"
+    """Of the observation: ``float32``, or ``float16`` for half the memory of rollouts."""
+    tokens: bool = False
+    """Also observe the unit features of the expression's tokens."""
+    glimpse_features: bool = False
+    """Also observe dense features averaged on a 4 x 4 grid in each window; implies ``tokens``."""
+    phrases: bool = False
+    """Also observe score maps of the head and anchor noun phrases."""
+    memory: float = 4.0
+    """GiB for tables of images; where they do not all fit, they are read again."""
+    features: str = ""
+    """Folder of a feature store, made by ``vg-gym features``; empty for none. What the store lacks is computed when
+    first needed, but a store that lacks the first episode is an error."""
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the observation has the tokens of the expression."""
+        return self.tokens or self.glimpse_features

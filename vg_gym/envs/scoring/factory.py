@@ -1,0 +1,40 @@
+"""Scorers by name. A new one is a file with a :class:`~vg_gym.envs.scoring.protocol.Scorer`, and a line here."""
+
+from __future__ import annotations
+
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.envs.episodes import Catalog
+from vg_gym.envs.feature_bank import QueryScores
+from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.scoring.crop import CropScorer
+from vg_gym.envs.scoring.dense import DenseScorer
+from vg_gym.envs.scoring.lattice import LatticeScorer
+from vg_gym.envs.scoring.protocol import Scorer
+from vg_gym.errors import unknown
+
+SCORERS: dict[str, type[Scorer]] = {"dense": DenseScorer, "crop": CropScorer, "lattice": LatticeScorer}
+"""Value of ``scoring=`` -> scorer."""
+
+
+def make_scorer(options: EnvOptions, catalog: Catalog) -> Scorer:
+    """The scorer that ``options.scoring`` names.
+
+    Raises:
+        VGGymError: the scoring or the score is unknown.
+    """
+    return _scorer_class(options)(options, catalog)
+
+
+def make_query_scores(options: EnvOptions, clip: ClipEncoder) -> QueryScores | None:
+    """What the scorer that ``options.scoring`` names wants computed once for each query.
+
+    Raises:
+        VGGymError: the scoring or the score is unknown, or an option of the scorer is out of range.
+    """
+    return _scorer_class(options).query_scores(options, clip)
+
+
+def _scorer_class(options: EnvOptions) -> type[Scorer]:
+    if options.scoring not in SCORERS:
+        raise unknown("scoring", options.scoring, SCORERS)
+    return SCORERS[options.scoring]
