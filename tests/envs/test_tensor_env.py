@@ -6,6 +6,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from vg_gym.envs import GroundingTensorEnv, GroundingVectorEnv
+from vg_gym.errors import VGGymError
 
 OPTIONS = [
     {"action": "classic", "score": "cosine", "initial_box": "random"},
@@ -46,3 +47,16 @@ def test_gradients_flow_through_a_policy_over_its_observations(shapes, tiny_clip
     layer = torch.nn.Linear(env.single_observation_space["glimpses"].shape[0], 1)
     layer(env.reset()["glimpses"]).sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
+
+
+def test_a_step_may_end_no_episode(shapes, tiny_clip):
+    env = GroundingTensorEnv(2, dataset=shapes, clip=tiny_clip, observation="pixels", glimpse_features=True)
+    first = env.reset()
+    *_, infos = env.step(torch.tensor([[4, 4, 4, 4, 0]] * 2))
+    assert len(infos["final_rows"]) == 0
+    assert {k: v.shape for k, v in infos["final_obs"].items()} == {k: (0, *v.shape[1:]) for k, v in first.items()}
+
+
+def test_a_step_before_the_reset_is_refused(shapes, tiny_clip):
+    with pytest.raises(VGGymError, match="reset"):
+        GroundingTensorEnv(1, dataset=shapes, clip=tiny_clip).step(torch.zeros(1, 5))

@@ -226,6 +226,9 @@ class GroundingEngine:
         """Observations of some rows, or of all, each part (B, ...); they are the caller's to keep."""
         pick = (lambda values: values) if rows is None else (lambda values: values[rows])
         boxes, steps = pick(self.boxes), pick(self.steps)
+        out = obs.empty_observations(self.observation_space, len(boxes), self.device)
+        if len(boxes) == 0:
+            return out
         vectors = {
             "history": pick(self.history).reshape(len(boxes), -1),
             "image": pick(self.image),
@@ -233,7 +236,6 @@ class GroundingEngine:
             "text": pick(self.text),
             "tokens": pick(self.tokens),
         }
-        out = obs.empty_observations(self.observation_space, len(boxes), self.device)
         for name, values in vectors.items():
             if name in out:
                 out[name][:] = values
