@@ -3,14 +3,13 @@ import json
 import pytest
 from safetensors.numpy import load_file
 
-from tests.conftest import TINY
-from vg_gym.clip_finetuning.clip_learner import save_model
+from vg_gym.clip_finetuning.model import save_model
 
 
 @pytest.fixture
 def tiny(tiny_clip, tmp_path):
     """The name of a saved tiny CLIP."""
-    save_model(tiny_clip, tmp_path / "clip", TINY)
+    save_model(tiny_clip, tmp_path / "clip")
     return str(tmp_path / "clip")
 
 
