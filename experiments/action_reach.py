@@ -1,6 +1,6 @@
 """The reach of each action set: mean IoU of a greedy oracle from the full image, by number of moves.
 
-python benchmarks/action_reach.py
+python experiments/action_reach.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """How well a CLIP localises on RefShapes val: R@1 among the true boxes by crops and densely, and its best window.
 
-python benchmarks/clip_localisation.py [CLIP] [--samples 1000]
+python experiments/clip_localization.py [CLIP] [--samples 1000]
 """
 
 import argparse

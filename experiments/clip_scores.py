@@ -1,6 +1,6 @@
 """Which CLIP score makes a reward: agreement with IoU, and where its maximum lies.
 
-python benchmarks/clip_scores.py [CLIP] [--samples 400]
+python experiments/clip_scores.py [CLIP] [--samples 400]
 
 For each named score, on RefShapes val: rank correlation (Spearman) with IoU over random boxes of the same image, and
 the mean IoU of the box that maximises it over a dense lattice: how far the score can be gamed. The last row is the

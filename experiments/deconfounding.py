@@ -4,7 +4,7 @@ Train both on ``refshapes-biased``, several seeds each, then compare them on its
 
     for s in 0 1 2; do for m in transvg red; do
       python train_grounder.py configs/${m}_biased.yaml seed=$s out=runs/$m-biased-$s; done; done
-    python benchmarks/deconfounding.py --runs "runs/{}-biased-{}/model" --scenes 2000
+    python experiments/deconfounding.py --runs "runs/{}-biased-{}/model" --scenes 2000
 """
 
 import argparse

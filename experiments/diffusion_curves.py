@@ -1,7 +1,7 @@
 """Box diffusion: mean IoU and time against steps, number of boxes and guidance; a plot, and the figures behind it.
 
-python benchmarks/diffusion.py --out results/diffusion-curves [--limit 400]
-python benchmarks/diffusion.py --out results/both --weights refshapes,runs/diffusion-vector-refshapes/model
+python experiments/diffusion_curves.py --out results/diffusion-curves [--limit 400]
+python experiments/diffusion_curves.py --out results/both --weights refshapes,runs/diffusion-vector-refshapes/model
 
 Every curve changes one option and leaves the others as they were saved. The time of a query as saved stands between a
 floor, the part that no setting of the sampler changes (CLIP and the encoder that reads the expression), and a naive

@@ -1,6 +1,6 @@
 """Draw episodes of an agent on RefShapes test.
 
-python benchmarks/gallery.py [AGENT] [--out docs/trajectories.jpg] [--first 0]
+python experiments/gallery.py [AGENT] [--out docs/trajectories.jpg] [--first 0]
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Tune alpha and tau of the heat-map pipelines on a validation split.
 
-python benchmarks/heat_maps.py [--limit 200]           # both pipelines, built-in CLIP, RefShapes val
-python benchmarks/heat_maps.py --methods adapting-clip --dataset refcocog-umd --root DIR --clip ViT-B-32:openai
+python experiments/heat_map_tuning.py [--limit 200]           # both pipelines, built-in CLIP, RefShapes val
+python experiments/heat_map_tuning.py --methods adapting-clip --dataset refcocog-umd --root DIR --clip ViT-B-32:openai
 
 Segments are made and scored once; the grid is searched over those scores. The best pair by mean IoU belongs into
 ``vg_gym.baselines.heat_map_grounder.TUNED``.

@@ -1,6 +1,6 @@
 """Does it matter whether an agent learns from dense scores or from crops? Trained on one, evaluated on both.
 
-python benchmarks/scoring_agreement.py [--scenes 100] [--minutes 2] [--seeds 3] [--limit 400]
+python experiments/scoring_agreement.py [--scenes 100] [--minutes 2] [--seeds 3] [--limit 400]
 
 Label-free agents (reward=clip) learn on the same scenes with scoring=dense, and with scoring=lattice, which are crops.
 Each then grounds test expressions in environments of scoring=dense and scoring=crop. Their observations hold the score
