@@ -5,7 +5,7 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.baselines.proposals import proposals
+from vg_gym.features.proposals import proposals
 from vg_gym.baselines.ranking import ClipRanker
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.clip.encoder import ClipEncoder

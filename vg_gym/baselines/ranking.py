@@ -11,7 +11,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
-from vg_gym.baselines.proposals import Proposals
+from vg_gym.features.proposals import Proposals
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.errors import unknown
 from vg_gym.language.parsing import parse as parse_expression

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym.baselines.masks import from_masks
-from vg_gym.baselines.proposals import Proposals
+from vg_gym.features.proposals import Proposals
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.storage.files import fingerprint
 

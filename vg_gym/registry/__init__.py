@@ -23,7 +23,7 @@ from vg_gym.registry.tables import CEILINGS, DATASETS, GROUNDERS, LEARNED, PROPO
 from vg_gym.types import Grounder, GroundingDataset
 
 if TYPE_CHECKING:
-    from vg_gym.baselines.proposals import Proposer
+    from vg_gym.features.proposals import Proposer
 
 
 def list_grounders() -> dict[str, GrounderSpec]:

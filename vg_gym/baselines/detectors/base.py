@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vg_gym.baselines.proposals import Proposals
+from vg_gym.features.proposals import Proposals
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.files import cache_folder, fingerprint, write_json

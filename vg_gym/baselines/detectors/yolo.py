@@ -28,7 +28,7 @@ from vg_gym.baselines.detectors.base import (
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
-from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.features.proposals import Proposals, Proposer, proposals
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.baselines.proposals import Proposals, proposals
+from vg_gym.features.proposals import Proposals, proposals
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint
 
