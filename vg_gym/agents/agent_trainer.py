@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import BAR, EpisodeStats, Evaluation, evaluate
-from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments
+from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments, policy_of
 from vg_gym.agents.cloning import clone_oracle
 from vg_gym.agents.config import TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
@@ -88,7 +88,7 @@ class AgentTrainer:
     def _model(self) -> BaseAlgorithm:
         c = self.config
         common: dict[str, Any] = {
-            "policy": "MultiInputPolicy",
+            "policy": policy_of(c.algo),
             "env": self.env,
             "learning_rate": lambda _: c.learning_rate * (1 - 0.95 * self.budget.progress()),
             "gamma": c.gamma,

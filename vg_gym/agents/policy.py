@@ -6,11 +6,14 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+from vg_gym.agents.proposal_attention import ProposalAttention
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.observations import GLIMPSE
+from vg_gym.envs.proposals import WIDTH
 
 TRIGGER_BIAS = 3.0
 """Taken off the trigger's logit before training."""
@@ -91,10 +94,20 @@ class GroundingExtractor(BaseFeaturesExtractor):
             dim = shapes["text"][0]
             self.attention = TextAttention(shapes["glimpse_features"][0] // dim, dim, width)
             sizes.append(width)
+        self.proposals: ProposalAttention | None = None
+        if "proposals" in shapes:
+            self.proposals = ProposalAttention(shapes["proposals"][0] // WIDTH, shapes["text"][0])
+            sizes.append(self.proposals.size)
+        self.edges: nn.Module | None = None
+        if "edge_profiles" in shapes:
+            self.edges = _two_layers(shapes["edge_profiles"][0] + shapes["box"][0], width)
+            sizes.append(width)
         images = [name for name, shape in shapes.items() if len(shape) == 3]
         # An attribute's name is part of saved agents, so this one keeps its first.
         self.pictures = nn.ModuleDict({name: _pixels(shapes[name], width) for name in images})
-        self._features_dim = sum(sizes) + width * len(images)
+        self.num_scores = self.proposals.count if self.proposals else 0
+        """Scores of proposals, the last of the features."""
+        self._features_dim = sum(sizes) + width * len(images) + self.num_scores
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """A Dict of (B, ...) tensors to (B, features_dim)."""
@@ -105,8 +118,66 @@ class GroundingExtractor(BaseFeaturesExtractor):
         ]
         if self.attention is not None:
             parts.append(self.attention(observations["glimpse_features"], observations["tokens"]))
+        if self.edges is not None:
+            parts.append(self.edges(torch.cat([observations["edge_profiles"], observations["box"]], dim=1)))
         parts += [encoder(observations[name]) for name, encoder in self.pictures.items()]
+        if self.proposals is not None:
+            parts += self.proposals(observations["proposals"], observations["text"])
         return torch.cat(parts, dim=1)
+
+
+def _two_layers(size: int, width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+
+
+class ScorePassing(nn.Module):
+    """SB3's hidden layers, past which the scores of the proposals, the last features, go straight to the actions.
+
+    Args:
+        hidden: SB3's extractor, of the features before the scores.
+        num_scores: K.
+    """
+
+    def __init__(self, hidden: Any, num_scores: int):
+        super().__init__()
+        self.hidden, self.num_scores = hidden, num_scores
+        self.latent_dim_pi, self.latent_dim_vf = hidden.latent_dim_pi + num_scores, hidden.latent_dim_vf
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, F) to what actions and values are computed from."""
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        """Hidden units, then the scores."""
+        count = self.num_scores
+        return torch.cat([self.hidden.forward_actor(features[:, :-count]), features[:, -count:]], dim=1)
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        """Hidden units."""
+        return self.hidden.forward_critic(features[:, : -self.num_scores])
+
+
+class GroundingPolicy(MultiInputActorCriticPolicy):
+    """SB3's actor-critic policy; where there are proposals, their scores start as the logits of jumping to them."""
+
+    features_extractor: GroundingExtractor
+
+    def _build_mlp_extractor(self) -> None:
+        scores = self.features_extractor.num_scores
+        self.features_dim -= scores
+        super()._build_mlp_extractor()
+        self.features_dim += scores
+        if scores:
+            self.mlp_extractor = ScorePassing(self.mlp_extractor, scores)  # type: ignore[assignment]
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        scores = self.features_extractor.num_scores
+        if scores and isinstance(self.action_space, spaces.MultiDiscrete) and self.action_space.nvec[-1] == scores + 2:
+            weight = self.action_net.get_parameter("weight")
+            with torch.no_grad():
+                weight[-scores:] = 0
+                weight[-scores:, -scores:] = torch.eye(scores)
 
 
 @torch.no_grad()
@@ -116,11 +187,12 @@ def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
     With even odds the first episodes end after two steps, and "stop at once" is what is learned.
 
     Args:
-        policy: an SB3 actor-critic policy; the last entry of its action net's bias is the trigger's.
+        policy: an SB3 actor-critic policy.
         actions: the action set it acts with.
     """
     continuous = isinstance(actions.space, spaces.Box)
-    policy.action_net.bias[-1] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
+    trigger = -1 - actions.jumps  # jumps are the only actions behind it
+    policy.action_net.bias[trigger] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
 
 
 def _pixels(shape: Any, width: int) -> nn.Module:
