@@ -51,10 +51,6 @@ def _parser(usage: str | None) -> argparse.ArgumentParser:
     p.add_argument("--runner", choices=RUNNERS, default="local", help="where methods predict (default: %(default)s)")
     p.add_argument("--workers", type=int, default=0, metavar="N", help="processes of --runner ray; 0: one for each CPU")
     p.add_argument("--out", required=True, help="folder of results")
-    p.add_argument(
-        "options",
-        nargs="*",
-        metavar="METHOD.KEY=VALUE",
-        help="options, KEY=1,2,4 is a row each; dataset_options.KEY=VALUE",
-    )
+    about = "options; KEY=1,2,4 is a row each; dataset_options.KEY=VALUE for the data set"
+    p.add_argument("options", nargs="*", metavar="METHOD.KEY=VALUE", help=about)
     return p

@@ -33,20 +33,8 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows: floors first, then methods, then ceilings, as they were added."""
     table = Table(title=title)
     refined = any("refined_by" in row for row in rows)
-    columns = (
-        "method",
-        "role",
-        "mean IoU",
-        "95 % CI",
-        "Acc@0.5",
-        "95 % CI",
-        "Acc@0.75",
-        "tight",
-        "evals",
-        "ms",
-        "failed",
-    )
-    for name in (*columns, *(("refined by", "95 % CI") if refined else ())):
+    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "tightness", "evals", "ms", "failed")
+    for name in ("method", "role", *figures, *(("refined by", "95 % CI") if refined else ())):
         table.add_column(name, justify="left" if name in ("method", "role") else "right", no_wrap=name == "method")
     for row in rows:
         table.add_row(
