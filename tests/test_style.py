@@ -1,6 +1,7 @@
 """The house rules that a machine can check."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,3 +146,97 @@ def inside():
         "vg_gym.i.I", "vg_gym.j.J",
     }  # fmt: skip
     assert found["vg_gym.i.I"] and not found["vg_gym.a"]
+
+
+OPTION_FIELDS = ("Config", "Options", "Sampling")
+"""Ends of the names of dataclasses whose fields are options."""
+USER_ERRORS = {"VGGymError", "DatasetNotFound", "unknown", "missing_extra", "ValueError"}
+"""What is raised, or makes what is raised, on a mistake of the user's."""
+
+
+def public_functions(body: list[ast.stmt], path: str, around: str = "") -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Dotted name, node and docstring of every public function; a constructor's docstring is its class's, too."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{path}.{node.name}", ast.get_docstring(node) or "")
+        elif isinstance(node, ast.FunctionDef):
+            doc = ast.get_docstring(node) or ""
+            if node.name == "__init__":
+                yield f"{path}.{node.name}", node, around + doc
+            elif not node.name.startswith("_"):
+                yield f"{path}.{node.name}", node, doc
+
+
+def own_raises(node: ast.AST) -> Iterator[ast.Raise]:
+    """The ``raise`` statements of a function, without those of functions inside it."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.Raise):
+            yield inner
+        if not isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            yield from own_raises(inner)
+
+
+def raises_user_error(node: ast.FunctionDef) -> bool:
+    called = (raised.exc.func for raised in own_raises(node) if isinstance(raised.exc, ast.Call))
+    return any(ast.unparse(function).split(".")[-1] in USER_ERRORS for function in called)
+
+
+def documented_args(doc: str) -> set[str]:
+    """Names in the ``Args:`` section of a docstring; ``a, b: text`` documents both."""
+    section = re.search(r"^Args:\n((?:(?: +.*)?\n?)*)", doc, re.MULTILINE)
+    heads = re.findall(r"^ {4}([\w*, ]+):", section[1], re.MULTILINE) if section else []
+    return {name.strip(" *") for head in heads for name in head.split(",")}
+
+
+def undocumented(body: list[ast.stmt], module: str) -> Iterator[str]:
+    """What the docstrings of a module do not say."""
+    for name, node, doc in public_functions(body, module):
+        given = [*node.args.posonlyargs, *node.args.args, node.args.vararg, *node.args.kwonlyargs, node.args.kwarg]
+        names = [argument.arg for argument in given if argument and argument.arg not in ("self", "cls")]
+        if len(names) >= 4 and (missing := [arg for arg in names if arg not in documented_args(doc)]):
+            yield f"{name}: no Args of {', '.join(missing)}"
+        if raises_user_error(node) and not re.search("^Raises:$", doc, re.MULTILINE):
+            yield f"{name}: no Raises"
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name.endswith(OPTION_FIELDS):
+            for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+                constant = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                if isinstance(field, ast.AnnAssign) and not constant:
+                    yield f"{module}.{node.name}.{ast.unparse(field.target)}: no docstring"
+
+
+def test_docstrings_are_whole():
+    """Args from four parameters on, Raises where it raises, a docstring under every option."""
+    wrong = [line for module, (tree, _) in modules().items() for line in undocumented(tree.body, module)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_docstring_rule_sees_what_is_missing():
+    source = '''
+def four(a, b, *c, **d):
+    """No arguments."""
+    raise unknown("a", a, b)
+class Public:
+    """Four.
+
+    Args:
+        a, b: two.
+        c: one.
+        **d: one.
+
+    Raises:
+        VGGymError: always.
+    """
+    def __init__(self, a, b, c, **d):
+        raise VGGymError("no")
+    def nested(self):
+        def inner():
+            raise VGGymError("no")
+class MyOptions:
+    one: int = 1
+    """One."""
+    two: int = 2
+'''
+    assert list(undocumented(ast.parse(source).body, "m")) == [
+        "m.four: no Args of a, b, c, d", "m.four: no Raises", "m.MyOptions.two: no docstring"
+    ]  # fmt: skip

@@ -45,6 +45,12 @@ class TextAttention(nn.Module):
 
     Scaled dot-product attention with learned keys and values (Vaswani et al., 2017); cells carry learned positions, so
     that what is found *where* relative to the box reaches the policy.
+
+    Args:
+        cells: of all windows together.
+        dim: D, width of the features of cells and tokens.
+        width: of the output.
+        heads: of the attention.
     """
 
     def __init__(self, cells: int, dim: int, width: int, heads: int = 4):

@@ -113,7 +113,11 @@ class ActionSet(ABC):
 
     @abstractmethod
     def check(self, actions: np.ndarray) -> None:
-        """Raise :class:`VGGymError` where an action is not of the space."""
+        """Refuse actions that are not of the space.
+
+        Raises:
+            VGGymError: there is such an action.
+        """
 
 
 class TableActions(ActionSet):
@@ -148,7 +152,11 @@ class TableActions(ActionSet):
         return self.table[actions], actions == self.trigger
 
     def check(self, actions: np.ndarray) -> None:
-        """Integers in [0, A]."""
+        """Refuse what is no integer in [0, A].
+
+        Raises:
+            VGGymError: there is such an action.
+        """
         actions = np.asarray(actions)
         good = np.issubdtype(actions.dtype, np.integer) & (actions >= 0) & (actions <= self.trigger)
         if not good.all():
@@ -197,7 +205,11 @@ class MultiEdgeActions(ActionSet):
         return self.levels[actions[:, :4]] * self._out, actions[:, 4] == 1
 
     def check(self, actions: np.ndarray) -> None:
-        """Five integers each."""
+        """Refuse what is not five integers of the space each.
+
+        Raises:
+            VGGymError: there is such an action.
+        """
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if np.shape(actions)[1:] != (5,) or not np.issubdtype(np.asarray(actions).dtype, np.integer):
             raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
@@ -231,7 +243,11 @@ class ContinuousActions(ActionSet):
         return xp.concatenate([shift - grow, shift + grow], axis=1), actions[:, 4] > 0
 
     def check(self, actions: np.ndarray) -> None:
-        """Five finite numbers in [-1, 1] each."""
+        """Refuse what is not five finite numbers in [-1, 1] each.
+
+        Raises:
+            VGGymError: there is such an action.
+        """
         if np.shape(actions)[1:] != (5,) or not np.isfinite(actions).all() or np.abs(actions).max() > 1 + 1e-6:
             raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
 

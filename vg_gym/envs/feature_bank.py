@@ -115,7 +115,13 @@ class FeatureBank:
         return self.images.slots(self._image_of[rows])
 
     def check(self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None) -> None:
-        """Refuse to be shared with an environment that asks for other features; the arguments are the class's.
+        """Refuse to be shared with an environment that asks for other features.
+
+        Args:
+            clip: its encoder.
+            tokens: whether it wants the expressions' tokens.
+            phrases: whether it wants score maps of noun phrases.
+            query_scores: what it wants computed for each query.
 
         Raises:
             VGGymError: one of them differs.

@@ -98,6 +98,9 @@ class GroundingEnv(gym.Env):
         render_mode: ``rgb_array`` or ``human``.
         **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
 
+    Raises:
+        VGGymError: the render mode, an option, data set or CLIP is unknown, or files are missing.
+
     ## Vectorized environment
     `gymnasium.make_vec("RefShapes-Ground-v0", num_envs=256, reward="iou")` makes a :class:`GroundingVectorEnv`: the
     same episodes as 256 single environments with the same seeds, in one batched engine. For learners on a GPU there is
@@ -149,7 +152,11 @@ class GroundingEnv(gym.Env):
         return self.engine.masks()[0]
 
     def render(self) -> np.ndarray | None:
-        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``."""
+        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``.
+
+        Raises:
+            VGGymError: no episode was started.
+        """
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
             return None
@@ -244,7 +251,11 @@ class GroundingVectorEnv(VectorEnv):
         self._done = np.zeros(num_envs, dtype=bool)
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
-        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an int seeds env i with seed + i."""
+        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an int seeds env i with seed + i.
+
+        Raises:
+            VGGymError: the mask has another length or is true nowhere, or an option is wrong.
+        """
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
         if mask.shape != (self.num_envs,) or not mask.any():
@@ -265,7 +276,11 @@ class GroundingVectorEnv(VectorEnv):
         return self._rng
 
     def step(self, actions: np.ndarray):
-        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says."""
+        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says.
+
+        Raises:
+            VGGymError: no episode was started, or an action is not of the space.
+        """
         if self._rng is None:
             raise VGGymError("step() before reset(): call reset() first")
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
