@@ -92,7 +92,7 @@ def make_refs(instances, splits):
 
 
 def write_layout(root, instances, refs, refs_name="refs(umd).p", annotations="annotations", images="images/train2014"):
-    """Write the published layout below ``root``, with pictures of one colour each."""
+    """Write the published layout below ``root``, with images of one colour each."""
     (root / annotations).mkdir(parents=True, exist_ok=True)
     (root / images).mkdir(parents=True, exist_ok=True)
     (root / annotations / "instances.json").write_text(json.dumps(instances))

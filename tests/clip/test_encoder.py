@@ -32,9 +32,9 @@ def test_shapes_and_lengths(tiny_clip, rng):
 
 
 def test_dense_features_do_not_depend_on_the_batch(tiny_clip, rng):
-    pictures = [random_image(rng) for _ in range(5)]
-    together = tiny_clip.encode_dense(pictures)
-    for i, single in enumerate(pictures):
+    images = [random_image(rng) for _ in range(5)]
+    together = tiny_clip.encode_dense(images)
+    for i, single in enumerate(images):
         np.testing.assert_array_equal(tiny_clip.encode_dense([single])[0], together[i])
 
 

@@ -200,8 +200,8 @@ def test_an_image_that_cannot_be_read_is_named_and_what_is_made_is_kept(tiny_cli
 
 def test_keys_may_hold_anything(tiny_clip, tmp_path):
     odd = ["two\nlines", "next\u2028line", 'quo"te', "\ud800", "", "Größe \U0001f600"]
-    picture = np.zeros((8, 8, 3), np.uint8)
-    queries = [Query(ArrayImage(picture, key), text, "") for key in odd for text in odd]
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    queries = [Query(ArrayImage(pixels, key), text, "") for key in odd for text in odd]
     store = build(tmp_path / "s", [*queries, queries[0]], tiny_clip.copy(), progress=False)
     again = FeatureStore.open(store.path)
     assert again.keys.images == again.keys.texts == odd and again.manifest.queries == len(odd) ** 2

@@ -48,12 +48,12 @@ def climb(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, max_steps:
 
     Args:
         actions: the moves to choose from.
-        boxes: normalised starts (N, 4).
+        boxes: normalised initial boxes (N, 4).
         targets: normalised answers (N, 4).
         max_steps: T, moves of every episode.
 
     Returns:
-        Normalised boxes (T + 1, N, 4), the starts first.
+        Normalised boxes (T + 1, N, 4), the initial ones first.
     """
     path = [boxes]
     for _ in range(max_steps):

@@ -64,7 +64,7 @@ class ActionSet(ABC):
         Raises:
             VGGymError: an action is NaN or outside the space.
         """
-        if isinstance(actions, np.ndarray):  # to look at a tensor is to wait for its device
+        if isinstance(actions, np.ndarray):  # reading a tensor would wait for its device
             self.check(actions)
             actions = actions.astype(self.space.dtype, copy=False)
         deltas, stop = self._deltas(actions)

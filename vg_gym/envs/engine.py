@@ -83,7 +83,7 @@ class GroundingEngine:
         self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine)
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
-        if self.reward.needs_labels and not self.episodes.labelled:
+        if self.reward.needs_labels and not self.episodes.labeled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.features = self._open_features()
         self.catalog = Catalog(self.episodes, self.features)

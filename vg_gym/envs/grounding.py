@@ -61,7 +61,7 @@ class GroundingEnv(gym.Env):
     (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score; `iou` the IoU with the target; `clip+iou`
     their mean. With `clip`, neither rewards nor observations nor the end of an episode depend on a box label; where the
     source has labels they are still read, for `info`. `score` names the CLIP score, `scoring` where it comes from:
-    `dense` features of the image, computed once; `crop`s encoded at every step, those seen before remembered; or a
+    `dense` features of the image, computed once; `crop`s encoded at every step, and cached; or a
     `lattice` of crops, encoded once (:mod:`vg_gym.envs.scoring`).
 
     ## Starting state
@@ -164,15 +164,15 @@ class GroundingEnv(gym.Env):
             raise VGGymError("nothing to render: call reset() first")
         engine = self.engine
         query, target = engine.query(0), to_numpy(engine.targets)[0]
-        labelled = bool(np.isfinite(target).all())
+        labeled = bool(np.isfinite(target).all())
         frame = rendering.draw_frame(
             query.image.array(),
             self._trail[-1],
-            target=target if labelled else None,
+            target=target if labeled else None,
             trail=self._trail[:-1],
             expression=query.expression,
             score=float(engine.score[0]),
-            iou=float(engine.iou()[0]) if labelled else None,
+            iou=float(engine.iou()[0]) if labeled else None,
             step=f"{int(engine.steps[0])}/{engine.options.max_steps}",
         )
         if self.render_mode == "rgb_array":
@@ -344,10 +344,10 @@ class GroundingVectorEnv(VectorEnv):
         infos["box"], infos["clip_score"] = to_numpy(engine.boxes).copy(), to_numpy(engine.score).astype(np.float64)
         infos |= {f"_{name}": everywhere for name in tuple(infos)}
         iou = to_numpy(engine.iou()).astype(np.float64)
-        labelled = ~np.isnan(iou)
-        if labelled.any():
-            infos["iou"], infos["_iou"] = iou, labelled
-            if done is not None and (done & labelled).any():
-                infos["is_success"] = done & labelled & (iou >= SUCCESS_IOU)
-                infos["_is_success"] = done & labelled
+        labeled = ~np.isnan(iou)
+        if labeled.any():
+            infos["iou"], infos["_iou"] = iou, labeled
+            if done is not None and (done & labeled).any():
+                infos["is_success"] = done & labeled & (iou >= SUCCESS_IOU)
+                infos["_is_success"] = done & labeled
         return infos

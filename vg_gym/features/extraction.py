@@ -169,7 +169,7 @@ class Extraction:
         if left > free:
             raise VGGymError(
                 f"{self.store.path} needs {size_of(left)} more, and {size_of(free)} are free there; "
-                "make room or name another folder"
+                "free some space or name another folder"
             )
         store, runner = self.store, runner or LocalRunner()
         for array in store.arrays.values():

@@ -24,7 +24,7 @@ TEXTS_PER_IMAGE = 4
 
 
 class FeatureStore:
-    """A store of features; see :meth:`open`. What it does not have is None, or row -1.
+    """A store of features; see :meth:`open`. What it lacks is None, or row -1.
 
     Args:
         path: its folder, finished or not.

@@ -29,7 +29,7 @@ from vg_gym.baselines.detectors.base import (
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.masks import from_masks
 from vg_gym.baselines.proposals import Proposals, Proposer
-from vg_gym.errors import VGGymError
+from vg_gym.errors import importing
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
 
@@ -40,10 +40,8 @@ FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_
 
 
 def _segment_anything() -> Any:
-    try:
+    with importing("SAM", "segment-anything"):
         import segment_anything
-    except ImportError as error:
-        raise VGGymError('SAM needs segment-anything: pip install "vg_gym[pipelines]"') from error
     return segment_anything
 
 
