@@ -64,9 +64,9 @@ def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[str, b
                 yield name, id(node) in typed
 
 
-def modules() -> dict[str, tuple[ast.AST, bool]]:
+def modules() -> dict[str, tuple[ast.Module, bool]]:
     """Name -> syntax tree of every module of the package, and whether it is a package itself."""
-    found = {}
+    found: dict[str, tuple[ast.Module, bool]] = {}
     for file in sorted((ROOT / "vg_gym").rglob("*.py")):
         parts = file.relative_to(ROOT).with_suffix("").parts
         package = parts[-1] == "__init__"
@@ -157,17 +157,31 @@ USER_ERRORS = {"VGGymError", "DatasetNotFound", "unknown", "missing_extra", "Val
 """What is raised, or makes what is raised, on a mistake of the user's."""
 
 
-def public_functions(body: list[ast.stmt], path: str, around: str = "") -> Iterator[tuple[str, ast.FunctionDef, str]]:
-    """Dotted name, node and docstring of every public function; a constructor's docstring is its class's, too."""
-    for node in body:
+def classes() -> dict[str, ast.ClassDef]:
+    """Every class of the package by its own name."""
+    trees = (tree for tree, _ in modules().values())
+    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def method_doc(owner: ast.ClassDef, name: str, known: dict[str, ast.ClassDef]) -> str:
+    """The docstrings of a method and of those it overrides; a constructor's is its class's, too."""
+    own = [node for node in owner.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    docs = [ast.get_docstring(node) or "" for node in own]
+    if name == "__init__":
+        docs.append(ast.get_docstring(owner) or "")
+    bases = (known.get(ast.unparse(base).split(".")[-1].split("[")[0]) for base in owner.bases)
+    return "\n\n".join([*docs, *(method_doc(base, name, known) for base in bases if base and base is not owner)])
+
+
+def public_functions(tree: ast.Module, known: dict[str, ast.ClassDef]) -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Name, node and docstring of every public function, method and constructor of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name, node, ast.get_docstring(node) or ""
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield from public_functions(node.body, f"{path}.{node.name}", ast.get_docstring(node) or "")
-        elif isinstance(node, ast.FunctionDef):
-            doc = ast.get_docstring(node) or ""
-            if node.name == "__init__":
-                yield f"{path}.{node.name}", node, around + doc
-            elif not node.name.startswith("_"):
-                yield f"{path}.{node.name}", node, doc
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and (inner.name == "__init__" or not inner.name.startswith("_")):
+                    yield f"{node.name}.{inner.name}", inner, method_doc(node, inner.name, known)
 
 
 def own_raises(node: ast.AST) -> Iterator[ast.Raise]:
@@ -185,32 +199,33 @@ def raises_user_error(node: ast.FunctionDef) -> bool:
 
 
 def documented_args(doc: str) -> set[str]:
-    """Names in the ``Args:`` section of a docstring; ``a, b: text`` documents both."""
-    section = re.search(r"^Args:\n((?:(?: +.*)?\n?)*)", doc, re.MULTILINE)
-    heads = re.findall(r"^ {4}([\w*, ]+):", section[1], re.MULTILINE) if section else []
+    """Names in the ``Args:`` sections of a docstring; ``a, b: text`` documents both."""
+    sections = re.findall(r"^Args:\n((?:(?: +.*)?\n?)*)", doc, re.MULTILINE)
+    heads = (head for section in sections for head in re.findall(r"^ {4}([\w*, ]+):", section, re.MULTILINE))
     return {name.strip(" *") for head in heads for name in head.split(",")}
 
 
-def undocumented(body: list[ast.stmt], module: str) -> Iterator[str]:
+def undocumented(tree: ast.Module, known: dict[str, ast.ClassDef]) -> Iterator[str]:
     """What the docstrings of a module do not say."""
-    for name, node, doc in public_functions(body, module):
+    for name, node, doc in public_functions(tree, known):
         given = [*node.args.posonlyargs, *node.args.args, node.args.vararg, *node.args.kwonlyargs, node.args.kwarg]
         names = [argument.arg for argument in given if argument and argument.arg not in ("self", "cls")]
         if len(names) >= 4 and (missing := [arg for arg in names if arg not in documented_args(doc)]):
             yield f"{name}: no Args of {', '.join(missing)}"
         if raises_user_error(node) and not re.search("^Raises:$", doc, re.MULTILINE):
             yield f"{name}: no Raises"
-    for node in body:
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name.endswith(OPTION_FIELDS):
             for field, after in zip(node.body, [*node.body[1:], None], strict=True):
-                constant = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                if isinstance(field, ast.AnnAssign) and not constant:
-                    yield f"{module}.{node.name}.{ast.unparse(field.target)}: no docstring"
+                described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                if isinstance(field, ast.AnnAssign) and not described:
+                    yield f"{node.name}.{ast.unparse(field.target)}: no docstring"
 
 
 def test_docstrings_are_whole():
-    """Args from four parameters on, Raises where it raises, a docstring under every option."""
-    wrong = [line for module, (tree, _) in modules().items() for line in undocumented(tree.body, module)]
+    """Args from four parameters on, Raises where it raises, a docstring under every option; overrides inherit."""
+    known = classes()
+    wrong = [f"{module}.{line}" for module, (tree, _) in modules().items() for line in undocumented(tree, known)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -219,18 +234,25 @@ def test_the_docstring_rule_sees_what_is_missing():
 def four(a, b, *c, **d):
     """No arguments."""
     raise unknown("a", a, b)
-class Public:
+class Base:
     """Four.
 
     Args:
         a, b: two.
         c: one.
         **d: one.
-
-    Raises:
-        VGGymError: always.
     """
+    def method(self):
+        """Raise.
+
+        Raises:
+            VGGymError: always.
+        """
+class Public(Base):
+    """The arguments are those of its base."""
     def __init__(self, a, b, c, **d):
+        raise VGGymError("no")
+    def method(self):
         raise VGGymError("no")
     def nested(self):
         def inner():
@@ -240,6 +262,8 @@ class MyOptions:
     """One."""
     two: int = 2
 '''
-    assert list(undocumented(ast.parse(source).body, "m")) == [
-        "m.four: no Args of a, b, c, d", "m.four: no Raises", "m.MyOptions.two: no docstring"
+    tree = ast.parse(source)
+    known = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    assert list(undocumented(tree, known)) == [
+        "four: no Args of a, b, c, d", "four: no Raises", "Public.__init__: no Raises", "MyOptions.two: no docstring"
     ]  # fmt: skip

@@ -32,8 +32,6 @@ PUBLISHED = (0.8, 0.02)
 """(alpha, tau) for other CLIPs, of the size that Li et al. use."""
 MAP_SIDE = 224
 """Longer side, in cells, of a map that is searched for a box."""
-
-
 IMAGES = 256
 """Images whose segments and embeddings are kept."""
 

@@ -116,14 +116,7 @@ class RoIDenoiser(Denoiser):
     def encode_query(
         self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
     ) -> EncodedQuery:
-        """Images and expressions together.
-
-        Args:
-            images: of :meth:`encode_image`.
-            image_of: (N,), the image of each expression.
-            texts: N expressions.
-            dropped: (N,) bool, expressions that are withheld.
-        """
+        """Images and expressions together."""
         features = self.trunk(images, image_of, texts, dropped)
         memories = [head.across.keys_values(features.memory) for head in self.heads]  # type: ignore[union-attr, operator]
         return EncodedQuery(features, memories)
@@ -131,14 +124,7 @@ class RoIDenoiser(Denoiser):
     def forward(
         self, query: EncodedQuery, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
     ) -> list[Estimate]:
-        """An estimate of every head.
-
-        Args:
-            query: of :meth:`encode_query`.
-            x_t: (N, P, 4), noisy signals.
-            t: (N,), their times.
-            previous: (N, P, 4), the last estimate of x_0, zeros where there is none.
-        """
+        """An estimate of every head."""
         boxes = self.schedule.to_boxes(x_t.float())
         time = self.time(t / self.schedule.timesteps)
         scale = self.schedule.scale
@@ -153,14 +139,7 @@ class RoIDenoiser(Denoiser):
     def losses(
         self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """L1 and GIoU of the boxes, and the confidence, of every head; whatever was noised, the answer is the same.
-
-        Args:
-            estimates: of :meth:`forward`.
-            truth: (N, 4), the answers, normalised ``xyxy``.
-            noise: (N, P, 4), what was added to signals.
-            t: (N,), times.
-        """
+        """L1 and GIoU of the boxes, and the confidence, of every head; whatever was noised, the answer is the same."""
         target = truth[:, None].expand_as(noise).float()
         terms: dict[str, torch.Tensor] = {}
         for stage, estimate in enumerate(estimates):

@@ -56,14 +56,7 @@ class VectorDenoiser(Denoiser):
     def encode_query(
         self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
     ) -> torch.Tensor:
-        """The condition (N, D): embeddings of image and expression, and their product, whose sum is the cosine.
-
-        Args:
-            images: of :meth:`encode_image`.
-            image_of: (N,), the image of each expression.
-            texts: N expressions.
-            dropped: (N,) bool, expressions that are withheld.
-        """
+        """The condition (N, D): embeddings of image and expression, and their product, whose sum is the cosine."""
         image = images[0][image_of]
         text = torch.where(dropped[:, None], self.nothing, texts.expression)
         scale = image.shape[-1] ** 0.5  # to unit variance
@@ -72,14 +65,7 @@ class VectorDenoiser(Denoiser):
     def forward(
         self, query: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
     ) -> list[Estimate]:
-        """One estimate.
-
-        Args:
-            query: of :meth:`encode_query`.
-            x_t: (N, P, 4), noisy signals.
-            t: (N,), their times.
-            previous: (N, P, 4), the last estimate of x_0, zeros where there is none.
-        """
+        """One estimate."""
         condition = query + self.time(t / self.schedule.timesteps)
         x = self.enter(torch.cat([x_t, previous], dim=-1).float())
         for block in self.blocks:
@@ -91,14 +77,7 @@ class VectorDenoiser(Denoiser):
     def losses(
         self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Squared error of the target (Ho et al.'s simple loss) and the confidence.
-
-        Args:
-            estimates: of :meth:`forward`.
-            truth: (N, 4), the answers, normalised ``xyxy``.
-            noise: (N, P, 4), what was added to signals.
-            t: (N,), times.
-        """
+        """Squared error of the target (Ho et al.'s simple loss) and the confidence."""
         (estimate,) = estimates
         boxes = truth[:, None].expand_as(noise).float()
         target = self.schedule.target(self.target, self.schedule.to_signal(boxes), noise, t).float()

@@ -152,11 +152,7 @@ class TableActions(ActionSet):
         return self.table[actions], actions == self.trigger
 
     def check(self, actions: np.ndarray) -> None:
-        """Refuse what is no integer in [0, A].
-
-        Raises:
-            VGGymError: there is such an action.
-        """
+        """Refuse what is no integer in [0, A]."""
         actions = np.asarray(actions)
         good = np.issubdtype(actions.dtype, np.integer) & (actions >= 0) & (actions <= self.trigger)
         if not good.all():
@@ -205,11 +201,7 @@ class MultiEdgeActions(ActionSet):
         return self.levels[actions[:, :4]] * self._out, actions[:, 4] == 1
 
     def check(self, actions: np.ndarray) -> None:
-        """Refuse what is not five integers of the space each.
-
-        Raises:
-            VGGymError: there is such an action.
-        """
+        """Refuse what is not five integers of the space each."""
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if np.shape(actions)[1:] != (5,) or not np.issubdtype(np.asarray(actions).dtype, np.integer):
             raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
@@ -243,11 +235,7 @@ class ContinuousActions(ActionSet):
         return xp.concatenate([shift - grow, shift + grow], axis=1), actions[:, 4] > 0
 
     def check(self, actions: np.ndarray) -> None:
-        """Refuse what is not five finite numbers in [-1, 1] each.
-
-        Raises:
-            VGGymError: there is such an action.
-        """
+        """Refuse what is not five finite numbers in [-1, 1] each."""
         if np.shape(actions)[1:] != (5,) or not np.isfinite(actions).all() or np.abs(actions).max() > 1 + 1e-6:
             raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
 

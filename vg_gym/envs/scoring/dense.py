@@ -15,15 +15,7 @@ from vg_gym.errors import unknown
 
 
 class DenseScorer(Scorer):
-    """Sums of features over boxes, from the bank's summed-area tables.
-
-    Args:
-        options: of the environment.
-        catalog: the episodes that are played, and the bank with their features.
-
-    Raises:
-        VGGymError: the score is unknown.
-    """
+    """Sums of features over boxes, from the bank's summed-area tables."""
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
         super().__init__(options, catalog)
