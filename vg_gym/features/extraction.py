@@ -22,6 +22,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load, image_worker, text_worker
+from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.types import ImageRef, Query
 
@@ -53,7 +54,8 @@ def begin(
     asked = Manifest(
         clip.name, clip.fingerprint, clip.grid, clip.dim, phrases, clip.num_tokens if tokens else 0,
         len(keys.images), len(keys.texts), len({query.expression for query in queries}), len(keys.queries), shard,
-        keys.digest, clip.device.type, datetime.now(timezone.utc).isoformat(timespec="seconds"), **about,
+        keys.digest, clip.device.type, datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        phrase_rules=PHRASE_RULES, **about,
     )  # fmt: skip
     if (path / "manifest.json").exists():
         _check_same(path, Manifest.load(path), asked)
@@ -93,6 +95,8 @@ def _check_same(path: Path, there: Manifest, asked: Manifest) -> None:
     if there.fingerprint != asked.fingerprint:
         clips = (f"{m.clip} ({m.fingerprint[:12]})" for m in (there, asked))
         raise VGGymError(f"{path} holds features of clip {' and not of '.join(clips)}; name another folder")
+    if there.stale_phrases:
+        raise VGGymError(f"{path} was begun with the noun phrases of another version of vg_gym; name another folder")
     if there.keys != asked.keys and there.phrases == asked.phrases:
         sets = (
             f"{m.queries:,} queries of {m.images:,} images {m.dataset} {','.join(m.splits)}" for m in (there, asked)
