@@ -136,6 +136,7 @@ def _answer(work):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")  # the encoder only believes it is on a GPU
 def test_a_clip_on_a_gpu_says_that_it_cannot_be_forked(work, tiny_clip):
     clip = tiny_clip.copy()
     clip.device = torch.device("cuda")

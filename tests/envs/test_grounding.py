@@ -1,6 +1,5 @@
 import itertools
 import shutil
-import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -37,10 +36,8 @@ def same(a, b):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_checkers_have_nothing_to_say(options, shapes, tiny_clip):
     env = GroundingEnv(dataset=shapes, clip=tiny_clip, render_mode="rgb_array", **options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env, skip_render_check=True)
-        check_sb3(env)
+    check_env(env, skip_render_check=True)  # what they find they say in warnings, which are errors here
+    check_sb3(env)
 
 
 MAKERS = (gymnasium.make, gymnasium.make_vec)

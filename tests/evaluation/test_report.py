@@ -53,7 +53,8 @@ def test_the_page_has_all_rows_and_needs_nothing_else(rows, shapes, tmp_path):
     assert page.count("<polyline") == 2 and f'stroke="{COLORS[1]}"' in page
     assert "Before and after refinement" in page and "+0.250" in page
     assert not re.search(r"(src|href)=.http", page)
-    assert Image.open(tmp_path / "refined.png").size == scatter(rows).size
+    with Image.open(tmp_path / "refined.png") as drawn:
+        assert drawn.size == scatter(rows).size
 
 
 def test_without_refined_rows_there_is_no_scatter(rows, shapes, tmp_path):

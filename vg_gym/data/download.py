@@ -185,6 +185,7 @@ def _request(url: str, have: int) -> http.client.HTTPResponse | None:
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30)
     except urllib.error.HTTPError as error:
+        error.close()  # it is a response too, with an open connection
         if error.code != 416:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
