@@ -1,4 +1,4 @@
-"""What the agent's network looks like: one small encoder per part of the observation, then SB3's usual heads."""
+"""The agent's network: one small encoder per part of the observation, then SB3's usual heads."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class DatasetBatches:
         match: np.ndarray,
         by_appearance: np.ndarray,
     ) -> Batch:
-        """A batch of what a data set says: with near misses and random boxes, and with crops.
+        """A batch from a data set's annotations, with near misses, random boxes and crops.
 
         Args:
             rng: of the batch.

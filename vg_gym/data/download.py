@@ -32,7 +32,7 @@ class _OtherFile(Exception):
 
 
 class Progress:
-    """One line on a stream: how much, how fast, how long still; rewritten in place on a terminal."""
+    """One line on a stream: bytes, speed and time left; rewritten in place on a terminal."""
 
     def __init__(self, name: str, stream: IO[str] | None = None):
         self.name, self.stream = name, stream or sys.stderr
@@ -40,7 +40,7 @@ class Progress:
         self._shown = 0.0
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Tell that ``done`` of ``total`` bytes are there."""
+        """Report that ``done`` of ``total`` bytes are there."""
         now = time.monotonic()
         if self._start is None:
             self._start = now, done

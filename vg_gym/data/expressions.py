@@ -263,7 +263,7 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
 
 
 def _heads(item: Shape) -> Iterator[NounPhrase]:
-    """All noun phrases that fit an object and say something; no size words."""
+    """All noun phrases that fit an object and name at least one attribute; no size words."""
     for shape, color, fill in itertools.product((item.shape, ANY_SHAPE), (None, item.color), (None, item.fill)):
         if (shape, color, fill) != (ANY_SHAPE, None, None):
             yield NounPhrase(shape, color, fill)

@@ -1,4 +1,4 @@
-"""Bias probes: does a method look, and does it read, or does it know where things usually are?"""
+"""Bias probes: does a method use image and words, or only know where things usually are?"""
 
 from __future__ import annotations
 

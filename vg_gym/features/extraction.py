@@ -144,7 +144,7 @@ class Extraction:
         return sum(array.file_size(number) for array in self.store.arrays.values() for number in array.missing())
 
     def summary(self) -> str:
-        """What is made and how big it is, for people."""
+        """A readable summary: what is made, and its size."""
         m, arrays = self.store.manifest, self.store.arrays
         sizes = {name: sum(map(array.file_size, range(len(array.sizes)))) for name, array in arrays.items()}
         lines = [
@@ -197,7 +197,7 @@ class Extraction:
 
 
 def size_of(count: int) -> str:
-    """A number of bytes, for people.
+    """A number of bytes in readable units.
 
     >>> size_of(1_290_000_000)
     '1.29 GB'

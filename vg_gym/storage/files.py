@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half there."""
+"""Writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
