@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.baselines.proposals import Proposals, proposals
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, importing
 from vg_gym.storage.files import fingerprint
 
 STRIDES = (8, 16, 32)
@@ -30,10 +30,8 @@ COCO = tuple(
 
 
 def _session(path: Path) -> Any:
-    try:
+    with importing("an .onnx file", "onnxruntime"):
         import onnxruntime
-    except ImportError as error:
-        raise VGGymError('.onnx weights need onnxruntime: pip install "vg_gym[pipelines]"') from error
     try:
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no public base class of its errors
@@ -93,8 +91,8 @@ class Yolox:
     def _decode(self, raw: np.ndarray) -> np.ndarray:
         """Cell offsets and log sides (N, 4) as ``xyxy`` of the canvas."""
         corner, stride = self.cells[:, :2], self.cells[:, 2:]
-        centre, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
-        return np.concatenate([centre - side / 2, centre + side / 2], axis=1)
+        center, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
+        return np.concatenate([center - side / 2, center + side / 2], axis=1)
 
 
 def _cells(height: int, width: int) -> np.ndarray:
