@@ -18,7 +18,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
 from vg_gym.clip import load_clip
 from vg_gym.clip.dense import summed_area
-from vg_gym.clip.scores import SCORES, negative_prompts, score_boxes
+from vg_gym.clip.scores import SCORES, negative_texts, score_boxes
 from vg_gym.clip_finetuning.batches import perturb, random_boxes
 from vg_gym.data.expressions import KINDS
 from vg_gym.registry import open_dataset
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=400)
     options = parser.parse_args()
     clip, dataset = load_clip(options.clip), open_dataset("refshapes", "val")
-    others = clip.encode_text(negative_prompts(clip.words))
+    others = negative_texts(clip, "contrast")
     windows = lattice_boxes(clip.grid, 1.0, 1.0, clip.grid * 5 / 8)
     rng = np.random.default_rng(0)
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def predictions(models: Sequence[GroundingModel], queries: Sequence[Query], size: int = 64) -> np.ndarray:
-    """Normalised boxes (M, N, 4); the models see pictures alike, so each picture is observed once for all."""
+    """Normalised boxes (M, N, 4); the models share their frozen features, so each image is encoded once for all."""
     parts = []
     for at in tqdm(range(0, len(queries), size), desc="queries", unit="batch"):
         batch = query_batch(models[0], queries[at : at + size])

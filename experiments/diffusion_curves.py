@@ -123,7 +123,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 @torch.inference_mode()
 def _read(model, batch: Batch) -> None:
-    """What is done once a picture, and once an expression, one at a time."""
+    """What is computed once per image and once per expression, one at a time."""
     parts = zip(*(model.encode_image(image) for image in batch.images.split(1)), strict=True)
     images = tuple(torch.cat(part) for part in parts)
     for row in torch.arange(len(batch)).split(1):

@@ -21,7 +21,7 @@ def test_assets_are_small():
     assert sum(size for path, size in sizes.items() if path.parts[0] == "clip-refshapes") < 10e6
 
 
-def test_the_clip_reads_and_localises():
+def test_the_clip_reads_and_localizes():
     report = localization_report(load_clip(), open_dataset("refshapes", "val"), 80)
     assert report["attribute"]["dense_r1"] >= 0.9 and report["attribute"]["crop_r1"] >= 0.9
     assert report["all"]["dense_r1"] >= 0.8 and report["attribute"]["window_iou"] >= 0.55

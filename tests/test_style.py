@@ -1,6 +1,7 @@
 """The house rules that a machine can check."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,9 +64,9 @@ def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[str, b
                 yield name, id(node) in typed
 
 
-def modules() -> dict[str, tuple[ast.AST, bool]]:
+def modules() -> dict[str, tuple[ast.Module, bool]]:
     """Name -> syntax tree of every module of the package, and whether it is a package itself."""
-    found = {}
+    found: dict[str, tuple[ast.Module, bool]] = {}
     for file in sorted((ROOT / "vg_gym").rglob("*.py")):
         parts = file.relative_to(ROOT).with_suffix("").parts
         package = parts[-1] == "__init__"
@@ -98,13 +99,16 @@ def test_rooms_import_one_way():
 
 
 def test_no_circles():
-    """No module imports, directly or by others, a module that imports it; imports inside functions count."""
+    """No module imports, directly or by others, a module that imports it; imports inside functions and for types count.
+
+    Of the ground alone, imports for types are left out: the registry names the protocols of what it builds.
+    """
     known = modules()
     edges = {
         module: {
             target
             for name, typed in imported(tree, module, package)
-            if not typed
+            if not (typed and room_of(module) in GROUND)
             for target in [name if name in known else name.rpartition(".")[0]]
             if target in known and target != module
         }
@@ -145,3 +149,121 @@ def inside():
         "vg_gym.i.I", "vg_gym.j.J",
     }  # fmt: skip
     assert found["vg_gym.i.I"] and not found["vg_gym.a"]
+
+
+OPTION_FIELDS = ("Config", "Options", "Sampling")
+"""Ends of the names of dataclasses whose fields are options."""
+USER_ERRORS = {"VGGymError", "DatasetNotFound", "unknown", "missing_extra", "ValueError"}
+"""What is raised, or makes what is raised, on a mistake of the user's."""
+
+
+def classes() -> dict[str, ast.ClassDef]:
+    """Every class of the package by its own name."""
+    trees = (tree for tree, _ in modules().values())
+    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def method_doc(owner: ast.ClassDef, name: str, known: dict[str, ast.ClassDef]) -> str:
+    """The docstrings of a method and of those it overrides; a constructor's is its class's, too."""
+    own = [node for node in owner.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    docs = [ast.get_docstring(node) or "" for node in own]
+    if name == "__init__":
+        docs.append(ast.get_docstring(owner) or "")
+    bases = (known.get(ast.unparse(base).split(".")[-1].split("[")[0]) for base in owner.bases)
+    return "\n\n".join([*docs, *(method_doc(base, name, known) for base in bases if base and base is not owner)])
+
+
+def public_functions(tree: ast.Module, known: dict[str, ast.ClassDef]) -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Name, node and docstring of every public function, method and constructor of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name, node, ast.get_docstring(node) or ""
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and (inner.name == "__init__" or not inner.name.startswith("_")):
+                    yield f"{node.name}.{inner.name}", inner, method_doc(node, inner.name, known)
+
+
+def own_raises(node: ast.AST) -> Iterator[ast.Raise]:
+    """The ``raise`` statements of a function, without those of functions inside it."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.Raise):
+            yield inner
+        if not isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            yield from own_raises(inner)
+
+
+def raises_user_error(node: ast.FunctionDef) -> bool:
+    called = (raised.exc.func for raised in own_raises(node) if isinstance(raised.exc, ast.Call))
+    return any(ast.unparse(function).split(".")[-1] in USER_ERRORS for function in called)
+
+
+def documented_args(doc: str) -> set[str]:
+    """Names in the ``Args:`` sections of a docstring; ``a, b: text`` documents both."""
+    sections = re.findall(r"^Args:\n((?:(?: +.*)?\n?)*)", doc, re.MULTILINE)
+    heads = (head for section in sections for head in re.findall(r"^ {4}([\w*, ]+):", section, re.MULTILINE))
+    return {name.strip(" *") for head in heads for name in head.split(",")}
+
+
+def undocumented(tree: ast.Module, known: dict[str, ast.ClassDef]) -> Iterator[str]:
+    """What the docstrings of a module do not say."""
+    for name, node, doc in public_functions(tree, known):
+        given = [*node.args.posonlyargs, *node.args.args, node.args.vararg, *node.args.kwonlyargs, node.args.kwarg]
+        names = [argument.arg for argument in given if argument and argument.arg not in ("self", "cls")]
+        if len(names) >= 4 and (missing := [arg for arg in names if arg not in documented_args(doc)]):
+            yield f"{name}: no Args of {', '.join(missing)}"
+        if raises_user_error(node) and not re.search("^Raises:$", doc, re.MULTILINE):
+            yield f"{name}: no Raises"
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name.endswith(OPTION_FIELDS):
+            for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+                described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                if isinstance(field, ast.AnnAssign) and not described:
+                    yield f"{node.name}.{ast.unparse(field.target)}: no docstring"
+
+
+def test_docstrings_are_whole():
+    """Args from four parameters on, Raises where it raises, a docstring under every option; overrides inherit."""
+    known = classes()
+    wrong = [f"{module}.{line}" for module, (tree, _) in modules().items() for line in undocumented(tree, known)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_docstring_rule_sees_what_is_missing():
+    source = '''
+def four(a, b, *c, **d):
+    """No arguments."""
+    raise unknown("a", a, b)
+class Base:
+    """Four.
+
+    Args:
+        a, b: two.
+        c: one.
+        **d: one.
+    """
+    def method(self):
+        """Raise.
+
+        Raises:
+            VGGymError: always.
+        """
+class Public(Base):
+    """The arguments are those of its base."""
+    def __init__(self, a, b, c, **d):
+        raise VGGymError("no")
+    def method(self):
+        raise VGGymError("no")
+    def nested(self):
+        def inner():
+            raise VGGymError("no")
+class MyOptions:
+    one: int = 1
+    """One."""
+    two: int = 2
+'''
+    tree = ast.parse(source)
+    known = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    assert list(undocumented(tree, known)) == [
+        "four: no Args of a, b, c, d", "four: no Raises", "Public.__init__: no Raises", "MyOptions.two: no docstring"
+    ]  # fmt: skip

@@ -123,8 +123,8 @@ def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def scale(boxes: Array, factor: float | Array) -> Array:
     """Boxes (..., 4) grown by ``factor`` about their centres; may leave the image."""
     low, high = boxes[..., :2], boxes[..., 2:]
-    centre, half = (low + high) / 2, (high - low) * factor / 2
-    return namespace(boxes).concatenate([centre - half, centre + half], axis=-1)
+    center, half = (low + high) / 2, (high - low) * factor / 2
+    return namespace(boxes).concatenate([center - half, center + half], axis=-1)
 
 
 def fit_inside(boxes: Array, size: tuple[float, float] = (1.0, 1.0), min_side: float = 0.0) -> Array:

@@ -26,7 +26,7 @@ def usable_cores() -> int:
 
 
 def idle_cores() -> int:
-    """Cores of the machine that nobody uses, by its load of the last minute; at least 1."""
+    """Idle cores of the machine, by its load of the last minute; at least 1."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1, (os.cpu_count() or 1) - round(load))
 

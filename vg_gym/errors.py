@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class VGGymError(Exception):
@@ -29,6 +30,29 @@ def missing_extra(what: str, package: str, extra: str) -> VGGymError:
     'yolo-clip needs ultralytics: pip install "vg_gym[pipelines]"'
     """
     return VGGymError(f'{what} needs {package}: pip install "vg_gym[{extra}]"')
+
+
+@contextmanager
+def importing(what: str, package: str, extra: str = "pipelines") -> Iterator[None]:
+    """Around imports of an optional package: where they fail, the error is :func:`missing_extra`.
+
+    Args:
+        what: the thing that needs it.
+        package: its name.
+        extra: the extra of vg_gym that brings it.
+
+    Raises:
+        VGGymError: the package is not installed.
+
+    >>> with importing("SAM", "segment-anything"):
+    ...     import no_such_module
+    Traceback (most recent call last):
+    vg_gym.errors.VGGymError: SAM needs segment-anything: pip install "vg_gym[pipelines]"
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise missing_extra(what, package, extra) from error
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:

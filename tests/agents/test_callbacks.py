@@ -25,10 +25,10 @@ def test_the_budget_of_steps_ends_the_run_and_episodes_are_counted(shapes, tiny_
 
 def test_means_need_no_labels_but_for_iou(shapes, blind, tiny_clip):
     model = model_of(shapes, tiny_clip)
-    for data, labelled in ((shapes, True), (blind, False)):
+    for data, labeled in ((shapes, True), (blind, False)):
         means, episodes = evaluate(make_engine(3, dataset=data, clip=tiny_clip), model.policy, 5)
         assert len(episodes) == 5 and np.isfinite(means["return"])
-        assert np.isfinite(means["iou"]) == np.isfinite(means["acc@0.5"]) == labelled
+        assert np.isfinite(means["iou"]) == np.isfinite(means["acc@0.5"]) == labeled
 
 
 def test_the_best_agent_is_the_one_of_the_highest_return(shapes, tiny_clip, tmp_path, monkeypatch):

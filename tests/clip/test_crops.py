@@ -12,9 +12,9 @@ def random_image(rng, height=50, width=70):
 
 
 def assert_as_pillow(images, boxes, size):
-    pictures = crop_and_resize([torch.from_numpy(image) for image in images], boxes, size).permute(0, 2, 3, 1)
+    crops = crop_and_resize([torch.from_numpy(image) for image in images], boxes, size).permute(0, 2, 3, 1)
     expected = np.stack([resize(crop(image, box), size) for image, box in zip(images, boxes, strict=True)])
-    np.testing.assert_array_equal(pictures.numpy(), expected)
+    np.testing.assert_array_equal(crops.numpy(), expected)
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 64, 224])

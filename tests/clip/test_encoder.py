@@ -32,9 +32,9 @@ def test_shapes_and_lengths(tiny_clip, rng):
 
 
 def test_dense_features_do_not_depend_on_the_batch(tiny_clip, rng):
-    pictures = [random_image(rng) for _ in range(5)]
-    together = tiny_clip.encode_dense(pictures)
-    for i, single in enumerate(pictures):
+    images = [random_image(rng) for _ in range(5)]
+    together = tiny_clip.encode_dense(images)
+    for i, single in enumerate(images):
         np.testing.assert_array_equal(tiny_clip.encode_dense([single])[0], together[i])
 
 
@@ -136,6 +136,7 @@ def _answer(work):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")  # the encoder only believes it is on a GPU
 def test_a_clip_on_a_gpu_says_that_it_cannot_be_forked(work, tiny_clip):
     clip = tiny_clip.copy()
     clip.device = torch.device("cuda")

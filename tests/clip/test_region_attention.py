@@ -38,7 +38,7 @@ def random_masks(count, side, batch=1, seed=0):
     return torch.rand(batch, count, side, side, generator=torch.Generator().manual_seed(seed)) > 0.5
 
 
-def picture(side, batch=1, seed=1):
+def random_pixels(side, batch=1, seed=1):
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
@@ -112,7 +112,7 @@ def test_a_region_of_everything_is_the_image_vit(name):
 @torch.inference_mode()
 def test_a_region_of_everything_is_the_image_resnet():
     tower = resnet()
-    pixels = picture(64, 2)
+    pixels = random_pixels(64, 2)
     ours = pool_regions(tower, pixels, whole(3, 64).expand(2, -1, -1, -1))
     torch.testing.assert_close(ours, tower(pixels)[:, None].expand(-1, 3, -1), rtol=0, atol=1e-5)
     assert pool_regions(tower, pixels, random_masks(4, 64, 2), upsample=2).shape == (2, 4, 24)
@@ -121,7 +121,7 @@ def test_a_region_of_everything_is_the_image_resnet():
 @pytest.mark.parametrize("tower", [vit(), vit(qk_norm=True), resnet()], ids=["vit", "custom-vit", "resnet"])
 @torch.inference_mode()
 def test_regions_do_not_see_each_other_nor_other_images(tower):
-    pixels, masks = picture(64, 3), random_masks(5, 64, 3)
+    pixels, masks = random_pixels(64, 3), random_masks(5, 64, 3)
     together = pool_regions(tower, pixels, masks)
     for image in range(3):
         for region in range(5):
@@ -135,7 +135,7 @@ def test_only_the_own_pixels_matter_to_one_layer():
     tower = vit(layers=1)
     masks = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
     masks[..., :32, :32] = True
-    pixels, changed = picture(64), picture(64)
+    pixels, changed = random_pixels(64), random_pixels(64)
     changed[..., 32:, :] += 1
     same, other = (pool_regions(tower, p, masks, padding=0) for p in (pixels, changed))
     assert torch.equal(same, other)
@@ -148,7 +148,7 @@ def test_only_the_own_pixels_matter_to_one_layer():
 def test_a_vanished_region_is_finite(tower):
     masks = torch.zeros(1, 2, 64, 64, dtype=torch.bool)
     masks[0, 0, 1, 1] = True
-    ours = pool_regions(tower, picture(64), masks)
+    ours = pool_regions(tower, random_pixels(64), masks)
     assert ours.isfinite().all()
     torch.testing.assert_close(ours[0, 0], ours[0, 1])
 
@@ -156,14 +156,14 @@ def test_a_vanished_region_is_finite(tower):
 @torch.inference_mode()
 def test_start_block_upsample_and_other_sizes():
     tower, masks = vit(), random_masks(3, 64)
-    assert pool_regions(tower, picture(64), masks, upsample=4).shape == (1, 3, 16)
-    assert pool_regions(tower, picture(96), masks, padding=0).shape == (1, 3, 16)
+    assert pool_regions(tower, random_pixels(64), masks, upsample=4).shape == (1, 3, 16)
+    assert pool_regions(tower, random_pixels(96), masks, padding=0).shape == (1, 3, 16)
     assert pool_regions(tower, torch.randn(1, 3, 64, 112), masks).shape == (1, 3, 16)
-    early, late = (pool_regions(tower, picture(64), masks, start_block=block) for block in (0, 1))
+    early, late = (pool_regions(tower, random_pixels(64), masks, start_block=block) for block in (0, 1))
     assert not torch.allclose(early, late, atol=1e-3)
     # Copied after the last block, every region is the image.
-    last = pool_regions(tower, picture(64), masks, start_block=2, padding=0)
-    torch.testing.assert_close(last, tower(picture(64))[:, None].expand(-1, 3, -1), rtol=0, atol=1e-5)
+    last = pool_regions(tower, random_pixels(64), masks, start_block=2, padding=0)
+    torch.testing.assert_close(last, tower(random_pixels(64))[:, None].expand(-1, 3, -1), rtol=0, atol=1e-5)
 
 
 def test_bias_by_hand():
@@ -204,8 +204,8 @@ def test_built_in_tower_reads_the_whole_image_as_it_reads_images(tiny_clip, rng)
 
 def test_refusals():
     with pytest.raises(VGGymError, match="Linear"):
-        pool_regions(torch.nn.Linear(2, 2), picture(64), whole(1, 64))
+        pool_regions(torch.nn.Linear(2, 2), random_pixels(64), whole(1, 64))
     with pytest.raises(VGGymError, match="class token"):
-        pool_regions(vit(pool_type="avg"), picture(64), whole(1, 64))
+        pool_regions(vit(pool_type="avg"), random_pixels(64), whole(1, 64))
     with pytest.raises(VGGymError, match="does not divide"):
-        pool_regions(vit(), picture(64), whole(1, 64), upsample=3)
+        pool_regions(vit(), random_pixels(64), whole(1, 64), upsample=3)

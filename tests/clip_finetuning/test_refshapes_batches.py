@@ -23,5 +23,5 @@ def test_refshapes_batches_match_what_is_true():
             for column, item in enumerate(scene):
                 if image != own:
                     fits = expression.head.fits(item)
-                    known = 1 if batch.by_looks[row] else -1
+                    known = 1 if batch.by_appearance[row] else -1
                     assert batch.match[row, image, column] == (known if fits else 0)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tests.layouts import STRICT
+from tests.layouts import SMALL_COPY
 from vg_gym.data.annotations import decode_mask, lookup
 
-pytestmark = STRICT
+pytestmark = SMALL_COPY
 
 
 def test_polygons_with_several_parts_are_united():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vg_gym.data.expressions import KINDS, NounPhrase, parse, sample_expressions, vocabulary
 from vg_gym.data.refshapes import RefShapes
-from vg_gym.data.scenes import COLOURS, FILLS, LEVELS, SHAPES, SIZES
+from vg_gym.data.scenes import COLORS, FILLS, LEVELS, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 
 
@@ -21,28 +21,28 @@ def literal_referents(text, scene):
             head, anchor, words = before.split(), after.split(), [relation]
 
     def fits(item, phrase):
-        wanted = [w for w in phrase if w in {*SHAPES, *COLOURS, *FILLS, *SIZES}]
-        return all(w in (item.shape, item.colour, item.fill, item.size) for w in wanted)
+        wanted = [w for w in phrase if w in {*SHAPES, *COLORS, *FILLS, *SIZES}]
+        return all(w in (item.shape, item.color, item.fill, item.size) for w in wanted)
 
     fitting = [i for i, item in enumerate(scene) if fits(item, head)]
     if anchor:
-        (at,) = [scene[i].centre for i, item in enumerate(scene) if fits(item, anchor)]
-        anchor_index = next(i for i, item in enumerate(scene) if item.centre == at)
+        (at,) = [scene[i].center for i, item in enumerate(scene) if fits(item, anchor)]
+        anchor_index = next(i for i, item in enumerate(scene) if item.center == at)
         fitting = [i for i in fitting if i != anchor_index]
         if words[0] == "nearest to":
-            return [min(fitting, key=lambda i: np.hypot(*np.subtract(scene[i].centre, at)))]
+            return [min(fitting, key=lambda i: np.hypot(*np.subtract(scene[i].center, at)))]
         test = {
             "left of": lambda c: c[0] < at[0],
             "right of": lambda c: c[0] > at[0],
             "above": lambda c: c[1] < at[1],
             "below": lambda c: c[1] > at[1],
         }[words[0]]
-        return [i for i in fitting if test(scene[i].centre)]
+        return [i for i in fitting if test(scene[i].center)]
     best = {
-        "leftmost": lambda s: s.centre[0],
-        "rightmost": lambda s: -s.centre[0],
-        "topmost": lambda s: s.centre[1],
-        "bottommost": lambda s: -s.centre[1],
+        "leftmost": lambda s: s.center[0],
+        "rightmost": lambda s: -s.center[0],
+        "topmost": lambda s: s.center[1],
+        "bottommost": lambda s: -s.center[1],
         "largest": lambda s: -s.side,
         "biggest": lambda s: -s.side,
         "smallest": lambda s: s.side,
@@ -50,10 +50,10 @@ def literal_referents(text, scene):
     if words[1] in best:
         return [min(fitting, key=lambda i: best[words[1]](scene[i]))]
     if "in the middle" in text:
-        return [i for i in fitting if max(abs(scene[i].centre[0] - 0.5), abs(scene[i].centre[1] - 0.5)) < 0.25]
+        return [i for i in fitting if max(abs(scene[i].center[0] - 0.5), abs(scene[i].center[1] - 0.5)) < 0.25]
     for word, axis, low in (("left", 0, True), ("right", 0, False), ("top", 1, True), ("bottom", 1, False)):
         if word in head:
-            fitting = [i for i in fitting if (scene[i].centre[axis] < 0.5) == low]
+            fitting = [i for i in fitting if (scene[i].center[axis] < 0.5) == low]
     return fitting
 
 
@@ -83,7 +83,7 @@ def test_sampled_expressions_of_any_scene_are_unambiguous(index, seed):
             assert literal_referents(expression.text, scene) == [target]
             assert set(expression.text.split()) <= set(vocabulary())
             if kind != "attribute":  # words beyond the noun phrase are needed
-                head = NounPhrase(expression.head.shape, expression.head.colour, expression.head.fill)
+                head = NounPhrase(expression.head.shape, expression.head.color, expression.head.fill)
                 assert sum(head.fits(item) for item in scene) > 1
 
 

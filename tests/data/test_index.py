@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.layouts import STRICT, real_data, write_layout
+from tests.layouts import SMALL_COPY, real_data, write_layout
 from vg_gym.data import index
 from vg_gym.data.annotations import parse_instances
 from vg_gym.data.refcoco import find_annotations, open_refcoco
 
-pytestmark = STRICT
+pytestmark = SMALL_COPY
 
 
 @pytest.fixture

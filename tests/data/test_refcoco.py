@@ -5,13 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.layouts import STRICT, compressed, make_instances, make_refs, real_data, write_layout
+from tests.layouts import SMALL_COPY, compressed, make_instances, make_refs, real_data, write_layout
 from vg_gym.data.refcoco import PUBLISHED, open_refcoco
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
 from vg_gym.types import GroundingDataset
 
-pytestmark = STRICT
+pytestmark = SMALL_COPY
 
 
 def test_every_sample_of_a_split(layout):

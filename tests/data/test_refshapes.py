@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
-from vg_gym.data.scenes import COLOURS, FILLS, HOMES, SHAPES, SIZES
+from vg_gym.data.scenes import COLORS, FILLS, HOMES, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
 
@@ -27,7 +27,7 @@ def test_splits_share_no_scene():
 
 
 def test_counts_of_the_vocabulary_and_objects():
-    assert len(SHAPES) >= 8 and len(COLOURS) >= 9 and len(SIZES) == 3 and len(FILLS) == 2
+    assert len(SHAPES) >= 8 and len(COLORS) >= 9 and len(SIZES) == 3 and len(FILLS) == 2
     counts = [len(RefShapes("refshapes", "train").record(i).scene()) for i in range(300)]
     assert min(counts) >= 3 and max(counts) == 9
 

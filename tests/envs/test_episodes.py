@@ -7,12 +7,12 @@ from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
 
 
-def test_targets_are_normalised_and_absent_from_queries(shapes, blind):
+def test_targets_are_normalized_and_absent_from_queries(shapes, blind):
     episodes = Episodes(shapes)
-    assert episodes.labelled and episodes.dataset == "refshapes" and len(episodes.queries()) == len(shapes)
+    assert episodes.labeled and episodes.dataset == "refshapes" and len(episodes.queries()) == len(shapes)
     np.testing.assert_allclose(episodes.target(2), box_ops.normalize(shapes[2].box, (128, 128)))
     bare = Episodes(blind)
-    assert not bare.labelled and bare.dataset == "queries" and np.isnan(bare.target(2)).all()
+    assert not bare.labeled and bare.dataset == "queries" and np.isnan(bare.target(2)).all()
     with pytest.raises(VGGymError, match="no queries"):
         Episodes([])
 

@@ -8,13 +8,13 @@ from vg_gym.errors import VGGymError
 MIDDLE = np.array([0.25, 0.5, 0.75, 1.0], np.float32)
 
 
-def grey(height=64, width=64):
+def gray(height=64, width=64):
     return np.full((height, width, 3), 90, np.uint8)
 
 
-def places(frame, colour):
+def places(frame, color):
     """Rows and columns (N, 2) of the pixels of a colour."""
-    return np.argwhere((np.abs(frame.astype(int) - colour) <= 3).all(-1))
+    return np.argwhere((np.abs(frame.astype(int) - color) <= 3).all(-1))
 
 
 def image_part(frame, size=512):
@@ -24,43 +24,43 @@ def image_part(frame, size=512):
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (30, 90), (900, 600), (1, 40), (40, 1), (1, 3000), (3000, 1)])
 def test_any_image_is_scaled_to_a_legible_size(height, width):
-    frame = draw_frame(grey(height, width), MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.3, 0.2, "1/2")
-    caption = draw_frame(grey(), MIDDLE).shape[0] - 512
+    frame = draw_frame(gray(height, width), MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.3, 0.2, "1/2")
+    caption = draw_frame(gray(), MIDDLE).shape[0] - 512
     assert frame.dtype == np.uint8 and max(frame.shape[0] - caption, frame.shape[1]) == 512
 
 
 def test_the_box_is_drawn_where_it_is():
-    drawn = places(image_part(draw_frame(grey(), MIDDLE)), BOX)
+    drawn = places(image_part(draw_frame(gray(), MIDDLE)), BOX)
     np.testing.assert_allclose(drawn.min(0), [256, 128], atol=2)
     np.testing.assert_allclose(drawn.max(0), [511, 383], atol=2)
 
 
 def test_the_target_is_dashed_and_only_drawn_where_known():
     box = np.array([0, 0, 0.2, 0.2], np.float32)
-    assert len(places(draw_frame(grey(), box), TARGET)) == 0
-    frame = draw_frame(grey(), box, target=MIDDLE)
+    assert len(places(draw_frame(gray(), box), TARGET)) == 0
+    frame = draw_frame(gray(), box, target=MIDDLE)
     row = (np.abs(frame[256, 128:384].astype(int) - TARGET) <= 3).all(-1)
     assert 0.3 < row.mean() < 0.8 and np.abs(np.diff(row.astype(int))).sum() > 10
 
 
 def test_older_boxes_are_fainter():
     trail = [np.array([x, 0.1, 0.9, 0.9], np.float32) for x in (0.1, 0.2, 0.3)]
-    frame = draw_frame(grey(), np.array([0.5, 0.5, 0.6, 0.6], np.float32), trail=trail)
+    frame = draw_frame(gray(), np.array([0.5, 0.5, 0.6, 0.6], np.float32), trail=trail)
     oldest, middle, newest = (int(frame[300, round(512 * x) : round(512 * x) + 3, 0].max()) for x in (0.1, 0.2, 0.3))
     assert 90 < oldest < middle < newest
 
 
 @pytest.mark.parametrize("score", [-0.4, 0.0, 0.25, 0.7, 1.3])
 def test_the_bar_is_as_long_as_the_score(score):
-    last = draw_frame(grey(), MIDDLE, score=score)[-1]
+    last = draw_frame(gray(), MIDDLE, score=score)[-1]
     lit = (np.abs(last.astype(int) - BOX) <= 3).all(-1).sum()
     assert lit == pytest.approx(512 * min(max(score, 0), 1), abs=1.5)
-    assert len(places(draw_frame(grey(), MIDDLE)[512:], BOX)) == 0
+    assert len(places(draw_frame(gray(), MIDDLE)[512:], BOX)) == 0
 
 
 @pytest.mark.parametrize("change", [{"expression": "the ring"}, {"score": 0.5}, {"iou": 0.5}, {"step": "2/9"}], ids=str)
 def test_every_part_of_the_caption_shows_below_the_image(change):
-    plain, told = draw_frame(grey(), MIDDLE), draw_frame(grey(), MIDDLE, **change)
+    plain, told = draw_frame(gray(), MIDDLE), draw_frame(gray(), MIDDLE, **change)
     np.testing.assert_array_equal(image_part(plain), image_part(told))
     assert not np.array_equal(plain[512:], told[512:])
 
@@ -75,9 +75,9 @@ def test_captions_fit_on_one_line():
 
 
 def test_the_image_given_is_left_alone():
-    image = grey()
+    image = gray()
     draw_frame(image, MIDDLE, MIDDLE, [MIDDLE], "the ring", 0.5)
-    np.testing.assert_array_equal(image, grey())
+    np.testing.assert_array_equal(image, gray())
 
 
 def test_a_contact_sheet_holds_every_frame():

@@ -116,7 +116,8 @@ def test_crop_metrics_probes_and_refinement(tiny_clip, tmp_path):
     assert refined["refined_by"]["ci"] == pytest.approx([0, 0], abs=1e-4)
     assert refined["refined_by_acc@0.5"]["mean"] == 0 and refined["refines"] == "clip-window"
     assert "no-op + no-op" not in rows and "center + no-op" not in rows
-    assert Image.open(tmp_path / "out" / "refined.png").size[0] >= 300
+    with Image.open(tmp_path / "out" / "refined.png") as drawn:
+        assert drawn.width >= 300
     assert "Before and after refinement" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -178,7 +179,8 @@ def test_several_values_of_an_option_are_a_row_each(tmp_path, monkeypatch, capsy
     monkeypatch.setitem(registry.GROUNDERS, "steady", registry.GrounderSpec(f"{__name__}:Steady"))
     options = method_options(["steady.size=10,20", "steady.shift=0,2.5"])
     rows = rows_of(compare(tmp_path, ["steady"], options=options, refine="no-op,steady").run())
-    boxes = {(line["method"], tuple(line["box"])) for line in map(json.loads, (tmp_path / "predictions.jsonl").open())}
+    lines = map(json.loads, (tmp_path / "predictions.jsonl").read_text().splitlines())
+    boxes = {(line["method"], tuple(line["box"])) for line in lines}
     for size in (10, 20):
         for shift in (0, 2.5):
             row = f"steady[size={size},shift={shift}]"

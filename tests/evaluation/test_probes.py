@@ -9,9 +9,9 @@ from vg_gym.types import Query
 def test_cells_and_slopes():
     corners = np.array([[0, 0, 0.2, 0.2], [0.8, 0.8, 1, 1], [0.4, 0.4, 0.6, 0.6]], np.float32)
     assert probes.cells(corners).tolist() == [0, 8, 4]
-    assert probes.centre_slope(corners, corners) == pytest.approx(1)
+    assert probes.center_slope(corners, corners) == pytest.approx(1)
     same = np.tile(corners[2:], (3, 1))
-    assert probes.centre_slope(same, corners) == pytest.approx(0, abs=1e-6)
+    assert probes.center_slope(same, corners) == pytest.approx(0, abs=1e-6)
     assert probes.by_cell(np.array([1.0, 0.0, 0.6]), corners) == [1.0, None, None, None, 1.0, None, None, None, 0.0]
     assert probes.prior_gap(np.array([1.0, 0.0, 1.0]), corners, corners[0]) == pytest.approx(0.5)
 

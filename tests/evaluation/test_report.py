@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vg_gym.evaluation import metrics
-from vg_gym.evaluation.report import COLOURS, GALLERY, print_table, write_report
+from vg_gym.evaluation.report import COLORS, GALLERY, print_table, write_report
 from vg_gym.evaluation.scatter import scatter
 
 
@@ -50,10 +50,11 @@ def test_the_page_has_all_rows_and_needs_nothing_else(rows, shapes, tmp_path):
     assert "&lt;b&gt;mine&lt;/b&gt;" in page and "<b>mine" not in page
     assert page.count("<figure>") == len(samples) <= GALLERY and samples[3].query.expression in page
     assert set(asked) == {(m, i) for m in ("<b>mine</b>", "mine + agent") for i in range(8)}  # floors are not drawn
-    assert page.count("<polyline") == 2 and f'stroke="{COLOURS[1]}"' in page
+    assert page.count("<polyline") == 2 and f'stroke="{COLORS[1]}"' in page
     assert "Before and after refinement" in page and "+0.250" in page
     assert not re.search(r"(src|href)=.http", page)
-    assert Image.open(tmp_path / "refined.png").size == scatter(rows).size
+    with Image.open(tmp_path / "refined.png") as drawn:
+        assert drawn.size == scatter(rows).size
 
 
 def test_without_refined_rows_there_is_no_scatter(rows, shapes, tmp_path):

@@ -16,13 +16,14 @@ import torch
 from vg_gym.cli.entry import main
 from vg_gym.data.images import ArrayImage, FileImage
 from vg_gym.data.refshapes import RefShapes
+from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
 from vg_gym.features import command
 from vg_gym.features.extraction import begin, build
 from vg_gym.features.manifest import Keys
 from vg_gym.features.score_maps import num_maps, score_maps
 from vg_gym.features.store import FeatureStore
-from vg_gym.language.parsing import noun_phrases
+from vg_gym.language.parsing import PHRASE_RULES, noun_phrases
 from vg_gym.types import Query
 
 
@@ -190,6 +191,21 @@ def test_stores_are_never_mixed(store, tiny_clip, queries, tmp_path):
         build(tmp_path / "none", [], tiny_clip)
 
 
+def test_phrases_of_an_earlier_version_are_refused(store, tiny_clip, queries, tmp_path):
+    folder = shutil.copytree(store.path, tmp_path / "old")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest.pop("phrase_rules") == PHRASE_RULES
+    (folder / "manifest.json").write_text(json.dumps(manifest))  # as before there were versions
+    old = FeatureStore.open(folder, tiny_clip)
+    assert old.manifest.phrase_rules == 0
+    FeatureBank(tiny_clip, tokens=True, store=old)  # what does not depend on phrases is as good as ever
+    with pytest.raises(VGGymError, match="noun phrases of another version.* make a new store"):
+        FeatureBank(tiny_clip, phrases=True, store=old)
+    FeatureBank(tiny_clip, phrases=True, store=store)
+    with pytest.raises(VGGymError, match="noun phrases of another version.* name another folder"):
+        build(folder, queries, tiny_clip, phrases=True, tokens=True, shard=4, progress=False)
+
+
 def test_an_image_that_cannot_be_read_is_named_and_what_is_made_is_kept(tiny_clip, queries, tmp_path):
     broken = [*queries, Query(FileImage(tmp_path / "gone.jpg"), "the star", "gone")]
     with pytest.raises(VGGymError, match=r"gone\.jpg"):
@@ -200,8 +216,8 @@ def test_an_image_that_cannot_be_read_is_named_and_what_is_made_is_kept(tiny_cli
 
 def test_keys_may_hold_anything(tiny_clip, tmp_path):
     odd = ["two\nlines", "next\u2028line", 'quo"te', "\ud800", "", "Größe \U0001f600"]
-    picture = np.zeros((8, 8, 3), np.uint8)
-    queries = [Query(ArrayImage(picture, key), text, "") for key in odd for text in odd]
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    queries = [Query(ArrayImage(pixels, key), text, "") for key in odd for text in odd]
     store = build(tmp_path / "s", [*queries, queries[0]], tiny_clip.copy(), progress=False)
     again = FeatureStore.open(store.path)
     assert again.keys.images == again.keys.texts == odd and again.manifest.queries == len(odd) ** 2

@@ -76,7 +76,7 @@ def test_images_are_limited():
     assert len(annotated_images(RefShapes("refshapes", "train", scenes=6), limit=2)) == 2
 
 
-class MeanColour(Model):
+class MeanColor(Model):
     """Its frozen features are the mean colour of each image."""
 
     calls = 0
@@ -88,11 +88,11 @@ class MeanColour(Model):
 
 def test_frozen_features_are_computed_once_and_belong_to_their_image(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    train, model = annotated_images(RefShapes("refshapes", "train", scenes=10)), MeanColour()
+    train, model = annotated_images(RefShapes("refshapes", "train", scenes=10)), MeanColor()
     known, fresh = (GroundingBatches(train, m, images=10, expressions=4, flip=True) for m in (model, Model()))
     assert model.calls == 21 and fresh.features is None  # one to know the shape, then ten and their mirrors
     torch.testing.assert_close(known(0).features, fresh(0).images.mean((2, 3)), atol=1e-3, rtol=0)
     assert torch.equal(known(0).boxes, fresh(0).boxes)
-    again = MeanColour()
+    again = MeanColor()
     GroundingBatches(train, again, images=10, expressions=4, flip=True)
     assert again.calls == 1

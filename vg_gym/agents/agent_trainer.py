@@ -39,7 +39,7 @@ from vg_gym.types import GroundingDataset
 TRAIN_SCENES = 4000
 """Scenes of RefShapes that the default run trains on; their features take 64 KB each."""
 NO_LIMIT = 10**12
-"""Steps that SB3 is told to take: the budget ends the run."""
+"""Passed to SB3 as ``total_timesteps``: the budget ends the run."""
 
 
 class AgentTrainer:
@@ -178,7 +178,7 @@ class AgentTrainer:
         model = self.model
         if not isinstance(model, OnPolicyAlgorithm):
             raise VGGymError("clone.minutes needs algo=ppo; set clone.minutes=0 for dqn")
-        if not self.env.engine.episodes.labelled:
+        if not self.env.engine.episodes.labeled:
             raise VGGymError("clone.minutes needs box labels; set clone.minutes=0")
         bar = tqdm(total=100, desc="clone oracle", bar_format=BAR)
 

@@ -92,8 +92,14 @@ def read_about(folder: Path) -> dict[str, Any]:
 def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, device: str = "cpu") -> BasePolicy:
     """Build the policy of an agent for an environment and load its weights.
 
+    Args:
+        folder: of the agent.
+        about: its ``agent.json``, from :func:`read_about`.
+        engine: the environment; it decides the policy's observation and action spaces.
+        device: where the policy runs.
+
     Raises:
-        VGGymError: the weights are damaged or of another environment.
+        VGGymError: the algorithm is unknown, or the weights are damaged or of another environment.
     """
     if about["algo"] not in ALGORITHMS:
         raise unknown("algorithm", about["algo"], ALGORITHMS)

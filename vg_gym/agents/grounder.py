@@ -68,7 +68,7 @@ class AgentGrounder:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
 
-        ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was looked at, by the
+        ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was computed, by the
         score map and by the steps), ``triggered``.
         """
         if not queries:
@@ -108,7 +108,7 @@ def _normalized(queries: Sequence[Query], boxes: np.ndarray) -> np.ndarray:
 
 def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:
     path = box_ops.denormalize(episode.trajectory, query.image.size)
-    scanned = len(SCAN_SIZES) * grid**2  # what the observation's score map looked at
+    scanned = len(SCAN_SIZES) * grid**2  # boxes scored for the observation's score map
     details = {"trajectory": path, "evaluations": scanned + len(path), "triggered": episode.triggered}
     return Prediction(path[-1], episode.score, details)
 

@@ -48,7 +48,17 @@ class ActionOracle:
 
 
 def climb(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, max_steps: int) -> np.ndarray:
-    """Normalised boxes (T+1, N, 4) of greedy episodes with T = ``max_steps`` moves; a triggered box stays put."""
+    """Play greedy episodes; a box whose trigger was pulled stays put.
+
+    Args:
+        actions: the moves to choose from.
+        boxes: normalised initial boxes (N, 4).
+        targets: normalised answers (N, 4).
+        max_steps: T, moves of every episode.
+
+    Returns:
+        Normalised boxes (T + 1, N, 4), the initial ones first.
+    """
     path = [boxes]
     for _ in range(max_steps):
         moved, stop = actions.apply(path[-1], greedy_action(actions, path[-1], targets))

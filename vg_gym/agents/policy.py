@@ -1,4 +1,4 @@
-"""What the agent's network looks like: one small encoder per part of the observation, then SB3's usual heads."""
+"""The agent's network: one small encoder per part of the observation, then SB3's usual heads."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ class TextAttention(nn.Module):
 
     Scaled dot-product attention with learned keys and values (Vaswani et al., 2017); cells carry learned positions, so
     that what is found *where* relative to the box reaches the policy.
+
+    Args:
+        cells: of all windows together.
+        dim: D, width of the features of cells and tokens.
+        width: of the output.
+        heads: of the attention.
     """
 
     def __init__(self, cells: int, dim: int, width: int, heads: int = 4):

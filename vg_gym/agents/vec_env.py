@@ -106,7 +106,14 @@ class GroundingVecEnv(VecEnv):
         setattr(self, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """``action_masks`` per environment, for sb3-contrib; other methods are called once for all."""
+        """``action_masks`` per environment, for sb3-contrib; other methods are called once for all.
+
+        Args:
+            method_name: a method of this object.
+            *args: passed to it.
+            indices: the environments whose masks are asked for; default: all.
+            **kwargs: passed to it.
+        """
         if method_name == "action_masks":
             return list(self.engine.masks()[list(self._get_indices(indices))])
         return [getattr(self, method_name)(*args, **kwargs)]

@@ -3,7 +3,7 @@
 Maximises ``sum inside / sum of the map - alpha * area / area of the map`` over all boxes of whole cells (the objective
 of Li et al., "Adapting CLIP For Phrase Localization", 2022). That is the maximum-sum rectangle of a shifted map, solved
 by Kadane's scan over all pairs of rows (Bentley, CACM 1984) on a summed-area table: O(H^2 W) time and O(H W) memory a
-map, where four nested loops take O(H^2 W^2) looks at the table and a coarse-to-fine search can miss the optimum.
+map, where four nested loops read the table O(H^2 W^2) times and a coarse-to-fine search can miss the optimum.
 
 Of equal boxes the one with the topmost upper edge wins, then the topmost lower edge, then the leftmost right edge, then
 the narrowest box.

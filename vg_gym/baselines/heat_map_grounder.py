@@ -32,8 +32,6 @@ PUBLISHED = (0.8, 0.02)
 """(alpha, tau) for other CLIPs, of the size that Li et al. use."""
 MAP_SIDE = 224
 """Longer side, in cells, of a map that is searched for a box."""
-
-
 IMAGES = 256
 """Images whose segments and embeddings are kept."""
 
@@ -119,7 +117,7 @@ class HeatMapGrounder:
         return Prediction(pixels, value, {"heat_map": heat, "evaluations": len(encoded.masks)})
 
     def _encode(self, images: dict[str, ImageRef]) -> dict[str, EncodedSegments]:
-        """Segment and encode the images not seen lately."""
+        """Segment and encode the images that are not cached."""
         return self._encoded.get_or_make(images, lambda keys: [self._encode_one(images[key].array()) for key in keys])
 
     def _encode_one(self, image: np.ndarray) -> EncodedSegments:

@@ -63,7 +63,7 @@ def heat_map(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregat
     covered = masks.any(axis=0)
     painted = AGGREGATES[aggregate](masks[:, covered], _warmth(scores, temperature))
     heat = np.zeros(covered.shape)
-    heat[covered] = _normalised(painted)
+    heat[covered] = _normalize(painted)
     return heat
 
 
@@ -90,7 +90,7 @@ def _warmth(scores: np.ndarray, temperature: float) -> np.ndarray:
     return np.exp((scores - scores.max(initial=-np.inf)) / temperature)
 
 
-def _normalised(values: np.ndarray) -> np.ndarray:
+def _normalize(values: np.ndarray) -> np.ndarray:
     """Values moved and scaled to [0, 1]; all 0 where there is none or all are equal."""
     if not values.size:
         return values

@@ -1,4 +1,4 @@
-"""Grounders that do not look: the floors that every table needs."""
+"""Grounders that read neither image nor expression: the floors that every table needs."""
 
 from __future__ import annotations
 

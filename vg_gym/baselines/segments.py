@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from vg_gym.baselines.masks import from_masks
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import importing, unknown
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals
 
 
 def _skimage() -> Any:
-    try:
+    with importing("segmentation", "scikit-image"):
         from skimage import color, filters, segmentation
-    except ImportError as error:
-        raise VGGymError('segments need scikit-image: pip install "vg_gym[pipelines]"') from error
     return color, filters, segmentation
 
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trainer.run()
     if trainer.config.test_samples:
         _comparison(trainer, "python train_agent.py " + " ".join(arguments)).run()
-    print(f"run: {trainer.out}   pictures: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
+    print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
 
 
 def _comparison(trainer: AgentTrainer, command: str) -> Comparison:

@@ -32,7 +32,7 @@ SIDECAR = "vg_gym.json"
 
 
 class ClipEncoder:
-    """Texts, crops and dense features of one open_clip model; all embeddings float32, unit length unless said.
+    """Texts, crops and dense features of one open_clip model; embeddings are float32, of unit length by default.
 
     Args:
         name: what the model was loaded as.
@@ -110,7 +110,7 @@ class ClipEncoder:
         return ClipEncoder(self.name, model, self.tokenizer, self.crop_size, self.dense, device, size, self.config)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Whoever unpickles an encoder has a copy of its own, and may use it.
+        # An unpickled encoder has its own copy, so it may be used.
         self.__dict__.update(state, _process=os.getpid())
 
     def _check_process(self) -> None:

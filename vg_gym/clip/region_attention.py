@@ -131,10 +131,10 @@ def attention_bias(masks: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 def _sequence_bias(bias: torch.Tensor) -> torch.Tensor:
     """The bias (B, L, L) of a whole sequence of class token, P patches and R regions, from that (B, R, P+R) of regions.
 
-    Regions do not see the class token they were copied from, and nobody else sees a region.
+    Regions do not attend to the class token they are copied from, and no other token attends to a region.
     """
-    batch, count, seen = bias.shape
-    whole = bias.new_zeros(batch, 1 + seen, 1 + seen)
+    batch, count, length = bias.shape
+    whole = bias.new_zeros(batch, 1 + length, 1 + length)
     whole[:, :-count, -count:] = float("-inf")
     whole[:, -count:, 0] = float("-inf")
     whole[:, -count:, 1:] = bias
@@ -154,16 +154,16 @@ def _resnet_regions(visual: Any, pixels: torch.Tensor, masks: torch.Tensor, upsa
     inside = (bias[..., : cells.shape[1]] == 0).to(x.dtype)
     means = inside @ cells / inside.sum(dim=2, keepdim=True).clamp(min=1)
     table = resize_positions(pool.positional_embedding, grid, mode="bilinear").to(x.dtype)
-    asked = means + table[:1]
-    return pool.c_proj(_attend(pool, asked, torch.cat([cells + table[1:], asked], dim=1), bias))
+    queries = means + table[:1]
+    return pool.c_proj(_attend(pool, queries, torch.cat([cells + table[1:], queries], dim=1), bias))
 
 
-def _attend(pool: Any, asked: torch.Tensor, seen: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _attend(pool: Any, queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """What the heads of CLIP's pool read (B, R, W): queries (B, R, W), tokens (B, N, W), bias (B, R, N)."""
 
     def heads(x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)
 
-    q, k, v = heads(pool.q_proj(asked)), heads(pool.k_proj(seen)), heads(pool.v_proj(seen))
+    q, k, v = heads(pool.q_proj(queries)), heads(pool.k_proj(tokens)), heads(pool.v_proj(tokens))
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None])
     return mixed.transpose(1, 2).flatten(2)

@@ -41,7 +41,7 @@ class Score:
     Args:
         combine: (unit features (B, N, D) of the boxes, feature sums inside them, those inside the wider boxes, boxes
             (B, N, 4), texts (B, 1, D), negatives (K, D) or None) -> scores (B, N).
-        wider: boxes -> the wider boxes that the score also looks at; None where it looks at none.
+        wider: boxes -> the wider boxes that the score also reads; None where it reads none.
     """
 
     combine: Callable[..., np.ndarray]
@@ -165,9 +165,9 @@ def measure(
 def negative_prompts(words: list[str] | None) -> list[str]:
     """Prompts for ``contrast``: every colour-shape of RefShapes for its CLIP, frequent COCO things for others."""
     if words is not None:
-        from vg_gym.data.scenes import COLOURS, SHAPES
+        from vg_gym.data.scenes import COLORS, SHAPES
 
-        return [f"the {colour} {shape}" for colour in COLOURS for shape in SHAPES] + ["the shape"]
+        return [f"the {color} {shape}" for color in COLORS for shape in SHAPES] + ["the shape"]
     things = (
         "person man woman child chair car book bottle cup bowl table couch bed tv dog cat horse sheep cow elephant "
         "bear zebra giraffe bird boat bus train truck motorcycle bicycle umbrella handbag tie pizza cake sandwich "

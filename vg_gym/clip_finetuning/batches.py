@@ -1,6 +1,6 @@
 """Training batches of box-text pairs: images, true boxes, perturbed boxes, texts, and which text fits which object.
 
-A batch is a pure function of (seed, step), so a resumed run sees what an uninterrupted one would have seen.
+A batch is a pure function of (seed, step), so a resumed run gets the batches of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Batch:
     """int (T,): the object that each text means."""
     match: np.ndarray
     """int8 (T, I, N): 1 the text fits the object, 0 it does not, -1 unknown (leave it out)."""
-    by_looks: np.ndarray
+    by_appearance: np.ndarray
     """bool (T,): the text can be understood from a crop of its object alone."""
     crops: np.ndarray
     """uint8 (C, s, s, 3)."""
@@ -174,9 +174,9 @@ class DatasetBatches:
         texts: list[str],
         pairs: list[tuple[int, int]],
         match: np.ndarray,
-        by_looks: np.ndarray,
+        by_appearance: np.ndarray,
     ) -> Batch:
-        """A batch of what a data set says: with near misses and random boxes, and with crops.
+        """A batch from a data set's annotations, with near misses, random boxes and crops.
 
         Args:
             rng: of the batch.
@@ -185,11 +185,11 @@ class DatasetBatches:
             texts: referring expressions.
             pairs: the image of each text, and the object in it.
             match: as in :class:`Batch`.
-            by_looks: as in :class:`Batch`.
+            by_appearance: as in :class:`Batch`.
         """
         objects, valid = _pad(boxes, self.max_objects)
         regions = _regions(boxes, valid, rng, self.near, self.far)
-        readable = [pair for pair, looks in zip(pairs, by_looks, strict=True) if looks]
+        readable = [pair for pair, alone in zip(pairs, by_appearance, strict=True) if alone]
         picked = [readable[int(i)] for i in rng.permutation(len(readable))[: self.crops * self.images]]
         text_image, text_object = np.array(pairs).T
         crop_image, crop_object = np.array(picked, dtype=int).reshape(-1, 2).T
@@ -202,7 +202,7 @@ class DatasetBatches:
             text_image=text_image,
             text_object=text_object,
             match=match,
-            by_looks=by_looks,
+            by_appearance=by_appearance,
             crops=self._crops([(arrays[image], boxes[image][position]) for image, position in picked]),
             crop_image=crop_image,
             crop_object=crop_object,

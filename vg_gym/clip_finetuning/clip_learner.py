@@ -77,7 +77,7 @@ class ClipLearner(Learner):
         return parts
 
     def _crop_loss(self, batch: Batch, text: torch.Tensor, crops: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        rows, match = self._tensors(batch.by_looks, batch.match)
+        rows, match = self._tensors(batch.by_appearance, batch.match)
         pairs = match[:, batch.crop_image, batch.crop_object][rows]
         return symmetric_contrastive(scale * text[rows] @ F.normalize(crops.float(), dim=-1).T, pairs)
 

@@ -22,7 +22,7 @@ def localization_report(
     Args:
         encoder: the CLIP to measure.
         dataset: samples with objects.
-        limit: how many samples to look at (from the start).
+        limit: how many samples to use (from the start).
         crops: also rank by crops.
         step: lattice of the window search, in cells; sides from 1 cell to 5/8 of the image.
 

@@ -16,6 +16,7 @@ from vg_gym.clip_finetuning.config import ClipTrainConfig
 from vg_gym.data.expressions import vocabulary
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import write_json
+from vg_gym.storage.half_precision import half_precision
 
 PROJECTIONS = ("proj", "ln_post", "text_projection", "ln_final")
 """What follows the blocks of a tower, and is trained along with the last of them."""
@@ -103,5 +104,4 @@ def save_model(encoder: ClipEncoder, folder: Path) -> None:
     if encoder.words is not None:
         sidecar["vocabulary"] = encoder.words
     write_json(folder / SIDECAR, sidecar)
-    weights = {name: tensor.half().contiguous() for name, tensor in encoder.model.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
+    save_file(half_precision(encoder.model), folder / "open_clip_model.safetensors")

@@ -41,15 +41,15 @@ class RefShapesBatches(DatasetBatches):
             for target, expression in sample_expressions(scene, kind, rng, count)
         ]
         boxes = [np.array([item.box for item in scene], dtype=np.float32) for scene in scenes]
-        by_looks = np.array([text.expression.kind == "attribute" for text in texts])
+        by_appearance = np.array([text.expression.kind == "attribute" for text in texts])
         pairs = [(text.image, text.target) for text in texts]
         words = [text.expression.text for text in texts]
-        match = self._matches(texts, scenes, by_looks)
-        return self._assemble(rng, [r.array() for r in records], boxes, words, pairs, match, by_looks)
+        match = self._matches(texts, scenes, by_appearance)
+        return self._assemble(rng, [r.array() for r in records], boxes, words, pairs, match, by_appearance)
 
-    def _matches(self, texts: list[_Text], scenes: list[Scene], by_looks: np.ndarray) -> np.ndarray:
+    def _matches(self, texts: list[_Text], scenes: list[Scene], by_appearance: np.ndarray) -> np.ndarray:
         fits = _fits(texts, scenes, self.max_objects)
-        match = np.where(fits, np.where(by_looks[:, None, None], 1, UNKNOWN), 0).astype(np.int8)
+        match = np.where(fits, np.where(by_appearance[:, None, None], 1, UNKNOWN), 0).astype(np.int8)
         for row, text in enumerate(texts):
             match[row, text.image] = 0  # within its own image an expression means one object
             match[row, text.image, text.target] = 1
@@ -58,7 +58,7 @@ class RefShapesBatches(DatasetBatches):
 
 def _fits(texts: list[_Text], scenes: list[Scene], count: int) -> np.ndarray:
     """Bool (T, I, N): the head of the text fits the object, sizes included."""
-    fields = ("shape", "colour", "fill", "size")
+    fields = ("shape", "color", "fill", "size")
     items = np.full((len(scenes), count, len(fields)), "", dtype=object)
     for i, scene in enumerate(scenes):
         for j, item in enumerate(scene):

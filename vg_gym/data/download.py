@@ -32,7 +32,7 @@ class _OtherFile(Exception):
 
 
 class Progress:
-    """One line on a stream: how much, how fast, how long still; rewritten in place on a terminal."""
+    """One line on a stream: bytes, speed and time left; rewritten in place on a terminal."""
 
     def __init__(self, name: str, stream: IO[str] | None = None):
         self.name, self.stream = name, stream or sys.stderr
@@ -40,7 +40,7 @@ class Progress:
         self._shown = 0.0
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Tell that ``done`` of ``total`` bytes are there."""
+        """Report that ``done`` of ``total`` bytes are there."""
         now = time.monotonic()
         if self._start is None:
             self._start = now, done
@@ -185,6 +185,7 @@ def _request(url: str, have: int) -> http.client.HTTPResponse | None:
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30)
     except urllib.error.HTTPError as error:
+        error.close()  # it is a response too, with an open connection
         if error.code != 416:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vg_gym.data.scenes import COLOURS, FILLS, SHAPES, SIZES, Scene, Shape
+from vg_gym.data.scenes import COLORS, FILLS, SHAPES, SIZES, Scene, Shape
 from vg_gym.errors import VGGymError
 
 KINDS = ("attribute", "location", "size", "relation")
@@ -37,8 +37,8 @@ class NounPhrase:
 
     shape: str = ANY_SHAPE
     """One of :data:`~vg_gym.data.scenes.SHAPES`, or "shape"."""
-    colour: str | None = None
-    """A key of :data:`~vg_gym.data.scenes.COLOURS`."""
+    color: str | None = None
+    """A key of :data:`~vg_gym.data.scenes.COLORS`."""
     fill: str | None = None
     """One of :data:`~vg_gym.data.scenes.FILLS`."""
     size: str | None = None
@@ -47,13 +47,13 @@ class NounPhrase:
     @property
     def text(self) -> str:
         """The words, without an article: "small striped red star"."""
-        return " ".join(word for word in (self.size, self.fill, self.colour, self.shape) if word)
+        return " ".join(word for word in (self.size, self.fill, self.color, self.shape) if word)
 
     def fits(self, item: Shape) -> bool:
         """Whether the object has all the attributes."""
         return (
             self.shape in (ANY_SHAPE, item.shape)
-            and self.colour in (None, item.colour)
+            and self.color in (None, item.color)
             and self.fill in (None, item.fill)
             and self.size in (None, item.size)
         )
@@ -62,10 +62,10 @@ class NounPhrase:
 Ranking = tuple[Callable[[Shape], float], float]
 """The number by which a superlative ranks objects, and the margin: a closer rival makes it ambiguous."""
 _SUPERLATIVES: dict[str, tuple[str, Ranking]] = {
-    "leftmost": ("location", (lambda s: -s.centre[0], 0.08)),
-    "rightmost": ("location", (lambda s: s.centre[0], 0.08)),
-    "topmost": ("location", (lambda s: -s.centre[1], 0.08)),
-    "bottommost": ("location", (lambda s: s.centre[1], 0.08)),
+    "leftmost": ("location", (lambda s: -s.center[0], 0.08)),
+    "rightmost": ("location", (lambda s: s.center[0], 0.08)),
+    "topmost": ("location", (lambda s: -s.center[1], 0.08)),
+    "bottommost": ("location", (lambda s: s.center[1], 0.08)),
     "largest": ("size", (lambda s: float(np.log(s.side)), 0.12)),
     "biggest": ("size", (lambda s: float(np.log(s.side)), 0.12)),
     "smallest": ("size", (lambda s: -float(np.log(s.side)), 0.12)),
@@ -74,15 +74,15 @@ _SUPERLATIVES: dict[str, tuple[str, Ranking]] = {
 # A place is a depth: how far inside the region the centre lies. Clear from 0.08 on, possible down to -0.08.
 _VAGUE = 0.08
 _PLACES: dict[str, Callable[[Shape], float]] = {
-    "on the left": lambda s: 0.42 - s.centre[0],
-    "on the right": lambda s: s.centre[0] - 0.58,
-    "at the top": lambda s: 0.42 - s.centre[1],
-    "at the bottom": lambda s: s.centre[1] - 0.58,
-    "in the middle": lambda s: 0.25 - max(abs(s.centre[0] - 0.5), abs(s.centre[1] - 0.5)),
-    "in the top left corner": lambda s: 0.42 - max(s.centre[0], s.centre[1]),
-    "in the top right corner": lambda s: 0.42 - max(1 - s.centre[0], s.centre[1]),
-    "in the bottom left corner": lambda s: 0.42 - max(s.centre[0], 1 - s.centre[1]),
-    "in the bottom right corner": lambda s: 0.42 - max(1 - s.centre[0], 1 - s.centre[1]),
+    "on the left": lambda s: 0.42 - s.center[0],
+    "on the right": lambda s: s.center[0] - 0.58,
+    "at the top": lambda s: 0.42 - s.center[1],
+    "at the bottom": lambda s: s.center[1] - 0.58,
+    "in the middle": lambda s: 0.25 - max(abs(s.center[0] - 0.5), abs(s.center[1] - 0.5)),
+    "in the top left corner": lambda s: 0.42 - max(s.center[0], s.center[1]),
+    "in the top right corner": lambda s: 0.42 - max(1 - s.center[0], s.center[1]),
+    "in the bottom left corner": lambda s: 0.42 - max(s.center[0], 1 - s.center[1]),
+    "in the bottom right corner": lambda s: 0.42 - max(1 - s.center[0], 1 - s.center[1]),
 }
 
 # A direction is a unit vector: (along, across) of the way from anchor to object.
@@ -150,9 +150,9 @@ class Expression:
         anchors = [i for i, item in enumerate(scene) if self.anchor and self.anchor.fits(item)]
         if len(anchors) != 1:  # an ambiguous anchor makes everything possible and nothing clear
             return [(i, 0.0) for i in fitting]
-        at = scene[anchors[0]].centre
+        at = scene[anchors[0]].center
         others = [i for i in fitting if i != anchors[0]]
-        offsets = [(i, scene[i].centre[0] - at[0], scene[i].centre[1] - at[1]) for i in others]
+        offsets = [(i, scene[i].center[0] - at[0], scene[i].center[1] - at[1]) for i in others]
         if self.relation == _NEAREST:
             return _rivals([(i, -float(np.log(np.hypot(dx, dy)))) for i, dx, dy in offsets], np.log(_NEAREST_RATIO))
         ux, uy = _DIRECTIONS[str(self.relation)]
@@ -177,7 +177,7 @@ def _direction_margin(along: float, across: float) -> float:
 
 _NOUN_PHRASE = (
     rf"(?:(?P<{{0}}size>{'|'.join(SIZES)}) )?(?:(?P<{{0}}fill>{'|'.join(FILLS)}) )?"
-    rf"(?:(?P<{{0}}colour>{'|'.join(COLOURS)}) )?(?P<{{0}}shape>{'|'.join((*SHAPES, ANY_SHAPE))})"
+    rf"(?:(?P<{{0}}color>{'|'.join(COLORS)}) )?(?P<{{0}}shape>{'|'.join((*SHAPES, ANY_SHAPE))})"
 )
 _GRAMMAR = re.compile(
     rf"the (?:(?P<superlative>{'|'.join(_SUPERLATIVES)}) )?{_NOUN_PHRASE.format('head_')}"
@@ -197,7 +197,7 @@ def parse(text: str) -> Expression:
     found = match.groupdict()
 
     def phrase(role: str) -> NounPhrase:
-        return NounPhrase(*(found[f"{role}_{part}"] for part in ("shape", "colour", "fill", "size")))
+        return NounPhrase(*(found[f"{role}_{part}"] for part in ("shape", "color", "fill", "size")))
 
     anchor = phrase("anchor") if found["relation"] else None
     return Expression(phrase("head"), found["superlative"], found["place"], found["relation"], anchor)
@@ -207,7 +207,7 @@ def vocabulary() -> tuple[str, ...]:
     """Every word of the language, sorted."""
     phrases = [*_SUPERLATIVES, *_PLACES, *RELATIONS]
     words = {word for phrase in phrases for word in phrase.split()}
-    return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLOURS, *FILLS, *SIZES}))
+    return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLORS, *FILLS, *SIZES}))
 
 
 def candidates(scene: Scene, target: int, kind: str) -> list[Expression]:
@@ -263,10 +263,10 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
 
 
 def _heads(item: Shape) -> Iterator[NounPhrase]:
-    """All noun phrases that fit an object and say something; no size words."""
-    for shape, colour, fill in itertools.product((item.shape, ANY_SHAPE), (None, item.colour), (None, item.fill)):
-        if (shape, colour, fill) != (ANY_SHAPE, None, None):
-            yield NounPhrase(shape, colour, fill)
+    """All noun phrases that fit an object and name at least one attribute; no size words."""
+    for shape, color, fill in itertools.product((item.shape, ANY_SHAPE), (None, item.color), (None, item.fill)):
+        if (shape, color, fill) != (ANY_SHAPE, None, None):
+            yield NounPhrase(shape, color, fill)
 
 
 def _anchors(scene: Scene, target: int) -> list[NounPhrase]:

@@ -119,7 +119,7 @@ class FileImage:
         """The first of ``path`` and ``elsewhere`` that exists.
 
         Raises:
-            VGGymError: none exists; lists where it looked.
+            VGGymError: none exists; lists the folders searched.
         """
         for place in (self.path, *self.elsewhere):
             if place.is_file():
@@ -137,8 +137,8 @@ class FileImage:
         pixels = read_image(path)
         size = (pixels.shape[1], pixels.shape[0])
         if self.known_size not in (None, size):
-            said = "x".join(map(str, self.known_size or ()))
-            raise VGGymError(f"{path} is {size[0]}x{size[1]}, the annotations say {said}; get the original image")
+            expected = "x".join(map(str, self.known_size or ()))
+            raise VGGymError(f"{path} is {size[0]}x{size[1]}, the annotations say {expected}; get the original image")
         return pixels
 
 

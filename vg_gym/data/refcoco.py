@@ -71,7 +71,7 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
         root: where to look; default the environment variable ``VG_GYM_DATA``.
 
     Raises:
-        VGGymError: nothing to look in, or the files are not there; lists where it looked.
+        VGGymError: no folder is given, or the files are not there; lists the folders searched.
     """
     published = PUBLISHED[name]
     command = f"`vg-gym download {published.folder} --root DIR`"
@@ -85,9 +85,9 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
     for place in places:
         if (place / published.refs).is_file() and (place / "instances.json").is_file():
             return place
-    looked = ", ".join(map(str, places)) or f"no place, since {chosen} is another data set's folder"
+    searched = ", ".join(map(str, places)) or f"no place, since {chosen} is another data set's folder"
     raise VGGymError(
-        f"no {published.refs} with instances.json for {name}; looked in {looked}; correct root= or run {command}"
+        f"no {published.refs} with instances.json for {name}; looked in {searched}; correct root= or run {command}"
     )
 
 

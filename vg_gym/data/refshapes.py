@@ -175,7 +175,13 @@ class RefShapes(Sequence[Sample]):
 
 
 def open_refshapes(name: str, split: str, root: str | None = None, **options: int) -> RefShapes:
-    """Factory of the registry; RefShapes is drawn, so ``root`` must be None.
+    """Factory of the registry; RefShapes is drawn, not read.
+
+    Args:
+        name: ``refshapes`` or one of its variants.
+        split: ``train``, ``val`` or ``test``.
+        root: must be None.
+        **options: ``scenes``, ``seed``, ``image_size``.
 
     Raises:
         VGGymError: a root was given, or an option is unknown.

@@ -16,7 +16,7 @@ from vg_gym import boxes as box_ops
 
 SHAPES = ("arrow", "circle", "crescent", "cross", "diamond", "heart", "ring", "square", "star", "triangle")
 """Nouns of the language."""
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "orange": (245, 140, 30),
     "yellow": (245, 225, 50),
@@ -45,7 +45,7 @@ class Level:
     """Fewest and most objects."""
     shapes: tuple[int, int] = (1, 3)
     """Fewest and most kinds of shape a scene draws from: few kinds make many same-shape distractors."""
-    colours: tuple[int, int] = (2, 4)
+    colors: tuple[int, int] = (2, 4)
     """Fewest and most colours a scene draws from."""
     texture: float = 1.0
     """Contrast of the background."""
@@ -54,9 +54,9 @@ class Level:
 
 
 LEVELS = {
-    "refshapes-easy": Level(count=(3, 4), shapes=(2, 3), colours=(2, 4), texture=0.3),
+    "refshapes-easy": Level(count=(3, 4), shapes=(2, 3), colors=(2, 4), texture=0.3),
     "refshapes": Level(),
-    "refshapes-hard": Level(count=(6, 9), shapes=(1, 2), colours=(2, 3), texture=1.6),
+    "refshapes-hard": Level(count=(6, 9), shapes=(1, 2), colors=(2, 3), texture=1.6),
     "refshapes-biased": Level(bias=0.9),
 }
 """Data set -> its level."""
@@ -67,13 +67,13 @@ class Shape:
     """One object: its attributes and its box, normalised ``(x1, y1, x2, y2)``."""
 
     shape: str
-    colour: str
+    color: str
     size: str
     fill: str
     box: tuple[float, float, float, float]
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         """Centre (x, y) of the box, normalised."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
@@ -86,7 +86,7 @@ class Shape:
     def agrees(self) -> bool | None:
         """Whether the object sits in its shape's home of ``refshapes-biased``; None where the shape has none."""
         home = HOMES.get(self.shape)
-        return None if home is None else (home == "left") == (self.centre[0] < 0.5)
+        return None if home is None else (home == "left") == (self.center[0] < 0.5)
 
 
 Scene = tuple[Shape, ...]
@@ -97,15 +97,15 @@ def sample_scene(rng: np.random.Generator, level: Level, biased: bool) -> Scene:
     """Draw a scene: palettes of shapes and colours first, then objects that find a free place."""
     count = int(rng.integers(level.count[0], level.count[1] + 1))
     shapes = rng.permutation(SHAPES)[: rng.integers(level.shapes[0], level.shapes[1] + 1)]
-    colours = rng.permutation(list(COLOURS))[: rng.integers(level.colours[0], level.colours[1] + 1)]
+    colors = rng.permutation(list(COLORS))[: rng.integers(level.colors[0], level.colors[1] + 1)]
     scene: list[Shape] = []
     for _ in range(count):
-        shape, colour = str(rng.choice(shapes)), str(rng.choice(colours))
+        shape, color = str(rng.choice(shapes)), str(rng.choice(colors))
         home = HOMES.get(shape) if biased and rng.random() < level.bias else None
         placed = _place(rng, scene, home)
         if placed is not None:
             fill = FILLS[int(rng.integers(len(FILLS)))]
-            scene.append(Shape(shape, colour, placed[0], fill, placed[1]))
+            scene.append(Shape(shape, color, placed[0], fill, placed[1]))
     return tuple(scene)
 
 
@@ -122,8 +122,8 @@ def _place(
             high = np.array([max(low[0], 0.49), high[1]])
         elif home == "right":
             low = np.array([min(high[0], 0.51), low[1]])
-        centres = rng.uniform(low, high, size=(12, 2))
-        candidates = np.concatenate([centres - extent / 2, centres + extent / 2], axis=1)
+        centers = rng.uniform(low, high, size=(12, 2))
+        candidates = np.concatenate([centers - extent / 2, centers + extent / 2], axis=1)
         grown = candidates + np.array([-gap, -gap, gap, gap])
         free = (box_ops.intersection(grown[:, None], taken[None]) == 0).all(axis=1)
         if free.any():
@@ -221,7 +221,7 @@ def draw_scene(scene: Scene, rng: np.random.Generator, image_size: int, texture:
     for item in scene:
         mask, x, y = _mask(item.shape, np.array(item.box) * image_size, image_size)
         height, width = mask.shape
-        paint = np.array(COLOURS[item.colour], dtype=np.float32) * rng.uniform(0.88, 1.0)
+        paint = np.array(COLORS[item.color], dtype=np.float32) * rng.uniform(0.88, 1.0)
         shade = np.ones((height, width, 1), dtype=np.float32)
         if item.fill == "striped":
             period = max(4.0, 0.2 * image_size * item.side)

@@ -45,7 +45,7 @@ class Sampling:
     """Share of the boxes that start at the given one; the others start as noise, in case it is the wrong object."""
 
     def check(self) -> None:
-        """Raise for values that mean nothing.
+        """Refuse values that have no meaning.
 
         Raises:
             VGGymError: the message names the option and what it may be.
@@ -112,7 +112,7 @@ class BoxDiffusionOptions:
     """How boxes are drawn; saved with the weights, and may be changed at every use."""
 
     def check(self) -> None:
-        """Raise for values that mean nothing.
+        """Refuse values that have no meaning.
 
         Raises:
             VGGymError: the message names the option and what it may be.

@@ -68,14 +68,14 @@ class Head(nn.Module):
             x: (N, P, D), a token for each.
             time: (N, D), embedded times.
         """
-        centred = to_cxcywh(boxes)
-        x = x + self.under(self._features_under(features.map, centred)) + self.place(centred.clamp(0, 1))
+        centered = to_cxcywh(boxes)
+        x = x + self.under(self._features_under(features.map, centered)) + self.place(centered.clamp(0, 1))
         x = self.film(x, time)
         x = x + self.across(self.norms[0](x), memory, features.attention_mask)
         x = x + self.feedforward(self.norms[1](x))
         moves, elsewhere, which, logits = self.out(self.norms[2](x)).split([4, 4, 4, 1], dim=-1)
         gate = which.sigmoid()
-        better = gate * _moved(centred, moves) + (1 - gate) * elsewhere.sigmoid()
+        better = gate * _moved(centered, moves) + (1 - gate) * elsewhere.sigmoid()
         return from_cxcywh(better), x, logits[..., 0]
 
     def _features_under(self, maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:

@@ -115,7 +115,7 @@ class Trunk(nn.Module):
     def _similarity(self, dense: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor) -> torch.Tensor:
         """Similarity maps (N, M, g, g) of the expression, its head and its anchor.
 
-        CLIP knows what "the blue heart" looks like, but not where "left of the blue heart" is.
+        CLIP recognises "the blue heart", but not where "left of the blue heart" is.
         """
         parts = (part.masked_fill(dropped[:, None], 0.0) for part in (texts.expression, texts.head, texts.anchor))
         return torch.cat([similar(dense, part) for similar, part in zip(self.matching, parts, strict=True)], dim=1)

@@ -50,7 +50,7 @@ class VectorDenoiser(Denoiser):
         return self.clip.encode_image(images)
 
     def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The same: nothing is learnt of images alone."""
+        """The features as they are: no part reads images alone."""
         return (features,)
 
     def encode_query(

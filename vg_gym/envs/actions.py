@@ -74,7 +74,7 @@ class ActionSet(ABC):
         Raises:
             VGGymError: an action is NaN or outside the space.
         """
-        if isinstance(actions, np.ndarray):  # to look at a tensor is to wait for its device
+        if isinstance(actions, np.ndarray):  # reading a tensor would wait for its device
             self.check(actions)
             actions = actions.astype(self.space.dtype, copy=False)
         deltas, stop = self._deltas(actions)
@@ -131,7 +131,11 @@ class ActionSet(ABC):
 
     @abstractmethod
     def check(self, actions: np.ndarray) -> None:
-        """Raise :class:`VGGymError` where an action is not of the space."""
+        """Refuse actions that are not of the space.
+
+        Raises:
+            VGGymError: there is such an action.
+        """
 
 
 class TableActions(ActionSet):
@@ -166,7 +170,7 @@ class TableActions(ActionSet):
         return self.table[actions], actions == self.trigger
 
     def check(self, actions: np.ndarray) -> None:
-        """Integers in [0, A]."""
+        """Refuse what is no integer in [0, A]."""
         actions = np.asarray(actions)
         good = np.issubdtype(actions.dtype, np.integer) & (actions >= 0) & (actions <= self.trigger)
         if not good.all():
@@ -232,7 +236,7 @@ class MultiEdgeActions(ActionSet):
         return xp.where((jump >= 0)[:, None], box_ops.fit_edges(there[:, :2], there[:, 2:], min_side=MIN_SIDE), moved)
 
     def check(self, actions: np.ndarray) -> None:
-        """Five integers each."""
+        """Refuse what is not five integers of the space each."""
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if np.shape(actions)[1:] != (5,) or not np.issubdtype(np.asarray(actions).dtype, np.integer):
             raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
@@ -266,7 +270,7 @@ class ContinuousActions(ActionSet):
         return xp.concatenate([shift - grow, shift + grow], axis=1), actions[:, 4] > 0
 
     def check(self, actions: np.ndarray) -> None:
-        """Five finite numbers in [-1, 1] each."""
+        """Refuse what is not five finite numbers in [-1, 1] each."""
         if np.shape(actions)[1:] != (5,) or not np.isfinite(actions).all() or np.abs(actions).max() > 1 + 1e-6:
             raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
 

@@ -27,17 +27,17 @@ from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.initial_boxes import make_initial_boxes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.proposals import QueryProposals, relative
+from vg_gym.envs.reset_options import check_reset_options
 from vg_gym.envs.rewards import Reward
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.envs.scoring.factory import make_query_scores, make_scorer
 from vg_gym.envs.scoring.protocol import Playing
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import VGGymError
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import Query
 
 MANY = 32
 """Rows above which elementwise work on glimpses is done in torch on a CPU too."""
-RESET_OPTIONS = ("index", "initial_box", "query")
 
 
 @dataclass
@@ -86,7 +86,7 @@ class GroundingEngine:
         self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps)
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
-        if self.reward.needs_labels and not self.episodes.labelled:
+        if self.reward.needs_labels and not self.episodes.labeled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.features = self._open_features()
         self.catalog = Catalog(self.episodes, self.features)
@@ -165,7 +165,7 @@ class GroundingEngine:
             VGGymError: an option is unknown or out of range.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        given = _checked(options, len(self.episodes), self.reward.needs_labels)
+        given = check_reset_options(options, len(self.episodes), self.reward.needs_labels)
         drawn = to_numpy(rng.integers(rows, len(self.episodes)))
         index = self.catalog.add(given["query"]) if "query" in given else given.get("index", drawn)
         self._load(rows, np.broadcast_to(index, rows.shape))
@@ -311,25 +311,3 @@ def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposa
     if options.num_proposals < 1:
         raise VGGymError(f"num_proposals={options.num_proposals} must be at least 1")
     return QueryProposals(options.proposals, options.num_proposals, clip)
-
-
-def _checked(options: Mapping[str, Any] | None, count: int, needs_labels: bool) -> dict[str, Any]:
-    """Reset options, validated; see :meth:`GroundingEngine.reset_rows`."""
-    given = dict(options or {})
-    for name in given:
-        if name not in RESET_OPTIONS:
-            raise unknown("reset option", name, RESET_OPTIONS)
-    if "index" in given:
-        given["index"] = np.asarray(given["index"], dtype=np.int64)
-        if not ((given["index"] >= 0) & (given["index"] < count)).all():
-            raise VGGymError(f"reset option index={given['index']} is outside [0, {count})")
-    if "query" in given and needs_labels:
-        raise VGGymError("reset option query= has no box label, which this reward needs; use reward='clip'")
-    if "initial_box" in given:
-        box = np.asarray(given["initial_box"], dtype=np.float32)
-        if box.ndim not in (1, 2) or box.shape[-1] != 4 or not box_ops.is_valid(box, (1, 1)).all():
-            raise VGGymError(
-                f"reset option initial_box={given['initial_box']} is no box x1 < x2, y1 < y2 inside [0, 1]"
-            )
-        given["initial_box"] = box
-    return given

@@ -27,7 +27,7 @@ class Episodes:
         if len(items) == 0:
             raise VGGymError("no queries to make episodes of: the data set or list is empty")
         self.items = items
-        self.labelled = not isinstance(items[0], Query)
+        self.labeled = not isinstance(items[0], Query)
         self.dataset = str(getattr(items, "name", "queries"))
 
     def __len__(self) -> int:

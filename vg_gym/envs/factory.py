@@ -58,7 +58,7 @@ def make_engine(
 
 
 def _open(name: str, split: str, root: str | None, fallback: str | None, options: dict[str, Any]) -> GroundingDataset:
-    """The data set, or where it is not on this machine and no root was named, the fallback, said in a warning."""
+    """The data set; where it is not on this machine and no root is given, the fallback, with a warning."""
     try:
         return registry.open_dataset(name, split, root, **options)
     except DatasetNotFound as error:

@@ -24,6 +24,7 @@ from vg_gym.features.edge_maps import edge_map_arrays
 from vg_gym.features.extraction import build
 from vg_gym.features.score_maps import num_maps, score_maps
 from vg_gym.features.store import FeatureStore
+from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.files import cache_folder
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
@@ -63,7 +64,7 @@ class FeatureBank:
         edges: also the edge maps of images.
 
     Raises:
-        VGGymError: the store is of another CLIP, or has no phrases or tokens where they are asked for.
+        VGGymError: the store is of another CLIP, or lacks phrases (of this version) or tokens that are asked for.
     """
 
     def __init__(
@@ -130,7 +131,15 @@ class FeatureBank:
         self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None,
         proposals: QueryProposals | None = None, edges: bool = False,
     ) -> None:  # fmt: skip
-        """Refuse to be shared with an environment that asks for other features; the arguments are the class's.
+        """Refuse to be shared with an environment that asks for other features.
+
+        Args:
+            clip: its encoder.
+            tokens: whether it wants the expressions' tokens.
+            phrases: whether it wants score maps of noun phrases.
+            query_scores: what it wants computed for each query.
+            proposals: the proposals that it wants of each query.
+            edges: whether it wants edge maps.
 
         Raises:
             VGGymError: one of them differs.
@@ -191,7 +200,8 @@ class FeatureBank:
             self._check_store(self.store, queries)
         elif cache:
             names = "\n".join(f"{q.image.key} {q.expression}" for q in queries)
-            digest = hashlib.sha256(f"{self.clip.fingerprint} {self.phrases} {self.tokens} {names}".encode())
+            rules = self.phrases and PHRASE_RULES
+            digest = hashlib.sha256(f"{self.clip.fingerprint} {rules} {self.tokens} {names}".encode())
             folder = cache_folder() / "features" / digest.hexdigest()[:24]
             self._attach(build(folder, queries, self.clip, self.phrases, self.tokens, progress=progress))
         if cache and self.query_scores is not None:
@@ -206,11 +216,7 @@ class FeatureBank:
 
     def _attach(self, store: FeatureStore) -> None:
         store.check_clip(self.clip)
-        for name in ("phrases", "tokens"):
-            if getattr(self, name) and not getattr(store.manifest, name):
-                raise VGGymError(
-                    f"{store.path} was made without --{name}, which this environment asks for: make it with --{name}"
-                )
+        store.check_parts(self.phrases, self.tokens)
         self.store = store
 
     def _check_store(self, store: FeatureStore, queries: Sequence[Query]) -> None:

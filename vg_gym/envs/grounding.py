@@ -61,7 +61,7 @@ class GroundingEnv(gym.Env):
     (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score; `iou` the IoU with the target; `clip+iou`
     their mean. With `clip`, neither rewards nor observations nor the end of an episode depend on a box label; where the
     source has labels they are still read, for `info`. `score` names the CLIP score, `scoring` where it comes from:
-    `dense` features of the image, computed once; `crop`s encoded at every step, those seen before remembered; or a
+    `dense` features of the image, computed once; `crop`s encoded at every step, and cached; or a
     `lattice` of crops, encoded once (:mod:`vg_gym.envs.scoring`).
 
     ## Starting state
@@ -97,6 +97,9 @@ class GroundingEnv(gym.Env):
         bank: a :class:`~vg_gym.envs.feature_bank.FeatureBank` to share.
         render_mode: ``rgb_array`` or ``human``.
         **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
+
+    Raises:
+        VGGymError: the render mode, an option, data set or CLIP is unknown, or files are missing.
 
     ## Vectorized environment
     `gymnasium.make_vec("RefShapes-Ground-v0", num_envs=256, reward="iou")` makes a :class:`GroundingVectorEnv`: the
@@ -149,7 +152,11 @@ class GroundingEnv(gym.Env):
         return self.engine.masks()[0]
 
     def render(self) -> np.ndarray | None:
-        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``."""
+        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``.
+
+        Raises:
+            VGGymError: no episode was started.
+        """
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
             return None
@@ -157,15 +164,15 @@ class GroundingEnv(gym.Env):
             raise VGGymError("nothing to render: call reset() first")
         engine = self.engine
         query, target = engine.query(0), to_numpy(engine.targets)[0]
-        labelled = bool(np.isfinite(target).all())
+        labeled = bool(np.isfinite(target).all())
         frame = rendering.draw_frame(
             query.image.array(),
             self._trail[-1],
-            target=target if labelled else None,
+            target=target if labeled else None,
             trail=self._trail[:-1],
             expression=query.expression,
             score=float(engine.score[0]),
-            iou=float(engine.iou()[0]) if labelled else None,
+            iou=float(engine.iou()[0]) if labeled else None,
             step=f"{int(engine.steps[0])}/{engine.options.max_steps}",
         )
         if self.render_mode == "rgb_array":
@@ -244,7 +251,11 @@ class GroundingVectorEnv(VectorEnv):
         self._done = np.zeros(num_envs, dtype=bool)
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
-        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an int seeds env i with seed + i."""
+        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an int seeds env i with seed + i.
+
+        Raises:
+            VGGymError: the mask has another length or is true nowhere, or an option is wrong.
+        """
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
         if mask.shape != (self.num_envs,) or not mask.any():
@@ -265,7 +276,11 @@ class GroundingVectorEnv(VectorEnv):
         return self._rng
 
     def step(self, actions: np.ndarray):
-        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says."""
+        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says.
+
+        Raises:
+            VGGymError: no episode was started, or an action is not of the space.
+        """
         if self._rng is None:
             raise VGGymError("step() before reset(): call reset() first")
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
@@ -329,10 +344,10 @@ class GroundingVectorEnv(VectorEnv):
         infos["box"], infos["clip_score"] = to_numpy(engine.boxes).copy(), to_numpy(engine.score).astype(np.float64)
         infos |= {f"_{name}": everywhere for name in tuple(infos)}
         iou = to_numpy(engine.iou()).astype(np.float64)
-        labelled = ~np.isnan(iou)
-        if labelled.any():
-            infos["iou"], infos["_iou"] = iou, labelled
-            if done is not None and (done & labelled).any():
-                infos["is_success"] = done & labelled & (iou >= SUCCESS_IOU)
-                infos["_is_success"] = done & labelled
+        labeled = ~np.isnan(iou)
+        if labeled.any():
+            infos["iou"], infos["_iou"] = iou, labeled
+            if done is not None and (done & labeled).any():
+                infos["is_success"] = done & labeled & (iou >= SUCCESS_IOU)
+                infos["_is_success"] = done & labeled
         return infos

@@ -38,14 +38,14 @@ class Rows:
 
 
 class SlotUser(Protocol):
-    """What looks at tables between calls, such as an engine."""
+    """An object that reads tables between calls, such as an engine."""
 
     slots: Any
     """Slots in use, int, an array or a tensor."""
 
 
 class ImageTables:
-    """Summed-area tables of images in slots; where they do not all fit, the least recently used makes room.
+    """Summed-area tables of images in slots; where they do not all fit, the least recently used is replaced.
 
     Args:
         clip: whose features; the tables live on its device.
@@ -119,7 +119,7 @@ class ImageTables:
         self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock
 
     def _free_slot(self) -> int:
-        """A new slot, or the one that was not used for longest and that no engine looks at."""
+        """A new slot, or the one that was not used for longest and that no engine uses."""
         if self._tables.count < self.capacity:
             self._tables.count += 1
             self._owner = grown(self._owner, self._tables.count, -1)

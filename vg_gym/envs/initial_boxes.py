@@ -65,7 +65,7 @@ def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
     if name == "random":
         return _Random()
     if name == "jitter":
-        if not catalog.episodes.labelled:
+        if not catalog.episodes.labeled:
             raise VGGymError("initial_box='jitter' starts near the target, and bare queries have none; use 'full'")
         return _Jitter()
     return _FromGrounder(registry.grounder_with_clip(name, catalog.bank.clip.name), catalog)

@@ -63,13 +63,13 @@ def _pixels(box: np.ndarray, size: tuple[int, int]) -> list[float]:
     return [x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)]
 
 
-def _dashed(draw: ImageDraw.ImageDraw, box: list[float], colour: tuple[int, int, int], dash: int = 8) -> None:
+def _dashed(draw: ImageDraw.ImageDraw, box: list[float], color: tuple[int, int, int], dash: int = 8) -> None:
     x1, y1, x2, y2 = box
     for a, b, across, vertical in ((x1, x2, y1, 0), (x1, x2, y2, 0), (y1, y2, x1, 1), (y1, y2, x2, 1)):
         for start in np.arange(a, b, 2 * dash):
             end = min(start + dash, b)
             line = [(across, start), (across, end)] if vertical else [(start, across), (end, across)]
-            draw.line(line, fill=(*colour, 255), width=3)
+            draw.line(line, fill=(*color, 255), width=3)
 
 
 def _caption(frame: np.ndarray, expression: str, score: float | None, iou: float | None, step: str) -> np.ndarray:

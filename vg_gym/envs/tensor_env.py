@@ -41,7 +41,7 @@ class GroundingTensorEnv:
         """Act everywhere.
 
         Args:
-            actions: (N, ...) on the device; they are not checked, as to look at them is to wait for the device.
+            actions: (N, ...) on the device; they are not checked, because reading them waits for the device.
 
         Returns:
             Observations, rewards (N,), terminated (N,), truncated (N,), and infos: ``iou`` (N,), NaN where there is no

@@ -1,4 +1,4 @@
-"""What CLIP says of the crops of predicted boxes: the metrics that need no true box, and the naming of the target."""
+"""CLIP on the crops of predicted boxes: metrics that need no true box, and whether it names the target."""
 
 from __future__ import annotations
 

@@ -159,14 +159,14 @@ class Evaluator:
         write_results(self.out, {**meta, "content": self.content}, rows)
 
     def _probes(self, ious: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
-        """The columns that tell what a method looks at."""
+        """The bias probes of a method."""
         agrees = None
         if isinstance(self.dataset, PlantsPrior):
             agrees = [self.dataset.prior_agrees(sample) for sample in self.samples]
         return {
             "by_kind": probes.by_kind(ious, [sample.kind for sample in self.samples]),
             "by_cell": probes.by_cell(ious, self.targets),
-            "centre_slope": probes.centre_slope(boxes, self.targets),
+            "centre_slope": probes.center_slope(boxes, self.targets),
             "prior_gap": None if self.prior is None else probes.prior_gap(ious, self.targets, self.prior),
             "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, self.groups, self.seed),
         }

@@ -97,11 +97,13 @@ def predict_batch(method: Method, batch: Batch) -> list[Line]:
     Raises:
         VGGymError: the method cannot do what it is asked.
     """
-    asked, starts = batch
+    asked, initial_boxes = batch
     start = time.perf_counter()
     predictions = _attempt(method, batch)
     if predictions is None:
-        parts = [(asked[i : i + 1], None if starts is None else starts[i : i + 1]) for i in range(len(asked))]
+        parts = [
+            (asked[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(asked))
+        ]
         return [line for part in parts for line in predict_batch(method, part)]
     ms = 1000 * (time.perf_counter() - start) / len(asked)
     return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
@@ -109,9 +111,9 @@ def predict_batch(method: Method, batch: Batch) -> list[Line]:
 
 def _attempt(method: Method, batch: Batch) -> list[Prediction] | None:
     """Predictions of a batch, that of a single query a failure if it raises; None where one of several raises."""
-    asked, starts = batch
+    asked, initial_boxes = batch
     try:
-        predictions = method(asked, starts)
+        predictions = method(asked, initial_boxes)
         if len(predictions) != len(asked):
             raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
         return predictions

@@ -1,4 +1,4 @@
-"""Bias probes: does a method look, and does it read, or does it know where things usually are?"""
+"""Bias probes: does a method use image and words, or only know where things usually are?"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def by_cell(ious: np.ndarray, targets: np.ndarray) -> list[float | None]:
     return [metrics.accuracy(ious[cell == c], 0.5) if (cell == c).any() else None for c in range(9)]
 
 
-def centre_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
+def center_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
     """Slope of predicted on true centres (both axes pooled, centred): 1 follows the target, 0 ignores it."""
     p, t = (box_ops.to_cxcywh(b)[:, :2] - box_ops.to_cxcywh(b)[:, :2].mean(0) for b in (predicted, targets))
     spread = float((t * t).sum())
@@ -77,9 +77,9 @@ def planted_gap(
         ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None where nothing
         is planted, or all targets lie on one side of it.
     """
-    told = np.array([a is not None for a in agrees])
-    yes = np.array([bool(a) for a in agrees]) & told
-    no = told & ~yes
+    planted = np.array([a is not None for a in agrees])
+    yes = np.array([bool(a) for a in agrees]) & planted
+    no = planted & ~yes
     if not yes.any() or not no.any():
         return None
     hit = metrics.hits(ious)

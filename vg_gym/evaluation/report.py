@@ -23,7 +23,7 @@ Row = dict[str, Any]
 PredictedBox = Callable[[str, int], list[float] | None]
 """(method, index of a sample) -> its predicted pixel box, None where there is none."""
 
-COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e03131", "#0c8599", "#f08c00", "#495057", "#6741d9", "#c2255c")
+COLORS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e03131", "#0c8599", "#f08c00", "#495057", "#6741d9", "#c2255c")
 """Of methods, in curves and gallery."""
 GALLERY = 12
 """Samples that the page shows."""
@@ -91,7 +91,7 @@ def write_report(
         rows=rows,
         planted=any(row["planted_prior"] for row in rows),
         kinds=sorted({kind for row in rows for kind in row["by_kind"]}),
-        curves=[(row["method"], _colour(i), _curve(row["ious"])) for i, row in enumerate(shown)],
+        curves=[(row["method"], _color(i), _curve(row["ious"])) for i, row in enumerate(shown)],
         refined=_refined(out, rows),
         gallery=_gallery(samples, [row["method"] for row in shown], predicted_box),
         meta=meta,
@@ -109,8 +109,8 @@ def _refined(out: Path, rows: list[Row]) -> str:
     return _data_uri(content)
 
 
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
 
 
 def _curve(ious: list[float], width: int = 460, height: int = 260) -> str:
@@ -141,7 +141,7 @@ def _draw(sample: Sample, boxes: Sequence[list[float] | None]) -> Image.Image:
     draw.rectangle((sample.box * scale).tolist(), outline="white", width=4)
     for i, box in enumerate(boxes):
         if box is not None:
-            draw.rectangle((np.array(box) * scale).tolist(), outline=_colour(i), width=2)
+            draw.rectangle((np.array(box) * scale).tolist(), outline=_color(i), width=2)
     return canvas
 
 

@@ -22,6 +22,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load, image_worker, text_worker
+from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.types import ImageRef, Query
 
@@ -53,7 +54,8 @@ def begin(
     asked = Manifest(
         clip.name, clip.fingerprint, clip.grid, clip.dim, phrases, clip.num_tokens if tokens else 0,
         len(keys.images), len(keys.texts), len({query.expression for query in queries}), len(keys.queries), shard,
-        keys.digest, clip.device.type, datetime.now(timezone.utc).isoformat(timespec="seconds"), **about,
+        keys.digest, clip.device.type, datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        phrase_rules=PHRASE_RULES, **about,
     )  # fmt: skip
     if (path / "manifest.json").exists():
         _check_same(path, Manifest.load(path), asked)
@@ -93,6 +95,8 @@ def _check_same(path: Path, there: Manifest, asked: Manifest) -> None:
     if there.fingerprint != asked.fingerprint:
         clips = (f"{m.clip} ({m.fingerprint[:12]})" for m in (there, asked))
         raise VGGymError(f"{path} holds features of clip {' and not of '.join(clips)}; name another folder")
+    if there.stale_phrases:
+        raise VGGymError(f"{path} was begun with the noun phrases of another version of vg_gym; name another folder")
     if there.keys != asked.keys and there.phrases == asked.phrases:
         sets = (
             f"{m.queries:,} queries of {m.images:,} images {m.dataset} {','.join(m.splits)}" for m in (there, asked)
@@ -140,7 +144,7 @@ class Extraction:
         return sum(array.file_size(number) for array in self.store.arrays.values() for number in array.missing())
 
     def summary(self) -> str:
-        """What is made and how big it is, for people."""
+        """A readable summary: what is made, and its size."""
         m, arrays = self.store.manifest, self.store.arrays
         sizes = {name: sum(map(array.file_size, range(len(array.sizes)))) for name, array in arrays.items()}
         lines = [
@@ -169,7 +173,7 @@ class Extraction:
         if left > free:
             raise VGGymError(
                 f"{self.store.path} needs {size_of(left)} more, and {size_of(free)} are free there; "
-                "make room or name another folder"
+                "free some space or name another folder"
             )
         store, runner = self.store, runner or LocalRunner()
         for array in store.arrays.values():
@@ -193,7 +197,7 @@ class Extraction:
 
 
 def size_of(count: int) -> str:
-    """A number of bytes, for people.
+    """A number of bytes in readable units.
 
     >>> size_of(1_290_000_000)
     '1.29 GB'

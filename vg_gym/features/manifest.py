@@ -13,6 +13,7 @@ import numpy as np
 
 from vg_gym.errors import VGGymError
 from vg_gym.features.score_maps import SCAN_SIZES, texts_of
+from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.files import replacing, write_json, write_text
 from vg_gym.types import Query
 
@@ -118,6 +119,13 @@ class Manifest:
     """What makes it, and goes on where it was."""
     format: str = FORMAT
     """Version of the files and of the arithmetic behind them."""
+    phrase_rules: int = 0
+    """Version of the rules that cut noun phrases out of expressions; 0: from before there were versions."""
+
+    @property
+    def stale_phrases(self) -> bool:
+        """Whether there are score maps of noun phrases, and other rules cut these than do so now."""
+        return self.phrases and self.phrase_rules != PHRASE_RULES
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

@@ -78,7 +78,7 @@ def _maps(scan: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=8)
 def scan_windows(grid: int) -> np.ndarray:
     """The scanned windows (1, S * g * g, 4), normalised: S sizes centred at every cell."""
-    centre = (np.arange(grid, dtype=np.float32) + 0.5) / grid
-    x, y = np.meshgrid(centre, centre)
+    center = (np.arange(grid, dtype=np.float32) + 0.5) / grid
+    x, y = np.meshgrid(center, center)
     boxes = [np.stack([x - w / 32, y - h / 32, x + w / 32, y + h / 32], axis=-1).reshape(-1, 4) for w, h in SCAN_SIZES]
     return box_ops.fit_inside(np.concatenate(boxes)[None].astype(np.float32))

@@ -24,7 +24,7 @@ TEXTS_PER_IMAGE = 4
 
 
 class FeatureStore:
-    """A store of features; see :meth:`open`. What it does not have is None, or row -1.
+    """A store of features; see :meth:`open`. What it lacks is None, or row -1.
 
     Args:
         path: its folder, finished or not.
@@ -68,6 +68,25 @@ class FeatureStore:
             raise VGGymError(
                 f"{self.path} has features of clip {mine.clip!r} ({mine.fingerprint[:12]}), asked for are those of "
                 f"{clip.name!r} ({clip.fingerprint[:12]}); use that clip, or make a store of this one"
+            )
+
+    def check_parts(self, phrases: bool, tokens: bool) -> None:
+        """Refuse to serve what the store lacks.
+
+        Args:
+            phrases: whether score maps of noun phrases are asked for.
+            tokens: whether features of tokens are asked for.
+
+        Raises:
+            VGGymError: it was made without them, or its noun phrases are of another version of vg_gym.
+        """
+        for name, asked in (("phrases", phrases), ("tokens", tokens)):
+            if asked and not getattr(self.manifest, name):
+                raise VGGymError(f"{self.path} was made without --{name}, which is asked for: make it with --{name}")
+        if phrases and self.manifest.stale_phrases:
+            raise VGGymError(
+                f"{self.path} has noun phrases of another version of vg_gym; make a new store with --phrases in "
+                "another folder, or go without phrases"
             )
 
     @cached_property

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 from vg_gym.language.vocabulary import RELATIONS, SUPERLATIVES, Relation
 
+PHRASE_RULES = 1
+"""Raise it when :func:`noun_phrases` cuts expressions differently: feature stores hold what the phrases led to."""
 ARTICLES = ("", "a", "an", "the")
 """What stands before a relation without being a head."""
 UNNAMED = (*ARTICLES, "one", "the one")

@@ -37,9 +37,9 @@ class TextFeatures:
 
 
 class FrozenClip:
-    """A CLIP by name, with no gradient and no place in anybody's weights.
+    """A CLIP by name, without gradients and outside every state dict.
 
-    It is no module, and copies of what holds it share it: a checkpoint, or a moving average, has no second CLIP in it.
+    It is not a module, and copies of a network share it: a checkpoint or a moving average holds no second CLIP.
 
     Args:
         name: see :func:`vg_gym.clip.load_clip`.

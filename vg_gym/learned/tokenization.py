@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, importing
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,8 @@ class HubTokenizer:
 
     def __init__(self, name: str, length: int, fixed: bool):
         self.length, self.fixed = length, fixed
-        try:
+        with importing("a learned grounder", "transformers"):
             from transformers import AutoTokenizer
-        except ImportError as error:
-            raise VGGymError('learned grounders need transformers: pip install "vg_gym[pipelines]"') from error
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name, use_fast=True)
         except (OSError, ValueError) as error:

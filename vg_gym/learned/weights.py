@@ -14,14 +14,14 @@ from vg_gym.errors import VGGymError
 from vg_gym.learned.model import GroundingModel, build
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import write_json
+from vg_gym.storage.half_precision import half_precision
 
 
 def save_model(name: str, model: GroundingModel, folder: Path) -> None:
     """Write a network into a folder: name and options as ``config.json``, weights in fp16."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {"model": name, "options": asdict(model.options)})
-    half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file({k: v.clone() for k, v in half.items()}, folder / "model.safetensors")
+    save_file(half_precision(model), folder / "model.safetensors")
 
 
 def load_model(folder: Path) -> tuple[str, GroundingModel]:

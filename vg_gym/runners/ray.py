@@ -14,14 +14,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from vg_gym.errors import VGGymError, missing_extra
+from vg_gym.errors import VGGymError, importing
 from vg_gym.runners.protocol import Factory, Item, Result
 
-try:
+with importing("the ray runner", "Ray", "ray"):
     import ray
     from ray.exceptions import RayError, RayTaskError
-except ImportError as error:
-    raise missing_extra("the ray runner", "Ray", "ray") from error
 
 RETRIES = 2
 """How often a piece of work is given to a new process after the one that did it died."""
@@ -34,7 +32,7 @@ class RayRunner:
 
     Ray is found as ``ray.init()`` finds it: the one that this process has initialised, else the cluster of
     ``RAY_ADDRESS`` or of ``ray start``, else a new one on this machine; :meth:`close` leaves what was there before as
-    it was. A worker computes with as many torch threads as this process, because their number can be seen in the last
+    it was. A worker computes with as many torch threads as this process, because their number changes the last
     bits of a result. A process that dies is replaced, and its piece of work done again.
 
     Args:
@@ -74,7 +72,7 @@ class RayRunner:
                     pending -= 1
                     yield number, result
         finally:
-            if pending:  # an error, Ctrl-C, or a caller that wants no more: nobody needs what is being done now
+            if pending:  # an error, Ctrl-C, or a caller that wants no more: results under way are dropped
                 self._kill(scheduler.busy())
 
     def close(self) -> None:
@@ -195,7 +193,7 @@ class _Scheduler:
         worker, number = self.calls.pop(done[0])
         try:
             return worker, number, ray.get(done[0])
-        except RayTaskError as error:  # a user's mistake is told without the traceback of the worker
+        except RayTaskError as error:  # a user's mistake is raised without the worker's traceback
             raise error.cause from (None if isinstance(error.cause, VGGymError) else error)
         except RayError as error:
             return worker, number, _Died(error)
@@ -214,7 +212,7 @@ class _Scheduler:
         if self.deaths[number] > RETRIES * (len(self.calls) if number is None else 1):
             reason = " ".join(str(died.error).split())[:200]
             raise VGGymError(
-                f"a Ray worker died {self.deaths[number]} times over one piece of work, often for want of memory: "
+                f"a Ray worker died {self.deaths[number]} times over one piece of work, often because memory ran out: "
                 f"use fewer workers ({reason})"
             ) from died.error
         if number is not None:
@@ -222,7 +220,7 @@ class _Scheduler:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise an OSError where nobody listens at HOST:PORT; Ray itself would try for a quarter of an hour."""
+    """Raise an OSError where nothing listens at HOST:PORT; Ray itself would try for a quarter of an hour."""
     if host := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
         socket.create_connection((host[1].strip("[]"), int(host[2])), timeout=10).close()
 

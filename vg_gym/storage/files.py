@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half there."""
+"""Writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to fill; it takes the place of ``path`` at the end, and goes after an error.
 
-    Whoever looks at ``path`` finds the old folder or the new one, whole. Where the system cannot exchange two folders
+    A reader of ``path`` finds the old folder or the new one, whole. Where the system cannot exchange two folders
     (it is not Linux, or a network file system), ``path`` is missing for the moment between two renames.
     """
     with temporary_folder(path) as part:

@@ -28,7 +28,7 @@ CHECKSUM_BYTES = hashlib.sha256().digest_size
 OPEN_SHARDS = 128
 """Most shards of an array that are mapped at a time; each holds a file descriptor."""
 STALE = 3600
-"""Seconds after which a temporary file that nobody wrote to was left by a killed writer."""
+"""Seconds after which an unchanged temporary file counts as left by a killed writer."""
 COMPUTED_BYTES = 2**25
 """About the size of the shards of :func:`computed`."""
 

@@ -20,6 +20,7 @@ from torch import nn
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.files import cache_folder, fingerprint, write_json
+from vg_gym.storage.half_precision import half_precision
 from vg_gym.types import Proposals
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -74,7 +75,7 @@ class Detector(ABC):
     @property
     def fingerprint(self) -> str:
         """A hash of the weights."""
-        state = _state(self.module)
+        state = sorted(self.module.state_dict().items())
         return fingerprint(*(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
 
     def with_module(self, module: nn.Module) -> Detector:
@@ -139,8 +140,7 @@ def missing_weights(detector: str, weights: str, error: BaseException | str, exa
 
 def save_folder(module: nn.Module, folder: Path, **config: Any) -> None:
     """Write a module's weights in fp16 (``model.safetensors``) and its settings (``config.json``) into a folder."""
-    state = {name: value.half() if value.dtype.is_floating_point else value for name, value in _state(module)}
-    save_file({name: value.cpu().clone().contiguous() for name, value in state.items()}, folder / WEIGHTS)
+    save_file(half_precision(module), folder / WEIGHTS)
     write_json(folder / CONFIG, config)
 
 
@@ -167,7 +167,3 @@ def load_weights(module: nn.Module, folder: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise VGGymError(f"{folder} holds no trained detector: cannot read {WEIGHTS} ({error})") from error
     load_strictly(module, state, str(folder))
-
-
-def _state(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    return sorted(module.state_dict().items())

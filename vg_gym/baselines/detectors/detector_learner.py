@@ -30,7 +30,7 @@ from vg_gym.types import GroundingDataset, HasSegments
 
 KINDS: dict[str, Callable[..., Detector]] = {"yolo": Yolo.small, "detr": Detr.small, "ssd": Ssd.small, "sam": Sam.small}
 PROPOSALS = 10
-"""Best proposals of an image that validation looks at."""
+"""Best proposals of an image that validation scores."""
 
 
 @dataclass

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.detectors.base import WEIGHTS, DetectionBatch, Detector, missing_weights
-from vg_gym.errors import VGGymError
+from vg_gym.errors import importing
 from vg_gym.features.proposals import proposals
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.assets import built_in
@@ -29,10 +29,8 @@ BACKBONE = "model.backbone.model."
 
 
 def _transformers() -> Any:
-    try:
+    with importing("DETR", "transformers"):
         import transformers
-    except ImportError as error:
-        raise VGGymError('DETR needs transformers: pip install "vg_gym[pipelines]"') from error
     return transformers
 
 

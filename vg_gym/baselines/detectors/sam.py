@@ -28,7 +28,7 @@ from vg_gym.baselines.detectors.base import (
 )
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.masks import from_masks
-from vg_gym.errors import VGGymError
+from vg_gym.errors import importing
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals, Proposer
@@ -37,18 +37,14 @@ URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 """Where segment-anything publishes its checkpoints."""
 FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 """Model of segment-anything -> its published checkpoint."""
+SMALL: dict[str, Any] = {"points_per_side": 12, "min_score": 0.5, "min_stability": 0.7}
+"""Settings of the small model, whose masks are rougher and whose own opinion of them is lower."""
 
 
 def _segment_anything() -> Any:
-    try:
+    with importing("SAM", "segment-anything"):
         import segment_anything
-    except ImportError as error:
-        raise VGGymError('SAM needs segment-anything: pip install "vg_gym[pipelines]"') from error
     return segment_anything
-
-
-SMALL: dict[str, Any] = {"points_per_side": 12, "min_score": 0.5, "min_stability": 0.7}
-"""Settings of the small model, whose masks are rougher and whose own opinion of them is lower."""
 
 
 class Sam(Detector):

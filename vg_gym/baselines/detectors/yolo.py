@@ -28,7 +28,7 @@ from vg_gym.baselines.detectors.base import (
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
-from vg_gym.errors import VGGymError
+from vg_gym.errors import importing
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
@@ -49,10 +49,9 @@ def ultralytics_package() -> Any:
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     pillow_open, torch_save = Image.open, torch.save
     try:
-        import ultralytics
-        from ultralytics.nn import tasks
-    except ImportError as error:
-        raise VGGymError('YOLO needs ultralytics: pip install "vg_gym[pipelines]"') from error
+        with importing("YOLO", "ultralytics"):
+            import ultralytics
+            from ultralytics.nn import tasks
     finally:
         Image.open, torch.save = pillow_open, torch_save
     tasks.SAFE_LOAD = True

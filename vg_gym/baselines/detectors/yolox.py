@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, importing
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals
@@ -31,10 +31,8 @@ COCO = tuple(
 
 
 def _session(path: Path) -> Any:
-    try:
+    with importing("an .onnx file", "onnxruntime"):
         import onnxruntime
-    except ImportError as error:
-        raise VGGymError('.onnx weights need onnxruntime: pip install "vg_gym[pipelines]"') from error
     try:
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no public base class of its errors
@@ -94,8 +92,8 @@ class Yolox:
     def _decode(self, raw: np.ndarray) -> np.ndarray:
         """Cell offsets and log sides (N, 4) as ``xyxy`` of the canvas."""
         corner, stride = self.cells[:, :2], self.cells[:, 2:]
-        centre, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
-        return np.concatenate([centre - side / 2, centre + side / 2], axis=1)
+        center, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
+        return np.concatenate([center - side / 2, center + side / 2], axis=1)
 
 
 def _cells(height: int, width: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import nn
 
 from vg_gym.baselines.detectors.base import read_state
 from vg_gym.baselines.one_stage.frozen_features import FrozenFeatures
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, importing
 from vg_gym.learned.weights import load_strictly
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -80,10 +80,8 @@ class _EfficientNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
+        with importing("EfficientNet", "timm"):
             import timm
-        except ImportError as error:
-            raise VGGymError('EfficientNet needs timm: pip install "vg_gym[pipelines]"') from error
         network = timm.create_model("tf_efficientnet_b3.ns_jft_in1k", features_only=True, out_indices=(4,))
         for part, module in network.named_children():
             self.add_module(part, _freeze(module))

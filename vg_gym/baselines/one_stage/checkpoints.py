@@ -47,7 +47,7 @@ def read_checkpoint(path: str | Path) -> State:
 def load_published(name: str, path: str | Path, **options: Any) -> GroundingModel:
     """A network with the weights of a checkpoint, in eval mode.
 
-    Widths and numbers of layers are those of the checkpoint. The numbers of heads cannot be told from it: they are the
+    Widths and numbers of layers are those of the checkpoint. The numbers of heads leave no trace in it: they are the
     published ones (8; in BERT, RoBERTa and CLIP one for 64 channels) unless the options say otherwise.
 
     Args:

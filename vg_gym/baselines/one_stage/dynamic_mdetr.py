@@ -13,7 +13,7 @@ from torch import nn
 from vg_gym.baselines.one_stage.stages import (
     SamplingStages,
     StageOptions,
-    centre_point,
+    center_point,
     offset_generators,
     query_updates,
     stage_transformers,
@@ -49,7 +49,7 @@ class DynamicMDETR(SamplingStages, TwoBranches):
         self.vl_encoder = EncoderOnly(Encoder(o.vl_sizes, o.joint_layers))
         self.offset_generators = offset_generators(dim, o)
         self.update_sampling_queries = query_updates(dim, o)
-        self.init_reference_point = centre_point()
+        self.init_reference_point = center_point()
         self.init_sampling_feature = nn.Embedding(1, dim)
         if o.uniform_grid:
             self.register_buffer("initial_sampled_points", uniform_points(o.points))

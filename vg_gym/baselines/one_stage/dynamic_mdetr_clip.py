@@ -18,7 +18,7 @@ from vg_gym.baselines.one_stage.box_regression import BoxRegressor
 from vg_gym.baselines.one_stage.stages import (
     SamplingStages,
     StageOptions,
-    centre_point,
+    center_point,
     offset_generators,
     query_updates,
     stage_transformers,
@@ -84,7 +84,7 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         self.offset_generators = offset_generators(o.dim, o)
         self.update_content_queries = query_updates(o.dim, o)
-        self.init_reference_point = centre_point()
+        self.init_reference_point = center_point()
         self.init_content_feature = nn.Embedding(1, o.dim)
         if o.uniform_grid:
             self.register_buffer("initial_sampled_points", uniform_points(o.points))

@@ -141,7 +141,7 @@ class TextImageSimilarity(nn.Module):
 
 
 def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
-    """Where tokens lie as seen from where the anchor seems to be: (N, h / 2 * w / 2, 6), zero where there is none.
+    """Offsets of tokens from the likely place of the anchor: (N, h / 2 * w / 2, 6), zero where there is none.
 
     Right, down, distance, its logarithm, how much farther than the nearest patch that looks like the head, and 1. The
     anchor's place is the mean of all patches, weighted by CLIP's softmax over their 3 x 3 neighbourhoods.
@@ -155,18 +155,18 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
     around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1).flatten(2)
     head_logits, anchor_logits = (scale * (text[:, None] @ around)[:, 0] for text in (heads, anchors))
     height, width = dense.shape[2:]
-    patches = _centres(height, width, dense.device)
+    patches = _centers(height, width, dense.device)
     place = (anchor_logits.softmax(-1) @ patches)[:, None]
     like_anchor = (anchor_logits - anchor_logits.amax(-1, keepdim=True)).exp()
     like_head = 2 * (head_logits - head_logits.amax(-1, keepdim=True)) + (1 - like_anchor).clamp(min=1e-4).log()
     nearest = -NEAR * (like_head - (patches - place).norm(dim=-1) / NEAR).logsumexp(-1)[:, None, None]
-    away = _centres(height // 2, width // 2, dense.device) - place
+    away = _centers(height // 2, width // 2, dense.device) - place
     distance = away.norm(dim=-1, keepdim=True)
     offsets = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
     return torch.cat(offsets, dim=-1) * (anchors.abs().sum(-1) > 0)[:, None, None]
 
 
-def _centres(height: int, width: int, device: torch.device) -> torch.Tensor:
+def _centers(height: int, width: int, device: torch.device) -> torch.Tensor:
     """(x, y) of the cells of a map, (height * width, 2), in [0, 1], rows first."""
     y, x = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
     return torch.cartesian_prod(y, x).flip(1)

@@ -27,14 +27,14 @@ def factor_model(features: np.ndarray, factors: int) -> tuple[np.ndarray, np.nda
     Returns:
         Posterior means of the causes (N, F), and the loadings (F, D) that give the features back from them.
     """
-    centred = features - features.mean(0)
-    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
+    centered = features - features.mean(0)
+    _, spread, axes = np.linalg.svd(centered, full_matrices=False)
     variance = spread**2 / len(features)
     factors = min(factors, len(variance) - 1)
     noise = max(float(variance[factors:].mean()), 1e-8)
     scale = np.sqrt(np.maximum(variance[:factors] - noise, 1e-8))
     loadings = scale[:, None] * axes[:factors]
-    posterior = np.linalg.solve(loadings @ loadings.T + noise * np.eye(factors), loadings @ centred.T).T
+    posterior = np.linalg.solve(loadings @ loadings.T + noise * np.eye(factors), loadings @ centered.T).T
     return posterior.astype(np.float32), loadings.astype(np.float32)
 
 
@@ -69,8 +69,8 @@ def dictionary(features: np.ndarray, entries: int, factors: int = 16, seed: int 
     causes, loadings = factor_model(features, factors)
     labels = k_means(causes, entries, np.random.default_rng(seed))
     kept, counts = np.unique(labels, return_counts=True)
-    centres = np.stack([causes[labels == label].mean(0) for label in kept])
-    return (centres @ loadings).astype(np.float32), (counts / counts.sum()).astype(np.float32)
+    centers = np.stack([causes[labels == label].mean(0) for label in kept])
+    return (centers @ loadings).astype(np.float32), (counts / counts.sum()).astype(np.float32)
 
 
 class Deconfounder(nn.Module):

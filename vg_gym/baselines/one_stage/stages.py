@@ -178,7 +178,7 @@ def query_updates(dim: int, o: StageOptions) -> nn.ModuleList:
     return nn.ModuleList(MLP([2 * dim, dim, dim]) for _ in range(o.stages))
 
 
-def centre_point() -> nn.Embedding:
+def center_point() -> nn.Embedding:
     """The middle of the map, which is not trained."""
     point = nn.Embedding(1, 2)
     nn.init.constant_(point.weight, 0.5)

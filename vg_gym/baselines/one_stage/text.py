@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, importing
 from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.tokenization import HubTokenizer, Tokens
 from vg_gym.learned.weights import load_strictly
@@ -31,10 +31,8 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
     Raises:
         VGGymError: transformers is not installed.
     """
-    try:
+    with importing("a learned grounder", "transformers"):
         from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
-    except ImportError as error:
-        raise VGGymError('learned grounders need transformers: pip install "vg_gym[pipelines]"') from error
     if kind == "bert":
         return BertModel(BertConfig(**{"layer_norm_eps": 1e-12, **sizes}))
     return RobertaModel(RobertaConfig(**{"layer_norm_eps": 1e-5, **sizes}))

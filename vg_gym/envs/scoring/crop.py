@@ -39,7 +39,7 @@ IMAGE_BYTES = 2**29
 
 
 class View(NamedTuple):
-    """What is encoded: the crop of an image, or the image with all but the box blurred; equal views look the same."""
+    """What is encoded: the crop of an image, or the image blurred outside the box; equal views have equal pixels."""
 
     image: str
     isolated: bool
@@ -151,7 +151,7 @@ class CropScores:
         return size
 
     def _encode(self, views: Sequence[View], images: Sequence[ImageRef]) -> np.ndarray:
-        """Unit embeddings (N, D) of views of N images; those not seen lately in one forward, each once."""
+        """Unit embeddings (N, D) of views of N images; those not cached in one forward, each once."""
         found = {view: self._embeddings.get(view) for view in views}
         known = {view: embedding for view, embedding in found.items() if embedding is not None}
         missing = {view: image for view, image in zip(views, images, strict=True) if view not in known}
@@ -170,7 +170,7 @@ class CropScores:
         return _reveal(self._pixels_of(image, blurred=True).clone(), sharp, view.box), (0, 0, *self._size(image))
 
     def _pixels_of(self, image: ImageRef, blurred: bool) -> torch.Tensor:
-        """The pixels of an image, sharp or blurred, on the device, decoded if they were not seen lately."""
+        """The pixels of an image, sharp or blurred, on the device, decoded where they are not cached."""
         pixels = self._pixels.get((image.key, blurred))
         if pixels is None:
             pixels = self.clip.upload(_blur(self._pixels_of(image, False).cpu().numpy()) if blurred else image.array())
@@ -179,7 +179,7 @@ class CropScores:
 
 
 class CropScorer(Scorer):
-    """Encodes the crops of all rows in one forward pass, and looks up those it has seen."""
+    """Encodes the crops of all rows in one forward pass, and looks up cached ones."""
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
         super().__init__(options, catalog)

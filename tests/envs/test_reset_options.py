@@ -1,0 +1,31 @@
+"""Reset options: what is accepted, and what is refused with its name."""
+
+import numpy as np
+import pytest
+
+from vg_gym.envs.reset_options import check_reset_options
+from vg_gym.errors import VGGymError
+
+
+def test_numbers_become_arrays():
+    assert check_reset_options(None, 3, False) == {}
+    given = check_reset_options({"index": [0, 2], "initial_box": [0, 0, 0.5, 1]}, 3, True)
+    assert given["index"].tolist() == [0, 2] and given["initial_box"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"indx": 0}, "unknown reset option 'indx': did you mean 'index'"),
+        ({"index": 3}, r"index=3 is outside \[0, 3\)"),
+        ({"index": [0, -1]}, "index="),
+        ({"query": "any"}, "needs; use reward='clip'"),
+        ({"initial_box": [0, 0, 1]}, "initial_box="),
+        ({"initial_box": [0.5, 0, 0.5, 1]}, "initial_box="),
+        ({"initial_box": [0, 0, float("nan"), 1]}, "initial_box="),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(options, message):
+    with pytest.raises(VGGymError, match=message):
+        check_reset_options(options, 3, needs_labels=True)
