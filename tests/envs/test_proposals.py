@@ -19,7 +19,7 @@ OPTIONS = {"dataset_options": {"scenes": 3}, "proposals": "ssd", "num_proposals"
 
 @pytest.fixture(scope="module")
 def built_in():
-    return QueryProposals("ssd", 6, load_clip("refshapes"))
+    return QueryProposals("ssd", 12, load_clip("refshapes"))
 
 
 def test_what_is_known_of_the_proposals_of_a_query(built_in, shapes):
@@ -27,7 +27,7 @@ def test_what_is_known_of_the_proposals_of_a_query(built_in, shapes):
     for sample in shapes:
         found = built_in(sample.query, clip.encode_dense([sample.query.image.array()])[0])
         there = found[:, 4] > 0
-        assert found.shape == (6, len(FIELDS)) and there.any() and not found[~there].any()
+        assert found.shape == (12, len(FIELDS)) and there.any() and not found[~there].any()
         assert (np.diff(found[there, 4]) <= 0).all() and found[there, 8].sum() == pytest.approx(1, abs=1e-5)
         target = box_ops.normalize(sample.box, sample.query.image.size)
         assert box_ops.iou(found[:, :4], target).max() > 0.7  # the detector found what is meant
