@@ -24,10 +24,11 @@ from vg_gym.envs.engine import GroundingEngine
 
 @dataclass
 class CloneConfig:
-    """Options of the warm start; off while ``minutes`` is 0."""
+    """Options of the warm start."""
 
-    minutes: float = 0.0
-    """Wall-clock time of the warm start."""
+    minutes: float | None = None
+    """Wall-clock time of the warm start, a part of the run's; 0: none. Default: two fifths of the run's where the
+    reward reads labels and the algorithm is PPO, else none."""
     learning_rate: float = 1e-3
     """Of AdamW; falls linearly to a twentieth."""
     batch_size: int = 1024
@@ -74,14 +75,16 @@ class StateBuffer:
 
 
 def clone_oracle(
-    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, report: Callable[[dict[str, Any]], None]
-) -> None:
-    """Train ``model.policy`` to imitate the greedy oracle for ``config.minutes``.
+    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, minutes: float,
+    report: Callable[[dict[str, Any]], None],
+) -> None:  # fmt: skip
+    """Train ``model.policy`` to imitate the greedy oracle.
 
     Args:
         model: an SB3 on-policy algorithm over ``env``.
         env: an environment whose source has box labels.
-        config: how long and how.
+        config: how.
+        minutes: how long.
         report: called after every gathering with ``progress`` in [0, 1] and the running ``loss`` and ``agreement``.
     """
     rng = np.random.default_rng(model.seed)
@@ -89,7 +92,7 @@ def clone_oracle(
     optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.learning_rate, weight_decay=1e-4)
     observations: Any = env.reset()
     start = time.monotonic()
-    while (progress := (time.monotonic() - start) / (60 * config.minutes)) < 1:
+    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         for _ in range(config.horizon):
             labels = _labels(env.engine)

@@ -48,7 +48,8 @@ class EnvOptions:
     phrases: bool = False
     """Also observe score maps of the head and anchor noun phrases."""
     proposals: str = ""
-    """Also observe the proposals of a proposer of the registry, e.g. ``ssd`` (:mod:`vg_gym.envs.proposals`)."""
+    """Also observe the proposals of a proposer of the registry, e.g. ``ssd`` or ``yolo:/path/to/yolov8n.pt``
+    (:mod:`vg_gym.envs.proposals`)."""
     num_proposals: int = 12
     """Proposals of an image, the most confident ones."""
     edge_profiles: bool = False

@@ -41,9 +41,10 @@ class QueryProposals:
     """Proposals (K, :data:`FIELDS`) of queries, best first; rows beyond those of an image are zero.
 
     Args:
-        name: of a proposer of the registry.
+        name: of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``.
         count: K, most proposals of an image.
-        clip: the encoder. Beside the built-in one the proposer has its built-in weights, else published ones.
+        clip: the encoder. Where no weights are named, the proposer has its built-in ones beside a CLIP that knows the
+            words of RefShapes alone, else published ones.
 
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
@@ -51,7 +52,8 @@ class QueryProposals:
 
     def __init__(self, name: str, count: int, clip: ClipEncoder):
         self.count, self.clip = count, clip
-        weights = "refshapes" if clip.name == "refshapes" else published_weights(name)
+        name, _, given = name.partition(":")
+        weights = given or ("refshapes" if clip.words else published_weights(name))
         self._proposer = make_proposer(name, **({"weights": weights} if weights else {}), device=str(clip.device))
         identity = f"{self._proposer.fingerprint} {MIN_SCORE} {MAX_OVERLAP}"
         self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
