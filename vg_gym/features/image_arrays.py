@@ -11,6 +11,8 @@ from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.storage.shards import ShardedArray, computed
 from vg_gym.types import ImageRef
 
+SHARD = 512
+"""Images whose arrays are made, and written, at a time."""
 RECENT = 256
 """Arrays that are kept in memory, as queries of an image follow each other."""
 
@@ -52,5 +54,5 @@ class ImageArrays:
         keys = [image.key for image in distinct]
         make = lambda first, last: self.make(distinct[first:last])  # noqa: E731
         identity = [self.fingerprint, *keys]
-        rows = computed(identity, self.shape, len(keys), make, self.name, progress, self.dtype)
+        rows = computed(identity, self.shape, len(keys), make, self.name, progress, self.dtype, SHARD)
         self._stored.update({key: (rows, row) for row, key in enumerate(keys)})
