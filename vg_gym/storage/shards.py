@@ -214,7 +214,7 @@ def computed(
 ) -> ShardedArray:  # fmt: skip
     """Rows kept in the cache folder: from there as far as they are there, else computed and put there.
 
-    What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB, or of ``most`` rows.
+    What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB or ``most`` rows.
 
     Args:
         identity: what the rows are a function of.
