@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -163,8 +164,35 @@ class ScorePassing(nn.Module):
         return self.hidden.forward_critic(features[:, : -self.num_scores])
 
 
+class JumpHead(nn.Module):
+    """Logits of the actions where some jump to proposals: a proposal's logit is its score, plus one number for all.
+
+    Had each jump weights of its own, the network could learn by heart which row to jump to in which image.
+
+    Args:
+        latent: width of the hidden units, the scores behind them not counted.
+        logits: of all actions, the jumps the last of them.
+        num_scores: K.
+    """
+
+    def __init__(self, latent: int, logits: int, num_scores: int):
+        super().__init__()
+        self.num_scores = num_scores
+        self.linear = nn.Linear(latent, logits - num_scores + 1)
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """Of the logits without the jumps, and of all jumps together."""
+        return self.linear.bias
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        """Hidden units and scores (B, latent + K) to logits (B, logits)."""
+        found = self.linear(latent[:, : -self.num_scores])
+        return torch.cat([found[:, :-1], found[:, -1:] + latent[:, -self.num_scores :]], dim=1)
+
+
 class GroundingPolicy(MultiInputActorCriticPolicy):
-    """SB3's actor-critic policy; where there are proposals, their scores start as the logits of jumping to them."""
+    """SB3's actor-critic policy; where actions jump to proposals, the scores of the proposals are their logits."""
 
     features_extractor: GroundingExtractor
 
@@ -180,10 +208,11 @@ class GroundingPolicy(MultiInputActorCriticPolicy):
         super()._build(lr_schedule)
         scores = self.features_extractor.num_scores
         if scores and isinstance(self.action_space, spaces.MultiDiscrete) and self.action_space.nvec[-1] == scores + 2:
-            weight = self.action_net.get_parameter("weight")
-            with torch.no_grad():
-                weight[-scores:] = 0
-                weight[-scores:, -scores:] = torch.eye(scores)
+            latent = self.mlp_extractor.latent_dim_pi - scores
+            self.action_net = JumpHead(latent, int(self.action_space.nvec.sum()), scores)
+            if self.ortho_init:
+                self.action_net.apply(partial(self.init_weights, gain=0.01))
+            self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
 
 @torch.no_grad()
@@ -197,7 +226,7 @@ def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
         actions: the action set it acts with.
     """
     continuous = isinstance(actions.space, spaces.Box)
-    trigger = -1 - actions.jumps  # jumps are the only actions behind it
+    trigger = -2 if actions.jumps else -1  # behind it is what all jumps have in common
     policy.action_net.bias[trigger] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
 
 
