@@ -18,6 +18,8 @@ SETS = {
     "multi-edges (0.3, 0.1)": ("multi-edges", 0.3, 0.1),
     "multi-edges (0.4, 0.1)": ("multi-edges", 0.4, 0.1),
     "multi-edges (0.4, 0.08)": ("multi-edges", 0.4, 0.08),
+    "fine-edges (0.3, 0.08, 0.02)": ("fine-edges", 0.3, 0.08),
+    "fine-edges (0.4, 0.1, 0.02)": ("fine-edges", 0.4, 0.1),
     "continuous": ("continuous", 0.3, 0.08),
 }
 
@@ -27,11 +29,11 @@ def main() -> None:
     targets = np.stack([box_ops.normalize(s.box, s.query.image.size) for s in dataset])
     full = np.tile(box_ops.FULL, (len(targets), 1))
     print(f"Greedy oracle from the full image, {len(targets)} expressions of refshapes val: mean IoU (Acc@0.5)")
-    print(f"{'action set':26}" + "".join(f"{f'{n} moves':>16}" for n in MOVES))
+    print(f"{'action set':30}" + "".join(f"{f'{n} moves':>16}" for n in MOVES))
     for label, (name, coarse, fine) in SETS.items():
         path = climb(make_actions(name, coarse, fine), full, targets, max(MOVES))
         ious = [box_ops.iou(path[n], targets) for n in MOVES]
-        print(f"{label:26}" + "".join(f"{i.mean():9.3f} ({(i >= 0.5).mean():.2f})" for i in ious))
+        print(f"{label:30}" + "".join(f"{i.mean():9.3f} ({(i >= 0.5).mean():.2f})" for i in ious))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ from vg_gym.cli.run import run
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.evaluation import metrics
 
+WITHOUT_PROPOSALS = {"score": "context", "proposals": "", "edge_profiles": False, "action": "multi-edges",
+                     "step_cost": 0.01, "max_steps": 10}  # fmt: skip
+"""What a crop agent can have too."""
+
 
 def main() -> None:
     """Train, evaluate, print."""
@@ -39,7 +43,7 @@ def main() -> None:
         for trained in ("dense", "lattice"):
             folder = given.out / f"{trained}-{given.scenes}-{given.minutes:g}-s{seed}"
             if not (folder / "best" / "agent.json").is_file():
-                options = {"scoring": trained, "reward": "clip", "out": str(folder), "seed": seed}
+                options = {"scoring": trained, "reward": "clip", "out": str(folder), "seed": seed, **WITHOUT_PROPOSALS}
                 AgentTrainer(TrainConfig(
                     **options, minutes=given.minutes, dataset_options={"scenes": given.scenes}, eval_samples=80,
                     threads=given.threads,

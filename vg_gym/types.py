@@ -164,6 +164,45 @@ class Fingerprinted(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Proposals:
+    """The proposals of one image, best first."""
+
+    boxes: np.ndarray
+    """float32 (P, 4), ``xyxy`` pixels inside the image."""
+    scores: np.ndarray
+    """Confidences float32 (P,)."""
+    labels: tuple[str, ...]
+    """P category names; ``""`` where the proposer knows none."""
+    masks: np.ndarray | None = None
+    """bool (P, H, W), where the proposer segments."""
+
+    def __len__(self) -> int:
+        """Number of proposals."""
+        return len(self.boxes)
+
+    def take(self, rows: np.ndarray) -> Proposals:
+        """The proposals with given row numbers, in that order."""
+        masks = None if self.masks is None else self.masks[rows]
+        return Proposals(self.boxes[rows], self.scores[rows], tuple(self.labels[i] for i in rows), masks)
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Finds boxes that may be meant, without reading any expression."""
+
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of its weights and settings; caches of boxes are keyed by it."""
+        ...
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Proposals of every image (H, W, 3) uint8, batched."""
+        ...
+
+
 def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
     """Refuse boxes, for methods that cannot start from any.
 

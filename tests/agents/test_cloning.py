@@ -24,7 +24,7 @@ def test_the_share_of_the_oracle_s_actions_rises(shapes, tiny_clip):
     env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=tiny_clip, action="edges", reward="iou"))
     model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
     reports = []
-    clone_oracle(model, env, CloneConfig(minutes=0.05, batch_size=64, buffer_size=500), reports.append)
+    clone_oracle(model, env, CloneConfig(batch_size=64, buffer_size=500), 0.05, reports.append)
     assert len(reports) > 2 and all(0 <= report["progress"] < 1 for report in reports)
     assert reports[-1]["agreement"] > 1.5 * reports[0]["agreement"]
     assert reports[-1]["loss"] < reports[0]["loss"]

@@ -20,9 +20,9 @@ from vg_gym import registry
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig, DetectorLearner, train_detector
 from vg_gym.baselines.detectors.detr import BACKBONE, load_backbone
 from vg_gym.baselines.masks import mask_box
-from vg_gym.baselines.proposals import Proposer
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
+from vg_gym.types import Proposer
 
 KINDS = ("yolo", "detr", "ssd", "sam")
 

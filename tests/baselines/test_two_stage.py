@@ -5,11 +5,11 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.baselines.proposals import proposals
 from vg_gym.baselines.ranking import ClipRanker
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
+from vg_gym.features.proposals import proposals
 from vg_gym.types import Grounder
 
 PIPELINES = ("yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", "reclip", "seg-clip", "adapting-clip")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import BAR, EpisodeStats, Evaluation, evaluate
-from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments
+from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments, policy_of
 from vg_gym.agents.cloning import clone_oracle
 from vg_gym.agents.config import TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
@@ -59,9 +59,13 @@ class AgentTrainer:
         self.device = pick_device(config.device)
         self.clip = load_clip(config.clip, self.device)
         self.options = options_from(EnvOptions, env_options(config))
-        self.budget = Budget(config.minutes, config.total_timesteps)
+        self.budget = Budget(config.minutes - self._clone_minutes(), config.total_timesteps)
         self.env, self.validation = self._environments()
         self.model = self._model()
+
+    def _clone_minutes(self) -> float:
+        """Minutes of the warm start; a resumed run has had it."""
+        return 0.0 if self.config.resume else self.config.clone.minutes or 0.0
 
     def _environments(self) -> tuple[GroundingVecEnv, GroundingEngine]:
         c = self.config
@@ -88,7 +92,7 @@ class AgentTrainer:
     def _model(self) -> BaseAlgorithm:
         c = self.config
         common: dict[str, Any] = {
-            "policy": "MultiInputPolicy",
+            "policy": policy_of(c.algo),
             "env": self.env,
             "learning_rate": lambda _: c.learning_rate * (1 - 0.95 * self.budget.progress()),
             "gamma": c.gamma,
@@ -141,7 +145,7 @@ class AgentTrainer:
         _point_latest(self.out)
         tqdm.write(f"{self.out}: {c.algo} on {c.dataset}, reward={c.reward}, {self._size()}")
         try:
-            if c.clone.minutes > 0 and not c.resume:
+            if self._clone_minutes() > 0:
                 self._warm_start()
                 evaluation.run()
             self.budget.start()
@@ -186,7 +190,7 @@ class AgentTrainer:
             bar.n = round(100 * values.pop("progress"), 1)
             bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
 
-        clone_oracle(model, self.env, self.config.clone, report)
+        clone_oracle(model, self.env, self.config.clone, self._clone_minutes(), report)
         bar.close()
 
     def _contact_sheet(self, count: int = 24) -> None:

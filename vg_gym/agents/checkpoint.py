@@ -17,13 +17,18 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
-from vg_gym.agents.policy import GroundingExtractor
+from vg_gym.agents.policy import GroundingExtractor, GroundingPolicy
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.storage.assets import built_in, built_in_names
 from vg_gym.storage.files import replacing, write_json
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
+
+
+def policy_of(algo: str) -> type[BasePolicy]:
+    """The policy class of an algorithm."""
+    return GroundingPolicy if algo == "ppo" else ALGORITHMS[algo].policy_aliases["MultiInputPolicy"]
 
 
 def policy_arguments(algo: str, width: int) -> dict[str, Any]:
@@ -98,7 +103,7 @@ def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, de
     """
     if about["algo"] not in ALGORITHMS:
         raise unknown("algorithm", about["algo"], ALGORITHMS)
-    policy_class = ALGORITHMS[about["algo"]].policy_aliases["MultiInputPolicy"]
+    policy_class = policy_of(about["algo"])
     policy = policy_class(
         engine.observation_space,
         engine.actions.space,

@@ -12,20 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.distributions import MultiCategoricalDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
+from vg_gym.envs.engine import GroundingEngine
 
 
 @dataclass
 class CloneConfig:
-    """Options of the warm start; off while ``minutes`` is 0."""
+    """Options of the warm start."""
 
-    minutes: float = 0.0
-    """Wall-clock time of the warm start."""
+    minutes: float | None = None
+    """Wall-clock time of the warm start, a part of the run's; 0: none. Default: two fifths of the run's where the
+    reward reads labels and the algorithm is PPO, else none."""
     learning_rate: float = 1e-3
     """Of AdamW; falls linearly to a twentieth."""
     batch_size: int = 1024
@@ -72,14 +75,16 @@ class StateBuffer:
 
 
 def clone_oracle(
-    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, report: Callable[[dict[str, Any]], None]
-) -> None:
-    """Train ``model.policy`` to imitate the greedy oracle for ``config.minutes``.
+    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, minutes: float,
+    report: Callable[[dict[str, Any]], None],
+) -> None:  # fmt: skip
+    """Train ``model.policy`` to imitate the greedy oracle.
 
     Args:
         model: an SB3 on-policy algorithm over ``env``.
         env: an environment whose source has box labels.
-        config: how long and how.
+        config: how.
+        minutes: how long.
         report: called after every gathering with ``progress`` in [0, 1] and the running ``loss`` and ``agreement``.
     """
     rng = np.random.default_rng(model.seed)
@@ -87,10 +92,10 @@ def clone_oracle(
     optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.learning_rate, weight_decay=1e-4)
     observations: Any = env.reset()
     start = time.monotonic()
-    while (progress := (time.monotonic() - start) / (60 * config.minutes)) < 1:
+    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         for _ in range(config.horizon):
-            labels = greedy_action(env.engine.actions, to_numpy(env.engine.boxes), to_numpy(env.engine.targets))
+            labels = _labels(env.engine)
             buffer.add(observations, labels)
             acted = _act(model, observations)
             drives = rng.random(env.num_envs) < share
@@ -100,6 +105,20 @@ def clone_oracle(
         losses = [_learn(model, optimizer, *buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
         loss, agreement = np.mean(losses, axis=0)
         report({"progress": progress, "loss": float(loss), "agreement": float(agreement)})
+
+
+def _labels(engine: GroundingEngine) -> np.ndarray:
+    """What the oracle would do in every row; a move that gains less than its price is not worth it."""
+    boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
+    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
+
+
+def _log_prob(distribution: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Log-probability (B,) of labels; edges count only where they move, not where the last part stops or jumps."""
+    if not isinstance(distribution, MultiCategoricalDistribution):
+        return distribution.log_prob(labels)
+    parts = [part.log_prob(label) for part, label in zip(distribution.distribution, labels.unbind(1), strict=True)]
+    return parts[-1] + (labels[:, -1] == 0) * torch.stack(parts[:-1]).sum(0)
 
 
 def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> np.ndarray:
@@ -113,7 +132,7 @@ def _learn(model: OnPolicyAlgorithm, optimizer: torch.optim.Optimizer, observati
     """One step of maximum likelihood; returns the loss and the mean probability of the oracle's action."""
     model.policy.set_training_mode(True)
     batch = obs_as_tensor(observations, model.device)
-    _, log_prob, _ = model.policy.evaluate_actions(batch, torch.as_tensor(labels, device=model.device))
+    log_prob = _log_prob(model.policy.get_distribution(batch), torch.as_tensor(labels, device=model.device))
     loss = -log_prob.mean()
     optimizer.zero_grad()
     loss.backward()

@@ -9,12 +9,15 @@ from vg_gym.agents.cloning import CloneConfig
 from vg_gym.envs.options import EnvOptions
 from vg_gym.features.store import FeatureStore
 
+WARM_START = 0.4
+"""Share of a run that the warm start takes by default."""
+
 
 @dataclass
 class TrainConfig(EnvOptions):
     """Options of a training run; those of the environment (:class:`~vg_gym.envs.options.EnvOptions`) included.
 
-    The defaults train PPO on the built-in data with IoU rewards in a quarter of an hour on two cores.
+    The defaults train on the built-in data with IoU rewards, in a quarter of an hour on two cores.
     With ``reward=clip`` nothing that is learned depends on a box label, nor does the choice of the best checkpoint.
     Where the data have labels they are still read, to log IoU.
     """
@@ -28,6 +31,18 @@ class TrainConfig(EnvOptions):
 
     reward: str = "iou"
     """Potential of the reward: ``clip`` (needs no box label), ``iou``, ``clip+iou``."""
+    step_cost: float = 0.002
+    """Price of every step; what a last, fine move gains is little."""
+    action: str = "jump-edges"
+    """Action set (:mod:`vg_gym.envs.actions`); ``multi-edges`` or ``fine-edges`` without proposals."""
+    score: str = "relational"
+    """CLIP score, observed and, with ``reward=clip``, rewarded; ``context`` without proposals."""
+    proposals: str = "ssd"
+    """Proposer whose boxes are observed; empty for none."""
+    edge_profiles: bool = True
+    """Also observe how strongly pixels change across each edge of the box."""
+    max_steps: int = 8
+    """Steps after which an episode is truncated."""
 
     # Data
     dataset: str = ""
@@ -47,7 +62,7 @@ class TrainConfig(EnvOptions):
     out: str = ""
     """Folder of the run; default ``runs/DATASET-ALGO-REWARD-sSEED``. ``runs/latest`` points to it."""
     minutes: float = 10.0
-    """Wall-clock budget of learning; features before it and evaluation after it are extra."""
+    """Wall-clock budget of learning, the warm start included; features before it and evaluation after it are extra."""
     total_timesteps: int = 100_000_000
     """Environment steps at most, of all environments together."""
     resume: bool = False
@@ -85,7 +100,7 @@ class TrainConfig(EnvOptions):
     init_from: str = ""
     """Start from the policy of another run or of a built-in agent (``refshapes``)."""
     clone: CloneConfig = field(default_factory=CloneConfig)
-    """Warm start by cloning the greedy oracle (``clone.minutes=3``); needs labels."""
+    """Warm start by cloning the greedy oracle; needs labels, ``clone.minutes=0`` leaves it out."""
 
     # Splits and evaluation
     train_split: str = "train"
@@ -103,7 +118,7 @@ class TrainConfig(EnvOptions):
 
 
 def completed(config: TrainConfig) -> TrainConfig:
-    """The config with its data set, root and CLIP, which a feature store names where the config does not.
+    """The config with its data set, root and CLIP, which a feature store names where it does not, and its warm start.
 
     Raises:
         VGGymError: ``features`` is no feature store.
@@ -113,7 +128,11 @@ def completed(config: TrainConfig) -> TrainConfig:
         manifest = FeatureStore(config.features).manifest
         named = {name: getattr(manifest, name) or value for name, value in named.items()}
     given = {name: getattr(config, name) or value for name, value in named.items()}
-    return replace(config, **cast(dict[str, Any], given))
+    clone = config.clone
+    if clone.minutes is None:
+        clones = config.algo == "ppo" and config.reward != "clip"
+        clone = replace(clone, minutes=WARM_START * config.minutes if clones else 0.0)
+    return replace(config, clone=clone, **cast(dict[str, Any], given))
 
 
 def env_options(config: TrainConfig) -> dict[str, Any]:

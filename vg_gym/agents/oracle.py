@@ -7,12 +7,16 @@ better. It is also the teacher of :mod:`vg_gym.agents.cloning`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.envs.actions import ActionSet, make_actions
+from vg_gym.envs.actions import OUT, ActionSet, MultiEdgeActions, make_actions
 from vg_gym.types import Prediction, Sample
+
+SHORT_MENU = 5
+"""Steps of an edge up to which all combinations of the four edges are tried."""
 
 
 class ActionOracle:
@@ -26,7 +30,7 @@ class ActionOracle:
 
     name = "action-oracle"
 
-    def __init__(self, action: str = "multi-edges", max_steps: int = 12, **options: float):
+    def __init__(self, action: str = "multi-edges", max_steps: int = 12, **options: Any):
         self.actions, self.max_steps = make_actions(action, **options), max_steps
 
     def ground_samples(self, samples: Sequence[Sample], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
@@ -62,12 +66,44 @@ def climb(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, max_steps:
     return np.stack(path)
 
 
-def greedy_action(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The actions (N, ...) that raise IoU with normalised ``targets`` (N, 4) most; the trigger where none does."""
-    menu, outcomes = actions.menu(), actions.outcomes(boxes)
+def greedy_action(
+    actions: ActionSet,
+    boxes: np.ndarray,
+    targets: np.ndarray,
+    proposals: np.ndarray | None = None,
+    min_gain: float = 1e-4,
+) -> np.ndarray:
+    """The actions (N, ...) that raise IoU with the targets most.
+
+    Args:
+        actions: the set.
+        boxes: normalised (N, 4).
+        targets: normalised (N, 4).
+        proposals: (N, K, 5 or more) corners and confidence, for sets that jump.
+        min_gain: where no action raises IoU by more, the action is the trigger.
+    """
+    chosen = _candidates(actions, boxes, targets, proposals)
+    outcomes = np.stack([actions.apply(boxes, candidate, proposals)[0] for candidate in chosen], axis=1)
     scores = box_ops.iou(outcomes, targets[:, None])
-    best = scores.argmax(axis=1)
-    gain = scores[np.arange(len(boxes)), best] - box_ops.iou(boxes, targets)
-    chosen = menu[best]
-    chosen[gain <= 1e-4] = actions.trigger
-    return chosen
+    best, rows = scores.argmax(axis=1), np.arange(len(boxes))
+    gain = scores[rows, best] - box_ops.iou(boxes, targets)
+    found = np.stack(chosen, axis=1)[rows, best]
+    found[gain <= min_gain] = actions.trigger
+    return found
+
+
+def _candidates(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, proposals: Any) -> list[np.ndarray]:
+    """Actions (N, ...) among which is the best; of long menus, the moves that bring each edge nearest its target."""
+    if not isinstance(actions, MultiEdgeActions) or len(actions.levels) <= SHORT_MENU:
+        menu, outcomes = actions.menu(), actions.outcomes(boxes)
+        return [menu[box_ops.iou(outcomes, targets[:, None]).argmax(axis=1)]]
+    side = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    edges = boxes[:, None] + actions.levels[:, None] * OUT * side[:, None]
+    steps = np.abs(edges - targets[:, None]).argmin(axis=1)
+    moves = [np.concatenate([steps, np.zeros((len(boxes), 1), dtype=steps.dtype)], axis=1)]
+    if actions.jumps and proposals is not None:
+        overlaps = box_ops.iou(proposals[..., :4], targets[:, None]) * (proposals[..., 4] > 0)
+        jumps = np.tile(actions.trigger, (len(boxes), 1))
+        jumps[:, 4] = 2 + overlaps.argmax(axis=1)
+        moves.append(jumps)
+    return moves

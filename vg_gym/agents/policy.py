@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+from vg_gym.agents.proposal_attention import ProposalAttention
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.observations import GLIMPSE
+from vg_gym.envs.proposals import WIDTH
 
 TRIGGER_BIAS = 3.0
 """Taken off the trigger's logit before training."""
@@ -97,10 +101,20 @@ class GroundingExtractor(BaseFeaturesExtractor):
             dim = shapes["text"][0]
             self.attention = TextAttention(shapes["glimpse_features"][0] // dim, dim, width)
             sizes.append(width)
+        self.proposals: ProposalAttention | None = None
+        if "proposals" in shapes:
+            self.proposals = ProposalAttention(shapes["proposals"][0] // WIDTH, shapes["text"][0])
+            sizes.append(self.proposals.size)
+        self.edges: nn.Module | None = None
+        if "edge_profiles" in shapes:
+            self.edges = _two_layers(shapes["edge_profiles"][0] + shapes["box"][0], width)
+            sizes.append(width)
         images = [name for name, shape in shapes.items() if len(shape) == 3]
         # An attribute's name is part of saved agents, so this one keeps its first.
         self.pictures = nn.ModuleDict({name: _pixels(shapes[name], width) for name in images})
-        self._features_dim = sum(sizes) + width * len(images)
+        self.num_scores = self.proposals.count if self.proposals else 0
+        """Scores of proposals, the last of the features."""
+        self._features_dim = sum(sizes) + width * len(images) + self.num_scores
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """A Dict of (B, ...) tensors to (B, features_dim)."""
@@ -111,8 +125,94 @@ class GroundingExtractor(BaseFeaturesExtractor):
         ]
         if self.attention is not None:
             parts.append(self.attention(observations["glimpse_features"], observations["tokens"]))
+        if self.edges is not None:
+            parts.append(self.edges(torch.cat([observations["edge_profiles"], observations["box"]], dim=1)))
         parts += [encoder(observations[name]) for name, encoder in self.pictures.items()]
+        if self.proposals is not None:
+            parts += self.proposals(observations["proposals"], observations["text"])
         return torch.cat(parts, dim=1)
+
+
+def _two_layers(size: int, width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+
+
+class ScorePassing(nn.Module):
+    """SB3's hidden layers, past which the scores of the proposals, the last features, go straight to the actions.
+
+    Args:
+        hidden: SB3's extractor, of the features before the scores.
+        num_scores: K.
+    """
+
+    def __init__(self, hidden: Any, num_scores: int):
+        super().__init__()
+        self.hidden, self.num_scores = hidden, num_scores
+        self.latent_dim_pi, self.latent_dim_vf = hidden.latent_dim_pi + num_scores, hidden.latent_dim_vf
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, F) to what actions and values are computed from."""
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        """Hidden units, then the scores."""
+        count = self.num_scores
+        return torch.cat([self.hidden.forward_actor(features[:, :-count]), features[:, -count:]], dim=1)
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        """Hidden units."""
+        return self.hidden.forward_critic(features[:, : -self.num_scores])
+
+
+class JumpHead(nn.Module):
+    """Logits of the actions where some jump to proposals: a proposal's logit is its score, plus one number for all.
+
+    Had each jump weights of its own, the network could learn by heart which row to jump to in which image.
+
+    Args:
+        latent: width of the hidden units, the scores behind them not counted.
+        logits: of all actions, the jumps the last of them.
+        num_scores: K.
+    """
+
+    def __init__(self, latent: int, logits: int, num_scores: int):
+        super().__init__()
+        self.num_scores = num_scores
+        self.linear = nn.Linear(latent, logits - num_scores + 1)
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """Of the logits without the jumps, and of all jumps together."""
+        return self.linear.bias
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        """Hidden units and scores (B, latent + K) to logits (B, logits)."""
+        found = self.linear(latent[:, : -self.num_scores])
+        return torch.cat([found[:, :-1], found[:, -1:] + latent[:, -self.num_scores :]], dim=1)
+
+
+class GroundingPolicy(MultiInputActorCriticPolicy):
+    """SB3's actor-critic policy; where actions jump to proposals, the scores of the proposals are their logits."""
+
+    features_extractor: GroundingExtractor
+
+    def _build_mlp_extractor(self) -> None:
+        scores = self.features_extractor.num_scores
+        self.features_dim -= scores
+        super()._build_mlp_extractor()
+        self.features_dim += scores
+        if scores:
+            self.mlp_extractor = ScorePassing(self.mlp_extractor, scores)  # type: ignore[assignment]
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        scores = self.features_extractor.num_scores
+        if scores and isinstance(self.action_space, spaces.MultiDiscrete) and self.action_space.nvec[-1] == scores + 2:
+            latent = self.mlp_extractor.latent_dim_pi - scores
+            self.action_net = JumpHead(latent, int(self.action_space.nvec.sum()), scores)
+            if self.ortho_init:
+                self.action_net.apply(partial(self.init_weights, gain=0.01))
+            self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
 
 @torch.no_grad()
@@ -122,11 +222,12 @@ def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
     With even odds the first episodes end after two steps, and "stop at once" is what is learned.
 
     Args:
-        policy: an SB3 actor-critic policy; the last entry of its action net's bias is the trigger's.
+        policy: an SB3 actor-critic policy.
         actions: the action set it acts with.
     """
     continuous = isinstance(actions.space, spaces.Box)
-    policy.action_net.bias[-1] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
+    trigger = -2 if actions.jumps else -1  # behind it is what all jumps have in common
+    policy.action_net.bias[trigger] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
 
 
 def _pixels(shape: Any, width: int) -> nn.Module:

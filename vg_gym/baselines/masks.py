@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vg_gym.baselines.proposals import Proposals, proposals
+from vg_gym.features.proposals import proposals
+from vg_gym.types import Proposals
 
 
 def from_masks(masks: np.ndarray, scores: np.ndarray, image: np.ndarray, largest: float = 1.0) -> Proposals:

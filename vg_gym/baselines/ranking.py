@@ -11,11 +11,11 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
-from vg_gym.baselines.proposals import Proposals
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.errors import unknown
 from vg_gym.language.parsing import parse as parse_expression
 from vg_gym.language.resolution import resolve
+from vg_gym.types import Proposals
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 """Name -> how the logits of views become one."""

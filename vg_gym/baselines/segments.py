@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from vg_gym.baselines.masks import from_masks
-from vg_gym.baselines.proposals import Proposals
 from vg_gym.errors import importing, unknown
 from vg_gym.storage.files import fingerprint
+from vg_gym.types import Proposals
 
 
 def _skimage() -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.baselines.proposals import select
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
+from vg_gym.features.proposals import select
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.options import method_options
+from vg_gym.evaluation.options import DATASET, method_options
 from vg_gym.runners import RUNNERS
 
 
@@ -29,6 +29,7 @@ def _options(usage: str | None, arguments: Sequence[str]) -> dict[str, Any]:
     given = vars(_parser(usage).parse_args(arguments))
     given["methods"] = [name for name in given["methods"].split(",") if name]
     given["options"] = method_options(given["options"])
+    given["dataset_options"] = given["options"].pop(DATASET, {})
     return given
 
 
@@ -50,5 +51,6 @@ def _parser(usage: str | None) -> argparse.ArgumentParser:
     p.add_argument("--runner", choices=RUNNERS, default="local", help="where methods predict (default: %(default)s)")
     p.add_argument("--workers", type=int, default=0, metavar="N", help="processes of --runner ray; 0: one for each CPU")
     p.add_argument("--out", required=True, help="folder of results")
-    p.add_argument("options", nargs="*", metavar="METHOD.KEY=VALUE", help="options; KEY=1,2,4 is a row each")
+    about = "options; KEY=1,2,4 is a row each; dataset_options.KEY=VALUE for the data set"
+    p.add_argument("options", nargs="*", metavar="METHOD.KEY=VALUE", help=about)
     return p

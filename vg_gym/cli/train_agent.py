@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
     config = trainer.config
+    # The ceiling sees no proposals: of jump-edges it has the moves.
+    moves = "fine-edges" if config.action == "jump-edges" else config.action
+    steps = {"coarse": config.coarse, "fine": config.fine, "finest": config.finest}
     return Comparison(
         methods=[f"agent:{trainer.out}", "action-oracle"],
         out=str(trainer.out / "test"),
@@ -37,6 +40,6 @@ def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
         clip=config.clip,
         limit=config.test_samples,
         fresh=True,
-        options={"action-oracle": {"action": config.action, "max_steps": config.max_steps}},
+        options={"action-oracle": {"action": moves, "max_steps": config.max_steps, **steps}},
         command=command,
     )

@@ -7,6 +7,8 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 | `classic`     | Discrete(9)                  | left, right, up, down, bigger, smaller, fatter, taller, trigger    |
 | `edges`       | Discrete(21)                 | one edge, or all four, out or in, coarse or fine; trigger          |
 | `multi-edges` | MultiDiscrete([5,5,5,5,2])   | every edge at once: out/in, coarse/fine, or stay; trigger flag     |
+| `fine-edges`  | MultiDiscrete([7,7,7,7,2])   | the same, with a third, finest step                                |
+| `jump-edges`  | MultiDiscrete([7,7,7,7,2+K]) | `fine-edges`; the last part also jumps to one of K proposals       |
 | `continuous`  | Box(-1, 1, (5,))             | dx, dy, dw, dh, trigger if the last is > 0                         |
 
 `classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``experiments/action_reach.py``.
@@ -17,6 +19,7 @@ from __future__ import annotations
 import copy
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +32,8 @@ from vg_gym.errors import VGGymError, unknown
 MIN_SIDE = 0.04
 """Shortest side of a box, as a fraction of the image's."""
 EDGES = ("left", "top", "right", "bottom")
-_OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
+OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
+"""Which way is out of the box, for each edge."""
 
 
 def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
@@ -58,8 +62,14 @@ class ActionSet(ABC):
     trigger: Any
     """The action that ends the episode and moves nothing."""
 
-    def apply(self, boxes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def apply(self, boxes: np.ndarray, actions: np.ndarray, proposals: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """New boxes (B, 4) and booleans (B,): the trigger was pulled; a box whose trigger was pulled stays.
+
+        Args:
+            boxes: normalised (B, 4).
+            actions: (B, ...) of :attr:`space`.
+            proposals: (B, K, 5 or more), normalised corners and a confidence that is 0 in empty rows, for sets that
+                jump to them.
 
         Raises:
             VGGymError: an action is NaN or outside the space.
@@ -68,7 +78,15 @@ class ActionSet(ABC):
             self.check(actions)
             actions = actions.astype(self.space.dtype, copy=False)
         deltas, stop = self._deltas(actions)
-        return box_ops.namespace(boxes).where(stop[:, None], boxes, shift_edges(boxes, deltas)), stop
+        moved = self._jump(shift_edges(boxes, deltas), boxes, actions, proposals)
+        return box_ops.namespace(boxes).where(stop[:, None], boxes, moved), stop
+
+    def _jump(self, moved: Any, boxes: Any, actions: Any, proposals: Any) -> Any:
+        """The moved boxes (B, 4), but those of rows that jump; most sets have no jumps."""
+        return moved
+
+    jumps: int = 0
+    """K, proposals that an action can jump to."""
 
     def to(self, device: torch.device) -> ActionSet:
         """A copy for tensors on a device; out-of-range tensor actions are an error of torch's, or undefined."""
@@ -160,45 +178,62 @@ class TableActions(ActionSet):
 
 
 class MultiEdgeActions(ActionSet):
-    """Every edge moves at once, each by one of five steps; a fifth choice is the trigger flag (moves are then ignored).
+    """Every edge moves at once, each by one of some steps or not at all; the last part triggers, or jumps.
+
+    Moves are ignored where the last part is the trigger (1) or a jump to proposal k (2 + k); a jump to an empty row of
+    the proposals leaves the box as it is.
 
     Args:
-        coarse: big step, fraction of the box's side.
-        fine: small step.
+        name: of the set.
+        steps: sizes, fractions of the box's side, from the biggest to the smallest.
+        jumps: K, proposals that can be jumped to.
     """
 
-    name = "multi-edges"
-
-    def __init__(self, coarse: float, fine: float):
-        self.space = spaces.MultiDiscrete([5, 5, 5, 5, 2])
-        self.levels = np.array([coarse, fine, 0, -fine, -coarse], dtype=np.float32)
-        self.trigger = np.array([2, 2, 2, 2, 1])
-        self._out = _OUT
-        steps = ("out coarse", "out fine", "stay", "in fine", "in coarse")
-        self.names = (*(f"{edge} {step}" for edge in EDGES for step in steps), "go on", "trigger")
-        self._menu = np.array([(*combination, 0) for combination in itertools.product(range(5), repeat=4)])
+    def __init__(self, name: str, steps: Sequence[float], jumps: int = 0):
+        self.name, self.jumps, self.stay = name, jumps, len(steps)
+        """``stay``: the choice that leaves an edge where it is."""
+        count = 2 * len(steps) + 1
+        self.space = spaces.MultiDiscrete([count] * 4 + [2 + jumps])
+        self.levels = np.array([*steps, 0, *(-step for step in reversed(steps))], dtype=np.float32)
+        self.trigger = np.array([self.stay] * 4 + [1])
+        self._out = OUT
+        sizes = ("coarse", "fine", "finest")[: len(steps)]
+        moves = [*(f"out {size}" for size in sizes), "stay", *(f"in {size}" for size in reversed(sizes))]
+        last = ("go on", "trigger", *(f"jump to {k}" for k in range(jumps)))
+        self.names = (*(f"{edge} {move}" for edge in EDGES for move in moves), *last)
 
     def menu(self) -> np.ndarray:
-        """All 625 combinations of edge moves (625, 5)."""
-        return self._menu.copy()
+        """All combinations of edge moves, (625, 5) with two steps."""
+        return np.array([(*choice, 0) for choice in itertools.product(range(len(self.levels)), repeat=4)])
 
     def masks(self, boxes: np.ndarray) -> np.ndarray:
-        """Booleans (B, 22): 5 steps for each edge on its own ("stay" always allowed), then the flag."""
-        singles = np.zeros((4, 5, 4), dtype=np.float32)
+        """Booleans (B, n): the steps of each edge on its own ("stay" always allowed), then the last part, all true."""
+        singles = np.zeros((4, len(self.levels), 4), dtype=np.float32)
         for edge in range(4):
-            singles[edge, :, edge] = self.levels * _OUT[edge]
+            singles[edge, :, edge] = self.levels * OUT[edge]
         moved = shift_edges(boxes[:, None, None], singles[None])
         changes = np.abs(moved - boxes[:, None, None]).max(axis=-1) > 1e-6
-        changes[:, :, 2] = True
-        return np.concatenate([changes.reshape(len(boxes), 20), np.ones((len(boxes), 2), dtype=bool)], axis=1)
+        changes[:, :, self.stay] = True
+        last = np.ones((len(boxes), 2 + self.jumps), dtype=bool)
+        return np.concatenate([changes.reshape(len(boxes), -1), last], axis=1)
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """The shift of each edge and the flag, (B, 5)."""
+        """The shift of each edge and the trigger, (B, 5); a sixth column says who jumped, in sets that jump."""
         deltas, stop = self._deltas(actions)
-        return box_ops.namespace(deltas).concatenate([deltas / self.levels[0], stop[:, None]], axis=1)
+        parts = [deltas / self.levels[0], stop[:, None], *([actions[:, 4:] > 1] if self.jumps else [])]
+        return box_ops.namespace(deltas).concatenate(parts, axis=1)
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.levels[actions[:, :4]] * self._out, actions[:, 4] == 1
+
+    def _jump(self, moved: Any, boxes: Any, actions: Any, proposals: Any) -> Any:
+        if not self.jumps:
+            return moved
+        xp, jump = box_ops.namespace(boxes), actions[:, 4] - 2
+        rows = np.arange(len(boxes)) if xp is np else torch.arange(len(boxes), device=boxes.device)
+        chosen = proposals[rows, box_ops.clamp(jump, 0, self.jumps - 1)]
+        there = xp.where(chosen[:, 4:5] > 0, chosen[:, :4], boxes)
+        return xp.where((jump >= 0)[:, None], box_ops.fit_edges(there[:, :2], there[:, 2:], min_side=MIN_SIDE), moved)
 
     def check(self, actions: np.ndarray) -> None:
         """Refuse what is not five integers of the space each."""
@@ -260,38 +295,46 @@ def _edges(coarse: float, fine: float) -> TableActions:
     for size, step in (("coarse", coarse), ("fine", fine)):
         for way, sign in (("out", 1), ("in", -1)):
             for i, edge in enumerate(EDGES):
-                moves[f"{edge} {way} {size}"] = np.eye(4)[i] * _OUT * sign * step
-            moves[f"all {way} {size}"] = _OUT * sign * step / 2
+                moves[f"{edge} {way} {size}"] = np.eye(4)[i] * OUT * sign * step
+            moves[f"all {way} {size}"] = OUT * sign * step / 2
     return TableActions("edges", np.array(list(moves.values())), tuple(moves))
 
 
-ACTIONS = ("classic", "edges", "multi-edges", "continuous")
+ACTIONS = ("classic", "edges", "multi-edges", "fine-edges", "jump-edges", "continuous")
 
 
-def make_actions(name: str, coarse: float = 0.3, fine: float = 0.08) -> ActionSet:
+def make_actions(name: str, coarse: float = 0.3, fine: float = 0.08, finest: float = 0.02, jumps: int = 0) -> ActionSet:
     """The action set called ``name``.
 
     Args:
         name: one of :data:`ACTIONS`.
         coarse: big step as a fraction of the box's side (the only step of ``classic``).
-        fine: small step (``edges``, ``multi-edges``).
+        fine: small step (``edges`` and all ``...-edges``).
+        finest: smallest step (``fine-edges``, ``jump-edges``).
+        jumps: K, proposals that ``jump-edges`` can jump to.
 
     Raises:
-        VGGymError: the name is unknown, or a step is not in (0, 1).
+        VGGymError: the name is unknown, a step is not in (0, 1), or there are no proposals to jump to.
 
     >>> make_actions("classic").names[:5]
     ('left', 'right', 'up', 'down', 'bigger')
-    >>> make_actions("multi-edges").space
-    MultiDiscrete([5 5 5 5 2])
+    >>> make_actions("multi-edges").space, make_actions("jump-edges", jumps=12).space
+    (MultiDiscrete([5 5 5 5 2]), MultiDiscrete([ 7  7  7  7 14]))
     """
-    if not (0 < coarse < 1 and 0 < fine < 1):
-        raise VGGymError(f"coarse={coarse} and fine={fine} must lie between 0 and 1")
+    if not (0 < coarse < 1 and 0 < fine < 1 and 0 < finest < 1):
+        raise VGGymError(f"coarse={coarse}, fine={fine} and finest={finest} must lie between 0 and 1")
     if name == "classic":
         return _classic(coarse)
     if name == "edges":
         return _edges(coarse, fine)
     if name == "multi-edges":
-        return MultiEdgeActions(coarse, fine)
+        return MultiEdgeActions(name, (coarse, fine))
+    if name == "fine-edges":
+        return MultiEdgeActions(name, (coarse, fine, finest))
+    if name == "jump-edges":
+        if jumps < 1:
+            raise VGGymError("action=jump-edges jumps to proposals: name a proposer with proposals=, e.g. ssd")
+        return MultiEdgeActions(name, (coarse, fine, finest), jumps)
     if name == "continuous":
         return ContinuousActions()
     raise unknown("action set", name, ACTIONS)

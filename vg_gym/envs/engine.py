@@ -21,10 +21,12 @@ from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
+from vg_gym.envs.edge_profiles import edge_profiles
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.initial_boxes import make_initial_boxes
 from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.proposals import QueryProposals, relative
 from vg_gym.envs.reset_options import check_reset_options
 from vg_gym.envs.rewards import Reward
 from vg_gym.envs.rng import CounterRNG
@@ -80,7 +82,8 @@ class GroundingEngine:
         tensors = clip.device.type != "cpu" if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
         """Where the state is; None: in numpy."""
-        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine)
+        jumps = o.num_proposals if o.proposals else 0
+        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps)
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
         if self.reward.needs_labels and not self.episodes.labeled:
@@ -98,7 +101,8 @@ class GroundingEngine:
         o = self.options
         if self.bank is None:
             return make_bank(self.episodes, self.clip, o)
-        self.bank.check(self.clip, o.needs_tokens, o.phrases, make_query_scores(o, self.clip))
+        parts = make_query_scores(o, self.clip), make_query_proposals(o, self.clip), o.edge_profiles
+        self.bank.check(self.clip, o.needs_tokens, o.phrases, *parts)
         return self.bank
 
     def _allocate(self) -> None:
@@ -116,6 +120,7 @@ class GroundingEngine:
         self.region, self.text, self.image = zeros(n, dim), zeros(n, dim), zeros(n, dim)
         self.tokens = zeros(n, self.clip.num_tokens * dim if self.features.tokens else 0)
         self.maps = zeros(n, maps, grid, grid)
+        self.proposals = zeros(n, *self.features.proposals.shape[1:])
         self.overview = zeros(n, maps + 1, obs.GLIMPSE, obs.GLIMPSE)
 
     def _zeros(self, *shape: int) -> Any:
@@ -184,6 +189,8 @@ class GroundingEngine:
         self.image[rows] = self._state(bank.images.means[slots])
         self.maps[rows] = self._state(bank.maps[at])
         self.overview[rows] = self._state(bank.overviews[at])
+        if bank.query_proposals:
+            self.proposals[rows] = self._state(bank.proposals[at])
         if bank.tokens:
             self.tokens[rows] = self._state(bank.token_features[at])
 
@@ -200,7 +207,7 @@ class GroundingEngine:
             self.actions.check(actions)
             actions = torch.from_numpy(actions).to(self.device)
         before = self.potential
-        self.boxes, stop = self._actions.apply(self.boxes, actions)
+        self.boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
         self.steps = self.steps + 1
         moves = self._actions.encode(actions)[:, None]
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
@@ -246,6 +253,10 @@ class GroundingEngine:
         if "glimpse_features" in out:
             found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
             out["glimpse_features"][:] = box_ops.clamp(found, -1, 1)
+        if "proposals" in out:
+            out["proposals"][:] = relative(pick(self.proposals), boxes).reshape(len(boxes), -1)
+        if "edge_profiles" in out:
+            out["edge_profiles"][:] = edge_profiles(self.features.images.edge_tables, pick(self.slots), boxes)
         if "pixels_image" in out:
             self._write_pixels(out, np.arange(self.num_envs) if rows is None else rows)
         return out
@@ -282,7 +293,21 @@ def make_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> Fea
         VGGymError: ``features`` is no store of these episodes and this CLIP.
     """
     o, store = options, FeatureStore.open(options.features) if options.features else None
-    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, make_query_scores(o, clip))
+    parts = make_query_scores(o, clip), make_query_proposals(o, clip), o.edge_profiles
+    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, *parts)
     if store is not None:
         bank.prepare([episodes.query(0)])
     return bank
+
+
+def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposals | None:
+    """The proposals that an environment asks for; None where it asks for none.
+
+    Raises:
+        VGGymError: the proposer is unknown, its weights or package are missing, or ``num_proposals`` is below 1.
+    """
+    if not options.proposals:
+        return None
+    if options.num_proposals < 1:
+        raise VGGymError(f"num_proposals={options.num_proposals} must be at least 1")
+    return QueryProposals(options.proposals, options.num_proposals, clip)

@@ -18,7 +18,9 @@ from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.image_tables import ImageTables, Rows, grown
 from vg_gym.envs.observations import GLIMPSE, LIMIT, glimpses, whole_lines
+from vg_gym.envs.proposals import FIELDS, QueryProposals
 from vg_gym.errors import VGGymError
+from vg_gym.features.edge_maps import edge_map_arrays
 from vg_gym.features.extraction import build
 from vg_gym.features.score_maps import num_maps, score_maps
 from vg_gym.features.store import FeatureStore
@@ -58,6 +60,8 @@ class FeatureBank:
         memory: GiB for tables of images; 148 KB an image for the built-in CLIP, 131 KB for ViT-B/32.
         store: where features are looked up before they are computed.
         query_scores: also what this computes for each query.
+        proposals: also the proposals of each query.
+        edges: also the edge maps of images.
 
     Raises:
         VGGymError: the store is of another CLIP, or lacks phrases (of this version) or tokens that are asked for.
@@ -66,13 +70,16 @@ class FeatureBank:
     def __init__(
         self, clip: ClipEncoder, tokens: bool = False, phrases: bool = False, memory: float = 4.0,
         store: FeatureStore | None = None, query_scores: QueryScores | None = None,
+        proposals: QueryProposals | None = None, edges: bool = False,
     ):  # fmt: skip
+        self.query_proposals, self.edge_maps = proposals, edge_map_arrays() if edges else None
         self.clip, self.tokens, self.phrases, self.query_scores = clip, tokens, phrases, query_scores
         self.store: FeatureStore | None = None
         if store is not None:
             self._attach(store)
         lines = clip.grid + 1
-        self.images = ImageTables(clip, memory, self._dense)
+        self.images = ImageTables(clip, memory, self._dense, self.edge_maps)
+        self._proposals = Rows((proposals.count if proposals else 0, len(FIELDS)), clip.device)
         self._text, self._maps = Rows((clip.dim,), clip.device), Rows((self.num_maps, lines, lines), clip.device)
         self._overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip.device)
         self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
@@ -111,11 +118,19 @@ class FeatureBank:
         """What :attr:`query_scores` computed (R, L)."""
         return self._scores.data
 
+    @property
+    def proposals(self) -> torch.Tensor:
+        """Proposals of queries (R, K, F), see :class:`vg_gym.envs.proposals.QueryProposals`."""
+        return self._proposals.data
+
     def slots(self, rows: np.ndarray) -> np.ndarray:
         """Slots of :attr:`images` of the images of rows (B,), int64."""
         return self.images.slots(self._image_of[rows])
 
-    def check(self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None) -> None:
+    def check(
+        self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None,
+        proposals: QueryProposals | None = None, edges: bool = False,
+    ) -> None:  # fmt: skip
         """Refuse to be shared with an environment that asks for other features.
 
         Args:
@@ -123,13 +138,19 @@ class FeatureBank:
             tokens: whether it wants the expressions' tokens.
             phrases: whether it wants score maps of noun phrases.
             query_scores: what it wants computed for each query.
+            proposals: the proposals that it wants of each query.
+            edges: whether it wants edge maps.
 
         Raises:
             VGGymError: one of them differs.
         """
-        marks = [scores and scores.fingerprint for scores in (self.query_scores, query_scores)]
-        if (self.clip, self.tokens, self.phrases, marks[0]) != (clip, tokens, phrases, marks[1]):
-            raise VGGymError("the given bank= is for another CLIP, or other tokens, phrases or scoring; leave it out")
+        mine = (self.clip, self.tokens, self.phrases, _mark(self.query_scores), _mark(self.query_proposals))
+        asked = (clip, tokens, phrases, _mark(query_scores), _mark(proposals))
+        if mine != asked or (self.edge_maps is not None) != edges:
+            raise VGGymError(
+                "the given bank= is for another CLIP, or other tokens, phrases, proposals, edge_profiles or scoring; "
+                "leave it out"
+            )
 
     def row(self, query: Query) -> int:
         """The row of a query, made where it is new."""
@@ -159,6 +180,8 @@ class FeatureBank:
             made.append((self._tokens, found.astype(np.float32).clip(-1, 1).reshape(-1)))
         if self.query_scores is not None:
             made.append((self._scores, self.query_scores(query)))
+        if self.query_proposals is not None:
+            made.append((self._proposals, self.query_proposals(query, self._dense(query.image))))
         return made
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
@@ -183,6 +206,10 @@ class FeatureBank:
             self._attach(build(folder, queries, self.clip, self.phrases, self.tokens, progress=progress))
         if cache and self.query_scores is not None:
             self.query_scores.prepare(queries, progress)
+        if cache and self.query_proposals is not None:
+            self.query_proposals.images.prepare([query.image for query in queries], progress)
+        if cache and self.edge_maps is not None:
+            self.edge_maps.prepare([query.image for query in queries], progress)
         if self.store is None:
             for query in tqdm(queries, desc="features", unit="query", disable=not progress):
                 self.slots(np.array([self.row(query)]))
@@ -224,3 +251,7 @@ class FeatureBank:
 
     def _make_maps(self, query: Query) -> np.ndarray:
         return score_maps(self.clip, self._dense(query.image), [query.expression], self.phrases)[0]
+
+
+def _mark(part: QueryScores | QueryProposals | None) -> str | None:
+    return None if part is None else part.fingerprint

@@ -34,8 +34,9 @@ class GroundingEnv(gym.Env):
     ## Action space
     `action="multi-edges"` (default): `MultiDiscrete([5, 5, 5, 5, 2])`. The first four move the left, top, right and
     bottom edge at once: 0 out by 30 % of the box's side, 1 out by 8 %, 2 stay, 3 in by 8 %, 4 in by 30 %. The last is
-    the trigger: 1 ends the episode and the moves are ignored. Other sets: `edges` (`Discrete(21)`), `classic`
-    (`Discrete(9)`, the published nine) and `continuous` (`Box(5)`); see :mod:`vg_gym.envs.actions`. Boxes stay inside
+    the trigger: 1 ends the episode and the moves are ignored. Other sets: `fine-edges` (a third step of 2 %),
+    `jump-edges` (the last part also jumps to a proposal), `edges` (`Discrete(21)`), `classic` (`Discrete(9)`, the
+    published nine) and `continuous` (`Box(5)`); see :mod:`vg_gym.envs.actions`. Boxes stay inside
     the image and keep a side of at least 4 % of it. `action_masks()` says which choices change something.
 
     ## Observation space
@@ -54,6 +55,9 @@ class GroundingEnv(gym.Env):
     | `step`                      | (1,)                | share of `max_steps` used                             |
     | `tokens`                    | (L * D,)            | `tokens=True`: unit features of the tokens            |
     | `glimpse_features`          | (4 * 16 * D,)       | `glimpse_features=True`: features, 4 x 4 grids        |
+    | `proposals`                 | (K * 17,)           | `proposals="ssd"`: boxes of a detector, what CLIP and |
+    |                             |                     | the words say of each, corners seen from the box      |
+    | `edge_profiles`             | (4 * 24,)           | `edge_profiles=True`: edge strength across each edge  |
     | `pixels_image`, `pixels_crop` | (84, 84, 3)       | `observation="pixels"`: image and crop, uint8         |
 
     ## Rewards

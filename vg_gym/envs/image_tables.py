@@ -13,6 +13,7 @@ from vg_gym.boxes import to_numpy
 from vg_gym.clip.dense import l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
+from vg_gym.features.edge_maps import SIDE
 from vg_gym.types import ImageRef
 
 
@@ -50,14 +51,19 @@ class ImageTables:
         clip: whose features; the tables live on its device.
         memory: GiB.
         dense: gives an image's dense features (g, g, D) float16.
+        edges: gives an image's edge maps (side, side, 2) uint8; None where nobody asks for them.
     """
 
-    def __init__(self, clip: ClipEncoder, memory: float, dense: Callable[[ImageRef], np.ndarray]):
-        lines = clip.grid + 1
-        self.dense, self.memory = dense, memory
-        self.capacity = max(1, int(memory * 2**30 / (4 * lines * lines * clip.dim)))
+    def __init__(
+        self, clip: ClipEncoder, memory: float, dense: Callable[[ImageRef], np.ndarray],
+        edges: Callable[[ImageRef], np.ndarray] | None = None,
+    ):  # fmt: skip
+        lines, edge_lines = clip.grid + 1, SIDE + 1 if edges else 0
+        self.dense, self.edges, self.memory = dense, edges, memory
+        self.capacity = max(1, int(memory * 2**30 / (4 * (lines * lines * clip.dim + 2 * edge_lines**2))))
         """Images that fit."""
         self._tables, self._means = Rows((lines, lines, clip.dim), clip.device), Rows((clip.dim,), clip.device)
+        self._edge_tables = Rows((edge_lines, edge_lines, 2), clip.device)
         self._refs: list[ImageRef] = []
         self._numbers: dict[str, int] = {}
         self._slot_of = np.zeros(0, dtype=np.int64)
@@ -76,6 +82,11 @@ class ImageTables:
     def means(self) -> torch.Tensor:
         """Unit mean features (S, D), one a slot."""
         return self._means.data
+
+    @property
+    def edge_tables(self) -> torch.Tensor:
+        """Summed-area tables of edge maps in [0, 1] (S, side + 1, side + 1, 2), one a slot."""
+        return self._edge_tables.data
 
     def number(self, image: ImageRef) -> int:
         """The number of an image, a new one where it is not known."""
@@ -99,7 +110,10 @@ class ImageTables:
     def _fill(self, number: int) -> None:
         """Put an image's table into a slot."""
         dense = self.dense(self._refs[number]).astype(np.float32)  # first: an image that cannot be read takes no slot
+        edges = None if self.edges is None else self.edges(self._refs[number])
         slot = self._free_slot()
+        if edges is not None:
+            self._edge_tables.put(slot, summed_area(edges.astype(np.float32) / 255))
         self._tables.put(slot, summed_area(dense))
         self._means.put(slot, l2_normalize(dense.mean(axis=(0, 1))).clip(-1, 1))
         self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock

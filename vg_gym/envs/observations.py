@@ -19,6 +19,7 @@ from vg_gym.clip.crops import crop, resize
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.tables import lattice_values, table_sums
+from vg_gym.envs import edge_profiles, proposals
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import unknown
@@ -79,6 +80,10 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
         parts["tokens"] = box(-1, 1, clip.num_tokens * clip.dim)
     if options.glimpse_features:
         parts["glimpse_features"] = box(-1, 1, windows * FEATURE_GLIMPSE**2 * clip.dim)
+    if options.proposals:
+        parts["proposals"] = box(-proposals.LIMIT, proposals.LIMIT, options.num_proposals * proposals.WIDTH)
+    if options.edge_profiles:
+        parts["edge_profiles"] = box(0, edge_profiles.SCALE, 4 * edge_profiles.SLICES)
     if options.observation == "pixels":
         for name in ("pixels_image", "pixels_crop"):
             parts[name] = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)

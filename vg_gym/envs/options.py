@@ -10,15 +10,19 @@ class EnvOptions:
     """Options of the environment; each name is checked by the part it configures."""
 
     action: str = "multi-edges"
-    """Action set: ``classic``, ``edges``, ``multi-edges``, ``continuous`` (:mod:`vg_gym.envs.actions`)."""
+    """Action set: ``classic``, ``edges``, ``multi-edges``, ``fine-edges``, ``jump-edges`` (needs ``proposals``) or
+    ``continuous`` (:mod:`vg_gym.envs.actions`)."""
     coarse: float = 0.3
     """Big step, as a fraction of the box's side."""
     fine: float = 0.08
     """Small step, as a fraction of the box's side."""
+    finest: float = 0.02
+    """Smallest step, of the action sets ``fine-edges`` and ``jump-edges``."""
     reward: str = "clip"
     """Potential of the reward: ``clip``, ``iou``, ``clip+iou`` (:mod:`vg_gym.envs.rewards`)."""
     score: str = "context"
-    """The CLIP score: ``cosine``, ``context``, ``surround``, ``contrast`` (:mod:`vg_gym.clip.scores`)."""
+    """The CLIP score: ``cosine``, ``context``, ``surround``, ``contrast`` (:mod:`vg_gym.clip.scores`), or
+    ``relational``, the expected IoU with the proposals (:mod:`vg_gym.envs.scoring.relational`)."""
     scoring: str = "dense"
     """How it is computed: from ``dense`` features of the image, from ``crop``s encoded at every step, or from crops of
     the boxes of a ``lattice``, encoded once per query (:mod:`vg_gym.envs.scoring`)."""
@@ -43,6 +47,13 @@ class EnvOptions:
     """Also observe dense features averaged on a 4 x 4 grid in each window; implies ``tokens``."""
     phrases: bool = False
     """Also observe score maps of the head and anchor noun phrases."""
+    proposals: str = ""
+    """Also observe the proposals of a proposer of the registry, e.g. ``ssd`` or ``yolo:/path/to/yolov8n.pt``
+    (:mod:`vg_gym.envs.proposals`)."""
+    num_proposals: int = 12
+    """Proposals of an image, the most confident ones."""
+    edge_profiles: bool = False
+    """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.envs.edge_profiles`)."""
     memory: float = 4.0
     """GiB for tables of images; where they do not all fit, they are read again."""
     features: str = ""

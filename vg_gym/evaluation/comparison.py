@@ -54,6 +54,8 @@ class Comparison:
     """Of the data set."""
     root: str | None = None
     """Folder of a data set on disk."""
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    """Options of the data set's evaluated split, e.g. ``seed`` of RefShapes."""
     train_split: str = "train"
     """What fitted methods are fitted on."""
     clip: str = "refshapes"
@@ -128,8 +130,9 @@ class Comparison:
     def _evaluator(self, runner: Runner) -> Evaluator:
         if self.dataset is None:
             raise VGGymError("name a data set: --dataset refshapes")
-        data = registry.open_dataset(self.dataset, self.split, self.root)
+        data = registry.open_dataset(self.dataset, self.split, self.root, **self.dataset_options)
         settings = {name: value for name, value in asdict(self).items() if name in SETTINGS}
+        settings |= {"dataset_options": self.dataset_options} if self.dataset_options else {}
         clip = None if self.clip == "none" else load_clip(self.clip)
         out = Path(self.out)
         return Evaluator(data, out, settings, self.limit, clip, self.seed, runner=runner, fresh=self.fresh)

@@ -31,10 +31,22 @@ def accuracy(ious: np.ndarray, threshold: float) -> float:
     return float(np.mean(ious >= threshold))
 
 
+def tightness(ious: np.ndarray, threshold: float = 0.5) -> float | None:
+    """Mean IoU of the boxes that reach the threshold: how well a box fits where it is on the right object.
+
+    None where no box does.
+
+    >>> round(tightness(np.array([0.2, 0.6, 0.8])), 3)
+    0.7
+    """
+    found = ious[ious >= threshold]
+    return float(found.mean()) if len(found) else None
+
+
 def summary(
     ious: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0, gious: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """The columns that every row has: n, accuracies, mean IoU, and intervals.
+    """The columns that every row has: n, accuracies, mean IoU, tightness, and intervals.
 
     Args:
         ious: (N,).
@@ -50,6 +62,7 @@ def summary(
         "n": len(ious),
         **{f"acc@{threshold}": accuracy(ious, threshold) for threshold in THRESHOLDS},
         "mean_iou": float(ious.mean()),
+        "tightness": tightness(ious),
         **({} if gious is None else {"giou_acc@0.5": accuracy(gious, 0.5)}),
         "acc@0.5_ci": bootstrap_ci(hits(ious), groups, seed),
         "mean_iou_ci": bootstrap_ci(ious, groups, seed),

@@ -16,10 +16,15 @@ NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
 """Option values that are a sweep."""
 
 
+DATASET = "dataset_options"
+"""What stands for the data set in place of a method."""
+
+
 def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Options by method, from ``METHOD.KEY=VALUE``.
 
-    A method is a grounder, a ceiling, or a proposer, whose options go to all pipelines that start with it.
+    A method is a grounder, a ceiling, or a proposer, whose options go to all pipelines that start with it; or
+    ``dataset_options``, for those of the data set.
 
     Raises:
         VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
@@ -34,7 +39,7 @@ def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
         method, dot, key = left.partition(".")
         if not (equals and dot and key):
             raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
-        if method not in known:
+        if method not in known and method != DATASET:
             raise unknown("grounder", method, known)
         parsed: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
         options.setdefault(method, {})[key] = parsed["value"]

@@ -33,8 +33,8 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows: floors first, then methods, then ceilings, as they were added."""
     table = Table(title=title)
     refined = any("refined_by" in row for row in rows)
-    columns = ("method", "role", "mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "evals", "ms", "failed")
-    for name in (*columns, *(("refined by", "95 % CI") if refined else ())):
+    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "tightness", "evals", "ms", "failed")
+    for name in ("method", "role", *figures, *(("refined by", "95 % CI") if refined else ())):
         table.add_column(name, justify="left" if name in ("method", "role") else "right", no_wrap=name == "method")
     for row in rows:
         table.add_row(
@@ -45,13 +45,14 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
             f"{row['acc@0.5']:.3f}",
             _interval(row["acc@0.5_ci"]),
             f"{row['acc@0.75']:.3f}",
+            _number(row.get("tightness"), "{:.3f}"),
             _number(row.get("evaluations"), "{:,.1f}"),
             _number(row.get("ms_per_query"), "{:.1f}"),
             _number(row.get("failures"), "{}"),
             *_gain(row, refined),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
-    Console(width=None if Console().is_terminal else 190 if refined else 160).print(table)
+    Console(width=None if Console().is_terminal else 198 if refined else 168).print(table)
 
 
 def _gain(row: dict[str, Any], refined: bool) -> list[str]:

@@ -15,15 +15,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from inspect import Parameter, signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vg_gym.errors import VGGymError, missing_extra, unknown
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import CEILINGS, DATASETS, GROUNDERS, LEARNED, PROPOSERS
-from vg_gym.types import Grounder, GroundingDataset
-
-if TYPE_CHECKING:
-    from vg_gym.baselines.proposals import Proposer
+from vg_gym.types import Grounder, GroundingDataset, Proposer
 
 
 def list_grounders() -> dict[str, GrounderSpec]:

@@ -210,11 +210,11 @@ def _is_intact(path: Path) -> bool:
 
 def computed(
     identity: Sequence[str], row_shape: tuple[int, ...], count: int, make: Callable[[int, int], np.ndarray],
-    what: str, progress: bool = True,
+    what: str, progress: bool = True, dtype: type[np.generic] = np.float16, most: int | None = None,
 ) -> ShardedArray:  # fmt: skip
-    """Rows, fp16, kept in the cache folder: from there as far as they are there, else computed and put there.
+    """Rows kept in the cache folder: from there as far as they are there, else computed and put there.
 
-    What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB.
+    What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB or ``most`` rows.
 
     Args:
         identity: what the rows are a function of.
@@ -223,10 +223,13 @@ def computed(
         make: computes the rows from the first number to before the second, (n, *row_shape).
         what: label of the progress bar.
         progress: show a bar.
+        dtype: type of the values.
+        most: rows of a piece at most, where they are small and take long.
     """
     digest = fingerprint("\n".join([*identity, str(row_shape), str(count)]))
-    size = max(8, COMPUTED_BYTES // (2 * math.prod(row_shape)) // 8 * 8)
-    rows = ShardedArray(cache_folder() / "features" / digest[:24], "rows", even_sizes(count, size), row_shape)
+    size = max(8, COMPUTED_BYTES // (np.dtype(dtype).itemsize * math.prod(row_shape)) // 8 * 8)
+    size = min(size, most or size)
+    rows = ShardedArray(cache_folder() / "features" / digest[:24], "rows", even_sizes(count, size), row_shape, dtype)
     rows.clean()
     missing = rows.missing()
     done = count - sum(rows.sizes[number] for number in missing)

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vg_gym.baselines.proposals import Proposals
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.files import cache_folder, fingerprint, write_json
 from vg_gym.storage.half_precision import half_precision
+from vg_gym.types import Proposals
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 """Files of a folder with a trained detector."""

@@ -19,9 +19,9 @@ from vg_gym.baselines.detectors.detr import Detr
 from vg_gym.baselines.detectors.sam import Sam
 from vg_gym.baselines.detectors.ssd import Ssd
 from vg_gym.baselines.detectors.yolo import Yolo
-from vg_gym.baselines.proposals import select
 from vg_gym.clip.crops import resize
 from vg_gym.errors import VGGymError, unknown
+from vg_gym.features.proposals import select
 from vg_gym.fitting.config import DatasetFitConfig
 from vg_gym.fitting.learner import Learner
 from vg_gym.fitting.splits import open_splits

@@ -16,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.detectors.base import WEIGHTS, DetectionBatch, Detector, missing_weights
-from vg_gym.baselines.proposals import Proposals, Proposer, proposals
 from vg_gym.errors import importing
+from vg_gym.features.proposals import proposals
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.assets import built_in
+from vg_gym.types import Proposals, Proposer
 
 EXAMPLE = "/path/to/detr-resnet-50"
 """Weights that an error suggests."""

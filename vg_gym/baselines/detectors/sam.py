@@ -28,10 +28,10 @@ from vg_gym.baselines.detectors.base import (
 )
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.masks import from_masks
-from vg_gym.baselines.proposals import Proposals, Proposer
 from vg_gym.errors import importing
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
+from vg_gym.types import Proposals, Proposer
 
 URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 """Where segment-anything publishes its checkpoints."""

@@ -25,8 +25,9 @@ from vg_gym.baselines.detectors.base import (
     read_state,
     save_folder,
 )
-from vg_gym.baselines.proposals import Proposals, Proposer, proposals
+from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
+from vg_gym.types import Proposals, Proposer
 
 ARCHITECTURES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 """Architectures of torchvision."""

@@ -28,10 +28,11 @@ from vg_gym.baselines.detectors.base import (
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
-from vg_gym.baselines.proposals import Proposals, Proposer, proposals
 from vg_gym.errors import importing
+from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
+from vg_gym.types import Proposals, Proposer
 
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
 """Loss weights: the defaults of ultralytics."""

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.baselines.proposals import Proposals, proposals
 from vg_gym.errors import VGGymError, importing
+from vg_gym.features.proposals import proposals
 from vg_gym.storage.files import fingerprint
+from vg_gym.types import Proposals
 
 STRIDES = (8, 16, 32)
 """Pixels a cell of the three grids."""

@@ -10,6 +10,8 @@ from vg_gym.envs.scoring.crop import CropScorer
 from vg_gym.envs.scoring.dense import DenseScorer
 from vg_gym.envs.scoring.lattice import LatticeScorer
 from vg_gym.envs.scoring.protocol import Scorer
+from vg_gym.envs.scoring.relational import NAME as RELATIONAL
+from vg_gym.envs.scoring.relational import RelationalScorer
 from vg_gym.errors import unknown
 
 SCORERS: dict[str, type[Scorer]] = {"dense": DenseScorer, "crop": CropScorer, "lattice": LatticeScorer}
@@ -35,6 +37,8 @@ def make_query_scores(options: EnvOptions, clip: ClipEncoder) -> QueryScores | N
 
 
 def _scorer_class(options: EnvOptions) -> type[Scorer]:
+    if options.score == RELATIONAL:
+        return RelationalScorer
     if options.scoring not in SCORERS:
         raise unknown("scoring", options.scoring, SCORERS)
     return SCORERS[options.scoring]

@@ -1,53 +1,13 @@
-"""Proposals: the boxes among which the second stage of a pipeline chooses."""
+"""From a detector's raw boxes to proposals, and the choice of those worth keeping."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
-
-
-@dataclass(frozen=True)
-class Proposals:
-    """The proposals of one image, best first."""
-
-    boxes: np.ndarray
-    """float32 (P, 4), ``xyxy`` pixels inside the image."""
-    scores: np.ndarray
-    """Confidences float32 (P,)."""
-    labels: tuple[str, ...]
-    """P category names; ``""`` where the proposer knows none."""
-    masks: np.ndarray | None = None
-    """bool (P, H, W), where the proposer segments."""
-
-    def __len__(self) -> int:
-        """Number of proposals."""
-        return len(self.boxes)
-
-    def take(self, rows: np.ndarray) -> Proposals:
-        """The proposals with given row numbers, in that order."""
-        masks = None if self.masks is None else self.masks[rows]
-        return Proposals(self.boxes[rows], self.scores[rows], tuple(self.labels[i] for i in rows), masks)
-
-
-@runtime_checkable
-class Proposer(Protocol):
-    """Finds boxes that may be meant, without reading any expression."""
-
-    name: str
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of its weights and settings; caches of boxes are keyed by it."""
-        ...
-
-    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8, batched."""
-        ...
+from vg_gym.types import Proposals
 
 
 def proposals(

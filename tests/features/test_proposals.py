@@ -1,6 +1,6 @@
 import numpy as np
 
-from vg_gym.baselines.proposals import proposals, select
+from vg_gym.features.proposals import proposals, select
 
 IMAGE = np.zeros((40, 60, 3), dtype=np.uint8)
 BOXES = [[10, 10, 20, 20], [-5, -5, 30, 30], [50, 30, 90, 90], [5, 5, 5.5, 30], [11, 10, 20, 20]]

@@ -1,0 +1,41 @@
+"""The set of proposals has no order, and rows without a proposal count for nothing."""
+
+import numpy as np
+import torch
+
+from vg_gym.agents.proposal_attention import EMPTY, ProposalAttention
+from vg_gym.envs.proposals import WIDTH
+
+
+def a_set(rng, count, there):
+    found = rng.uniform(0.1, 0.4, (2, count, WIDTH)).astype(np.float32)
+    found[..., 2:4] += 0.3
+    found[:, there:] = 0
+    return torch.from_numpy(found)
+
+
+def test_order_does_not_matter(rng):
+    torch.manual_seed(0)
+    module, observed, text = ProposalAttention(5, 16), a_set(rng, 5, 4), torch.randn(2, 16)
+    order = torch.tensor([2, 0, 3, 1, 4])
+    read, scores = module(observed.flatten(1), text)
+    mixed, moved = module(observed[:, order].flatten(1), text)
+    torch.testing.assert_close(read, mixed, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores[:, order], moved, atol=1e-5, rtol=1e-4)
+    assert (scores[:, 4] == EMPTY).all() and (scores[:, :4] > EMPTY).all()
+
+
+def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
+    torch.manual_seed(0)
+    few, many = ProposalAttention(4, 16), ProposalAttention(6, 16)
+    many.load_state_dict(few.state_dict())
+    observed, text = a_set(rng, 6, 4), torch.randn(2, 16)
+    read, scores = many(observed.flatten(1), text)
+    torch.testing.assert_close(read, few(observed[:, :4].flatten(1), text)[0], atol=1e-5, rtol=1e-4)
+    (read.sum() + scores.sum()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in many.parameters() if p.grad is not None)
+
+
+def test_with_no_proposal_at_all_the_read_out_is_finite():
+    read, scores = ProposalAttention(3, 16)(torch.zeros(1, 3 * WIDTH), torch.randn(1, 16))
+    assert torch.isfinite(read).all() and (scores == EMPTY).all()

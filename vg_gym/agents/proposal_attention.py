@@ -1,0 +1,90 @@
+"""The set of proposals, read by attention: which of them is meant, and what the policy should know of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from vg_gym.envs.proposals import WIDTH
+
+READ_OUTS = 4
+"""Weighted means of the set that the policy gets."""
+EMPTY = -20.0
+"""Score of a row without a proposal."""
+
+
+class SetLayer(nn.Module):
+    """Pre-norm self-attention over a set, biased by what lies between each two members, and a feed-forward network.
+
+    Args:
+        width: of the tokens.
+        heads: of the attention.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feedforward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, K, width) and biases (B, heads, K, K) to tokens."""
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        return x + self.feedforward(self.norm2(x))
+
+
+class ProposalAttention(nn.Module):
+    """Attention over the proposals, conditioned on the text and on where the agent's box is.
+
+    "Nearest to" is a comparison of pairs, so what lies between each two proposals, distance and sizes, biases their
+    attention (as in relation networks for object detection, Hu et al., CVPR 2018).
+
+    Args:
+        count: K, proposals.
+        text: width of the expression's embedding.
+        width: of the tokens.
+        heads: of the attention.
+        layers: of the attention.
+    """
+
+    def __init__(self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2):
+        super().__init__()
+        self.count = count
+        self.enter = nn.Linear(WIDTH + 4 + 3, width)
+        self.text = nn.Sequential(nn.Linear(text, width), nn.ReLU(), nn.Linear(width, width))
+        self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, heads * layers))
+        self.layers = nn.ModuleList(SetLayer(width, heads) for _ in range(layers))
+        self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.read_outs = nn.Linear(width, READ_OUTS)
+        self.size = READ_OUTS * (width + WIDTH)
+        """Width of all read-outs together."""
+
+    def forward(self, observed: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Proposals (B, K * WIDTH) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
+        numbers = observed.float().unflatten(1, (self.count, WIDTH))
+        boxes, there = numbers[..., :4], numbers[..., 4] > 0
+        centre, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+        cosines = numbers[..., 5:8]
+        best = cosines.masked_fill(~there[..., None], -1).amax(1, keepdim=True)
+        x = self.enter(torch.cat([numbers, centre, side, 10 * (cosines - best)], -1))
+        x = x + self.text(text * text.shape[-1] ** 0.5)[:, None]
+        absent = torch.where(there, 0.0, -1e4)
+        bias = self.pairs(_pairs(centre, side)).permute(0, 3, 1, 2) + absent[:, None, None]
+        for layer, part in zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True):
+            x = layer(x, part)
+        scores = self.score(x)[..., 0].masked_fill(~there, EMPTY)
+        weights = (self.read_outs(x) + absent[..., None]).softmax(1)
+        read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
+        return read.flatten(1), scores
+
+
+def _pairs(centre: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
+    """What lies between each two boxes, (B, K, K, 5): right, down, distance, its logarithm, and how much larger."""
+    away = centre[:, :, None] - centre[:, None]
+    distance = away.square().sum(-1, keepdim=True).clamp(min=1e-8).sqrt()  # a norm has no gradient at 0
+    area = side.prod(-1).clamp(min=1e-4).log()
+    return torch.cat([away, distance, (distance + 0.05).log(), (area[:, :, None] - area[:, None])[..., None]], dim=-1)
