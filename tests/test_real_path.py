@@ -1,4 +1,4 @@
-"""The real path, small: real annotations and images, an open_clip ViT-B-32 of random weights from a local file."""
+"""The real path, small: real annotations, images and YOLO; an open_clip ViT-B-32 of random weights from a file."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def test_train_and_evaluate_on_refcocog_with_vit_b_32(realdata, tmp_path):
     options = [
         "dataset=refcocog-umd", f"root={realdata / 'refcocog_mini'}", f"clip=ViT-B-32:{tmp_path / 'weights.pt'}",
         "train_split=val", f"out={tmp_path / 'run'}", "reward=clip", "total_timesteps=256", "num_envs=8", "n_steps=8",
-        "batch_size=32", "eval_samples=8", "test_samples=20",
+        "batch_size=32", "eval_samples=8", "test_samples=20", f"proposals=yolo:{realdata / 'weights' / 'yolov8n.pt'}",
     ]  # fmt: skip
     command = [sys.executable, str(ROOT / "train_agent.py"), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -14,6 +14,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.errors import VGGymError
 from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.features.proposals import select
 from vg_gym.language.parsing import noun_phrases, parse
@@ -54,7 +55,12 @@ class QueryProposals:
         self.count, self.clip = count, clip
         name, _, given = name.partition(":")
         weights = given or ("refshapes" if clip.words else published_weights(name))
-        self._proposer = make_proposer(name, **({"weights": weights} if weights else {}), device=str(clip.device))
+        try:
+            self._proposer = make_proposer(name, **({"weights": weights} if weights else {}), device=str(clip.device))
+        except VGGymError as error:
+            raise VGGymError(
+                f"no proposals: {error}. Here local weights are named as proposals={name}:WEIGHTS; proposals= is none"
+            ) from error
         identity = f"{self._proposer.fingerprint} {MIN_SCORE} {MAX_OVERLAP}"
         self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
         self.fingerprint = self.images.fingerprint
