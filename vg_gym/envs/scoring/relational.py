@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from vg_gym import boxes as box_ops
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
@@ -38,6 +40,6 @@ class RelationalScorer(Scorer):
         """See :meth:`Scorer.score`."""
         region, _ = self._dense.score(boxes, playing)
         proposals: Any = self.bank.proposals[playing.rows]
-        if isinstance(boxes, type(playing.episodes)):
+        if isinstance(boxes, np.ndarray):
             proposals = proposals.numpy()
         return region, (box_ops.iou(boxes[:, None], proposals[..., :4]) * proposals[..., -1]).sum(-1)
