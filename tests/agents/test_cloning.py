@@ -12,11 +12,11 @@ def test_the_buffer_keeps_the_newest_states(rng):
     buffer = StateBuffer(5)
     for at in (0, 3, 6):
         numbers = np.arange(at, at + 3)
-        buffer.add({"number": numbers[:, None]}, 10 * numbers)
+        buffer.add({"number": numbers[:, None], "action": 10 * numbers})
     assert buffer.size == 5
-    observations, actions = buffer.sample(rng, 200)
-    assert set(observations["number"][:, 0]) == {4, 5, 6, 7, 8}
-    np.testing.assert_array_equal(actions, 10 * observations["number"][:, 0])
+    states = buffer.sample(rng, 200)
+    assert set(states["number"][:, 0]) == {4, 5, 6, 7, 8}
+    np.testing.assert_array_equal(states["action"], 10 * states["number"][:, 0])
 
 
 def test_the_share_of_the_oracle_s_actions_rises(shapes, tiny_clip):

@@ -26,7 +26,7 @@ def test_play_plays_each_episode_once(shapes, tiny_clip):
 
 
 def test_first_boxes_may_be_given(shapes, tiny_clip):
-    engine = make_engine(3, dataset=shapes, clip=tiny_clip, max_steps=2)
+    engine = make_engine(3, dataset=shapes, clip=tiny_clip, max_steps=2, min_steps=1)
     boxes = np.tile(np.float32([0.1, 0.2, 0.5, 0.6]), (5, 1))
     stop = np.array([engine.actions.trigger] * 3)
     episodes = play(engine, lambda _: stop, range(5), boxes)

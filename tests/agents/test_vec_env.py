@@ -30,7 +30,7 @@ def test_ppo_gives_the_weights_it_gives_on_single_environments(arguments):
 
 
 def test_the_last_step_tells_the_episode(arguments):
-    env = GroundingVecEnv(make_engine(3, **arguments), seed=1)
+    env = GroundingVecEnv(make_engine(3, **arguments, min_steps=1), seed=1)
     first = env.reset()
     assert first["box"].shape == (3, 8)
     go_on, stop = np.array([4, 4, 4, 4, 0]), np.array([2, 2, 2, 2, 1])

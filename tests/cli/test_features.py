@@ -1,8 +1,13 @@
 import re
 
+import numpy as np
 import pytest
 
+from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.cli.entry import main
+from vg_gym.clip.encoder import load_clip
+from vg_gym.envs.factory import make_engine
+from vg_gym.registry import open_dataset
 
 
 def test_features_are_made_checked_and_repaired(tmp_path, capsys):
@@ -29,3 +34,29 @@ def test_features_are_made_checked_and_repaired(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["features", "--out", str(out)])
     assert "--dataset" in capsys.readouterr().err
+
+
+def test_a_store_keeps_proposals_and_edge_maps(tmp_path, capsys, monkeypatch):
+    """An environment over such a store computes none of them, and has the same ones as without it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "features"
+    command = (
+        "features --dataset refshapes --splits val --limit 3 --shard 2 --proposals ssd --edge-profiles --out".split()
+    )
+    main([*command, str(out)])
+    assert {path.name.split("-")[0] for path in out.glob("*-00001.npy")} >= {"ssd", "edge", "dense"}
+    data = [open_dataset("refshapes", "val")[row] for row in range(4)]
+    options = {"dataset": data, "proposals": "ssd", "edge_profiles": True, "reward": "iou"}
+    without = GroundingVecEnv(make_engine(2, clip=load_clip("refshapes"), **options), seed=0).reset()
+    monkeypatch.setattr("vg_gym.envs.proposals.QueryProposals._propose", None)
+    monkeypatch.setattr("vg_gym.features.edge_maps.edge_maps", None)
+    with_store = GroundingVecEnv(
+        make_engine(2, clip=load_clip("refshapes"), features=str(out), **options), seed=0
+    ).reset()
+    for name in ("proposals", "edge_profiles"):
+        np.testing.assert_array_equal(without[name], with_store[name])
+    (shard,) = out.glob("ssd*-00000.npy")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(SystemExit):
+        main(["features", "--out", str(out), "--verify"])
+    assert shard.name in capsys.readouterr().err

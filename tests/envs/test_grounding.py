@@ -273,3 +273,17 @@ def test_steps_before_reset_are_refused(shapes, tiny_clip):
         env.step(env.action_space.sample())
     with pytest.raises(VGGymError, match="reset"):
         GroundingVectorEnv(2, dataset=shapes, clip=tiny_clip).step(np.zeros((2, 5), int))
+
+
+def test_the_trigger_counts_from_min_steps_on(shapes, tiny_clip):
+    env = gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, min_steps=3, max_steps=5).unwrapped
+    env.reset(seed=0)
+    box, trigger = env.engine.boxes.copy(), env.engine.actions.trigger_column
+    for early in (True, True, False):
+        assert env.action_masks()[trigger] == (not early)
+        _, reward, terminated, truncated, _ = env.step(env.engine.actions.trigger)
+        assert terminated is (not early) and not truncated
+        assert reward == pytest.approx(-0.01 + (not early) * 0.1 * float(env.engine.potential[0]), abs=1e-6)
+        np.testing.assert_array_equal(env.engine.boxes, box)
+    with pytest.raises(VGGymError, match="min_steps=-1"):
+        gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, min_steps=-1)

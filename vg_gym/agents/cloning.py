@@ -15,11 +15,16 @@ import torch
 from stable_baselines3.common.distributions import MultiCategoricalDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
+from torch.nn import functional as F  # noqa: N812
 
+from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
+
+ACTION, MEANT = "oracle:action", "oracle:meant"
+"""Columns of what the oracle says: what it would do, and which proposal is meant."""
 
 
 @dataclass
@@ -44,7 +49,7 @@ class CloneConfig:
 
 
 class StateBuffer:
-    """A ring of observations and the oracle's actions.
+    """A ring of states: observations, and what the oracle says of them.
 
     Args:
         capacity: states kept.
@@ -52,26 +57,23 @@ class StateBuffer:
 
     def __init__(self, capacity: int):
         self.capacity, self.size, self.head = capacity, 0, 0
-        self.observations: dict[str, np.ndarray] = {}
-        self.actions: np.ndarray | None = None
+        self.columns: dict[str, np.ndarray] = {}
 
-    def add(self, observations: dict[str, np.ndarray], actions: np.ndarray) -> None:
-        """Keep a batch of states."""
-        if self.actions is None:
-            self.actions = np.zeros((self.capacity, *actions.shape[1:]), actions.dtype)
-            self.observations = {k: np.zeros((self.capacity, *v.shape[1:]), v.dtype) for k, v in observations.items()}
-        rows = (self.head + np.arange(len(actions))) % self.capacity
-        self.actions[rows] = actions
-        for name, values in observations.items():
-            self.observations[name][rows] = values
-        self.head = (self.head + len(actions)) % self.capacity
-        self.size = min(self.size + len(actions), self.capacity)
+    def add(self, states: dict[str, np.ndarray]) -> None:
+        """Keep a batch of states, arrays (B, ...) by name."""
+        if not self.columns:
+            self.columns = {k: np.zeros((self.capacity, *v.shape[1:]), v.dtype) for k, v in states.items()}
+        count = len(next(iter(states.values())))
+        rows = (self.head + np.arange(count)) % self.capacity
+        for name, values in states.items():
+            self.columns[name][rows] = values
+        self.head = (self.head + count) % self.capacity
+        self.size = min(self.size + count, self.capacity)
 
-    def sample(self, rng: np.random.Generator, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def sample(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
         """A random batch."""
-        assert self.actions is not None
         rows = rng.integers(self.size, size=count)
-        return {name: values[rows] for name, values in self.observations.items()}, self.actions[rows]
+        return {name: values[rows] for name, values in self.columns.items()}
 
 
 def clone_oracle(
@@ -96,13 +98,13 @@ def clone_oracle(
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         for _ in range(config.horizon):
             labels = _labels(env.engine)
-            buffer.add(observations, labels)
+            buffer.add({**observations, ACTION: labels, MEANT: _meant(env.engine)})
             acted = _act(model, observations)
             drives = rng.random(env.num_envs) < share
             observations, *_ = env.step(np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - 0.95 * progress)
-        losses = [_learn(model, optimizer, *buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
+        losses = [_learn(model, optimizer, buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
         loss, agreement = np.mean(losses, axis=0)
         report({"progress": progress, "loss": float(loss), "agreement": float(agreement)})
 
@@ -111,6 +113,15 @@ def _labels(engine: GroundingEngine) -> np.ndarray:
     """What the oracle would do in every row; a move that gains less than its price is not worth it."""
     boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
     return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
+
+
+def _meant(engine: GroundingEngine) -> np.ndarray:
+    """The proposal that is nearest the target, (N,); -1 where none is near, or there are none."""
+    boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
+    if not proposals.shape[1]:
+        return np.full(len(boxes), -1)
+    overlaps = box_ops.iou(proposals[..., :4], targets[:, None]) * (proposals[..., 4] > 0)
+    return np.where(overlaps.max(axis=1) >= 0.5, overlaps.argmax(axis=1), -1)
 
 
 def _log_prob(distribution: Any, labels: torch.Tensor) -> torch.Tensor:
@@ -128,14 +139,26 @@ def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> np.nd
     return actions.cpu().numpy()
 
 
-def _learn(model: OnPolicyAlgorithm, optimizer: torch.optim.Optimizer, observations, labels) -> tuple[float, float]:
-    """One step of maximum likelihood; returns the loss and the mean probability of the oracle's action."""
-    model.policy.set_training_mode(True)
-    batch = obs_as_tensor(observations, model.device)
-    log_prob = _log_prob(model.policy.get_distribution(batch), torch.as_tensor(labels, device=model.device))
+def _learn(
+    model: OnPolicyAlgorithm, optimizer: torch.optim.Optimizer, states: dict[str, np.ndarray]
+) -> tuple[float, float]:
+    """One step of maximum likelihood; returns the loss and the mean probability of the oracle's action.
+
+    A policy that reads proposals also learns in every state, not in those alone where the oracle jumps, which is meant.
+    """
+    policy: Any = model.policy
+    policy.set_training_mode(True)
+    batch: Any = obs_as_tensor(states, model.device)
+    labels, meant = batch.pop(ACTION), batch.pop(MEANT)
+    features = policy.extract_features(batch)
+    distribution = policy._get_action_dist_from_latent(policy.mlp_extractor.forward_actor(features))
+    log_prob = _log_prob(distribution, labels)
     loss = -log_prob.mean()
+    if scores := getattr(policy.features_extractor, "num_scores", 0):
+        chosen = F.cross_entropy(features[:, -scores:], meant, ignore_index=-1, reduction="sum")
+        loss = loss + chosen / len(meant)
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.policy.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     optimizer.step()
     return float(loss.detach()), float(log_prob.detach().exp().mean())

@@ -41,6 +41,8 @@ class TrainConfig(EnvOptions):
     """Proposer whose boxes are observed; empty for none."""
     edge_profiles: bool = True
     """Also observe how strongly pixels change across each edge of the box."""
+    min_steps: int = 1
+    """The trigger counts from the first step on: training makes an untrained policy pull it rarely."""
     max_steps: int = 8
     """Steps after which an episode is truncated."""
 

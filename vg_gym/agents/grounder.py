@@ -12,6 +12,7 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
+from vg_gym.agents.verifier import keep_best, reads_proposals
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
@@ -29,23 +30,31 @@ class AgentGrounder:
     Without boxes to start from it starts as it was trained: where that was a mixture, as its first part that needs no
     label.
 
+    Started from given boxes, an agent that reads proposals goes back to the given box where by its own verifier
+    (:mod:`vg_gym.agents.verifier`) that is better than the one it ended with.
+
     Args:
         name: a run folder, or a built-in agent.
         clip: another CLIP than the one it was trained with (of the same width).
         device: torch device.
         batch_size: episodes at once.
+        verify: whether it goes back to given boxes.
         **options: environment options that override those of training, e.g. ``max_steps``.
 
     Raises:
         VGGymError: there is no such agent, or its weights do not fit.
     """
 
-    def __init__(self, name: str, clip: str | None = None, device: str = "cpu", batch_size: int = 64, **options: Any):
-        self.name = f"agent:{name}"
+    def __init__(
+        self, name: str, clip: str | None = None, device: str = "cpu", batch_size: int = 64, verify: bool = True,
+        **options: Any,
+    ):  # fmt: skip
+        self.name, self.verify = f"agent:{name}", verify
         self._folder = find_agent(name)
         self._about = read_about(self._folder)
         # A training reward may need labels; what ends an episode, and what the policy sees, does not.
         trained = {
+            "min_steps": 1,  # of agents from before there was the option
             **self._about["env"],
             "reward": "clip",
             "features": "",
@@ -54,7 +63,7 @@ class AgentGrounder:
         self.options = options_from(EnvOptions, {**trained, **options})
         self._first_boxes_from: Grounder | None = None
         self.clip = load_clip(clip or self._about["clip"], device)
-        self.fingerprint = fingerprint(self._folder, self.clip.fingerprint, self.options)
+        self.fingerprint = fingerprint(self._folder, self.clip.fingerprint, self.options, verify)
         self.device, self.batch_size = device, batch_size
         self._bank: FeatureBank | None = None
         self._policy: Any = None
@@ -83,6 +92,8 @@ class AgentGrounder:
             self._policy = load_policy(self._folder, self._about, engine, self.device)
         boxes = None if initial_boxes is None else _normalized(queries, initial_boxes)
         episodes = play(engine, self._act, range(len(queries)), boxes)
+        if boxes is not None and self.verify and reads_proposals(self._policy):
+            episodes = keep_best(self._policy, engine, episodes, boxes)
         return [_prediction(query, episode, self.clip.grid) for query, episode in zip(queries, episodes, strict=True)]
 
     def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:

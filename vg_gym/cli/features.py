@@ -20,6 +20,8 @@ def add(commands) -> None:
     parser.add_argument("--splits", help="e.g. train,val (default: all)")
     parser.add_argument("--phrases", action="store_true", help="also score maps of noun phrases")
     parser.add_argument("--tokens", action="store_true", help="also features of the tokens of expressions; much space")
+    parser.add_argument("--proposals", default="", metavar="NAME", help="also the proposals of a proposer, e.g. ssd")
+    parser.add_argument("--edge-profiles", action="store_true", help="also edge maps")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of each split")
     parser.add_argument("--shard", type=int, default=256, metavar="N", help="images at a time (default: %(default)s)")
@@ -50,7 +52,10 @@ def _verify(out: Path) -> None:
 
 
 def _extract(options: argparse.Namespace) -> None:
+    from vg_gym.envs.options import EnvOptions
+    from vg_gym.envs.proposals import QueryProposals
     from vg_gym.features import command, extraction
+    from vg_gym.features.edge_maps import edge_map_arrays
 
     runner = make_runner(options.runner, options.workers)
     splits = options.splits.split(",") if options.splits else [*list_datasets()[options.dataset].splits]
@@ -60,5 +65,10 @@ def _extract(options: argparse.Namespace) -> None:
     made = (options.phrases, options.tokens, options.shard)
     work = extraction.begin(options.out, queries, load(), *made, load, **about)
     print(work.summary(), flush=True)
-    work.run(runner)
+    store = work.run(runner)
+    if options.proposals:
+        proposals = QueryProposals(options.proposals, EnvOptions.num_proposals, load())
+        proposals.images.make_in(store, work.images)
+    if options.edge_profiles:
+        edge_map_arrays().make_in(store, work.images)
     print(f"use it with: python train_agent.py features={options.out}")

@@ -116,6 +116,11 @@ class ActionSet(ABC):
         """
         raise VGGymError(f"action={self.name!r} has no masks: its space is {self.space}")
 
+    @property
+    def trigger_column(self) -> int:
+        """Where the trigger is in the masks."""
+        return int(self.trigger)
+
     @abstractmethod
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """Actions as float32 (B, ``encoding``) for the history in the observation."""
@@ -216,6 +221,11 @@ class MultiEdgeActions(ActionSet):
         changes[:, :, self.stay] = True
         last = np.ones((len(boxes), 2 + self.jumps), dtype=bool)
         return np.concatenate([changes.reshape(len(boxes), -1), last], axis=1)
+
+    @property
+    def trigger_column(self) -> int:
+        """Where the trigger is in the masks: behind the edges and "go on"."""
+        return 4 * len(self.levels) + 1
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """The shift of each edge and the trigger, (B, 5); a sixth column says who jumped, in sets that jump."""

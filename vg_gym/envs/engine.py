@@ -79,6 +79,9 @@ class GroundingEngine:
         o, clip = self.options, self.clip
         if o.max_steps < 1:
             raise VGGymError(f"max_steps={o.max_steps} must be at least 1")
+        if o.min_steps < 0:
+            raise VGGymError(f"min_steps={o.min_steps} must be at least 0")
+        self.min_steps = min(o.min_steps, o.max_steps)
         tensors = clip.device.type != "cpu" if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
         """Where the state is; None: in numpy."""
@@ -209,6 +212,7 @@ class GroundingEngine:
         before = self.potential
         self.boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
         self.steps = self.steps + 1
+        stop = stop & (self.steps >= self.min_steps)
         moves = self._actions.encode(actions)[:, None]
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
         self._measure(None)
@@ -282,8 +286,10 @@ class GroundingEngine:
         return box_ops.iou(self.boxes, self.targets)
 
     def masks(self) -> np.ndarray:
-        """Which actions would change something; see :meth:`ActionSet.masks`."""
-        return self.actions.masks(to_numpy(self.boxes))
+        """Which actions would change something; see :meth:`ActionSet.masks`. A trigger that is too early does not."""
+        masks = self.actions.masks(to_numpy(self.boxes))
+        masks[to_numpy(self.steps) + 1 < self.min_steps, self.actions.trigger_column] = False
+        return masks
 
 
 def make_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:

@@ -22,6 +22,7 @@ from vg_gym.envs.proposals import FIELDS, QueryProposals
 from vg_gym.errors import VGGymError
 from vg_gym.features.edge_maps import edge_map_arrays
 from vg_gym.features.extraction import build
+from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.features.score_maps import num_maps, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES
@@ -206,10 +207,9 @@ class FeatureBank:
             self._attach(build(folder, queries, self.clip, self.phrases, self.tokens, progress=progress))
         if cache and self.query_scores is not None:
             self.query_scores.prepare(queries, progress)
-        if cache and self.query_proposals is not None:
-            self.query_proposals.images.prepare([query.image for query in queries], progress)
-        if cache and self.edge_maps is not None:
-            self.edge_maps.prepare([query.image for query in queries], progress)
+        if cache:
+            for arrays in self._image_arrays:
+                arrays.prepare([query.image for query in queries], progress)
         if self.store is None:
             for query in tqdm(queries, desc="features", unit="query", disable=not progress):
                 self.slots(np.array([self.row(query)]))
@@ -218,6 +218,14 @@ class FeatureBank:
         store.check_clip(self.clip)
         store.check_parts(self.phrases, self.tokens)
         self.store = store
+        for arrays in self._image_arrays:
+            arrays.attach(store)
+
+    @property
+    def _image_arrays(self) -> list[ImageArrays]:
+        """What is known of each image beside what CLIP knows."""
+        parts = [] if self.query_proposals is None else [self.query_proposals.images]
+        return parts if self.edge_maps is None else [*parts, self.edge_maps]
 
     def _check_store(self, store: FeatureStore, queries: Sequence[Query]) -> None:
         keys = list(dict.fromkeys(query.image.key for query in queries))

@@ -37,6 +37,9 @@ class EnvOptions:
     between, of which each episode draws one."""
     max_steps: int = 10
     """Steps after which an episode is truncated."""
+    min_steps: int = 8
+    """The trigger counts from this step on, the last at the latest; pulled earlier it moves and ends nothing. With 1,
+    where half of all first actions end the episode, an untrained policy learns to stop at once."""
     observation: str = "features"
     """``features``, or ``pixels``, which adds the image and the crop under the box, uint8 (84, 84, 3) each."""
     precision: str = "float32"

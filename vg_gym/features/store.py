@@ -17,7 +17,7 @@ from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
 from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.score_maps import num_maps
-from vg_gym.storage.shards import ShardedArray, even_sizes
+from vg_gym.storage.shards import ShardedArray, even_sizes, is_intact
 
 TEXTS_PER_IMAGE = 4
 """A shard of texts has so many times the rows of a shard of images."""
@@ -183,5 +183,11 @@ class FeatureStore:
         return self.arrays["text"][self.text_rows(texts)]
 
     def verify(self) -> list[Path]:
-        """The files of shards that are not what was written; reads the whole store."""
-        return [array.path(number) for array in self.arrays.values() for number in array.verify()]
+        """The files of shards that are not what was written; reads the whole store.
+
+        Arrays of images (:mod:`vg_gym.features.image_arrays`) are checked too, by their checksums.
+        """
+        damaged = [array.path(number) for array in self.arrays.values() for number in array.verify()]
+        own = {array.path(number) for array in self.arrays.values() for number in range(len(array.sizes))}
+        others = sorted(path for path in self.path.glob("*-[0-9]*.npy") if path not in own)
+        return damaged + [path for path in others if not is_intact(path)]

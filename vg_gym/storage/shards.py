@@ -103,7 +103,7 @@ class ShardedArray:
     def verify(self) -> list[int]:
         """Numbers of the shards that are there but are not what was written; reads all of them."""
         present = [number for number in range(len(self.sizes)) if self.path(number).exists()]
-        return [number for number in present if not (self.has(number) and _is_intact(self.path(number)))]
+        return [number for number in present if not (self.has(number) and is_intact(self.path(number)))]
 
     def clean(self) -> None:
         """Remove what killed writers left."""
@@ -198,7 +198,7 @@ class ShardedArray:
         return header.getvalue()
 
 
-def _is_intact(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     """Does the checksum at the end of a file agree with what stands before it?"""
     digest, left = hashlib.sha256(), path.stat().st_size - CHECKSUM_BYTES
     with path.open("rb") as file:
