@@ -3,12 +3,13 @@
 python experiments/clip_scores.py [CLIP] [--samples 400]
 
 For each named score, on RefShapes val: rank correlation (Spearman) with IoU over random boxes of the same image, and
-the mean IoU of the box that maximises it over a dense lattice: how far the score can be gamed. The last row is the
-ceiling of the lattice: the box of it with the highest IoU.
+the mean IoU of the box that maximises it over a dense lattice: how far the score can be gamed. ``relational`` reads
+the proposals of the built-in SSD. The last row is the ceiling of the lattice: the box of it with the highest IoU.
 """
 
 import argparse
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -21,6 +22,9 @@ from vg_gym.clip.dense import summed_area
 from vg_gym.clip.scores import SCORES, negative_texts, score_boxes
 from vg_gym.clip_finetuning.batches import perturb, random_boxes
 from vg_gym.data.expressions import KINDS
+from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.proposals import QueryProposals
+from vg_gym.envs.scoring.relational import expected_iou
 from vg_gym.registry import open_dataset
 from vg_gym.types import by_image
 
@@ -33,19 +37,21 @@ def main() -> None:
     clip, dataset = load_clip(options.clip), open_dataset("refshapes", "val")
     others = negative_texts(clip, "contrast")
     windows = lattice_boxes(clip.grid, 1.0, 1.0, clip.grid * 5 / 8)
+    propose = QueryProposals("ssd", EnvOptions.num_proposals, clip)
     rng = np.random.default_rng(0)
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for group in tqdm(by_image(dataset[i] for i in range(options.samples))):
-        table = summed_area(clip.encode_dense([group[0].query.image.array()]))
+        dense = clip.encode_dense([group[0].query.image.array()])
+        table = summed_area(dense)
         for sample in group:
             target = box_ops.normalize(sample.box, sample.query.image.size)
             probes = np.concatenate([random_boxes(rng, 200), perturb(target[None], rng, 100)]).astype(np.float32)
             text = clip.encode_text([sample.query.expression])
-            for name in SCORES:
-                agreement = spearmanr(
-                    score_boxes(name, table, text, probes[None], others)[0], box_ops.iou(probes, target)
-                )
-                scores = [score_boxes(name, table, text, part[None], others)[0] for part in np.array_split(windows, 16)]
+            scores_of = {name: partial(named, name, table, text, others) for name in SCORES}
+            scores_of["relational"] = partial(relational, propose(sample.query, dense[0]))
+            for name, score in scores_of.items():
+                agreement = spearmanr(score(probes), box_ops.iou(probes, target))
+                scores = [score(part) for part in np.array_split(windows, 16)]
                 best = windows[np.concatenate(scores).argmax()]
                 row = float(agreement.statistic), float(box_ops.iou(best, target))
                 found[name, sample.kind].append(row)
@@ -55,9 +61,19 @@ def main() -> None:
     kinds = (*KINDS, "all")
     print(f"clip {clip.name}, {options.samples} expressions of refshapes val: Spearman with IoU / IoU of the maximum")
     print(f"{'score':16}" + "".join(f"{kind:>16}" for kind in kinds))
-    for name in (*SCORES, "lattice ceiling"):
+    for name in (*SCORES, "relational", "lattice ceiling"):
         means = (np.mean(found[name, kind], axis=0) for kind in kinds)
         print(f"{name:16}" + "".join(f"{a:9.2f} / {b:.2f}" for a, b in means))
+
+
+def named(name: str, table: np.ndarray, text: np.ndarray, others: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Scores (B,) of boxes (B, 4) for a text (1, D)."""
+    return score_boxes(name, table, text, boxes[None], others)[0]
+
+
+def relational(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Scores (B,) of boxes (B, 4)."""
+    return expected_iou(proposals, boxes[:, None])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ GROUND = ("errors", "types", "boxes", "storage", "devices", "config", "registry"
 """What every room may import, in this order among themselves."""
 ROOMS = (
     "language", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned", "baselines",
-    "diffusion", "envs", "agents", "cli",
+    "diffusion", "envs", "agents", "pictures", "cli",
 )  # fmt: skip
 """From the ground up: a room imports rooms above it in this list."""
 STRANGERS = {"envs", "baselines", "diffusion"}

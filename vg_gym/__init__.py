@@ -3,6 +3,8 @@
 Importing this package registers its environments with Gymnasium and loads nothing heavy.
 """
 
+from typing import Any as _Any
+
 from gymnasium.envs.registration import register as _register
 
 __version__ = "0.1.0"
@@ -22,3 +24,12 @@ for _id, _dataset in ENVIRONMENTS.items():
         vector_entry_point="vg_gym.envs.grounding:GroundingVectorEnv",
         kwargs={"dataset": _dataset, "fallback": None if _dataset == "refshapes" else "refshapes"},
     )
+
+
+def __getattr__(name: str) -> _Any:
+    """``vg_gym.ground`` and ``vg_gym.Found``, imported when first asked for."""
+    if name in ("ground", "Found"):
+        from vg_gym import pictures
+
+        return getattr(pictures, name)
+    raise AttributeError(f"module 'vg_gym' has no attribute {name!r}")

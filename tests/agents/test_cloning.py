@@ -3,8 +3,9 @@ import torch
 from stable_baselines3 import PPO
 
 from vg_gym.agents.checkpoint import policy_arguments
-from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle
+from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle, learn_choice
 from vg_gym.agents.vec_env import GroundingVecEnv
+from vg_gym.clip.encoder import load_clip
 from vg_gym.envs.factory import make_engine
 
 
@@ -28,3 +29,15 @@ def test_the_share_of_the_oracle_s_actions_rises(shapes, tiny_clip):
     assert len(reports) > 2 and all(0 <= report["progress"] < 1 for report in reports)
     assert reports[-1]["agreement"] > 1.5 * reports[0]["agreement"]
     assert reports[-1]["loss"] < reports[0]["loss"]
+
+
+def test_the_choice_is_learned_without_a_move(shapes):
+    torch.manual_seed(0)
+    options = {"proposals": "ssd", "num_proposals": 6, "action": "jump-edges", "reward": "iou"}
+    env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=load_clip("refshapes"), **options))
+    model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
+    env.engine.features.prepare(list(env.engine.episodes.queries()))
+    reports = []
+    learn_choice(model, env, CloneConfig(batch_size=32, learning_rate=3e-3), 0.05, reports.append)
+    assert reports[0]["agreement"] < 0.6 and reports[-1]["agreement"] == 1
+    assert (env.engine.boxes == [0, 0, 1, 1]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ from tqdm import tqdm
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import BAR, EpisodeStats, Evaluation, evaluate
 from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments, policy_of
-from vg_gym.agents.cloning import clone_oracle
+from vg_gym.agents.cloning import clone_oracle, learn_choice
 from vg_gym.agents.config import TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.vec_env import GroundingVecEnv
+from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import options_from, save_config
 from vg_gym.devices import pick_device, set_threads, usable_cores
@@ -184,14 +187,14 @@ class AgentTrainer:
             raise VGGymError("clone.minutes needs algo=ppo; set clone.minutes=0 for dqn")
         if not self.env.engine.episodes.labeled:
             raise VGGymError("clone.minutes needs box labels; set clone.minutes=0")
-        bar = tqdm(total=100, desc="clone oracle", bar_format=BAR)
-
-        def report(values: dict[str, Any]) -> None:
-            bar.n = round(100 * values.pop("progress"), 1)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
-
-        clone_oracle(model, self.env, self.config.clone, self._clone_minutes(), report)
-        bar.close()
+        clone, minutes = self.config.clone, self._clone_minutes()
+        choice = clone.choice * minutes if reads_proposals(model.policy) else 0.0
+        if choice > 0:
+            with _progress("learn choice") as report:
+                learn_choice(model, self.env, clone, choice, report)
+        if minutes > choice:
+            with _progress("clone oracle") as report:
+                clone_oracle(model, self.env, clone, minutes - choice, report)
 
     def _contact_sheet(self, count: int = 24) -> None:
         """Draw the last policy on the first validation episodes: ``trajectories.png``."""
@@ -199,6 +202,18 @@ class AgentTrainer:
         frames = [draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
         with replacing(self.out / "trajectories.png") as part:
             Image.fromarray(rendering.contact_sheet(frames, 6)).save(part, format="PNG")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar, and what tells it of progress."""
+    with tqdm(total=100, desc=what, bar_format=BAR) as bar:
+
+        def report(values: dict[str, Any]) -> None:
+            bar.n = round(100 * values.pop("progress"), 1)
+            bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
+
+        yield report
 
 
 def _point_latest(out: Path) -> None:

@@ -32,8 +32,10 @@ class CloneConfig:
     """Options of the warm start."""
 
     minutes: float | None = None
-    """Wall-clock time of the warm start, a part of the run's; 0: none. Default: two fifths of the run's where the
-    reward reads labels and the algorithm is PPO, else none."""
+    """Wall-clock time of the warm start, a part of the run's; 0: none. Default: half of the run's where the reward
+    reads labels and the algorithm is PPO, else none."""
+    choice: float = 0.6
+    """Share of that time in which a policy that reads proposals first learns, without a move, which one is meant."""
     learning_rate: float = 1e-3
     """Of AdamW; falls linearly to a twentieth."""
     batch_size: int = 1024
@@ -91,7 +93,7 @@ def clone_oracle(
     """
     rng = np.random.default_rng(model.seed)
     buffer = StateBuffer(config.buffer_size)
-    optimizer = torch.optim.AdamW(model.policy.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+    optimizer = _optimizer(model.policy, config)
     observations: Any = env.reset()
     start = time.monotonic()
     while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
@@ -102,11 +104,63 @@ def clone_oracle(
             acted = _act(model, observations)
             drives = rng.random(env.num_envs) < share
             observations, *_ = env.step(np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted))
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1 - 0.95 * progress)
+        _anneal(optimizer, config, progress)
         losses = [_learn(model, optimizer, buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
         loss, agreement = np.mean(losses, axis=0)
         report({"progress": progress, "loss": float(loss), "agreement": float(agreement)})
+
+
+def learn_choice(
+    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, minutes: float,
+    report: Callable[[dict[str, Any]], None],
+) -> None:  # fmt: skip
+    """Train the policy's attention over proposals to score the one that is meant highest.
+
+    Which it is, is asked once for each query, and not again at every step of a walk: many times more queries are seen.
+
+    Args:
+        model: an SB3 on-policy algorithm whose policy reads proposals.
+        env: its environment, whose source has box labels.
+        config: how.
+        minutes: how long.
+        report: as for :func:`clone_oracle`; ``agreement`` is the share of right choices.
+    """
+    policy: Any = model.policy
+    rng, buffer = np.random.default_rng(model.seed), StateBuffer(config.buffer_size)
+    attention = policy.features_extractor.proposals
+    optimizer = _optimizer(attention, config)
+    start = time.monotonic()
+    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
+        observations: Any = env.reset()
+        buffer.add({**{name: observations[name] for name in ("proposals", "text")}, MEANT: _meant(env.engine)})
+        _anneal(optimizer, config, progress)
+        batch: Any = obs_as_tensor(buffer.sample(rng, config.batch_size), model.device)
+        _, scores = attention(batch["proposals"], batch["text"].float())
+        loss = _choice_loss(scores, batch[MEANT])
+        _descend(optimizer, loss, attention)
+        right = (scores.argmax(1) == batch[MEANT]).sum() / (batch[MEANT] >= 0).sum().clamp(min=1)
+        report({"progress": progress, "loss": float(loss.detach()), "agreement": float(right)})
+
+
+def _optimizer(module: torch.nn.Module, config: CloneConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+
+
+def _anneal(optimizer: torch.optim.Optimizer, config: CloneConfig, progress: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * (1 - 0.95 * progress)
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, module: torch.nn.Module) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    optimizer.step()
+
+
+def _choice_loss(scores: torch.Tensor, meant: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy; rows in which no proposal is meant count as nought."""
+    return F.cross_entropy(scores, meant, ignore_index=-1, reduction="sum") / len(meant)
 
 
 def _labels(engine: GroundingEngine) -> np.ndarray:
@@ -155,10 +209,6 @@ def _learn(
     log_prob = _log_prob(distribution, labels)
     loss = -log_prob.mean()
     if scores := getattr(policy.features_extractor, "num_scores", 0):
-        chosen = F.cross_entropy(features[:, -scores:], meant, ignore_index=-1, reduction="sum")
-        loss = loss + chosen / len(meant)
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-    optimizer.step()
+        loss = loss + _choice_loss(features[:, -scores:], meant)
+    _descend(optimizer, loss, policy)
     return float(loss.detach()), float(log_prob.detach().exp().mean())

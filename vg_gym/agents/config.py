@@ -9,7 +9,7 @@ from vg_gym.agents.cloning import CloneConfig
 from vg_gym.envs.options import EnvOptions
 from vg_gym.features.store import FeatureStore
 
-WARM_START = 0.4
+WARM_START = 0.5
 """Share of a run that the warm start takes by default."""
 
 

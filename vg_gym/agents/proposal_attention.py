@@ -10,6 +10,10 @@ from vg_gym.envs.proposals import WIDTH
 
 READ_OUTS = 4
 """Weighted means of the set that the policy gets."""
+BETWEEN = 16
+"""Features of what lies between two proposals."""
+SMALLEST = 1e-4
+"""Least area whose logarithm is taken."""
 EMPTY = -20.0
 """Score of a row without a proposal."""
 
@@ -41,7 +45,7 @@ class ProposalAttention(nn.Module):
     """Attention over the proposals, conditioned on the text and on where the agent's box is.
 
     "Nearest to" is a comparison of pairs, so what lies between each two proposals, distance and sizes, biases their
-    attention (as in relation networks for object detection, Hu et al., CVPR 2018).
+    attention (as in relation networks for object detection, Hu et al., CVPR 2018); the text says which of it counts.
 
     Args:
         count: K, proposals.
@@ -54,9 +58,10 @@ class ProposalAttention(nn.Module):
     def __init__(self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2):
         super().__init__()
         self.count = count
-        self.enter = nn.Linear(WIDTH + 4 + 3, width)
+        self.enter = nn.Linear(WIDTH + 4 + 3 + 1, width)
         self.text = nn.Sequential(nn.Linear(text, width), nn.ReLU(), nn.Linear(width, width))
-        self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, heads * layers))
+        self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, BETWEEN))
+        self.counts = nn.Linear(width, BETWEEN * heads * layers)
         self.layers = nn.ModuleList(SetLayer(width, heads) for _ in range(layers))
         self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         self.read_outs = nn.Linear(width, READ_OUTS)
@@ -70,10 +75,12 @@ class ProposalAttention(nn.Module):
         centre, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         cosines = numbers[..., 5:8]
         best = cosines.masked_fill(~there[..., None], -1).amax(1, keepdim=True)
-        x = self.enter(torch.cat([numbers, centre, side, 10 * (cosines - best)], -1))
-        x = x + self.text(text * text.shape[-1] ** 0.5)[:, None]
+        area = side.prod(-1, keepdim=True).clamp(min=SMALLEST).log() + 3
+        told = self.text(text * text.shape[-1] ** 0.5)
+        x = self.enter(torch.cat([numbers, centre, side, 10 * (cosines - best), area], -1)) + told[:, None]
         absent = torch.where(there, 0.0, -1e4)
-        bias = self.pairs(_pairs(centre, side)).permute(0, 3, 1, 2) + absent[:, None, None]
+        counts = self.counts(told).unflatten(-1, (BETWEEN, -1))
+        bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
         for layer, part in zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True):
             x = layer(x, part)
         scores = self.score(x)[..., 0].masked_fill(~there, EMPTY)
@@ -86,5 +93,5 @@ def _pairs(centre: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
     """What lies between each two boxes, (B, K, K, 5): right, down, distance, its logarithm, and how much larger."""
     away = centre[:, :, None] - centre[:, None]
     distance = away.square().sum(-1, keepdim=True).clamp(min=1e-8).sqrt()  # a norm has no gradient at 0
-    area = side.prod(-1).clamp(min=1e-4).log()
+    area = side.prod(-1).clamp(min=SMALLEST).log()
     return torch.cat([away, distance, (distance + 0.05).log(), (area[:, :, None] - area[:, None])[..., None]], dim=-1)

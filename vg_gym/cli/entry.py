@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from vg_gym import __version__
-from vg_gym.cli import download, features, info
+from vg_gym.cli import download, features, ground, info
 from vg_gym.cli.run import run
 
-SUBCOMMANDS = (download, features, info)
+SUBCOMMANDS = (ground, download, features, info)
 """Modules whose ``add(commands)`` adds a parser; its default ``command`` is called with the options."""
 
 

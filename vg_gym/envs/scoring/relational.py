@@ -42,4 +42,9 @@ class RelationalScorer(Scorer):
         proposals: Any = self.bank.proposals[playing.rows]
         if isinstance(boxes, np.ndarray):
             proposals = proposals.numpy()
-        return region, (box_ops.iou(boxes[:, None], proposals[..., :4]) * proposals[..., -1]).sum(-1)
+        return region, expected_iou(proposals, boxes[:, None])
+
+
+def expected_iou(proposals: Any, boxes: Any) -> Any:
+    """Expected IoU (...) of boxes (..., 1, 4) with the proposals (..., K, F) of a query, of which one is meant."""
+    return (box_ops.iou(boxes, proposals[..., :4]) * proposals[..., -1]).sum(-1)

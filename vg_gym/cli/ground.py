@@ -1,0 +1,77 @@
+"""``vg-gym ground``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import replacing
+
+
+def add(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    parser = commands.add_parser("ground", help="the box that a sentence means, in a picture or in many")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files, or folders of them")
+    parser.add_argument("expression", help='what is meant, e.g. "the man in the yellow coat"')
+    parser.add_argument("--out", type=Path, help="draw the box: a file for one picture, a folder for several")
+    parser.add_argument("--method", help="a grounder, e.g. yolo-clip (default: by the words, see README)")
+    parser.add_argument("--clip", help="e.g. ViT-B-32:openai, for methods that take one")
+    parser.add_argument("--weights", help="the method's weights: a file, or a name that is fetched")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.set_defaults(command=ground)
+
+
+def ground(options: argparse.Namespace) -> None:
+    """Answer every picture, print the boxes and draw them; a picture that cannot be read is named at the end.
+
+    Raises:
+        VGGymError: the method is unknown, weights are missing, or there were pictures that could not be read.
+    """
+    from vg_gym.pictures.ground import ground_each
+    from vg_gym.pictures.sources import picture_files
+
+    files = picture_files(options.images)
+    more = {"weights": options.weights} if options.weights else {}
+    answers = ground_each(files, [options.expression] * len(files), options.method, options.clip, **more)
+    several = len(files) > 1
+    if options.out is not None and several:
+        options.out.mkdir(parents=True, exist_ok=True)
+    broken = []
+    warnings.showwarning = lambda message, *_, **__: print(f"vg-gym: warning: {message}", file=sys.stderr)
+    for file, found in zip(files, tqdm(answers, total=len(files), disable=len(files) < 50), strict=True):
+        if isinstance(found, VGGymError):
+            broken.append(file)
+            print(f"vg-gym: {found}", file=sys.stderr)
+            continue
+        print(_line(file, found, options.json), flush=True)
+        if options.out is not None:
+            _save(found, options.out / f"{file.stem}.png" if several else options.out)
+        if not broken and file == files[0] and not options.json:
+            clip = f" with {found.clip}" if found.clip else ""
+            print(f"answered by {found.method}{clip}; --method and --clip choose", file=sys.stderr)
+    if broken:
+        raise VGGymError(f"{len(broken)} of {len(files)} pictures could not be read; the rest are answered")
+
+
+def _line(file: Path, found: Any, as_json: bool) -> str:
+    box = [round(float(value), 1) for value in found.box]
+    if as_json:
+        return json.dumps(
+            {"image": str(file), "expression": found.expression, "box": box, "score": found.score,
+             "method": found.method, "clip": found.clip}
+        )  # fmt: skip
+    score = "" if found.score is None else f"  score {found.score:.3f}"
+    return f"{file}  {' '.join(map(str, box))}{score}"
+
+
+def _save(found: Any, path: Path) -> None:
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    with replacing(path) as part:
+        found.draw().save(part, format=kind)

@@ -1,0 +1,5 @@
+"""A person's own pictures: from an image and a sentence to a box, in one call."""
+
+from vg_gym.pictures.ground import Found, ground
+
+__all__ = ["Found", "ground"]
