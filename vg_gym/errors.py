@@ -14,6 +14,13 @@ class VGGymError(Exception):
     """
 
 
+class UnknownName(VGGymError, TypeError):
+    """A name that is in no table, an option's among them.
+
+    It is a ``TypeError`` too, as Python's own for an unknown argument: libraries that probe for options look for that.
+    """
+
+
 class DatasetNotFound(VGGymError):
     """A data set that is read from disk was named, and no place to read it from."""
 
@@ -55,7 +62,7 @@ def importing(what: str, package: str, extra: str = "pipelines") -> Iterator[Non
         raise missing_extra(what, package, extra) from error
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     """The error for a name that is not in a table.
 
     Args:
@@ -72,4 +79,4 @@ def unknown(what: str, name: str, known: Iterable[str]) -> VGGymError:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return VGGymError(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")
+    return UnknownName(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")

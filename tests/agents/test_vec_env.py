@@ -43,3 +43,14 @@ def test_the_last_step_tells_the_episode(arguments):
     assert dones[0] and infos[0]["TimeLimit.truncated"] and infos[0]["episode"]["l"] == 4
     final = infos[0]["terminal_observation"]
     assert final["step"] == 1.0 and after["step"][0] == 0.0
+
+
+def test_maskable_ppo_finds_the_masks(arguments):
+    """What sb3-contrib's MaskablePPO asks of a vector environment."""
+    env = GroundingVecEnv(make_engine(3, **arguments))
+    env.reset()
+    assert env.get_attr("action_masks")
+    masks = np.stack(env.env_method("action_masks"))
+    np.testing.assert_array_equal(masks, env.engine.masks())
+    with pytest.raises(AttributeError):
+        env.get_attr("no_such_thing")

@@ -287,3 +287,9 @@ def test_the_trigger_counts_from_min_steps_on(shapes, tiny_clip):
         np.testing.assert_array_equal(env.engine.boxes, box)
     with pytest.raises(VGGymError, match="min_steps=-1"):
         gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, min_steps=-1)
+
+
+def test_an_unknown_option_is_a_type_error_too(shapes, tiny_clip):
+    """As libraries expect that probe for options, such as TorchRL for ``frameskip=``."""
+    with pytest.raises(TypeError, match="unknown option 'frameskip'"):
+        gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, frameskip=1)

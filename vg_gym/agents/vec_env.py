@@ -115,8 +115,12 @@ class GroundingVecEnv(VecEnv):
             **kwargs: passed to it.
         """
         if method_name == "action_masks":
-            return list(self.engine.masks()[list(self._get_indices(indices))])
+            return list(self.action_masks()[list(self._get_indices(indices))])
         return [getattr(self, method_name)(*args, **kwargs)]
+
+    def action_masks(self) -> np.ndarray:
+        """Booleans (N, n): which choices would change something; sb3-contrib asks whether there is this method."""
+        return self.engine.masks()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """No frames: :func:`vg_gym.agents.rollout.draw_episode` draws episodes that were played."""

@@ -78,8 +78,8 @@ class GroundingEnv(gym.Env):
     trained agent needs no such help: `min_steps=1`. Nothing ends an episode by looking at the answer.
 
     ## Info
-    `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; `iou` where the source has labels,
-    and `is_success` (IoU >= 0.5) on the last step.
+    `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; `iou` and
+    `is_success` (IoU >= 0.5) where the source has labels.
 
     ## Reset options
     `options={"index": i}` plays a given episode, `{"initial_box": [x1, y1, x2, y2]}` (normalised) starts from a given
@@ -142,7 +142,7 @@ class GroundingEnv(gym.Env):
         self._trail = [self._box()]
         if self.render_mode == "human":
             self.render()
-        return self._observation(), self._info(False)
+        return self._observation(), self._info()
 
     def step(self, action: Any):
         """Act; the usual five."""
@@ -151,7 +151,7 @@ class GroundingEnv(gym.Env):
         self._trail.append(self._box())
         if self.render_mode == "human":
             self.render()
-        return self._observation(), float(result.reward[0]), terminated, truncated, self._info(terminated or truncated)
+        return self._observation(), float(result.reward[0]), terminated, truncated, self._info()
 
     def action_masks(self) -> np.ndarray:
         """Booleans: which choices would change something, as sb3-contrib's MaskablePPO reads them."""
@@ -198,7 +198,7 @@ class GroundingEnv(gym.Env):
     def _box(self) -> np.ndarray:
         return to_numpy(self.engine.boxes)[0].copy()
 
-    def _info(self, done: bool) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any]:
         engine, index = self.engine, self.engine.index[0]
         info = {
             "box": self._trail[-1].copy(),
@@ -209,8 +209,7 @@ class GroundingEnv(gym.Env):
         iou = float(engine.iou()[0])
         if not np.isnan(iou):
             info["iou"] = iou
-            if done:
-                info["is_success"] = info["iou"] >= SUCCESS_IOU
+            info["is_success"] = iou >= SUCCESS_IOU
         return info
 
 
@@ -295,8 +294,8 @@ class GroundingVectorEnv(VectorEnv):
         done = terminated | truncated
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
             self._done = done
-            return self._observations(), reward, terminated, truncated, self._infos(done)
-        final_obs, final_info = self._observations(), self._infos(done)
+            return self._observations(), reward, terminated, truncated, self._infos()
+        final_obs, final_info = self._observations(), self._infos()
         rows = np.flatnonzero(done)
         self.engine.reset_rows(rows, self._rng)
         first = self.engine.observe(rows)
@@ -323,7 +322,7 @@ class GroundingVectorEnv(VectorEnv):
         for values in (reward, terminated, truncated):
             values[ended] = 0
         self._done = terminated | truncated
-        return self._observations(), reward, terminated, truncated, self._infos(self._done)
+        return self._observations(), reward, terminated, truncated, self._infos()
 
     def _observations(self) -> dict[str, np.ndarray]:
         return {name: to_numpy(values) for name, values in self.engine.observe().items()}
@@ -342,7 +341,7 @@ class GroundingVectorEnv(VectorEnv):
             for query, box in zip(engine.queries, to_numpy(engine.boxes), strict=True)
         )
 
-    def _infos(self, done: np.ndarray | None = None) -> dict[str, Any]:
+    def _infos(self) -> dict[str, Any]:
         """Infos as arrays with masks, in Gymnasium's vector style."""
         engine, everywhere = self.engine, self._everywhere
         infos: dict[str, Any] = engine.identity()
@@ -353,7 +352,5 @@ class GroundingVectorEnv(VectorEnv):
         labeled = ~np.isnan(iou)
         if labeled.any():
             infos["iou"], infos["_iou"] = iou, labeled
-            if done is not None and (done & labeled).any():
-                infos["is_success"] = done & labeled & (iou >= SUCCESS_IOU)
-                infos["_is_success"] = done & labeled
+            infos["is_success"], infos["_is_success"] = labeled & (iou >= SUCCESS_IOU), labeled
         return infos
