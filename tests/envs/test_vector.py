@@ -1,8 +1,12 @@
 """The batched face against Gymnasium's own vector of single environments, for every sort of option."""
 
+import pickle
+
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
 
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
 from vg_gym.errors import VGGymError
@@ -33,9 +37,10 @@ def assert_same(ours, reference, what, within=slice(None)):
             np.testing.assert_array_equal(ours[f"_{name}"][within], present[within], err_msg=f"{what}: _{name}")
         if name == "final_info":
             assert_same(ours[name], reference[name], what, within=present)
-        elif name == "final_obs":  # Gymnasium keeps a dict for each row, we a row in each part
+        elif name == "final_obs":  # a dict for each row, None where no episode ended
+            assert (ours[name] == None).tolist() == (~present).tolist()  # noqa: E711
             for i in np.flatnonzero(present):
-                assert_same({k: v[i] for k, v in ours[name].items()}, reference[name][i], what)
+                assert_same(ours[name][i], reference[name][i], what)
         else:
             np.testing.assert_array_equal(ours[name][present], reference[name][present], err_msg=f"{what}: {name}")
 
@@ -125,3 +130,36 @@ def test_every_environment_has_its_frame(shapes, tiny_clip):
     frames = env.render()
     assert len(frames) == 3 and all(frame.dtype == np.uint8 and frame.ndim == 3 for frame in frames)
     assert not np.array_equal(frames[0], frames[1])
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_max_episode_steps_is_a_time_limit(mode, shapes, tiny_clip):
+    arguments = {"dataset": shapes, "clip": tiny_clip, "max_steps": 5}
+    ours = gymnasium.make_vec("RefShapes-Ground-v0", 3, max_episode_steps=2, autoreset_mode=mode, **arguments)
+    reference = SyncVectorEnv([lambda: TimeLimit(GroundingEnv(**arguments), 2)] * 3, autoreset_mode=mode)
+    ours.reset(seed=1), reference.reset(seed=1)
+    ours.action_space.seed(0)
+    for step in range(8):
+        actions = ours.action_space.sample()
+        for a, b in zip(ours.step(actions)[1:4], reference.step(actions)[1:4], strict=True):
+            np.testing.assert_array_equal(a, b.astype(a.dtype), err_msg=f"step {step}")
+    with pytest.raises(VGGymError, match="max_episode_steps=0"):
+        GroundingVectorEnv(2, max_episode_steps=0, **arguments)
+
+
+def test_environments_survive_pickling_in_the_middle_of_an_episode(shapes, tiny_clip):
+    arguments = {"dataset": shapes, "clip": tiny_clip}
+    for env in (GroundingEnv(**arguments), GroundingVectorEnv(3, **arguments)):
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+        copied, action = pickle.loads(pickle.dumps(env)), env.action_space.sample()
+        for a, b in zip(env.step(action), copied.step(action), strict=True):
+            assert same_values(a, b)
+        for a, b in zip(env.reset(), copied.reset(), strict=True):  # the next episode is the same too
+            assert same_values(a, b)
+
+
+def same_values(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_values(a[name], b[name]) for name in a)
+    return np.array_equal(a, b)

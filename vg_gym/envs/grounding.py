@@ -226,7 +226,12 @@ class GroundingVectorEnv(VectorEnv):
         num_envs: N.
         autoreset_mode: next-step (Gymnasium's default) or same-step.
         render_mode: ``rgb_array``: :meth:`render` returns one frame per environment.
+        max_episode_steps: also truncate after so many, as Gymnasium's ``TimeLimit`` does around a single environment:
+            the observation's ``step`` remains the share of ``max_steps``.
         **arguments: those of :class:`GroundingEnv`.
+
+    Raises:
+        VGGymError: as for :class:`GroundingEnv`; ``max_episode_steps`` is below 1.
     """
 
     metadata = {
@@ -240,9 +245,12 @@ class GroundingVectorEnv(VectorEnv):
         num_envs: int = 1,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **arguments: Any,
     ):
-        self.engine = make_engine(num_envs, **arguments)
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise VGGymError(f"max_episode_steps={max_episode_steps} must be at least 1")
+        self.engine, self.max_episode_steps = make_engine(num_envs, **arguments), max_episode_steps
         self.num_envs, self.render_mode = num_envs, render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
@@ -302,14 +310,20 @@ class GroundingVectorEnv(VectorEnv):
         observations = {name: values.copy() for name, values in final_obs.items()}
         for name, values in observations.items():
             values[rows] = to_numpy(first[name])
-        infos = {**self._infos(), "final_obs": final_obs, "_final_obs": done, "final_info": final_info,
+        last = np.full(self.num_envs, None, dtype=object)
+        for row in rows:
+            last[row] = {name: values[row] for name, values in final_obs.items()}
+        infos = {**self._infos(), "final_obs": last, "_final_obs": done, "final_info": final_info,
                  "_final_info": done}  # fmt: skip
         return observations, reward, terminated, truncated, infos
 
     def _act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rewards, terminations and truncations of a step, as arrays."""
         result = self.engine.step(actions)
-        return to_numpy(result.reward), to_numpy(result.terminated), to_numpy(result.truncated)
+        reward, terminated, truncated = map(to_numpy, (result.reward, result.terminated, result.truncated))
+        if self.max_episode_steps is not None:
+            truncated = truncated | (to_numpy(self.engine.steps) >= self.max_episode_steps)
+        return reward, terminated, truncated
 
     def _step_and_reset(self, actions: np.ndarray):
         """Next-step autoreset: rows that ended start anew and ignore their action, the others act."""

@@ -73,6 +73,12 @@ class ImageTables:
         self.users: weakref.WeakSet[SlotUser] = weakref.WeakSet()
         """Engines; their slots are not given to other images."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "users": list(self.users)}  # weak references cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "users": weakref.WeakSet(state["users"])})
+
     @property
     def tables(self) -> torch.Tensor:
         """(S, g+1, g+1, D), one a slot."""

@@ -25,7 +25,7 @@ class LRUCache(Generic[Value]):
     """
 
     def __init__(self, capacity: int, weigh: Callable[[Value], int] | None = None):
-        self.capacity, self.weigh, self.weight = capacity, weigh or (lambda value: 1), 0
+        self.capacity, self.weigh, self.weight = capacity, weigh or _one, 0
         self._items: OrderedDict[Hashable, Value] = OrderedDict()
 
     def __len__(self) -> int:
@@ -66,3 +66,8 @@ class LRUCache(Generic[Value]):
         for key in keys:
             self.add(key, found[key])
         return found
+
+
+def _one(value: object) -> int:
+    """What a value weighs where nothing else is said; a function with a name, so that caches can be pickled."""
+    return 1
