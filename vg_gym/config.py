@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
+import inspect
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,6 +20,8 @@ from vg_gym.errors import VGGymError, unknown
 from vg_gym.storage.files import write_text
 
 T = TypeVar("T")
+CONFIGS = Path(__file__).parent / "configs"
+"""The configurations that come with the package."""
 
 
 def load_config(schema: type[T], arguments: Sequence[str]) -> T:
@@ -22,11 +30,16 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     Args:
         schema: a dataclass; its fields are the known keys and their types are checked. ``RENAMED``, where it has that,
             maps old keys to new ones for the error.
-        arguments: paths of YAML files and ``key=value`` (nested: ``a.b=value``) strings.
+        arguments: paths of YAML files, names of those that come with the package (``mdetr_refshapes``), and
+            ``key=value`` (nested: ``a.b=value``) strings; ``--help`` prints every option instead.
 
     Raises:
         VGGymError: a file is missing, a key unknown, or a value of the wrong type.
+        SystemExit: help was asked for.
     """
+    if {"-h", "--help"} & set(arguments):
+        print(described(schema))
+        sys.exit(0)
     config = OmegaConf.structured(schema)
     for argument in arguments:
         try:
@@ -39,10 +52,51 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     return OmegaConf.to_object(config)  # type: ignore[return-value]
 
 
+def described(schema: type, prefix: str = "") -> str:
+    """Every option of a dataclass: its name, its default, and what its docstring says of it.
+
+    Args:
+        schema: the dataclass; those in its fields are described too.
+        prefix: what stands before the names, e.g. ``clone.``.
+    """
+    about, lines = _docstrings(schema), []
+    for f in fields(schema):
+        default = f.default if f.default is not MISSING else f.default_factory() if callable(f.default_factory) else ""
+        if is_dataclass(default):
+            lines.append(described(type(default), f"{prefix}{f.name}."))
+            continue
+        words = " ".join(about.get(f.name, "").replace("``", "").split())
+        shown = "" if default is None else default
+        lines.append(f"  {prefix}{f.name}={shown}\n" + textwrap.indent(textwrap.fill(words, 100), "        "))
+    return "\n".join(lines)
+
+
+def _docstrings(schema: type) -> dict[str, str]:
+    """The string below each field, by the field's name; those of the class itself before those of its bases."""
+    found: dict[str, str] = {}
+    for owner in reversed(schema.__mro__):
+        if not is_dataclass(owner):
+            continue
+        body = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
+        for field, text in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                    found[field.target.id] = str(text.value.value)
+    return found
+
+
 def _read(path: str):
-    if not Path(path).is_file():
-        raise VGGymError(f"no config file {path!r}; give a YAML file or key=value")
-    return OmegaConf.load(path)
+    """A YAML file, or one of the package's by name."""
+    packaged = {file.stem: file for file in CONFIGS.glob("*.yaml")}
+    if Path(path).is_file():
+        return OmegaConf.load(path)
+    if path in packaged:
+        return OmegaConf.load(packaged[path])
+    near = difflib.get_close_matches(Path(path).stem, packaged, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise VGGymError(
+        f"no config file {path!r}; {hint}give a YAML file, key=value, or one of: {', '.join(sorted(packaged))}"
+    )
 
 
 def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:

@@ -13,6 +13,14 @@ from vg_gym.evaluation.options import DATASET, method_options
 from vg_gym.runners import RUNNERS
 
 
+def add(commands) -> None:
+    """Add the subcommand to the parser's ``commands``; its options are those of ``evaluate.py``."""
+    about = "compare methods under one evaluator"  # below: no prefix, as all options are evaluate.py's to read
+    parser = commands.add_parser("evaluate", help=about, add_help=False, prefix_chars="\0")
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(command=lambda options: main("Compare methods under one evaluator.", options.arguments))
+
+
 def main(usage: str | None = None, arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run the comparison.
 
