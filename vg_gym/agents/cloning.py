@@ -36,8 +36,6 @@ class CloneConfig:
     reads labels and the algorithm is PPO, else none."""
     choice: float = 0.6
     """Share of that time in which a policy that reads proposals first learns, without a move, which one is meant."""
-    min_gain: float = 0.02
-    """The oracle stops where no move raises IoU by more: what the agent cannot see teaches it to wander."""
     learning_rate: float = 1e-3
     """Of AdamW; falls linearly to a twentieth."""
     batch_size: int = 1024
@@ -101,7 +99,7 @@ def clone_oracle(
     while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         for _ in range(config.horizon):
-            labels = _labels(env.engine, config.min_gain)
+            labels = _labels(env.engine)
             buffer.add({**observations, ACTION: labels, MEANT: _meant(env.engine)})
             acted = _act(model, observations)
             drives = rng.random(env.num_envs) < share
@@ -165,10 +163,10 @@ def _choice_loss(scores: torch.Tensor, meant: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(scores, meant, ignore_index=-1, reduction="sum") / len(meant)
 
 
-def _labels(engine: GroundingEngine, min_gain: float) -> np.ndarray:
+def _labels(engine: GroundingEngine) -> np.ndarray:
     """What the oracle would do in every row; a move that gains less than its price is not worth it."""
     boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
-    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost, min_gain))
+    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
 
 
 def _meant(engine: GroundingEngine) -> np.ndarray:
