@@ -73,7 +73,7 @@ def named(name: str, table: np.ndarray, text: np.ndarray, others: np.ndarray, bo
 
 def relational(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Scores (B,) of boxes (B, 4)."""
-    return expected_iou(proposals, boxes[:, None])
+    return expected_iou(boxes[:, None], proposals[:, :4], proposals[:, -1])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.rollout import play
 from vg_gym.agents.vec_env import GroundingVecEnv
-from vg_gym.agents.verifier import expected_iou, keep_best, reads_proposals
+from vg_gym.agents.verifier import judged, keep_best, reads_proposals
 from vg_gym.clip.encoder import load_clip
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
@@ -33,7 +33,7 @@ def test_expected_iou_is_that_with_what_is_thought_to_be_meant(played):
     engine.reset_rows(np.arange(3), CounterRNG(np.arange(3)), {"index": np.arange(3)})
     seen = engine.observe()
     corners = engine.proposals[..., :4]
-    found = expected_iou(policy, seen, corners)
+    found = judged(policy, seen, corners)
     _, scores = policy.features_extractor.proposals(*(torch.from_numpy(seen[name]) for name in ("proposals", "text")))
     chance = scores.softmax(1).detach().numpy()
     by_hand = [[(chance[b] * box_ops.iou(corners[b, k], corners[b])).sum() for k in range(6)] for b in range(3)]

@@ -17,8 +17,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym import boxes as box_ops
-from vg_gym.agents.oracle import greedy_action
+from vg_gym.agents.oracle import greedy_action, proposal_overlaps
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
@@ -171,10 +170,10 @@ def _labels(engine: GroundingEngine) -> np.ndarray:
 
 def _meant(engine: GroundingEngine) -> np.ndarray:
     """The proposal that is nearest the target, (N,); -1 where none is near, or there are none."""
-    boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
+    targets, proposals = to_numpy(engine.targets), to_numpy(engine.proposals)
     if not proposals.shape[1]:
-        return np.full(len(boxes), -1)
-    overlaps = box_ops.iou(proposals[..., :4], targets[:, None]) * (proposals[..., 4] > 0)
+        return np.full(len(targets), -1)
+    overlaps = proposal_overlaps(proposals, targets)
     return np.where(overlaps.max(axis=1) >= 0.5, overlaps.argmax(axis=1), -1)
 
 

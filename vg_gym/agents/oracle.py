@@ -102,8 +102,12 @@ def _candidates(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, prop
     steps = np.abs(edges - targets[:, None]).argmin(axis=1)
     moves = [np.concatenate([steps, np.zeros((len(boxes), 1), dtype=steps.dtype)], axis=1)]
     if actions.jumps and proposals is not None:
-        overlaps = box_ops.iou(proposals[..., :4], targets[:, None]) * (proposals[..., 4] > 0)
         jumps = np.tile(actions.trigger, (len(boxes), 1))
-        jumps[:, 4] = 2 + overlaps.argmax(axis=1)
+        jumps[:, 4] = 2 + proposal_overlaps(proposals, targets).argmax(axis=1)
         moves.append(jumps)
     return moves
+
+
+def proposal_overlaps(proposals: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """IoU (N, K) of proposals (N, K, 5 or more) with targets (N, 4); 0 in rows without a proposal."""
+    return box_ops.iou(proposals[..., :4], targets[:, None]) * (proposals[..., 4] > 0)

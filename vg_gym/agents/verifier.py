@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from vg_gym import boxes as box_ops
 from vg_gym.agents.rollout import Episode
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.proposals import WIDTH
 from vg_gym.envs.rng import CounterRNG
+from vg_gym.envs.scoring.relational import expected_iou
 
 
 def reads_proposals(policy: Any) -> bool:
@@ -23,7 +23,7 @@ def reads_proposals(policy: Any) -> bool:
 
 
 @torch.no_grad()
-def expected_iou(policy: Any, observations: dict[str, np.ndarray], boxes: np.ndarray) -> np.ndarray:
+def judged(policy: Any, observations: dict[str, np.ndarray], boxes: np.ndarray) -> np.ndarray:
     """Expected IoU (B, T) of boxes: that with each proposal, weighted by the probability that it is meant.
 
     Args:
@@ -35,7 +35,7 @@ def expected_iou(policy: Any, observations: dict[str, np.ndarray], boxes: np.nda
     _, scores = policy.features_extractor.proposals(observed, text.float())
     meant = scores.softmax(1).cpu().numpy()
     corners = observations["proposals"].astype(np.float32).reshape(*meant.shape, WIDTH)[..., :4]
-    return (box_ops.iou(boxes[:, :, None], corners[:, None]) * meant[:, None]).sum(-1)
+    return expected_iou(boxes[:, :, None], corners[:, None], meant[:, None])
 
 
 def keep_best(policy: Any, engine: GroundingEngine, episodes: Sequence[Episode], first: np.ndarray) -> list[Episode]:
@@ -55,7 +55,7 @@ def keep_best(policy: Any, engine: GroundingEngine, episodes: Sequence[Episode],
         engine.reset_rows(rows, CounterRNG(index, engine.device), options)
         seen = {name: to_numpy(values) for name, values in engine.observe(rows).items()}
         ends = np.stack([[e.trajectory[0], e.trajectory[-1]] for e in chunk])
-        before, after = expected_iou(policy, seen, ends).T
+        before, after = judged(policy, seen, ends).T
         kept += [_back(e) if b > a else e for e, b, a in zip(chunk, before, after, strict=True)]
     return kept
 

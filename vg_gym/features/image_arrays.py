@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from vg_gym.features.store import FeatureStore
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
-from vg_gym.storage.shards import ShardedArray, computed, even_sizes
+from vg_gym.storage.shards import ShardedArray, computed, even_sizes, fill
 from vg_gym.types import ImageRef
 
 SHARD = 512
@@ -83,16 +82,7 @@ class ImageArrays:
             images: those of its keys, in their order.
             progress: show a bar.
         """
-        rows = self._rows_in(store)
-        rows.clean()
-        missing = rows.missing()
-        done = len(rows) - sum(rows.sizes[number] for number in missing)
-        with tqdm(
-            desc=self.name, total=len(rows), initial=done, unit="image", disable=not (progress and missing)
-        ) as bar:
-            for number in missing:
-                rows.write(number, self.make(images[slice(*rows.span(number))]))
-                bar.update(rows.sizes[number])
+        fill(self._rows_in(store), lambda first, last: self.make(images[first:last]), self.name, progress)
 
     def _rows_in(self, store: FeatureStore) -> ShardedArray:
         """Named after what makes them, so that those of another proposer are not mistaken for them."""

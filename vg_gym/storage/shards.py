@@ -230,11 +230,23 @@ def computed(
     size = max(8, COMPUTED_BYTES // (np.dtype(dtype).itemsize * math.prod(row_shape)) // 8 * 8)
     size = min(size, most or size)
     rows = ShardedArray(cache_folder() / "features" / digest[:24], "rows", even_sizes(count, size), row_shape, dtype)
+    fill(rows, make, what, progress)
+    return rows
+
+
+def fill(rows: ShardedArray, make: Callable[[int, int], np.ndarray], what: str, progress: bool = True) -> None:
+    """Make the shards of an array that are missing; each is kept when it is done.
+
+    Args:
+        rows: the array.
+        make: computes the rows from the first number to before the second, (n, *row_shape).
+        what: label of the progress bar.
+        progress: show a bar.
+    """
     rows.clean()
     missing = rows.missing()
-    done = count - sum(rows.sizes[number] for number in missing)
-    with tqdm(desc=what, total=count, initial=done, disable=not (progress and missing)) as bar:
+    done = len(rows) - sum(rows.sizes[number] for number in missing)
+    with tqdm(desc=what, total=len(rows), initial=done, disable=not (progress and missing)) as bar:
         for number in missing:
             rows.write(number, make(*rows.span(number)))
             bar.update(rows.sizes[number])
-    return rows

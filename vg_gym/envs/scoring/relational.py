@@ -42,9 +42,15 @@ class RelationalScorer(Scorer):
         proposals: Any = self.bank.proposals[playing.rows]
         if isinstance(boxes, np.ndarray):
             proposals = proposals.numpy()
-        return region, expected_iou(proposals, boxes[:, None])
+        return region, expected_iou(boxes[:, None], proposals[..., :4], proposals[..., -1])
 
 
-def expected_iou(proposals: Any, boxes: Any) -> Any:
-    """Expected IoU (...) of boxes (..., 1, 4) with the proposals (..., K, F) of a query, of which one is meant."""
-    return (box_ops.iou(boxes, proposals[..., :4]) * proposals[..., -1]).sum(-1)
+def expected_iou(boxes: Any, proposals: Any, meant: Any) -> Any:
+    """Expected IoU (...) of boxes (..., 1, 4), where of the proposals (..., K, 4) each is meant with a probability.
+
+    Args:
+        boxes: arrays or tensors.
+        proposals: their corners, in the same unit.
+        meant: the probabilities (..., K).
+    """
+    return (box_ops.iou(boxes, proposals) * meant).sum(-1)
