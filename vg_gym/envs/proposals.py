@@ -7,6 +7,7 @@ where the proposals lie as seen from it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from vg_gym.language.parsing import noun_phrases, parse
 from vg_gym.language.resolution import resolve
 from vg_gym.registry import proposer as make_proposer
 from vg_gym.registry import published_weights
-from vg_gym.types import ImageRef, Query
+from vg_gym.types import ImageRef, Proposer, Query
 
 MIN_SCORE = 0.1
 """Least confidence of a proposal."""
@@ -56,7 +57,7 @@ class QueryProposals:
         name, _, given = name.partition(":")
         weights = given or ("refshapes" if clip.words else published_weights(name))
         try:
-            self._proposer = make_proposer(name, **({"weights": weights} if weights else {}), device=str(clip.device))
+            self._proposer = _proposer(name, weights or "", str(clip.device))
         except VGGymError as error:
             raise VGGymError(
                 f"no proposals: {error}. Here local weights are named as proposals={name}:WEIGHTS; proposals= is none"
@@ -109,6 +110,12 @@ class QueryProposals:
             row[: len(kept), :4] = box_ops.normalize(kept.boxes, image.size)
             row[: len(kept), 4] = kept.scores
         return found
+
+
+@lru_cache(2)
+def _proposer(name: str, weights: str, device: str) -> Proposer:
+    """A proposer, loaded once: every batch that an agent grounds asks for it anew."""
+    return make_proposer(name, **({"weights": weights} if weights else {}), device=device)
 
 
 def relative(proposals: Any, boxes: Any) -> Any:

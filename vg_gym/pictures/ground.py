@@ -142,8 +142,13 @@ def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> 
 
 def unknown_words(text: str) -> list[str]:
     """The words of a text that the built-in CLIP has never read."""
-    known = ARTICLES.union(load_clip(DRAWN[1]).words or ())
-    return [word for word in re.findall(r"[a-z0-9]+", text.lower()) if word not in known]
+    return [word for word in re.findall(r"[a-z0-9]+", text.lower()) if word not in _known_words()]
+
+
+@lru_cache
+def _known_words() -> frozenset[str]:
+    """Those of the built-in CLIP, loaded once, and articles."""
+    return frozenset(ARTICLES.union(load_clip(DRAWN[1]).words or ()))
 
 
 def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: dict[str, Any]) -> None:
