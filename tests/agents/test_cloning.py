@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 from stable_baselines3 import PPO
 
+from vg_gym.agents import cloning
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle, learn_choice
 from vg_gym.agents.vec_env import GroundingVecEnv
@@ -29,6 +31,26 @@ def test_the_share_of_the_oracle_s_actions_rises(shapes, tiny_clip):
     assert len(reports) > 2 and all(0 <= report["progress"] < 1 for report in reports)
     assert reports[-1]["agreement"] > 1.5 * reports[0]["agreement"]
     assert reports[-1]["loss"] < reports[0]["loss"]
+
+
+def test_states_keep_what_the_walk_earned_after_them():
+    buffer = StateBuffer(4)
+    walk = [({"row": np.arange(2)}, np.array([1.0, 2.0]), np.array([False, True])),
+            ({"row": np.arange(2)}, np.array([4.0, 8.0]), np.array([False, False]))]  # fmt: skip
+    cloning._remember(buffer, walk, np.array([16.0, 32.0]), 0.5)
+    np.testing.assert_array_equal(buffer.columns[cloning.RETURN], [12, 24, 7, 2])
+
+
+def test_the_critic_learns_beside_the_actor(shapes, tiny_clip):
+    torch.manual_seed(0)
+    env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=tiny_clip, action="edges", reward="iou"))
+    model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
+    states = {**env.reset(), cloning.ACTION: np.zeros(8, np.int64), cloning.MEANT: np.full(8, -1)}
+    states[cloning.RETURN] = np.full(8, 5, np.float32)
+    optimizer = cloning._optimizer(model.policy, CloneConfig(learning_rate=1e-2))
+    for _ in range(60):
+        cloning._learn(model, optimizer, states)
+    assert cloning._act(model, env.reset())[1].mean() == pytest.approx(5, abs=1)
 
 
 def test_the_choice_is_learned_without_a_move(shapes):

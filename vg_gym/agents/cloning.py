@@ -22,8 +22,8 @@ from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
 
-ACTION, MEANT = "oracle:action", "oracle:meant"
-"""Columns of what the oracle says: what it would do, and which proposal is meant."""
+ACTION, MEANT, RETURN = "oracle:action", "oracle:meant", "return"
+"""Columns beside the observations: what the oracle would do, which proposal is meant, and what the walk earned."""
 
 
 @dataclass
@@ -81,7 +81,10 @@ def clone_oracle(
     model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, minutes: float,
     report: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
-    """Train ``model.policy`` to imitate the greedy oracle.
+    """Train ``model.policy`` to imitate the greedy oracle, and its critic to foresee what the walks earn.
+
+    With an untrained critic the first updates of PPO call every late step of an episode, the trigger above all, worse
+    than the average, and undo it.
 
     Args:
         model: an SB3 on-policy algorithm over ``env``.
@@ -97,12 +100,16 @@ def clone_oracle(
     start = time.monotonic()
     while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
+        walk = []
         for _ in range(config.horizon):
             labels = _labels(env.engine)
-            buffer.add({**observations, ACTION: labels, MEANT: _meant(env.engine)})
-            acted = _act(model, observations)
+            states = {**observations, ACTION: labels, MEANT: _meant(env.engine)}
+            acted, _ = _act(model, observations)
             drives = rng.random(env.num_envs) < share
-            observations, *_ = env.step(np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted))
+            actions = np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted)
+            observations, rewards, dones, _ = env.step(actions)
+            walk.append((states, rewards, dones))
+        _remember(buffer, walk, _act(model, observations)[1], model.gamma)
         _anneal(optimizer, config, progress)
         losses = [_learn(model, optimizer, buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
         loss, agreement = np.mean(losses, axis=0)
@@ -185,11 +192,19 @@ def _log_prob(distribution: Any, labels: torch.Tensor) -> torch.Tensor:
     return parts[-1] + (labels[:, -1] == 0) * torch.stack(parts[:-1]).sum(0)
 
 
-def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> np.ndarray:
+def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sampled actions, and what the critic expects of the states (N,)."""
     model.policy.set_training_mode(False)
     with torch.no_grad():
-        actions, _, _ = model.policy(obs_as_tensor(observations, model.device))
-    return actions.cpu().numpy()
+        actions, values, _ = model.policy(obs_as_tensor(observations, model.device))
+    return actions.cpu().numpy(), values.flatten().cpu().numpy()
+
+
+def _remember(buffer: StateBuffer, walk: list[tuple[dict, Any, Any]], values: np.ndarray, gamma: float) -> None:
+    """Keep the states of a walk with their discounted returns; ``values`` stands for what comes after it."""
+    for states, rewards, dones in reversed(walk):
+        values = (rewards + gamma * values * ~dones).astype(np.float32)
+        buffer.add({**states, RETURN: values})
 
 
 def _learn(
@@ -197,16 +212,17 @@ def _learn(
 ) -> tuple[float, float]:
     """One step of maximum likelihood; returns the loss and the mean probability of the oracle's action.
 
-    A policy that reads proposals also learns in every state, not in those alone where the oracle jumps, which is meant.
+    The critic learns beside it. A policy that reads proposals also learns in every state, not in those alone where the
+    oracle jumps, which is meant.
     """
     policy: Any = model.policy
     policy.set_training_mode(True)
     batch: Any = obs_as_tensor(states, model.device)
-    labels, meant = batch.pop(ACTION), batch.pop(MEANT)
+    labels, meant, returns = (batch.pop(name) for name in (ACTION, MEANT, RETURN))
     features = policy.extract_features(batch)
-    distribution = policy._get_action_dist_from_latent(policy.mlp_extractor.forward_actor(features))
-    log_prob = _log_prob(distribution, labels)
-    loss = -log_prob.mean()
+    actor, critic = policy.mlp_extractor(features)
+    log_prob = _log_prob(policy._get_action_dist_from_latent(actor), labels)
+    loss = F.mse_loss(policy.value_net(critic).flatten(), returns) * model.vf_coef - log_prob.mean()
     if scores := getattr(policy.features_extractor, "num_scores", 0):
         loss = loss + _choice_loss(features[:, -scores:], meant)
     _descend(optimizer, loss, policy)
