@@ -25,6 +25,12 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path, monkeypatch):
+    """No test finds what another, or the user, has computed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_clip():
     """A random CLIP of the built-in one's architecture, 4 x 4 tokens of width 16: quick, and deterministic."""

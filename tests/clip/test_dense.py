@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
+from vg_gym.clip.dense import box_mean, box_sum, l2_normalize, lattice_sums, summed_area
 
 
 def brute_mean(maps, box, samples=400):
@@ -37,3 +37,11 @@ def test_whole_cells_are_exact(rng):
 
 def test_unit_leaves_zero_alone():
     np.testing.assert_allclose(np.linalg.norm(l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]])), axis=1), [1, 0])
+
+
+def test_a_lattice_of_boxes_has_the_sums_of_its_boxes(rng):
+    table = summed_area(rng.normal(size=(5, 5, 3)).astype(np.float32))
+    x, y = (np.sort(rng.random((2, n)).astype(np.float32), axis=0) for n in (4, 6))
+    boxes = np.stack(np.broadcast_arrays(x[0], y[0][:, None], x[1], y[1][:, None]), axis=-1)
+    alone = box_sum(table[None], boxes.reshape(1, -1, 4))[0].reshape(6, 4, 3)
+    np.testing.assert_array_equal(lattice_sums(table, x, y), alone)

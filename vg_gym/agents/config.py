@@ -45,6 +45,8 @@ class TrainConfig(EnvOptions):
     """The trigger counts from the first step on: training makes an untrained policy pull it rarely."""
     max_steps: int = 8
     """Steps after which an episode is truncated."""
+    image_pool: int = 0
+    """Each episode is drawn from all: features are prepared."""
 
     # Data
     dataset: str = ""
@@ -57,8 +59,6 @@ class TrainConfig(EnvOptions):
     """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default as for ``dataset``."""
     device: str = "auto"
     """Torch device of CLIP, features and policy; ``auto``: a GPU where there is one."""
-    cache: bool = True
-    """Keep image features in the user's cache folder, for the next run."""
 
     # Where and how long
     out: str = ""

@@ -58,6 +58,7 @@ class AgentGrounder:
             **self._about["env"],
             "reward": "clip",
             "features": "",
+            "cache": False,
             "initial_box": first_blind(self._about["env"]["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})

@@ -34,12 +34,37 @@ def summed_area(maps: np.ndarray) -> np.ndarray:
     return table
 
 
+def lattice_sums(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """:func:`box_sum` of all boxes that spans along x and along y make together: the same bits, several times sooner.
+
+    Args:
+        table: of one image (g+1, g+1, C).
+        x: left and right edges, normalised (2, W).
+        y: top and bottom edges, normalised (2, H).
+
+    Returns:
+        (H, W, C), in cells.
+    """
+    (ix, wx), (iy, wy) = _cell(x, len(table) - 1), _cell(y, len(table) - 1)
+    lines = [table[:, i] * (1 - w) + table[:, i + 1] * w for i, w in zip(ix, wx[..., None], strict=True)]
+    edges = [
+        [line[i] * (1 - w) + line[i + 1] * w for line in lines] for i, w in zip(iy, wy[..., None, None], strict=True)
+    ]
+    (top_left, top_right), (bottom_left, bottom_right) = edges
+    return bottom_right + top_left - bottom_left - top_right
+
+
+def _cell(at: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cell of a normalised coordinate, and how far into it."""
+    place = np.clip(at, 0, 1) * np.float32(grid)
+    cell = np.minimum(place.astype(np.intp), grid - 1)
+    return cell, place - cell
+
+
 def _integral(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Integrals (B, N, C), in cells, over [0, x] x [0, y] for normalised x, y (B, N)."""
-    grid = table.shape[1] - 1
-    fx, fy = np.clip(x, 0, 1) * np.float32(grid), np.clip(y, 0, 1) * np.float32(grid)
-    ix, iy = np.minimum(fx.astype(np.intp), grid - 1), np.minimum(fy.astype(np.intp), grid - 1)
-    wx, wy = (fx - ix)[..., None], (fy - iy)[..., None]
+    (ix, wx), (iy, wy) = _cell(x, table.shape[1] - 1), _cell(y, table.shape[1] - 1)
+    wx, wy = wx[..., None], wy[..., None]
     row = np.arange(len(table))[:, None]
     top = table[row, iy, ix] * (1 - wx) + table[row, iy, ix + 1] * wx
     bottom = table[row, iy + 1, ix] * (1 - wx) + table[row, iy + 1, ix + 1] * wx

@@ -22,6 +22,7 @@ from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.edge_profiles import edge_profiles
+from vg_gym.envs.episode_order import EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.initial_boxes import make_initial_boxes
@@ -36,6 +37,8 @@ from vg_gym.errors import VGGymError
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import Query
 
+AHEAD = 16
+"""Episodes whose images are read in the background, where one row starts alone."""
 MANY = 32
 """Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 
@@ -93,6 +96,7 @@ class GroundingEngine:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.features = self._open_features()
         self.catalog = Catalog(self.episodes, self.features)
+        self.order = EpisodeOrder(len(self.episodes), o.image_pool)
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
         self.observation_space = obs.observation_space(o, clip, self.features.num_maps, self.actions)
@@ -169,8 +173,9 @@ class GroundingEngine:
         """
         rows = np.asarray(rows, dtype=np.int64)
         given = check_reset_options(options, len(self.episodes), self.reward.needs_labels)
-        drawn = to_numpy(rng.integers(rows, len(self.episodes)))
-        index = self.catalog.add(given["query"]) if "query" in given else given.get("index", drawn)
+        index = given.get("index", self.order(rows, rng))
+        if "query" in given:
+            index = self.catalog.add(given["query"])
         self._load(rows, np.broadcast_to(index, rows.shape))
         boxes = given.get("initial_box")
         if boxes is None:
@@ -180,6 +185,8 @@ class GroundingEngine:
         self.history[rows] = 0
         self._measure(rows)
         self.score_change[rows] = 0
+        if len(rows) == 1:
+            self.catalog.look_ahead(self.order.upcoming(int(rows[0]), rng, AHEAD))
 
     def _load(self, rows: np.ndarray, index: np.ndarray) -> None:
         """Put episodes into rows: what does not change until they end."""
@@ -300,7 +307,7 @@ def make_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> Fea
     """
     o, store = options, FeatureStore.open(options.features) if options.features else None
     parts = make_query_scores(o, clip), make_query_proposals(o, clip), o.edge_profiles
-    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, *parts)
+    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, *parts, cache=o.cache)
     if store is not None:
         bank.prepare([episodes.query(0)])
     return bank

@@ -101,6 +101,12 @@ class Catalog:
             self._queries[index] = self.episodes.query(index)
         return self._queries[index]
 
+    def look_ahead(self, indices: Sequence[int]) -> None:
+        """Begin to read the images of episodes that are played soon."""
+        new = [index for index in indices if self.rows[index] < 0]
+        if new and self.bank.store is None:
+            self.bank.dense.look_ahead([self.query(index).image for index in new])
+
     def add(self, query: Query) -> int:
         """Add a query that is not of the source; returns its index."""
         index = len(self.rows)

@@ -1,7 +1,7 @@
 """What the environment knows of images and expressions, on its device: looked up, not computed, at every step.
 
 Features come from a :class:`~vg_gym.features.store.FeatureStore` where one holds them; else they are computed when
-first needed.
+first needed, and kept in a file of the cache folder for the next run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.envs.dense_features import DenseFeatures
 from vg_gym.envs.image_tables import ImageTables, Rows, grown
 from vg_gym.envs.observations import GLIMPSE, LIMIT, glimpses, whole_lines
 from vg_gym.envs.proposals import FIELDS, QueryProposals
@@ -23,15 +24,12 @@ from vg_gym.errors import VGGymError
 from vg_gym.features.edge_maps import edge_map_arrays
 from vg_gym.features.extraction import build
 from vg_gym.features.image_arrays import ImageArrays
-from vg_gym.features.score_maps import num_maps, score_maps
+from vg_gym.features.score_maps import SCAN_SIZES, num_maps, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES
-from vg_gym.storage.files import cache_folder
-from vg_gym.storage.lru_cache import LRUCache
-from vg_gym.types import ImageRef, Query
-
-RECENT = 64
-"""Images whose dense features are kept beside their tables."""
+from vg_gym.storage.array_cache import ArrayCache
+from vg_gym.storage.files import cache_folder, fingerprint
+from vg_gym.types import Query
 
 
 class QueryScores(Protocol):
@@ -63,6 +61,7 @@ class FeatureBank:
         query_scores: also what this computes for each query.
         proposals: also the proposals of each query.
         edges: also the edge maps of images.
+        cache: keep what is computed when first needed for the next run.
 
     Raises:
         VGGymError: the store is of another CLIP, or lacks phrases (of this version) or tokens that are asked for.
@@ -71,22 +70,23 @@ class FeatureBank:
     def __init__(
         self, clip: ClipEncoder, tokens: bool = False, phrases: bool = False, memory: float = 4.0,
         store: FeatureStore | None = None, query_scores: QueryScores | None = None,
-        proposals: QueryProposals | None = None, edges: bool = False,
+        proposals: QueryProposals | None = None, edges: bool = False, cache: bool = False,
     ):  # fmt: skip
+        self._cache = _cache_file(clip) if cache else None
+        self.dense = DenseFeatures(clip, self._cache)
         self.query_proposals, self.edge_maps = proposals, edge_map_arrays() if edges else None
         self.clip, self.tokens, self.phrases, self.query_scores = clip, tokens, phrases, query_scores
         self.store: FeatureStore | None = None
         if store is not None:
             self._attach(store)
         lines = clip.grid + 1
-        self.images = ImageTables(clip, memory, self._dense, self.edge_maps)
+        self.images = ImageTables(clip, memory, self.dense, self.edge_maps)
         self._proposals = Rows((proposals.count if proposals else 0, len(FIELDS)), clip.device)
         self._text, self._maps = Rows((clip.dim,), clip.device), Rows((self.num_maps, lines, lines), clip.device)
         self._overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip.device)
         self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
         self._scores = Rows((query_scores.count if query_scores else 0,), clip.device)
         self._rows: dict[tuple[str, str], int] = {}
-        self._recent: LRUCache[np.ndarray] = LRUCache(RECENT)
         self._image_of = np.zeros(0, dtype=np.int64)
 
     @property
@@ -182,7 +182,7 @@ class FeatureBank:
         if self.query_scores is not None:
             made.append((self._scores, self.query_scores(query)))
         if self.query_proposals is not None:
-            made.append((self._proposals, self.query_proposals(query, self._dense(query.image))))
+            made.append((self._proposals, self.query_proposals(query, self.dense(query.image))))
         return made
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
@@ -217,7 +217,7 @@ class FeatureBank:
     def _attach(self, store: FeatureStore) -> None:
         store.check_clip(self.clip)
         store.check_parts(self.phrases, self.tokens)
-        self.store = store
+        self.store = self.dense.store = store
         for arrays in self._image_arrays:
             arrays.attach(store)
 
@@ -237,19 +237,15 @@ class FeatureBank:
             )
 
     def _lookup(self, what: str, key: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array from the store if it has it, else computed."""
+        """An array from the store or the cache file, else computed."""
         arguments = key if isinstance(key, tuple) else (key,)
         found = None if self.store is None else getattr(self.store, what)(*arguments)
-        return compute() if found is None else found
-
-    def _dense(self, image: ImageRef) -> np.ndarray:
-        """Dense features (g, g, D), float16; the last few are kept, as queries of an image follow each other."""
-        dense = self._recent.get(image.key)
-        if dense is None:
-            found = self._lookup("dense", image.key, lambda: self.clip.encode_dense([image.array()])[0])
-            dense = found.astype(np.float16)
-            self._recent.add(image.key, dense)
-        return dense
+        if found is not None or self._cache is None:
+            return compute() if found is None else found
+        name = "\n".join((f"{what} {self.num_maps}", *arguments))
+        if (found := self._cache.get(name)) is None:
+            self._cache.put(name, found := compute())
+        return found
 
     def _encode(self, expression: str) -> np.ndarray:
         return self.clip.encode_text([expression])[0]
@@ -258,7 +254,14 @@ class FeatureBank:
         return self.clip.encode_tokens([expression])[0]
 
     def _make_maps(self, query: Query) -> np.ndarray:
-        return score_maps(self.clip, self._dense(query.image), [query.expression], self.phrases)[0]
+        return score_maps(self.clip, self.dense(query.image), [query.expression], self.phrases)[0]
+
+
+def _cache_file(clip: ClipEncoder) -> ArrayCache:
+    """Named after all that its arrays are a function of, beside images and expressions."""
+    return ArrayCache(
+        cache_folder() / "played" / f"{fingerprint(clip.fingerprint, SCAN_SIZES, PHRASE_RULES)[:24]}.sqlite"
+    )
 
 
 def _mark(part: QueryScores | QueryProposals | None) -> str | None:

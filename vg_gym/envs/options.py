@@ -40,6 +40,9 @@ class EnvOptions:
     min_steps: int = 8
     """The trigger counts from this step on, the last at the latest; pulled earlier it moves and ends nothing. With 1,
     where half of all first actions end the episode, an untrained policy learns to stop at once."""
+    image_pool: int = 8
+    """Images whose episodes are mixed before others follow (:mod:`vg_gym.envs.episode_order`); 0: each episode is drawn
+    from all, which is slow where features are not prepared."""
     observation: str = "features"
     """``features``, or ``pixels``, which adds the image and the crop under the box, uint8 (84, 84, 3) each."""
     precision: str = "float32"
@@ -59,6 +62,8 @@ class EnvOptions:
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.envs.edge_profiles`)."""
     memory: float = 4.0
     """GiB for tables of images; where they do not all fit, they are read again."""
+    cache: bool = True
+    """Keep features in the user's cache folder, for the next run."""
     features: str = ""
     """Folder of a feature store, made by ``vg-gym features``; empty for none. What the store lacks is computed when
     first needed, but a store that lacks the first episode is an error."""

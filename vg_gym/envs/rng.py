@@ -35,6 +35,8 @@ class CounterRNG:
         if device is not None:
             self.keys = torch.from_numpy(self.keys).to(device)
         self.counters: Any = self.keys * 0
+        self.begun = np.zeros(len(self.keys), dtype=np.int64)
+        """Episodes that each row has begun."""
 
     @classmethod
     def from_seeds(cls, seeds: Iterable[int | None], device: torch.device | None = None) -> CounterRNG:
@@ -51,16 +53,16 @@ class CounterRNG:
     def reseed(self, row: int, seed: int) -> None:
         """Give a row the key of a seed, and begin at its first number."""
         self.keys[row] = _draw_key(seeding.np_random(seed)[0])
-        self.counters[row] = 0
+        self.counters[row] = self.begun[row] = 0
 
     def uniform(self, rows: Any, count: int) -> Any:
         """The next numbers (len(rows), count) of some rows, float64 in [0, 1)."""
-        start = self.counters[rows]
+        start, keys = self.counters[rows], self.keys[rows]
         self.counters[rows] = start + count
-        steps = [start + k for k in range(1, count + 1)]
-        keys = self.keys[rows]
-        parts = [_uniform(keys + step * _GOLDEN) for step in steps]
-        return np.stack(parts, axis=1) if isinstance(keys, np.ndarray) else torch.stack(parts, dim=1)
+        ahead: Any = np.arange(1, count + 1)
+        if not isinstance(keys, np.ndarray):
+            ahead = torch.from_numpy(ahead).to(keys.device)
+        return _uniform(keys[:, None] + (start[:, None] + ahead) * _GOLDEN)
 
     def integers(self, rows: Any, below: int) -> Any:
         """One integer in [0, below) for each of some rows, int64 (len(rows),)."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
+from vg_gym.clip.dense import box_cells, l2_normalize, lattice_sums, summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.language.parsing import noun_phrases
 
@@ -54,7 +54,7 @@ def score_maps(
         embed: gives embeddings (N, D) of N texts, where they are known already; default ``clip.encode_text``.
     """
     embed = embed or clip.encode_text
-    regions = l2_normalize(box_mean(summed_area(dense.astype(np.float32)[None]), scan_windows(clip.grid))[0])
+    regions = _regions(dense)
     found = []
     for expression in expressions:
         texts = texts_of(expression, phrases)
@@ -63,6 +63,17 @@ def score_maps(
         maps = [m * bool(text) for text, scan in zip(texts, scans, strict=True) for m in _maps(scan, clip.logit_scale)]
         found.append(np.stack(maps, axis=-1).astype(np.float16))  # an empty text has maps of zeros
     return found
+
+
+def _regions(dense: np.ndarray) -> np.ndarray:
+    """Unit features (S * g * g, D) of the scanned windows; those of one size are a lattice of boxes."""
+    grid, dim = len(dense), dense.shape[-1]
+    table, windows = summed_area(dense.astype(np.float32)), scan_windows(grid)[0]
+    sums = [
+        lattice_sums(table, lattice[0, :, ::2].T, lattice[:, 0, 1::2].T).reshape(-1, dim)
+        for lattice in windows.reshape(-1, grid, grid, 4)
+    ]
+    return l2_normalize(np.concatenate(sums) / box_cells(windows, grid)[:, None])
 
 
 def _scan(regions: np.ndarray, text: np.ndarray, grid: int) -> np.ndarray:

@@ -1,0 +1,94 @@
+"""Arrays by name in one file on disk, for what is computed now and then, and wanted again in the next run."""
+
+from __future__ import annotations
+
+import io
+import os
+import sqlite3
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LIMIT = 2**33
+"""Bytes of a file beyond which nothing is added; what is there stays."""
+WAIT = 5.0
+"""Seconds to wait for another process that is writing."""
+
+
+class ArrayCache:
+    """A table of arrays in a SQLite file, which several processes and threads may use at once.
+
+    A cache is never worth an error: where the file cannot be read or written (a full disk, no permission), that is a
+    warning, once, and from there on nothing is found and nothing is kept.
+
+    Args:
+        path: of the file; made at the first use.
+        limit: bytes beyond which nothing is added.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     cache = ArrayCache(Path(folder) / "arrays.sqlite")
+    ...     cache.put("ones", np.ones(3))
+    ...     print(cache.get("ones"), cache.get("twos"))
+    ...     cache.close()
+    [1. 1. 1.] None
+    """
+
+    def __init__(self, path: Path, limit: int = LIMIT):
+        self.path, self.limit = path, limit
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock, self._process = threading.Lock(), 0
+        self._connection: sqlite3.Connection | None = None
+        self._broken = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "limit": self.limit}  # a connection belongs to its process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def get(self, name: str) -> np.ndarray | None:
+        """The array of a name, or None."""
+        found = self._ask("SELECT array FROM arrays WHERE name = ?", (name,))
+        return np.load(io.BytesIO(found[0]), allow_pickle=False) if found else None
+
+    def put(self, name: str, array: np.ndarray) -> None:
+        """Keep an array under a name, if there is room for it."""
+        if not self._broken and (not self.path.exists() or self.path.stat().st_size < self.limit):
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            self._ask("INSERT OR IGNORE INTO arrays VALUES (?, ?)", (name, buffer.getvalue()))
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _ask(self, statement: str, values: tuple[Any, ...]) -> Any:
+        """The first row of the answer, or None."""
+        if self._broken:
+            return None
+        with self._lock:
+            try:
+                return self._open().execute(statement, values).fetchone()
+            except (sqlite3.Error, OSError) as error:
+                self._broken = True
+                warnings.warn(f"nothing is kept in {self.path} for the next run: {error}", stacklevel=5)
+                return None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None or self._process != os.getpid():  # a forked child opens its own
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, WAIT, isolation_level=None, check_same_thread=False)
+            self._process = os.getpid()
+            self._connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS arrays (name TEXT PRIMARY KEY, array BLOB)")
+        return self._connection
