@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from vg_gym.boxes import to_numpy
-from vg_gym.envs import rendering
+from vg_gym.envs import keyboard, rendering
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError, unknown
@@ -121,6 +121,8 @@ class GroundingEnv(gym.Env):
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 4}
+    show_target = True
+    """Whether frames show the target box and the IoU, where the source has labels."""
 
     def __init__(self, render_mode: str | None = None, **arguments: Any):
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -157,6 +159,14 @@ class GroundingEnv(gym.Env):
         """Booleans: which choices would change something, as sb3-contrib's MaskablePPO reads them."""
         return self.engine.masks()[0]
 
+    def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:
+        """Keys and what they do, for :func:`gymnasium.utils.play.play`; see :mod:`vg_gym.envs.keyboard`."""
+        return keyboard.keys_to_action(self.engine.actions)
+
+    def key_help(self) -> str:
+        """What the keys do, in lines for a person."""
+        return keyboard.describe(self.engine.actions)
+
     def render(self) -> np.ndarray | None:
         """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``.
 
@@ -170,7 +180,7 @@ class GroundingEnv(gym.Env):
             raise VGGymError("nothing to render: call reset() first")
         engine = self.engine
         query, target = engine.query(0), to_numpy(engine.targets)[0]
-        labeled = bool(np.isfinite(target).all())
+        labeled = bool(np.isfinite(target).all()) and self.show_target
         frame = rendering.draw_frame(
             query.image.array(),
             self._trail[-1],

@@ -1,0 +1,85 @@
+"""Which keys of a keyboard act, for people who play: :func:`gymnasium.utils.play.play` and ``vg-gym play``.
+
+``w a s d`` stretch the box up, left, down, right; ``i j k l`` shrink it towards those sides. Held together they act
+together, where the action set can: ``d`` and ``l`` move the box to the right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vg_gym.envs.actions import EDGES, ActionSet, ContinuousActions, MultiEdgeActions, TableActions
+
+OUT_KEYS = {"left": "a", "top": "w", "right": "d", "bottom": "s"}
+"""The key that moves an edge out of the box."""
+IN_KEYS = {"left": "l", "top": "k", "right": "j", "bottom": "i"}
+"""The key that moves it into the box."""
+SIZE_KEYS = {"coarse": "", "fine": "f", "finest": "v"}
+"""The key that is held for steps of a size."""
+TRIGGER_KEY = " "
+CLASSIC_KEYS = {"left": "a", "right": "d", "up": "w", "down": "s", "bigger": "e", "smaller": "q", "fatter": "f",
+                "taller": "t"}  # fmt: skip
+CONTINUOUS_KEYS = {"a": (-1, 0, 0, 0), "d": (1, 0, 0, 0), "w": (0, -1, 0, 0), "s": (0, 1, 0, 0), "l": (0, 0, 1, 0),
+                   "j": (0, 0, -1, 0), "i": (0, 0, 0, 1), "k": (0, 0, 0, -1), "e": (0, 0, 1, 1),
+                   "q": (0, 0, -1, -1)}  # fmt: skip
+
+
+def keys_to_action(actions: ActionSet) -> dict[tuple[int, ...], Any]:
+    """Keys that are held, as sorted character codes, and the action that they stand for.
+
+    >>> from vg_gym.envs.actions import make_actions
+    >>> keys = keys_to_action(make_actions("edges"))
+    >>> keys[ord(" "),], keys[ord("d"),], keys[ord("d"), ord("f")]
+    (20, 2, 12)
+    """
+    if isinstance(actions, MultiEdgeActions):
+        found: Mapping[str, Any] = _multi_edge_keys(actions)
+    elif isinstance(actions, ContinuousActions):
+        found = {key: np.array([*move, -1], dtype=np.float32) for key, move in CONTINUOUS_KEYS.items()}
+    else:
+        assert isinstance(actions, TableActions)
+        found = _table_keys(actions)
+    found = {**found, TRIGGER_KEY: actions.trigger}
+    return {tuple(sorted(map(ord, keys))): action for keys, action in found.items()}
+
+
+def _table_keys(actions: TableActions) -> dict[str, int]:
+    """Of ``classic``, by name; of ``edges``, by edge, way and size."""
+    if actions.name == "classic":
+        return {key: actions.names.index(name) for name, key in CLASSIC_KEYS.items()}
+    found = {}
+    for number, name in enumerate(actions.names[:-1]):
+        edge, way, size = name.split()
+        keys = {**(OUT_KEYS if way == "out" else IN_KEYS), "all": "e" if way == "out" else "q"}
+        found[keys[edge] + SIZE_KEYS[size]] = number
+    return found
+
+
+def _multi_edge_keys(actions: MultiEdgeActions) -> dict[str, np.ndarray]:
+    """All ways of moving some edges by steps of one size, and jumps to the first nine proposals."""
+    found = {}
+    ways = [[("", 0), (OUT_KEYS[edge], 1), (IN_KEYS[edge], -1)] for edge in EDGES]
+    for choice in itertools.product(*ways):
+        for number, size in enumerate(list(SIZE_KEYS.values())[: actions.stay]):
+            keys, signs = "".join(key for key, _ in choice), [sign for _, sign in choice]
+            levels = [actions.stay - sign * (actions.stay - number) for sign in signs]
+            if keys:
+                found[keys + size] = np.array([*levels, 0])
+    nothing = [actions.stay] * 4
+    return found | {str(k + 1): np.array([*nothing, 2 + k]) for k in range(min(actions.jumps, 9))}
+
+
+def describe(actions: ActionSet) -> str:
+    """What the keys do, in lines for a person."""
+    lines = {
+        "classic": "w a s d move the box; e bigger, q smaller, f fatter, t taller",
+        "continuous": "w a s d move the box; e bigger, q smaller; l j wider, narrower; i k taller, flatter",
+    }
+    stretch = "w a s d stretch the box up, left, down, right; i j k l shrink it towards there; f held: finer steps"
+    more = "; e, q: all edges out, in" if actions.name == "edges" else "; keys held together act together"
+    jumps = "; 1 to 9 jump to a proposal" if actions.jumps else ""
+    return lines.get(actions.name, stretch + more + jumps) + "\nspace: done    esc: leave"
