@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from vg_gym import __version__
-from vg_gym.cli import download, evaluate, features, ground, info, listing, play, train
+from vg_gym.cli import download, evaluate, features, ground, info, listing, minari, play, train
 from vg_gym.cli.run import run
 
-SUBCOMMANDS = (ground, train, evaluate, listing, play, features, download, info)
+SUBCOMMANDS = (ground, train, evaluate, listing, play, minari, features, download, info)
 """Modules whose ``add(commands)`` adds a parser; its default ``command`` is called with the options."""
 
 
