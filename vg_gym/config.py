@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import UnknownName, VGGymError, unknown
 from vg_gym.storage.files import write_text
 
 T = TypeVar("T")
@@ -119,7 +119,8 @@ def options_from(schema: type[T], options: Mapping[str, Any]) -> T:
     known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
     for name in options:
         if name not in known:
-            raise unknown("option", name, known)
+            # TorchRL, for one, tries an argument and reads from Python's words that there is none of this name.
+            raise UnknownName(f"{unknown('option', name, known)} (unexpected keyword argument {name!r})")
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))  # type: ignore
     except OmegaConfBaseException as error:

@@ -223,7 +223,7 @@ def test_replay_options(shapes, blind, tiny_clip):
         ({"max_step": 3}, "did you mean 'max_steps'"),
         ({"max_steps": 0}, "max_steps=0"),
         ({"max_steps": "many"}, "max_steps"),
-        ({"render_mode": "ansi"}, "unknown render mode"),
+        ({"render_mode": "depth"}, "unknown render mode"),
     ],
 )
 def test_bad_options_are_named(arguments, message, blind, tiny_clip):

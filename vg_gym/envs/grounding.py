@@ -101,7 +101,7 @@ class GroundingEnv(gym.Env):
         fallback: the built-in data set to use where ``dataset`` is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
         bank: a :class:`~vg_gym.envs.feature_bank.FeatureBank` to share.
-        render_mode: ``rgb_array`` or ``human``.
+        render_mode: ``rgb_array``, ``human`` (a window) or ``ansi`` (a line of text).
         **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
 
     Raises:
@@ -120,7 +120,7 @@ class GroundingEnv(gym.Env):
     * v0: first release.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 4}
+    metadata = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}
     show_target = True
     """Whether frames show the target box and the IoU, where the source has labels."""
 
@@ -167,8 +167,8 @@ class GroundingEnv(gym.Env):
         """What the keys do, in lines for a person."""
         return keyboard.describe(self.engine.actions)
 
-    def render(self) -> np.ndarray | None:
-        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; shows it in mode ``human``.
+    def render(self) -> np.ndarray | str | None:
+        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; a line in mode ``ansi``; a window in mode ``human``.
 
         Raises:
             VGGymError: no episode was started.
@@ -181,15 +181,16 @@ class GroundingEnv(gym.Env):
         engine = self.engine
         query, target = engine.query(0), to_numpy(engine.targets)[0]
         labeled = bool(np.isfinite(target).all()) and self.show_target
+        said: dict[str, Any] = {
+            "expression": query.expression,
+            "score": float(engine.score[0]),
+            "iou": float(engine.iou()[0]) if labeled else None,
+            "step": f"{int(engine.steps[0])}/{engine.options.max_steps}",
+        }
+        if self.render_mode == "ansi":
+            return rendering.describe(self._trail[-1], **said)
         frame = rendering.draw_frame(
-            query.image.array(),
-            self._trail[-1],
-            target=target if labeled else None,
-            trail=self._trail[:-1],
-            expression=query.expression,
-            score=float(engine.score[0]),
-            iou=float(engine.iou()[0]) if labeled else None,
-            step=f"{int(engine.steps[0])}/{engine.options.max_steps}",
+            query.image.array(), self._trail[-1], target=target if labeled else None, trail=self._trail[:-1], **said
         )
         if self.render_mode == "rgb_array":
             return frame

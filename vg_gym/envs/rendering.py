@@ -80,13 +80,36 @@ def _caption(frame: np.ndarray, expression: str, score: float | None, iou: float
     draw = ImageDraw.Draw(canvas)
     big, small = ImageFont.load_default(13), ImageFont.load_default(12)
     draw.text((6, height + 4), _shortened(expression, big, width - 12), fill=(240, 240, 240), font=big)
-    numbers = [f"step {step}"] if step else []
-    numbers += [f"{name} {value:.2f}" for name, value in (("clip", score), ("IoU", iou)) if value is not None]
-    draw.text((6, height + 22), "   ".join(numbers), fill=(170, 170, 185), font=small)
+    draw.text((6, height + 22), _numbers(score, iou, step), fill=(170, 170, 185), font=small)
     if score is not None:
         length = float(np.clip(score, 0, 1)) * width
         draw.rectangle([0, height + _BAR - 4, length, height + _BAR], fill=BOX)
     return np.asarray(canvas)
+
+
+def _numbers(score: float | None, iou: float | None, step: str) -> str:
+    numbers = [f"step {step}"] if step else []
+    numbers += [f"{name} {value:.2f}" for name, value in (("clip", score), ("IoU", iou)) if value is not None]
+    return "   ".join(numbers)
+
+
+def describe(
+    box: np.ndarray, expression: str = "", score: float | None = None, iou: float | None = None, step: str = ""
+) -> str:
+    """One line about an episode.
+
+    Args:
+        box: normalised (4,).
+        expression: what is meant.
+        score: CLIP score.
+        iou: IoU.
+        step: e.g. ``"3/10"``.
+
+    >>> describe(np.array([0, 0, 0.5, 1]), "the red star", 0.25, step="3/10")
+    'the red star   box 0.00 0.00 0.50 1.00   step 3/10   clip 0.25'
+    """
+    corners = " ".join(f"{value:.2f}" for value in box)
+    return f"{expression}   box {corners}   {_numbers(score, iou, step)}"
 
 
 def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> str:
