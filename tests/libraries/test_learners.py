@@ -74,3 +74,19 @@ def test_rl_zoo(algo, more, tmp_path):
                "--env-kwargs", "dataset_options:{'scenes':2}", *more]  # fmt: skip
     subprocess.run([sys.executable, *command], check=True, timeout=300)
     assert (tmp_path / algo / f"{ID}_1" / f"{ID}.zip").is_file()
+
+
+def test_one_file_in_the_style_of_cleanrl():
+    command = [
+        "examples/cleanrl_ppo.py",
+        "--scenes",
+        "2",
+        "--num-envs",
+        "4",
+        "--num-steps",
+        "16",
+        "--total-timesteps",
+        "256",
+    ]
+    done = subprocess.run([sys.executable, *command], check=True, timeout=300, capture_output=True, text=True)
+    assert "256 steps  IoU" in done.stdout
