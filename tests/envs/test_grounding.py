@@ -293,3 +293,43 @@ def test_an_unknown_option_is_a_type_error_too(shapes, tiny_clip):
     """As libraries expect that probe for options, such as TorchRL for ``frameskip=``."""
     with pytest.raises(TypeError, match="unknown option 'frameskip'"):
         gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, frameskip=1)
+
+
+BAD_ACTIONS = {
+    "classic": [np.array([1, 2]), [[1]], 1.0, None, "x", np.array([1]), True, 9, -1],
+    "multi-edges": [np.array([1, 2]), 3, np.zeros((2, 5), int), np.full(5, 9), np.zeros(5), None],
+    "continuous": [np.zeros(4), np.zeros((1, 5)), np.full(5, np.nan), np.full(5, 2), "abcde"],
+}
+
+
+@pytest.mark.parametrize("name", BAD_ACTIONS)
+def test_a_refused_action_changes_nothing(shapes, tiny_clip, name):
+    env, twin = (GroundingEnv(dataset=shapes, clip=tiny_clip, action=name) for _ in range(2))
+    env.reset(seed=1), twin.reset(seed=1)
+    twin.action_space.seed(0)
+    for bad in BAD_ACTIONS[name]:
+        with pytest.raises(VGGymError, match="action"):
+            env.step(bad)
+        action = twin.action_space.sample()
+        ours, theirs = env.step(action), twin.step(action)
+        for part in ours[0]:
+            np.testing.assert_array_equal(ours[0][part], theirs[0][part])
+        if ours[2] or ours[3]:
+            env.reset(), twin.reset()
+
+
+def test_a_vector_wants_one_action_a_row(shapes, tiny_clip):
+    envs = GroundingVectorEnv(3, dataset=shapes, clip=tiny_clip)
+    envs.reset(seed=0)
+    for bad in (np.zeros((2, 5), int), np.zeros((4, 5), int), np.zeros(5, int), 0):
+        with pytest.raises(VGGymError, match="3 of Multi"):
+            envs.step(bad)
+    assert (envs.engine.steps == 0).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{"index": 1.5}, {"index": "1"}, {"index": True}, {"query": 3}, {"initial_box": "full"}]
+)
+def test_reset_options_are_not_guessed(shapes, tiny_clip, options):
+    with pytest.raises(VGGymError, match=next(iter(options))):
+        GroundingEnv(dataset=shapes, clip=tiny_clip).reset(options=options)

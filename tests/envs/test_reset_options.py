@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from vg_gym.data.images import ArrayImage
 from vg_gym.envs.reset_options import check_reset_options
 from vg_gym.errors import VGGymError
+from vg_gym.types import Query
 
 
 def test_numbers_become_arrays():
@@ -19,7 +21,8 @@ def test_numbers_become_arrays():
         ({"indx": 0}, "unknown reset option 'indx': did you mean 'index'"),
         ({"index": 3}, r"index=3 is outside \[0, 3\)"),
         ({"index": [0, -1]}, "index="),
-        ({"query": "any"}, "needs; use reward='clip'"),
+        ({"query": "any"}, "no vg_gym.types.Query"),
+        ({"query": Query(ArrayImage(np.zeros((4, 4, 3), np.uint8)), "any", "a")}, "needs; use reward='clip'"),
         ({"initial_box": [0, 0, 1]}, "initial_box="),
         ({"initial_box": [0.5, 0, 0.5, 1]}, "initial_box="),
         ({"initial_box": [0, 0, float("nan"), 1]}, "initial_box="),

@@ -39,6 +39,8 @@ from vg_gym.types import Query
 
 AHEAD = 16
 """Episodes whose images are read in the background, where one row starts alone."""
+MIN_GUESTS = 64
+"""Queries from elsewhere that are known at a time, at least."""
 MANY = 32
 """Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 
@@ -95,7 +97,7 @@ class GroundingEngine:
         if self.reward.needs_labels and not self.episodes.labeled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.features = self._open_features()
-        self.catalog = Catalog(self.episodes, self.features)
+        self.catalog = Catalog(self.episodes, self.features, max(MIN_GUESTS, 2 * self.num_envs))
         self.order = EpisodeOrder(len(self.episodes), o.image_pool)
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
@@ -175,7 +177,7 @@ class GroundingEngine:
         given = check_reset_options(options, len(self.episodes), self.reward.needs_labels)
         index = given.get("index", self.order(rows, rng))
         if "query" in given:
-            index = self.catalog.add(given["query"])
+            index = self.catalog.add(given["query"], self.index)
         self._load(rows, np.broadcast_to(index, rows.shape))
         boxes = given.get("initial_box")
         if boxes is None:
@@ -211,8 +213,10 @@ class GroundingEngine:
             actions: (N, ...) of the action space, an array, or a tensor on the engine's device.
 
         Raises:
-            VGGymError: an action is NaN or outside the space (arrays only).
+            VGGymError: there are not N actions of the space, or one is NaN or outside it (arrays only). Then nothing
+                has changed.
         """
+        actions = self.checked_shape(actions)
         if self.device is not None and isinstance(actions, np.ndarray):
             self.actions.check(actions)
             actions = torch.from_numpy(actions).to(self.device)
@@ -225,6 +229,21 @@ class GroundingEngine:
         self._measure(None)
         truncated = ~stop & (self.steps >= self.options.max_steps)
         return StepResult(self.reward(before, self.potential, stop), stop, truncated)
+
+    def checked_shape(self, actions: Any) -> Any:
+        """Actions as an array or tensor of numbers, one a row.
+
+        Raises:
+            VGGymError: they are not.
+        """
+        actions = actions if isinstance(actions, torch.Tensor) else np.asarray(actions)
+        wanted = (self.num_envs, *(self.actions.space.shape or ()))
+        if tuple(actions.shape) != wanted or isinstance(actions, np.ndarray) and actions.dtype.kind not in "iufb":
+            raise VGGymError(
+                f"actions of shape {tuple(actions.shape)} and type {actions.dtype} are not {self.num_envs} of "
+                f"{self.actions.space}: their shape is {wanted}"
+            )
+        return actions
 
     def _measure(self, rows: np.ndarray | None) -> None:
         """Score the boxes of some rows, or of all, and look up their region features."""

@@ -10,6 +10,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import GroundingDataset, Query, Sample
 
 
@@ -62,20 +63,25 @@ class Episodes:
         return box_ops.normalize(item.box, item.query.image.size)
 
 
+RECENT = 4096
+"""Queries that are kept in memory."""
+
+
 class Catalog:
     """What an engine asks of its episodes, in columns that are filled when an episode is first played.
 
     So that many episodes begin at once without a loop, and none is read that is not played. Queries that are not of
-    the source may be added; they have no target.
+    the source may be guests; they have no target.
 
     Args:
         episodes: the source.
         bank: where features are.
+        guests: most queries from elsewhere at a time; their columns are behind those of the source.
     """
 
-    def __init__(self, episodes: Episodes, bank: FeatureBank):
+    def __init__(self, episodes: Episodes, bank: FeatureBank, guests: int = 64):
         self.episodes, self.bank = episodes, bank
-        count = len(episodes)
+        count = len(episodes) + guests
         self.rows = np.full(count, -1, dtype=np.int64)
         """Row of the bank; -1 of an episode that was not played yet."""
         self.targets = np.full((count, 4), np.nan, dtype=np.float32)
@@ -89,22 +95,36 @@ class Catalog:
             "sent_id": np.full(count, -1, dtype=np.int64),
         }
         """What ``info`` says of an episode."""
-        self._queries: dict[int, Query] = {}
+        self._made = np.full(count, -1, dtype=np.int64)
+        self._recent: LRUCache[Query] = LRUCache(RECENT)
+        self._guests: dict[int, Query] = {}
 
     def load(self, indices: np.ndarray) -> np.ndarray:
         """Rows of the bank (B,), int64, of the episodes with indices (B,)."""
-        rows = self.rows[indices]
-        if (rows < 0).any():
-            for index in np.unique(indices[rows < 0]):
+        old = self._is_old(indices)
+        self.bank.used(self.rows[indices[~old]])
+        if old.any():
+            for index in np.unique(indices[old]):
                 self._load(int(index))
-            rows = self.rows[indices]
-        return rows
+            if self._is_old(indices).any():
+                raise VGGymError(
+                    f"more than {self.bank.capacity:,} queries begin at once: raise memory= or lower num_envs="
+                )
+        return self.rows[indices]
+
+    def _is_old(self, indices: np.ndarray) -> np.ndarray:
+        """Whether episodes (B,) have no row of the bank, or had one that was given to another query since."""
+        rows = self.rows[indices]
+        return (rows < 0) | (self.bank.made[rows] != self._made[indices])
 
     def query(self, index: int) -> Query:
         """The query of an episode."""
-        if index not in self._queries:
-            self._queries[index] = self.episodes.query(index)
-        return self._queries[index]
+        if index in self._guests:
+            return self._guests[index]
+        query = self._recent.get(index)
+        if query is None:
+            self._recent.add(index, query := self.episodes.query(index))
+        return query
 
     def look_ahead(self, indices: Sequence[int]) -> None:
         """Begin to read the images of episodes that are played soon."""
@@ -112,18 +132,34 @@ class Catalog:
         if new and self.bank.store is None:
             self.bank.dense.look_ahead([self.query(index).image for index in new])
 
-    def add(self, query: Query) -> int:
-        """Add a query that is not of the source; returns its index."""
-        index = len(self.rows)
-        self.rows = np.append(self.rows, self.bank.row(query))
-        self.targets = np.append(self.targets, np.full((1, 4), np.nan, dtype=np.float32), axis=0)
-        self.scales = np.append(self.scales, box_ops.image_scale(query.image.size)[None], axis=0)
-        about: dict[str, Any] = {"key": query.key, "kind": "", "ref_id": -1, "sent_id": -1}
-        self.identity = {name: np.append(values, about[name]) for name, values in self.identity.items()}
-        self._queries[index] = query
+    def add(self, query: Query, playing: np.ndarray) -> int:
+        """Let in a query from elsewhere, for which the guest goes who came first of those that nobody plays.
+
+        Args:
+            query: who comes.
+            playing: episodes that are played, by index; fewer than there may be guests.
+
+        Returns:
+            The index of the query.
+        """
+        for index, guest in self._guests.items():
+            if guest is query:
+                return index
+        row, made = self.bank.row(query)  # first: an image may turn out unreadable
+        places = range(len(self.episodes), len(self.rows))
+        free = next((place for place in places if place not in self._guests), None)
+        index = next(i for i in self._guests if i not in playing) if free is None else free
+        self._guests.pop(index, None)
+        self._guests[index] = query  # the newest is the last
+        self.rows[index], self._made[index] = row, made
+        self.scales[index] = box_ops.image_scale(query.image.size)
+        self.identity["key"][index] = query.key
         return index
 
     def _load(self, index: int) -> None:
+        if index in self._guests:  # its row was given to another query
+            self.rows[index], self._made[index] = self.bank.row(self._guests[index])
+            return
         query, item = self.query(index), self.episodes.items[index]
         self.targets[index] = self.episodes.target(index)
         self.scales[index] = box_ops.image_scale(query.image.size)
@@ -132,4 +168,4 @@ class Catalog:
             found: dict[str, Any] = {"kind": item.kind, "ref_id": item.ref_id, "sent_id": item.sent_id}
             for name, value in found.items():
                 self.identity[name][index] = value
-        self.rows[index] = self.bank.row(query)
+        self.rows[index], self._made[index] = self.bank.row(query)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from vg_gym.boxes import to_numpy
 from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.dense_features import DenseFeatures
@@ -30,6 +31,11 @@ from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.array_cache import ArrayCache
 from vg_gym.storage.files import cache_folder, fingerprint
 from vg_gym.types import Query
+
+ROW_SHARE = 0.25
+"""Of the memory for tables of images, as much again may be used for what is known of queries."""
+MIN_ROWS = 4096
+"""Queries that fit, however little memory there is."""
 
 
 class QueryScores(Protocol):
@@ -87,6 +93,13 @@ class FeatureBank:
         self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
         self._scores = Rows((query_scores.count if query_scores else 0,), clip.device)
         self._rows: dict[tuple[str, str], int] = {}
+        self._names: list[tuple[str, str]] = []
+        self.capacity = max(MIN_ROWS, int(memory * ROW_SHARE * 2**30 / (4 * self._row_size())))
+        """Queries that fit; where they do not all, the least recently used goes."""
+        self.made = np.zeros(1, dtype=np.int64)
+        """When each row was made (R,); a row that is given to another query is made anew."""
+        self._last_used = np.zeros(0, dtype=np.int64)
+        self._clock = 0
         self._image_of = np.zeros(0, dtype=np.int64)
 
     @property
@@ -153,18 +166,46 @@ class FeatureBank:
                 "leave it out"
             )
 
-    def row(self, query: Query) -> int:
-        """The row of a query, made where it is new."""
+    def row(self, query: Query) -> tuple[int, int]:
+        """The row of a query, made where it is new, and when it was made."""
         name = (query.image.key, query.expression)
         if name not in self._rows:
             made = self._make_row(query)  # all of it before any is kept: an image may turn out unreadable
+            row = self._free_row(name)
             for rows, values in made:
-                rows.append(values)
-            row = len(self._rows)
+                rows.put(row, values)
+            self._image_of[row], self.made[row] = self.images.number(query.image), self._clock
+        row = self._rows[name]
+        self.used(row)
+        return row, int(self.made[row])
+
+    def used(self, rows: Any) -> None:
+        """Note that some rows are in use now."""
+        self._clock += 1
+        self._last_used[rows] = self._clock
+
+    def _free_row(self, name: tuple[str, str]) -> int:
+        """A new row for a query, or the one that was not used for longest and that no engine plays."""
+        if (row := len(self._names)) < self.capacity:
+            self._names.append(name)
             self._image_of = grown(self._image_of, row + 1, -1)
-            self._image_of[row] = self.images.number(query.image)
-            self._rows[name] = row
-        return self._rows[name]
+            self.made, self._last_used = grown(self.made, row + 1, 0), grown(self._last_used, row + 1, 0)
+        else:
+            last = self._last_used[: self.capacity].copy()
+            for user in self.images.users:
+                last[to_numpy(user.rows)] = self._clock + 1
+            row = int(last.argmin())
+            if last[row] > self._clock:
+                raise VGGymError(f"{self.capacity:,} queries are in play at once: raise memory= or lower num_envs=")
+            del self._rows[self._names[row]]
+            self._names[row] = name
+        self._rows[name] = row
+        return row
+
+    def _row_size(self) -> int:
+        """Numbers of a row."""
+        parts = (self._text, self._maps, self._overviews, self._tokens, self._scores, self._proposals)
+        return sum(int(np.prod(part.data.shape[1:])) for part in parts)
 
     def _make_row(self, query: Query) -> list[tuple[Rows, np.ndarray]]:
         """What is known of a query, and where it goes."""
@@ -212,7 +253,7 @@ class FeatureBank:
                 arrays.prepare([query.image for query in queries], progress)
         if self.store is None:
             for query in tqdm(queries, desc="features", unit="query", disable=not progress):
-                self.slots(np.array([self.row(query)]))
+                self.slots(np.array([self.row(query)[0]]))
 
     def _attach(self, store: FeatureStore) -> None:
         store.check_clip(self.clip)

@@ -307,6 +307,7 @@ class GroundingVectorEnv(VectorEnv):
         """
         if self._rng is None:
             raise VGGymError("step() before reset(): call reset() first")
+        actions = self.engine.checked_shape(actions)
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
             return self._step_and_reset(actions)
         reward, terminated, truncated = self._act(actions)

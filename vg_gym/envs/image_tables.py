@@ -21,12 +21,7 @@ class Rows:
     """Rows of a tensor that grows by doubling."""
 
     def __init__(self, shape: tuple[int, ...], device: torch.device):
-        self.data, self.count = torch.empty((0, *shape), device=device), 0
-
-    def append(self, row: np.ndarray) -> None:
-        """Add a row, float32."""
-        self.count += 1
-        self.put(self.count - 1, row)
+        self.data = torch.empty((0, *shape), device=device)
 
     def put(self, number: int, row: np.ndarray) -> None:
         """Write a row, making room for it."""
@@ -42,6 +37,8 @@ class SlotUser(Protocol):
 
     slots: Any
     """Slots in use, int, an array or a tensor."""
+    rows: Any
+    """Rows of queries in use, likewise."""
 
 
 class ImageTables:
@@ -69,7 +66,7 @@ class ImageTables:
         self._slot_of = np.zeros(0, dtype=np.int64)
         self._owner = np.zeros(0, dtype=np.int64)
         self._used = np.zeros(0, dtype=np.int64)
-        self._clock = 0
+        self._clock = self._filled = 0
         self.users: weakref.WeakSet[SlotUser] = weakref.WeakSet()
         """Engines; their slots are not given to other images."""
 
@@ -126,11 +123,10 @@ class ImageTables:
 
     def _free_slot(self) -> int:
         """A new slot, or the one that was not used for longest and that no engine uses."""
-        if self._tables.count < self.capacity:
-            self._tables.count += 1
-            self._owner = grown(self._owner, self._tables.count, -1)
-            self._used = grown(self._used, self._tables.count, 0)
-            return self._tables.count - 1
+        if (slot := self._filled) < self.capacity:
+            self._filled += 1
+            self._owner, self._used = grown(self._owner, slot + 1, -1), grown(self._used, slot + 1, 0)
+            return slot
         last = self._used[: self.capacity].copy()
         for user in self.users:
             last[to_numpy(user.slots)] = self._clock

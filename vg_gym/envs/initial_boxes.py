@@ -139,7 +139,8 @@ class _FromGrounder:
         if index.max() >= len(self._column):
             more = np.full((len(self.catalog.rows) - len(self._column), 4), np.nan, dtype=np.float32)
             self._column = np.concatenate([self._column, more])
-        new = np.unique(index[np.isnan(self._column[index, 0])])
+        guests = index >= len(self.catalog.episodes)  # another may have had the column before
+        new = np.unique(index[guests | np.isnan(self._column[index, 0])])
         if len(new):
             self._column[new] = self._look_up([self.catalog.query(int(number)) for number in new])
         return self._column[index]
