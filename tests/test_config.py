@@ -1,10 +1,20 @@
 """Configurations from defaults, files and the command line."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
 
-from vg_gym.config import load_config, options_from, save_config
+from vg_gym.config import (
+    PositiveInt,
+    Range,
+    UnitInterval,
+    check_ranges,
+    described,
+    load_config,
+    options_from,
+    save_config,
+)
 from vg_gym.errors import VGGymError
 
 
@@ -58,6 +68,48 @@ def test_an_unknown_key_of_a_file_is_named(tmp_path):
     (tmp_path / "a.yaml").write_text("nme: x\n")
     with pytest.raises(VGGymError, match="unknown option 'nme': did you mean 'name'"):
         load_config(Config, [str(tmp_path / "a.yaml")])
+
+
+@dataclass
+class Ranged:
+    rate: UnitInterval = 0.5
+    count: PositiveInt | None = None
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.99)
+    plain: float = 0.0
+    inner: "Bounded" = field(default_factory=lambda: Bounded())
+
+
+@dataclass
+class Bounded:
+    cost: Annotated[float, Range(gt=-1, lt=1)] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("rate=2", "'rate' is 2.0; it must be between 0 and 1"),
+        ("rate=nan", "'rate' is nan; it must be finite, between 0 and 1"),
+        ("count=0", "'count' is 0; it must be at least 1"),
+        ("betas=[0.5,1.5]", "'betas' is 1.5; it must be between 0 and 1"),
+        ("plain=-inf", "'plain' is -inf; it must be finite"),
+        ("inner.cost=1", "'inner.cost' is 1.0; it must be above -1 and below 1"),
+    ],
+)
+def test_numbers_out_of_their_range_are_named(option, said):
+    with pytest.raises(VGGymError, match=said):
+        load_config(Ranged, [option])
+
+
+def test_numbers_within_their_range_pass():
+    for options in ({}, {"rate": 0}, {"rate": 1}, {"count": 1}, {"plain": -1e30}, {"betas": [0, 1]}):
+        check_ranges(options_from(Ranged, options))
+
+
+def test_ranges_are_shown():
+    said = described(Ranged)
+    assert (
+        "  rate=0.5   (between 0 and 1)\n" in said and "  plain=0.0\n" in said and "  inner.cost=0.0   (above" in said
+    )
 
 
 def test_options_from_keywords():

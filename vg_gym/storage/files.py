@@ -159,17 +159,25 @@ def go_on_without_cache(error: CannotWrite) -> None:
     warnings.warn(f"{str(error).partition(';')[0]}, so the run goes on without the cache, slower", stacklevel=3)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder, where there is none, and write something to it that goes at once.
+
+    Raises:
+        CannotWrite: the system refuses.
+    """
+    make_folder(folder)
+    with writing(folder), TemporaryFile(dir=folder) as file:
+        file.write(bytes(PROBE_BYTES))
+        file.flush()
+
+
 def _refusal(folder: Path) -> str | None:
     """Why a folder takes no files; None where it does."""
     try:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder) as file:
-                file.write(bytes(PROBE_BYTES))
-                file.flush()
+        check_writable(folder)
+        return None
     except CannotWrite as error:
         return str(error).partition(";")[0]
-    return None
 
 
 def _folder_of_this_process(why: str) -> Path:

@@ -19,7 +19,7 @@ from torch import nn
 
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
-from vg_gym.storage.files import cache_place, fingerprint, write_json
+from vg_gym.storage.files import cache_place, fingerprint, make_folder, write_json
 from vg_gym.storage.half_precision import half_precision
 from vg_gym.types import Proposals
 
