@@ -4,8 +4,8 @@ import torch
 from stable_baselines3 import PPO
 
 from vg_gym.agents import cloning
-from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.budget import Budget
+from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle, learn_choice
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.clip.encoder import load_clip
