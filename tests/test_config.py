@@ -42,6 +42,13 @@ def test_later_arguments_win(tmp_path):
     assert isinstance(config.inner, Inner)
 
 
+def test_nothing_after_the_sign_is_none_or_empty():
+    config = load_config(Config, ["limit=3", "limit=", "name="])
+    assert config.limit is None and config.name == ""
+    with pytest.raises(VGGymError, match="option 'lr' in 'lr='"):
+        load_config(Config, ["lr="])
+
+
 def test_what_is_saved_is_loaded(tmp_path):
     config = Config(lr=3e-4, sizes=[5], inner=Inner(2), free={"y": 1})
     save_config(config, tmp_path / "config.yaml")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.storage.files import write_text
@@ -74,7 +74,8 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
         schema: a dataclass; its fields are the known keys and their types are checked. ``RENAMED``, where it has that,
             maps old keys to new ones for the error.
         arguments: paths of YAML files, names of those that come with the package (``mdetr_refshapes``), and
-            ``key=value`` (nested: ``a.b=value``) strings; ``--help`` prints every option instead.
+            ``key=value`` (nested: ``a.b=value``; ``key=`` is none, or empty) strings; ``--help`` prints every option
+            instead.
 
     Raises:
         VGGymError: a file is missing, a key unknown, or a value of the wrong type or out of its range.
@@ -87,7 +88,7 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     for argument in arguments:
         try:
             if "=" in argument:
-                config = OmegaConf.merge(config, OmegaConf.from_dotlist([argument]))
+                config = _merged(config, argument)
             else:
                 config = OmegaConf.merge(config, _read(argument))
         except OmegaConfBaseException as error:
@@ -95,6 +96,16 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     made: Any = OmegaConf.to_object(config)
     check_ranges(made)
     return made
+
+
+def _merged(config: Any, pair: str) -> Any:
+    """The config with ``key=value``; ``key=`` is no value where the option may have none, else an empty text."""
+    try:
+        return OmegaConf.merge(config, OmegaConf.from_dotlist([pair]))
+    except ValidationError:
+        if not pair.endswith("="):
+            raise
+        return OmegaConf.merge(config, OmegaConf.from_dotlist([f"{pair}''"]))
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:

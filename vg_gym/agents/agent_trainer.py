@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +197,8 @@ class AgentTrainer:
             evaluation.about["warm_start"] = True
             evaluation.run()
         self.budget.start()
-        callbacks = [EpisodeStats(self.budget), evaluation]
-        self.model.learn(NO_LIMIT, callbacks, reset_num_timesteps=not self.config.resume)
+        with closing(EpisodeStats(self.budget)) as stats:
+            self.model.learn(NO_LIMIT, [stats, evaluation], reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
         self._contact_sheet()
         return means

@@ -68,6 +68,10 @@ class EpisodeStats(BaseCallback):
             self._bar.set_postfix({**shown, "fps": f"{fps:.0f}", "steps": f"{self.num_timesteps:,}"})
 
     def _on_training_end(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the progress bar."""
         if self._bar is not None:
             self._bar.close()
 

@@ -215,6 +215,7 @@ def computed(
     """Rows kept in the cache folder: from there as far as they are there, else computed and put there.
 
     What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB or ``most`` rows.
+    Where the cache folder takes no files, they are kept until this process ends (:func:`cache_place`).
 
     Args:
         identity: what the rows are a function of.
