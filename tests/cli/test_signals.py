@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM on real processes: what there was is saved, in seconds, and the same command or ``resume`` goes on."""
+"""Ctrl-C and SIGTERM on real processes: all is saved in seconds, and the same command or ``resume`` goes on."""
 
 import os
 import signal
