@@ -1,10 +1,20 @@
 """Configurations from defaults, files and the command line."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
 
-from vg_gym.config import load_config, options_from, save_config
+from vg_gym.config import (
+    PositiveInt,
+    Range,
+    UnitInterval,
+    check_ranges,
+    described,
+    load_config,
+    options_from,
+    save_config,
+)
 from vg_gym.errors import VGGymError
 
 
@@ -30,6 +40,13 @@ def test_later_arguments_win(tmp_path):
     assert config == Config(lr=0.5, name="typed", inner=Inner(9), free={"x": 3}, limit=7)
     assert load_config(Config, ["name=typed", str(tmp_path / "a.yaml")]).name == "file"
     assert isinstance(config.inner, Inner)
+
+
+def test_nothing_after_the_sign_is_none_or_empty():
+    config = load_config(Config, ["limit=3", "limit=", "name="])
+    assert config.limit is None and config.name == ""
+    with pytest.raises(VGGymError, match="option 'lr' in 'lr='"):
+        load_config(Config, ["lr="])
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -58,6 +75,47 @@ def test_an_unknown_key_of_a_file_is_named(tmp_path):
     (tmp_path / "a.yaml").write_text("nme: x\n")
     with pytest.raises(VGGymError, match="unknown option 'nme': did you mean 'name'"):
         load_config(Config, [str(tmp_path / "a.yaml")])
+
+
+@dataclass
+class Ranged:
+    rate: UnitInterval = 0.5
+    count: PositiveInt | None = None
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.99)
+    plain: float = 0.0
+    inner: "Bounded" = field(default_factory=lambda: Bounded())
+
+
+@dataclass
+class Bounded:
+    cost: Annotated[float, Range(gt=-1, lt=1)] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("rate=2", "'rate' is 2.0; it must be between 0 and 1"),
+        ("rate=nan", "'rate' is nan; it must be finite, between 0 and 1"),
+        ("count=0", "'count' is 0; it must be at least 1"),
+        ("betas=[0.5,1.5]", "'betas' is 1.5; it must be between 0 and 1"),
+        ("plain=-inf", "'plain' is -inf; it must be finite"),
+        ("inner.cost=1", "'inner.cost' is 1.0; it must be above -1 and below 1"),
+    ],
+)
+def test_numbers_out_of_their_range_are_named(option, said):
+    with pytest.raises(VGGymError, match=said):
+        load_config(Ranged, [option])
+
+
+def test_numbers_within_their_range_pass():
+    for options in ({}, {"rate": 0}, {"rate": 1}, {"count": 1}, {"plain": -1e30}, {"betas": [0, 1]}):
+        check_ranges(options_from(Ranged, options))
+
+
+def test_ranges_are_shown():
+    said = described(Ranged)
+    for line in ("rate=0.5   (between 0 and 1)", "plain=0.0", "inner.cost=0.0   (above -1 and below 1)"):
+        assert f"  {line}\n" in said
 
 
 def test_options_from_keywords():

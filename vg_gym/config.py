@@ -1,20 +1,25 @@
-"""Configurations: a dataclass with documented fields, a YAML file, and ``key=value`` from the command line."""
+"""Configurations: a dataclass with documented fields, a YAML file, and ``key=value`` from the command line.
+
+What a number may be stands in the type of its field (``gamma: UnitInterval``); :func:`check_ranges` checks them all.
+"""
 
 from __future__ import annotations
 
 import ast
 import difflib
 import inspect
+import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from vg_gym.errors import UnknownName, VGGymError, unknown
 from vg_gym.storage.files import write_text
@@ -24,6 +29,44 @@ CONFIGS = Path(__file__).parent / "configs"
 """The configurations that come with the package."""
 
 
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option may be, in the type of its field; NaN and infinities are in none.
+
+    >>> str(Range(ge=0, lt=1)), str(Range(ge=0, le=1)), 0.5 in Range(ge=0, lt=1), math.nan in Range()
+    ('at least 0 and below 1', 'between 0 and 1', True, False)
+    """
+
+    ge: float = -math.inf
+    """Least."""
+    gt: float = -math.inf
+    """Above this."""
+    le: float = math.inf
+    """Greatest."""
+    lt: float = math.inf
+    """Below this."""
+
+    def __contains__(self, number: float) -> bool:
+        return math.isfinite(number) and self.ge <= number <= self.le and self.gt < number < self.lt
+
+    def __str__(self) -> str:
+        if math.isfinite(self.ge) and math.isfinite(self.le):
+            return f"between {self.ge:,.15g} and {self.le:,.15g}"
+        bounds = (("at least", self.ge), ("above", self.gt), ("at most", self.le), ("below", self.lt))
+        said = [f"{what} {bound:,.15g}" for what, bound in bounds if math.isfinite(bound)]
+        return " and ".join(said) or "finite"
+
+
+PositiveInt = Annotated[int, Range(ge=1)]
+NonNegativeInt = Annotated[int, Range(ge=0)]
+PositiveFloat = Annotated[float, Range(gt=0)]
+NonNegativeFloat = Annotated[float, Range(ge=0)]
+UnitInterval = Annotated[float, Range(ge=0, le=1)]
+Seed = Annotated[int, Range(ge=0, lt=2**32)]
+Processes = Annotated[int, Range(ge=0, le=1024)]
+"""Of processes or threads."""
+
+
 def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     """Build ``schema`` from its defaults, then YAML files, then ``key=value`` pairs, in the order given.
 
@@ -31,10 +74,11 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
         schema: a dataclass; its fields are the known keys and their types are checked. ``RENAMED``, where it has that,
             maps old keys to new ones for the error.
         arguments: paths of YAML files, names of those that come with the package (``mdetr_refshapes``), and
-            ``key=value`` (nested: ``a.b=value``) strings; ``--help`` prints every option instead.
+            ``key=value`` (nested: ``a.b=value``; ``key=`` is none, or empty) strings; ``--help`` prints every option
+            instead.
 
     Raises:
-        VGGymError: a file is missing, a key unknown, or a value of the wrong type.
+        VGGymError: a file is missing, a key unknown, or a value of the wrong type or out of its range.
         SystemExit: help was asked for.
     """
     if {"-h", "--help"} & set(arguments):
@@ -44,16 +88,62 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     for argument in arguments:
         try:
             if "=" in argument:
-                config = OmegaConf.merge(config, OmegaConf.from_dotlist([argument]))
+                config = _merged(config, argument)
             else:
                 config = OmegaConf.merge(config, _read(argument))
         except OmegaConfBaseException as error:
             raise VGGymError(_explain(schema, argument, error)) from error
-    return OmegaConf.to_object(config)  # type: ignore[return-value]
+    made: Any = OmegaConf.to_object(config)
+    check_ranges(made)
+    return made
+
+
+def _merged(config: Any, pair: str) -> Any:
+    """The config with ``key=value``; ``key=`` is no value where the option may have none, else an empty text."""
+    try:
+        return OmegaConf.merge(config, OmegaConf.from_dotlist([pair]))
+    except ValidationError:
+        if not pair.endswith("="):
+            raise
+        return OmegaConf.merge(config, OmegaConf.from_dotlist([f"{pair}''"]))
+
+
+def check_ranges(config: Any, prefix: str = "") -> None:
+    """Refuse numbers out of the ranges in the types of their fields; numbers without a range must be finite.
+
+    Args:
+        config: a dataclass; those in its fields are checked too.
+        prefix: what stands before the names, e.g. ``clone.``.
+
+    Raises:
+        VGGymError: names the option, its value and what it may be.
+    """
+    for name, allowed in _ranges(type(config)).items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            check_ranges(value, f"{prefix}{name}.")
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(number, (int, float)) and number not in allowed:
+                finite = "" if math.isfinite(number) or allowed == Range() else "finite, "
+                raise VGGymError(f"option {prefix + name!r} is {number}; it must be {finite}{allowed}")
+
+
+@lru_cache(None)
+def _ranges(schema: type) -> dict[str, Range]:
+    """The range of every field of a dataclass, by the field's name."""
+    hints = get_type_hints(schema, include_extras=True)
+    return {f.name: _range_in(hints[f.name]) or Range() for f in fields(schema)}
+
+
+def _range_in(hint: Any) -> Range | None:
+    """The range in a type, or in a part of it: ``PositiveInt | None``, ``tuple[UnitInterval, ...]``."""
+    if isinstance(hint, Range):
+        return hint
+    return next((found for part in get_args(hint) if (found := _range_in(part))), None)
 
 
 def described(schema: type, prefix: str = "") -> str:
-    """Every option of a dataclass: its name, its default, and what its docstring says of it.
+    """Every option of a dataclass: its name, its default, its range, and what its docstring says of it.
 
     Args:
         schema: the dataclass; those in its fields are described too.
@@ -67,7 +157,9 @@ def described(schema: type, prefix: str = "") -> str:
             continue
         words = " ".join(about.get(f.name, "").replace("``", "").split())
         shown = "" if default is None else default
-        lines.append(f"  {prefix}{f.name}={shown}\n" + textwrap.indent(textwrap.fill(words, 100), "        "))
+        allowed = _ranges(schema)[f.name]
+        bounds = "" if allowed == Range() else f"   ({allowed})"
+        lines.append(f"  {prefix}{f.name}={shown}{bounds}\n" + textwrap.indent(textwrap.fill(words, 100), "        "))
     return "\n".join(lines)
 
 
@@ -114,7 +206,7 @@ def options_from(schema: type[T], options: Mapping[str, Any]) -> T:
     """Build a dataclass of plain fields from keyword options.
 
     Raises:
-        VGGymError: an option is not a field, or is of the wrong type.
+        VGGymError: an option is not a field, or is of the wrong type or out of its range.
     """
     known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
     for name in options:
@@ -122,11 +214,18 @@ def options_from(schema: type[T], options: Mapping[str, Any]) -> T:
             # TorchRL, for one, tries an argument and reads from Python's words that there is none of this name.
             raise UnknownName(f"{unknown('option', name, known)} (unexpected keyword argument {name!r})")
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))  # type: ignore
+        made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(options)))
     except OmegaConfBaseException as error:
         raise VGGymError(f"option {error.full_key!r}: {str(error).splitlines()[0]}") from error
+    check_ranges(made)
+    return made
 
 
 def save_config(config: object, path: Path) -> None:
     """Write a config dataclass as YAML, by way of a temporary name."""
-    write_text(path, OmegaConf.to_yaml(OmegaConf.structured(config)))
+    write_text(path, to_yaml(config))
+
+
+def to_yaml(config: object) -> str:
+    """A config dataclass as YAML, which :func:`load_config` reads."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))

@@ -7,12 +7,16 @@ cores, one of them busy, has a quarter of the speed that it has with one. More t
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+
+from vg_gym.errors import VGGymError
 
 MOST = 8
 """Threads beyond which small networks get no faster."""
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def usable_cores() -> int:
@@ -29,6 +33,32 @@ def idle_cores() -> int:
     """Idle cores of the machine, by its load of the last minute; at least 1."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return max(1, (os.cpu_count() or 1) - round(load))
+
+
+def usable_memory() -> float:
+    """Bytes of memory that this process may use: the machine's or, on Linux, its control group's; or infinity."""
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
+    try:
+        return min(pages, float(_MEMORY_LIMIT.read_text()))
+    except (OSError, ValueError):  # no control groups, or "max": no limit
+        return pages
+
+
+def check_memory(what: str, size: float, remedy: str) -> None:
+    """Refuse what this machine cannot hold, before the kernel ends the process.
+
+    Args:
+        what: is to be kept in memory, with the option that decides its size.
+        size: bytes of it.
+        remedy: what to do.
+
+    Raises:
+        VGGymError: it is more than the machine's memory.
+    """
+    if size > (most := usable_memory()):
+        raise VGGymError(
+            f"{what} needs {size / 2**30:,.1f} GiB of memory, and this machine has {most / 2**30:,.1f}; {remedy}"
+        )
 
 
 def set_threads(asked: int = 0) -> int:

@@ -25,6 +25,14 @@ class DatasetNotFound(VGGymError):
     """A data set that is read from disk was named, and no place to read it from."""
 
 
+class CannotWrite(VGGymError, OSError):
+    """The system refused to write: a full disk, a folder that is read-only or another's, a file in a folder's place."""
+
+
+class Interrupted(VGGymError):
+    """Ctrl-C or a scheduler's SIGTERM, once what there was is saved; the message says how to go on."""
+
+
 def missing_extra(what: str, package: str, extra: str) -> VGGymError:
     """The error for an optional package that is not installed.
 

@@ -1,15 +1,21 @@
 import ast
+import errno
 import inspect
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.agent_trainer import AgentTrainer
+from vg_gym.agents.budget import Budget
 from vg_gym.agents.cloning import CloneConfig
-from vg_gym.agents.config import TrainConfig, completed
+from vg_gym.agents.config import STEPS_PER_MINIBATCH, TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
@@ -18,7 +24,9 @@ from vg_gym.config import load_config
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rng import CounterRNG
-from vg_gym.errors import VGGymError
+from vg_gym.errors import Interrupted, VGGymError
+from vg_gym.storage import files, shards
+from vg_gym.storage.files import writing
 
 
 @pytest.fixture(scope="session")
@@ -177,3 +185,161 @@ def test_an_agent_of_another_environment_is_named(clip_folder, tmp_path):
     (tmp_path / "run" / "best" / "policy.safetensors").write_bytes(b"garbage")
     with pytest.raises(VGGymError, match="damaged"):
         train(clip_folder, tmp_path / "next", "action=edges", f"init_from={tmp_path / 'run'}")
+
+
+LIGHT = ("proposals=", "edge_profiles=false", "score=context", "action=edges", "eval_samples=2", "clone.batch_size=32",
+         "dataset_options.scenes=1")  # fmt: skip
+
+
+def same_weights(a, b):
+    first, second = (load_file(folder / "policy.safetensors") for folder in (a, b))
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_runs_measured_in_steps_agree_bit_for_bit_however_fast_the_machine_is(clip_folder, tmp_path, monkeypatch):
+    from vg_gym.agents import budget
+
+    options = (*LIGHT, "proposals=ssd", "minutes=0.001", "clone.minutes=null", "clone.steps=24")
+    train(clip_folder, tmp_path / "fast", *options)
+    clock = iter(range(0, 10**9, 60))
+    monkeypatch.setattr(budget.time, "monotonic", lambda: float(next(clock)))  # every look at the clock takes a minute
+    train(clip_folder, tmp_path / "slow", *options)
+    for name in ("best", "last"):
+        assert same_weights(tmp_path / "fast" / name, tmp_path / "slow" / name)
+    events = EventAccumulator(str(tmp_path / "fast")).Reload()
+    rates = [point.value for point in events.Scalars("train/learning_rate")]
+    assert rates == pytest.approx([7e-4 * (1 - 0.95 * share) for share in (1 / 3, 2 / 3)], rel=1e-5)
+    assert [image.step for image in events.Images("val/trajectories")] == [0, 32, 64, 96, 96]
+
+
+def test_a_warm_start_in_steps_comes_with_a_run_in_steps():
+    plain = completed(load_config(TrainConfig, ["total_timesteps=30000"]))
+    assert (plain.clone.minutes, plain.clone.steps) == (0, 30000 // STEPS_PER_MINIBATCH)
+    for options in (["clone.minutes=0"], ["reward=clip"], ["algo=dqn"]):
+        none = completed(load_config(TrainConfig, ["total_timesteps=30000", *options])).clone
+        assert Budget(none.minutes, none.steps).progress() == 1
+    assert completed(load_config(TrainConfig, ["minutes=8"])).clone.minutes == 4
+
+
+def test_one_tag_for_one_thing(clip_folder, tmp_path):
+    train(clip_folder, tmp_path / "run", *LIGHT, "clone.steps=8")
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    curves = events.Tags()["scalars"]
+    assert {"rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate", "time/fps", "rollout/iou"} <= {
+        *curves
+    }
+    assert not {"rollout/return", "rollout/length", "rollout/fps", "rollout/acc@0.5"} & {*curves}
+    text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "num_envs: 4" in text
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    hparams = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert hparams["num_envs"].number_value == 4 and hparams["clone.steps"].number_value == 8
+
+
+def test_a_run_owns_its_folder(clip_folder, tmp_path):
+    run = tmp_path / "run"
+    train(clip_folder, run, *LIGHT)
+    shutil.copytree(run, tmp_path / "before")
+    with pytest.raises(VGGymError, match="another run's results"):
+        train(clip_folder, run, *LIGHT, "seed=1")
+    with pytest.raises(VGGymError, match="no agent"):  # a mistake throws nothing away
+        train(clip_folder, run, *LIGHT, "fresh=true", "init_from=nobody")
+    assert same_weights(run / "last", tmp_path / "before" / "last")
+    train(clip_folder, run, *LIGHT, "seed=1", "fresh=true")
+    assert not same_weights(run / "last", tmp_path / "before" / "last")
+    assert len(list(run.glob("events*"))) == 1
+
+
+def test_what_is_not_there_is_found_before_training(clip_folder, tmp_path, monkeypatch):
+    from vg_gym.envs.feature_bank import FeatureBank
+
+    monkeypatch.setattr(FeatureBank, "prepare", lambda *_, **__: pytest.fail("features came first"))
+    for option, said in (
+        ("test_split=x", "'x'"),
+        ("num_envs=1000000000", "num_envs=1,000,000,000 needs .* GiB of memory"),
+        ("n_steps=1000000000", "num_envs=4 n_steps=1,000,000,000 needs"),
+        ("minutes=nan", "'minutes' is nan"),
+        ("gamma=2", "'gamma' is 2.0; it must be between 0 and 1"),
+        ("clip_range=-1", "'clip_range' is -1.0; it must be above 0"),
+    ):
+        with pytest.raises(VGGymError, match=said):
+            train(clip_folder, tmp_path / "run", option, "test_samples=9")
+    with pytest.raises(VGGymError, match=r"clone.buffer_size=1,000,000,000 needs"):
+        train(clip_folder, tmp_path / "run", "clone.minutes=1", "clone.buffer_size=1000000000")
+
+
+def test_an_interrupted_warm_start_is_done_on_resuming(clip_folder, tmp_path, monkeypatch):
+    from vg_gym.agents import agent_trainer
+
+    done = []
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent_trainer, "clone_oracle", interrupt)
+        with pytest.raises(Interrupted, match="resume=true"):
+            train(clip_folder, tmp_path / "run", *LIGHT, "clone.steps=8")
+    about = json.loads((tmp_path / "run" / "last" / "agent.json").read_text())
+    assert about["warm_start"] is False and about["best"] is None
+    monkeypatch.setattr(agent_trainer, "clone_oracle", lambda *_: done.append(True))
+    for _ in range(2):
+        train(clip_folder, tmp_path / "run", *LIGHT, "clone.steps=8", "resume=true")
+    assert done == [True]
+
+
+def test_half_a_last_is_named(clip_folder, tmp_path):
+    last = tmp_path / "run" / "last"
+    train(clip_folder, tmp_path / "run", *LIGHT)
+    shutil.copytree(last, tmp_path / "whole")
+    for name, content, said in (
+        ("agent.json", None, "no agent.json; train it with fresh=true"),
+        ("agent.json", b"{", "agent.json is damaged"),
+        ("policy.safetensors", None, "policy.safetensors is missing or damaged"),
+        ("state.pt", None, "nothing to resume"),
+        ("state.pt", b"", "state.pt is damaged .*fresh=true"),
+        ("state.pt", b"garbage", "state.pt is damaged .*fresh=true"),
+    ):
+        shutil.copytree(tmp_path / "whole", last, dirs_exist_ok=True)
+        (last / name).unlink()
+        if content is not None:
+            (last / name).write_bytes(content)
+        with pytest.raises(VGGymError, match=said):
+            train(clip_folder, tmp_path / "run", *LIGHT, "resume=true")
+
+
+def test_last_is_whole_at_every_moment(clip_folder, tmp_path, monkeypatch):
+    """What used to be killed between its files: the first ``last`` is there with all of them, or not at all."""
+    from vg_gym.agents import checkpoint
+
+    def killed(*_):
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(checkpoint, "write_json", killed)
+    with pytest.raises(SystemExit):
+        train(clip_folder, tmp_path / "run", *LIGHT)
+    assert not (tmp_path / "run" / "last").exists() and not (tmp_path / "run" / "best").exists()
+
+
+def test_training_goes_on_without_a_cache(clip_folder, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    files._temporary_cache.cache_clear()
+    options = (*LIGHT, "edge_profiles=true")
+    with pytest.warns(UserWarning, match="kept for this run only") as said:
+        train(clip_folder, tmp_path / "without", *options, "cache=true")
+    assert len(said) == 1
+    files._temporary_cache().cleanup()
+    files._temporary_cache.cache_clear()
+    monkeypatch.setattr(shards.ShardedArray, "write", full_disk)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.warns(UserWarning, match="No space left on device, so the run goes on without the cache"):
+        train(clip_folder, tmp_path / "full", *options, "cache=true")
+    train(clip_folder, tmp_path / "plain", *options)
+    for name in ("without", "full"):
+        assert same_weights(tmp_path / name / "last", tmp_path / "plain" / "last")
+
+
+def full_disk(self, number, *_):
+    with writing(self.path(number)):
+        raise OSError(errno.ENOSPC, "No space left on device")

@@ -15,12 +15,12 @@ def model_of(data, clip, **options):
 
 
 def test_the_budget_of_steps_ends_the_run_and_episodes_are_counted(shapes, tiny_clip):
-    model, budget = model_of(shapes, tiny_clip), Budget(minutes=60, total_timesteps=40)
+    model, budget = model_of(shapes, tiny_clip), Budget(minutes=60, steps=40)
     stats = EpisodeStats(budget)
     model.learn(10**9, stats)
-    assert model.num_timesteps == budget.timesteps == 40
-    assert 0 < len(stats.recent["return"]) == len(stats.recent["iou"]) <= 40
-    assert max(stats.recent["length"]) <= 3
+    assert model.num_timesteps == budget.taken == 40
+    assert 0 < len(model.ep_info_buffer) == len(stats.recent["iou"]) <= 40
+    assert max(episode["l"] for episode in model.ep_info_buffer) <= 3
 
 
 def test_means_need_no_labels_but_for_iou(shapes, blind, tiny_clip):
@@ -34,7 +34,7 @@ def test_means_need_no_labels_but_for_iou(shapes, blind, tiny_clip):
 def test_the_best_agent_is_the_one_of_the_highest_return(shapes, tiny_clip, tmp_path, monkeypatch):
     model = model_of(shapes, tiny_clip)
     about = {"algo": "ppo", "width": 16, "clip": "tiny", "dataset": "refshapes", "env": {}}
-    evaluation = Evaluation(model.env.engine, 4, tmp_path, about, every=1)
+    evaluation = Evaluation(model.env.engine, 4, tmp_path, about, Budget(minutes=1), every=1)
     evaluation.init_callback(model)
     model._logger = SilentLogger()
     returns = iter([0.2, 0.7, 0.4])

@@ -4,6 +4,7 @@ import torch
 from stable_baselines3 import PPO
 
 from vg_gym.agents import cloning
+from vg_gym.agents.budget import Budget
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle, learn_choice
 from vg_gym.agents.vec_env import GroundingVecEnv
@@ -27,7 +28,7 @@ def test_the_share_of_the_oracle_s_actions_rises(shapes, tiny_clip):
     env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=tiny_clip, action="edges", reward="iou"))
     model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
     reports = []
-    clone_oracle(model, env, CloneConfig(batch_size=64, buffer_size=500), 0.05, reports.append)
+    clone_oracle(model, env, CloneConfig(batch_size=64, buffer_size=500), Budget(0.05), reports.append)
     assert len(reports) > 2 and all(0 <= report["progress"] < 1 for report in reports)
     assert reports[-1]["agreement"] > 1.5 * reports[0]["agreement"]
     assert reports[-1]["loss"] < reports[0]["loss"]
@@ -60,6 +61,6 @@ def test_the_choice_is_learned_without_a_move(shapes):
     model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
     env.engine.features.prepare(list(env.engine.episodes.queries()))
     reports = []
-    learn_choice(model, env, CloneConfig(batch_size=32, learning_rate=3e-3), 0.05, reports.append)
+    learn_choice(model, env, CloneConfig(batch_size=32, learning_rate=3e-3), Budget(0.05), reports.append)
     assert reports[0]["agreement"] < 0.6 and reports[-1]["agreement"] == 1
     assert (env.engine.boxes == [0, 0, 1, 1]).all()

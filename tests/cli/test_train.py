@@ -13,15 +13,16 @@ def test_help_lists_every_option_with_its_default_and_what_it_is(what, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", what, "--help"])
     said = capsys.readouterr().out
-    assert ended.value.code == 0 and "  seed=0\n        " in said
+    assert ended.value.code == 0 and "  seed=0   (at least 0 and below 4,294,967,296)\n        " in said
     for name, about in zip(said.splitlines()[::2], said.splitlines()[1::2], strict=False):
         assert name.strip() and about.strip()
 
 
 def test_options_of_options_and_of_bases_are_described():
     said = described(TrainConfig)
-    assert "  clone.choice=0.6\n        Share of that time" in said and "  num_proposals=12\n" in said
-    assert "  min_steps=1\n        The trigger counts from the first step on" in said  # not what its base says
+    for line in ("clone.choice=0.6   (between 0 and 1)\n        Share of that", "num_proposals=12   (at least 1)\n"):
+        assert f"  {line}" in said
+    assert "  min_steps=1   (at least 0)\n        The trigger counts from the first" in said  # not its base's words
 
 
 def test_configs_of_the_package_are_found_by_name():

@@ -221,7 +221,8 @@ def test_replay_options(shapes, blind, tiny_clip):
         ({"scoring": "dens"}, "did you mean 'dense'"),
         ({"observation": "smell"}, "unknown observation"),
         ({"max_step": 3}, "did you mean 'max_steps'"),
-        ({"max_steps": 0}, "max_steps=0"),
+        ({"max_steps": 0}, "'max_steps' is 0; it must be at least 1"),
+        ({"step_cost": float("nan")}, "'step_cost' is nan; it must be finite, at least 0"),
         ({"max_steps": "many"}, "max_steps"),
         ({"render_mode": "depth"}, "unknown render mode"),
     ],
@@ -285,7 +286,7 @@ def test_the_trigger_counts_from_min_steps_on(shapes, tiny_clip):
         assert terminated is (not early) and not truncated
         assert reward == pytest.approx(-0.01 + (not early) * 0.1 * float(env.engine.potential[0]), abs=1e-6)
         np.testing.assert_array_equal(env.engine.boxes, box)
-    with pytest.raises(VGGymError, match="min_steps=-1"):
+    with pytest.raises(VGGymError, match="'min_steps' is -1"):
         gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, min_steps=-1)
 
 

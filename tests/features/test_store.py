@@ -185,7 +185,7 @@ def test_stores_are_never_mixed(store, tiny_clip, queries, tmp_path):
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(VGGymError, match="not empty: thesis.tex"):
         build(tmp_path / "mine", queries, tiny_clip)
-    with pytest.raises(VGGymError, match="cannot make a feature store"):
+    with pytest.raises(VGGymError, match="cannot write"):
         build(tmp_path / "mine" / "thesis.tex", queries, tiny_clip)
     with pytest.raises(VGGymError, match="needs queries"):
         build(tmp_path / "none", [], tiny_clip)

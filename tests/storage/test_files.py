@@ -1,20 +1,30 @@
 """Files and folders are whole or not there; fingerprints see contents."""
 
+import errno
 import json
+import os
 import sys
 import threading
+import warnings
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.storage import files
 from vg_gym.storage.files import (
     cache_folder,
+    cache_place,
     fingerprint,
+    make_folder,
     replacing,
     replacing_folder,
     temporary_folder,
     write_json,
     write_text,
+    writing,
 )
 
 
@@ -110,7 +120,7 @@ def test_after_an_error_the_old_folder_stands(tmp_path, monkeypatch, exchanged):
         raise KeyboardInterrupt
     if not exchanged:
         monkeypatch.setattr(files, "_exchange", lambda a, b: False)
-        with pytest.raises(FileNotFoundError), replacing_folder(path) as part:
+        with pytest.raises(CannotWrite), replacing_folder(path) as part:
             part.rmdir()  # what makes the second rename fail
     assert (path / "a").read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -132,3 +142,97 @@ def test_at_every_moment_there_is_a_folder(tmp_path):
     done.set()
     watcher.join()
     assert not missed
+
+
+def write_all(path):
+    path.write_bytes(b"x" * 10)
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def torch_wraps(path):
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError:
+        raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 as torch.save does
+
+
+def safetensors_writes(path):
+    save_file({"a": torch.zeros(3)}, path / "no such folder" / "a")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (write_all, "No space left on device; free some space there"),
+        (torch_wraps, "No space left on device; free some space there"),
+        (safetensors_writes, "No such file or directory; name another place"),
+    ],
+)
+def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path, write, said):
+    with pytest.raises(CannotWrite, match=f"cannot write {tmp_path / 'a'}: {said}"), replacing(tmp_path / "a") as part:
+        write(part)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_really_full_disk_is_named(tmp_path):
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full")
+    (tmp_path / "a").symlink_to("/dev/full")
+    for write in (lambda file: file.write(b"x" * 2**20), lambda file: torch.save({"a": torch.zeros(2**20)}, file)):
+        with pytest.raises(CannotWrite, match="No space left"), writing(tmp_path / "a"):
+            with (tmp_path / "a").open("wb", buffering=0) as file:
+                write(file)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "runs").touch()
+    for write in (make_folder, lambda path: fill(path, "new")):
+        with pytest.raises(CannotWrite, match="cannot write .*runs.*; name another place"):
+            write(tmp_path / "runs" / "mine")
+
+
+def test_other_errors_pass_as_they_are(tmp_path):
+    for error in (VGGymError("an image cannot be read"), RuntimeError("a bug"), BrokenPipeError()):
+        with pytest.raises(type(error)) as caught, writing(tmp_path):
+            raise error
+        assert caught.value is error
+
+
+def forget_temporary_cache():
+    files._temporary_cache().cleanup()
+    files._temporary_cache.cache_clear()
+
+
+def test_without_a_cache_folder_one_of_this_process_serves_and_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert cache_place("features", "a") == tmp_path / "file" / "vg_gym" / "features" / "a"
+    (tmp_path / "none").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    files._temporary_cache.cache_clear()
+    with pytest.warns(UserWarning, match="cannot write .*none.*set XDG_CACHE_HOME"):
+        place = cache_place("features", "a")
+    make_folder(place)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cache_place("features", "b").parent == place.parent
+    forget_temporary_cache()
+    assert not place.exists()
+
+
+def test_what_is_in_a_cache_that_cannot_be_written_is_read_from_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fill(tmp_path / "vg_gym" / "weights", "old")
+    monkeypatch.setattr(files, "TemporaryFile", lambda dir: os.open("/no such folder/a", os.O_RDWR))
+    assert cache_place("weights") == tmp_path / "vg_gym" / "weights"
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    files._temporary_cache.cache_clear()
+    with pytest.warns(UserWarning, match="no home folder"):
+        assert make_folder(cache_place("features")).is_dir()
+    forget_temporary_cache()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from gymnasium import spaces
 from PIL import Image
 from stable_baselines3 import DQN, PPO
@@ -19,24 +17,35 @@ from stable_baselines3.common.utils import set_random_seed
 from tqdm import tqdm
 
 from vg_gym.agents.budget import Budget
-from vg_gym.agents.callbacks import BAR, EpisodeStats, Evaluation, evaluate
-from vg_gym.agents.checkpoint import ALGORITHMS, find_agent, load_weights, policy_arguments, policy_of
+from vg_gym.agents.callbacks import BAR, WINDOW, EpisodeStats, Evaluation, evaluate, tensorboard_writer
+from vg_gym.agents.checkpoint import (
+    ALGORITHMS,
+    find_agent,
+    load_state,
+    load_weights,
+    policy_arguments,
+    policy_of,
+    read_resumable,
+)
 from vg_gym.agents.cloning import clone_oracle, learn_choice
-from vg_gym.agents.config import TrainConfig, completed, env_options
+from vg_gym.agents.config import EVALUATIONS, TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.encoder import load_clip
-from vg_gym.config import options_from, save_config
-from vg_gym.devices import pick_device, set_threads, usable_cores
+from vg_gym.config import check_ranges, options_from, save_config
+from vg_gym.devices import check_memory, pick_device, set_threads, usable_cores
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import Interrupted, VGGymError, unknown
+from vg_gym.fitting.tensorboard import describe_run
+from vg_gym.interrupts import interrupted_with
 from vg_gym.registry import open_dataset
-from vg_gym.storage.files import replacing
+from vg_gym.storage.files import replacing, writing
+from vg_gym.storage.run_folder import CONFIG, claim, clear
 from vg_gym.types import GroundingDataset
 
 TRAIN_SCENES = 4000
@@ -45,40 +54,51 @@ NO_LIMIT = 10**12
 """Passed to SB3 as ``total_timesteps``: the budget ends the run."""
 
 
+METRICS = ("val/return", "val/iou", "val/acc@0.5", "rollout/ep_rew_mean", "time/fps")
+"""Tags that TensorBoard shows beside a run's hyperparameters."""
+
+
 class AgentTrainer:
     """One training run: ``AgentTrainer(config).run()``.
 
     Raises:
-        VGGymError: an option is unknown or does not fit another; nothing to resume from.
+        VGGymError: an option is unknown, out of its range or does not fit another; a split is not there; or the run
+            needs more memory than there is.
+        Interrupted: while features are computed.
     """
 
     def __init__(self, config: TrainConfig):
+        check_ranges(config)
         self.config = config = completed(config)
         self.out = Path(config.out or f"runs/{config.dataset}-{config.algo}-{config.reward}-s{config.seed}")
         if config.algo not in ALGORITHMS:
             raise unknown("algorithm", config.algo, ALGORITHMS)
+        claim(self.out, config.resume, config.fresh)
         self.threads = set_threads(config.threads)
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
         self.clip = load_clip(config.clip, self.device)
         self.options = options_from(EnvOptions, env_options(config))
-        self.budget = Budget(config.minutes - self._clone_minutes(), config.total_timesteps)
-        self.env, self.validation = self._environments()
-        self.model = self._model()
-
-    def _clone_minutes(self) -> float:
-        """Minutes of the warm start; a resumed run has had it."""
-        return 0.0 if self.config.resume else self.config.clone.minutes or 0.0
+        self.resumed = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
+        had_it = self.resumed.get("warm_start", True)
+        self.warm_start = Budget(0.0) if had_it else Budget(config.clone.minutes or 0.0, config.clone.steps)
+        self.budget = Budget(config.minutes - self.warm_start.minutes, config.total_timesteps)
+        with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
+            self.env, self.validation = self._environments()
+            self.model = self._model()
 
     def _environments(self) -> tuple[GroundingVecEnv, GroundingEngine]:
         c = self.config
         train = self.open(c.train_split)
         val = self.open(c.eval_split)
+        if c.test_samples:
+            self.open(c.test_split)  # a mistake is told before training, not after
         bank = make_bank(Episodes(train), self.clip, self.options)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
+        engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
+        self._check_memory(engine)
         queries = [*Episodes(train).queries(), *Episodes(kept).queries()]
         bank.prepare(queries, c.cache, progress=True)
-        engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
         engine.initial_boxes.prepare(Episodes(train).queries(), c.cache, progress=True)
         validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)
         validation.initial_boxes.prepare(Episodes(kept).queries(), c.cache, progress=True)
@@ -99,6 +119,7 @@ class AgentTrainer:
             "env": self.env,
             "learning_rate": lambda _: c.learning_rate * (1 - 0.95 * self.budget.progress()),
             "gamma": c.gamma,
+            "stats_window_size": WINDOW,
             "batch_size": c.batch_size,
             "policy_kwargs": policy_arguments(c.algo, c.width),
             "seed": c.seed,
@@ -111,6 +132,8 @@ class AgentTrainer:
 
     def _ppo(self, common: dict[str, Any]) -> PPO:
         c = self.config
+        if c.n_steps * c.num_envs < 2:
+            raise VGGymError("PPO needs several steps an update, and n_steps=1 num_envs=1 give one: raise either")
         model = PPO(
             **common,
             n_steps=c.n_steps,
@@ -133,68 +156,87 @@ class AgentTrainer:
         """Warm start, learn, evaluate, draw; returns the last validation means.
 
         Raises:
-            VGGymError: after Ctrl-C, once all is saved, with how to go on; or there is nothing to resume from.
+            Interrupted: by Ctrl-C or SIGTERM, once all is saved; the message says how to go on.
+            CannotWrite: the disk is full, or the folder of the run cannot be written.
+            VGGymError: there is nothing to resume from.
         """
         c = self.config
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.model.set_logger(configure(str(self.out), ["tensorboard"]))
-        about = {"algo": c.algo, "width": c.width, "clip": c.clip, "dataset": c.dataset, "seed": c.seed,
-                 "env": env_options(c)}  # fmt: skip
-        evaluation = Evaluation(self.validation, c.eval_samples, self.out, about, c.eval_every)
-        evaluation.init_callback(self.model)
         if c.resume:
-            self._restore(evaluation)
-        save_config(c, self.out / "config.yaml")
-        _point_latest(self.out)
+            load_state(self.model, self.out / "last")
+            self.budget.taken = self.model.num_timesteps
+        if c.fresh:
+            clear(self.out)
+        save_config(c, self.out / CONFIG)
+        with writing(self.out):
+            self.model.set_logger(configure(str(self.out), ["tensorboard"]))
+            _point_latest(self.out)
+        evaluation = self._evaluation()
+        evaluation.init_callback(self.model)
         tqdm.write(f"{self.out}: {c.algo} on {c.dataset}, reward={c.reward}, {self._size()}")
         try:
-            if self._clone_minutes() > 0:
-                self._warm_start()
-                evaluation.run()
-            self.budget.start()
-            callbacks = [EpisodeStats(self.budget), evaluation]
-            self.model.learn(NO_LIMIT, callbacks, reset_num_timesteps=not c.resume)
+            with writing(self.out):
+                return self._run(evaluation)
         except KeyboardInterrupt:
+            evaluation.save_last()
+            said = f"interrupted; saved in {self.out}/last. Go on with: resume=true out={self.out}"
+            raise Interrupted(said) from None
+
+    def _evaluation(self) -> Evaluation:
+        c = self.config
+        about = {"algo": c.algo, "width": c.width, "clip": c.clip, "dataset": c.dataset, "seed": c.seed,
+                 "env": env_options(c), "warm_start": self.warm_start.progress() == 1}  # fmt: skip
+        every = 1 / EVALUATIONS if self.budget.steps is not None else c.eval_every / max(self.budget.minutes, 1e-9)
+        best = self.resumed.get("best")
+        return Evaluation(self.validation, c.eval_samples, self.out, about, self.budget, every, best)
+
+    def _run(self, evaluation: Evaluation) -> dict[str, float]:
+        if writer := tensorboard_writer(self.model.logger):
+            describe_run(writer, self.config, METRICS)
+        if self.warm_start.progress() < 1:
+            self._warm_start()
+            evaluation.about["warm_start"] = True
             evaluation.run()
-            raise VGGymError(f"interrupted; saved in {self.out}/last. Go on with: resume=true out={self.out}") from None
+        self.budget.start()
+        with closing(EpisodeStats(self.budget)) as stats:
+            self.model.learn(NO_LIMIT, [stats, evaluation], reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
         self._contact_sheet()
         return means
 
     def _size(self) -> str:
         """Environments, device, threads, and the memory of what PPO or DQN keeps."""
-        parts = self.env.engine.observation_space.values()
-        row = sum(np.dtype(part.dtype).itemsize * int(np.prod(part.shape or ())) for part in parts)
-        c = self.config
-        kept = 2 * c.buffer_size if c.algo == "dqn" else c.n_steps * c.num_envs
+        c, kept = self.config, self._kept_bytes(self.env.engine) / 2**20
         where = self.device if self.device != "cpu" else f"{self.threads} threads on {usable_cores()} cores (threads=N)"
-        return f"{c.num_envs} environments, {where}, {row * kept / 2**20:,.0f} MiB of observations"
+        return f"{c.num_envs} environments, {where}, {kept:,.0f} MiB of observations"
 
-    def _restore(self, evaluation: Evaluation) -> None:
-        """Weights, optimiser, step count and best return of ``OUT/last``."""
-        path = self.out / "last" / "state.pt"
-        if not path.is_file():
-            raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out=")
-        load_weights(self.model.policy, self.out / "last")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.policy.optimizer.load_state_dict(state["optimizer"])
-        self.model.num_timesteps = int(state["steps"])
-        evaluation.restore()
+    def _kept_bytes(self, engine: GroundingEngine) -> int:
+        """Of the observations that PPO's rollouts or DQN's replay buffer hold."""
+        c = self.config
+        return engine.row_bytes * (2 * c.buffer_size if c.algo == "dqn" else c.n_steps * c.num_envs)
+
+    def _check_memory(self, engine: GroundingEngine) -> None:
+        c = self.config
+        replay, rollout = f"buffer_size={c.buffer_size:,}", f"num_envs={c.num_envs:,} n_steps={c.n_steps:,}"
+        check_memory(replay if c.algo == "dqn" else rollout, self._kept_bytes(engine), "lower it")
+        if self.warm_start.progress() < 1:
+            size = c.clone.buffer_size * engine.row_bytes
+            check_memory(f"clone.buffer_size={c.clone.buffer_size:,}", size, "lower it, or clone.minutes=0")
 
     def _warm_start(self) -> None:
         model = self.model
         if not isinstance(model, OnPolicyAlgorithm):
-            raise VGGymError("clone.minutes needs algo=ppo; set clone.minutes=0 for dqn")
+            raise VGGymError("a warm start needs algo=ppo; set clone.minutes=0 for dqn")
         if not self.env.engine.episodes.labeled:
-            raise VGGymError("clone.minutes needs box labels; set clone.minutes=0")
-        clone, minutes = self.config.clone, self._clone_minutes()
-        choice = clone.choice * minutes if reads_proposals(model.policy) else 0.0
-        if choice > 0:
+            raise VGGymError("a warm start needs box labels; set clone.minutes=0")
+        clone = self.config.clone
+        share = clone.choice if reads_proposals(model.policy) else 0.0
+        choice, oracle = self.warm_start.part(share), self.warm_start.part(1 - share)
+        if choice.progress() < 1:
             with _progress("learn choice") as report:
                 learn_choice(model, self.env, clone, choice, report)
-        if minutes > choice:
+        if oracle.progress() < 1:
             with _progress("clone oracle") as report:
-                clone_oracle(model, self.env, clone, minutes - choice, report)
+                clone_oracle(model, self.env, clone, oracle, report)
 
     def _contact_sheet(self, count: int = 24) -> None:
         """Draw the last policy on the first validation episodes: ``trajectories.png``."""

@@ -6,21 +6,22 @@ import time
 
 
 class Budget:
-    """Wall-clock minutes and environment steps, whichever is used up first.
+    """Steps where their number is given, else wall-clock minutes.
+
+    What follows a budget of steps does not depend on the machine's speed.
 
     Args:
         minutes: from :meth:`start` on.
-        total_timesteps: environment steps; who takes them sets :attr:`timesteps`.
+        steps: how many; who takes them counts them in :attr:`taken`.
 
-    >>> budget = Budget(minutes=60, total_timesteps=1000)
-    >>> budget.start()
-    >>> budget.timesteps = 500
+    >>> budget = Budget(minutes=60, steps=1000)
+    >>> budget.taken = 500
     >>> budget.progress()
     0.5
     """
 
-    def __init__(self, minutes: float, total_timesteps: int):
-        self.seconds, self.total_timesteps, self.timesteps = 60 * minutes, total_timesteps, 0
+    def __init__(self, minutes: float, steps: int | None = None):
+        self.minutes, self.steps, self.taken = minutes, steps, 0
         self._started: float | None = None
 
     def start(self) -> None:
@@ -29,5 +30,14 @@ class Budget:
 
     def progress(self) -> float:
         """The share that is used, in [0, 1]; no time passes before the start."""
-        spent = 0.0 if self._started is None else time.monotonic() - self._started
-        return min(1.0, max(spent / max(self.seconds, 1e-9), self.timesteps / self.total_timesteps))
+        if self.steps is not None:
+            return min(1.0, self.taken / self.steps) if self.steps else 1.0
+        return min(1.0, self.spent_minutes() / self.minutes) if self.minutes > 0 else 1.0
+
+    def spent_minutes(self) -> float:
+        """Minutes since the start."""
+        return 0.0 if self._started is None else (time.monotonic() - self._started) / 60
+
+    def part(self, share: float) -> Budget:
+        """A budget of its own, of a share of this one's."""
+        return Budget(share * self.minutes, None if self.steps is None else round(share * self.steps))

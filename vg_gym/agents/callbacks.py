@@ -9,19 +9,23 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import TensorBoardOutputFormat
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from vg_gym.agents.budget import Budget
-from vg_gym.agents.checkpoint import read_about, save_agent
+from vg_gym.agents.checkpoint import save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 """Format of a progress bar in percent."""
-EPISODE_STATS = {"iou": "iou", "is_success": "acc@0.5", "clip_score": "clip_score", "triggered": "trigger_rate"}
-"""What an episode's ``info`` tells -> its name in TensorBoard."""
+EPISODE_STATS = {"iou": "iou", "clip_score": "clip_score", "triggered": "trigger_rate"}
+"""What an episode's ``info`` tells -> its name in TensorBoard. Returns, lengths, successes and speed are logged by SB3:
+``rollout/ep_rew_mean``, ``rollout/ep_len_mean``, ``rollout/success_rate`` (IoU >= 0.5) and ``time/fps``."""
+WINDOW = 1000
+"""Episodes whose means are logged."""
 
 
 class EpisodeStats(BaseCallback):
@@ -29,14 +33,12 @@ class EpisodeStats(BaseCallback):
 
     Args:
         budget: of the run; this keeps its count of steps.
-        window: episodes averaged.
     """
 
-    def __init__(self, budget: Budget, window: int = 1000):
+    def __init__(self, budget: Budget):
         super().__init__()
         self.budget = budget
-        names = (*EPISODE_STATS, "return", "length")
-        self.recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in names}
+        self.recent: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in EPISODE_STATS}
         self._bar: tqdm | None = None
         self._start, self._first = 0.0, 0
 
@@ -45,27 +47,31 @@ class EpisodeStats(BaseCallback):
         self._bar = tqdm(total=100, desc="train_agent", unit="%", bar_format=BAR)
 
     def _on_step(self) -> bool:
-        self.budget.timesteps = self.num_timesteps
+        self.budget.taken = self.num_timesteps
         for info in self.locals["infos"]:
             if "episode" in info:
-                self.recent["return"].append(info["episode"]["r"])
-                self.recent["length"].append(info["episode"]["l"])
                 for name in EPISODE_STATS:
                     if name in info:
                         self.recent[name].append(info[name])
         return self.budget.progress() < 1
 
     def _on_rollout_end(self) -> None:
-        means = {EPISODE_STATS.get(k, k): float(np.mean(values)) for k, values in self.recent.items() if values}
-        fps = (self.num_timesteps - self._first) / max(time.monotonic() - self._start, 1e-9)
-        for name, value in {**means, "fps": fps}.items():
+        means = {EPISODE_STATS[name]: float(np.mean(values)) for name, values in self.recent.items() if values}
+        for name, value in means.items():
             self.logger.record(f"rollout/{name}", value)
+        fps = (self.num_timesteps - self._first) / max(time.monotonic() - self._start, 1e-9)
         if self._bar is not None:
             self._bar.n = round(100 * self.budget.progress(), 1)
+            if returns := [episode["r"] for episode in self.model.ep_info_buffer or ()]:
+                means = {"return": float(np.mean(returns)), **means}
             shown = {name: f"{value:.3f}" for name, value in means.items()}
             self._bar.set_postfix({**shown, "fps": f"{fps:.0f}", "steps": f"{self.num_timesteps:,}"})
 
     def _on_training_end(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the progress bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -108,31 +114,30 @@ class Evaluation(BaseCallback):
         samples: episodes per evaluation.
         out: the run folder.
         about: what ``agent.json`` says.
-        every: minutes between evaluations.
-        images: trajectories drawn for TensorBoard.
+        budget: of the run.
+        every: share of the budget between evaluations.
+        best: mean return of the best agent so far, where a run goes on.
+        images: trajectories drawn for TensorBoard, always of the same episodes.
     """
 
     def __init__(
-        self, engine: GroundingEngine, samples: int, out: Path, about: dict[str, Any], every: float, images: int = 6
-    ):
+        self, engine: GroundingEngine, samples: int, out: Path, about: dict[str, Any], budget: Budget, every: float,
+        best: float | None = None, images: int = 6,
+    ):  # fmt: skip
         super().__init__()
         self.engine, self.samples, self.out, self.about = engine, samples, out, about
-        self.every, self.images = 60 * every, images
-        self.best, self._last = -np.inf, 0.0
+        self.budget, self.every, self.images = budget, every, images
+        self.best, self._last = -np.inf if best is None else best, 0.0
 
     def _on_training_start(self) -> None:
-        self._last = time.monotonic()
+        self._last = self.budget.progress()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        if time.monotonic() - self._last >= self.every:
+        if self.budget.progress() - self._last >= self.every:
             self.run()
-
-    def restore(self) -> None:
-        """Take the best return so far from the run folder."""
-        self.best = float(read_about(self.out / "last")["best"])
 
     def run(self) -> dict[str, float]:
         """Evaluate, log and save; returns the means."""
@@ -141,20 +146,36 @@ class Evaluation(BaseCallback):
             self.logger.record(f"val/{name}", value)
         self._draw(episodes)
         known = {name: value for name, value in means.items() if np.isfinite(value)}
-        about = {**self.about, "steps": self.model.num_timesteps, "val": known}
         if means["return"] > self.best:
             self.best = means["return"]
-            save_agent(self.out / "best", self.model, about)
-        save_agent(self.out / "last", self.model, {**about, "best": self.best}, resumable=True)
+            save_agent(self.out / "best", self.model, self._about(val=known))
+        self.save_last(val=known)
         self.logger.dump(self.model.num_timesteps)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         tqdm.write(f"val at {self.model.num_timesteps:,} steps: {shown}")
-        self._last = time.monotonic()
+        self._last = self.budget.progress()
         return means
 
+    def save_last(self, **figures: Any) -> None:
+        """Write ``last/``, from which the run goes on.
+
+        Args:
+            **figures: also for ``agent.json``, e.g. ``val``.
+        """
+        best = self.best if np.isfinite(self.best) else None
+        save_agent(self.out / "last", self.model, self._about(**figures, best=best), resumable=True)
+
+    def _about(self, **more: Any) -> dict[str, Any]:
+        return {**self.about, "steps": self.model.num_timesteps, **more}
+
     def _draw(self, episodes: list[Episode]) -> None:
-        frames = [draw_episode(self.engine.episodes, e) for e in episodes[: self.images]]
-        for output in self.logger.output_formats:
-            if isinstance(output, TensorBoardOutputFormat) and frames:
-                sheet = rendering.contact_sheet(frames, columns=3)
-                output.writer.add_image("val/trajectories", sheet, self.model.num_timesteps, dataformats="HWC")
+        every = max(1, len(episodes) // self.images)
+        frames = [draw_episode(self.engine.episodes, e) for e in episodes[::every][: self.images]]
+        if frames and (writer := tensorboard_writer(self.logger)):
+            sheet = rendering.contact_sheet(frames, columns=3)
+            writer.add_image("val/trajectories", sheet, self.model.num_timesteps, dataformats="HWC")
+
+
+def tensorboard_writer(logger: Logger) -> SummaryWriter | None:
+    """What writes for TensorBoard; None where nothing does."""
+    return next((o.writer for o in logger.output_formats if isinstance(o, TensorBoardOutputFormat)), None)

@@ -7,6 +7,7 @@ network, CLIP, data set and environment options) and ``policy.safetensors``. ``l
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from stable_baselines3.common.policies import BasePolicy
 from vg_gym.agents.policy import GroundingExtractor, GroundingPolicy
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.errors import VGGymError, unknown
+from vg_gym.interrupts import uninterrupted
 from vg_gym.storage.assets import built_in, built_in_names
-from vg_gym.storage.files import replacing, write_json
+from vg_gym.storage.files import replacing_folder, write_json
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
 
@@ -43,23 +45,50 @@ def policy_arguments(algo: str, width: int) -> dict[str, Any]:
 
 
 def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], resumable: bool = False) -> None:
-    """Write an agent, each file by way of a temporary name.
+    """Write an agent, whole or not at all.
 
     Args:
-        folder: made if need be.
+        folder: takes the place of the one that is there.
         model: whose policy to save.
         about: goes into ``agent.json``: ``algo``, ``width``, ``clip``, ``dataset``, ``env`` and metrics.
         resumable: also save the optimiser and the number of steps.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # save_model and load_model know about tensors that modules share, as SB3's actor and critic share their encoders.
-    with replacing(folder / "policy.safetensors") as part:
-        save_model(model.policy, str(part))
-    if resumable:
-        state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
-        with replacing(folder / "state.pt") as part:
-            torch.save(state, part)
-    write_json(folder / "agent.json", about)
+    with uninterrupted(), replacing_folder(folder) as part:
+        # save_model and load_model know about tensors that modules share, as SB3's actor and critic share encoders.
+        save_model(model.policy, str(part / "policy.safetensors"))
+        if resumable:
+            state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
+            with (part / "state.pt").open("wb") as file:
+                torch.save(state, file)
+        write_json(part / "agent.json", about)
+
+
+def read_resumable(folder: Path) -> dict[str, Any]:
+    """The ``agent.json`` of an agent from which a run can go on.
+
+    Raises:
+        VGGymError: there is none, or it is not whole.
+    """
+    if not (folder / "state.pt").is_file():
+        raise VGGymError(f"nothing to resume: no {folder / 'state.pt'}; leave resume out, or name the run with out=")
+    return read_about(folder)
+
+
+def load_state(model: BaseAlgorithm, folder: Path) -> None:
+    """Give a model the weights, the optimiser and the count of steps of a resumable agent.
+
+    Raises:
+        VGGymError: a file of it is damaged or of another network.
+    """
+    path = folder / "state.pt"
+    load_weights(model.policy, folder)
+    try:
+        state = torch.load(path, map_location=model.device, weights_only=True)
+        model.policy.optimizer.load_state_dict(state["optimizer"])
+        model.num_timesteps = int(state["steps"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error
 
 
 def find_agent(name: str) -> Path:
@@ -81,11 +110,13 @@ def read_about(folder: Path) -> dict[str, Any]:
     """The ``agent.json`` of an agent.
 
     Raises:
-        VGGymError: it is not JSON.
+        VGGymError: it is not there, or is not JSON.
     """
     try:
         return json.loads((folder / "agent.json").read_text())
-    except json.JSONDecodeError as error:
+    except FileNotFoundError as error:
+        raise VGGymError(f"{folder} is no whole agent: it has no agent.json; train it with fresh=true") from error
+    except ValueError as error:
         raise VGGymError(f"{folder / 'agent.json'} is damaged ({error}); train the agent again") from error
 
 

@@ -5,7 +5,6 @@ The student acts, the oracle says what it would have done, and the student learn
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from torch.nn import functional as F  # noqa: N812
 
+from vg_gym.agents.budget import Budget
 from vg_gym.agents.oracle import greedy_action, proposal_overlaps
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
+from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from vg_gym.envs.engine import GroundingEngine
 
 ACTION, MEANT, RETURN = "oracle:action", "oracle:meant", "return"
@@ -30,22 +31,25 @@ ACTION, MEANT, RETURN = "oracle:action", "oracle:meant", "return"
 class CloneConfig:
     """Options of the warm start."""
 
-    minutes: float | None = None
+    minutes: NonNegativeFloat | None = None
     """Wall-clock time of the warm start, a part of the run's; 0: none. Default: half of the run's where the reward
     reads labels and the algorithm is PPO, else none."""
-    choice: float = 0.6
-    """Share of that time in which a policy that reads proposals first learns, without a move, which one is meant."""
-    learning_rate: float = 1e-3
+    steps: NonNegativeInt | None = None
+    """Minibatches of the warm start; given, they measure it in place of ``minutes``. Default: none, or where
+    ``total_timesteps`` measures the run, one for every :data:`~vg_gym.agents.config.STEPS_PER_MINIBATCH` of them."""
+    choice: UnitInterval = 0.6
+    """Share of that in which a policy that reads proposals first learns, without a move, which one is meant."""
+    learning_rate: NonNegativeFloat = 1e-3
     """Of AdamW; falls linearly to a twentieth."""
-    batch_size: int = 1024
+    batch_size: PositiveInt = 1024
     """States of a minibatch."""
-    buffer_size: int = 120_000
+    buffer_size: PositiveInt = 120_000
     """States kept; older ones are overwritten."""
-    teacher: float = 0.3
+    teacher: UnitInterval = 0.3
     """How long the oracle also chooses actions, as a fraction of the time: its share of the rows falls from 1 to 0."""
-    horizon: int = 8
+    horizon: PositiveInt = 8
     """Steps gathered between updates."""
-    updates: int = 8
+    updates: PositiveInt = 8
     """Minibatches after each gathering."""
 
 
@@ -78,7 +82,7 @@ class StateBuffer:
 
 
 def clone_oracle(
-    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, minutes: float,
+    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, budget: Budget,
     report: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
     """Train ``model.policy`` to imitate the greedy oracle, and its critic to foresee what the walks earn.
@@ -90,15 +94,15 @@ def clone_oracle(
         model: an SB3 on-policy algorithm over ``env``.
         env: an environment whose source has box labels.
         config: how.
-        minutes: how long.
+        budget: how long; its steps are minibatches.
         report: called after every gathering with ``progress`` in [0, 1] and the running ``loss`` and ``agreement``.
     """
     rng = np.random.default_rng(model.seed)
     buffer = StateBuffer(config.buffer_size)
     optimizer = _optimizer(model.policy, config)
     observations: Any = env.reset()
-    start = time.monotonic()
-    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
+    budget.start()
+    while (progress := budget.progress()) < 1:
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         walk = []
         for _ in range(config.horizon):
@@ -112,12 +116,13 @@ def clone_oracle(
         _remember(buffer, walk, _act(model, observations)[1], model.gamma)
         _anneal(optimizer, config, progress)
         losses = [_learn(model, optimizer, buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
+        budget.taken += config.updates
         loss, agreement = np.mean(losses, axis=0)
         report({"progress": progress, "loss": float(loss), "agreement": float(agreement)})
 
 
 def learn_choice(
-    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, minutes: float,
+    model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, budget: Budget,
     report: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
     """Train the policy's attention over proposals to score the one that is meant highest.
@@ -128,15 +133,15 @@ def learn_choice(
         model: an SB3 on-policy algorithm whose policy reads proposals.
         env: its environment, whose source has box labels.
         config: how.
-        minutes: how long.
+        budget: how long; its steps are minibatches.
         report: as for :func:`clone_oracle`; ``agreement`` is the share of right choices.
     """
     policy: Any = model.policy
     rng, buffer = np.random.default_rng(model.seed), StateBuffer(config.buffer_size)
     attention = policy.features_extractor.proposals
     optimizer = _optimizer(attention, config)
-    start = time.monotonic()
-    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
+    budget.start()
+    while (progress := budget.progress()) < 1:
         observations: Any = env.reset()
         buffer.add({**{name: observations[name] for name in ("proposals", "text")}, MEANT: _meant(env.engine)})
         _anneal(optimizer, config, progress)
@@ -144,6 +149,7 @@ def learn_choice(
         _, scores = attention(batch["proposals"], batch["text"].float())
         loss = _choice_loss(scores, batch[MEANT])
         _descend(optimizer, loss, attention)
+        budget.taken += 1
         right = (scores.argmax(1) == batch[MEANT]).sum() / (batch[MEANT] >= 0).sum().clamp(min=1)
         report({"progress": progress, "loss": float(loss.detach()), "agreement": float(right)})
 

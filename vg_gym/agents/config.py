@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from vg_gym.agents.cloning import CloneConfig
+from vg_gym.config import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Processes,
+    Range,
+    Seed,
+    UnitInterval,
+)
 from vg_gym.envs.options import EnvOptions
 from vg_gym.features.store import FeatureStore
 
 WARM_START = 0.5
 """Share of a run that the warm start takes by default."""
+STEPS_PER_MINIBATCH = 150
+"""Environment steps of a run measured in them for each minibatch of its warm start, by default."""
+EVALUATIONS = 5
+"""Of a run that is measured in steps."""
 
 
 @dataclass
@@ -31,7 +45,7 @@ class TrainConfig(EnvOptions):
 
     reward: str = "iou"
     """Potential of the reward: ``clip`` (needs no box label), ``iou``, ``clip+iou``."""
-    step_cost: float = 0.002
+    step_cost: NonNegativeFloat = 0.002
     """Price of every step; what a last, fine move gains is little."""
     action: str = "jump-edges"
     """Action set (:mod:`vg_gym.envs.actions`); ``multi-edges`` or ``fine-edges`` without proposals."""
@@ -41,9 +55,9 @@ class TrainConfig(EnvOptions):
     """Proposer whose boxes are observed; empty for none."""
     edge_profiles: bool = True
     """Also observe how strongly pixels change across each edge of the box."""
-    min_steps: int = 1
+    min_steps: NonNegativeInt = 1
     """The trigger counts from the first step on: training makes an untrained policy pull it rarely."""
-    max_steps: int = 8
+    max_steps: PositiveInt = 8
     """Steps after which an episode is truncated."""
     image_pool: int = 0
     """Each episode is drawn from all: features are prepared."""
@@ -63,41 +77,45 @@ class TrainConfig(EnvOptions):
     # Where and how long
     out: str = ""
     """Folder of the run; default ``runs/DATASET-ALGO-REWARD-sSEED``. ``runs/latest`` points to it."""
-    minutes: float = 10.0
+    minutes: NonNegativeFloat = 10.0
     """Wall-clock budget of learning, the warm start included; features before it and evaluation after it are extra."""
-    total_timesteps: int = 100_000_000
-    """Environment steps at most, of all environments together."""
+    total_timesteps: PositiveInt | None = None
+    """Environment steps of learning after the warm start, of all environments together. Given, the run is measured in
+    steps in place of minutes, learning rates, warm start and evaluations included: its results do not depend on how
+    fast the machine is. Two such runs with the same options, ``threads`` named, agree bit for bit on one machine."""
     resume: bool = False
-    """Go on from ``OUT/last``."""
-    seed: int = 0
+    """Go on from ``OUT/last``: weights, moments and the count of steps come from there, not the episodes under way."""
+    fresh: bool = False
+    """Throw away what another run left in ``out``; without this or ``resume``, such a folder is refused."""
+    seed: Seed = 0
     """Of environments, weights and minibatches."""
-    threads: int = 0
+    threads: Processes = 0
     """CPU threads; 0: the cores that this process may use and that are idle as it starts (:mod:`vg_gym.devices`)."""
 
     # Algorithm
     algo: str = "ppo"
     """``ppo``, or ``dqn`` (needs a Discrete action set: ``action=edges``)."""
-    num_envs: int = 128
+    num_envs: PositiveInt = 128
     """Episodes played side by side."""
-    learning_rate: float = 7e-4
+    learning_rate: NonNegativeFloat = 7e-4
     """Falls linearly to a twentieth over the run."""
-    n_steps: int = 16
+    n_steps: PositiveInt = 16
     """PPO: steps per environment between updates."""
-    batch_size: int = 512
+    batch_size: Annotated[int, Range(ge=2)] = 512
     """Steps of a minibatch."""
-    n_epochs: int = 4
+    n_epochs: PositiveInt = 4
     """PPO: passes over the steps of an update."""
-    gamma: float = 0.97
+    gamma: UnitInterval = 0.97
     """Discount factor."""
-    gae_lambda: float = 0.9
+    gae_lambda: UnitInterval = 0.9
     """PPO: lambda of generalised advantage estimates."""
-    ent_coef: float = 0.003
+    ent_coef: NonNegativeFloat = 0.003
     """PPO: weight of the policy's entropy in the loss."""
-    clip_range: float = 0.2
+    clip_range: PositiveFloat = 0.2
     """PPO: how far the ratio of new to old probabilities counts, from 1."""
-    width: int = 192
+    width: Annotated[int, Range(ge=2)] = 192
     """Units of the policy's glimpse encoder; the others have half of it."""
-    buffer_size: int = 50_000
+    buffer_size: PositiveInt = 50_000
     """DQN: steps in the replay buffer."""
     init_from: str = ""
     """Start from the policy of another run or of a built-in agent (``refshapes``)."""
@@ -109,13 +127,13 @@ class TrainConfig(EnvOptions):
     """Split that episodes are drawn from."""
     eval_split: str = "val"
     """Split whose mean return chooses the best checkpoint."""
-    eval_samples: int = 400
+    eval_samples: PositiveInt = 400
     """The first samples of that split are played at each evaluation."""
-    eval_every: float = 2.0
-    """Minutes between evaluations."""
+    eval_every: NonNegativeFloat = 2.0
+    """Minutes between evaluations; a run measured in steps has :data:`EVALUATIONS`, evenly."""
     test_split: str = "test"
     """Split of the table at the end."""
-    test_samples: int = 1000
+    test_samples: NonNegativeInt = 1000
     """Samples of that table (0: no table)."""
 
 
@@ -130,11 +148,17 @@ def completed(config: TrainConfig) -> TrainConfig:
         manifest = FeatureStore(config.features).manifest
         named = {name: getattr(manifest, name) or value for name, value in named.items()}
     given = {name: getattr(config, name) or value for name, value in named.items()}
-    clone = config.clone
-    if clone.minutes is None:
-        clones = config.algo == "ppo" and config.reward != "clip"
-        clone = replace(clone, minutes=WARM_START * config.minutes if clones else 0.0)
-    return replace(config, clone=clone, **cast(dict[str, Any], given))
+    return replace(config, clone=_completed_clone(config), **cast(dict[str, Any], given))
+
+
+def _completed_clone(config: TrainConfig) -> CloneConfig:
+    clone, steps = config.clone, config.total_timesteps
+    if clone.minutes is not None or clone.steps is not None:
+        return replace(clone, minutes=clone.minutes or 0.0)
+    clones = config.algo == "ppo" and config.reward != "clip"
+    if steps is not None:
+        return replace(clone, minutes=0.0, steps=steps // STEPS_PER_MINIBATCH if clones else 0)
+    return replace(clone, minutes=WARM_START * config.minutes if clones else 0.0)
 
 
 def env_options(config: TrainConfig) -> dict[str, Any]:

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import Interrupted, VGGymError
+from vg_gym.interrupts import sigterm_as_ctrl_c
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
+    """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2.
 
+    Ctrl-C and SIGTERM end the command likewise, once it has saved what it can, with exit status 130 and 143.
     A reader that has enough, as in ``vg-gym list clips | head``, ends the command in silence.
     """
+    with sigterm_as_ctrl_c() as received:
+        status = _status(main)
+    if status:
+        sys.exit(128 + received[0] if received else status)
+
+
+def _status(main: Callable[[], object]) -> int:
+    threading.excepthook = _leave_write_errors_to_the_main_thread
     try:
         main()
+        return 0
+    except Interrupted as error:
+        print(f"vg-gym: {' '.join(str(error).split())}", file=sys.stderr)
+        return 130
     except VGGymError as error:
         print(f"vg-gym: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it exits
-        sys.exit(141)
+        return 141
     except KeyboardInterrupt:
         print("vg-gym: interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
+
+
+def _leave_write_errors_to_the_main_thread(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard writes in a thread, and raises its errors in the main one as well."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from safetensors import SafetensorError
 
 from vg_gym.clip.crops import crop, crop_and_resize, resize
 from vg_gym.clip.dense import l2_normalize
@@ -254,10 +255,10 @@ def _load(name: str, folder: Path, device: str) -> ClipEncoder:
                 f"clip {name!r} is neither built in, nor a folder, nor ARCHITECTURE:TAG or ARCHITECTURE:FILE, "
                 "e.g. ViT-B-32:openai"
             )
-        model = open_clip.create_model(architecture, pretrained=weights, device="cpu")
+        model = open_clip.create_model(architecture, pretrained=weights, device="cpu", require_pretrained=True)
         config = open_clip.get_model_config(architecture)
         return ClipEncoder(name, model, open_clip.get_tokenizer(architecture), device=device, config=config)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, OSError, ValueError, KeyError, SafetensorError) as error:
         if "forked subprocess" in str(error):  # torch's own words
             raise _forked(name) from error
         reason = " ".join(str(error).split())[:300]
@@ -268,7 +269,7 @@ def _load(name: str, folder: Path, device: str) -> ClipEncoder:
 
 
 def _load_folder(name: str, folder: Path, device: str) -> ClipEncoder:
-    model = open_clip.create_model(f"local-dir:{folder}", device="cpu")
+    model = open_clip.create_model(f"local-dir:{folder}", device="cpu", require_pretrained=True)
     config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
     sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
     words = sidecar.pop("vocabulary", None)

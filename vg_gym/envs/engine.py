@@ -9,6 +9,7 @@ and for first boxes near the target; nothing else depends on them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ import torch
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.config import check_ranges
+from vg_gym.devices import check_memory
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.edge_profiles import edge_profiles
@@ -70,7 +73,8 @@ class GroundingEngine:
         tensors: whether state and observations are tensors on the CLIP's device; default: where that is no CPU.
 
     Raises:
-        VGGymError: an option is unknown, or asks for labels that the source has not.
+        VGGymError: an option is unknown or out of its range, asks for labels that the source has not, or ``num_envs``
+            is more than this machine can hold.
     """
 
     episodes: Episodes
@@ -82,10 +86,7 @@ class GroundingEngine:
 
     def __post_init__(self):
         o, clip = self.options, self.clip
-        if o.max_steps < 1:
-            raise VGGymError(f"max_steps={o.max_steps} must be at least 1")
-        if o.min_steps < 0:
-            raise VGGymError(f"min_steps={o.min_steps} must be at least 0")
+        check_ranges(o)
         self.min_steps = min(o.min_steps, o.max_steps)
         tensors = clip.device.type != "cpu" if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
@@ -102,8 +103,16 @@ class GroundingEngine:
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
         self.observation_space = obs.observation_space(o, clip, self.features.num_maps, self.actions)
+        # Some of the state is as large as what is observed of it, and the last observation is still in use.
+        check_memory(f"num_envs={self.num_envs:,}", 2 * self.num_envs * self.row_bytes, "lower num_envs")
         self._allocate()
         self.features.images.users.add(self)
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of the observation of one sub-environment."""
+        parts = self.observation_space.values()
+        return sum(np.dtype(part.dtype).itemsize * math.prod(part.shape or ()) for part in parts)
 
     def _open_features(self) -> FeatureBank:
         """The given bank, if it has what this environment asks for, or a new one."""
@@ -336,10 +345,8 @@ def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposa
     """The proposals that an environment asks for; None where it asks for none.
 
     Raises:
-        VGGymError: the proposer is unknown, its weights or package are missing, or ``num_proposals`` is below 1.
+        VGGymError: the proposer is unknown, or its weights or package are missing.
     """
     if not options.proposals:
         return None
-    if options.num_proposals < 1:
-        raise VGGymError(f"num_proposals={options.num_proposals} must be at least 1")
     return QueryProposals(options.proposals, options.num_proposals, clip)

@@ -21,7 +21,7 @@ from vg_gym.envs.dense_features import DenseFeatures
 from vg_gym.envs.image_tables import ImageTables, Rows, grown
 from vg_gym.envs.observations import GLIMPSE, LIMIT, glimpses, whole_lines
 from vg_gym.envs.proposals import FIELDS, QueryProposals
-from vg_gym.errors import VGGymError
+from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.features.edge_maps import edge_map_arrays
 from vg_gym.features.extraction import build
 from vg_gym.features.image_arrays import ImageArrays
@@ -29,7 +29,7 @@ from vg_gym.features.score_maps import SCAN_SIZES, num_maps, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.array_cache import ArrayCache
-from vg_gym.storage.files import cache_folder, fingerprint
+from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache
 from vg_gym.types import Query
 
 ROW_SHARE = 0.25
@@ -232,7 +232,8 @@ class FeatureBank:
         Args:
             queries: of what.
             cache: keep them in a store in the user's cache folder, from which rows are read when first played; what
-                an interrupted run has computed is not lost.
+                an interrupted run has computed is not lost. Where the folder is full, a warning says so, and they are
+                computed as without ``cache``.
             progress: show progress bars.
 
         Raises:
@@ -240,20 +241,28 @@ class FeatureBank:
         """
         if self.store is not None:
             self._check_store(self.store, queries)
-        elif cache:
+        refused = False
+        if cache:
+            try:
+                self._prepare_on_disk(queries, progress)
+            except CannotWrite as error:
+                go_on_without_cache(error)
+                refused = True
+        if self.store is None or refused:
+            for query in tqdm(queries, desc="features", unit="query", disable=not progress):
+                self.slots(np.array([self.row(query)[0]]))
+
+    def _prepare_on_disk(self, queries: Sequence[Query], progress: bool) -> None:
+        if self.store is None:
             names = "\n".join(f"{q.image.key} {q.expression}" for q in queries)
             rules = self.phrases and PHRASE_RULES
             digest = hashlib.sha256(f"{self.clip.fingerprint} {rules} {self.tokens} {names}".encode())
-            folder = cache_folder() / "features" / digest.hexdigest()[:24]
+            folder = cache_place("features", digest.hexdigest()[:24])
             self._attach(build(folder, queries, self.clip, self.phrases, self.tokens, progress=progress))
-        if cache and self.query_scores is not None:
+        if self.query_scores is not None:
             self.query_scores.prepare(queries, progress)
-        if cache:
-            for arrays in self._image_arrays:
-                arrays.prepare([query.image for query in queries], progress)
-        if self.store is None:
-            for query in tqdm(queries, desc="features", unit="query", disable=not progress):
-                self.slots(np.array([self.row(query)[0]]))
+        for arrays in self._image_arrays:
+            arrays.prepare([query.image for query in queries], progress)
 
     def _attach(self, store: FeatureStore) -> None:
         store.check_clip(self.clip)
@@ -300,9 +309,7 @@ class FeatureBank:
 
 def _cache_file(clip: ClipEncoder) -> ArrayCache:
     """Named after all that its arrays are a function of, beside images and expressions."""
-    return ArrayCache(
-        cache_folder() / "played" / f"{fingerprint(clip.fingerprint, SCAN_SIZES, PHRASE_RULES)[:24]}.sqlite"
-    )
+    return ArrayCache(cache_place("played", f"{fingerprint(clip.fingerprint, SCAN_SIZES, PHRASE_RULES)[:24]}.sqlite"))
 
 
 def _mark(part: QueryScores | QueryProposals | None) -> str | None:

@@ -14,8 +14,8 @@ from vg_gym import registry
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.rng import CounterRNG
-from vg_gym.errors import VGGymError
-from vg_gym.storage.files import cache_folder, fingerprint, replacing
+from vg_gym.errors import CannotWrite, VGGymError
+from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
 from vg_gym.types import Fingerprinted, Grounder, Query
 
 FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}
@@ -178,7 +178,7 @@ def grounder_boxes(
             parts.append(_ask(grounder, batch))
         else:
             name = fingerprint(mark, [_identity(q) for q in batch])[:24]
-            parts.append(_stored(cache_folder() / "boxes" / f"{name}.npy", grounder, batch))
+            parts.append(_stored(cache_place("boxes", f"{name}.npy"), grounder, batch))
         bar.update(len(batch))
     bar.close()
     return np.concatenate(parts)
@@ -188,9 +188,12 @@ def _stored(path: Path, grounder: Grounder, queries: Sequence[Query]) -> np.ndar
     if path.is_file():
         return np.load(path, allow_pickle=False)
     boxes = _ask(grounder, queries)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open("wb") as file:
-        np.save(file, boxes)
+    try:
+        make_folder(path.parent)
+        with replacing(path) as part, part.open("wb") as file:
+            np.save(file, boxes)
+    except CannotWrite as error:
+        go_on_without_cache(error)
     return boxes
 
 

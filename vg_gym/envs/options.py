@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Range
+
+Step = Annotated[float, Range(gt=0, lt=1)]
 
 
 @dataclass
@@ -12,11 +17,11 @@ class EnvOptions:
     action: str = "multi-edges"
     """Action set: ``classic``, ``edges``, ``multi-edges``, ``fine-edges``, ``jump-edges`` (needs ``proposals``) or
     ``continuous`` (:mod:`vg_gym.envs.actions`)."""
-    coarse: float = 0.3
+    coarse: Step = 0.3
     """Big step, as a fraction of the box's side."""
-    fine: float = 0.08
+    fine: Step = 0.08
     """Small step, as a fraction of the box's side."""
-    finest: float = 0.02
+    finest: Step = 0.02
     """Smallest step, of the action sets ``fine-edges`` and ``jump-edges``."""
     reward: str = "clip"
     """Potential of the reward: ``clip``, ``iou``, ``clip+iou`` (:mod:`vg_gym.envs.rewards`)."""
@@ -26,21 +31,21 @@ class EnvOptions:
     scoring: str = "dense"
     """How it is computed: from ``dense`` features of the image, from ``crop``s encoded at every step, or from crops of
     the boxes of a ``lattice``, encoded once per query (:mod:`vg_gym.envs.scoring`)."""
-    lattice: int = 8
+    lattice: Annotated[int, Range(ge=1, le=64)] = 8
     """Cells a side of that lattice."""
-    step_cost: float = 0.01
+    step_cost: NonNegativeFloat = 0.01
     """Price of every step, the trigger included."""
-    trigger_bonus: float = 0.1
+    trigger_bonus: NonNegativeFloat = 0.1
     """Share of the potential that is paid when the trigger ends the episode."""
     initial_box: str = "full"
     """``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or several with commas
     between, of which each episode draws one."""
-    max_steps: int = 10
+    max_steps: PositiveInt = 10
     """Steps after which an episode is truncated."""
-    min_steps: int = 8
+    min_steps: NonNegativeInt = 8
     """The trigger counts from this step on, the last at the latest; pulled earlier it moves and ends nothing. With 1,
     where half of all first actions end the episode, an untrained policy learns to stop at once."""
-    image_pool: int = 8
+    image_pool: NonNegativeInt = 8
     """Images whose episodes are mixed before others follow (:mod:`vg_gym.envs.episode_order`); 0: each episode is drawn
     from all, which is slow where features are not prepared."""
     observation: str = "features"
@@ -56,11 +61,11 @@ class EnvOptions:
     proposals: str = ""
     """Also observe the proposals of a proposer of the registry, e.g. ``ssd`` or ``yolo:/path/to/yolov8n.pt``
     (:mod:`vg_gym.envs.proposals`)."""
-    num_proposals: int = 12
+    num_proposals: PositiveInt = 12
     """Proposals of an image, the most confident ones."""
     edge_profiles: bool = False
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.envs.edge_profiles`)."""
-    memory: float = 4.0
+    memory: NonNegativeFloat = 4.0
     """GiB for tables of images; where they do not all fit, they are read again."""
     cache: bool = True
     """Keep features in the user's cache folder, for the next run."""

@@ -18,12 +18,13 @@ from typing import Any
 from tqdm import tqdm
 
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.errors import VGGymError
+from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load, image_worker, text_worker
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.runners import Factory, LocalRunner, Runner
+from vg_gym.storage.files import make_folder
 from vg_gym.types import ImageRef, Query
 
 
@@ -109,18 +110,13 @@ def _check_same(path: Path, there: Manifest, asked: Manifest) -> None:
 
 
 def _create(path: Path, keys: Keys, manifest: Manifest) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        # Keys without a manifest are of a store that was killed as it began.
-        strange = [
-            p.name for p in path.iterdir() if not p.name.startswith(("images.", "texts.", "queries.", "manifest."))
-        ]
-        if strange:
-            raise VGGymError(f"{path} is no feature store, and not empty: {strange[0]}; name another folder")
-        keys.save(path)
-        manifest.save(path)
-    except OSError as error:
-        raise VGGymError(f"cannot make a feature store in {path}: {error.strerror}; name another folder") from error
+    make_folder(path)
+    # Keys without a manifest are of a store that was killed as it began.
+    strange = [p.name for p in path.iterdir() if not p.name.startswith(("images.", "texts.", "queries.", "manifest."))]
+    if strange:
+        raise VGGymError(f"{path} is no feature store, and not empty: {strange[0]}; name another folder")
+    keys.save(path)
+    manifest.save(path)
 
 
 @dataclass(frozen=True)
@@ -167,11 +163,12 @@ class Extraction:
             progress: show how far it is.
 
         Raises:
-            VGGymError: the disk is too small, or an image cannot be read; what was made is kept.
+            CannotWrite: the disk is too small.
+            VGGymError: an image cannot be read; what was made is kept.
         """
         left, free = self.missing_bytes(), shutil.disk_usage(self.store.path).free
         if left > free:
-            raise VGGymError(
+            raise CannotWrite(
                 f"{self.store.path} needs {size_of(left)} more, and {size_of(free)} are free there; "
                 "free some space or name another folder"
             )

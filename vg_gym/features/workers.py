@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]
 def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[ImageRef]]) -> int:
     number, images = item
     dense, maps = store.arrays["dense"], store.arrays["maps"]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # as many as this process is to use
+    with _pool() as pool:
         if not dense.has(number):
             dense.write(number, _encode(clip, images, pool))
         if not maps.has(number):
@@ -65,6 +66,16 @@ def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[I
             of_images = pool.map(partial(_maps_of, store, clip), rows, dense.shard(number))
             maps.write(number, np.concatenate([np.stack(found) for found in of_images]))
     return number
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as this process is to use; after an error or a signal, what they have not begun is left."""
+    pool = ThreadPoolExecutor(torch.get_num_threads())
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _encode(clip: ClipEncoder, images: Sequence[ImageRef], pool: ThreadPoolExecutor) -> np.ndarray:

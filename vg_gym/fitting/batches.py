@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from vg_gym.interrupts import ignore_signals
+
 
 class _Numbered(Dataset):
     """The batches of given numbers, as torch's loader wants them."""
@@ -35,9 +37,10 @@ def prepared(batch: Callable[[int], Any], numbers: range, workers: int) -> Itera
     """
     if not workers:
         return map(batch, numbers)
-    loader = DataLoader(_Numbered(batch, numbers), batch_size=None, num_workers=workers, worker_init_fn=_one_thread)
+    loader = DataLoader(_Numbered(batch, numbers), batch_size=None, num_workers=workers, worker_init_fn=_begin)
     return iter(loader)
 
 
-def _one_thread(_: int) -> None:
+def _begin(_: int) -> None:
     torch.set_num_threads(1)
+    ignore_signals()

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from vg_gym.config import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Processes,
+    Range,
+    Seed,
+    UnitInterval,
+)
+
+Decay = Annotated[float, Range(ge=0, lt=1)]
 
 
 @dataclass
@@ -12,42 +25,44 @@ class FitConfig:
 
     out: str = "runs/fit"
     """Folder for checkpoints, TensorBoard logs and the finished model."""
-    steps: int = 2000
+    steps: PositiveInt = 2000
     """Optimiser steps."""
-    batch_size: int = 32
+    batch_size: PositiveInt = 32
     """Examples per forward pass, in each process."""
-    accumulate: int = 1
+    accumulate: PositiveInt = 1
     """Forward passes per optimiser step; their gradients are averaged."""
-    lr: float = 1e-3
+    lr: NonNegativeFloat = 1e-3
     """Peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of AdamW's running means of the gradient and of its square."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegativeFloat = 0.05
     """Weight decay of AdamW, on matrices only."""
-    warmup: int = 200
+    warmup: NonNegativeInt = 200
     """Steps of linear warm-up."""
     schedule: str = "cosine"
     """What follows the warm-up: ``cosine``, half a wave down to zero, or ``step``, a tenth from ``drop_at`` on."""
-    drop_at: float = 0.67
+    drop_at: UnitInterval = 0.67
     """Where the rate of ``schedule=step`` drops, as a share of ``steps``."""
-    clip_grad: float = 1.0
+    clip_grad: PositiveFloat = 1.0
     """Greatest norm of the gradient."""
-    ema: float = 0.999
+    ema: Decay = 0.999
     """Decay of the moving average of the weights, which is what is validated and saved (0: no average)."""
     amp: bool = False
     """Mixed precision: bfloat16 autocast."""
-    validate_every: int = 500
+    validate_every: PositiveInt = 500
     """Steps between validations; each writes a checkpoint."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial weights, the batches and dropout."""
     device: str = "auto"
     """Torch device; ``auto`` takes CUDA where there is one."""
-    threads: int = 0
+    threads: Processes = 0
     """CPU threads (0: torch's default)."""
-    workers: int = 1
+    workers: Processes = 1
     """Processes that prepare batches (0: prepare them between the steps)."""
     resume: bool = False
     """Go on from ``OUT/checkpoint.pt``. Weights, moments and step come from there, every other option from this run."""
+    fresh: bool = False
+    """Throw away what another run left in ``out``; without this or ``resume``, such a folder is refused."""
 
 
 @dataclass

@@ -17,12 +17,15 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import Interrupted, VGGymError, unknown
 from vg_gym.fitting.batches import prepared
 from vg_gym.fitting.config import FitConfig
 from vg_gym.fitting.learner import Learner, Objective
 from vg_gym.fitting.processes import processes, training_device, use_threads
 from vg_gym.fitting.state import TrainingState
+from vg_gym.fitting.tensorboard import describe_run
+from vg_gym.interrupts import uninterrupted
+from vg_gym.storage.files import make_folder, writing
 
 SCHEDULES = ("cosine", "step")
 LOG_EVERY = 20
@@ -38,8 +41,9 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
             and ``OUT/report.json`` whenever validation improves.
 
     Raises:
-        VGGymError: interrupted (the message says how to go on), nothing to resume, the checkpoint is of another model,
-            or the loss diverged.
+        Interrupted: by Ctrl-C or SIGTERM; the message says how to go on.
+        VGGymError: nothing to resume, the checkpoint is of another model, or the loss or a figure of validation is no
+            number.
     """
     use_threads(config)
     torch.manual_seed(config.seed)
@@ -47,7 +51,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     module = learner.module.to(device)
     optimizer = torch.optim.AdamW(learner.groups(config), lr=config.lr, betas=config.betas)
     state = TrainingState(Path(config.out), module, optimizer, config.ema)
-    state.out.mkdir(parents=True, exist_ok=True)
+    make_folder(state.out)
     if config.resume:
         state.load(device)
     scheduler = learning_rate(optimizer, config, state.step)
@@ -57,7 +61,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     each = config.accumulate * accelerator.num_processes
     mine = range(state.step * each + accelerator.process_index, config.steps * each, accelerator.num_processes)
     batches = prepared(learner.batch, mine, config.workers)
-    writer = SummaryWriter(str(state.out)) if accelerator.is_main_process else None
+    writer = _writer(learner, config) if accelerator.is_main_process else None
     bar = tqdm(total=config.steps, initial=state.step, desc=state.out.name, unit="step", mininterval=2,
                disable=writer is None)  # fmt: skip
     try:
@@ -73,13 +77,14 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
                 for name, value in {"total": total, **terms}.items():
                     losses[name] += float(value.detach()) / config.accumulate
             accelerator.clip_grad_norm_(module.parameters(), config.clip_grad)
-            stepper.step()
-            scheduler.step()
+            with uninterrupted():
+                stepper.step()
+                scheduler.step()
+                learner.after_step()
+                state.step += 1
+                if state.average:
+                    state.average.update_parameters(module)
             stepper.zero_grad()
-            learner.after_step()
-            state.step += 1
-            if state.average:
-                state.average.update_parameters(module)
 
             bar.update()
             if writer and state.step % LOG_EVERY == 0:
@@ -90,17 +95,20 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
                     figures = _validate(learner, state.result)
                     _write(writer, "val", figures, state.step)
                     tqdm.write(f"val step {state.step}  " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()))
-                    state.keep_if_best(figures, learner.metric)
-                    state.save()
+                    with uninterrupted():
+                        state.keep_if_best(figures, learner.metric)
+                        state.save()
                 accelerator.wait_for_everyone()
     except KeyboardInterrupt:
         if writer:
-            state.save()
-        raise VGGymError(f"interrupted at step {state.step}; go on with: resume=true out={state.out}") from None
+            with uninterrupted():
+                state.save()
+        raise Interrupted(f"interrupted at step {state.step}; go on with: resume=true out={state.out}") from None
     finally:
         bar.close()
         if writer:
-            writer.close()
+            with writing(state.out):
+                writer.close()
     return state.best_module()
 
 
@@ -143,5 +151,13 @@ def _validate(learner: Learner, module: nn.Module) -> dict[str, float]:
 
 
 def _write(writer: SummaryWriter, kind: str, figures: dict[str, float], step: int) -> None:
-    for name, value in figures.items():
-        writer.add_scalar(f"{kind}/{name}", value, step)
+    with writing(writer.log_dir):
+        for name, value in figures.items():
+            writer.add_scalar(f"{kind}/{name}", value, step)
+
+
+def _writer(learner: Learner, config: FitConfig) -> SummaryWriter:
+    with writing(config.out):
+        writer = SummaryWriter(config.out)
+        describe_run(writer, config, [f"val/{learner.metric}", "loss/total"])
+    return writer

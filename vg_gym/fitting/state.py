@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ class TrainingState:
             "step": self.step,
             "best": self.best,
         }
-        with replacing(self.out / "checkpoint.pt") as part:
-            torch.save(content, part)
+        with replacing(self.out / "checkpoint.pt") as part, part.open("wb") as file:
+            torch.save(content, file)
 
     def load(self, device: torch.device) -> None:
         """Read ``checkpoint.pt`` back.
@@ -56,7 +57,11 @@ class TrainingState:
         path = self.out / "checkpoint.pt"
         if not path.is_file():
             raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out=")
-        content = torch.load(path, map_location=device, weights_only=True)
+        try:
+            content = torch.load(path, map_location=device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error
         try:
             self.module.load_state_dict(content["module"])
             if self.average:
@@ -73,7 +78,13 @@ class TrainingState:
         self.optimizer.load_state_dict({"state": content["state"], "param_groups": mine})
 
     def keep_if_best(self, figures: dict[str, float], metric: str) -> None:
-        """Write ``best.safetensors`` and ``report.json`` if no earlier validation was better."""
+        """Write ``best.safetensors`` and ``report.json`` if no earlier validation was better.
+
+        Raises:
+            VGGymError: the figure is no number, so that nothing says that these weights are any good.
+        """
+        if not math.isfinite(figures[metric]):
+            raise VGGymError(f"{metric} of validation is {figures[metric]} at step {self.step}; lower lr, start again")
         if figures[metric] >= self.best:
             self.best = figures[metric]
             weights = {k: v.clone() for k, v in self.result.state_dict().items()}  # clones: tied weights are allowed

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from vg_gym.config import save_config
+from vg_gym.config import check_ranges, save_config
 from vg_gym.fitting.config import FitConfig
 from vg_gym.fitting.learner import Learner
 from vg_gym.fitting.loop import fit
 from vg_gym.fitting.processes import processes, use_threads
+from vg_gym.interrupts import interrupted_with, uninterrupted
 from vg_gym.storage.files import replacing_folder
+from vg_gym.storage.run_folder import CONFIG, claim, clear
 
 Config = TypeVar("Config", bound=FitConfig)
 
@@ -20,22 +22,33 @@ Config = TypeVar("Config", bound=FitConfig)
 def train(make_learner: Callable[[Config], Learner], config: Config) -> Path:
     """Train what a config describes and write it to ``OUT/model``; returns that folder.
 
-    Beside the model, ``metrics.json`` holds the figures of its validation.
+    Beside the model, ``metrics.json`` holds the figures of its validation. Two runs with the same config, the number of
+    ``threads`` named, give the same weights on one machine, as ``steps`` measure everything; so does one that was
+    interrupted and resumed, where the network has no dropout.
 
     Args:
         make_learner: of the config.
         config: options; it is kept as ``OUT/config.yaml``.
+
+    Raises:
+        VGGymError: an option is out of its range, ``out`` holds another run's results (``resume`` or ``fresh`` say what
+            is to become of them) or cannot be written, or as for :func:`vg_gym.fitting.loop.fit`.
     """
+    check_ranges(config)
     use_threads(config)
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
     first = processes(config).is_main_process
     if first:
-        save_config(config, out / "config.yaml")
-    learner = make_learner(config)
+        claim(out, config.resume, config.fresh)
+    with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
+        learner = make_learner(config)
+    if first:
+        if config.fresh:
+            clear(out)
+        save_config(config, out / CONFIG)
     module = fit(learner, config)
     if first:
-        with replacing_folder(out / "model") as part:
+        with uninterrupted(), replacing_folder(out / "model") as part:
             learner.save(module, part)
             shutil.copyfile(out / "report.json", part / "metrics.json")
     return out / "model"

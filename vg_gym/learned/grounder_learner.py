@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.config import NonNegativeFloat, PositiveInt
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
 from vg_gym.fitting.config import DatasetFitConfig, FitConfig
@@ -39,22 +40,22 @@ class GrounderConfig(DatasetFitConfig):
     """A name of :data:`vg_gym.registry.LEARNED`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the network: sizes that differ from the published ones."""
-    images: int | None = None
+    images: PositiveInt | None = None
     """Only the first so many training images."""
-    batch_size: int = 16
+    batch_size: PositiveInt = 16
     """Images per forward pass, in each process; each brings up to ``expressions`` examples."""
-    expressions: int = 4
+    expressions: PositiveInt = 4
     """Most expressions of an image in one step: the network encodes an image once for all of them."""
     flip: bool = True
     """Mirror half of the images, with left and right swapped in their words."""
-    lr: float = 5e-4
+    lr: NonNegativeFloat = 5e-4
     """Peak learning rate."""
-    slow_lr: float = 1.0
+    slow_lr: NonNegativeFloat = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
     init_from: str | None = None
     """A trained grounder to start from: a folder, a built-in one (``mdetr-refshapes``), or a published checkpoint
     of the same kind. Another kind of network gives what both have: backbone, text encoder, joint encoder."""
-    validate_samples: int = 400
+    validate_samples: PositiveInt = 400
     """Expressions of the validation split, the first so many."""
 
 

@@ -23,6 +23,8 @@ MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmos
 """Words that a mirrored image turns into each other."""
 ENCODED_AT_ONCE = 8
 """Images of which a network computes frozen features in one pass."""
+KEPT_AT_ONCE = 256
+"""Images whose frozen features are written at a time; an interruption loses those under way."""
 
 
 def mirror_words(expression: str) -> str:
@@ -158,8 +160,9 @@ def frozen_features(model: GroundingModel, train: Sequence[AnnotatedImage], flip
         encoded = [_encode(model, [_pixels(image, mirrored) for image, mirrored in chunk]) for chunk in chunks]
         return np.concatenate([part.astype(np.float16) for part in encoded if part is not None])
 
-    identity = [fingerprint(first.tobytes()), repr(model.canvas), *(f"{image.key} {m}" for image, m in wanted)]
-    return computed(identity, first.shape[1:], len(wanted), rows, "frozen features")
+    pieces = f"{KEPT_AT_ONCE} at a time"
+    identity = [fingerprint(first.tobytes()), repr(model.canvas), pieces, *(f"{image.key} {m}" for image, m in wanted)]
+    return computed(identity, first.shape[1:], len(wanted), rows, "frozen features", most=KEPT_AT_ONCE)
 
 
 def _pixels(image: ImageRef, mirrored: bool) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -28,13 +29,17 @@ def load_model(folder: Path) -> tuple[str, GroundingModel]:
     """Read what :func:`save_model` wrote; returns the network's name, and the network in eval mode.
 
     Raises:
-        VGGymError: there is no such thing in the folder.
+        VGGymError: there is no such thing in the folder, or its weights are damaged or not all there.
     """
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise VGGymError(f"no trained grounder in {folder}: it needs config.json and model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     model = build(config["model"], config["options"])
-    load_strictly(model, load_file(folder / "model.safetensors"), str(folder))
+    try:
+        state = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise VGGymError(f"{folder / 'model.safetensors'} is damaged ({error}); train or fetch it again") from error
+    load_strictly(model, state, str(folder))
     return config["model"], model.eval()
 
 

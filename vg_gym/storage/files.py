@@ -2,28 +2,86 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
+
+from vg_gym.errors import CannotWrite, VGGymError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a full disk."""
+PROBE_BYTES = 2**16
+"""Written, and removed, to see whether a folder takes files."""
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Around what writes ``path``, or into it: where the system refuses, the error names both.
+
+    Raises:
+        CannotWrite: the disk is full, the folder read-only or another's, or a file stands where a folder is to be.
+    """
+    try:
+        yield
+    except (VGGymError, BrokenPipeError):
+        raise
+    except Exception as error:
+        number = _errno(error)
+        if number is None:
+            raise
+        remedy = "free some space there, or name another place" if number in NO_SPACE else "name another place"
+        raise CannotWrite(f"cannot write {path}: {os.strerror(number)}; {remedy}") from error
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's number of an error, which torch and safetensors wrap in others of their own."""
+    if isinstance(error, OSError):
+        return error.errno
+    if said := re.search(r"os error (\d+)", str(error)):
+        return int(said.group(1))
+    inner = error.__context__
+    return inner.errno if isinstance(error, RuntimeError) and isinstance(inner, OSError) else None
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and its parents, where there is none.
+
+    Raises:
+        CannotWrite: it cannot be made.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; renamed to ``path`` at the end, removed after an error."""
+    """Give a temporary name beside ``path`` to write to; renamed to ``path`` at the end, removed after an error.
+
+    Raises:
+        CannotWrite: the system refuses.
+    """
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # others may be writing the same
     try:
-        yield part
-        part.replace(path)
+        with writing(path):
+            yield part
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -31,9 +89,12 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to write to, on the disk of ``path``, so that it or a part of it can be renamed to ``path``.
 
     It is removed at the end, with all that is still in it. Missing parents of ``path`` are made.
+
+    Raises:
+        CannotWrite: the system refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as around:
+    make_folder(path.parent)
+    with writing(path), TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as around:
         part = Path(around) / path.name  # one deeper: a temporary folder itself is for its owner's eyes only
         part.mkdir()
         yield part
@@ -76,7 +137,66 @@ def _swap(part: Path, path: Path) -> None:
 
 def cache_folder() -> Path:
     """Where computed and fetched things are kept: ``$XDG_CACHE_HOME/vg_gym`` or ``~/.cache/vg_gym``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vg_gym"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vg_gym"
+    except RuntimeError:  # neither HOME nor an entry of this user in the system's list
+        return _folder_of_this_process("this user has no home folder")
+
+
+def cache_place(*names: str) -> Path:
+    """The place of a thing in the cache folder.
+
+    Where it is not there yet and the folder takes no files, its place is in a folder that goes when this process ends;
+    a warning says so, once.
+    """
+    folder = cache_folder()
+    refusal = None if folder.joinpath(*names).exists() else _refusal(folder)
+    return (folder if refusal is None else _folder_of_this_process(refusal)).joinpath(*names)
+
+
+def go_on_without_cache(error: CannotWrite) -> None:
+    """Say that what could not be kept in the cache folder is computed, and not kept."""
+    warnings.warn(f"{str(error).partition(';')[0]}, so the run goes on without the cache, slower", stacklevel=3)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, where there is none, and write something to it that goes at once.
+
+    Raises:
+        CannotWrite: the system refuses.
+    """
+    make_folder(folder)
+    with writing(folder), TemporaryFile(dir=folder) as file:
+        file.write(bytes(PROBE_BYTES))
+        file.flush()
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why a folder takes no files; None where it does."""
+    try:
+        check_writable(folder)
+        return None
+    except CannotWrite as error:
+        return str(error).partition(";")[0]
+
+
+def _folder_of_this_process(why: str) -> Path:
+    if not _temporary_cache.cache_info().currsize:
+        warnings.warn(
+            f"{why}, so what is computed is kept for this run only, and the next one computes it again: "
+            "set XDG_CACHE_HOME to a folder that can be written",
+            stacklevel=4,
+        )
+    return Path(_temporary_cache().name)
+
+
+@lru_cache(1)
+def _temporary_cache() -> TemporaryDirectory[str]:
+    """Removed when this process ends."""
+    with writing("a temporary folder"):
+        folder = TemporaryDirectory(prefix="vg_gym-cache-")
+    atexit.register(folder.cleanup)
+    return folder
 
 
 def fingerprint(*parts: object) -> str:

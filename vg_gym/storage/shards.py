@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vg_gym.errors import VGGymError
-from vg_gym.storage.files import cache_folder, fingerprint, replacing
+from vg_gym.storage.files import cache_place, fingerprint, make_folder, replacing
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 """At the end of each file, of all that stands before."""
@@ -127,7 +127,7 @@ class ShardedArray:
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
         if rows.shape != (self.sizes[number], *self.row_shape):
             raise ValueError(f"shard {number} has rows {(self.sizes[number], *self.row_shape)}, got {rows.shape}")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         header, values = self._header(number), rows.data.cast("B")
         digest = hashlib.sha256(header)
         digest.update(values)
@@ -215,6 +215,7 @@ def computed(
     """Rows kept in the cache folder: from there as far as they are there, else computed and put there.
 
     What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB or ``most`` rows.
+    Where the cache folder takes no files, they are kept until this process ends (:func:`cache_place`).
 
     Args:
         identity: what the rows are a function of.
@@ -229,7 +230,7 @@ def computed(
     digest = fingerprint("\n".join([*identity, str(row_shape), str(count)]))
     size = max(8, COMPUTED_BYTES // (np.dtype(dtype).itemsize * math.prod(row_shape)) // 8 * 8)
     size = min(size, most or size)
-    rows = ShardedArray(cache_folder() / "features" / digest[:24], "rows", even_sizes(count, size), row_shape, dtype)
+    rows = ShardedArray(cache_place("features", digest[:24]), "rows", even_sizes(count, size), row_shape, dtype)
     fill(rows, make, what, progress)
     return rows
 

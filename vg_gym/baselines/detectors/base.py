@@ -19,7 +19,7 @@ from torch import nn
 
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
-from vg_gym.storage.files import cache_folder, fingerprint, write_json
+from vg_gym.storage.files import cache_place, fingerprint, make_folder, write_json
 from vg_gym.storage.half_precision import half_precision
 from vg_gym.types import Proposals
 
@@ -105,9 +105,7 @@ class Detector(ABC):
 
 def weights_folder() -> Path:
     """Where fetched weights are kept."""
-    folder = cache_folder() / "weights"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return make_folder(cache_place("weights"))
 
 
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from vg_gym.baselines.detectors.sam import Sam
 from vg_gym.baselines.detectors.ssd import Ssd
 from vg_gym.baselines.detectors.yolo import Yolo
 from vg_gym.clip.crops import resize
+from vg_gym.config import PositiveInt
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.features.proposals import select
 from vg_gym.fitting.config import DatasetFitConfig
@@ -43,13 +44,13 @@ class DetectorConfig(DatasetFitConfig):
     """Architecture: ``yolo``, ``detr`` (a small RT-DETR), ``ssd`` (ssdlite) or ``sam`` (the data set needs masks)."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the architecture's ``small`` constructor, e.g. ``image_size``."""
-    images: int = 12_000
+    images: PositiveInt = 12_000
     """Training images, the first so many; they are kept in memory."""
-    side: int = 128
+    side: PositiveInt = 128
     """Side in pixels to which training images are squashed."""
     flip: bool = True
     """Mirror half of the images left to right (detectors read no words)."""
-    validate_images: int = 250
+    validate_images: PositiveInt = 250
     """Images of the validation split, the first so many."""
 
 

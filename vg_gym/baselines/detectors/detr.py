@@ -132,7 +132,7 @@ def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -
             place, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
         processor = t.AutoImageProcessor.from_pretrained(place)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise missing_weights("detr", weights, error, EXAMPLE) from error
     if missing := sorted(loading["missing_keys"]):  # transformers fills them at random
         lacking = f"{len(missing)} tensors are missing: {', '.join(missing[:3])}"

@@ -24,7 +24,7 @@ from vg_gym.envs.scoring.crop import CropScores
 from vg_gym.envs.scoring.dense import DenseScorer
 from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import VGGymError
-from vg_gym.storage.files import cache_folder, fingerprint
+from vg_gym.storage.files import cache_place, fingerprint
 from vg_gym.storage.shards import ShardedArray, even_sizes
 from vg_gym.types import Query
 
@@ -87,7 +87,7 @@ class LatticeScores:
         """
         names = [(query.image.key, query.expression) for query in queries]
         sizes = even_sizes(len(names), SHARD)
-        folder = cache_folder() / "lattice" / fingerprint(self.fingerprint, names)[:24]
+        folder = cache_place("lattice", fingerprint(self.fingerprint, names)[:24])
         array = ShardedArray(folder, "scores", sizes, (self.count,), np.float32)
         missing = array.missing()
         done = len(names) - sum(sizes[number] for number in missing)
