@@ -18,8 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
+from yaml import YAMLError
 
 from vg_gym.errors import UnknownName, VGGymError, unknown
 from vg_gym.storage.files import write_text
@@ -100,6 +101,8 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
 
 def _merged(config: Any, pair: str) -> Any:
     """The config with ``key=value``; ``key=`` is no value where the option may have none, else an empty text."""
+    if "${" in pair:
+        raise VGGymError(f"{pair!r} asks for a value from elsewhere with ${{}}, which is not read: write it out")
     try:
         return OmegaConf.merge(config, OmegaConf.from_dotlist([pair]))
     except ValidationError:
@@ -181,14 +184,28 @@ def _read(path: str):
     """A YAML file, or one of the package's by name."""
     packaged = {file.stem: file for file in CONFIGS.glob("*.yaml")}
     if Path(path).is_file():
-        return OmegaConf.load(path)
+        return _read_yaml(Path(path))
     if path in packaged:
-        return OmegaConf.load(packaged[path])
+        return _read_yaml(packaged[path])
     near = difflib.get_close_matches(Path(path).stem, packaged, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise VGGymError(
         f"no config file {path!r}; {hint}give a YAML file, key=value, or one of: {', '.join(sorted(packaged))}"
     )
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    """Names and values, and no more: a file may be a stranger's, and could look into the environment with ``${}``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if "${" in text:
+            raise VGGymError(f"{path} asks for values from elsewhere with ${{}}, which is not read: write them out")
+        found = OmegaConf.create(text)
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise VGGymError(f"{path} is no YAML file of options: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(found, DictConfig):
+        raise VGGymError(f"{path} is no YAML file of options: it holds no names with values")
+    return found
 
 
 def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:

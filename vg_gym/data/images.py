@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,26 @@ from PIL import Image, ImageOps
 
 from vg_gym.errors import VGGymError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+"""What is read, whatever a file is called; Pillow's others are rare, and some run programs, as Ghostscript for EPS."""
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 # What Pillow's decoders raise on damaged files; anything else is a bug of ours, and is raised as it is.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
+@lru_cache(1)
+def _formats() -> tuple[str, ...]:
+    """Those of :data:`FORMATS` that this Pillow reads."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file, not yet decoded; every failure in the block becomes an error that names the file."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             yield image
     except FileNotFoundError as error:
         raise VGGymError(f"no image {path}; download the images or correct root=") from error
