@@ -7,7 +7,6 @@ network, CLIP, data set and environment options) and ``policy.safetensors``. ``l
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vg_gym.errors import VGGymError, unknown
 from vg_gym.interrupts import uninterrupted
 from vg_gym.storage.assets import built_in, built_in_names
 from vg_gym.storage.files import replacing_folder, write_json
+from vg_gym.storage.tensor_files import read_tensors
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
 
@@ -82,11 +82,11 @@ def load_state(model: BaseAlgorithm, folder: Path) -> None:
     """
     path = folder / "state.pt"
     load_weights(model.policy, folder)
+    state = read_tensors(path, model.device, "start again with fresh=true")
     try:
-        state = torch.load(path, map_location=model.device, weights_only=True)
         model.policy.optimizer.load_state_dict(state["optimizer"])
         model.num_timesteps = int(state["steps"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error
 

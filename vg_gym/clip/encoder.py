@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -258,10 +259,13 @@ def _load(name: str, folder: Path, device: str) -> ClipEncoder:
         model = open_clip.create_model(architecture, pretrained=weights, device="cpu", require_pretrained=True)
         config = open_clip.get_model_config(architecture)
         return ClipEncoder(name, model, open_clip.get_tokenizer(architecture), device=device, config=config)
-    except (RuntimeError, OSError, ValueError, KeyError, SafetensorError) as error:
+    except (RuntimeError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, SafetensorError,
+            pickle.UnpicklingError) as error:  # fmt: skip
         if "forked subprocess" in str(error):  # torch's own words
             raise _forked(name) from error
         reason = " ".join(str(error).split())[:300]
+        if isinstance(error, pickle.UnpicklingError):  # torch's words recommend to read it without restriction
+            reason = "the file is damaged, or holds more than tensors and plain containers"
         raise VGGymError(
             f"cannot load clip {name!r}: {reason}. Give ARCHITECTURE:TAG with hub access, or ARCHITECTURE:FILE with a "
             "local open_clip checkpoint"

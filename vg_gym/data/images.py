@@ -7,7 +7,9 @@ scaled, not clipped, to 8 bits.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +23,10 @@ from vg_gym.errors import VGGymError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 """What is read, whatever a file is called; Pillow's others are rare, and some run programs, as Ghostscript for EPS."""
+MAX_MEGAPIXELS = 150.0
+"""Size of an image beyond which it is refused: a small file may claim to be large, and 150 take half a gigabyte."""
+LIMIT_VARIABLE = "VG_GYM_MAX_MEGAPIXELS"
+"""Environment variable with another limit, up to the 178 of Pillow."""
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 # What Pillow's decoders raise on damaged files; anything else is a bug of ours, and is raised as it is.
@@ -38,7 +44,13 @@ def _formats() -> tuple[str, ...]:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file, not yet decoded; every failure in the block becomes an error that names the file."""
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is an error, at a stated size
+            image = Image.open(path, formats=_formats())
+        with image:
+            pixels, most = image.width * image.height, float(os.environ.get(LIMIT_VARIABLE, MAX_MEGAPIXELS))
+            if pixels > most * 1e6:
+                raise ValueError(f"{pixels / 1e6:,.0f} megapixels, more than {most:g}; {LIMIT_VARIABLE} sets the limit")
             yield image
     except FileNotFoundError as error:
         raise VGGymError(f"no image {path}; download the images or correct root=") from error

@@ -98,7 +98,7 @@ class GroundingEngine:
         if self.reward.needs_labels and not self.episodes.labeled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.features = self._open_features()
-        self.catalog = Catalog(self.episodes, self.features, max(MIN_GUESTS, 2 * self.num_envs))
+        self.catalog = Catalog(self.episodes, self.features, max(MIN_GUESTS, self.num_envs + 1))
         self.order = EpisodeOrder(len(self.episodes), o.image_pool)
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)

@@ -99,6 +99,8 @@ def recorded_detections(path: Path, min_confidence: float = 0.7) -> tuple[np.nda
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise VGGymError(f"{path} is no text file: {error}; give JSON lines in UTF-8") from error
     except OSError as error:
         raise VGGymError(f"cannot read {path}: {error.strerror}; give an existing file") from error

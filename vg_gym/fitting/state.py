@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import replacing, write_json
+from vg_gym.storage.tensor_files import read_tensors
 
 
 class TrainingState:
@@ -57,11 +57,7 @@ class TrainingState:
         path = self.out / "checkpoint.pt"
         if not path.is_file():
             raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out=")
-        try:
-            content = torch.load(path, map_location=device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error
+        content = read_tensors(path, device, "start again with fresh=true")
         try:
             self.module.load_state_dict(content["module"])
             if self.average:

@@ -33,14 +33,23 @@ def load_model(folder: Path) -> tuple[str, GroundingModel]:
     """
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise VGGymError(f"no trained grounder in {folder}: it needs config.json and model.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    model = build(config["model"], config["options"])
+    name, model = _build(folder / "config.json")
     try:
         state = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError) as error:
         raise VGGymError(f"{folder / 'model.safetensors'} is damaged ({error}); train or fetch it again") from error
     load_strictly(model, state, str(folder))
-    return config["model"], model.eval()
+    return name, model.eval()
+
+
+def _build(path: Path) -> tuple[str, GroundingModel]:
+    """The name and the untrained network that a ``config.json`` describes."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return config["model"], build(config["model"], config["options"])
+    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise VGGymError(f"{path} describes no network ({reason[:200]}); train or fetch it again") from error
 
 
 def find_model(name: str, weights: str) -> GroundingModel | None:

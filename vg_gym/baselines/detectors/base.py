@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.files import cache_place, fingerprint, make_folder, write_json
 from vg_gym.storage.half_precision import half_precision
+from vg_gym.storage.tensor_files import read_tensors
 from vg_gym.types import Proposals
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -115,9 +115,9 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
         OSError: there is no such file, or it holds anything but tensors and plain containers, which might run code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise OSError(f"{path} is no checkpoint of tensors only, and nothing else is read") from error
+        return read_tensors(path)
+    except VGGymError as error:  # the callers say what else to give
+        raise OSError(str(error)) from error
 
 
 def missing_weights(detector: str, weights: str, error: BaseException | str, example: str) -> VGGymError:

@@ -6,8 +6,6 @@ the network are read off the shapes of its tensors (:mod:`vg_gym.baselines.one_s
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.learned.model import GroundingModel
 from vg_gym.learned.weights import load_strictly
 from vg_gym.registry import network_class
+from vg_gym.storage.tensor_files import read_tensors
 
 DROPPED = ("embeddings.position_ids", "num_batches_tracked")
 """Ends of the keys that are left out: the numbers 0, 1, 2, ... of RoBERTa's positions, and batch-norm counters."""
@@ -31,14 +30,9 @@ def read_checkpoint(path: str | Path) -> State:
     Raises:
         VGGymError: no such file, or it holds more than tensors, plain containers and an argparse namespace.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise VGGymError(f"no checkpoint {path}; download it from the model's official repository and give its path")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise VGGymError(f"{path} is not read: {str(error).splitlines()[0]}") from error
+    content = read_tensors(path, remedy="download it from the model's official repository and give its path")
+    if not isinstance(content, dict):
+        raise VGGymError(f"{path} is no checkpoint of a model: it holds a {type(content).__name__}")
     state = next((content[k] for k in ("model_ema", "model", "state_dict") if content.get(k)), content)
     state = {re.sub(r"^module\.", "", k): v for k, v in state.items() if isinstance(v, torch.Tensor)}
     return {k: v for k, v in state.items() if not k.endswith(DROPPED)}

@@ -1,0 +1,231 @@
+"""Files from strangers, damaged at random: they are read, or refused in one line that names the file; nothing else."""
+
+import io
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vg_gym.agents.checkpoint import find_agent, read_about
+from vg_gym.agents.config import TrainConfig
+from vg_gym.agents.grounder import AgentGrounder
+from vg_gym.clip.encoder import load_clip
+from vg_gym.config import load_config
+from vg_gym.data.annotations import parse_instances, parse_refs
+from vg_gym.data.images import read_image
+from vg_gym.data.safe_pickle import load_plain_pickle
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.recorded import RecordedGrounder, recorded_detections
+from vg_gym.features.manifest import Manifest
+from vg_gym.fitting.config import FitConfig
+from vg_gym.registry import grounder
+from vg_gym.storage.assets import ASSETS
+
+TINY = Path(__file__).parents[1] / "data" / "refcocog_tiny"
+
+
+def damaged(content: bytes) -> st.SearchStrategy[bytes]:
+    """Some bytes, cut, changed, doubled or replaced."""
+    places = st.integers(0, len(content))
+    few = st.binary(max_size=12)
+    cut = places.map(lambda at: content[:at])
+    changed = st.tuples(places, few).map(lambda x: content[: x[0]] + x[1] + content[x[0] + len(x[1]) :])
+    inserted = st.tuples(places, few).map(lambda x: content[: x[0]] + x[1] + content[x[0] :])
+    numbers = [b"0", b"-1", b"1e999", b"NaN", b"null", b"[]", b"{}", b'""', b"9" * 40, b"true"]
+    places_of_numbers = [i for i, c in enumerate(content[:20000]) if chr(c).isdigit()] or [0]
+    swapped = st.tuples(st.sampled_from(places_of_numbers), st.sampled_from(numbers)).map(
+        lambda x: content[: x[0]] + x[1] + content[x[0] + 1 :]
+    )
+    return st.one_of(cut, changed, inserted, swapped, st.binary(max_size=64))
+
+
+def jpeg(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def text(value) -> bytes:
+    return json.dumps(value).encode()
+
+
+def build_agent(path: Path) -> None:
+    """An agent whose agent.json is the file."""
+    folder = path.parent / "agent"
+    shutil.copytree(find_agent("refshapes-clip"), folder, dirs_exist_ok=True)
+    shutil.copy(path, folder / "agent.json")
+    AgentGrounder(str(folder))
+
+
+def build_weights(path: Path) -> None:
+    """A learned grounder whose config.json is the file."""
+    folder = path.parent / "weights"
+    shutil.copytree(ASSETS / "red-refshapes", folder, dirs_exist_ok=True)
+    shutil.copy(path, folder / "config.json")
+    grounder("red", weights=str(folder))
+
+
+def open_store(path: Path) -> None:
+    folder = path.parent / "store"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(path, folder / "manifest.json")
+    Manifest.load(folder)
+
+
+def first(pattern: str) -> bytes:
+    return next(iter(sorted(TINY.rglob(pattern)))).read_bytes()
+
+
+MANIFEST = {"version": 1, "clip": "refshapes", "images": 2, "texts": 3, "queries": 4, "shard": 64}
+RECORDED = {"key": "a", "box": [0, 0, 10, 10], "score": 0.5}
+READERS = {
+    "pickle": (".p", lambda: pickle.dumps([{"a": [1, 2.5, "x"], "b": (None, True)}] * 3), load_plain_pickle),
+    "refs": (".p", lambda: first("refs*.p"), parse_refs),
+    "instances": (".json", lambda: first("instances.json"), parse_instances),
+    "jpeg": (".jpg", lambda: jpeg("JPEG"), read_image),
+    "png": (".jpg", lambda: jpeg("PNG"), read_image),
+    "tiff": (".png", lambda: jpeg("TIFF"), read_image),
+    "webp": (".jpg", lambda: jpeg("WEBP"), read_image),
+    "agent config": (".yaml", lambda: b"seed: 1\nclone: {minutes: 2}\n", lambda p: load_config(TrainConfig, [str(p)])),
+    "fit config": (".yaml", lambda: b"steps: 10\nlr: 1e-3\n", lambda p: load_config(FitConfig, [str(p)])),
+    "predictions": (".jsonl", lambda: text(RECORDED) + b"\n" + text(RECORDED), lambda p: RecordedGrounder(str(p))),
+    "detections": (".json", lambda: text([{"a": 1}]), recorded_detections),
+    "manifest": (".json", lambda: text(MANIFEST), open_store),
+    "agent": (".json", lambda: (find_agent("refshapes-clip") / "agent.json").read_bytes(), build_agent),
+    "weights": (".json", lambda: (ASSETS / "red-refshapes" / "config.json").read_bytes(), build_weights),
+}  # fmt: skip
+"""What is read -> suffix of the file, a good one, and its reader."""
+QUICK, LONG = 40, 400
+HEAVY = ("agent", "weights")
+
+
+def attack(what: str, folder: Path, examples: int) -> None:
+    """Read many damaged files of a kind."""
+    suffix, make, read = READERS[what]
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(damaged(make()))
+    def try_one(content: bytes) -> None:
+        path = folder / f"file{suffix}"
+        path.write_bytes(content)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+                read(path)
+        except VGGymError as error:
+            assert 10 < len(str(error)) < 2000
+
+    try_one()
+
+
+@pytest.mark.parametrize("what", READERS)
+def test_damaged_files(what, tmp_path):
+    attack(what, tmp_path, 4 if what in HEAVY else QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", READERS)
+def test_many_damaged_files(what, tmp_path):
+    attack(what, tmp_path, 40 if what in HEAVY else LONG)
+
+
+BOMB = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+from vg_gym.data.safe_pickle import load_plain_pickle
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+before = peak()
+try:
+    load_plain_pickle(sys.argv[1])
+except Exception as error:
+    print(type(error).__name__)
+print((peak() - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04Nr\xff\xff\xff\x05.",
+        b"cbuiltins\nbytearray\n(I3000000000\ntR.",
+        b"\x80\x04]\x94" + b"(" * 100_000 + b".",
+    ],
+    ids=["a memo of 1.5 GB", "a bytearray by size", "marks"],
+)
+def test_a_pickle_cannot_ask_for_memory(tmp_path, content):
+    (tmp_path / "bomb.p").write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, str(tmp_path / "bomb.p")], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout.split()[-1]) < 100, done.stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["out: !!python/object/apply:os.system ['touch ran']", "out: ${oc.env:HOME}", "- a\n- b", "just words", "a: [",
+     "a: &a [x]\n" + "\n".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}]"
+                                for a, b in zip("abcdefgh", "bcdefghi", strict=True))],
+    ids=["tag", "interpolation", "list", "scalar", "torn", "billion laughs"],
+)  # fmt: skip
+def test_a_config_runs_nothing_and_reads_nothing_else(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(VGGymError):
+        load_config(TrainConfig, ["c.yaml"])
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["c.yaml"]
+
+
+def test_postscript_is_no_image_whatever_it_is_called(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\nshowpage\n")
+    with pytest.raises(VGGymError, match=r"cannot identify image file.*a\.jpg"):
+        read_image(path)
+
+
+def test_the_size_of_images_is_limited(tmp_path, monkeypatch):
+    path = tmp_path / "claims.png"
+    Image.new("1", (16_000, 10_000)).save(path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(VGGymError, match=r"claims.png \(160 megapixels, more than 150; VG_GYM_MAX_MEGAPIXELS"):
+        read_image(path)
+    monkeypatch.setenv("VG_GYM_MAX_MEGAPIXELS", "0.001")
+    path.write_bytes(jpeg("PNG"))
+    assert read_image(path).shape == (8, 8, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps({"a": 1}), b"\x80\x02]q\x00."])
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda path: grounder("mdetr", weights=path),
+        lambda path: grounder("transvg", weights=path),
+        lambda path: grounder("diffusion", weights=path),
+        lambda path: load_clip(f"ViT-B-32:{path}"),
+    ],
+    ids=["mdetr", "transvg", "diffusion", "clip"],
+)
+def test_what_is_no_checkpoint_is_named(tmp_path, content, load):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(VGGymError, match="weights"):
+        load(str(path))
+
+
+def test_the_files_that_are_damaged_are_good_ones(tmp_path):
+    for what, (suffix, make, read) in READERS.items():
+        if what not in ("detections", "manifest", "refs", "instances"):
+            (tmp_path / f"good{suffix}").write_bytes(make())
+            read(tmp_path / f"good{suffix}")
+    about = read_about(find_agent("refshapes-clip"))
+    assert about["algo"] == "ppo"
