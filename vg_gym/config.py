@@ -121,7 +121,7 @@ def check_ranges(config: Any, prefix: str = "") -> None:
     Raises:
         VGGymError: names the option, its value and what it may be.
     """
-    for name, allowed in _ranges(type(config)).items():
+    for name, allowed in _ranges(type(config)).items():  # type: ignore[arg-type]
         value = getattr(config, name)
         if is_dataclass(value):
             check_ranges(value, f"{prefix}{name}.")

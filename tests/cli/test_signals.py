@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 10
+SECONDS = 15
 """Within which a command has saved and ended, on a busy core."""
 PLAIN = ("proposals=", "edge_profiles=false", "action=edges", "score=context", "threads=1", "test_samples=0")
 AGENT = ("train", "agent", *PLAIN, "dataset_options.scenes=8", "num_envs=4", "eval_samples=8", "width=16")

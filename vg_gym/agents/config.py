@@ -59,7 +59,7 @@ class TrainConfig(EnvOptions):
     """The trigger counts from the first step on: training makes an untrained policy pull it rarely."""
     max_steps: PositiveInt = 8
     """Steps after which an episode is truncated."""
-    image_pool: int = 0
+    image_pool: NonNegativeInt = 0
     """Each episode is drawn from all: features are prepared."""
 
     # Data
