@@ -98,13 +98,13 @@ class GroundingEngine:
         if self.reward.needs_labels and not self.episodes.labeled:
             raise VGGymError(f"reward={o.reward!r} needs box labels, and bare queries have none; use reward='clip'")
         self.features = self._open_features()
+        self.observation_space = obs.observation_space(o, clip, self.features.num_maps, self.actions)
+        # Some of the state is as large as what is observed of it, and the last observation is still in use.
+        check_memory(f"num_envs={self.num_envs:,}", 2 * self.num_envs * self.row_bytes, "lower num_envs")
         self.catalog = Catalog(self.episodes, self.features, max(MIN_GUESTS, self.num_envs + 1))
         self.order = EpisodeOrder(len(self.episodes), o.image_pool)
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
-        self.observation_space = obs.observation_space(o, clip, self.features.num_maps, self.actions)
-        # Some of the state is as large as what is observed of it, and the last observation is still in use.
-        check_memory(f"num_envs={self.num_envs:,}", 2 * self.num_envs * self.row_bytes, "lower num_envs")
         self._allocate()
         self.features.images.users.add(self)
 
