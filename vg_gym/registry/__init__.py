@@ -19,7 +19,7 @@ from typing import Any
 
 from vg_gym.errors import VGGymError, missing_extra, unknown
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
-from vg_gym.registry.tables import CEILINGS, DATASETS, GROUNDERS, LEARNED, PROPOSERS
+from vg_gym.registry.tables import CEILINGS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
 from vg_gym.types import Grounder, GroundingDataset, Proposer
 
 
@@ -139,9 +139,11 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     """Open a split of a data set as a sequence of :class:`~vg_gym.types.Sample`, one per expression.
 
     Args:
-        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``).
+        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or a file of
+            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`).
         split: one of its spec's ``splits``: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
-        root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none.
+        root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none. Of a file: what
+            its images' paths are relative to.
         **options: passed to the data set (RefShapes: ``image_size``, ``seed``).
 
     Raises:
@@ -150,9 +152,23 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     >>> open_dataset("refshapes", "test", scenes=2)[0].query.expression
     'the solid yellow shape'
     """
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
-    return DATASETS[name].load()(name, split, root=root, **options)
+    return dataset_spec(name).load()(name, split, root=root, **options)
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The spec of a data set, by its name or by that of a file.
+
+    Raises:
+        VGGymError: the name is unknown.
+
+    >>> dataset_spec("refshapes").splits, dataset_spec("mine.jsonl").splits
+    (('train', 'val', 'test'), ('all',))
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if name.lower().endswith(FILE_ENDINGS):
+        return FILES
+    raise unknown("data set", name, [*DATASETS, *(f"FILE{ending}" for ending in FILE_ENDINGS)])
 
 
 def _build(

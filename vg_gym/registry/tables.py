@@ -119,3 +119,8 @@ DATASETS: dict[str, DatasetSpec] = {
     "refcoco+-unc": _refcoco("RefCOCO+, without words of place", "train", "val", "testA", "testB"),
 }
 """Every data set by name."""
+
+FILES = DatasetSpec("vg_gym.data.own:open_own", "rows of your own", splits=("all",), read_from_disk=True)
+"""The spec of a data set that is named by a file; the file names its splits."""
+FILE_ENDINGS = (".jsonl", ".json")
+"""Endings of such names."""
