@@ -46,7 +46,7 @@ def register_grounder(name: str, factory: str, **capabilities: Any) -> None:
         factory: ``"package.module:name"``.
         **capabilities: other fields of :class:`GrounderSpec`, e.g. ``takes_clip=True``.
 
-    >>> register_grounder("upper-half", "vg_gym.baselines.priors:Constant", fixed={"box": (0, 0, 1, 0.5)})
+    >>> register_grounder("upper-half", "vg_gym.baselines.priors:constant", fixed={"box": (0, 0, 1, 0.5)})
     >>> grounder("upper-half").name
     'constant'
     >>> del GROUNDERS["upper-half"]
