@@ -97,7 +97,9 @@ def test_without_boxes_there_are_predictions_only(folder, capsys):
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["predictions.jsonl", "settings.json"]
     said = " ".join(capsys.readouterr().out.split())
     assert "has no boxes, so there is nothing to compare with" in said and "predictions.jsonl" in said
-    for changes in ({"methods": ["action-oracle"]}, {"probes": True}, {"methods": []}):
+    assert len(compare(folder, ["action-oracle", "reads"], clip="refshapes").run()) == 1
+    assert "left out: action-oracle. It sees the answer" in capsys.readouterr().out
+    for changes in ({"probes": True}, {"methods": []}):
         with pytest.raises(VGGymError, match="has no boxes"):
             compare(folder, **{"methods": ["reads"], "clip": "refshapes", **changes}).run()
 
@@ -125,7 +127,7 @@ def test_without_a_training_split_the_constant_floor_is_left_out(folder, capsys,
         found = rows_of(compare(folder).run())
     assert list(found) == ["no-op", "full", "center", "reads"] and found["reads"]["prior_gap"] is None
     said = capsys.readouterr().out
-    assert "left out: constant (floor)" in said
+    assert "left out: constant." in said
     meta = json.loads((folder / "out" / "results.json").read_text())["meta"]
     assert "no use" in meta["left_out"]["constant"]
     assert "Left out: constant" in (folder / "out" / "report.html").read_text()

@@ -97,7 +97,7 @@ class Comparison:
         }
         self._factories: dict[str, GrounderFactory] = {}
         self.left_out: dict[str, str] = {}
-        """Floors that the table lacks, and why."""
+        """Floors and ceilings that the table lacks, and why."""
         named = [*FLOORS, *self.methods, *self.refiners]
         used = {owner for name in named for owner in owners(name)}
         for key in self.options:
@@ -134,17 +134,17 @@ class Comparison:
 
     def _write(self, evaluator: Evaluator) -> None:
         title = f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions"
-        if not evaluator.labeled:
+        if evaluator.labeled:
+            meta = self._meta()
+            evaluator.save(meta)
+            write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
+            print_table(evaluator.rows, title)
+        else:
             print_counts(evaluator.rows, title)
             print(f"{self.dataset}/{self.split} has no boxes, so there is nothing to compare with: no results, and the")
             print(f"predictions are in {Path(self.out) / 'predictions.jsonl'}")
-            return
-        meta = self._meta()
-        evaluator.save(meta)
-        write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
-        print_table(evaluator.rows, title)
-        for floor, reason in self.left_out.items():
-            print(f"left out: {floor} (floor). {reason}")
+        for name, reason in self.left_out.items():
+            print(f"left out: {name}. {reason}")
 
     def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
         rows, out = recorded_rows(path, self.seed), Path(self.out)
@@ -181,13 +181,15 @@ class Comparison:
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
         """Predict only: the data has no boxes."""
-        ceilings = [row for row in self._rows if row in registry.CEILINGS]
-        if ceilings or self.probes or self.predictions:
-            what = ", ".join(ceilings) or ("--probes" if self.probes else "--predictions")
-            raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {what} needs; leave it out")
+        if self.probes or self.predictions:
+            needs = "--probes" if self.probes else "--predictions"
+            raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs} needs; leave it out")
+        self.left_out = {
+            row: "It sees the answer, and there is none." for row in self._rows if row in registry.CEILINGS
+        }
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
-        for row in self._rows:
+        for row in (row for row in self._rows if row not in self.left_out):
             lines = evaluator.predict(row, self._factory(row))
             evaluator.count(row, "method", lines)
             for refiner in (name for name in self.refiners if name != row):
