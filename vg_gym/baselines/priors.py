@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.config import Seed, UnitInterval
 from vg_gym.errors import VGGymError
 from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
@@ -34,7 +35,7 @@ def full() -> Prior:
     return Prior("full", lambda query: box_ops.FULL)
 
 
-def center(fraction: float = 0.5) -> Prior:
+def center(fraction: UnitInterval = 0.5) -> Prior:
     """A centred box with ``fraction`` of the image's sides.
 
     Raises:
@@ -46,7 +47,7 @@ def center(fraction: float = 0.5) -> Prior:
     return Prior("center", lambda query: box)
 
 
-def random(seed: int = 0) -> Prior:
+def random(seed: Seed = 0) -> Prior:
     """A random box (sides uniform in [0.1, 1]), a function of the query's key and the seed, not of the call."""
 
     def draw(query: Query) -> np.ndarray:

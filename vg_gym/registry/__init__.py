@@ -13,10 +13,10 @@ what comes with the package are in :mod:`vg_gym.registry.tables`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
+from vg_gym.config import check_options
 from vg_gym.errors import VGGymError, missing_extra, unknown
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import CEILINGS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
@@ -185,18 +185,9 @@ def _build(
     fixed = {**spec.fixed, **argument}
     try:
         factory = spec.load()
-        _check_options(name, factory, fixed, options)
+        check_options(name, factory, options, fixed)
         return factory(**fixed, **{**spec.options, **options})
     except ModuleNotFoundError as error:
         if not spec.extra:
             raise
         raise missing_extra(name, str(error.name), spec.extra) from error
-
-
-def _check_options(name: str, factory: Any, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    parameters = signature(factory).parameters.values()
-    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
-    known = [p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD and p.name not in fixed]
-    for option in options:
-        if option in fixed or not (takes_any or option in known):
-            raise unknown(f"option of {name}", option, known)
