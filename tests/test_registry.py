@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vg_gym import registry
+from vg_gym.config import check_options
 from vg_gym.data.refcoco import PUBLISHED
 from vg_gym.errors import VGGymError
 from vg_gym.types import Fitted, Grounder
@@ -193,3 +194,49 @@ def test_other_wrong_names_are_one_line():
         registry.network_class("mdert")
     with pytest.raises(VGGymError, match="no factory 'vg_gym.boxes'; name one as"):
         registry.Spec("vg_gym.boxes").load()
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "meaning"),
+    [
+        ("random", "seed", "x", "a whole number at least 0 and below"),
+        ("random", "seed", True, "a whole number"),
+        ("center", "fraction", 1.5, "a number between 0 and 1"),
+        ("mdetr", "batch_size", 0, "a whole number at least 1"),
+        ("seg-clip", "tau", float("nan"), "a number above 0 or none"),
+        ("seg-clip", "counts", [12, 0], "a list, each a whole number at least 1"),
+        ("yolo-clip", "parse", "maybe", "true or false"),
+        ("clip-window", "score", 3, "a text"),
+        ("clip-window", "largest", 0, "a number above 0 and at most 1"),
+        ("diffusion-ddpm", "steps", 2.5, "a whole number at least 1"),
+        ("agent:refshapes", "batch_size", 0, "a whole number at least 1"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_named_when_a_grounder_is_built(name, option, value, meaning):
+    with pytest.raises(VGGymError, match=f"^option {name.partition(':')[0]}.{option} is .*; it must be {meaning}"):
+        registry.grounder(name, **{option: value})
+
+
+@pytest.mark.parametrize("proposer_name", ["yolo", "detr", "ssd", "sam"])
+def test_options_of_a_proposer_are_checked_by_way_of_its_pipeline(proposer_name):
+    with pytest.raises(VGGymError, match=f"option {proposer_name}.min_score is 2; it must be a number between 0 and 1"):
+        registry.grounder(f"{proposer_name}-clip", min_score=2)
+    with pytest.raises(VGGymError, match=f"unknown option of {proposer_name} 'min_scor': did you mean 'min_score'"):
+        registry.grounder(f"{proposer_name}-clip", min_scor=0.2)
+
+
+def test_options_of_a_ceiling_are_checked():
+    for options, message in (
+        ({"coarse": "x"}, "action-oracle.coarse is 'x'"),
+        ({"coars": 0.2}, "did you mean 'coarse'"),
+    ):
+        with pytest.raises(VGGymError, match=message):
+            registry.ceiling("action-oracle", **options)
+
+
+@pytest.mark.parametrize("table", [registry.GROUNDERS, registry.PROPOSERS, registry.CEILINGS])
+def test_the_options_of_every_factory_can_be_checked(table):
+    for name, spec in table.items():
+        factory = spec.load()
+        parameters = signature(factory).parameters.items()
+        check_options(name, factory, {p: v.default for p, v in parameters if v.default is not Parameter.empty})

@@ -11,13 +11,16 @@ import inspect
 import math
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 from yaml import YAMLError
@@ -143,6 +146,76 @@ def _range_in(hint: Any) -> Range | None:
     if isinstance(hint, Range):
         return hint
     return next((found for part in get_args(hint) if (found := _range_in(part))), None)
+
+
+def check_options(owner: str, factory: Any, options: Mapping[str, Any], fixed: Collection[str] = ()) -> None:
+    """Refuse options that a function or a class does not take, or whose values its annotations exclude.
+
+    Args:
+        owner: what it builds, for errors.
+        factory: the function or class; parameters are options, those without a default included.
+        options: name -> value.
+        fixed: parameters that are no options.
+
+    Raises:
+        VGGymError: names the option, its value and what it may be.
+
+    >>> def center(fraction: UnitInterval = 0.5): ...
+    >>> check_options("center", center, {"fraction": 2})
+    Traceback (most recent call last):
+    vg_gym.errors.VGGymError: option center.fraction is 2; it must be a number between 0 and 1
+    """
+    parameters = inspect.signature(factory).parameters.values()
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    known = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in fixed]
+    annotated: Any = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
+    hints = get_type_hints(annotated, include_extras=True)
+    for name, value in options.items():
+        if name in fixed or not (takes_any or name in known):
+            raise unknown(f"option of {owner}", name, known)
+        if name in known and not _fits(value, hints.get(name, Any)):
+            raise VGGymError(f"option {owner}.{name} is {value!r}; it must be {_meaning(hints[name])}")
+
+
+_MEANINGS: dict[Any, tuple[Any, str]] = {
+    bool: ((bool, np.bool_), "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    type(None): (type(None), "none"),
+}
+"""Plain type -> what values of it are, and how an error calls them."""
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says; what cannot be told here is left to who is given it."""
+    parts = get_args(hint)
+    if get_origin(hint) is Annotated:
+        ranges = [part for part in parts[1:] if isinstance(part, Range)]
+        return _fits(value, parts[0]) and all(value in allowed for allowed in ranges)
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if hint in _MEANINGS:
+        if isinstance(value, (bool, np.bool_)) and hint is not bool:
+            return False
+        return isinstance(value, _MEANINGS[hint][0]) and (hint is not float or math.isfinite(value))
+    if hint is str:
+        return value is not None and not isinstance(value, (Real, list, tuple, dict))
+    if get_origin(hint) is Sequence:
+        return isinstance(value, (list, tuple, np.ndarray)) and all(_fits(part, parts[0]) for part in value)
+    return True
+
+
+def _meaning(hint: Any) -> str:
+    """An annotation in words."""
+    parts = get_args(hint)
+    if get_origin(hint) is Annotated:
+        bounds = [str(part) for part in parts[1:] if isinstance(part, Range) and part != Range()]
+        return " ".join([_meaning(parts[0]), *bounds])
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_meaning(part) for part in parts)
+    if get_origin(hint) is Sequence:
+        return f"a list, each {_meaning(parts[0])}"
+    return "a text" if hint is str else _MEANINGS[hint][1] if hint in _MEANINGS else str(hint)
 
 
 def described(schema: type, prefix: str = "") -> str:

@@ -21,6 +21,10 @@ class UnknownName(VGGymError, TypeError):
     """
 
 
+class ImageError(VGGymError):
+    """An image that cannot be read: missing, damaged, or not of the size that the annotations say."""
+
+
 class DatasetNotFound(VGGymError):
     """A data set that is read from disk was named, and no place to read it from."""
 

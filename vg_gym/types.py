@@ -98,6 +98,21 @@ class GroundingDataset(Protocol):
 
 
 @runtime_checkable
+class MayLack(Protocol):
+    """A data set that says whether it has boxes and splits; others have both."""
+
+    @property
+    def labeled(self) -> bool:
+        """Whether its samples have boxes; where not, they are NaN."""
+        ...
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its splits; none where every split that is asked for is all of it."""
+        ...
+
+
+@runtime_checkable
 class HasSegments(Protocol):
     """A data set that also knows which pixels belong to which object."""
 

@@ -3,7 +3,7 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.clip_window import ClipWindow
-from vg_gym.baselines.priors import Constant, best_constant_box, center, full, random
+from vg_gym.baselines.priors import best_constant_box, center, constant, full, random
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.registry import grounder
@@ -37,9 +37,9 @@ def test_refusals(blind):
     with pytest.raises(VGGymError, match="does not refine"):
         full().ground(blind, np.zeros((len(blind), 4)))
     with pytest.raises(VGGymError, match="not fitted|fit it"):
-        Constant().ground(blind)
+        constant().ground(blind)
     with pytest.raises(VGGymError, match="constant.box"):
-        Constant([0.5, 0, 0.1, 1])
+        constant([0.5, 0, 0.1, 1])
     with pytest.raises(VGGymError, match="center.fraction"):
         center(2.0)
 

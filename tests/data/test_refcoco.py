@@ -286,3 +286,15 @@ def test_real_val_annotations_are_complete():
         data.segmentation(1161269)
     with pytest.raises(VGGymError, match="no image COCO_train2014_000000000309.jpg; looked in"):
         samples[0].query.image.array()
+
+
+def test_expressions_that_share_an_id_are_named(tmp_path):
+    instances = make_instances([(64, 48), (50, 60), (64, 64)])
+    refs = make_refs(instances, ["train", "val", "test"])
+    here = [ref for ref in refs if ref["split"] == "test"]
+    here[1]["sentences"][0]["sent_id"] = here[0]["sentences"][0]["sent_id"]
+    root = write_layout(tmp_path, instances, refs)
+    message = f"sent_id .* of ref {here[0]['ref_id']} and to one of ref {here[1]['ref_id']}"
+    with pytest.raises(VGGymError, match=message):
+        open_dataset("refcocog-umd", "test", root)
+    open_dataset("refcocog-umd", "val", root)

@@ -58,3 +58,11 @@ def test_results_leave_single_ious_out(shapes, tmp_path):
 def test_an_empty_split_is_refused(shapes, tmp_path):
     with pytest.raises(VGGymError, match="has no samples to evaluate"):
         Evaluator(shapes, tmp_path, {}, limit=0)
+
+
+def test_samples_with_one_key_are_refused(shapes, tmp_path):
+    class Twice(list):
+        name, split, categories = "twice", "test", ()
+
+    with pytest.raises(VGGymError, match="samples 0 and 2 of twice/test have the same key"):
+        Evaluator(Twice([shapes[0], shapes[1], shapes[0]]), tmp_path, {})

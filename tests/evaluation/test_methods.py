@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vg_gym import registry
-from vg_gym.errors import VGGymError
-from vg_gym.evaluation.methods import GrounderFactory, build_ceiling, predict_batch
+from vg_gym.errors import ImageError, VGGymError
+from vg_gym.evaluation.methods import GrounderFactory, build_ceiling, common_failure, failed, predict_batch
 from vg_gym.types import Prediction
 
 
@@ -40,12 +40,20 @@ def test_a_wrong_number_of_predictions_is_a_failure_of_each(blind):
     assert [line["failure"] for line in lines] == ["RuntimeError: 0 predictions for 1 queries"] * 2
 
 
-def test_a_user_s_mistake_ends_the_run(blind):
+def test_a_failure_of_all_for_one_reason_is_the_method_s_own(blind):
     def fails(query):
-        raise VGGymError("no such thing")
+        raise VGGymError("no such\nthing")
 
-    with pytest.raises(VGGymError, match="no such thing"):
-        predict_batch(method([0, 0, 9, 9], fails), (blind[:2], None))
+    lines = predict_batch(method([0, 0, 9, 9], fails), (blind[:2], None))
+    assert [line["failure"] for line in lines] == ["no such thing"] * 2
+    assert (
+        common_failure(lines) == "no such thing" and common_failure([*lines, {"key": "a", "box": [0, 0, 1, 1]}]) is None
+    )
+    assert common_failure([lines[0], {**lines[1], "failure": "another"}]) is None
+    unread = failed("a", ImageError("no image a.jpg"))
+    assert common_failure([unread, unread]) is None and "ms" not in unread
+    fallback = {"key": "a", "box": [0, 0, 1, 1], "failure": "no proposals"}
+    assert common_failure([fallback, fallback]) is None
 
 
 def test_a_factory_travels_with_its_table_and_without_its_grounder(monkeypatch):

@@ -43,7 +43,7 @@ from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import Interrupted, VGGymError, unknown
 from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.interrupts import interrupted_with
-from vg_gym.registry import open_dataset
+from vg_gym.registry import dataset_spec, open_dataset
 from vg_gym.storage.files import replacing, writing
 from vg_gym.storage.run_folder import CONFIG, claim, clear
 from vg_gym.types import GroundingDataset
@@ -108,7 +108,7 @@ class AgentTrainer:
         """A split of the run's data set; ``dataset_options`` count for the training split."""
         c = self.config
         options = dict(c.dataset_options) if split == c.train_split else {}
-        if split == c.train_split and c.dataset.startswith("refshapes"):
+        if split == c.train_split and c.dataset.startswith("refshapes") and not dataset_spec(c.dataset).read_from_disk:
             options.setdefault("scenes", TRAIN_SCENES)
         return open_dataset(c.dataset, split, c.root, **options)
 

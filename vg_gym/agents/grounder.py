@@ -14,7 +14,7 @@ from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.agents.verifier import keep_best, reads_proposals
 from vg_gym.clip.encoder import load_clip
-from vg_gym.config import options_from
+from vg_gym.config import PositiveInt, check_options, options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.feature_bank import FeatureBank
@@ -46,9 +46,14 @@ class AgentGrounder:
     """
 
     def __init__(
-        self, name: str, clip: str | None = None, device: str = "cpu", batch_size: int = 64, verify: bool = True,
+        self,
+        name: str,
+        clip: str | None = None,
+        device: str = "cpu",
+        batch_size: PositiveInt = 64,
+        verify: bool = True,
         **options: Any,
-    ):  # fmt: skip
+    ):
         self.name, self.verify = f"agent:{name}", verify
         self._folder = find_agent(name)
         self._about = read_about(self._folder)
@@ -127,4 +132,5 @@ def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:
 
 def load_agent(name: str, **options: Any) -> AgentGrounder:
     """Factory of the registry: ``agent:NAME``."""
+    check_options("agent", AgentGrounder, options, fixed=("self", "name"))
     return AgentGrounder(name, **options)

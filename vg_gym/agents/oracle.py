@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.config import NonNegativeInt, check_options
 from vg_gym.envs.actions import OUT, ActionSet, MultiEdgeActions, make_actions
 from vg_gym.types import Prediction, Sample
 
@@ -30,7 +31,8 @@ class ActionOracle:
 
     name = "action-oracle"
 
-    def __init__(self, action: str = "multi-edges", max_steps: int = 12, **options: Any):
+    def __init__(self, action: str = "multi-edges", max_steps: NonNegativeInt = 12, **options: Any):
+        check_options(self.name, make_actions, options, fixed=("name", "jumps"))
         self.actions, self.max_steps = make_actions(action, **options), max_steps
 
     def ground_samples(self, samples: Sequence[Sample], initial_boxes: np.ndarray | None = None) -> list[Prediction]:

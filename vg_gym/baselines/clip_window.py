@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from vg_gym.boxes import lattice_boxes
 from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import load_clip
 from vg_gym.clip.scores import negative_texts, score_boxes
+from vg_gym.config import PositiveFloat, PositiveInt, Range
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
@@ -31,10 +33,10 @@ class ClipWindow:
         self,
         clip: str = "refshapes",
         score: str = "context",
-        step: float = 1.0,
-        largest: float = 1.0,
+        step: PositiveFloat = 1.0,
+        largest: Annotated[float, Range(gt=0, le=1)] = 1.0,
         device: str = "cpu",
-        chunk: int = 4096,
+        chunk: PositiveInt = 4096,
     ):
         self.name, self.score, self.chunk = "clip-window", score, chunk
         self.clip = load_clip(clip, device)

@@ -21,6 +21,7 @@ from vg_gym.baselines.segments import SegmentProposer
 from vg_gym.clip.crops import crop
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.clip.region_attention import encode_segments
+from vg_gym.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from vg_gym.errors import unknown
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
@@ -69,12 +70,12 @@ class HeatMapGrounder:
         self,
         scorer: str,
         clip: str = "refshapes",
-        alpha: float | None = None,
-        tau: float | None = None,
+        alpha: NonNegativeFloat | None = None,
+        tau: PositiveFloat | None = None,
         aggregate: str = "mean",
         methods: str = "slic+watershed",
-        counts: Sequence[int] = (12, 24, 48),
-        upsample: int = 2,
+        counts: Sequence[PositiveInt] = (12, 24, 48),
+        upsample: PositiveInt = 2,
         prompt: str | None = None,
         device: str = "cpu",
     ):

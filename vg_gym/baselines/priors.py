@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.config import Seed, UnitInterval
 from vg_gym.errors import VGGymError
 from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
@@ -34,7 +35,7 @@ def full() -> Prior:
     return Prior("full", lambda query: box_ops.FULL)
 
 
-def center(fraction: float = 0.5) -> Prior:
+def center(fraction: UnitInterval = 0.5) -> Prior:
     """A centred box with ``fraction`` of the image's sides.
 
     Raises:
@@ -46,7 +47,7 @@ def center(fraction: float = 0.5) -> Prior:
     return Prior("center", lambda query: box)
 
 
-def random(seed: int = 0) -> Prior:
+def random(seed: Seed = 0) -> Prior:
     """A random box (sides uniform in [0.1, 1]), a function of the query's key and the seed, not of the call."""
 
     def draw(query: Query) -> np.ndarray:
@@ -74,27 +75,24 @@ class Constant:
     """The one normalised box with the highest mean IoU over the training targets.
 
     The evaluator calls :meth:`fit` with the training split before use.
-
-    Args:
-        box: a normalised box to use instead of fitting.
-
-    Raises:
-        VGGymError: that box is not inside the unit square, or has no area.
     """
 
     name = "constant"
 
-    def __init__(self, box: Sequence[float] | None = None):
-        self.box = None if box is None else np.asarray(box, dtype=np.float32)
-        if self.box is not None and (self.box.shape != (4,) or not box_ops.is_valid(self.box, (1, 1))):
-            raise VGGymError(f"constant.box={box} is not a normalised box [x1, y1, x2, y2]")
+    def __init__(self) -> None:
+        self.box: np.ndarray | None = None
 
     def fit(self, samples: Sequence[Sample]) -> None:
-        """Find the box; see :func:`best_constant_box`. Does nothing where a box was given."""
-        if self.box is None:
-            self.box = best_constant_box(
-                np.stack([box_ops.normalize(s.box, s.query.image.size) for s in samples]).astype(np.float32)
-            )
+        """Find the box; see :func:`best_constant_box`.
+
+        Raises:
+            VGGymError: there are no samples.
+        """
+        if not samples:
+            raise VGGymError("there are no samples to fit on")
+        self.box = best_constant_box(
+            np.stack([box_ops.normalize(s.box, s.query.image.size) for s in samples]).astype(np.float32)
+        )
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """The constant box on every image.
@@ -106,6 +104,20 @@ class Constant:
         if self.box is None:
             raise VGGymError("constant has no box: fit it on training samples, or give constant.box=[x1,y1,x2,y2]")
         return [Prediction(box_ops.denormalize(self.box, q.image.size)) for q in queries]
+
+
+def constant(box: Sequence[float] | None = None) -> Prior | Constant:
+    """A normalised ``box``, or one that is fitted where none is given.
+
+    Raises:
+        VGGymError: that box is not inside the unit square, or has no area.
+    """
+    if box is None:
+        return Constant()
+    given = np.asarray(box, dtype=np.float32)
+    if given.shape != (4,) or not box_ops.is_valid(given, (1, 1)):
+        raise VGGymError(f"constant.box={box} is not a normalised box [x1, y1, x2, y2]")
+    return Prior("constant", lambda query: given)
 
 
 def best_constant_box(targets: np.ndarray, lines: int = 11, rounds: int = 60) -> np.ndarray:

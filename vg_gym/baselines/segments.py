@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym.baselines.masks import from_masks
+from vg_gym.config import PositiveInt, UnitInterval
 from vg_gym.errors import importing, unknown
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals
@@ -53,8 +54,8 @@ class SegmentProposer:
     def __init__(
         self,
         methods: str = "slic+watershed",
-        counts: Sequence[int] = (12, 24, 48),
-        smallest: float = 0.004,
+        counts: Sequence[PositiveInt] = (12, 24, 48),
+        smallest: UnitInterval = 0.004,
         device: str = "cpu",
     ):
         self.name, self.counts, self.smallest = "segments", tuple(counts), smallest

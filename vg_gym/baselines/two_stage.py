@@ -11,6 +11,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
+from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
 from vg_gym.features.proposals import select
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
@@ -53,13 +54,13 @@ class TwoStageGrounder:
         views: str = "crop",
         aggregate: str = "sum",
         prompt: str | None = None,
-        margin: float = 0.0,
+        margin: NonNegativeFloat = 0.0,
         parse: bool = False,
-        min_area: float = 0.0,
-        min_confidence: float = 0.1,
-        max_boxes: int = 50,
+        min_area: UnitInterval = 0.0,
+        min_confidence: UnitInterval = 0.1,
+        max_boxes: PositiveInt = 50,
         classes: Sequence[str] = (),
-        max_overlap: float = 0.8,
+        max_overlap: UnitInterval = 0.8,
         device: str = "cpu",
         **options: Any,
     ):

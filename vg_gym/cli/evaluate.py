@@ -44,7 +44,7 @@ def _options(usage: str | None, arguments: Sequence[str]) -> dict[str, Any]:
 def _parser(usage: str | None) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--methods", default="", help="comma-separated grounders (vg-gym info lists them) and ceilings")
-    p.add_argument("--dataset", help="refshapes, refcocog-umd, ...")
+    p.add_argument("--dataset", help="refshapes, refcocog-umd, ..., or a FILE.jsonl of your own (docs/data.md)")
     p.add_argument("--split", default="test")
     p.add_argument("--train-split", default="train", help="what the constant box is fitted on (default: %(default)s)")
     p.add_argument("--root", help="folder of a data set on disk")
@@ -56,6 +56,7 @@ def _parser(usage: str | None) -> argparse.ArgumentParser:
     p.add_argument("--probes", action="store_true", help="also empty, shuffled and swapped expressions")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--fresh", action="store_true", help="throw earlier predictions in --out away")
+    p.add_argument("--retry-failures", action="store_true", help="ask again what earlier runs in --out failed on")
     p.add_argument("--runner", choices=RUNNERS, default="local", help="where methods predict (default: %(default)s)")
     p.add_argument("--workers", type=int, default=0, metavar="N", help="processes of --runner ray; 0: one for each CPU")
     p.add_argument("--out", required=True, help="folder of results")

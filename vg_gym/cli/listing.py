@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from vg_gym import ENVIRONMENTS
 from vg_gym.registry import list_datasets, list_grounders, list_proposers
 from vg_gym.registry.specs import Spec
+from vg_gym.registry.tables import FILES
 from vg_gym.storage.assets import built_in_names
 
 PACKAGES = {"pipelines": ("ultralytics", "transformers", "segment_anything", "skimage")}
@@ -41,7 +42,7 @@ def _rows(what: str) -> list[tuple[str, str]]:
                 name,
                 f"{spec.summary}; {'read from disk' if spec.read_from_disk else 'built in'}; {', '.join(spec.splits)}",
             )
-            for name, spec in list_datasets().items()
+            for name, spec in {**list_datasets(), "FILE.jsonl, FILE.json": FILES}.items()
         ]
     specs = list_grounders() if what == "grounders" else list_proposers()
     agents = built_in_names("agent") if what == "grounders" else []

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import ImageError, VGGymError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 """What is read, whatever a file is called; Pillow's others are rare, and some run programs, as Ghostscript for EPS."""
@@ -53,19 +53,19 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 raise ValueError(f"{pixels / 1e6:,.0f} megapixels, more than {most:g}; {LIMIT_VARIABLE} sets the limit")
             yield image
     except FileNotFoundError as error:
-        raise VGGymError(f"no image {path}; download the images or correct root=") from error
+        raise ImageError(f"no image {path}; download the images or correct root=") from error
     except (PermissionError, IsADirectoryError) as error:
-        raise VGGymError(f"cannot read image {path}: {error.strerror}") from error
+        raise ImageError(f"cannot read image {path}: {error.strerror}") from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
-        raise VGGymError(f"damaged or unsupported image {path} ({reason}); fetch this file again") from error
+        raise ImageError(f"damaged or unsupported image {path} ({reason}); fetch this file again") from error
 
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image as uint8 RGB (H, W, 3), upright.
 
     Raises:
-        VGGymError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
+        ImageError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
     """
     with _opened(Path(path)) as image:
         return to_rgb(image)
@@ -101,7 +101,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels of the upright image, from the file's header.
 
     Raises:
-        VGGymError: the file is missing or not an image.
+        ImageError: the file is missing or not an image.
     """
     with _opened(Path(path)) as image:
         if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
@@ -141,26 +141,26 @@ class FileImage:
         """The first of ``path`` and ``elsewhere`` that exists.
 
         Raises:
-            VGGymError: none exists; lists the folders searched.
+            ImageError: none exists; lists the folders searched.
         """
         for place in (self.path, *self.elsewhere):
             if place.is_file():
                 return place
         folders = ", ".join(str(place.parent) for place in (self.path, *self.elsewhere))
-        raise VGGymError(f"no image {self.path.name}; looked in {folders}; download the images or correct root=")
+        raise ImageError(f"no image {self.path.name}; looked in {folders}; download the images or correct root=")
 
     def array(self) -> np.ndarray:
         """The pixels, uint8 RGB (H, W, 3).
 
         Raises:
-            VGGymError: the file is missing, damaged, or not of the size that the annotations say.
+            ImageError: the file is missing, damaged, or not of the size that the annotations say.
         """
         path = self.find()
         pixels = read_image(path)
         size = (pixels.shape[1], pixels.shape[0])
         if self.known_size not in (None, size):
             expected = "x".join(map(str, self.known_size or ()))
-            raise VGGymError(f"{path} is {size[0]}x{size[1]}, the annotations say {expected}; get the original image")
+            raise ImageError(f"{path} is {size[0]}x{size[1]}, the annotations say {expected}; get the original image")
         return pixels
 
 

@@ -102,7 +102,7 @@ def _write_somewhere(places: list[Path], columns: Columns) -> Columns:
     for place in places:
         try:
             _write(place, columns)
-            return columns
+            return _read(place) or columns  # mapped: what was built is let go
         except OSError as error:
             reasons.append(str(error))
     warnings.warn(f"no index could be written, every opening will be slow: {'; '.join(reasons)}", stacklevel=4)

@@ -112,7 +112,8 @@ class RefCOCO(Sequence[Sample]):
         annotations: the folder with ``refs(X).p`` and ``instances.json``.
 
     Raises:
-        VGGymError: the set has no such split, this copy lacks it, or its files are damaged or do not fit together.
+        VGGymError: the set has no such split, this copy lacks it, two expressions have one sent_id, or its files are
+            damaged or do not fit together.
     """
 
     def __init__(self, name: str, split: str, annotations: Path):
@@ -132,6 +133,7 @@ class RefCOCO(Sequence[Sample]):
         here = self._refs_here()
         self._ann_rows = self._join(here)
         self._rows = self._usable(np.flatnonzero(here[self._refs["sent_ref"]]))
+        self._refuse_clashes()
         self._compare_with(*published.splits[split])
 
     def _join(self, here: np.ndarray) -> np.ndarray:
@@ -155,6 +157,18 @@ class RefCOCO(Sequence[Sample]):
             if count:
                 warnings.warn(f"{self.name}/{self.split}: left out {count} expressions with {lack}", stacklevel=4)
         return sentences[has_text & has_area]
+
+    def _refuse_clashes(self) -> None:
+        """Expressions of a split are told apart by their sent_id; two with one would share predictions."""
+        ids = self._refs["sent_id"][self._rows]
+        _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+        for row in np.flatnonzero(first[inverse] != np.arange(len(ids)))[:1]:
+            pair = [self._rows[first[inverse[row]]], self._rows[row]]
+            one, two = self._refs["ref_id"][self._refs["sent_ref"][pair]].tolist()
+            raise VGGymError(
+                f"{self._refs_path}: sent_id {ids[row]} belongs to an expression of ref {one} and to one of ref {two}; "
+                "ids must differ: get the original file"
+            )
 
     def _refs_here(self) -> np.ndarray:
         """Booleans (R,): the refs of this split."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vg_gym.config import options_from
+from vg_gym.config import PositiveInt, options_from
 from vg_gym.diffusion.options import Sampling
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder
@@ -14,7 +14,7 @@ from vg_gym.learned.weights import find_model
 
 
 def diffusion(
-    weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, **sampling: Any
+    weights: str = "refshapes", device: str = "cpu", batch_size: PositiveInt = 64, **sampling: Any
 ) -> LearnedGrounder:
     """A trained box diffusion.
 
@@ -31,7 +31,11 @@ def diffusion(
 
 
 def diffusion_ddpm(
-    weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, steps: int = 50, **sampling: Any
+    weights: str = "refshapes",
+    device: str = "cpu",
+    batch_size: PositiveInt = 64,
+    steps: PositiveInt = 50,
+    **sampling: Any,
 ) -> LearnedGrounder:
     """:func:`diffusion` by ancestral sampling (DDPM).
 
@@ -46,7 +50,10 @@ def diffusion_ddpm(
 
 
 def diffusion_vector(
-    weights: str = "runs/diffusion-vector-refshapes/model", device: str = "cpu", batch_size: int = 64, **sampling: Any
+    weights: str = "runs/diffusion-vector-refshapes/model",
+    device: str = "cpu",
+    batch_size: PositiveInt = 64,
+    **sampling: Any,
 ) -> LearnedGrounder:
     """:func:`diffusion` of four numbers, from global CLIP features; its weights are not shipped.
 

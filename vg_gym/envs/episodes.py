@@ -11,7 +11,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
 from vg_gym.storage.lru_cache import LRUCache
-from vg_gym.types import GroundingDataset, Query, Sample
+from vg_gym.types import GroundingDataset, MayLack, Query, Sample
 
 
 class Episodes:
@@ -33,7 +33,8 @@ class Episodes:
                 "pass dataset= again"
             )
         self.items = items
-        self.labeled = not isinstance(items[0], Query)
+        bare = isinstance(items[0], Query) or (isinstance(items, MayLack) and not items.labeled)
+        self.labeled = not bare
         self.dataset = str(getattr(items, "name", "queries"))
 
     def __len__(self) -> int:

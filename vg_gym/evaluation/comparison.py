@@ -20,10 +20,10 @@ from vg_gym.clip import load_clip
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
-from vg_gym.evaluation.methods import GrounderFactory, Line, build_ceiling
+from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_ceiling
 from vg_gym.evaluation.options import options_of, owners, sweep
 from vg_gym.evaluation.recorded import build_recorded, recorded_rows
-from vg_gym.evaluation.report import print_table, write_report
+from vg_gym.evaluation.report import print_counts, print_table, write_report
 from vg_gym.runners import Runner, make_runner
 
 FLOORS = ("no-op", "full", "center", "constant")
@@ -75,6 +75,8 @@ class Comparison:
     """Of the bootstrap and the probes."""
     fresh: bool = False
     """Throw earlier predictions away."""
+    retry_failures: bool = False
+    """Ask again what earlier runs failed on."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, ``diffusion.steps=1,2,4``, make a row each:
     ``diffusion[steps=1]``."""
@@ -94,6 +96,8 @@ class Comparison:
             for row, swept in sweep(name, self.options.get(name.partition(":")[0], {})).items()
         }
         self._factories: dict[str, GrounderFactory] = {}
+        self.left_out: dict[str, str] = {}
+        """Floors and ceilings that the table lacks, and why."""
         named = [*FLOORS, *self.methods, *self.refiners]
         used = {owner for name in named for owner in owners(name)}
         for key in self.options:
@@ -103,22 +107,44 @@ class Comparison:
     def run(self) -> list[dict[str, Any]]:
         """Predict, score, print the table, write the files; returns the rows.
 
+        Where the data has no boxes there is nothing to score: predictions are written, and no results.
+
         Raises:
-            VGGymError: a method, an option, the data set or a file is unknown or unfit, or the run was interrupted.
+            VGGymError: a method, an option, the data set or a file is unknown or unfit, the run was interrupted, or a
+                method failed on every query.
         """
         if self.recorded:
             return self._run_recorded(Path(self.recorded))
         with closing(make_runner(self.runner, self.workers)) as runner:
             evaluator = self._evaluator(runner)
             try:
-                self._add_rows(evaluator)
+                if evaluator.labeled:
+                    self._add_rows(evaluator)
+                else:
+                    self._add_predictions(evaluator)
             except KeyboardInterrupt:
                 raise VGGymError(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
-        meta = self._meta()
-        evaluator.save(meta)
-        write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
-        print_table(evaluator.rows, f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions")
+        self._write(evaluator)
+        for name, reason in evaluator.failed.items():
+            raise VGGymError(
+                f"{name} failed on every query, the first: {reason}; mend it and add --retry-failures ({self.out} has "
+                "what there is)"
+            )
         return evaluator.rows
+
+    def _write(self, evaluator: Evaluator) -> None:
+        title = f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions"
+        if evaluator.labeled:
+            meta = self._meta()
+            evaluator.save(meta)
+            write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
+            print_table(evaluator.rows, title)
+        else:
+            print_counts(evaluator.rows, title)
+            print(f"{self.dataset}/{self.split} has no boxes, so there is nothing to compare with: no results, and the")
+            print(f"predictions are in {Path(self.out) / 'predictions.jsonl'}")
+        for name, reason in self.left_out.items():
+            print(f"left out: {name}. {reason}")
 
     def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
         rows, out = recorded_rows(path, self.seed), Path(self.out)
@@ -135,12 +161,16 @@ class Comparison:
         settings |= {"dataset_options": self.dataset_options} if self.dataset_options else {}
         clip = None if self.clip == "none" else load_clip(self.clip)
         out = Path(self.out)
-        return Evaluator(data, out, settings, self.limit, clip, self.seed, runner=runner, fresh=self.fresh)
+        return Evaluator(
+            data, out, settings, self.limit, clip, self.seed,
+            runner=runner, fresh=self.fresh, retry_failures=self.retry_failures,
+        )  # fmt: skip
 
     def _add_rows(self, evaluator: Evaluator) -> None:
         """Floors, then methods and ceilings as named, then recorded predictions."""
         evaluator.prior = self._prior(evaluator)
-        for row in (*FLOORS, *(row for row in self._rows if row not in FLOORS)):
+        floors = [name for name in FLOORS if name not in self.left_out]
+        for row in (*floors, *(row for row in self._rows if row not in FLOORS)):
             if row in registry.CEILINGS:
                 self._add_ceiling(evaluator, row)
             else:
@@ -149,10 +179,34 @@ class Comparison:
             name = f"recorded:{Path(self.predictions).stem}"
             evaluator.add(name, "method", evaluator.predict(name, partial(build_recorded, self.predictions)))
 
-    def _prior(self, evaluator: Evaluator) -> np.ndarray:
-        """The constant floor's box, normalised; it is the same on every image."""
-        query = evaluator.queries[0]
-        return box_ops.normalize(self._factory("constant").grounder.ground([query])[0].box, query.image.size)
+    def _add_predictions(self, evaluator: Evaluator) -> None:
+        """Predict only: the data has no boxes."""
+        if self.probes or self.predictions:
+            needs = "--probes" if self.probes else "--predictions"
+            raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs} needs; leave it out")
+        self.left_out = {
+            row: "It sees the answer, and there is none." for row in self._rows if row in registry.CEILINGS
+        }
+        if not self._rows:
+            raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
+        for row in (row for row in self._rows if row not in self.left_out):
+            lines = evaluator.predict(row, self._factory(row))
+            evaluator.count(row, "method", lines)
+            for refiner in (name for name in self.refiners if name != row):
+                label = f"{row} + {refiner}"
+                refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(lines))
+                evaluator.count(label, "refined", refined)
+
+    def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
+        """The constant floor's box, normalised; it is the same on every image. None where it is left out."""
+        query = evaluator.queries[evaluator.readable[0]]
+        try:
+            return box_ops.normalize(self._factory("constant").grounder.ground([query])[0].box, query.image.size)
+        except Unfitted as error:
+            if "constant" in self.methods or self.train_split != type(self).train_split:
+                raise
+            self.left_out["constant"] = str(error)
+            return None
 
     def _add_ceiling(self, evaluator: Evaluator, name: str) -> None:
         build = partial(build_ceiling, name, self.options.get(name, {}))
@@ -205,6 +259,7 @@ class Comparison:
         """How the results came about."""
         return {
             **{name: value for name, value in asdict(self).items() if name not in UNRECORDED},
+            **({"left_out": self.left_out} if self.left_out else {}),
             "command": self.command,
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},

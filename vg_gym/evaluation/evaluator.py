@@ -2,12 +2,14 @@
 
 A method is sent queries only, in this process or another. Its predictions are written to ``predictions.jsonl`` batch by
 batch, as batches are done; a run that was killed goes on where it stopped, and one with other settings refuses to mix.
-A query that fails scores 0 and is counted.
+A query that fails scores 0 and is counted, one whose image cannot be read with every method; a method whose first batch
+fails as a whole, for one reason, ends the run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +22,11 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import clip_metrics, metrics, probes
-from vg_gym.evaluation.methods import Asked, Batch, Line, query_of
+from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed, query_of, readable_size
 from vg_gym.evaluation.predictions import PredictionFile
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import write_json
-from vg_gym.types import GroundingDataset, PlantsPrior, Sample
+from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Sample
 
 
 @dataclass
@@ -32,7 +34,8 @@ class Evaluator:
     """Evaluates methods on the same samples and keeps their predictions.
 
     Raises:
-        VGGymError: the data set is empty, or ``out`` holds predictions made with other settings.
+        VGGymError: the data set is empty, no image of it can be read, two of its samples have one key, or ``out`` holds
+            predictions made with other settings.
     """
 
     dataset: GroundingDataset
@@ -53,10 +56,14 @@ class Evaluator:
     """Where methods predict; it does not change what they predict."""
     fresh: bool = False
     """Throw earlier predictions in ``out`` away."""
+    retry_failures: bool = False
+    """Ask again what earlier runs failed on."""
     prior: np.ndarray | None = field(default=None, init=False)
     """The best constant box (4,), normalised, against which the prior gap is measured; None leaves the gap out."""
     rows: list[dict[str, Any]] = field(default_factory=list, init=False)
     """One per method added, as in ``results.json``, and its IoUs."""
+    failed: dict[str, str] = field(default_factory=dict, init=False)
+    """Methods without any box, and why their first query failed."""
 
     def __post_init__(self):
         count = len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
@@ -64,10 +71,57 @@ class Evaluator:
         if not self.samples:
             raise VGGymError(f"{self.dataset.name}/{self.dataset.split} has no samples to evaluate")
         self.queries = [s.query for s in self.samples]
-        self.targets = probes.normalized(self.samples, np.stack([s.box for s in self.samples]))
+        self.labeled = self.dataset.labeled if isinstance(self.dataset, MayLack) else True
+        self._refuse_clashes()
+        self.unreadable: dict[int, Exception] = {}
+        self._scales = self._read_sizes()
+        self.targets = np.stack([s.box for s in self.samples]) / self._scales
         self.groups = [s.image_id for s in self.samples]
         self.content = _digest(self.samples)
         self._kept = PredictionFile(self.out, {**self.settings, "content": self.content}, self.fresh)
+
+    def _refuse_clashes(self) -> None:
+        """Predictions are kept by key: two samples with one would share an answer."""
+        first: dict[str, int] = {}
+        for i, query in enumerate(self.queries):
+            if (before := first.setdefault(query.key, i)) != i:
+                raise VGGymError(
+                    f"samples {before} and {i} of {self.dataset.name}/{self.dataset.split} have the same key "
+                    f"{query.key!r}; keys must differ"
+                )
+
+    def _read_sizes(self) -> np.ndarray:
+        """(N, 4) widths and heights, twice; 1 of an image that cannot be read, which is remembered with the reason.
+
+        Where crops are to be measured, images are decoded too.
+        """
+        sizes: dict[str, tuple[int, int] | Exception] = {}
+        scales = np.ones((len(self.queries), 4), dtype=np.float32)
+        for i, query in enumerate(self.queries):
+            if query.image.key not in sizes:
+                sizes[query.image.key] = readable_size(query, decode=self.clip is not None)
+            size = sizes[query.image.key]
+            if isinstance(size, Exception):
+                self.unreadable[i] = size
+            else:
+                scales[i] = box_ops.image_scale(size)
+        if self.unreadable:
+            self._say_unreadable()
+        return scales
+
+    def _say_unreadable(self) -> None:
+        first, reason = next(iter(self.unreadable.items()))
+        said = f"the images of {len(self.unreadable):,} of {len(self.queries):,} queries cannot be read"
+        if len(self.unreadable) == len(self.queries):
+            raise VGGymError(f"{self.dataset.name}/{self.dataset.split}: {said}; the first: {reason}")
+        print(
+            f"{said} and are failures of every method; the first, {self.queries[first].key}: {reason}", file=sys.stderr
+        )
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Indices (M,) of the samples whose images can be read."""
+        return np.array([i for i in range(len(self.samples)) if i not in self.unreadable])
 
     def predict(
         self,
@@ -84,19 +138,45 @@ class Evaluator:
             initial_boxes: pixel boxes (N, 4) to start from.
             asked: what the method is shown for each sample: other queries, for the probes; the samples themselves, for
                 a ceiling. Default: the samples' queries.
+
+        Raises:
+            VGGymError: all queries of the first batch failed for one reason.
         """
         shown: Sequence[Asked] = self.queries if asked is None else asked
         keys = [query_of(x).key for x in shown]
-        missing = [i for i, key in enumerate(keys) if (name, key) not in self._kept]
+        untried, missing = not self._kept.knows(name), self._kept.missing(name, keys, self.retry_failures)
+        lost = [i for i in missing if i in self.unreadable]
+        missing = [i for i in missing if i not in self.unreadable]
         parts = [missing[at : at + self.batch_size] for at in range(0, len(missing), self.batch_size)]
         batches: list[Batch] = [
             ([shown[i] for i in part], None if initial_boxes is None else initial_boxes[part]) for part in parts
         ]
         with tqdm(total=len(keys), initial=len(keys) - len(missing), desc=name, unit="query") as bar:
             for _, lines in self.runner.map(factory, batches):
+                if untried and (reason := common_failure(lines)):
+                    raise VGGymError(f"{name} fails on every query of its first batch: {reason}")
+                untried = False
                 self._kept.append(name, lines)
                 bar.update(len(lines))
+        self._kept.append(name, [failed(keys[i], self.unreadable[i]) for i in lost])
         return [self._kept[name, key] for key in keys]
+
+    def count(self, name: str, role: str, lines: list[Line]) -> dict[str, Any]:
+        """Keep and return the columns of a method's row that need no true box; see :meth:`add`."""
+        row = {
+            "method": name,
+            "role": role,
+            "dataset": self.dataset.name,
+            "split": self.dataset.split,
+            "n": len(lines),
+            "ms_per_query": _mean([line.get("ms") for line in lines]),
+            "evaluations": _mean([line.get("evaluations") for line in lines]),
+            "failures": sum("failure" in line for line in lines),
+        }
+        if all(line["box"] is None for line in lines):
+            self.failed[name] = str(lines[0]["failure"])
+        self.rows.append(row)
+        return row
 
     def add(self, name: str, role: str, lines: list[Line], **extra: Any) -> np.ndarray:
         """Compute a method's row and keep it; returns its IoUs (N,).
@@ -108,21 +188,13 @@ class Evaluator:
             **extra: more columns.
         """
         ious, gious, boxes = self.score(lines)
-        row = {
-            "method": name,
-            "role": role,
-            "dataset": self.dataset.name,
-            "split": self.dataset.split,
+        self.count(name, role, lines).update(
             **metrics.summary(ious, self.groups, self.seed, gious),
             **self._clip_metrics(boxes),
-            "ms_per_query": float(np.mean([line["ms"] for line in lines])),
-            "evaluations": _mean([line.get("evaluations") for line in lines]),
-            "failures": sum("failure" in line for line in lines),
             **self._probes(ious, boxes),
-            "ious": [round(float(i), 4) for i in ious],
+            ious=[round(float(i), 4) for i in ious],
             **extra,
-        }
-        self.rows.append(row)
+        )
         return ious
 
     def add_proposal_oracle(self, name: str, lines: list[Line]) -> None:
@@ -131,19 +203,20 @@ class Evaluator:
             return
         best = []
         for sample, line in zip(self.samples, lines, strict=True):
-            proposals = np.array(line.get("proposals") or [line["box"] or [0, 0, 0, 0]], dtype=np.float32)
-            box = proposals[int(box_ops.iou(proposals, sample.box).argmax())]
-            best.append({"box": box.tolist(), "ms": line["ms"]})
+            if line.get("proposals"):
+                proposals = np.array(line["proposals"], dtype=np.float32)
+                line = {**line, "box": proposals[int(box_ops.iou(proposals, sample.box).argmax())].tolist()}
+            best.append(line)
         self.add(f"{name} proposal-oracle", "ceiling", best)
 
     def boxes(self, lines: list[Line]) -> np.ndarray:
         """Pixel boxes (N, 4) of predictions; the whole image where one failed."""
-        full = [box_ops.denormalize(box_ops.FULL, s.query.image.size) for s in self.samples]
+        full = box_ops.FULL * self._scales
         return np.stack([f if x["box"] is None else np.float32(x["box"]) for x, f in zip(lines, full, strict=True)])
 
     def score(self, lines: list[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
-        boxes = probes.normalized(self.samples, self.boxes(lines))
+        boxes = (self.boxes(lines) / self._scales).astype(np.float32)
         valid = np.array([line["box"] is not None for line in lines])
         ious = np.where(valid, box_ops.iou(boxes, self.targets), 0.0)
         return ious, np.where(valid, box_ops.giou(boxes, self.targets), -1.0), boxes
@@ -163,20 +236,22 @@ class Evaluator:
         agrees = None
         if isinstance(self.dataset, PlantsPrior):
             agrees = [self.dataset.prior_agrees(sample) for sample in self.samples]
+        rows = self.readable
+        seen, targets = ious[rows], self.targets[rows]
         return {
             "by_kind": probes.by_kind(ious, [sample.kind for sample in self.samples]),
-            "by_cell": probes.by_cell(ious, self.targets),
-            "centre_slope": probes.center_slope(boxes, self.targets),
-            "prior_gap": None if self.prior is None else probes.prior_gap(ious, self.targets, self.prior),
+            "by_cell": probes.by_cell(seen, targets),
+            "centre_slope": probes.center_slope(boxes[rows], targets),
+            "prior_gap": None if self.prior is None else probes.prior_gap(seen, targets, self.prior),
             "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, self.groups, self.seed),
         }
 
     def _clip_metrics(self, boxes: np.ndarray) -> dict[str, Any]:
         if self.clip is None:
             return dict.fromkeys(clip_metrics.NAMES)
-        sizes = [query.image.size for query in self.queries]
-        pixels = np.stack([box_ops.denormalize(box, size) for box, size in zip(boxes, sizes, strict=True)])
-        return clip_metrics.clip_metrics(self.clip, self.samples, pixels, self.dataset.categories)
+        rows = self.readable
+        samples = [self.samples[i] for i in rows]
+        return clip_metrics.clip_metrics(self.clip, samples, (boxes * self._scales)[rows], self.dataset.categories)
 
 
 def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Methods as the evaluator asks them: built where they are to run, batch by batch, and never failing as a whole."""
+"""Methods as the evaluator asks them: built where they are to run, batch by batch; a query that fails fails alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.errors import VGGymError
-from vg_gym.types import Fitted, Grounder, Prediction, Query, Sample
+from vg_gym.errors import ImageError, VGGymError
+from vg_gym.types import Fitted, Grounder, MayLack, Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
 """Queries and pixel boxes (N, 4) to start from, to predictions: ``grounder.ground``. A ceiling's takes samples."""
@@ -26,6 +26,10 @@ Line = dict[str, Any]
 
 FIT_SAMPLES = 2000
 """Training samples that a :class:`~vg_gym.types.Fitted` grounder gets."""
+
+
+class Unfitted(VGGymError):
+    """A grounder that is to be fitted, and no samples to fit it on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +75,35 @@ class GrounderFactory:
 
     def _fit(self, grounder: Fitted) -> None:
         try:
-            train = registry.open_dataset(self.dataset, self.split, self.root)
-            grounder.fit([train[i] for i in range(min(FIT_SAMPLES, len(train)))])
+            grounder.fit(self._training_samples())
         except (VGGymError, ValueError) as error:
-            raise VGGymError(
+            raise Unfitted(
                 f"{self.name} is fitted on {self.dataset}/{self.split}, which is no use ({error}); name another "
                 f"(--train-split), or give its box: {self.name}.box=[x1,y1,x2,y2], normalised"
             ) from error
+
+    def _training_samples(self) -> list[Sample]:
+        """The first training samples, without those whose image cannot be read."""
+        train = registry.open_dataset(self.dataset, self.split, self.root)
+        if isinstance(train, MayLack) and not (train.labeled and train.splits):
+            raise VGGymError(f"it has no {'split' if train.labeled else 'boxes'} to learn from")
+        samples = [train[i] for i in range(min(FIT_SAMPLES, len(train)))]
+        return [sample for sample in samples if not isinstance(readable_size(sample.query), Exception)]
+
+
+def readable_size(query: Query, decode: bool = False) -> tuple[int, int] | Exception:
+    """The (width, height) of a query's image, or why it cannot be read.
+
+    Args:
+        query: whose image.
+        decode: also read the pixels, which a damaged file may lack.
+    """
+    try:
+        if decode:
+            query.image.array()
+        return query.image.size
+    except Exception as error:  # an image may be anybody's
+        return error
 
 
 def build_ceiling(name: str, options: dict[str, Any]) -> Callable[[Batch], list[Line]]:
@@ -92,37 +118,42 @@ def query_of(asked: Asked) -> Query:
 
 
 def predict_batch(method: Method, batch: Batch) -> list[Line]:
-    """Lines of a batch; if the method raises, its queries are tried one at a time, and those that fail are counted.
-
-    Raises:
-        VGGymError: the method cannot do what it is asked.
-    """
+    """Lines of a batch; if the method raises, its queries are tried one at a time, and those that fail are failures."""
     asked, initial_boxes = batch
     start = time.perf_counter()
-    predictions = _attempt(method, batch)
-    if predictions is None:
-        parts = [
-            (asked[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(asked))
-        ]
-        return [line for part in parts for line in predict_batch(method, part)]
-    ms = 1000 * (time.perf_counter() - start) / len(asked)
-    return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
-
-
-def _attempt(method: Method, batch: Batch) -> list[Prediction] | None:
-    """Predictions of a batch, that of a single query a failure if it raises; None where one of several raises."""
-    asked, initial_boxes = batch
     try:
         predictions = method(asked, initial_boxes)
         if len(predictions) != len(asked):
             raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
-        return predictions
+        ms = 1000 * (time.perf_counter() - start) / len(asked)
+        return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
     except Exception as error:  # a method may fail in any way; it is counted, not dropped
-        if len(asked) > 1:
-            return None
-        if isinstance(error, VGGymError):
-            raise
-        return [Prediction(np.full(4, np.nan), details={"failure": f"{type(error).__name__}: {error}"[:200]})]
+        if len(asked) == 1:
+            return [failed(query_of(asked[0]).key, error, 1000 * (time.perf_counter() - start))]
+    parts = [(asked[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(asked))]
+    return [line for part in parts for line in predict_batch(method, part)]
+
+
+def failed(key: str, error: Exception, ms: float | None = None) -> Line:
+    """The line of a query that could not be read or predicted.
+
+    Args:
+        key: of the query.
+        error: why.
+        ms: how long it took; None where the method was not asked.
+    """
+    reason = str(error) if type(error) is VGGymError else f"{type(error).__name__}: {error}"
+    line: Line = {"key": key, "box": None, "failure": " ".join(reason.split())[:300]}
+    return line if ms is None else {**line, "ms": round(ms, 4)}
+
+
+def common_failure(lines: Sequence[Line]) -> str | None:
+    """Why all of some predictions failed, where that is one reason and no image's: the method's own mistake."""
+    reasons = {line.get("failure") for line in lines if line["box"] is None}
+    if len(reasons) != 1 or any(line["box"] is not None for line in lines):
+        return None
+    reason = str(reasons.pop())
+    return None if reason.startswith(f"{ImageError.__name__}:") else reason
 
 
 def _line(query: Query, prediction: Prediction, ms: float) -> Line:

@@ -43,6 +43,15 @@ class PredictionFile:
         """The prediction of (method, key of the query)."""
         return self._lines[name]
 
+    def knows(self, method: str) -> bool:
+        """Whether there is any prediction of a method."""
+        return any(name == method for name, _ in self._lines)
+
+    def missing(self, method: str, keys: Sequence[str], retry_failures: bool = False) -> list[int]:
+        """Which of the queries with some keys have no prediction of a method, or where asked for one that failed."""
+        found = [self._lines.get((method, key)) for key in keys]
+        return [i for i, line in enumerate(found) if line is None or (retry_failures and "failure" in line)]
+
     def append(self, method: str, lines: Sequence[Line]) -> None:
         """Keep predictions of a method, here and in the file."""
         with self.path.open("a") as file:
@@ -57,7 +66,10 @@ def _compare(settings: dict[str, Any], folder: Path) -> None:
     path = folder / "settings.json"
     if not path.is_file():
         return
-    before = json.loads(path.read_text())
+    try:
+        before = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        raise VGGymError(f"{path} is damaged, and {folder} holds predictions; use another --out, or --fresh") from None
     changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
     if changed:
         raise VGGymError(
@@ -75,7 +87,7 @@ def _read(path: Path) -> dict[tuple[str, str], Line]:
             line = json.loads(text)
             found[line["method"], line["key"]] = line
             good.append(text)
-        except (json.JSONDecodeError, KeyError):
+        except (ValueError, KeyError, TypeError):
             continue
     write_text(path, "".join(f"{text}\n" for text in good))
     return found

@@ -55,6 +55,23 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
     Console(width=None if Console().is_terminal else 198 if refined else 168).print(table)
 
 
+def print_counts(rows: list[dict[str, Any]], title: str) -> None:
+    """Print rows of methods on data without boxes: how many queries, how long, how many failed."""
+    table = Table(title=title)
+    for name in ("method", "role", "queries", "evals", "ms", "failed"):
+        table.add_column(name, justify="left" if name in ("method", "role") else "right")
+    for row in rows:
+        table.add_row(
+            escape(row["method"]),
+            row["role"],
+            f"{row['n']:,}",
+            _number(row["evaluations"], "{:,.1f}"),
+            _number(row["ms_per_query"], "{:.1f}"),
+            f"{row['failures']:,}",
+        )
+    Console(width=None if Console().is_terminal else 168).print(table)
+
+
 def _gain(row: dict[str, Any], refined: bool) -> list[str]:
     """The paired difference of mean IoU that refinement makes."""
     if not refined:
@@ -125,7 +142,7 @@ def _gallery(samples: Sequence[Sample], methods: Sequence[str], predicted_box: P
     step = max(1, len(samples) // GALLERY)
     return [
         {
-            "uri": _data_uri(png(_draw(samples[index], [predicted_box(method, index) for method in methods]))),
+            **_drawn(samples[index], [predicted_box(method, index) for method in methods]),
             "text": samples[index].query.expression,
             "kind": samples[index].kind,
         }
@@ -133,10 +150,18 @@ def _gallery(samples: Sequence[Sample], methods: Sequence[str], predicted_box: P
     ]
 
 
+def _drawn(sample: Sample, boxes: Sequence[list[float] | None]) -> dict[str, str]:
+    """The picture as ``uri``, or why there is none as ``lost``."""
+    try:
+        return {"uri": _data_uri(png(_draw(sample, boxes)))}
+    except Exception as error:  # an image may be anybody's
+        return {"lost": f"{type(error).__name__}: {error}"}
+
+
 def _draw(sample: Sample, boxes: Sequence[list[float] | None]) -> Image.Image:
     pixels = Image.fromarray(sample.query.image.array())
     scale = 256 / max(pixels.size)
-    canvas = pixels.resize((round(pixels.width * scale), round(pixels.height * scale)))
+    canvas = pixels.resize((max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale))))
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((sample.box * scale).tolist(), outline="white", width=4)
     for i, box in enumerate(boxes):

@@ -13,13 +13,13 @@ what comes with the package are in :mod:`vg_gym.registry.tables`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
+from vg_gym.config import check_options
 from vg_gym.errors import VGGymError, missing_extra, unknown
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
-from vg_gym.registry.tables import CEILINGS, DATASETS, GROUNDERS, LEARNED, PROPOSERS
+from vg_gym.registry.tables import CEILINGS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
 from vg_gym.types import Grounder, GroundingDataset, Proposer
 
 
@@ -46,7 +46,7 @@ def register_grounder(name: str, factory: str, **capabilities: Any) -> None:
         factory: ``"package.module:name"``.
         **capabilities: other fields of :class:`GrounderSpec`, e.g. ``takes_clip=True``.
 
-    >>> register_grounder("upper-half", "vg_gym.baselines.priors:Constant", fixed={"box": (0, 0, 1, 0.5)})
+    >>> register_grounder("upper-half", "vg_gym.baselines.priors:constant", fixed={"box": (0, 0, 1, 0.5)})
     >>> grounder("upper-half").name
     'constant'
     >>> del GROUNDERS["upper-half"]
@@ -139,9 +139,11 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     """Open a split of a data set as a sequence of :class:`~vg_gym.types.Sample`, one per expression.
 
     Args:
-        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``).
+        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or a file of
+            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`).
         split: one of its spec's ``splits``: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
-        root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none.
+        root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none. Of a file: what
+            its images' paths are relative to.
         **options: passed to the data set (RefShapes: ``image_size``, ``seed``).
 
     Raises:
@@ -150,9 +152,23 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     >>> open_dataset("refshapes", "test", scenes=2)[0].query.expression
     'the solid yellow shape'
     """
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
-    return DATASETS[name].load()(name, split, root=root, **options)
+    return dataset_spec(name).load()(name, split, root=root, **options)
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The spec of a data set, by its name or by that of a file.
+
+    Raises:
+        VGGymError: the name is unknown.
+
+    >>> dataset_spec("refshapes").splits, dataset_spec("mine.jsonl").splits
+    (('train', 'val', 'test'), ('all',))
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if name.lower().endswith(FILE_ENDINGS):
+        return FILES
+    raise unknown("data set", name, [*DATASETS, *(f"FILE{ending}" for ending in FILE_ENDINGS)])
 
 
 def _build(
@@ -169,18 +185,9 @@ def _build(
     fixed = {**spec.fixed, **argument}
     try:
         factory = spec.load()
-        _check_options(name, factory, fixed, options)
+        check_options(name, factory, options, fixed)
         return factory(**fixed, **{**spec.options, **options})
     except ModuleNotFoundError as error:
         if not spec.extra:
             raise
         raise missing_extra(name, str(error.name), spec.extra) from error
-
-
-def _check_options(name: str, factory: Any, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    parameters = signature(factory).parameters.values()
-    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
-    known = [p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD and p.name not in fixed]
-    for option in options:
-        if option in fixed or not (takes_any or option in known):
-            raise unknown(f"option of {name}", option, known)

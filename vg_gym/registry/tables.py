@@ -53,7 +53,7 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True),
     "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image"),
     "center": GrounderSpec("vg_gym.baselines.priors:center", "a centred box"),
-    "constant": GrounderSpec("vg_gym.baselines.priors:Constant", "the best constant box of training", fitted=True),
+    "constant": GrounderSpec("vg_gym.baselines.priors:constant", "the best constant box of training", fitted=True),
     "random": GrounderSpec("vg_gym.baselines.priors:random", "a random box"),
     "clip-window": GrounderSpec("vg_gym.baselines.clip_window:ClipWindow", "CLIP's best window", takes_clip=True),
     "yolo-clip": _two_stage("yolo", "boxes of YOLO, chosen by CLIP"),
@@ -119,3 +119,8 @@ DATASETS: dict[str, DatasetSpec] = {
     "refcoco+-unc": _refcoco("RefCOCO+, without words of place", "train", "val", "testA", "testB"),
 }
 """Every data set by name."""
+
+FILES = DatasetSpec("vg_gym.data.own:open_own", "rows of your own", splits=("all",), read_from_disk=True)
+"""The spec of a data set that is named by a file; the file names its splits."""
+FILE_ENDINGS = (".jsonl", ".json")
+"""Endings of such names."""

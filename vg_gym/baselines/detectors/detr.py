@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.detectors.base import WEIGHTS, DetectionBatch, Detector, missing_weights
+from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.errors import importing
 from vg_gym.features.proposals import proposals
 from vg_gym.learned.weights import load_strictly
@@ -45,7 +46,14 @@ class Detr(Detector):
         device: torch device.
     """
 
-    def __init__(self, module: Any, processor: Any, min_score: float = 0.05, batch_size: int = 16, device: str = "cpu"):
+    def __init__(
+        self,
+        module: Any,
+        processor: Any,
+        min_score: UnitInterval = 0.05,
+        batch_size: PositiveInt = 16,
+        device: str = "cpu",
+    ):
         names = module.config.id2label
         size = processor.size["shortest_edge"] if "shortest_edge" in processor.size else processor.size["height"]
         super().__init__("detr", module.eval(), [names[i] for i in sorted(names)], size, device, batch_size)
@@ -125,6 +133,7 @@ def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -
     Raises:
         VGGymError: transformers or the weights are missing, or the folder holds no detector.
     """
+    check_options("detr", Detr, options, fixed=("module", "processor"))
     t = _transformers()
     place = str(built_in("detr", weights) or weights)
     try:

@@ -28,6 +28,7 @@ from vg_gym.baselines.detectors.base import (
 )
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.masks import from_masks
+from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.errors import importing
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
@@ -65,11 +66,11 @@ class Sam(Detector):
     def __init__(
         self,
         module: Any,
-        points_per_side: int = 32,
-        min_score: float = 0.88,
-        min_stability: float = 0.95,
-        nms_iou: float = 0.7,
-        largest: float = 0.98,
+        points_per_side: PositiveInt = 32,
+        min_score: UnitInterval = 0.88,
+        min_stability: UnitInterval = 0.95,
+        nms_iou: UnitInterval = 0.7,
+        largest: UnitInterval = 0.98,
         device: str = "cpu",
     ):
         super().__init__("sam", module.eval(), (), module.image_encoder.img_size, device)
@@ -218,7 +219,7 @@ class UltralyticsSam:
         OSError: the checkpoint cannot be fetched, or holds more than tensors.
     """
 
-    def __init__(self, path: str, image_size: int = 1024, min_score: float = 0.5, device: str = "cpu"):
+    def __init__(self, path: str, image_size: PositiveInt = 1024, min_score: UnitInterval = 0.5, device: str = "cpu"):
         package = ultralytics_package()
         path = package.utils.downloads.attempt_download_asset(path)
         read_state(path)  # ultralytics unpickles anything; what holds tensors only is safe with it
@@ -248,6 +249,8 @@ def load_sam(weights: str = "refshapes", device: str = "cpu", **options: Any) ->
     Raises:
         VGGymError: a package or the weights are missing, or the file is of another model.
     """
+    light = weights.endswith(".pt") and ":" not in weights
+    check_options("sam", UltralyticsSam if light else Sam, options, fixed=("module", "path"))
     folder = built_in("sam", weights) or Path(weights)
     example = "vit_b:/path/to/sam_vit_b_01ec64.pth"
     try:

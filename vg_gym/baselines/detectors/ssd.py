@@ -25,6 +25,7 @@ from vg_gym.baselines.detectors.base import (
     read_state,
     save_folder,
 )
+from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
 from vg_gym.types import Proposals, Proposer
@@ -49,9 +50,9 @@ class Ssd(Detector):
         self,
         module: Any,
         categories: Sequence[str],
-        min_score: float = 0.05,
-        nms_iou: float = 0.45,
-        batch_size: int = 16,
+        min_score: UnitInterval = 0.05,
+        nms_iou: UnitInterval = 0.45,
+        batch_size: PositiveInt = 16,
         device: str = "cpu",
     ):
         module.score_thresh, module.nms_thresh = min_score, nms_iou
@@ -104,6 +105,7 @@ def load_ssd(weights: str = "refshapes", device: str = "cpu", **options: Any) ->
     Raises:
         VGGymError: the weights are missing or of another architecture.
     """
+    check_options("ssd", Ssd, options, fixed=("module", "categories"))
     folder = built_in("ssd", weights) or Path(weights)
     if folder.is_dir():
         return _load_folder(folder, device, **options)

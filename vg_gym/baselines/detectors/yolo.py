@@ -28,6 +28,7 @@ from vg_gym.baselines.detectors.base import (
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
+from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.errors import importing
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
@@ -71,7 +72,12 @@ class Yolo(Detector):
     """
 
     def __init__(
-        self, model: Any, image_size: int = 640, min_score: float = 0.05, nms_iou: float = 0.7, device: str = "cpu"
+        self,
+        model: Any,
+        image_size: PositiveInt = 640,
+        min_score: UnitInterval = 0.05,
+        nms_iou: UnitInterval = 0.7,
+        device: str = "cpu",
     ):
         self.model, self.min_score, self.nms_iou = model, min_score, nms_iou
         module = model.model if isinstance(model.model, torch.nn.Module) else torch.nn.Module()
@@ -143,6 +149,7 @@ def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -
     Raises:
         VGGymError: ultralytics or the weights are missing, or the file is not a detector.
     """
+    check_options("yolo", Yolo, options, fixed=("model",))
     folder = built_in("yolo", weights) or Path(weights)
     if folder.is_dir():
         return _load_folder(folder, device, **options)

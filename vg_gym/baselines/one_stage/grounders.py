@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from vg_gym.baselines.one_stage.checkpoints import load_published
+from vg_gym.config import PositiveInt
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.weights import find_model
 
 
 def one_stage(
-    name: str, weights: str = "refshapes", device: str = "cpu", batch_size: int = 64, **options: Any
+    name: str, weights: str = "refshapes", device: str = "cpu", batch_size: PositiveInt = 64, **options: Any
 ) -> LearnedGrounder:
     """A one-stage grounder.
 

@@ -1,0 +1,190 @@
+"""A data set of one's own: a JSON Lines file, or a JSON file in COCO's style with expressions (docs/data.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.data.images import FileImage
+from vg_gym.data.index import Strings, indexed
+from vg_gym.data.own_files import parse_coco_style, parse_json_lines
+from vg_gym.data.rows import ALL, FRAMES, SLACK
+from vg_gym.errors import ImageError, VGGymError
+from vg_gym.types import Objects, Query, Sample
+
+PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style}
+"""Ending of a file -> what reads it."""
+PROBED = 16
+"""Images whose size is read at opening, to see that boxes in pixels lie inside them."""
+_EDGES = tuple(FRAMES.values())
+
+
+class OwnData(Sequence[Sample]):
+    """A split of a file of rows; every row is checked at the first opening, images are read when they are asked for.
+
+    A file without splits serves all its rows as whatever split is asked for, and says so in a warning.
+
+    Args:
+        path: ``FILE.jsonl`` or ``FILE.json``.
+        split: a split that rows name, or ``all`` for every row.
+        root: what paths of images are relative to; default: the file's folder.
+
+    Raises:
+        VGGymError: there is no such file or split, a row is wrong (the message names it), or boxes leave their images.
+    """
+
+    def __init__(self, path: Path, split: str, root: str | Path | None = None):
+        if not path.is_file():
+            raise VGGymError(f"no data set {path}: there is no such file; correct the path")
+        self.path, self.name, self.split = path, path.name, split
+        self._root = Path(root) if root else path.parent
+        self._home = hashlib.sha256(str(self._root.resolve()).encode()).hexdigest()[:12]
+        self._columns = indexed(path, PARSERS[path.suffix.lower()])
+        self._texts, self._images, self._ids = (Strings(self._columns, name) for name in ("text", "image", "id"))
+        self._names = {field: _all(self._columns, f"{field}_name") for field in ("category", "kind", "split")}
+        self._rows = self._rows_of(split)
+        self._probe()
+
+    def _rows_of(self, split: str) -> np.ndarray:
+        asked = np.diff(self._columns["text.offsets"]) > 0
+        if split != ALL and self.splits:
+            if split not in self.splits:
+                raise VGGymError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}, and {ALL}")
+            asked &= self._columns["split"] == self._names["split"].index(split)
+        elif split != ALL:
+            _say(
+                f'{self.path} has no "split": all its {int(asked.sum()):,} rows serve as every split that is asked '
+                "for, so what is trained on them and what is measured on them is the same"
+            )
+        return np.flatnonzero(asked)
+
+    def _probe(self) -> None:
+        """Look at a few images of unknown size: the likeliest mistake is boxes in another frame than they say."""
+        columns = self._columns
+        unsure = self._rows[(columns["size"][self._rows, 0] == 0) & (columns["frame"][self._rows] == 0)]
+        for row in unsure[:: max(1, len(unsure) // PROBED)][:PROBED].tolist():
+            try:
+                width, height = self._image(row).size
+            except ImageError:
+                continue
+            frames = ", ".join(FRAMES)
+            if self.labeled and (columns["box"][row, 2:] > np.array([width, height]) + SLACK).any():
+                raise VGGymError(
+                    f'{self.path} row {columns["number"][row]}: "box": {columns["box"][row].tolist()} leaves the '
+                    f'image, {width} x {height} pixels; say the "frame" it is in ({frames}) or its "box_format"'
+                )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that rows name; none where they name no split."""
+        return self._names["split"]
+
+    @cached_property
+    def labeled(self) -> bool:
+        """Whether all rows of this split have boxes."""
+        return bool(np.isfinite(self._columns["box"][self._rows, 0]).all())
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every category that a row names, sorted."""
+        return tuple(sorted(self._names["category"]))
+
+    def __len__(self) -> int:
+        """Number of samples (expressions)."""
+        return len(self._rows)
+
+    def __getitem__(self, index):  # type: ignore[override]
+        """Sample ``index``, or the list of samples of a slice.
+
+        Its ``box`` is NaN where the row has none, and where it is not in pixels and the image cannot be read;
+        ``category`` is ``""`` where the row names none.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row, columns = int(self._rows[index]), self._columns
+        name, image = self._ids[row], self._image(row)
+        return Sample(
+            query=Query(image, self._texts[row], f"{self.path.stem}/{name}"),
+            box=self._box(row, image),
+            category=self._text_of("category", row),
+            ref_id=int(columns["ref_id"][row]),
+            ann_id=int(columns["ann_id"][row]),
+            sent_id=int(name) if name.isdecimal() and len(name) < 19 else int(columns["number"][row]),
+            image_id=int(columns["image_id"][row]),
+            split=self._text_of("split", row) or self.split,
+            kind=self._text_of("kind", row),
+        )
+
+    def _image(self, row: int) -> FileImage:
+        name, (width, height) = self._images[row], self._columns["size"][row].tolist()
+        return FileImage(self._root / name, f"{self._home}/{name}", (width, height) if width else None)
+
+    def _box(self, row: int, image: FileImage) -> np.ndarray:
+        box, edge = np.array(self._columns["box"][row]), _EDGES[self._columns["frame"][row]]
+        if not edge:
+            return box
+        try:
+            return box_ops.denormalize(box / edge, image.size)
+        except ImageError:
+            return np.full(4, np.nan, np.float32)
+
+    def _text_of(self, field: str, row: int) -> str:
+        code = int(self._columns[field][row])
+        return self._names[field][code] if code >= 0 else ""
+
+    @cached_property
+    def _by_image(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows in the order of their images, and the images in that order."""
+        order = np.argsort(self._columns["image_id"], kind="stable")
+        return order, self._columns["image_id"][order]
+
+    def objects(self, image_id: int) -> Objects:
+        """The objects of an image that rows of the file have boxes of, whatever their split.
+
+        Raises:
+            VGGymError: the file has no such image, or a box is not in pixels and the image cannot be read.
+        """
+        order, images = self._by_image
+        first, last = np.searchsorted(images, [image_id, image_id + 1])
+        if first == last:
+            raise VGGymError(f"{self.path} has no image {image_id}; image ids are those of its samples")
+        ann_ids, chosen = np.unique(self._columns["ann_id"][order[first:last]], return_index=True)
+        rows = [row for row in order[first:last][chosen].tolist() if np.isfinite(self._columns["box"][row]).all()]
+        boxes = [self._box(row, self._image(row)) for row in rows]
+        if np.isnan(boxes).any():
+            self._image(rows[0]).array()  # raises what is wrong with it
+        categories = tuple(self._text_of("category", row) for row in rows)
+        ids = tuple(self._columns["ann_id"][rows].tolist())
+        return Objects(np.array(boxes, np.float32).reshape(-1, 4), categories, ids)
+
+
+def _all(columns: dict[str, np.ndarray], name: str) -> tuple[str, ...]:
+    texts = Strings(columns, name)
+    return tuple(texts[i] for i in range(len(texts)))
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, stacklevel=1)  # of this line alone, so that Python says each text once
+
+
+def open_own(name: str, split: str, root: str | None = None, **options: object) -> OwnData:
+    """Factory of the registry for files.
+
+    Args:
+        name: path of a ``.jsonl`` or ``.json`` file.
+        split: of its splits; ``all`` for every row.
+        root: what paths of images are relative to; default: the file's folder.
+        **options: none are known.
+
+    Raises:
+        VGGymError: an option was given, or as :class:`OwnData` says.
+    """
+    if options:
+        raise VGGymError(f"{name} takes no options, got {', '.join(sorted(options))}; leave them out")
+    return OwnData(Path(name), split, root)
