@@ -33,7 +33,11 @@ class Interrupted(VGGymError):
     """Ctrl-C or a scheduler's SIGTERM, once what there was is saved; the message says how to go on."""
 
 
-def missing_extra(what: str, package: str, extra: str) -> VGGymError:
+class MissingExtra(VGGymError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtra:
     """The error for an optional package that is not installed.
 
     Args:
@@ -44,7 +48,7 @@ def missing_extra(what: str, package: str, extra: str) -> VGGymError:
     >>> str(missing_extra("yolo-clip", "ultralytics", "pipelines"))
     'yolo-clip needs ultralytics: pip install "vg_gym[pipelines]"'
     """
-    return VGGymError(f'{what} needs {package}: pip install "vg_gym[{extra}]"')
+    return MissingExtra(f'{what} needs {package}: pip install "vg_gym[{extra}]"')
 
 
 @contextmanager
@@ -62,7 +66,7 @@ def importing(what: str, package: str, extra: str = "pipelines") -> Iterator[Non
     >>> with importing("SAM", "segment-anything"):
     ...     import no_such_module
     Traceback (most recent call last):
-    vg_gym.errors.VGGymError: SAM needs segment-anything: pip install "vg_gym[pipelines]"
+    vg_gym.errors.MissingExtra: SAM needs segment-anything: pip install "vg_gym[pipelines]"
     """
     try:
         yield

@@ -17,7 +17,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
-from vg_gym.errors import VGGymError
+from vg_gym.errors import MissingExtra, VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, Line, build_ceiling
@@ -41,7 +41,7 @@ class Comparison:
     """What ``evaluate.py`` does: see :meth:`run`.
 
     Raises:
-        VGGymError: there are options for a method that is not compared.
+        VGGymError: a method is unknown, or there are options for one that is not compared.
     """
 
     methods: Sequence[str]
@@ -91,9 +91,10 @@ class Comparison:
         self._rows = {
             row: (name, swept)
             for name in self.methods
-            for row, swept in sweep(name, self.options.get(name.partition(":")[0], {})).items()
+            for row, swept in sweep(name, self.options.get(registry.grounder_key(name), {})).items()
         }
         self._factories: dict[str, GrounderFactory] = {}
+        self._left_out: dict[str, MissingExtra] = {}
         named = [*FLOORS, *self.methods, *self.refiners]
         used = {owner for name in named for owner in owners(name)}
         for key in self.options:
@@ -104,7 +105,8 @@ class Comparison:
         """Predict, score, print the table, write the files; returns the rows.
 
         Raises:
-            VGGymError: a method, an option, the data set or a file is unknown or unfit, or the run was interrupted.
+            VGGymError: a method, an option, the data set or a file is unknown or unfit, or the run was interrupted; or
+                a method needs a package that is not installed, once all others have their rows.
         """
         if self.recorded:
             return self._run_recorded(Path(self.recorded))
@@ -118,6 +120,9 @@ class Comparison:
         evaluator.save(meta)
         write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
         print_table(evaluator.rows, f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions")
+        if self._left_out:
+            reasons = "; ".join(f"{row}: {error}" for row, error in self._left_out.items())
+            raise VGGymError(f"left out, while {self.out} has the rest: {reasons}")
         return evaluator.rows
 
     def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
@@ -141,10 +146,10 @@ class Comparison:
         """Floors, then methods and ceilings as named, then recorded predictions."""
         evaluator.prior = self._prior(evaluator)
         for row in (*FLOORS, *(row for row in self._rows if row not in FLOORS)):
-            if row in registry.CEILINGS:
-                self._add_ceiling(evaluator, row)
-            else:
-                self._add_method(evaluator, row)
+            try:
+                (self._add_ceiling if row in registry.CEILINGS else self._add_method)(evaluator, row)
+            except MissingExtra as error:
+                self._left_out[row] = error
         if self.predictions:
             name = f"recorded:{Path(self.predictions).stem}"
             evaluator.add(name, "method", evaluator.predict(name, partial(build_recorded, self.predictions)))

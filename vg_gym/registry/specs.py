@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, unknown
+
+
+def load_object(path: str) -> Any:
+    """Import what ``"package.module:name"`` names.
+
+    Raises:
+        VGGymError: it is not written so, or there is no such name in the module.
+    """
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise VGGymError(f"no factory {path!r}; name one as 'package.module:name'")
+    found = import_module(module)
+    try:
+        return attrgetter(name)(found)
+    except AttributeError as error:
+        public = [key for key, value in vars(found).items() if not key.startswith("_") and callable(value)]
+        raise unknown(f"name in {module}:", name, public) from error
 
 
 @dataclass(frozen=True)
@@ -31,11 +49,7 @@ class Spec:
         Raises:
             VGGymError: it is not written as ``"package.module:name"``, or there is no such name in the module.
         """
-        path, _, name = self.factory.partition(":")
-        try:
-            return getattr(import_module(path), name)
-        except (AttributeError, ValueError) as error:
-            raise VGGymError(f"no factory {self.factory!r}; name one as 'package.module:name' ({error})") from error
+        return load_object(self.factory)
 
 
 @dataclass(frozen=True)

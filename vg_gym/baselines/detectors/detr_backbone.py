@@ -62,6 +62,9 @@ class _Stage(nn.Module):
         more = [_Block(outside, outside, 1, projected=False) for _ in range(depth - 1)]
         self.layers = nn.Sequential(_Block(inside, outside, stride, projected=True), *more)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
 
 class DetrBackbone(nn.Module):
     """Pixels (B, 3, H, W) in [0, 1] to the maps of all stages but the first, of strides 8, 16 and 32.
@@ -75,20 +78,19 @@ class DetrBackbone(nn.Module):
     def __init__(self, stem: int, widths: Sequence[int], depths: Sequence[int]):
         super().__init__()
         convolutions = [_Convolution(3, stem // 2, stride=2), _Convolution(stem // 2, stem // 2)]
-        self.embedder = nn.Module()
-        self.embedder.embedder = nn.Sequential(*convolutions, _Convolution(stem // 2, stem))
+        self.embedder = nn.ModuleDict({"embedder": nn.Sequential(*convolutions, _Convolution(stem // 2, stem))})
         self.pooler = nn.MaxPool2d(3, 2, 1)
-        self.encoder = nn.Module()
-        self.encoder.stages = nn.ModuleList(
+        stages = [
             _Stage(inside, outside, 1 if stage == 0 else 2, depth)
             for stage, (inside, outside, depth) in enumerate(zip([stem, *widths], widths, depths, strict=False))
-        )
+        ]
+        self.encoder = nn.ModuleDict({"stages": nn.Sequential(*stages)})
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """The maps, finest first."""
-        x, maps = self.pooler(self.embedder.embedder(pixels)), []
-        for stage in self.encoder.stages:
-            x = stage.layers(x)
+        x, maps = self.pooler(self.embedder["embedder"](pixels)), []
+        for stage in self.encoder["stages"].children():
+            x = stage(x)
             maps.append(x)
         return maps[1:]
 
