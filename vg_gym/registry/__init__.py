@@ -255,9 +255,10 @@ def _build(
         _check_options(name, factory, fixed, options)
         return factory(**fixed, **{**spec.options, **options})
     except ModuleNotFoundError as error:
-        if not spec.extra:
+        extra = spec.extra or spec.published_extra
+        if not extra:
             raise
-        raise missing_extra(name, str(error.name), spec.extra) from error
+        raise missing_extra(name, str(error.name), extra) from error
 
 
 def _check_options(name: str, factory: Any, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> None:

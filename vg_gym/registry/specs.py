@@ -37,7 +37,11 @@ class Spec:
     summary: str = ""
     """What it is, in a few words."""
     extra: str = ""
-    """``pip install "vg_gym[EXTRA]"`` brings the packages that it, or its published weights, need; empty: none."""
+    """``pip install "vg_gym[EXTRA]"`` brings the packages that it needs; empty: none."""
+    published_extra: str = ""
+    """The same for what its published weights need, and its built-in ones do not."""
+    weights: str = ""
+    """Its built-in weights, a folder of ``vg_gym/assets``; empty: it has none."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the factory that make it this thing; a caller cannot give them."""
     options: Mapping[str, Any] = field(default_factory=dict)

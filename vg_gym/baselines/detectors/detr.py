@@ -23,7 +23,7 @@ from vg_gym.types import Proposals, Proposer
 
 
 def _transformers() -> Any:
-    with importing("DETR", "transformers"):
+    with importing("DETR", "transformers", "detr"):
         import transformers
     return transformers
 
