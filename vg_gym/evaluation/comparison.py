@@ -45,11 +45,11 @@ class Comparison:
     """
 
     methods: Sequence[str]
-    """Names of grounders and ceilings."""
+    """Grounders (``vg-gym list grounders``), ceilings (``action-oracle``), and own ones: ``package.module:factory``."""
     out: str
     """Folder of results."""
     dataset: str | None = None
-    """Name of a data set; None with ``recorded``."""
+    """A data set (``vg-gym list datasets``), or ``package.module:factory``; none with ``recorded``."""
     split: str = "test"
     """Of the data set."""
     root: str | None = None

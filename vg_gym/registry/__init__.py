@@ -48,9 +48,10 @@ def _offered_specs(kind: type[S], table: Mapping[str, S]) -> dict[str, S]:
     specs = {}
     for name, entry in offered(kind).items():
         try:
-            if name in table:
-                raise VGGymError(f"entry point {name!r} ({entry.value}) is left out: there is one of that name")
-            specs[name] = offered_spec(kind, name)
+            if name not in table:
+                specs[name] = offered_spec(kind, name)
+            elif table[name].factory.startswith("vg_gym."):
+                raise VGGymError(f"entry point {name!r} ({entry.value}) is left out: that is a name of vg_gym's own")
         except VGGymError as error:
             warnings.warn(str(error), stacklevel=3)
     return specs
