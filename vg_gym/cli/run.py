@@ -20,8 +20,8 @@ def run(main: Callable[[], object]) -> None:
     """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2.
 
     Ctrl-C and SIGTERM end the command likewise, once it has saved what it can, with exit status 130 and 143. A reader
-    that has enough, as in ``vg-gym list clips | head``, ends the command in silence. Modules of the current folder can be
-    named (``--methods my_module:factory``): it is searched last.
+    that has enough, as in ``vg-gym list clips | head``, ends the command in silence. Modules of the current folder can
+    be named (``--methods my_module:factory``): it is searched last.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.detectors.base import DetectionBatch, Detector, missing_weights
