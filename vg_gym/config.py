@@ -86,7 +86,10 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
         SystemExit: help was asked for.
     """
     if {"-h", "--help"} & set(arguments):
-        print(described(schema))
+        packaged = textwrap.fill(", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml"))), 100)
+        about = (inspect.getdoc(schema) or "").replace("``", "")
+        print(f"{about}\n\nusage: [CONFIG ...] [OPTION=VALUE ...]; of what is said twice, the last counts\n")
+        print(f"configs: YAML files, or by name\n{textwrap.indent(packaged, '  ')}\n\noptions:\n{described(schema)}")
         sys.exit(0)
     config = OmegaConf.structured(schema)
     for argument in arguments:
@@ -225,22 +228,22 @@ def described(schema: type, prefix: str = "") -> str:
         schema: the dataclass; those in its fields are described too.
         prefix: what stands before the names, e.g. ``clone.``.
     """
-    about, lines = _docstrings(schema), []
+    about, lines = field_docs(schema), []
     for f in fields(schema):
         default = f.default if f.default is not MISSING else f.default_factory() if callable(f.default_factory) else ""
         if is_dataclass(default):
             lines.append(described(type(default), f"{prefix}{f.name}."))
             continue
-        words = " ".join(about.get(f.name, "").replace("``", "").split())
         shown = "" if default is None else default
         allowed = _ranges(schema)[f.name]
         bounds = "" if allowed == Range() else f"   ({allowed})"
-        lines.append(f"  {prefix}{f.name}={shown}{bounds}\n" + textwrap.indent(textwrap.fill(words, 100), "        "))
+        words = textwrap.indent(textwrap.fill(about.get(f.name, ""), 100), "        ")
+        lines.append(f"  {prefix}{f.name}={shown}{bounds}\n{words}")
     return "\n".join(lines)
 
 
-def _docstrings(schema: type) -> dict[str, str]:
-    """The string below each field, by the field's name; those of the class itself before those of its bases."""
+def field_docs(schema: type) -> dict[str, str]:
+    """The string below each field, on one line, by the field's name; the class's own before those of its bases."""
     found: dict[str, str] = {}
     for owner in reversed(schema.__mro__):
         if not is_dataclass(owner):
@@ -249,7 +252,7 @@ def _docstrings(schema: type) -> dict[str, str]:
         for field, text in pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                    found[field.target.id] = str(text.value.value)
+                    found[field.target.id] = " ".join(str(text.value.value).replace("``", "").split())
     return found
 
 

@@ -37,7 +37,11 @@ class Interrupted(VGGymError):
     """Ctrl-C or a scheduler's SIGTERM, once what there was is saved; the message says how to go on."""
 
 
-def missing_extra(what: str, package: str, extra: str) -> VGGymError:
+class MissingExtra(VGGymError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtra:
     """The error for an optional package that is not installed.
 
     Args:
@@ -45,14 +49,14 @@ def missing_extra(what: str, package: str, extra: str) -> VGGymError:
         package: its name.
         extra: the extra of vg_gym that brings it.
 
-    >>> str(missing_extra("yolo-clip", "ultralytics", "pipelines"))
-    'yolo-clip needs ultralytics: pip install "vg_gym[pipelines]"'
+    >>> str(missing_extra("yolo-clip", "ultralytics", "yolo"))
+    'yolo-clip needs ultralytics: pip install "vg_gym[yolo]"'
     """
-    return VGGymError(f'{what} needs {package}: pip install "vg_gym[{extra}]"')
+    return MissingExtra(f'{what} needs {package}: pip install "vg_gym[{extra}]"')
 
 
 @contextmanager
-def importing(what: str, package: str, extra: str = "pipelines") -> Iterator[None]:
+def importing(what: str, package: str, extra: str) -> Iterator[None]:
     """Around imports of an optional package: where they fail, the error is :func:`missing_extra`.
 
     Args:
@@ -63,10 +67,10 @@ def importing(what: str, package: str, extra: str = "pipelines") -> Iterator[Non
     Raises:
         VGGymError: the package is not installed.
 
-    >>> with importing("SAM", "segment-anything"):
+    >>> with importing("SAM", "segment-anything", "sam"):
     ...     import no_such_module
     Traceback (most recent call last):
-    vg_gym.errors.VGGymError: SAM needs segment-anything: pip install "vg_gym[pipelines]"
+    vg_gym.errors.MissingExtra: SAM needs segment-anything: pip install "vg_gym[sam]"
     """
     try:
         yield

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig, DetectorLearner, train_detector
-from vg_gym.baselines.detectors.detr import BACKBONE, load_backbone
+from vg_gym.baselines.detectors.detr_backbone import BACKBONE, load_backbone
 from vg_gym.baselines.masks import mask_box
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
@@ -151,7 +151,7 @@ def test_a_backbone_alone_is_the_detector_s():
     assert torch.equal(torch.rand(3), expected)  # the generator is left as it was
     whole = registry.proposer("detr").module.model.backbone.model
     pixels = torch.rand(2, 3, 128, 128)
-    for ours, theirs in zip(backbone(pixels).feature_maps, whole(pixels).feature_maps, strict=True):
+    for ours, theirs in zip(backbone(pixels), whole(pixels).feature_maps, strict=True):
         assert torch.equal(ours, theirs)
 
 

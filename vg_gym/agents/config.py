@@ -69,6 +69,8 @@ class TrainConfig(EnvOptions):
     """Folder of a data set that is on disk; default as for ``dataset``."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
     """Options of the training split, e.g. ``{scenes: 4000}`` for RefShapes."""
+    plugins: str = ""
+    """Modules, with commas between, that register data sets, grounders or proposers."""
     clip: str = ""
     """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default as for ``dataset``."""
     device: str = "auto"

@@ -89,7 +89,7 @@ class AgentGrounder:
         if not queries:
             return []
         options = self.options
-        if options.initial_box in registry.GROUNDERS:  # one for all batches, where an engine would build its own
+        if registry.is_grounder(options.initial_box):  # one for all batches, where an engine would build its own
             initial_boxes = self._first_boxes(queries) if initial_boxes is None else initial_boxes
             options = replace(options, initial_box="full")
         engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, options, self._bank)

@@ -15,7 +15,7 @@ from vg_gym.types import Proposals
 
 
 def _skimage() -> Any:
-    with importing("segmentation", "scikit-image"):
+    with importing("segmentation", "scikit-image", "segments"):
         from skimage import color, filters, segmentation
     return color, filters, segmentation
 

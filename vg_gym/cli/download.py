@@ -12,8 +12,8 @@ DOWNLOADS = {"refcocog": "refcocog-umd", "refcoco": "refcoco-unc", "refcoco+": "
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("download", help="fetch the annotations of a data set, and COCO's images")
-    parser.add_argument("name", choices=DOWNLOADS)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="where to put it (default: %(default)s)")
+    parser.add_argument("name", choices=DOWNLOADS, help="what to fetch")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where to put it")
     parser.add_argument("--images", action="store_true", help="also COCO train2014, 13.5 GB to fetch, as much unpacked")
     parser.add_argument("--mirror", action="append", default=[], metavar="URL", help="try this address first")
     parser.set_defaults(command=download)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from vg_gym import __version__
 from vg_gym.cli import download, evaluate, features, ground, info, listing, minari, play, train
+from vg_gym.cli.parsing import Parser
 from vg_gym.cli.run import run
 
 SUBCOMMANDS = (ground, train, evaluate, listing, play, minari, features, download, info)
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vg-gym", description="Tools of vg_gym.")
+    parser = Parser(prog="vg-gym", description="Visual grounding: an image and a referring expression to a box.")
     parser.add_argument("--version", action="version", version=f"vg-gym {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for subcommand in SUBCOMMANDS:

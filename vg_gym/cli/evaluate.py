@@ -1,4 +1,4 @@
-"""What ``evaluate.py`` runs."""
+"""What ``evaluate.py`` and ``vg-gym evaluate`` run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import MISSING, fields
 
+from vg_gym.cli.parsing import Parser, add_plugins
+from vg_gym.config import field_docs
 from vg_gym.evaluation.comparison import Comparison
 from vg_gym.evaluation.options import DATASET, method_options
+from vg_gym.registry import load_plugins
 from vg_gym.runners import RUNNERS
+
+ABOUT = "compare methods under one evaluator"
+METAVARS = {
+    "methods": "NAME[,NAME]", "out": "FOLDER", "dataset": "NAME", "root": "FOLDER", "limit": "N",
+    "refine": "NAME[,NAME]", "predictions": "FILE.jsonl", "recorded": "FILE.json", "workers": "N",
+}  # fmt: skip
+"""What stands for the values of options in the help."""
 
 
 def add(commands) -> None:
-    """Add the subcommand to the parser's ``commands``; its options are those of ``evaluate.py``."""
-    about = "compare methods under one evaluator"  # below: no prefix, as all options are evaluate.py's to read
-    parser = commands.add_parser("evaluate", help=about, add_help=False, prefix_chars="\0")
-    parser.add_argument("arguments", nargs="*")
-    parser.set_defaults(command=lambda options: main("Compare methods under one evaluator.", options.arguments))
+    """Add the subcommand to the parser's ``commands``."""
+    parser = commands.add_parser("evaluate", help=ABOUT, description=f"{ABOUT.capitalize()}.")
+    _add_options(parser)
+    parser.set_defaults(command=lambda options: _compare(options, options.line))
 
 
 def main(usage: str | None = None, arguments: Sequence[str] | None = None) -> None:
@@ -29,37 +38,43 @@ def main(usage: str | None = None, arguments: Sequence[str] | None = None) -> No
         arguments: of the command; default those that were typed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    Comparison(**_options(usage, arguments), command=f"python {shlex.join([sys.argv[0], *arguments])}").run()
+    parser = Parser(description=usage)
+    _add_options(parser)
+    _compare(parser.parse_args(arguments), f"python {shlex.join([sys.argv[0], *arguments])}")
 
 
-def _options(usage: str | None, arguments: Sequence[str]) -> dict[str, Any]:
-    """The fields of a :class:`~vg_gym.evaluation.comparison.Comparison`."""
-    given = vars(_parser(usage).parse_args(arguments))
-    given["methods"] = [name for name in given["methods"].split(",") if name]
-    given["options"] = method_options(given["options"])
-    given["dataset_options"] = given["options"].pop(DATASET, {})
-    return given
+def _compare(given: argparse.Namespace, command: str) -> None:
+    load_plugins(given.plugins)
+    options = method_options(given.options)
+    taken = {f.name: getattr(given, f.name) for f in fields(Comparison) if hasattr(given, f.name)}
+    taken["methods"] = [name.strip() for name in given.methods.split(",") if name.strip()]
+    taken["dataset_options"] = options.pop(DATASET, {})
+    Comparison(**{**taken, "options": options, "command": command}).run()
 
 
-def _parser(usage: str | None) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--methods", default="", help="comma-separated grounders (vg-gym info lists them) and ceilings")
-    p.add_argument("--dataset", help="refshapes, refcocog-umd, ..., or a FILE.jsonl of your own (docs/data.md)")
-    p.add_argument("--split", default="test")
-    p.add_argument("--train-split", default="train", help="what the constant box is fitted on (default: %(default)s)")
-    p.add_argument("--root", help="folder of a data set on disk")
-    p.add_argument("--clip", default="refshapes", help="CLIP of methods and crop metrics (default: %(default)s; none)")
-    p.add_argument("--limit", type=int, help="only the first so many expressions")
-    p.add_argument("--refine", metavar="METHOD", help="also start METHOD[,METHOD] from all methods' boxes")
-    p.add_argument("--predictions", metavar="FILE.jsonl", help="also evaluate recorded predictions")
-    p.add_argument("--recorded", metavar="FILE.json", help="evaluate recorded detections with CLIP scores")
-    p.add_argument("--probes", action="store_true", help="also empty, shuffled and swapped expressions")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--fresh", action="store_true", help="throw earlier predictions in --out away")
-    p.add_argument("--retry-failures", action="store_true", help="ask again what earlier runs in --out failed on")
-    p.add_argument("--runner", choices=RUNNERS, default="local", help="where methods predict (default: %(default)s)")
-    p.add_argument("--workers", type=int, default=0, metavar="N", help="processes of --runner ray; 0: one for each CPU")
-    p.add_argument("--out", required=True, help="folder of results")
-    about = "options; KEY=1,2,4 is a row each; dataset_options.KEY=VALUE for the data set"
-    p.add_argument("options", nargs="*", metavar="METHOD.KEY=VALUE", help=about)
-    return p
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each field of :class:`~vg_gym.evaluation.comparison.Comparison`, with its docstring and default."""
+    docs = field_docs(Comparison)
+    for f in fields(Comparison):
+        flag, about = f"--{f.name.replace('_', '-')}", docs[f.name].replace("%", "%%")
+        if f.name in ("options", "dataset_options", "command"):
+            continue
+        if f.default is False:
+            parser.add_argument(flag, action="store_true", help=about)
+            continue
+        parser.add_argument(
+            flag,
+            type=int if "int" in str(f.type) else str,
+            default="" if f.default is MISSING else f.default,
+            required=f.name == "out",
+            choices=RUNNERS if f.name == "runner" else None,
+            metavar=METAVARS.get(f.name),
+            help=about,
+        )
+    add_plugins(parser)
+    parser.add_argument(
+        "options",
+        nargs="*",
+        metavar="METHOD.KEY=VALUE",
+        help=f"{docs['options']} dataset_options.KEY=VALUE: {docs['dataset_options']}",
+    )

@@ -5,29 +5,33 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vg_gym.cli.parsing import add_plugins
 from vg_gym.errors import VGGymError
-from vg_gym.registry import dataset_spec
+from vg_gym.registry import dataset_spec, load_plugins
 from vg_gym.runners import RUNNERS, make_runner
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
-    parser.add_argument("--dataset", help="a name (vg-gym list datasets) or a FILE.jsonl of your own")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="e.g. refcocog-umd (vg-gym list datasets), or a FILE.jsonl of your own"
+    )
     parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
-    parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai (default: %(default)s)")
+    parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the features")
     parser.add_argument("--splits", help="e.g. train,val (default: all)")
     parser.add_argument("--phrases", action="store_true", help="also score maps of noun phrases")
     parser.add_argument("--tokens", action="store_true", help="also features of the tokens of expressions; much space")
     parser.add_argument("--proposals", default="", metavar="NAME", help="also the proposals of a proposer, e.g. ssd")
     parser.add_argument("--edge-profiles", action="store_true", help="also edge maps")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of each split")
-    parser.add_argument("--shard", type=int, default=256, metavar="N", help="images at a time (default: %(default)s)")
-    parser.add_argument("--runner", choices=RUNNERS, default="local", help="where to do it (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="of the runner; 0: one for each CPU")
+    parser.add_argument("--shard", type=int, default=256, metavar="N", help="images at a time")
+    parser.add_argument("--runner", choices=RUNNERS, default="local", help="where to do it")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="of the runner; 0: one for each CPU")
     parser.add_argument("--verify", action="store_true", help="make nothing; check all checksums of --out")
+    add_plugins(parser)
     parser.set_defaults(command=features)
 
 
@@ -37,6 +41,7 @@ def features(options: argparse.Namespace) -> None:
     Raises:
         VGGymError: no data set is named, or the store is damaged or of something else.
     """
+    load_plugins(options.plugins)
     if options.verify:
         _verify(options.out)
     elif options.dataset is None:

@@ -11,8 +11,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vg_gym.cli.parsing import add_plugins
 from vg_gym.errors import VGGymError
+from vg_gym.registry import load_plugins
 from vg_gym.storage.files import replacing
+
+DEFAULTS = "{} where the built-in CLIP knows all words, else {}"
+"""What is taken where nothing is named; :func:`vg_gym.pictures.ground.chosen` decides."""
 
 
 def add(commands) -> None:
@@ -21,10 +26,20 @@ def add(commands) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files, or folders of them")
     parser.add_argument("expression", help='what is meant, e.g. "the man in the yellow coat"')
     parser.add_argument("--out", type=Path, help="draw the box: a file for one picture, a folder for several")
-    parser.add_argument("--method", help="a grounder, e.g. yolo-clip (default: by the words, see README)")
-    parser.add_argument("--clip", help="e.g. ViT-B-32:openai, for methods that take one")
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help=f"a grounder (vg-gym list grounders), or "
+        f"package.module:factory; default: {DEFAULTS.format('agent:refshapes', 'yolo-clip')}",
+    )
+    parser.add_argument(
+        "--clip",
+        metavar="NAME",
+        help=f"for methods that take one; default: {DEFAULTS.format('refshapes', 'ViT-B-32:openai')}",
+    )
     parser.add_argument("--weights", help="the method's weights: a file, or a name that is fetched")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add_plugins(parser)
     parser.set_defaults(command=ground)
 
 
@@ -37,6 +52,7 @@ def ground(options: argparse.Namespace) -> None:
     from vg_gym.pictures.ground import ground_each
     from vg_gym.pictures.sources import picture_files
 
+    load_plugins(options.plugins)
     files = picture_files(options.images)
     more = {"weights": options.weights} if options.weights else {}
     answers = ground_each(files, [options.expression] * len(files), options.method, options.clip, **more)

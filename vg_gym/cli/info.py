@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vg_gym import __version__
 from vg_gym.errors import VGGymError
-from vg_gym.registry import list_datasets, list_grounders
+from vg_gym.registry import DATASETS, DatasetSpec, list_datasets, list_grounders
 
 LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
 """Packages whose versions are printed."""
@@ -30,7 +30,7 @@ def info(options: argparse.Namespace) -> None:
         print(f"  {name:20} {_version(name)}")
     print("\ndata sets")
     for name, dataset in list_datasets().items():
-        print(f"  {name:20} {_where(name, options.root) if dataset.read_from_disk else 'built in'}")
+        print(f"  {name:20} {whereabouts(name, dataset, options.root)[1]}")
     print("\ngrounders")
     for name, grounder in list_grounders().items():
         print(f"  {name:20} {grounder.summary}")
@@ -43,16 +43,26 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _where(name: str, root: Path | None) -> str:
-    """The folders of a data set's annotations and images, or what is missing."""
-    from vg_gym.data.refcoco import find_annotations, image_folders
+def whereabouts(name: str, spec: DatasetSpec, root: Path | None) -> tuple[bool, str]:
+    """Whether a data set is there, and where its annotations and images are, or what is missing.
 
+    Args:
+        name: of the data set.
+        spec: of it.
+        root: where to look; default ``$VG_GYM_DATA``.
+    """
+    from vg_gym.data.refcoco import PUBLISHED, find_annotations, image_folders
+
+    if not spec.read_from_disk:
+        return True, "built in" if name in DATASETS else "made as it is asked for"
+    if name not in PUBLISHED:
+        return bool(root), "read from root=FOLDER"
     try:
         annotations = find_annotations(name, root)
     except VGGymError as error:
-        return str(error)
-    images = next((str(folder) for folder in image_folders(annotations) if _has_images(folder)), "no images found")
-    return f"{annotations}; {images}"
+        return False, str(error)
+    images = next((str(folder) for folder in image_folders(annotations) if _has_images(folder)), None)
+    return images is not None, f"{annotations}; {images or 'no images found'}"
 
 
 def _has_images(folder: Path) -> bool:

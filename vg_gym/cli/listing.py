@@ -3,54 +3,121 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from vg_gym import ENVIRONMENTS
-from vg_gym.registry import list_datasets, list_grounders, list_proposers
-from vg_gym.registry.specs import Spec
+from vg_gym.cli.info import whereabouts
+from vg_gym.cli.parsing import add_plugins
+from vg_gym.registry import dataset_spec, list_datasets, list_grounders, list_proposers, load_plugins
+from vg_gym.registry.specs import GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import FILES
-from vg_gym.storage.assets import built_in_names
+from vg_gym.storage.assets import ASSETS, built_in_names
 
-PACKAGES = {"pipelines": ("ultralytics", "transformers", "segment_anything", "skimage")}
-"""Extra -> packages that it brings, by which it is known to be there."""
+PACKAGES = {
+    "yolo": ("ultralytics",), "onnx": ("onnxruntime",), "detr": ("transformers", "timm"), "sam": ("segment_anything",),
+    "segments": ("skimage",),
+}  # fmt: skip
+"""Extra -> modules that it brings, by which it is known to be there."""
+Row = tuple[str, bool, str]
+"""A name, whether it is there, and what it is and needs."""
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("list", help="what there is: grounders, data sets, environments, detectors, CLIPs")
-    parser.add_argument("what", choices=("grounders", "datasets", "envs", "detectors", "clips"))
+    about = "what there is, what it needs, and whether that is there"
+    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}: ready, or missing.")
+    parser.add_argument("what", choices=("grounders", "datasets", "envs", "detectors", "clips"), help="what to list")
+    parser.add_argument("--root", type=Path, help="where to look for data sets; default: $VG_GYM_DATA")
+    add_plugins(parser)
     parser.set_defaults(command=listing)
 
 
 def listing(options: argparse.Namespace) -> None:
-    """Print names, what each is, and what it needs that is not there."""
-    for name, about in _rows(options.what):
-        print(f"{name:28} {about}")
+    """Print names, whether each is there, what it is, and what it needs; broken plugins are named at the end.
+
+    Raises:
+        VGGymError: a module of ``--plugins`` cannot be imported.
+    """
+    load_plugins(options.plugins)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        rows = list(_rows(options.what, options.root))
+    width = max(len(name) for name, _, _ in rows)
+    for name, there, about in rows:
+        print(f"{name:{width}}  {'ready' if there else 'missing':7}  {about}")
+    for warning in caught:
+        print(f"vg-gym: warning: {warning.message}", file=sys.stderr)
 
 
-def _rows(what: str) -> list[tuple[str, str]]:
+def _rows(what: str, root: Path | None) -> Iterator[Row]:
     if what == "envs":
-        return [(name, f"plays {dataset}") for name, dataset in ENVIRONMENTS.items()]
-    if what == "clips":
-        import open_clip
+        for name, dataset in ENVIRONMENTS.items():
+            there, place = whereabouts(dataset, dataset_spec(dataset), root)
+            yield name, True, f"plays {dataset}: {place}" if there else f"plays refshapes, as {place}"
+    elif what == "datasets":
+        for name, dataset_ in list_datasets().items():
+            there, place = whereabouts(name, dataset_, root)
+            yield name, there, f"{dataset_.summary}; {', '.join(dataset_.splits)}; {place}"
+        yield "FILE.jsonl, FILE.json", True, FILES.summary
+    elif what == "clips":
+        yield from _clips()
+    elif what == "detectors":
+        yield from (_row(name, spec, spec.published) for name, spec in list_proposers().items())
+    else:
+        proposers = list_proposers()
+        for name, spec in list_grounders().items():
+            first = proposers.get(spec.proposer)
+            if name == "agent":
+                yield from (("agent:" + agent, True, "built-in agent") for agent in built_in_names("agent"))
+            yield _row(name, spec, first.published if first else None)
 
-        built_in = [(name, "built in") for name in built_in_names("clip")]
-        return [*built_in, *((f"{model}:{tag}", "fetched") for model, tag in open_clip.list_pretrained())]
-    if what == "datasets":
-        return [
-            (
-                name,
-                f"{spec.summary}; {'read from disk' if spec.read_from_disk else 'built in'}; {', '.join(spec.splits)}",
-            )
-            for name, spec in {**list_datasets(), "FILE.jsonl, FILE.json": FILES}.items()
-        ]
-    specs = list_grounders() if what == "grounders" else list_proposers()
-    agents = built_in_names("agent") if what == "grounders" else []
-    rows = [(name, spec.summary + _lacking(spec)) for name, spec in specs.items()]
-    return [*rows, *((f"agent:{name}", "built-in agent") for name in agents)]
+
+def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) -> Row:
+    """A grounder or a detector: what it is, the extra it needs, the weights it has."""
+    built_in = bool(spec.weights) and (ASSETS / spec.weights).is_dir()
+    needs = [spec.summary, _extra(spec.extra)]
+    if spec.weights:
+        needs.append("built-in weights" if built_in else f"its weights {spec.weights} are not there")
+    elif spec.published_extra or getattr(spec, "argument", "") == "weights":
+        needs.append(f"no built-in weights: {name}:WEIGHTS")
+    if published:
+        needs.append(f"or {published}, fetched")
+    if spec.published_extra:
+        needs.append(f"published weights: {_extra(spec.published_extra)}")
+    there = _installed(spec) and (built_in or not spec.weights)
+    return name, there, "; ".join(filter(None, needs))
 
 
-def _lacking(spec: Spec) -> str:
-    """What has to be installed for it."""
-    there = all(find_spec(package) for package in PACKAGES.get(spec.extra, ()))
-    return "" if there else f'; needs pip install "vg_gym[{spec.extra}]"'
+def _extra(extra: str) -> str:
+    if not extra:
+        return ""
+    there = all(find_spec(package) for package in PACKAGES.get(extra, ()))
+    return f"extra {extra}" if there else f'needs pip install "vg_gym[{extra}]"'
+
+
+def _installed(spec: Spec) -> bool:
+    return all(find_spec(package) for package in PACKAGES.get(spec.extra, ()))
+
+
+def _clips() -> Iterator[Row]:
+    import open_clip
+
+    yield from ((name, True, "built in, knows drawn shapes") for name in built_in_names("clip"))
+    for model, tag in open_clip.list_pretrained():
+        there = _fetched(open_clip.get_pretrained_cfg(model, tag))
+        yield f"{model}:{tag}", there, "fetched before" if there else "fetched when it is asked for"
+
+
+def _fetched(config: dict) -> bool:
+    """Whether weights of open_clip are in the cache of the hub, or in that of its downloads."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repo = os.path.split(config.get("hf_hub", ""))[0]
+    kept = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
+    downloaded = Path("~/.cache/clip").expanduser() / os.path.basename(config.get("url", ""))
+    return bool(repo and kept.is_dir() and any(kept.iterdir())) or downloaded.is_file()

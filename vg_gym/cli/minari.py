@@ -16,10 +16,10 @@ def add(commands) -> None:
     parser = commands.add_parser("minari", help="write episodes of an agent as a Minari data set, for offline RL")
     parser.add_argument("dataset", metavar="NAME", help="of the Minari data set, e.g. refshapes/oracle-v0")
     parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="of the environment, e.g. reward=iou")
-    parser.add_argument("--env", default="RefShapes-Ground-v0", metavar="ID", help="default: %(default)s")
+    parser.add_argument("--env", default="RefShapes-Ground-v0", metavar="ID", help="the environment (vg-gym list envs)")
     parser.add_argument("--agent", default="oracle", help="oracle (sees the target), random, or agent:NAME")
-    parser.add_argument("--episodes", type=int, default=1000, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--episodes", type=int, default=1000, metavar="N", help="how many")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the episodes")
     parser.set_defaults(command=write)
 
 

@@ -1,22 +1,30 @@
-"""How every command ends: a user's mistake is one line on stderr, not a traceback."""
+"""How every command begins and ends: own modules are found, a user's mistake is one line and not a traceback."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from vg_gym.config import load_config
 from vg_gym.errors import Interrupted, VGGymError
 from vg_gym.interrupts import sigterm_as_ctrl_c
+from vg_gym.registry import load_plugins
+
+T = TypeVar("T")
 
 
 def run(main: Callable[[], object]) -> None:
     """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2.
 
-    Ctrl-C and SIGTERM end the command likewise, once it has saved what it can, with exit status 130 and 143.
-    A reader that has enough, as in ``vg-gym list clips | head``, ends the command in silence.
+    Ctrl-C and SIGTERM end the command likewise, once it has saved what it can, with exit status 130 and 143. A reader
+    that has enough, as in ``vg-gym list clips | head``, ends the command in silence. Modules of the current folder can
+    be named (``--methods my_module:factory``): it is searched last.
     """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     with sigterm_as_ctrl_c() as received:
         status = _status(main)
     if status:
@@ -46,3 +54,10 @@ def _leave_write_errors_to_the_main_thread(args: threading.ExceptHookArgs) -> No
     """TensorBoard writes in a thread, and raises its errors in the main one as well."""
     if not isinstance(args.exc_value, OSError):
         threading.__excepthook__(args)
+
+
+def configured(schema: type[T], arguments: Sequence[str]) -> T:
+    """:func:`~vg_gym.config.load_config`, with the plugins that the configuration names loaded."""
+    config: Any = load_config(schema, arguments)
+    load_plugins(config.plugins)
+    return config

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.config import TrainConfig
-from vg_gym.config import load_config
+from vg_gym.cli.run import configured
 from vg_gym.evaluation.comparison import Comparison
 
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: YAML files and ``key=value`` of :class:`TrainConfig`; default those that were typed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    trainer = AgentTrainer(load_config(TrainConfig, arguments))
+    trainer = AgentTrainer(configured(TrainConfig, arguments))
     trainer.run()
     if trainer.config.test_samples:
         _comparison(trainer, "python train_agent.py " + " ".join(arguments)).run()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from vg_gym.cli.run import configured
 from vg_gym.clip_finetuning.clip_learner import train_clip
 from vg_gym.clip_finetuning.config import ClipTrainConfig
-from vg_gym.config import load_config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,5 +16,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: YAML files and ``key=value`` of :class:`ClipTrainConfig`; default those that were typed.
     """
-    config = load_config(ClipTrainConfig, sys.argv[1:] if arguments is None else arguments)
+    config = configured(ClipTrainConfig, sys.argv[1:] if arguments is None else arguments)
     print(f"CLIP in {train_clip(config)}")

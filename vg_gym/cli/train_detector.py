@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig, train_detector
-from vg_gym.config import load_config
+from vg_gym.cli.run import configured
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -15,5 +15,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: YAML files and ``key=value`` of :class:`DetectorConfig`; default those that were typed.
     """
-    config = load_config(DetectorConfig, sys.argv[1:] if arguments is None else arguments)
+    config = configured(DetectorConfig, sys.argv[1:] if arguments is None else arguments)
     print(f"detector in {train_detector(config)}")

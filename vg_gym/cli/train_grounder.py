@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from vg_gym.config import load_config
+from vg_gym.cli.run import configured
 from vg_gym.learned.grounder_learner import GrounderConfig, train_grounder
 
 
@@ -15,5 +15,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: YAML files and ``key=value`` of :class:`GrounderConfig`; default those that were typed.
     """
-    config = load_config(GrounderConfig, sys.argv[1:] if arguments is None else arguments)
+    config = configured(GrounderConfig, sys.argv[1:] if arguments is None else arguments)
     print(f"grounder in {train_grounder(config)}")

@@ -17,7 +17,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
-from vg_gym.errors import VGGymError
+from vg_gym.errors import MissingExtra, VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_ceiling
@@ -41,15 +41,15 @@ class Comparison:
     """What ``evaluate.py`` does: see :meth:`run`.
 
     Raises:
-        VGGymError: there are options for a method that is not compared.
+        VGGymError: a method is unknown, or there are options for one that is not compared.
     """
 
     methods: Sequence[str]
-    """Names of grounders and ceilings."""
+    """Grounders (``vg-gym list grounders``), ceilings (``action-oracle``), and own ones: ``package.module:factory``."""
     out: str
     """Folder of results."""
     dataset: str | None = None
-    """Name of a data set; None with ``recorded``."""
+    """A data set (``vg-gym list datasets``), or ``package.module:factory``; none with ``recorded``."""
     split: str = "test"
     """Of the data set."""
     root: str | None = None
@@ -93,11 +93,12 @@ class Comparison:
         self._rows = {
             row: (name, swept)
             for name in self.methods
-            for row, swept in sweep(name, self.options.get(name.partition(":")[0], {})).items()
+            for row, swept in sweep(name, self.options.get(registry.grounder_key(name), {})).items()
         }
         self._factories: dict[str, GrounderFactory] = {}
         self.left_out: dict[str, str] = {}
         """Floors and ceilings that the table lacks, and why."""
+        self._lacking: dict[str, MissingExtra] = {}
         named = [*FLOORS, *self.methods, *self.refiners]
         used = {owner for name in named for owner in owners(name)}
         for key in self.options:
@@ -111,7 +112,7 @@ class Comparison:
 
         Raises:
             VGGymError: a method, an option, the data set or a file is unknown or unfit, the run was interrupted, or a
-                method failed on every query.
+                method failed on every query, or needs a package that is not installed, once all others have their rows.
         """
         if self.recorded:
             return self._run_recorded(Path(self.recorded))
@@ -130,6 +131,9 @@ class Comparison:
                 f"{name} failed on every query, the first: {reason}; mend it and add --retry-failures ({self.out} has "
                 "what there is)"
             )
+        if self._lacking:
+            reasons = "; ".join(f"{row}: {error}" for row, error in self._lacking.items())
+            raise VGGymError(f"left out, while {self.out} has the rest: {reasons}")
         return evaluator.rows
 
     def _write(self, evaluator: Evaluator) -> None:
@@ -171,10 +175,10 @@ class Comparison:
         evaluator.prior = self._prior(evaluator)
         floors = [name for name in FLOORS if name not in self.left_out]
         for row in (*floors, *(row for row in self._rows if row not in FLOORS)):
-            if row in registry.CEILINGS:
-                self._add_ceiling(evaluator, row)
-            else:
-                self._add_method(evaluator, row)
+            try:
+                (self._add_ceiling if row in registry.CEILINGS else self._add_method)(evaluator, row)
+            except MissingExtra as error:
+                self._lacking[row] = error
         if self.predictions:
             name = f"recorded:{Path(self.predictions).stem}"
             evaluator.add(name, "method", evaluator.predict(name, partial(build_recorded, self.predictions)))

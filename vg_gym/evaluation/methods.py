@@ -51,8 +51,8 @@ class GrounderFactory:
     """Of that data set."""
     root: str | None
     """Folder of that data set."""
-    known: dict[str, registry.GrounderSpec] = field(default_factory=registry.list_grounders)
-    """All grounders; a process that did not register what this one has finds it here."""
+    known: tuple[dict, dict, dict] = field(default_factory=registry.registered)
+    """All that is registered; a process that did not register what this one has finds it here."""
 
     def __call__(self) -> Callable[[Batch], list[Line]]:
         """A worker for :meth:`vg_gym.runners.Runner.map`."""
@@ -64,7 +64,7 @@ class GrounderFactory:
     @cached_property
     def grounder(self) -> Grounder:
         """The grounder of this process."""
-        registry.GROUNDERS.update(self.known)
+        registry.register_all(self.known)
         if self.clip == "none":
             grounder = registry.grounder(self.name, **self.options)
         else:

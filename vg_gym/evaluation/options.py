@@ -23,8 +23,8 @@ DATASET = "dataset_options"
 def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Options by method, from ``METHOD.KEY=VALUE``.
 
-    A method is a grounder, a ceiling, or a proposer, whose options go to all pipelines that start with it; or
-    ``dataset_options``, for those of the data set.
+    A method is a grounder (``package.module:factory`` too), a ceiling, or a proposer, whose options go to all pipelines
+    that start with it; or ``dataset_options``, for those of the data set.
 
     Raises:
         VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
@@ -33,14 +33,14 @@ def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
     {'clip-window': {'score': 'cosine'}, 'diffusion': {'steps': 2}}
     """
     options: dict[str, dict[str, Any]] = {}
-    known = {**registry.GROUNDERS, **registry.CEILINGS, **registry.PROPOSERS}
+    known = {*registry.grounder_names(), *registry.CEILINGS, *registry.PROPOSERS, DATASET}
     for pair in pairs:
         left, equals, value = pair.partition("=")
-        method, dot, key = left.partition(".")
+        method, dot, key = left.rpartition(".")
         if not (equals and dot and key):
             raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
-        if method not in known and method != DATASET:
-            raise unknown("grounder", method, known)
+        if method not in known and ":" not in method:  # package.module:name is known where it is compared
+            raise unknown("method", method, known)
         parsed: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
         options.setdefault(method, {})[key] = parsed["value"]
     return options
@@ -80,7 +80,15 @@ def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 
 def owners(name: str) -> tuple[str, ...]:
-    """Whose options reach a method: its first stage where it has one, and the method itself."""
-    key = name.partition(":")[0]
-    spec = registry.GROUNDERS.get(key)
-    return (spec.proposer, key) if spec is not None and spec.proposer else (key,)
+    """Whose options reach a method: its first stage where it has one, and the method itself.
+
+    Raises:
+        VGGymError: the method is unknown.
+    """
+    if name in registry.CEILINGS:
+        return (name,)
+    known = [*registry.grounder_names(), *registry.CEILINGS]
+    if ":" not in name and name not in known:
+        raise unknown("method", name, known)
+    spec, key = registry.grounder_spec(name), registry.grounder_key(name)
+    return (spec.proposer, key) if spec.proposer else (key,)

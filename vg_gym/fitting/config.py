@@ -75,5 +75,7 @@ class DatasetFitConfig(FitConfig):
     """Folder of a data set that is on disk."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
     """Options of the training split, e.g. ``scenes`` of RefShapes."""
+    plugins: str = ""
+    """Modules, with commas between, that register data sets, grounders or proposers."""
     validate_split: str = "val"
     """The split that validates."""

@@ -49,7 +49,7 @@ class HubTokenizer:
 
     def __init__(self, name: str, length: int, fixed: bool):
         self.length, self.fixed = length, fixed
-        with importing("a learned grounder", "transformers"):
+        with importing("a learned grounder", "transformers", "detr"):
             from transformers import AutoTokenizer
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name, use_fast=True)

@@ -135,8 +135,7 @@ def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> 
     drawn = not any(unknown_words(text) for text in expressions)
     by_default = DRAWN if drawn and clip in (None, DRAWN[1]) else PHOTOGRAPHS
     name = method or by_default[0]
-    spec = registry.GROUNDERS.get(name.partition(":")[0])
-    takes_clip = spec is not None and spec.takes_clip
+    takes_clip = registry.grounder_spec(name).takes_clip
     return name, (clip or (DRAWN if drawn else PHOTOGRAPHS)[1]) if takes_clip else ""
 
 

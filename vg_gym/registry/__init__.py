@@ -1,8 +1,9 @@
 """Names to lazy specs: how a thing is built, what it needs and what it can.
 
-``grounder("center")``, ``grounder("clip-window", clip="refshapes")``, ``grounder("agent:runs/latest")``;
-``open_dataset("refshapes", "test")``. Nothing heavy is imported until a name is asked for. The tables of
-what comes with the package are in :mod:`vg_gym.registry.tables`.
+``grounder("center")``, ``grounder("clip-window", clip="refshapes")``, ``grounder("agent:runs/latest")``,
+``grounder("my_package.module:factory")``; ``open_dataset("refshapes", "test")``. Nothing heavy is imported until a name
+is asked for. The tables of what comes with the package are in :mod:`vg_gym.registry.tables`; what others bring is found
+by :mod:`vg_gym.registry.plugins`.
 
 >>> list_grounders()["reclip"].takes_clip, list_grounders()["reclip"].proposer
 (True, 'yolo')
@@ -12,25 +13,48 @@ what comes with the package are in :mod:`vg_gym.registry.tables`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from vg_gym.config import check_options
-from vg_gym.errors import VGGymError, missing_extra, unknown
+from vg_gym.errors import UnknownName, VGGymError, missing_extra, unknown
+from vg_gym.registry.plugins import GROUPS, S, load_plugins, offered, offered_spec, spec_at
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import CEILINGS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
 from vg_gym.types import Grounder, GroundingDataset, Proposer
 
+__all__ = [
+    "CEILINGS", "DATASETS", "GROUNDERS", "LEARNED", "PROPOSERS", "DatasetSpec", "GrounderSpec", "ProposerSpec", "Spec",
+    "ceiling", "dataset_spec", "grounder", "grounder_key", "grounder_names", "grounder_spec", "grounder_with_clip",
+    "is_grounder", "list_datasets", "list_grounders", "list_proposers", "load_plugins", "network_class", "open_dataset",
+    "proposer", "published_weights", "register_dataset", "register_grounder", "register_proposer", "registered",
+    "register_all",
+]  # fmt: skip
+
 
 def list_grounders() -> dict[str, GrounderSpec]:
-    """Every grounder, registered ones too, by name."""
-    return dict(GROUNDERS)
+    """Every grounder by name, registered ones and those of entry points too; a warning names those that are broken."""
+    return {**GROUNDERS, **_offered_specs(GrounderSpec, GROUNDERS)}
 
 
 def list_datasets() -> dict[str, DatasetSpec]:
-    """Every data set, registered ones too, by name."""
-    return dict(DATASETS)
+    """Every data set by name, registered ones and those of entry points too; a warning names those that are broken."""
+    return {**DATASETS, **_offered_specs(DatasetSpec, DATASETS)}
+
+
+def _offered_specs(kind: type[S], table: Mapping[str, S]) -> dict[str, S]:
+    specs = {}
+    for name, entry in offered(kind).items():
+        try:
+            if name not in table:
+                specs[name] = offered_spec(kind, name)
+            elif table[name].factory.startswith("vg_gym."):
+                raise VGGymError(f"entry point {name!r} ({entry.value}) is left out: that is a name of vg_gym's own")
+        except VGGymError as error:
+            warnings.warn(str(error), stacklevel=3)
+    return specs
 
 
 def list_proposers() -> dict[str, ProposerSpec]:
@@ -65,11 +89,91 @@ def register_dataset(name: str, factory: str, **capabilities: Any) -> None:
     DATASETS[name] = DatasetSpec(factory, **capabilities)
 
 
+def register_proposer(name: str, factory: str, **capabilities: Any) -> None:
+    """Make ``proposer(name)`` call a factory; replaces an earlier entry.
+
+    Args:
+        name: of the proposer, without a colon.
+        factory: ``"package.module:name"``, which takes ``device``, and ``weights`` where it has any.
+        **capabilities: other fields of :class:`ProposerSpec`, e.g. ``published="yolov8x.pt"``.
+    """
+    PROPOSERS[name] = ProposerSpec(factory, **capabilities)
+
+
+def registered() -> tuple[dict[str, GrounderSpec], dict[str, DatasetSpec], dict[str, ProposerSpec]]:
+    """All that stands in the tables, for another process to :func:`register_all`."""
+    return dict(GROUNDERS), dict(DATASETS), dict(PROPOSERS)
+
+
+def register_all(known: tuple[dict[str, GrounderSpec], dict[str, DatasetSpec], dict[str, ProposerSpec]]) -> None:
+    """Register what another process knows."""
+    for table, specs in zip((GROUNDERS, DATASETS, PROPOSERS), known, strict=True):
+        table.update(specs)  # type: ignore[attr-defined]
+
+
+def grounder_names() -> list[str]:
+    """The names of all grounders; nothing is imported."""
+    return [*GROUNDERS, *offered(GrounderSpec)]
+
+
+def grounder_key(name: str) -> str:
+    """What the options of a grounder are given to: its name without an argument.
+
+    >>> grounder_key("agent:refshapes"), grounder_key("my_package.module:factory")
+    ('agent', 'my_package.module:factory')
+    """
+    key = name.partition(":")[0]
+    return key if key in GROUNDERS or key in offered(GrounderSpec) else name
+
+
+def grounder_spec(name: str) -> GrounderSpec:
+    """The spec of a grounder: of the tables, of an entry point, or of ``package.module:factory``.
+
+    Raises:
+        VGGymError: the name is unknown, or what it names cannot be imported.
+    """
+    return _spec("grounder", grounder_key(name), GROUNDERS, GrounderSpec)
+
+
+def is_grounder(name: str) -> bool:
+    """Whether there is a grounder of this name."""
+    try:
+        return bool(grounder_spec(name))
+    except UnknownName:
+        return False
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The spec of a data set: of the tables, of a file, of an entry point, or of ``package.module:factory``.
+
+    Raises:
+        VGGymError: the name is unknown, or what it names cannot be imported.
+
+    >>> dataset_spec("refshapes").splits, dataset_spec("mine.jsonl").splits
+    (('train', 'val', 'test'), ('all',))
+    """
+    if name not in DATASETS and name.lower().endswith(FILE_ENDINGS):
+        return FILES
+    return _spec("data set", name, DATASETS, DatasetSpec)
+
+
+def _spec(what: str, name: str, table: Mapping[str, S], kind: type[S]) -> S:
+    if name in table:
+        return table[name]
+    if name in offered(kind):
+        return offered_spec(kind, name)
+    error = unknown(what, name.partition(":")[0], [*table, *offered(kind)])
+    if ":" not in name or kind not in GROUPS:
+        raise error
+    return spec_at(kind, name, error)
+
+
 def grounder(name: str, /, **options: Any) -> Grounder:
     """Build the grounder called ``name`` (``"center"``, ``"clip-window"``, ``"agent:runs/latest"``).
 
     Args:
-        name: a key of :data:`GROUNDERS`, or ``KEY:ARGUMENT`` where the grounder takes an argument.
+        name: a key of :data:`GROUNDERS`, or ``KEY:ARGUMENT`` where the grounder takes an argument; the name of an entry
+            point of another package; or ``package.module:factory``.
         **options: passed to the factory.
 
     Raises:
@@ -78,19 +182,16 @@ def grounder(name: str, /, **options: Any) -> Grounder:
     >>> grounder("center", fraction=0.3).name
     'center'
     """
-    key, colon, argument = name.partition(":")
-    if key not in GROUNDERS or not colon:
-        return _build("grounder", key, GROUNDERS, options)
-    option = GROUNDERS[key].argument
-    if not option or not argument:
-        raise VGGymError(f"{name!r}: {key} takes {'an' if option else 'no'} argument after the colon")
-    return _build("grounder", key, GROUNDERS, options, {option: argument})
+    spec, key = grounder_spec(name), grounder_key(name)
+    argument = name[len(key) + 1 :]
+    if name != key and not (spec.argument and argument):
+        raise VGGymError(f"{name!r}: {key} takes {'an' if spec.argument else 'no'} argument after the colon")
+    return _build(key, spec, options, {spec.argument: argument} if argument else {})
 
 
 def grounder_with_clip(name: str, clip: str, /, **options: Any) -> Grounder:
     """:func:`grounder`, given a CLIP by name where it takes one and the options have none; agents keep their own."""
-    spec = GROUNDERS.get(name.partition(":")[0])
-    if spec is not None and spec.takes_clip:
+    if grounder_spec(name).takes_clip:
         options.setdefault("clip", clip)
     return grounder(name, **options)
 
@@ -101,7 +202,7 @@ def proposer(name: str, /, **options: Any) -> Proposer:
     Raises:
         VGGymError: the name or an option is unknown, a package is missing, or the weights are not found.
     """
-    return _build("proposer", name, PROPOSERS, options)
+    return _build(name, _spec("proposer", name, PROPOSERS, ProposerSpec), options)
 
 
 def published_weights(name: str) -> str | None:
@@ -110,9 +211,7 @@ def published_weights(name: str) -> str | None:
     Raises:
         VGGymError: the name is unknown.
     """
-    if name not in PROPOSERS:
-        raise unknown("proposer", name, PROPOSERS)
-    return PROPOSERS[name].published
+    return _spec("proposer", name, PROPOSERS, ProposerSpec).published
 
 
 def ceiling(name: str, /, **options: Any) -> Any:
@@ -121,7 +220,7 @@ def ceiling(name: str, /, **options: Any) -> Any:
     Raises:
         VGGymError: the name or an option is unknown.
     """
-    return _build("ceiling", name, CEILINGS, options)
+    return _build(name, _spec("ceiling", name, CEILINGS, Spec), options)
 
 
 def network_class(name: str) -> Any:
@@ -130,9 +229,7 @@ def network_class(name: str) -> Any:
     Raises:
         VGGymError: the name is unknown.
     """
-    if name not in LEARNED:
-        raise unknown("learned grounder", name, LEARNED)
-    return LEARNED[name].load()
+    return _spec("learned grounder", name, LEARNED, Spec).load()
 
 
 def open_dataset(name: str, split: str, root: str | None = None, **options: Any) -> GroundingDataset:
@@ -140,7 +237,8 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
 
     Args:
         name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or a file of
-            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`).
+            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`), the name of an entry point of another
+            package, or ``package.module:factory``.
         split: one of its spec's ``splits``: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
         root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none. Of a file: what
             its images' paths are relative to.
@@ -155,39 +253,17 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     return dataset_spec(name).load()(name, split, root=root, **options)
 
 
-def dataset_spec(name: str) -> DatasetSpec:
-    """The spec of a data set, by its name or by that of a file.
-
-    Raises:
-        VGGymError: the name is unknown.
-
-    >>> dataset_spec("refshapes").splits, dataset_spec("mine.jsonl").splits
-    (('train', 'val', 'test'), ('all',))
-    """
-    if name in DATASETS:
-        return DATASETS[name]
-    if name.lower().endswith(FILE_ENDINGS):
-        return FILES
-    raise unknown("data set", name, [*DATASETS, *(f"FILE{ending}" for ending in FILE_ENDINGS)])
-
-
 def _build(
-    kind: str,
-    name: str,
-    table: Mapping[str, Spec],
-    options: Mapping[str, Any],
-    argument: Mapping[str, str] = MappingProxyType({}),
+    name: str, spec: Spec, options: Mapping[str, Any], argument: Mapping[str, str] = MappingProxyType({})
 ) -> Any:
-    """Call the factory of a name, once its options are known to be ones it takes."""
-    if name not in table:
-        raise unknown(kind, name, table)
-    spec = table[name]
+    """Call the factory of a spec, once its options are known to be ones it takes."""
     fixed = {**spec.fixed, **argument}
     try:
         factory = spec.load()
         check_options(name, factory, options, fixed)
         return factory(**fixed, **{**spec.options, **options})
     except ModuleNotFoundError as error:
-        if not spec.extra:
+        extra = spec.extra or spec.published_extra
+        if not extra:
             raise
-        raise missing_extra(name, str(error.name), spec.extra) from error
+        raise missing_extra(name, str(error.name), extra) from error

@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, unknown
+
+
+def load_object(path: str) -> Any:
+    """Import what ``"package.module:name"`` names.
+
+    Raises:
+        VGGymError: it is not written so, or there is no such name in the module.
+    """
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise VGGymError(f"no factory {path!r}; name one as 'package.module:name'")
+    found = import_module(module)
+    try:
+        return attrgetter(name)(found)
+    except AttributeError as error:
+        public = [key for key, value in vars(found).items() if not key.startswith("_") and callable(value)]
+        raise unknown(f"name in {module}:", name, public) from error
 
 
 @dataclass(frozen=True)
@@ -19,7 +37,11 @@ class Spec:
     summary: str = ""
     """What it is, in a few words."""
     extra: str = ""
-    """``pip install "vg_gym[EXTRA]"`` brings the packages that it, or its published weights, need; empty: none."""
+    """``pip install "vg_gym[EXTRA]"`` brings the packages that it needs; empty: none."""
+    published_extra: str = ""
+    """The same for what its published weights need, and its built-in ones do not."""
+    weights: str = ""
+    """Its built-in weights, a folder of ``vg_gym/assets``; empty: it has none."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the factory that make it this thing; a caller cannot give them."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -31,11 +53,7 @@ class Spec:
         Raises:
             VGGymError: it is not written as ``"package.module:name"``, or there is no such name in the module.
         """
-        path, _, name = self.factory.partition(":")
-        try:
-            return getattr(import_module(path), name)
-        except (AttributeError, ValueError) as error:
-            raise VGGymError(f"no factory {self.factory!r}; name one as 'package.module:name' ({error})") from error
+        return load_object(self.factory)
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,18 @@ from typing import Any
 
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 
+
+def _detector(name: str, summary: str, extra: str, published: str) -> ProposerSpec:
+    factory = f"vg_gym.baselines.detectors.{name}:load_{name}"
+    return ProposerSpec(factory, summary, extra, weights=f"{name}-refshapes", published=published)
+
+
 PROPOSERS: dict[str, ProposerSpec] = {
-    "yolo": ProposerSpec(
-        "vg_gym.baselines.detectors.yolo:load_yolo", "YOLO of ultralytics", "pipelines", published="yolov8x.pt"
-    ),
-    "detr": ProposerSpec(
-        "vg_gym.baselines.detectors.detr:load_detr",
-        "DETR or RT-DETR of transformers",
-        "pipelines",
-        published="facebook/detr-resnet-50",
-    ),
-    "ssd": ProposerSpec("vg_gym.baselines.detectors.ssd:load_ssd", "SSD of torchvision", published="ssd300_vgg16"),
-    "sam": ProposerSpec("vg_gym.baselines.detectors.sam:load_sam", "segment anything", "pipelines", published="vit_h"),
-    "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "pipelines"),
+    "yolo": _detector("yolo", "YOLO of ultralytics", "yolo", "yolov8x.pt"),
+    "detr": _detector("detr", "DETR or RT-DETR of transformers", "detr", "facebook/detr-resnet-50"),
+    "ssd": _detector("ssd", "SSD of torchvision", "", "ssd300_vgg16"),
+    "sam": _detector("sam", "segment anything", "sam", "vit_h"),
+    "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "segments"),
 }
 """First stages of two-stage pipelines."""
 
@@ -28,8 +27,9 @@ def _two_stage(proposer: str, summary: str, **options: Any) -> GrounderSpec:
         "vg_gym.baselines.two_stage:TwoStageGrounder",
         summary,
         PROPOSERS[proposer].extra,
-        {"proposer": proposer},
-        options,
+        weights=PROPOSERS[proposer].weights,
+        fixed={"proposer": proposer},
+        options=options,
         takes_clip=True,
         proposer=proposer,
     )
@@ -37,16 +37,18 @@ def _two_stage(proposer: str, summary: str, **options: Any) -> GrounderSpec:
 
 def _heat_map(scorer: str, summary: str) -> GrounderSpec:
     factory = "vg_gym.baselines.heat_map_grounder:HeatMapGrounder"
-    return GrounderSpec(factory, summary, "pipelines", {"scorer": scorer}, takes_clip=True)
+    return GrounderSpec(factory, summary, "segments", fixed={"scorer": scorer}, takes_clip=True)
 
 
-def _one_stage(name: str, summary: str) -> GrounderSpec:
+def _one_stage(name: str, summary: str, weights: str = "") -> GrounderSpec:
     factory = "vg_gym.baselines.one_stage.grounders:one_stage"
-    return GrounderSpec(factory, summary, "pipelines", {"name": name}, argument="weights")
+    fixed = {"name": name}
+    return GrounderSpec(factory, summary, published_extra="detr", weights=weights, fixed=fixed, argument="weights")
 
 
-def _diffusion(factory: str, summary: str) -> GrounderSpec:
-    return GrounderSpec(f"vg_gym.diffusion.grounder:{factory}", summary, refines=True, argument="weights")
+def _diffusion(factory: str, summary: str, weights: str = "") -> GrounderSpec:
+    factory = f"vg_gym.diffusion.grounder:{factory}"
+    return GrounderSpec(factory, summary, weights=weights, refines=True, argument="weights")
 
 
 GROUNDERS: dict[str, GrounderSpec] = {
@@ -68,14 +70,14 @@ GROUNDERS: dict[str, GrounderSpec] = {
     ),
     "seg-clip": _heat_map("crops", "heat map of segments, scored as crops"),
     "adapting-clip": _heat_map("regions", "heat map of segments, scored by region attention"),
-    "mdetr": _one_stage("mdetr", "MDETR"),
-    "transvg": _one_stage("transvg", "TransVG"),
-    "dynamic-mdetr": _one_stage("dynamic-mdetr", "Dynamic MDETR"),
-    "dynamic-mdetr-clip": _one_stage("dynamic-mdetr-clip", "Dynamic MDETR over CLIP's ViT; no built-in weights"),
-    "red": _one_stage("red", "TransVG with RED"),
-    "diffusion": _diffusion("diffusion", "box diffusion, deterministic sampling (DDIM)"),
-    "diffusion-ddpm": _diffusion("diffusion_ddpm", "box diffusion, ancestral sampling (DDPM)"),
-    "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers; no built-in weights"),
+    "mdetr": _one_stage("mdetr", "MDETR", "mdetr-refshapes"),
+    "transvg": _one_stage("transvg", "TransVG", "transvg-refshapes"),
+    "dynamic-mdetr": _one_stage("dynamic-mdetr", "Dynamic MDETR", "dynamic-mdetr-refshapes"),
+    "dynamic-mdetr-clip": _one_stage("dynamic-mdetr-clip", "Dynamic MDETR over CLIP's ViT"),
+    "red": _one_stage("red", "TransVG with RED", "red-refshapes"),
+    "diffusion": _diffusion("diffusion", "box diffusion, deterministic sampling (DDIM)", "diffusion-refshapes"),
+    "diffusion-ddpm": _diffusion("diffusion_ddpm", "box diffusion, ancestral sampling (DDPM)", "diffusion-refshapes"),
+    "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers"),
     "agent": GrounderSpec(
         "vg_gym.agents.grounder:load_agent", "agent:NAME, a run folder or built-in agent", refines=True, argument="name"
     ),
@@ -88,12 +90,16 @@ CEILINGS: dict[str, Spec] = {
 """What sees the answer: objects with ``name`` and ``ground_samples(samples)``; never grounders."""
 
 LEARNED: dict[str, Spec] = {
-    "mdetr": Spec("vg_gym.baselines.one_stage.mdetr:MDETR", "MDETR", "pipelines"),
-    "transvg": Spec("vg_gym.baselines.one_stage.transvg:TransVG", "TransVG", "pipelines"),
-    "dynamic-mdetr": Spec("vg_gym.baselines.one_stage.dynamic_mdetr:DynamicMDETR", "Dynamic MDETR", "pipelines"),
-    "red": Spec("vg_gym.baselines.one_stage.transvg:RED", "TransVG with RED", "pipelines"),
+    "mdetr": Spec("vg_gym.baselines.one_stage.mdetr:MDETR", "MDETR", published_extra="detr"),
+    "transvg": Spec("vg_gym.baselines.one_stage.transvg:TransVG", "TransVG", published_extra="detr"),
+    "dynamic-mdetr": Spec(
+        "vg_gym.baselines.one_stage.dynamic_mdetr:DynamicMDETR", "Dynamic MDETR", published_extra="detr"
+    ),
+    "red": Spec("vg_gym.baselines.one_stage.transvg:RED", "TransVG with RED", published_extra="detr"),
     "dynamic-mdetr-clip": Spec(
-        "vg_gym.baselines.one_stage.dynamic_mdetr_clip:DynamicMDETRClip", "Dynamic MDETR over CLIP's ViT", "pipelines"
+        "vg_gym.baselines.one_stage.dynamic_mdetr_clip:DynamicMDETRClip",
+        "Dynamic MDETR over CLIP's ViT",
+        published_extra="detr",
     ),
     "diffusion": Spec("vg_gym.diffusion.model:BoxDiffusion", "box diffusion"),
 }

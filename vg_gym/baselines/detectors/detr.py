@@ -12,25 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from vg_gym import boxes as box_ops
-from vg_gym.baselines.detectors.base import WEIGHTS, DetectionBatch, Detector, missing_weights
+from vg_gym.baselines.detectors.base import DetectionBatch, Detector, missing_weights
+from vg_gym.baselines.detectors.detr_backbone import EXAMPLE
 from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.errors import importing
 from vg_gym.features.proposals import proposals
-from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.assets import built_in
 from vg_gym.types import Proposals, Proposer
 
-EXAMPLE = "/path/to/detr-resnet-50"
-"""Weights that an error suggests."""
-BACKBONE = "model.backbone.model."
-"""How the names of the backbone's tensors begin in an RT-DETR."""
-
 
 def _transformers() -> Any:
-    with importing("DETR", "transformers"):
+    with importing("DETR", "transformers", "detr"):
         import transformers
     return transformers
 
@@ -147,31 +142,3 @@ def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -
         lacking = f"{len(missing)} tensors are missing: {', '.join(missing[:3])}"
         raise missing_weights("detr", weights, lacking, EXAMPLE)
     return Detr(module, processor, device=device, **options)
-
-
-def load_backbone(weights: str = "refshapes") -> Any:
-    """The backbone alone of an RT-DETR, in eval mode; the rest of the detector is neither built nor read.
-
-    Torch's generator is left as it was.
-
-    Args:
-        weights: of the built-in RT-DETR, or a folder in transformers' layout.
-
-    Returns:
-        A transformers backbone: pixels (B, 3, H, W) in [0, 1] to ``feature_maps``, finest first.
-
-    Raises:
-        VGGymError: transformers or the weights are missing, or the weights are not those of the backbone.
-    """
-    t, folder = _transformers(), built_in("detr", weights) or Path(weights)
-    try:
-        config = t.RTDetrConfig.from_pretrained(folder).backbone_config
-        with safe_open(folder / WEIGHTS, "pt") as file:
-            names = [name for name in file.keys() if name.startswith(BACKBONE)]
-            state = {name.removeprefix(BACKBONE): file.get_tensor(name) for name in names}
-    except (OSError, ValueError, SafetensorError) as error:
-        raise missing_weights("detr", weights, error, EXAMPLE) from error
-    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
-        backbone = t.RTDetrResNetBackbone(config)
-    load_strictly(backbone, state, str(folder))
-    return backbone.eval()

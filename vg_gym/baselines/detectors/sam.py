@@ -43,7 +43,7 @@ SMALL: dict[str, Any] = {"points_per_side": 12, "min_score": 0.5, "min_stability
 
 
 def _segment_anything() -> Any:
-    with importing("SAM", "segment-anything"):
+    with importing("SAM", "segment-anything", "sam"):
         import segment_anything
     return segment_anything
 

@@ -50,7 +50,7 @@ def ultralytics_package() -> Any:
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     pillow_open, torch_save = Image.open, torch.save
     try:
-        with importing("YOLO", "ultralytics"):
+        with importing("YOLO", "ultralytics", "yolo"):
             import ultralytics
             from ultralytics.nn import tasks
     finally:

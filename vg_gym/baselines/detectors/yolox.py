@@ -31,7 +31,7 @@ COCO = tuple(
 
 
 def _session(path: Path) -> Any:
-    with importing("an .onnx file", "onnxruntime"):
+    with importing("an .onnx file", "onnxruntime", "onnx"):
         import onnxruntime
     try:
         return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

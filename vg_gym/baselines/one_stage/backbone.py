@@ -80,7 +80,7 @@ class _EfficientNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        with importing("EfficientNet", "timm"):
+        with importing("EfficientNet", "timm", "detr"):
             import timm
         network = timm.create_model("tf_efficientnet_b3.ns_jft_in1k", features_only=True, out_indices=(4,))
         for part, module in network.named_children():

@@ -30,7 +30,7 @@ NEAR = 0.03
 @lru_cache(maxsize=1)
 def _detector() -> Any:
     """The backbone of the built-in detector, in eval mode."""
-    from vg_gym.baselines.detectors.detr import load_backbone
+    from vg_gym.baselines.detectors.detr_backbone import load_backbone
 
     return load_backbone("refshapes").requires_grad_(False)
 
@@ -54,7 +54,7 @@ class FrozenFeatures(nn.Module):
         pixels = images * std + mean
         dense = self.clip.encode_dense(self.clip.on(images.device).normalize(pixels))
         meaning = F.pixel_unshuffle(F.normalize(dense, dim=1), 2) * dense.shape[1] ** 0.5
-        fine, middle, coarse = _detector().to(images.device)(pixels).feature_maps
+        fine, middle, coarse = _detector().to(images.device)(pixels)
         height, width = middle.shape[-2:]
         detail = [F.pixel_unshuffle(fine, 2), middle, F.interpolate(coarse, size=(height, width))]
         return torch.cat([meaning, *detail], dim=1)

@@ -31,7 +31,7 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
     Raises:
         VGGymError: transformers is not installed.
     """
-    with importing("a learned grounder", "transformers"):
+    with importing("a learned grounder", "transformers", "detr"):
         from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
     if kind == "bert":
         return BertModel(BertConfig(**{"layer_norm_eps": 1e-12, **sizes}))

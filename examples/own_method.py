@@ -1,0 +1,108 @@
+"""A grounder and a data set of one's own, beside everything that comes with the package.
+
+Typed in this folder:
+
+    vg-gym evaluate --methods own_method:ColorGrounder,clip-window --dataset refshapes --limit 100 --out results/own
+    vg-gym evaluate --methods own_method:ColorGrounder --dataset own_method:SQUARES --out results/squares
+    vg-gym evaluate --plugins own_method --methods color --dataset squares --out results/named color.tolerance=40
+    vg-gym ground photo.png "the red square" --method own_method:ColorGrounder
+    vg-gym train agent dataset=own_method:SQUARES initial_box=own_method:ColorGrounder minutes=1
+
+In Python, ``gymnasium.make("RefShapes-Ground-v0", initial_box="own_method:ColorGrounder")``. A package that is
+installed gives them names for all in its ``pyproject.toml``, and needs no ``--plugins``:
+
+    [project.entry-points."vg_gym.grounders"]
+    color = "own_method:ColorGrounder"
+    [project.entry-points."vg_gym.datasets"]
+    squares = "own_method:SQUARES"
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import ImageColor
+
+from vg_gym import registry
+from vg_gym.data.images import ArrayImage
+from vg_gym.types import Objects, Prediction, Query, Sample, refuse_initial_boxes
+
+COLORS = ("red", "green", "blue", "yellow", "orange", "purple", "cyan", "magenta")
+"""What both know."""
+
+
+class ColorGrounder:
+    """The box around all pixels near the first color that the expression names; the whole image where it names none.
+
+    Args:
+        tolerance: greatest distance from the color, of 0 to 255 in each channel.
+    """
+
+    name = "color"
+
+    def __init__(self, tolerance: int = 90):
+        self.tolerance = tolerance
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """A box for each query."""
+        refuse_initial_boxes(self.name, initial_boxes)
+        return [Prediction(self._box(query.image.array(), query.expression)) for query in queries]
+
+    def _box(self, pixels: np.ndarray, expression: str) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        named = next((word for word in expression.split() if word in COLORS), None)
+        if named:
+            away = np.abs(pixels.astype(int) - ImageColor.getrgb(named)).max(axis=-1)
+            rows, columns = np.nonzero(away <= self.tolerance)
+            if len(rows):
+                return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=np.float32)
+        return np.array([0, 0, width, height], dtype=np.float32)
+
+
+class Squares:
+    """Images of two squares in two colors; a pure function of the split and the index, as a data set should be.
+
+    Args:
+        name: that it is opened by.
+        split: ``train`` or ``test``.
+        root: not needed.
+        images: how many; each has two expressions.
+    """
+
+    def __init__(self, name: str, split: str, root: str | None = None, images: int = 50):
+        self.name, self.split, self.images = "squares", split, images
+        self.categories = ("square",)
+
+    def __len__(self) -> int:
+        """The number of expressions."""
+        return 2 * self.images
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample of one expression; an index beyond the end is an IndexError, as of a list."""
+        image, which = divmod(range(len(self))[index], 2)
+        pixels, boxes, colors = self._draw(image)
+        key = f"squares/{self.split}/{image}"
+        query = Query(ArrayImage(pixels, key), f"the {colors[which]} square", f"{key}/{which}")
+        return Sample(query, boxes[which], "square", index, 2 * image + which, index, image, self.split)
+
+    def objects(self, image_id: int) -> Objects:
+        """Both squares of an image."""
+        return Objects(self._draw(image_id)[1], ("square", "square"), (2 * image_id, 2 * image_id + 1))
+
+    def _draw(self, image: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        rng = np.random.default_rng([self.split == "test", image])
+        pixels = np.full((96, 128, 3), 255, dtype=np.uint8)
+        colors = [COLORS[i] for i in rng.choice(len(COLORS), 2, replace=False)]
+        boxes = np.zeros((2, 4), dtype=np.float32)
+        for row, (color, left) in enumerate(zip(colors, (0, 64), strict=True)):
+            side = rng.integers(16, 40)
+            x, y = left + rng.integers(0, 64 - side), rng.integers(0, 96 - side)
+            pixels[y : y + side, x : x + side] = ImageColor.getrgb(color)
+            boxes[row] = x, y, x + side, y + side
+        return pixels, boxes, colors
+
+
+SQUARES = registry.DatasetSpec("own_method:Squares", "two squares", splits=("train", "test"))
+"""A spec in place of the class, as there is something to declare: it has no val."""
+
+registry.register_grounder("color", "own_method:ColorGrounder", summary="pixels of the color that is named")
+registry.register_dataset("squares", "own_method:Squares", summary="two squares", splits=("train", "test"))
