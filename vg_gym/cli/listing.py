@@ -10,7 +10,10 @@ from vg_gym.registry import list_datasets, list_grounders, list_proposers
 from vg_gym.registry.specs import Spec
 from vg_gym.storage.assets import built_in_names
 
-PACKAGES = {"pipelines": ("ultralytics", "transformers", "segment_anything", "skimage")}
+PACKAGES = {
+    "pipelines": ("ultralytics", "transformers", "segment_anything", "skimage"),
+    "foundation": ("ultralytics", "transformers"),
+}
 """Extra -> packages that it brings, by which it is known to be there."""
 
 

@@ -137,6 +137,7 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
         line["score"] = float(prediction.score)
     if "evaluations" in details:
         line["evaluations"] = int(details["evaluations"])
+    line.update({name: str(details[name]) for name in ("answer", "source") if name in details})
     if "proposals" in details:
         line["proposals"] = np.round(details["proposals"], 2).tolist()
     return line

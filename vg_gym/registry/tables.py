@@ -6,6 +6,15 @@ from typing import Any
 
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 
+FOUNDATION = "vg_gym.baselines.foundation"
+"""The folder of today's grounders."""
+
+
+def _open_vocabulary(name: str, summary: str, published: str) -> ProposerSpec:
+    factory = f"{FOUNDATION}.open_vocabulary:OpenVocabularyDetector"
+    return ProposerSpec(factory, f"{summary}, told names of classes", "foundation", {"name": name}, published=published)
+
+
 PROPOSERS: dict[str, ProposerSpec] = {
     "yolo": ProposerSpec(
         "vg_gym.baselines.detectors.yolo:load_yolo", "YOLO of ultralytics", "pipelines", published="yolov8x.pt"
@@ -19,6 +28,11 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "ssd": ProposerSpec("vg_gym.baselines.detectors.ssd:load_ssd", "SSD of torchvision", published="ssd300_vgg16"),
     "sam": ProposerSpec("vg_gym.baselines.detectors.sam:load_sam", "segment anything", "pipelines", published="vit_h"),
     "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "pipelines"),
+    "grounding-dino": _open_vocabulary("grounding-dino", "Grounding DINO", "IDEA-Research/grounding-dino-base"),
+    "mm-grounding-dino": _open_vocabulary(
+        "mm-grounding-dino", "MM-Grounding-DINO", "openmmlab-community/mm_grounding_dino_large_all"
+    ),
+    "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble"),
 }
 """First stages of two-stage pipelines."""
 
@@ -49,6 +63,18 @@ def _diffusion(factory: str, summary: str) -> GrounderSpec:
     return GrounderSpec(f"vg_gym.diffusion.grounder:{factory}", summary, refines=True, argument="weights")
 
 
+def _detector(name: str, summary: str) -> GrounderSpec:
+    p = PROPOSERS[name]
+    return GrounderSpec(
+        p.factory, f"{summary}, told the expression", p.extra, p.fixed, argument="weights", any_words=True
+    )
+
+
+def _vision_language(name: str, summary: str) -> GrounderSpec:
+    factory = f"{FOUNDATION}.vlm:VisionLanguageGrounder"
+    return GrounderSpec(factory, summary, "foundation", {"name": name}, argument="weights", any_words=True)
+
+
 GROUNDERS: dict[str, GrounderSpec] = {
     "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True),
     "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image"),
@@ -63,6 +89,8 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "segments-clip": _two_stage(
         "segments", "boxes of segments, chosen by CLIP", min_confidence=0.0, max_boxes=200, max_overlap=0.95
     ),
+    "grounding-dino-clip": _two_stage("grounding-dino", "boxes of classes by Grounding DINO, chosen by CLIP"),
+    "owlv2-clip": _two_stage("owlv2", "boxes of classes by OWLv2, chosen by CLIP"),
     "reclip": _two_stage(
         "yolo", "ReCLIP: crops, blurs and spatial relations", views="crop+blur", parse=True, name="reclip"
     ),
@@ -76,6 +104,11 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "diffusion": _diffusion("diffusion", "box diffusion, deterministic sampling (DDIM)"),
     "diffusion-ddpm": _diffusion("diffusion_ddpm", "box diffusion, ancestral sampling (DDPM)"),
     "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers; no built-in weights"),
+    "grounding-dino": _detector("grounding-dino", "Grounding DINO"),
+    "mm-grounding-dino": _detector("mm-grounding-dino", "MM-Grounding-DINO"),
+    "owlv2": _detector("owlv2", "OWLv2"),
+    "florence-2": _vision_language("florence-2", "Florence-2"),
+    "vlm": _vision_language("vlm", "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers"),
     "agent": GrounderSpec(
         "vg_gym.agents.grounder:load_agent", "agent:NAME, a run folder or built-in agent", refines=True, argument="name"
     ),
