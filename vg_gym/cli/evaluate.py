@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from vg_gym.answers.frames import FRAMES
 from vg_gym.evaluation.comparison import Comparison
 from vg_gym.evaluation.options import DATASET, method_options
 from vg_gym.runners import RUNNERS
@@ -51,7 +52,10 @@ def _parser(usage: str | None) -> argparse.ArgumentParser:
     p.add_argument("--clip", default="refshapes", help="CLIP of methods and crop metrics (default: %(default)s; none)")
     p.add_argument("--limit", type=int, help="only the first so many expressions")
     p.add_argument("--refine", metavar="METHOD", help="also start METHOD[,METHOD] from all methods' boxes")
-    p.add_argument("--predictions", metavar="FILE.jsonl", help="also evaluate recorded predictions")
+    p.add_argument(
+        "--predictions", metavar="FILE", help="also evaluate recorded answers: .jsonl, .csv, lmms-eval's logs"
+    )
+    p.add_argument("--frame", choices=FRAMES, help="of the boxes in --predictions (default: pixels)")
     p.add_argument("--recorded", metavar="FILE.json", help="evaluate recorded detections with CLIP scores")
     p.add_argument("--probes", action="store_true", help="also empty, shuffled and swapped expressions")
     p.add_argument("--seed", type=int, default=0)
