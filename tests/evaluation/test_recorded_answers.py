@@ -63,7 +63,7 @@ def logged(sample, answer):
     """As lmms-eval logs its refcoco_bbox_rec tasks."""
     asked = {
         "answer": sample.query.expression,
-        "pred": [0, 0, 0, 0],
+        "pred": [0] * 4,
         "ann_id": str(sample.ann_id),
         "bbox": [0, 0, 1, 1],
     }
@@ -88,13 +88,11 @@ def test_what_does_not_join_is_reported_in_the_table(shapes, tmp_path):
     path = lines(tmp_path / "p.jsonl", *rows, {"image": "strange.jpg", "sent": "a cat", "box": [0, 0, 5, 5]})
     options = {"limit": 4, "clip": "none", "dataset_options": {"scenes": 2}}
     comparison = Comparison([], str(tmp_path / "out"), "refshapes", split="val", predictions=path, **options)
-    with pytest.warns(
-        UserWarning, match="1 of 3 answers joined no query, the first .*strange.jpg.*2 of 4 queries have"
-    ):
+    with pytest.warns(UserWarning, match="1 of 3 answers joined no query, .*strange.jpg.*2 of 4 queries have"):
         row = comparison.run()[-1]
     assert row["method"] == "recorded:p" and row["failures"] == 2 and row["frame"] == "pixels"
     assert row["joined"] == {"answers": 3, "answers_without_query": 1, "queries_without_answer": 2}
-    assert row["mean_iou"] == pytest.approx(0.5)
+    assert row["mean_iou"] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_ref_alone_answers_only_where_one_thing_is_asked_of_it(shapes, tmp_path):

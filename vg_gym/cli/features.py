@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
-from vg_gym.registry import list_datasets
+from vg_gym.registry import dataset_spec
 from vg_gym.runners import RUNNERS, make_runner
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
-    parser.add_argument("--dataset", choices=list_datasets())
+    parser.add_argument("--dataset", help="a name (vg-gym list datasets), or hub:ORG/NAME")
     parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
     parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the features")
@@ -58,7 +58,7 @@ def _extract(options: argparse.Namespace) -> None:
     from vg_gym.features.edge_maps import edge_map_arrays
 
     runner = make_runner(options.runner, options.workers)
-    splits = options.splits.split(",") if options.splits else [*list_datasets()[options.dataset].splits]
+    splits = options.splits.split(",") if options.splits else [*dataset_spec(options.dataset).splits]
     queries = command.queries_of(options.dataset, options.root, splits, options.limit)
     about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
     load = command.loader(options.clip, options.device)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -35,10 +36,18 @@ def _formats() -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image in a file, not yet decoded; every failure in the block becomes an error that names the file."""
+def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Image]:
+    """The image in a file, not yet decoded; every failure in the block becomes an error that names the file.
+
+    Args:
+        path: of the file.
+        file: its bytes, where it is no file of its own; then ``path`` is a name for errors.
+
+    Raises:
+        VGGymError: the file is missing, damaged, or of a kind that is not known.
+    """
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(path if file is None else file, formats=_formats()) as image:
             yield image
     except FileNotFoundError as error:
         raise VGGymError(f"no image {path}; download the images or correct root=") from error
@@ -55,7 +64,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         VGGymError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
     """
-    with _opened(Path(path)) as image:
+    with opened(Path(path)) as image:
         return to_rgb(image)
 
 
@@ -91,11 +100,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         VGGymError: the file is missing or not an image.
     """
-    with _opened(Path(path)) as image:
-        if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
-            return ImageOps.exif_transpose(image).size
-        width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
+    with opened(Path(path)) as image:
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) in pixels of an image that is not yet decoded, once it is upright."""
+    if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
+        return ImageOps.exif_transpose(image).size
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from vg_gym.errors import VGGymError, missing_extra, unknown
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
-from vg_gym.registry.tables import CEILINGS, DATASETS, GROUNDERS, LEARNED, PROPOSERS
+from vg_gym.registry.tables import CEILINGS, DATASET_KINDS, DATASETS, GROUNDERS, LEARNED, PROPOSERS
 from vg_gym.types import Grounder, GroundingDataset, Proposer
 
 
@@ -139,7 +139,8 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     """Open a split of a data set as a sequence of :class:`~vg_gym.types.Sample`, one per expression.
 
     Args:
-        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``).
+        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or
+            ``hub:ORG/NAME``, ``hub:FOLDER`` (:mod:`vg_gym.data.parquet`).
         split: one of its spec's ``splits``: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
         root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none.
         **options: passed to the data set (RefShapes: ``image_size``, ``seed``).
@@ -150,9 +151,21 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     >>> open_dataset("refshapes", "test", scenes=2)[0].query.expression
     'the solid yellow shape'
     """
+    return dataset_spec(name).load()(name, split, root=root, **options)
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The spec of a data set by name, or of its kind where the name is ``KIND:PLACE``.
+
+    Raises:
+        VGGymError: the name is unknown.
+    """
+    kind, colon, _ = name.partition(":")
+    if colon and kind in DATASET_KINDS:
+        return DATASET_KINDS[kind]
     if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
-    return DATASETS[name].load()(name, split, root=root, **options)
+        raise unknown("data set", name, [*DATASETS, *(f"{kind}:..." for kind in DATASET_KINDS)])
+    return DATASETS[name]
 
 
 def _build(

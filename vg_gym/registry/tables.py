@@ -141,6 +141,14 @@ def _refcoco(summary: str, *splits: str) -> DatasetSpec:
     return DatasetSpec("vg_gym.data.refcoco:open_refcoco", summary, splits=splits, read_from_disk=True)
 
 
+DATASET_KINDS: dict[str, DatasetSpec] = {
+    "hub": DatasetSpec(
+        "vg_gym.data.parquet:open_hub", "hub:ORG/NAME[:SPLIT] or hub:FOLDER, parquet files", "foundation",
+        read_from_disk=True,
+    )
+}  # fmt: skip
+"""Data sets that are named by where they are, ``KIND:PLACE``, by kind."""
+
 DATASETS: dict[str, DatasetSpec] = {
     "refshapes": _refshapes("drawn scenes of shapes"),
     "refshapes-easy": _refshapes("with fewer objects"),
