@@ -35,6 +35,7 @@ def rows_of(chat):
 
 
 def main(arguments=None):
+    """Train, write the model, and return what was logged."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a name on the hub, or a folder")
     parser.add_argument("--dataset", default="refshapes")
@@ -43,6 +44,7 @@ def main(arguments=None):
     parser.add_argument("--frame", default="0-1000", help="in which boxes are to be said")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--group", type=int, default=8, help="answers to each prompt")
+    parser.add_argument("--prompts", type=int, default=1, help="at a step")
     parser.add_argument("--length", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--lr", type=float, default=1e-6)
     parser.add_argument("--seed", type=int, default=0)
@@ -52,7 +54,8 @@ def main(arguments=None):
     chat = to_chat_dataset(samples, options.frame, limit=options.limit)
     config = GRPOConfig(
         output_dir=options.out, max_steps=options.steps, num_generations=options.group, learning_rate=options.lr,
-        per_device_train_batch_size=options.group, max_completion_length=options.length, seed=options.seed,
+        per_device_train_batch_size=options.group * options.prompts, max_completion_length=options.length,
+        seed=options.seed,
         reward_weights=[1.0, 0.5], logging_steps=1, report_to="tensorboard", save_strategy="no", bf16=False,
     )  # fmt: skip
     trainer = GRPOTrainer(

@@ -18,7 +18,8 @@ TABLES = (registry.GROUNDERS, registry.PROPOSERS, registry.CEILINGS, registry.LE
 NO_ASSET = {"dynamic-mdetr-clip": "dynamic-mdetr-clip", "diffusion-vector": "diffusion"}
 """Grounders without built-in weights -> the network behind them."""
 HUB_ONLY = {
-    "grounding-dino", "mm-grounding-dino", "owlv2", "grounding-dino-clip", "owlv2-clip", "florence-2", "vlm"
+    "grounding-dino", "mm-grounding-dino", "owlv2", "grounding-dino-clip", "owlv2-clip", "florence-2", "vlm",
+    "yolo-world",
 }  # fmt: skip
 """Grounders whose only default weights are published ones, which are fetched; tested with tiny ones of their own."""
 EXTRAS = ConfigParser()

@@ -88,10 +88,10 @@ TEXT = dict(
 )  # fmt: skip
 
 
-def qwen(folder: Path, generation: str = "qwen2_5_vl") -> str:
-    torch.manual_seed(0)
+def qwen(folder: Path, generation: str = "qwen2_5_vl", extra: tuple[str, ...] = (), seed: int = 0) -> str:
+    torch.manual_seed(seed)
     special = dict(eos_token="<|im_end|>", pad_token="<|im_end|>")
-    tokenizer = byte_tokenizer(*QWEN, **special)
+    tokenizer = byte_tokenizer(*QWEN, extra=extra, **special)
     start, end, image, video = ids(tokenizer, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     tokens = dict(
         image_token_id=image, video_token_id=video, vision_start_token_id=start, vision_end_token_id=end,

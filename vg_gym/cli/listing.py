@@ -12,7 +12,7 @@ from vg_gym.storage.assets import built_in_names
 
 PACKAGES = {
     "pipelines": ("ultralytics", "transformers", "segment_anything", "skimage"),
-    "foundation": ("ultralytics", "transformers"),
+    "foundation": ("ultralytics", "transformers", "pyarrow"),
 }
 """Extra -> packages that it brings, by which it is known to be there."""
 

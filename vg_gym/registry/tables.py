@@ -32,6 +32,12 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "mm-grounding-dino": _open_vocabulary(
         "mm-grounding-dino", "MM-Grounding-DINO", "openmmlab-community/mm_grounding_dino_large_all"
     ),
+    "yolo-world": ProposerSpec(
+        f"{FOUNDATION}.yolo_world:YoloWorld",
+        "YOLO-World, told names of classes",
+        "foundation",
+        published="yolov8x-worldv2.pt",
+    ),
     "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble"),
 }
 """First stages of two-stage pipelines."""
@@ -107,6 +113,7 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "grounding-dino": _detector("grounding-dino", "Grounding DINO"),
     "mm-grounding-dino": _detector("mm-grounding-dino", "MM-Grounding-DINO"),
     "owlv2": _detector("owlv2", "OWLv2"),
+    "yolo-world": _detector("yolo-world", "YOLO-World"),
     "florence-2": _vision_language("florence-2", "Florence-2"),
     "vlm": _vision_language("vlm", "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers"),
     "agent": GrounderSpec(
