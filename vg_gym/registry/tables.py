@@ -35,7 +35,7 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "yolo-world": ProposerSpec(
         f"{FOUNDATION}.yolo_world:YoloWorld",
         "YOLO-World, told names of classes",
-        "foundation",
+        "pipelines",
         published="yolov8x-worldv2.pt",
     ),
     "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble"),
@@ -70,10 +70,8 @@ def _diffusion(factory: str, summary: str) -> GrounderSpec:
 
 
 def _detector(name: str, summary: str) -> GrounderSpec:
-    p = PROPOSERS[name]
-    return GrounderSpec(
-        p.factory, f"{summary}, told the expression", p.extra, p.fixed, argument="weights", any_words=True
-    )
+    p, about = PROPOSERS[name], f"{summary}, told the expression"
+    return GrounderSpec(p.factory, about, p.extra, p.fixed, argument="weights", any_words=True)
 
 
 def _vision_language(name: str, summary: str) -> GrounderSpec:
