@@ -250,7 +250,7 @@ def test_one_table_of_all_counts_failures_and_records_the_weights(folders, tmp_p
     comparison = Comparison(names, str(tmp_path), "refshapes", clip="none", limit=4, options=options, refine="no-op")
     rows = {row["method"]: row for row in comparison.run()}
     vlm = rows[names[1]]
-    assert vlm["failures"] == 4 and vlm["acc@0.5"] == 0
+    assert vlm["failures"] == 4 and vlm["mean_iou"] == 0
     assert "@sha256:" in vlm["source"] and "frame=0-1000" in vlm["source"] and "@sha256:" in rows["owlv2"]["source"]
     assert "owlv2 + no-op" in rows and "owlv2 proposal-oracle" in rows
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]

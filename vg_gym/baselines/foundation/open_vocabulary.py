@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.foundation.loading import load
+from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Proposals, Query, refuse_initial_boxes
@@ -145,8 +145,7 @@ class OpenVocabularyDetector:
 
     def _answer(self, query: Query, found: Proposals) -> Prediction:
         if not len(found):
-            full = box_ops.denormalize(box_ops.FULL, query.image.size)
-            return Prediction(full, details={"failure": f"{self.name}: no box", "source": self.source})
+            return unanswered(query, f"{self.name}: no box", source=self.source)
         details = {"proposals": found.boxes, "scores": found.scores, "labels": found.labels, "source": self.source}
         return Prediction(found.boxes[0].copy(), float(found.scores[0]), details)
 

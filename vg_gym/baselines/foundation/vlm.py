@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vg_gym import boxes as box_ops
 from vg_gym.answers.frames import FrameCheck, Size, frame_called, place, to_pixels
 from vg_gym.answers.text import find_boxes, find_outline
 from vg_gym.baselines.foundation.families import FAMILIES
 from vg_gym.baselines.foundation.loading import load
+from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
@@ -33,8 +33,9 @@ PUBLISHED = {"vlm": "Qwen/Qwen2.5-VL-7B-Instruct", "florence-2": "florence-commu
 class VisionLanguageGrounder:
     """Asks a vision-language model where something is, and reads the first box of its answer.
 
-    An answer without a box, or with one outside the image, is a failure; its text is in ``details["answer"]``. Where
-    boxes look as if they were of another frame, a warning says so (:class:`vg_gym.answers.frames.FrameCheck`).
+    An answer without a box, or with one outside the image, is a failure and scores 0; its text is in
+    ``details["answer"]``. Where boxes look as if they were of another frame, a warning says so
+    (:class:`vg_gym.answers.frames.FrameCheck`).
 
     Args:
         weights: a name on the hub, or a folder in transformers' layout.
@@ -159,16 +160,12 @@ class VisionLanguageGrounder:
         outline = find_outline(text, self.frame) if OUTLINE in self.prompt else None
         said = [outline] if outline else find_boxes(text, self.frame)
         if not said:
-            return self._failed(query, f"no box in the answer {text[:100]!r}", details)
+            return unanswered(query, f"{self.name}: no box in the answer {text[:100]!r}", **details)
         self._check.see(to_pixels(np.asarray(said[0]), self.frame, query.image.size, seen), query.image.size)
         box = place(said[0], self.frame, query.image.size, seen)
         if box is None:
-            return self._failed(query, f"no box inside the image in the answer {text[:100]!r}", details)
+            return unanswered(query, f"{self.name}: no box inside the image in the answer {text[:100]!r}", **details)
         return Prediction(box, details=details)
-
-    def _failed(self, query: Query, why: str, details: dict[str, Any]) -> Prediction:
-        full = box_ops.denormalize(box_ops.FULL, query.image.size)
-        return Prediction(full, details={**details, "failure": f"{self.name}: {why}"})
 
 
 def _without_ends(text: str) -> str:

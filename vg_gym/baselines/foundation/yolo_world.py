@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.detectors.base import weights_folder
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.foundation.open_vocabulary import coco_names
+from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError
@@ -119,8 +119,7 @@ class YoloWorld:
 
     def _answer(self, query: Query, found: Proposals) -> Prediction:
         if not len(found):
-            full = box_ops.denormalize(box_ops.FULL, query.image.size)
-            return Prediction(full, details={"failure": f"{self.name}: no box", "source": self.source})
+            return unanswered(query, f"{self.name}: no box", source=self.source)
         details = {"proposals": found.boxes, "scores": found.scores, "source": self.source}
         return Prediction(found.boxes[0].copy(), float(found.scores[0]), details)
 
