@@ -32,8 +32,8 @@ def test_importing_the_package_imports_nothing_heavy():
 GROUND = ("errors", "interrupts", "types", "boxes", "storage", "devices", "config", "registry", "runners")
 """What every room may import, in this order among themselves."""
 ROOMS = (
-    "language", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned", "baselines",
-    "diffusion", "envs", "agents", "pictures", "cli",
+    "language", "answers", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned",
+    "baselines", "diffusion", "envs", "rewards", "chat", "agents", "pictures", "cli",
 )  # fmt: skip
 """From the ground up: a room imports rooms above it in this list."""
 STRANGERS = {"envs", "baselines", "diffusion"}

@@ -5,7 +5,7 @@ import pytest
 
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.recorded import RecordedGrounder, recorded_detections, recorded_rows
+from vg_gym.evaluation.recorded import recorded_detections, recorded_rows
 
 
 def detection(box, confidence=0.9):
@@ -41,21 +41,6 @@ def test_another_format_is_refused(tmp_path):
     (tmp_path / "d.json").write_text('[{"det": []}]')
     with pytest.raises(VGGymError, match="is not a file of recorded detections .KeyError"):
         recorded_detections(tmp_path / "d.json")
-
-
-def test_recorded_boxes_answer_their_keys(tmp_path, blind):
-    (tmp_path / "p.jsonl").write_text(json.dumps({"key": blind[1].key, "box": [1, 2, 3, 4], "score": 0.5}) + "\n\n")
-    grounder = RecordedGrounder(str(tmp_path / "p.jsonl"))
-    first, second = grounder.ground(blind[:2])
-    assert "not in the recorded" in first.details["failure"] and np.isnan(first.box).all()
-    assert second.box.tolist() == [1, 2, 3, 4] and second.score == 0.5 and grounder.name == "recorded:p"
-    with pytest.raises(VGGymError, match="does not refine"):
-        grounder.ground(blind[:1], np.zeros((1, 4)))
-    (tmp_path / "bad.jsonl").write_text('{"key": 3}\n')
-    with pytest.raises(VGGymError, match="line 1"):
-        RecordedGrounder(str(tmp_path / "bad.jsonl"))
-    with pytest.raises(VGGymError, match="cannot read"):
-        RecordedGrounder(str(tmp_path / "none.jsonl"))
 
 
 def test_the_recorded_detections_give_the_published_numbers(realdata, tmp_path):

@@ -13,6 +13,7 @@ from vg_gym import registry
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
 from vg_gym.features.proposals import select
+from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
@@ -28,7 +29,8 @@ class TwoStageGrounder:
         proposer: a name of :data:`vg_gym.registry.PROPOSERS`.
         clip: the ranker's CLIP, or several joined by ``+``.
         name: of the pipeline; default ``PROPOSER-clip``.
-        weights: of the proposer; default the built-in ones beside the built-in CLIP, else its spec's published ones.
+        weights: of the proposer; default the built-in ones beside the built-in CLIP, where there are any, else its
+            spec's published ones.
         views: how a box is shown to CLIP, joined by ``+``: ``crop``, ``blur``, ``red-circle``, ``fgvp``.
         aggregate: of views, ``sum`` or ``max``.
         prompt: text with ``{}`` for the expression.
@@ -66,7 +68,8 @@ class TwoStageGrounder:
     ):
         self.name = name or f"{proposer}-clip"
         published = registry.published_weights(proposer)
-        chosen = weights or (published and ("refshapes" if clip == "refshapes" else published))
+        own = clip == "refshapes" and built_in(proposer, "refshapes") is not None
+        chosen = weights or (published and ("refshapes" if own else published))
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
         self.proposer = registry.proposer(proposer, **({"weights": chosen} if chosen else {}), device=device, **options)
         self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
+from vg_gym.answers.frames import FRAMES
 from vg_gym.cli.parsing import Parser, add_plugins
 from vg_gym.config import field_docs
 from vg_gym.evaluation.comparison import Comparison
@@ -18,7 +19,7 @@ from vg_gym.runners import RUNNERS
 ABOUT = "compare methods under one evaluator"
 METAVARS = {
     "methods": "NAME[,NAME]", "out": "FOLDER", "dataset": "NAME", "root": "FOLDER", "limit": "N",
-    "refine": "NAME[,NAME]", "predictions": "FILE.jsonl", "recorded": "FILE.json", "workers": "N",
+    "refine": "NAME[,NAME]", "predictions": "FILE", "recorded": "FILE.json", "workers": "N",
 }  # fmt: skip
 """What stands for the values of options in the help."""
 
@@ -67,7 +68,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
             type=int if "int" in str(f.type) else str,
             default="" if f.default is MISSING else f.default,
             required=f.name == "out",
-            choices=RUNNERS if f.name == "runner" else None,
+            choices={"runner": RUNNERS, "frame": FRAMES}.get(f.name),
             metavar=METAVARS.get(f.name),
             help=about,
         )

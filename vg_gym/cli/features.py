@@ -15,7 +15,7 @@ def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
     parser.add_argument(
-        "--dataset", metavar="NAME", help="e.g. refcocog-umd (vg-gym list datasets), or a FILE.jsonl of your own"
+        "--dataset", metavar="NAME", help="a name (vg-gym list datasets), a FILE.jsonl of your own, or hub:ORG/NAME"
     )
     parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
     parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai")

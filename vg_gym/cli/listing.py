@@ -20,7 +20,7 @@ from vg_gym.storage.assets import ASSETS, built_in_names
 
 PACKAGES = {
     "yolo": ("ultralytics",), "onnx": ("onnxruntime",), "detr": ("transformers", "timm"), "sam": ("segment_anything",),
-    "segments": ("skimage",),
+    "segments": ("skimage",), "foundation": ("ultralytics", "transformers", "pyarrow"),
 }  # fmt: skip
 """Extra -> modules that it brings, by which it is known to be there."""
 Row = tuple[str, bool, str]

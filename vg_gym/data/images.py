@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -41,12 +42,20 @@ def _formats() -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image in a file, not yet decoded; every failure in the block becomes an error that names the file."""
+def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Image]:
+    """The image in a file, not yet decoded; every failure in the block becomes an error that names the file.
+
+    Args:
+        path: of the file.
+        file: its bytes, where it is no file of its own; then ``path`` is a name for errors.
+
+    Raises:
+        VGGymError: the file is missing, damaged, or of a kind that is not known.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is an error, at a stated size
-            image = Image.open(path, formats=_formats())
+            image = Image.open(path if file is None else file, formats=_formats())
         with image:
             pixels, most = image.width * image.height, float(os.environ.get(LIMIT_VARIABLE, MAX_MEGAPIXELS))
             if pixels > most * 1e6:
@@ -67,7 +76,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         ImageError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
     """
-    with _opened(Path(path)) as image:
+    with opened(Path(path)) as image:
         return to_rgb(image)
 
 
@@ -103,11 +112,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: the file is missing or not an image.
     """
-    with _opened(Path(path)) as image:
-        if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
-            return ImageOps.exif_transpose(image).size
-        width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
+    with opened(Path(path)) as image:
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) in pixels of an image that is not yet decoded, once it is upright."""
+    if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
+        return ImageOps.exif_transpose(image).size
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
 
 
 @dataclass(frozen=True)

@@ -229,11 +229,24 @@ class GroundingEngine:
         if self.device is not None and isinstance(actions, np.ndarray):
             self.actions.check(actions)
             actions = torch.from_numpy(actions).to(self.device)
-        before = self.potential
-        self.boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
+        boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
+        return self._advance(boxes, stop, self._actions.encode(actions)[:, None])
+
+    def place(self, boxes: np.ndarray) -> StepResult:
+        """A step in every row that puts the box somewhere else, whatever the action set; the history shows no move.
+
+        Args:
+            boxes: normalised (N, 4).
+        """
+        placed = box_ops.fit_inside(self._state(np.asarray(boxes, dtype=np.float32)), min_side=MIN_SIDE)
+        moves = self._zeros(self.num_envs, 1, self.actions.encoding)
+        return self._advance(placed, moves[:, 0, 0] > 0, moves)
+
+    def _advance(self, boxes: Any, stop: Any, moves: Any) -> StepResult:
+        """Take a step to ``boxes`` (N, 4); ``stop`` (N,) pulls the trigger, ``moves`` (N, 1, A) go to the history."""
+        before, self.boxes = self.potential, boxes
         self.steps = self.steps + 1
         stop = stop & (self.steps >= self.min_steps)
-        moves = self._actions.encode(actions)[:, None]
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
         self._measure(None)
         truncated = ~stop & (self.steps >= self.options.max_steps)

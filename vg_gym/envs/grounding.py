@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from vg_gym.boxes import to_numpy
 from vg_gym.envs import keyboard, rendering
+from vg_gym.envs.engine import StepResult
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError, unknown
@@ -148,7 +149,13 @@ class GroundingEnv(gym.Env):
 
     def step(self, action: Any):
         """Act; the usual five."""
-        result = self.engine.step(np.asarray(action)[None])
+        return self._after(self.engine.step(np.asarray(action)[None]))
+
+    def place(self, box: np.ndarray):
+        """A step that puts the box, normalised (4,), somewhere else; the usual five."""
+        return self._after(self.engine.place(np.asarray(box)[None]))
+
+    def _after(self, result: StepResult):
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
         self._trail.append(self._box())
         if self.render_mode == "human":

@@ -22,13 +22,14 @@ from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_ceiling
 from vg_gym.evaluation.options import options_of, owners, sweep
-from vg_gym.evaluation.recorded import build_recorded, recorded_rows
+from vg_gym.evaluation.recorded import recorded_rows
+from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
 from vg_gym.evaluation.report import print_counts, print_table, write_report
 from vg_gym.runners import Runner, make_runner
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
-SETTINGS = ("dataset", "split", "limit", "clip", "seed", "options")
+SETTINGS = ("dataset", "split", "limit", "clip", "seed", "options", "frame")
 """Fields that a resumed run must agree in."""
 UNRECORDED = ("root", "out", "command", "runner", "workers")
 """Fields that ``results.json`` leaves out, or has in another place: results do not depend on them."""
@@ -66,7 +67,9 @@ class Comparison:
     """A method, or several with commas, that starts from the boxes of every other method that is no floor; adds a row
     for each, the paired differences of mean IoU and Acc@0.5, and ``refined.png``."""
     predictions: str | None = None
-    """A JSON-lines file to evaluate as another method."""
+    """Recorded answers to evaluate as another method: see :mod:`vg_gym.evaluation.recorded_answers`."""
+    frame: str | None = None
+    """Of the boxes in ``predictions``, a key of :data:`vg_gym.answers.frames.FRAMES`; None: pixels."""
     recorded: str | None = None
     """A file of recorded detections to evaluate, without a data set."""
     probes: bool = False
@@ -180,8 +183,14 @@ class Comparison:
             except MissingExtra as error:
                 self._lacking[row] = error
         if self.predictions:
-            name = f"recorded:{Path(self.predictions).stem}"
-            evaluator.add(name, "method", evaluator.predict(name, partial(build_recorded, self.predictions)))
+            self._add_recorded(evaluator, self.predictions)
+
+    def _add_recorded(self, evaluator: Evaluator, path: str) -> None:
+        """The row of recorded predictions, with how many of them joined."""
+        recorded = RecordedGrounder(path, self.frame)
+        partners, joined = recorded.join(evaluator.samples)
+        lines = evaluator.predict(recorded.name, partial(build_recorded, path, self.frame, partners))
+        evaluator.add(recorded.name, "method", lines, frame=recorded.frame, joined=joined)
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
         """Predict only: the data has no boxes."""

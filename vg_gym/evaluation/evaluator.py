@@ -172,6 +172,7 @@ class Evaluator:
             "ms_per_query": _mean([line.get("ms") for line in lines]),
             "evaluations": _mean([line.get("evaluations") for line in lines]),
             "failures": sum("failure" in line for line in lines),
+            **_sources(lines),
         }
         if all(line["box"] is None for line in lines):
             self.failed[name] = str(lines[0]["failure"])
@@ -265,6 +266,12 @@ def _digest(samples: Sequence[Sample]) -> str:
     for sample in samples:
         digest.update(f"{sample.query.key} {sample.query.expression} {sample.box.tolist()}".encode())
     return digest.hexdigest()[:16]
+
+
+def _sources(lines: list[Line]) -> dict[str, Any]:
+    """Which weights answered, and how they were asked, where lines say so; one unless weights changed on the way."""
+    sources = sorted({line["source"] for line in lines if "source" in line})
+    return {"source": " | ".join(sources)} if sources else {}
 
 
 def _mean(values: list[float | None]) -> float | None:

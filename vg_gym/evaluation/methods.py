@@ -161,6 +161,7 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     line: Line = {"key": query.key, "ms": round(ms, 4)}
     box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
     good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
+    good = good and not details.get("unanswered")
     line["box"] = [round(float(v), 3) for v in box] if good else None
     if "failure" in details or not good:
         line["failure"] = details.get("failure", "not a valid box inside the image")
@@ -168,6 +169,7 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
         line["score"] = float(prediction.score)
     if "evaluations" in details:
         line["evaluations"] = int(details["evaluations"])
+    line.update({name: str(details[name]) for name in ("answer", "source") if name in details})
     if "proposals" in details:
         line["proposals"] = np.round(details["proposals"], 2).tolist()
     return line

@@ -1,10 +1,8 @@
-"""Evaluating what was recorded elsewhere: predictions (JSON lines), or detections with CLIP scores (one JSON file)."""
+"""Evaluating detections with CLIP scores that were recorded elsewhere (one JSON file)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +11,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
-from vg_gym.evaluation.methods import Batch, Line, predict_batch
-from vg_gym.types import Prediction, Query, refuse_initial_boxes
-
-
-class RecordedGrounder:
-    """Answers from a file of lines ``{"key": ..., "box": [x1, y1, x2, y2], "score": ...}``.
-
-    Raises:
-        VGGymError: the file is missing, or a line is not such an object.
-    """
-
-    def __init__(self, path: str):
-        self.name = f"recorded:{Path(path).stem}"
-        self._boxes: dict[str, tuple[list[float], float | None]] = {}
-        for number, line in enumerate(_read(Path(path)).splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                self._boxes[row["key"]] = row["box"], row.get("score")
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise VGGymError(f'{path} line {number} is not {{"key": ..., "box": [4 numbers]}}: {error}') from error
-
-    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The recorded boxes; a query that is not in the file is a failure."""
-        refuse_initial_boxes(self.name, initial_boxes)
-        nothing = np.full(4, np.nan, dtype=np.float32)
-        return [
-            Prediction(np.asarray(self._boxes[q.key][0], dtype=np.float32), self._boxes[q.key][1])
-            if q.key in self._boxes
-            else Prediction(nothing, details={"failure": "not in the recorded predictions"})
-            for q in queries
-        ]
-
-
-def build_recorded(path: str) -> Callable[[Batch], list[Line]]:
-    """A worker that answers from a file of predictions."""
-    return partial(predict_batch, RecordedGrounder(path).ground)
+from vg_gym.evaluation.recorded_answers import read_text
 
 
 def recorded_rows(path: Path, seed: int = 0) -> list[dict[str, Any]]:
@@ -80,7 +41,7 @@ def recorded_detections(path: Path, min_confidence: float = 0.7) -> tuple[np.nda
         VGGymError: the file is missing, or not of this format.
     """
     try:
-        content = json.loads(_read(path))
+        content = json.loads(read_text(path))
         chosen, best, groups = [], [], []
         for ref, row in enumerate(content):
             target = box_ops.from_xywh(np.array(row["bbox_target_xywh"]))
@@ -95,12 +56,3 @@ def recorded_detections(path: Path, min_confidence: float = 0.7) -> tuple[np.nda
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise VGGymError(f"{path} is not a file of recorded detections ({type(error).__name__}: {error})") from error
     return np.array(chosen), np.array(best), np.array(groups)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise VGGymError(f"{path} is no text file: {error}; give JSON lines in UTF-8") from error
-    except OSError as error:
-        raise VGGymError(f"cannot read {path}: {error.strerror}; give an existing file") from error

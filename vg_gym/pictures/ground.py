@@ -152,7 +152,8 @@ def _known_words() -> frozenset[str]:
 
 def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: dict[str, Any]) -> None:
     """Say so where the answer comes from weights that know drawn shapes only, and words are none of theirs."""
-    if clip not in ("", DRAWN[1]) or "weights" in options:
+    spec = registry.GROUNDERS.get(name.partition(":")[0])
+    if clip not in ("", DRAWN[1]) or "weights" in options or (spec is not None and spec.any_words):
         return
     unread = list(dict.fromkeys(word for text in expressions for word in unknown_words(text)))
     if unread:

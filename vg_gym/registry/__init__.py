@@ -22,7 +22,7 @@ from vg_gym.config import check_options
 from vg_gym.errors import UnknownName, VGGymError, missing_extra, unknown
 from vg_gym.registry.plugins import GROUPS, S, load_plugins, offered, offered_spec, spec_at
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
-from vg_gym.registry.tables import CEILINGS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
+from vg_gym.registry.tables import CEILINGS, DATASET_KINDS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
 from vg_gym.types import Grounder, GroundingDataset, Proposer
 
 __all__ = [
@@ -144,7 +144,7 @@ def is_grounder(name: str) -> bool:
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The spec of a data set: of the tables, of a file, of an entry point, or of ``package.module:factory``.
+    """The spec of a data set: of the tables, of a file, of a kind (``hub:``), of an entry point, or of ``package.module:factory``.
 
     Raises:
         VGGymError: the name is unknown, or what it names cannot be imported.
@@ -152,6 +152,8 @@ def dataset_spec(name: str) -> DatasetSpec:
     >>> dataset_spec("refshapes").splits, dataset_spec("mine.jsonl").splits
     (('train', 'val', 'test'), ('all',))
     """
+    if (kind := name.partition(":"))[1] and kind[0] in DATASET_KINDS:
+        return DATASET_KINDS[kind[0]]
     if name not in DATASETS and name.lower().endswith(FILE_ENDINGS):
         return FILES
     return _spec("data set", name, DATASETS, DatasetSpec)
@@ -237,8 +239,8 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
 
     Args:
         name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or a file of
-            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`), the name of an entry point of another
-            package, or ``package.module:factory``.
+            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`), ``hub:ORG/NAME`` or ``hub:FOLDER``
+            (:mod:`vg_gym.data.parquet`), the name of an entry point of another package, or ``package.module:factory``.
         split: one of its spec's ``splits``: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
         root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none. Of a file: what
             its images' paths are relative to.

@@ -68,6 +68,8 @@ class GrounderSpec(Spec):
     """It is :class:`~vg_gym.types.Fitted`: it learns from training samples before it is evaluated."""
     proposer: str = ""
     """The first stage of a two-stage pipeline, a proposer's name; options of that reach the pipeline."""
+    any_words: bool = False
+    """Its default weights know the words of photographs; those of others know drawn shapes only."""
     argument: str = ""
     """The option that ARGUMENT of ``NAME:ARGUMENT`` stands for; empty: the name takes no argument."""
 

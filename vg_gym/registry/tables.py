@@ -6,10 +6,18 @@ from typing import Any
 
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 
+FOUNDATION = "vg_gym.baselines.foundation"
+"""The folder of today's grounders."""
+
 
 def _detector(name: str, summary: str, extra: str, published: str) -> ProposerSpec:
     factory = f"vg_gym.baselines.detectors.{name}:load_{name}"
     return ProposerSpec(factory, summary, extra, weights=f"{name}-refshapes", published=published)
+
+
+def _open_vocabulary(name: str, summary: str, published: str) -> ProposerSpec:
+    factory, about = f"{FOUNDATION}.open_vocabulary:OpenVocabularyDetector", f"{summary}, told names of classes"
+    return ProposerSpec(factory, about, "foundation", fixed={"name": name}, published=published)
 
 
 PROPOSERS: dict[str, ProposerSpec] = {
@@ -18,6 +26,17 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "ssd": _detector("ssd", "SSD of torchvision", "", "ssd300_vgg16"),
     "sam": _detector("sam", "segment anything", "sam", "vit_h"),
     "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "segments"),
+    "grounding-dino": _open_vocabulary("grounding-dino", "Grounding DINO", "IDEA-Research/grounding-dino-base"),
+    "mm-grounding-dino": _open_vocabulary(
+        "mm-grounding-dino", "MM-Grounding-DINO", "openmmlab-community/mm_grounding_dino_large_all"
+    ),
+    "yolo-world": ProposerSpec(
+        f"{FOUNDATION}.yolo_world:YoloWorld",
+        "YOLO-World, told names of classes",
+        "yolo",
+        published="yolov8x-worldv2.pt",
+    ),
+    "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble"),
 }
 """First stages of two-stage pipelines."""
 
@@ -51,6 +70,17 @@ def _diffusion(factory: str, summary: str, weights: str = "") -> GrounderSpec:
     return GrounderSpec(factory, summary, weights=weights, refines=True, argument="weights")
 
 
+def _told(name: str, summary: str) -> GrounderSpec:
+    """A proposer that can be told an expression."""
+    p, about = PROPOSERS[name], f"{summary}, told the expression"
+    return GrounderSpec(p.factory, about, p.extra, fixed=p.fixed, argument="weights", any_words=True)
+
+
+def _vision_language(name: str, summary: str) -> GrounderSpec:
+    factory = f"{FOUNDATION}.vlm:VisionLanguageGrounder"
+    return GrounderSpec(factory, summary, "foundation", fixed={"name": name}, argument="weights", any_words=True)
+
+
 GROUNDERS: dict[str, GrounderSpec] = {
     "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True),
     "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image"),
@@ -65,6 +95,8 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "segments-clip": _two_stage(
         "segments", "boxes of segments, chosen by CLIP", min_confidence=0.0, max_boxes=200, max_overlap=0.95
     ),
+    "grounding-dino-clip": _two_stage("grounding-dino", "boxes of classes by Grounding DINO, chosen by CLIP"),
+    "owlv2-clip": _two_stage("owlv2", "boxes of classes by OWLv2, chosen by CLIP"),
     "reclip": _two_stage(
         "yolo", "ReCLIP: crops, blurs and spatial relations", views="crop+blur", parse=True, name="reclip"
     ),
@@ -78,6 +110,12 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "diffusion": _diffusion("diffusion", "box diffusion, deterministic sampling (DDIM)", "diffusion-refshapes"),
     "diffusion-ddpm": _diffusion("diffusion_ddpm", "box diffusion, ancestral sampling (DDPM)", "diffusion-refshapes"),
     "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers"),
+    "grounding-dino": _told("grounding-dino", "Grounding DINO"),
+    "mm-grounding-dino": _told("mm-grounding-dino", "MM-Grounding-DINO"),
+    "owlv2": _told("owlv2", "OWLv2"),
+    "yolo-world": _told("yolo-world", "YOLO-World"),
+    "florence-2": _vision_language("florence-2", "Florence-2"),
+    "vlm": _vision_language("vlm", "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers"),
     "agent": GrounderSpec(
         "vg_gym.agents.grounder:load_agent", "agent:NAME, a run folder or built-in agent", refines=True, argument="name"
     ),
@@ -113,6 +151,14 @@ def _refshapes(summary: str) -> DatasetSpec:
 def _refcoco(summary: str, *splits: str) -> DatasetSpec:
     return DatasetSpec("vg_gym.data.refcoco:open_refcoco", summary, splits=splits, read_from_disk=True)
 
+
+DATASET_KINDS: dict[str, DatasetSpec] = {
+    "hub": DatasetSpec(
+        "vg_gym.data.parquet:open_hub", "hub:ORG/NAME[:SPLIT] or hub:FOLDER, parquet files", "foundation",
+        read_from_disk=True,
+    )
+}  # fmt: skip
+"""Data sets that are named by where they are, ``KIND:PLACE``, by kind."""
 
 DATASETS: dict[str, DatasetSpec] = {
     "refshapes": _refshapes("drawn scenes of shapes"),

@@ -1,0 +1,191 @@
+"""Tiny random models of published architectures, saved in transformers' layout with tokenizers made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers as t
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+QWEN = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+
+
+def byte_tokenizer(*special: str, extra: tuple[str, ...] = (), named: dict[str, str] | None = None, **more):
+    """A token for every byte, and for every special word."""
+    words = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.add_special_tokens(list(special))
+    core.add_tokens(list(extra))
+    return t.PreTrainedTokenizerFast(tokenizer_object=core, extra_special_tokens=named or {}, **more)
+
+
+def ids(tokenizer, *words: str) -> list[int]:
+    return [tokenizer.convert_tokens_to_ids(word) for word in words]
+
+
+def save(folder: Path, model, processor) -> str:
+    model.eval().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
+def word_tokenizer(tmp: Path):
+    """BERT's kind, over letters."""
+    letters = "abcdefghijklmnopqrstuvwxyz."
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
+    tmp.mkdir(parents=True, exist_ok=True)
+    (tmp / "vocab.txt").write_text("\n".join(vocabulary))
+    return t.BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=256)
+
+
+def grounding_dino(folder: Path, mm: bool = False) -> str:
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer(folder)
+    swin = t.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=4, out_indices=[2, 3, 4]
+    )
+    bert = t.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    kind, model = (
+        (t.MMGroundingDinoConfig, t.MMGroundingDinoForObjectDetection)
+        if mm
+        else (t.GroundingDinoConfig, t.GroundingDinoForObjectDetection)
+    )
+    config = kind(
+        backbone_config=swin, text_config=bert, num_queries=20, d_model=32, encoder_layers=1, decoder_layers=2,
+        encoder_ffn_dim=16, decoder_ffn_dim=16, encoder_attention_heads=2, decoder_attention_heads=2,
+    )  # fmt: skip
+    images = t.GroundingDinoImageProcessor(size={"shortest_edge": 128, "longest_edge": 192})
+    return save(folder, model(config), t.GroundingDinoProcessor(images, tokenizer))
+
+
+def owlv2(folder: Path) -> str:
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer("<|start|>", "<|end|>", "!", pad_token="!", bos_token="<|start|>", eos_token="<|end|>")
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    ends = dict(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=2)
+    text = dict(vocab_size=len(tokenizer), max_position_embeddings=32, **ends, **sizes)
+    vision = dict(image_size=64, patch_size=16, **sizes)
+    config = t.Owlv2Config(text_config=text, vision_config=vision, projection_dim=16)
+    images = t.Owlv2ImageProcessor(size={"height": 64, "width": 64})
+    model = t.Owlv2ForObjectDetection(config)
+    for weights in model.box_head.parameters():  # else all boxes are a line
+        weights.data *= 0.1
+    return save(folder, model, t.Owlv2Processor(images, tokenizer))
+
+
+TEXT = dict(
+    hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
+    max_position_embeddings=2048,
+)  # fmt: skip
+
+
+def qwen(folder: Path, generation: str = "qwen2_5_vl", extra: tuple[str, ...] = (), seed: int = 0) -> str:
+    torch.manual_seed(seed)
+    special = dict(eos_token="<|im_end|>", pad_token="<|im_end|>")
+    tokenizer = byte_tokenizer(*QWEN, extra=extra, **special)
+    start, end, image, video = ids(tokenizer, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokens = dict(
+        image_token_id=image, video_token_id=video, vision_start_token_id=start, vision_end_token_id=end,
+    )  # fmt: skip
+    rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
+    ends = dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id)
+    text = dict(vocab_size=len(tokenizer), rope_parameters=rope, **TEXT)
+    vision = dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2, out_hidden_size=32)
+    if generation == "qwen2_5_vl":
+        vision |= dict(patch_size=14, window_size=56, fullatt_block_indexes=[0])
+        config = t.Qwen2_5_VLConfig(text_config={**text, **ends}, vision_config=vision, **tokens)
+        model, kind, patch = t.Qwen2_5_VLForConditionalGeneration, t.Qwen2_5_VLProcessor, 14
+    else:
+        vision |= dict(patch_size=16, num_position_embeddings=64, deepstack_visual_indexes=[0])
+        config = t.Qwen3VLConfig(text_config={**text, "head_dim": 16}, vision_config=vision, **tokens)
+        model, kind, patch = t.Qwen3VLForConditionalGeneration, t.Qwen3VLProcessor, 16
+    limits = {"shortest_edge": (2 * patch) ** 2, "longest_edge": (8 * patch) ** 2}
+    images = t.Qwen2VLImageProcessor(patch_size=patch, size=limits)
+    videos = (t.Qwen2VLVideoProcessor if patch == 14 else t.Qwen3VLVideoProcessor)(patch_size=patch)
+    chat = CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
+    return save(folder, model(config), kind(images, tokenizer, videos, chat_template=chat))
+
+
+def internvl(folder: Path) -> str:
+    torch.manual_seed(0)
+    named = {
+        "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }  # fmt: skip
+    tokenizer = byte_tokenizer(*QWEN[:2], *named.values(), named=named, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    (image,) = ids(tokenizer, "<IMG_CONTEXT>")
+    vision = dict(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=[56, 56],
+        patch_size=[14, 14],
+    )  # fmt: skip
+    text = t.Qwen2Config(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, bos_token_id=None, **TEXT)
+    config = t.InternVLConfig(vision_config=vision, text_config=text, image_token_id=image, image_seq_length=4)
+    images = t.GotOcr2ImageProcessor(size={"height": 56, "width": 56}, max_patches=2, crop_to_patches=True)
+    chat = CHAT.replace("IMAGE", "<IMG_CONTEXT>\n")
+    videos = t.InternVLVideoProcessor(size={"height": 56, "width": 56})
+    processor = t.InternVLProcessor(images, tokenizer, videos, image_seq_length=4, chat_template=chat)
+    return save(folder, t.InternVLForConditionalGeneration(config), processor)
+
+
+def paligemma(folder: Path) -> str:
+    torch.manual_seed(0)
+    special = dict(bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
+    tokenizer = byte_tokenizer(*special.values(), **special)
+    images = t.SiglipImageProcessor(size={"height": 56, "width": 56})
+    images.image_seq_length = 16
+    processor = t.PaliGemmaProcessor(images, tokenizer)
+    count = len(tokenizer)
+    vision = dict(
+        model_type="siglip_vision_model", hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, image_size=56, patch_size=14, vision_use_head=False,
+    )  # fmt: skip
+    text = dict(model_type="gemma", vocab_size=count, head_dim=16, **TEXT)
+    config = t.PaliGemmaConfig(
+        vision_config=vision, text_config=text, image_token_index=processor.image_token_id, vocab_size=count,
+        projection_dim=32, hidden_size=32,
+    )  # fmt: skip
+    return save(folder, t.PaliGemmaForConditionalGeneration(config), processor)
+
+
+def florence2(folder: Path) -> str:
+    torch.manual_seed(0)
+    special = dict(bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    places = tuple(f"<loc_{i}>" for i in range(1000))
+    named = {"image_token": "<image>"}
+    tokenizer = byte_tokenizer(*special.values(), "<image>", extra=places, named=named, **special)
+    (image,) = ids(tokenizer, "<image>")
+    bos, pad, eos = tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id
+    text = t.BartConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=512,
+        bos_token_id=bos, pad_token_id=pad, eos_token_id=eos, decoder_start_token_id=eos, forced_eos_token_id=None,
+    )  # fmt: skip
+    vision = dict(
+        depths=[1, 1, 1, 1], embed_dim=[8, 8, 8, 8], num_heads=[1, 1, 1, 1], num_groups=[1, 1, 1, 1], window_size=4,
+        projection_dim=32,
+    )  # fmt: skip
+    config = t.Florence2Config(text_config=text, vision_config=vision, image_token_id=image)
+    images = t.CLIPImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False)
+    images.image_seq_length = 5
+    reading = {"phrase_grounding": {"banned_grounding_tokens": []}, "description_with_bboxes": {}}
+    processor = t.Florence2Processor(images, tokenizer, post_processor_config=reading)
+    return save(folder, t.Florence2ForConditionalGeneration(config), processor)
+
+
+VLMS = {
+    "qwen2_5_vl": qwen,
+    "qwen3_vl": lambda folder: qwen(folder, "qwen3_vl"),
+    "internvl": internvl,
+    "paligemma": paligemma,
+    "florence2": florence2,
+}
+"""Family -> what writes a tiny model of it into a folder."""

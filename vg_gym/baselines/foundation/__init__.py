@@ -1,0 +1,1 @@
+"""Today's grounders: open-vocabulary detectors and vision-language models, through transformers and ultralytics."""

@@ -1,0 +1,58 @@
+"""What is known of each family of vision-language models: its frame of boxes, its prompt, how it is asked.
+
+Prompts and frames are those that their makers give for RefCOCO or in their examples; both are options, because results
+hang on them: for one Qwen2.5-VL checkpoint 15 % and 82 % have been reported for the same data
+(https://github.com/om-ai-lab/VLM-R1/issues/6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of models is asked, and how it answers."""
+
+    frame: str
+    """A key of :data:`vg_gym.answers.frames.FRAMES`."""
+    prompt: str
+    """With ``{}`` for the expression."""
+    chat: bool = True
+    """Whether the prompt goes into the checkpoint's chat template; else it is the whole text."""
+    source: str = ""
+    """Where frame and prompt are from."""
+
+
+_QWEN = "Locate {} in this image and output the bbox coordinates in JSON format."
+"""What Qwen's makers evaluate RefCOCO with: https://github.com/QwenLM/Qwen3-VL/issues/991."""
+
+QWEN3 = Family("0-1000", _QWEN, source="https://github.com/QwenLM/Qwen3-VL, cookbooks/spatial_understanding.ipynb")
+
+FAMILIES: dict[str, Family] = {
+    "qwen2_vl": Family("0-1000", _QWEN, source="https://github.com/QwenLM/Qwen3-VL/issues/536"),
+    "qwen2_5_vl": Family("resized", _QWEN, source="https://github.com/QwenLM/Qwen3-VL/issues/991"),
+    "qwen3_vl": QWEN3,
+    "qwen3_vl_moe": QWEN3,
+    "qwen3_5": QWEN3,
+    "qwen3_5_moe": QWEN3,
+    "internvl": Family(
+        "0-1000",
+        "Please provide the bounding box coordinate of the region this sentence describes: <ref>{}</ref>",
+        source="https://github.com/OpenGVLab/InternVL, internvl_chat/eval/refcoco/evaluate_grounding.py",
+    ),
+    "paligemma": Family(
+        "loc1024",
+        "<image>detect {}",
+        chat=False,
+        source="https://github.com/google-research/big_vision, big_vision/configs/proj/paligemma/README.md",
+    ),
+    "florence2": Family(
+        "loc",
+        "<CAPTION_TO_PHRASE_GROUNDING>{}",
+        chat=False,
+        source="transformers' Florence2Processor; <OPEN_VOCABULARY_DETECTION>{} and "
+        "<REFERRING_EXPRESSION_SEGMENTATION>{} are its other tasks that find what is named",
+    ),
+}
+"""transformers' ``model_type`` -> what is known of it."""

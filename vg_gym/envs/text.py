@@ -1,0 +1,134 @@
+"""The environment in text: a vision-language policy plays the same episodes as any other agent.
+
+An observation is a picture with the current box drawn, and a text; an answer is moves in words, ``stop``, or a new box
+in a named frame.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vg_gym import boxes as box_ops
+from vg_gym.answers.frames import FRAMES, frame_called, place, say
+from vg_gym.answers.text import answer_part, find_boxes
+from vg_gym.envs.actions import EDGES, MultiEdgeActions
+from vg_gym.envs.grounding import GroundingEnv
+from vg_gym.envs.rendering import draw_frame
+from vg_gym.errors import VGGymError
+
+STOP = "stop"
+"""The word that pulls the trigger."""
+STAY = "stay"
+"""The word for no move."""
+
+
+@dataclass(frozen=True)
+class TextObservation:
+    """What a policy sees."""
+
+    text: str
+    """The task, the current box, and how to answer."""
+    image: Image.Image
+    """The picture with the current box."""
+
+    def messages(self) -> list[dict[str, Any]]:
+        """As a chat template takes it; the image goes to the processor beside it."""
+        return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self.text}]}]
+
+
+class TextGroundingEnv:
+    """:class:`~vg_gym.envs.grounding.GroundingEnv` with answers in words; the same rewards and the same ends.
+
+    An answer is ``stop``; or moves of edges with commas, ``left in coarse, top out fine`` (edges that are not named
+    stay); or a new box ``[x1, y1, x2, y2]``. Anything else is a step without a move, and ``info["unreadable"]``.
+
+    Args:
+        frame: of boxes in answers and observations, a key of :data:`vg_gym.answers.frames.FRAMES`.
+        size: pixels of the longer side of the pictures.
+        **arguments: those of :class:`~vg_gym.envs.grounding.GroundingEnv`; the action set is one of edges
+            (``multi-edges``, ``fine-edges``).
+
+    Raises:
+        VGGymError: the frame is unknown, the action set moves no edges, or as for the environment.
+    """
+
+    def __init__(self, frame: str = "0-1000", size: int = 512, **arguments: Any):
+        frame_called(frame)
+        self.env, self.frame, self.size = GroundingEnv(**arguments), frame, size
+        actions = self.env.engine.actions
+        if not isinstance(actions, MultiEdgeActions) or actions.jumps:
+            raise VGGymError(f"action={actions.name!r} has no words; use multi-edges or fine-edges")
+        self.actions = actions
+
+    def reset(self, **arguments: Any) -> tuple[TextObservation, dict[str, Any]]:
+        """Start an episode; see :meth:`GroundingEnv.reset`."""
+        _, info = self.env.reset(**arguments)
+        return self._observation(info), info
+
+    def step(self, answer: str) -> tuple[TextObservation, float, bool, bool, dict[str, Any]]:
+        """Act on an answer; the usual five."""
+        said = answer_part(answer)
+        boxes = find_boxes(said, self.frame)
+        box = place(boxes[0], self.frame, self._image_size()) if boxes else None
+        action = None if boxes else read_action(said, self.actions)
+        if box is not None:
+            _, reward, terminated, truncated, info = self.env.place(box_ops.normalize(box, self._image_size()))
+        else:
+            stay = read_action(STAY, self.actions)
+            _, reward, terminated, truncated, info = self.env.step(stay if action is None else action)
+        info["unreadable"] = box is None and action is None
+        return self._observation(info), reward, terminated, truncated, info
+
+    def _image_size(self) -> tuple[int, int]:
+        return self.env.engine.query(0).image.size
+
+    def _observation(self, info: dict[str, Any]) -> TextObservation:
+        query, options = self.env.engine.query(0), self.env.engine.options
+        box = say(box_ops.denormalize(info["box"], query.image.size), self.frame, query.image.size)
+        steps = int(self.env.engine.steps[0])
+        sizes = " or ".join(sorted({name.rpartition(" ")[2] for name in self.actions.names if " out " in name}))
+        text = (
+            f"Fit the yellow box to: {query.expression}. It is at {box} ({FRAMES[self.frame].summary}), step {steps} "
+            f"of {options.max_steps}. Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left "
+            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits."
+        )
+        picture = draw_frame(query.image.array(), info["box"], expression=query.expression, size=self.size)
+        return TextObservation(text, Image.fromarray(picture))
+
+
+def say_action(action: np.ndarray, actions: MultiEdgeActions) -> str:
+    """An action (5,) in words, the inverse of :func:`read_action`.
+
+    >>> from vg_gym.envs.actions import make_actions
+    >>> say_action(np.array([0, 2, 3, 2, 0]), make_actions("multi-edges"))
+    'left out coarse, right in fine'
+    """
+    if action[4] == 1:
+        return STOP
+    count = len(actions.levels)
+    words = [actions.names[edge * count + int(action[edge])] for edge in range(4) if action[edge] != actions.stay]
+    return ", ".join(words) or STAY
+
+
+def read_action(text: str, actions: MultiEdgeActions) -> np.ndarray | None:
+    """The action (5,) that a text says; None where it says none.
+
+    >>> from vg_gym.envs.actions import make_actions
+    >>> read_action("Left OUT coarse; right in fine.", make_actions("multi-edges")).tolist()
+    [0, 2, 3, 2, 0]
+    """
+    words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
+    if words == STOP:
+        return actions.trigger.copy()
+    action, count, read = np.array([actions.stay] * 4 + [0]), len(actions.levels), 0
+    for edge in range(4):
+        for level in range(count):
+            name = actions.names[edge * count + level]
+            if level != actions.stay and re.search(rf"\b{name}\b", words):
+                action[edge], read = level, read + 1
+    return action if read or words == STAY else None

@@ -1,0 +1,183 @@
+"""Rewards for language-model policies: verifiable, batched, plain functions.
+
+Their signature is that of TRL's ``GRPOTrainer(reward_funcs=...)``: completions, and columns of the data set by name,
+one entry for each completion; a list of floats comes back. The columns are those of
+:class:`vg_gym.chat.ChatDataset`: ``box`` (pixels of the answer), ``size`` (W, H), ``frame`` (in which boxes are to be
+said), and where they are there ``input_size`` and ``initial_box``. :func:`compute_score` has verl's signature.
+
+>>> said = ["[0, 0, 500, 1000]", "no idea"]
+>>> columns = {"box": [[0, 0, 40, 40]] * 2, "size": [[80, 40]] * 2, "frame": ["0-1000"] * 2}
+>>> iou_reward(said, **columns), format_reward(said, **columns)
+([1.0, 0.0], [1.0, 0.0])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.answers.frames import place
+from vg_gym.answers.text import find_boxes
+from vg_gym.errors import VGGymError
+
+Completion = str | Sequence[Mapping[str, Any]]
+"""A text, or the messages of a conversation, of which the last is read."""
+Reward = Callable[..., list[float]]
+"""Completions and columns to rewards."""
+
+
+def text_of(completion: Completion) -> str:
+    """The text of a completion.
+
+    >>> text_of([{"role": "assistant", "content": [{"type": "text", "text": "[1, 2, 3, 4]"}]}])
+    '[1, 2, 3, 4]'
+    """
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1]["content"] if completion else ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def answered_boxes(
+    completions: Sequence[Completion],
+    size: Sequence[Sequence[int]],
+    frame: Sequence[str],
+    input_size: Sequence[Sequence[int] | None] | None = None,
+) -> np.ndarray:
+    """The first box of every completion, in pixels, (N, 4); NaN where there is none inside the image.
+
+    Args:
+        completions: N of them.
+        size: (W, H) of every image.
+        frame: a key of :data:`vg_gym.answers.frames.FRAMES` for each.
+        input_size: (W, H) of every image as the model saw it; only the frame ``resized`` needs it.
+    """
+    found = np.full((len(completions), 4), np.nan, dtype=np.float32)
+    for row, completion in enumerate(completions):
+        if said := find_boxes(text_of(completion), frame[row]):
+            seen = input_size[row] if input_size is not None else None
+            width, height = size[row]
+            box = place(said[0], frame[row], (width, height), None if seen is None else (seen[0], seen[1]))
+            found[row] = np.nan if box is None else box
+    return found
+
+
+def format_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
+    """1 where a completion says exactly one box, inside the image and in the frame that was asked for; else 0."""
+    boxes = _boxes(completions, columns)
+    single = [len(find_boxes(text_of(c), f)) == 1 for c, f in zip(completions, columns["frame"], strict=True)]
+    return [float(one and good) for one, good in zip(single, ~np.isnan(boxes[:, 0]), strict=True)]
+
+
+def iou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
+    """IoU of the answered box with the true one, 0 without an answer."""
+    return np.nan_to_num(box_ops.iou(_boxes(completions, columns), _column(columns, "box"))).tolist()
+
+
+def giou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
+    """Generalised IoU in [-1, 1] of the answered box with the true one, -1 without an answer."""
+    return np.nan_to_num(box_ops.giou(_boxes(completions, columns), _column(columns, "box")), nan=-1.0).tolist()
+
+
+def improvement_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
+    """How much more IoU the answered box has than ``initial_box`` (pixels), the box that the prompt showed."""
+    before = box_ops.iou(_column(columns, "initial_box"), _column(columns, "box"))
+    return (np.array(iou_reward(completions, **columns)) - before).tolist()
+
+
+class ClipReward:
+    """CLIP's score of the answered box for the expression, as the environment has with ``scoring="crop"``.
+
+    It reads ``image`` and ``expression``, and no box of the data set: it needs no label. Without an answer it is that
+    of no evidence, ``floor``.
+
+    Args:
+        clip: name of a CLIP, or an encoder.
+        score: ``cosine``, ``context``, ``surround`` or ``contrast``.
+        floor: the reward without a box.
+        device: torch device, or ``auto``.
+
+    Raises:
+        VGGymError: the CLIP or the score is unknown.
+    """
+
+    def __init__(self, clip: Any = "refshapes", score: str = "cosine", floor: float = -1.0, device: str = "auto"):
+        from vg_gym.clip.encoder import load_clip
+        from vg_gym.clip.scores import negative_texts
+        from vg_gym.devices import pick_device
+        from vg_gym.envs.scoring.crop import CropScores
+
+        self.clip = load_clip(clip, pick_device(device)) if isinstance(clip, str) else clip
+        self.crops, self.floor = CropScores(self.clip, score, negative_texts(self.clip, score)), floor
+        self.__name__ = f"clip_{score}_reward"
+
+    def __call__(self, completions: Sequence[Completion], **columns: Any) -> list[float]:
+        """Scores of the answered boxes; ``image``: Pillow images or uint8 arrays (H, W, 3)."""
+        from vg_gym.data.images import ArrayImage
+        from vg_gym.types import Query
+
+        boxes = _boxes(completions, columns)
+        rows = np.flatnonzero(~np.isnan(boxes[:, 0]))
+        rewards = np.full(len(boxes), self.floor)
+        if len(rows):
+            images = [np.asarray(columns["image"][row]) for row in rows]
+            texts = [columns["expression"][row] for row in rows]
+            queries = [Query(ArrayImage(image), text, "") for image, text in zip(images, texts, strict=True)]
+            rewards[rows] = self.crops(queries, boxes[rows], self.clip.encode_text(texts))[1]
+        return rewards.tolist()
+
+
+def combine(rewards: Mapping[Reward, float], name: str = "combined_reward") -> Reward:
+    """The weighted sum of rewards as one.
+
+    Args:
+        rewards: reward -> weight.
+        name: of the result, as trainers log it.
+
+    >>> both = combine({iou_reward: 1.0, format_reward: 0.5})
+    >>> both(["[0, 0, 40, 40]"], box=[[0, 0, 40, 40]], size=[[80, 40]], frame=["pixels"])
+    [1.5]
+    """
+
+    def combined(completions: Sequence[Completion], **columns: Any) -> list[float]:
+        parts = [weight * np.array(reward(completions, **columns)) for reward, weight in rewards.items()]
+        return np.sum(parts, axis=0).tolist()
+
+    combined.__name__ = name
+    return combined
+
+
+def compute_score(
+    data_source: str, solution_str: str, ground_truth: Sequence[float], extra_info: Mapping[str, Any]
+) -> float:
+    """IoU of one answer, with the signature of verl's custom reward functions.
+
+    Args:
+        data_source: name of the data set; not read.
+        solution_str: what the model wrote.
+        ground_truth: the true box, pixels (4,).
+        extra_info: ``size`` (W, H), ``frame``, and where the frame needs it ``input_size``.
+    """
+    columns = {name: [extra_info[name]] for name in ("size", "frame", "input_size") if name in extra_info}
+    return iou_reward([solution_str], box=[list(ground_truth)], **columns)[0]
+
+
+def _column(columns: Mapping[str, Any], name: str) -> np.ndarray:
+    """Boxes of a column, float32 (N, 4).
+
+    Raises:
+        VGGymError: there is no such column.
+    """
+    if name not in columns:
+        raise VGGymError(f"this reward reads the column {name!r}; make the data with vg_gym.chat.to_chat_dataset")
+    return np.asarray(columns[name], dtype=np.float32)
+
+
+def _boxes(completions: Sequence[Completion], columns: Mapping[str, Any]) -> np.ndarray:
+    for name in ("size", "frame"):
+        if name not in columns:
+            raise VGGymError(f"rewards read the column {name!r}; make the data with vg_gym.chat.to_chat_dataset")
+    return answered_boxes(completions, columns["size"], columns["frame"], columns.get("input_size"))
