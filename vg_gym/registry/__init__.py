@@ -144,7 +144,7 @@ def is_grounder(name: str) -> bool:
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The spec of a data set: of the tables, of a file, of a kind (``hub:``), of an entry point, or of ``package.module:factory``.
+    """The spec of a data set: of the tables, of a file, of a kind (``hub:``), of an entry point, or by its factory.
 
     Raises:
         VGGymError: the name is unknown, or what it names cannot be imported.
