@@ -101,7 +101,11 @@ class Catalog:
         self._guests: dict[int, Query] = {}
 
     def load(self, indices: np.ndarray) -> np.ndarray:
-        """Rows of the bank (B,), int64, of the episodes with indices (B,)."""
+        """Rows of the bank (B,), int64, of the episodes with indices (B,).
+
+        Raises:
+            VGGymError: an image cannot be read, or the bank has no room for so many at once.
+        """
         old = self._is_old(indices)
         self.bank.used(self.rows[indices[~old]])
         if old.any():
