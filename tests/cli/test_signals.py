@@ -15,7 +15,16 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 15
 """Within which a command has saved and ended, on a busy core."""
 PLAIN = ("proposals=", "edge_profiles=false", "action=edges", "score=context", "threads=1", "test_samples=0")
-AGENT = ("train", "agent", *PLAIN, "dataset_options.scenes=8", "num_envs=4", "eval_samples=8", "width=16")
+AGENT = (
+    "train",
+    "agent",
+    *PLAIN,
+    "dataset_options.scenes=8",
+    "num_envs=4",
+    "batch_size=64",
+    "eval_samples=8",
+    "width=16",
+)
 GROUNDER = ("train", "grounder", "transvg_refshapes", "images=300", "validate_samples=20", "steps=30", "warmup=5")
 
 
@@ -62,7 +71,7 @@ def stop(process, number):
 
 def test_sigterm_saves_an_agent_that_goes_on(command, tmp_path):
     process = command(*AGENT, "minutes=9", "clone.minutes=0", "out=run")
-    wait_for(process, lambda: "steps=" in process.said())
+    wait_for(process, lambda: "fps=" in process.said())
     assert stop(process, signal.SIGTERM).endswith("Go on with: resume=true out=run")
     steps = torch.load(tmp_path / "run" / "last" / "state.pt", weights_only=True)["steps"]
     assert steps > 0 and {p.name for p in (tmp_path / "run" / "last").iterdir()} == {
