@@ -24,7 +24,8 @@ from vg_gym.data.annotations import parse_instances, parse_refs
 from vg_gym.data.images import read_image
 from vg_gym.data.safe_pickle import load_plain_pickle
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.recorded import RecordedGrounder, recorded_detections
+from vg_gym.evaluation.recorded import recorded_detections
+from vg_gym.evaluation.recorded_answers import RecordedGrounder
 from vg_gym.features.manifest import Manifest
 from vg_gym.fitting.config import FitConfig
 from vg_gym.registry import grounder
