@@ -95,7 +95,7 @@ def test_the_page_of_methods_has_every_method():
     assert not [name for name in (*registry.GROUNDERS, *registry.CEILINGS) if f"`{name}`" not in text]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/extending.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/datasets.md", "docs/extending.md"])
 def test_code_runs(page, tmp_path, monkeypatch):
     """Top to bottom; a block that begins with ``# NAME.py`` is that module."""
     monkeypatch.chdir(tmp_path)
