@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.test_registry import EXTRAS
+from vg_gym.cli import evaluate
 from vg_gym.cli.entry import _parser
 from vg_gym.cli.listing import PACKAGES
 from vg_gym.registry import GROUNDERS, PROPOSERS
@@ -22,6 +23,7 @@ def commands(parser, name=()):
 
 
 PARSERS = {name: parser for name, parser in commands(_parser()) if not name.startswith("train")}
+PARSERS["evaluate"] = evaluate._parser()  # the command passes its line on to this one
 
 
 @pytest.mark.parametrize("name", PARSERS)

@@ -11,8 +11,6 @@ from dataclasses import MISSING, fields
 from vg_gym.answers.frames import FRAMES
 from vg_gym.cli.parsing import Parser, add_plugins
 from vg_gym.config import field_docs
-from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.options import DATASET, method_options
 from vg_gym.registry import load_plugins
 from vg_gym.runners import RUNNERS
 
@@ -25,26 +23,36 @@ METAVARS = {
 
 
 def add(commands) -> None:
-    """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("evaluate", help=ABOUT, description=f"{ABOUT.capitalize()}.")
-    _add_options(parser)
-    parser.set_defaults(command=lambda options: _compare(options, options.line))
+    """Add the subcommand to the parser's ``commands``; what follows it is read by :func:`main`, ``--help`` too.
+
+    Its options are fields of a class that imports torch and CLIP, which the other commands do not wait for.
+    """
+    parser = commands.add_parser("evaluate", help=ABOUT, add_help=False, prefix_chars="\0")
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(command=_as_subcommand)
 
 
-def main(usage: str | None = None, arguments: Sequence[str] | None = None) -> None:
+def _as_subcommand(options: argparse.Namespace) -> None:
+    main(f"{ABOUT.capitalize()}.", options.arguments, "vg-gym evaluate")
+
+
+def main(usage: str | None = None, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
     """Parse the command line and run the comparison.
 
     Args:
         usage: what ``--help`` prints above the options.
         arguments: of the command; default those that were typed.
+        program: what stands before them; default the script that runs.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = Parser(description=usage)
-    _add_options(parser)
-    _compare(parser.parse_args(arguments), f"python {shlex.join([sys.argv[0], *arguments])}")
+    typed = shlex.join([*(shlex.split(program) if program else ("python", sys.argv[0])), *arguments])
+    _compare(_parser(usage, program).parse_args(arguments), typed)
 
 
 def _compare(given: argparse.Namespace, command: str) -> None:
+    from vg_gym.evaluation.comparison import Comparison
+    from vg_gym.evaluation.options import DATASET, method_options
+
     load_plugins(given.plugins)
     options = method_options(given.options)
     taken = {f.name: getattr(given, f.name) for f in fields(Comparison) if hasattr(given, f.name)}
@@ -53,9 +61,11 @@ def _compare(given: argparse.Namespace, command: str) -> None:
     Comparison(**{**taken, "options": options, "command": command}).run()
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    """An option for each field of :class:`~vg_gym.evaluation.comparison.Comparison`, with its docstring and default."""
-    docs = field_docs(Comparison)
+def _parser(usage: str | None = None, program: str | None = None) -> argparse.ArgumentParser:
+    """A parser with an option for each field of ``Comparison``, with its docstring and default."""
+    from vg_gym.evaluation.comparison import Comparison
+
+    parser, docs = Parser(prog=program, description=usage), field_docs(Comparison)
     for f in fields(Comparison):
         flag, about = f"--{f.name.replace('_', '-')}", docs[f.name].replace("%", "%%")
         if f.name in ("options", "dataset_options", "command"):
@@ -79,3 +89,4 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD.KEY=VALUE",
         help=f"{docs['options']} dataset_options.KEY=VALUE: {docs['dataset_options']}",
     )
+    return parser
