@@ -183,6 +183,6 @@ def test_errors_are_one_line(tmp_path, monkeypatch):
             registry.open_dataset(name, "test")
     with pytest.raises(VGGymError, match="no parquet files in"):
         registry.open_dataset(f"hub:{tmp_path}", "test")
-    with pytest.raises(VGGymError, match="unknown data set 'huub:x'"):
+    with pytest.raises(VGGymError, match="unknown data set 'huub'"):
         registry.open_dataset("huub:x", "test")
     assert set(LAYOUTS) == {"lmms-lab", "jxu124"}

@@ -195,13 +195,15 @@ def test_postscript_is_no_image_whatever_it_is_called(tmp_path):
 
 def test_the_size_of_images_is_limited(tmp_path, monkeypatch):
     path = tmp_path / "claims.png"
-    Image.new("1", (16_000, 10_000)).save(path)
+    Image.new("1", (20_000, 10_000)).save(path)
     assert path.stat().st_size < 100_000
-    with pytest.raises(VGGymError, match=r"claims.png \(160 megapixels, more than 150; VG_GYM_MAX_MEGAPIXELS"):
+    with pytest.raises(VGGymError, match=r"claims.png \(Image size \(200000000 pixels\) exceeds limit"):
         read_image(path)
-    monkeypatch.setenv("VG_GYM_MAX_MEGAPIXELS", "0.001")
     path.write_bytes(jpeg("PNG"))
     assert read_image(path).shape == (8, 8, 3)
+    monkeypatch.setenv("VG_GYM_MAX_MEGAPIXELS", "0.00005")
+    with pytest.raises(VGGymError, match=r"claims.png \(0 megapixels, more than 5e-05; VG_GYM_MAX_MEGAPIXELS"):
+        read_image(path)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -19,7 +19,12 @@ SUBCOMMANDS = (ground, train, evaluate, listing, play, minari, features, downloa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``vg-gym``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments, argparse.Namespace(line=shlex.join(["vg-gym", *arguments])))
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments, argparse.Namespace(line=shlex.join(["vg-gym", *arguments])))
+    if any("=" not in word or word.startswith("-") for word in more) or more and not hasattr(options, "options"):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:  # argparse takes no OPTION=VALUE behind a flag for one
+        options.options = [*options.options, *more]
     run(lambda: options.command(options))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,8 @@ LIMIT_VARIABLE = "VG_GYM_MAX_MEGAPIXELS"
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 # What Pillow's decoders raise on damaged files; anything else is a bug of ours, and is raised as it is.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError,
+           Image.DecompressionBombWarning)  # fmt: skip
 
 
 @lru_cache(1)
@@ -53,10 +53,7 @@ def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Im
         VGGymError: the file is missing, damaged, or of a kind that is not known.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is an error, at a stated size
-            image = Image.open(path if file is None else file, formats=_formats())
-        with image:
+        with Image.open(path if file is None else file, formats=_formats()) as image:
             pixels, most = image.width * image.height, float(os.environ.get(LIMIT_VARIABLE, MAX_MEGAPIXELS))
             if pixels > most * 1e6:
                 raise ValueError(f"{pixels / 1e6:,.0f} megapixels, more than {most:g}; {LIMIT_VARIABLE} sets the limit")

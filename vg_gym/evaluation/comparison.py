@@ -21,7 +21,7 @@ from vg_gym.errors import MissingExtra, VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_ceiling
-from vg_gym.evaluation.options import options_of, owners, sweep
+from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
 from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
 from vg_gym.evaluation.report import print_counts, print_table, write_report
@@ -262,8 +262,11 @@ class Comparison:
     def _factory(self, row: str) -> GrounderFactory:
         """What builds the grounder of a row, with its options and, where it takes one, the comparison's CLIP."""
         if row not in self._factories:
-            name, swept = self._rows.get(row, (row, {}))
-            options = {**options_of(name, self.options), **swept}
+            name, swept = self._rows.get(row, (row, None))
+            options = options_of(name, self.options)
+            if swept is None:  # a refiner is one, with the default of what is swept in its own rows
+                options = {key: value for key, value in options.items() if not is_sweep(value)}
+            options = {**options, **(swept or {})}
             assert self.dataset is not None
             self._factories[row] = GrounderFactory(name, options, self.clip, self.dataset, self.train_split, self.root)
         return self._factories[row]

@@ -153,7 +153,8 @@ def common_failure(lines: Sequence[Line]) -> str | None:
     if len(reasons) != 1 or any(line["box"] is not None for line in lines):
         return None
     reason = str(reasons.pop())
-    return None if reason.startswith(f"{ImageError.__name__}:") else reason
+    answered = any(line.get("unanswered") for line in lines)
+    return None if answered or reason.startswith(f"{ImageError.__name__}:") else reason
 
 
 def _line(query: Query, prediction: Prediction, ms: float) -> Line:
@@ -161,7 +162,8 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     line: Line = {"key": query.key, "ms": round(ms, 4)}
     box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
     good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
-    good = good and not details.get("unanswered")
+    if details.get("unanswered"):  # an answer without a box is the answer's failure, and not the method's mistake
+        good, line["unanswered"] = False, True
     line["box"] = [round(float(v), 3) for v in box] if good else None
     if "failure" in details or not good:
         line["failure"] = details.get("failure", "not a valid box inside the image")

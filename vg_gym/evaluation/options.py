@@ -61,13 +61,22 @@ def sweep(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     >>> sweep("center", {})
     {'center': {}}
     """
-    swept = {k: v.split(",") for k, v in options.items() if isinstance(v, str) and NUMBERS.fullmatch(v)}
+    swept = {k: v.split(",") for k, v in options.items() if is_sweep(v)}
     rows = {}
     for values in itertools.product(*swept.values()):
         chosen = {k: float(v) if "." in v else int(v) for k, v in zip(swept, values, strict=True)}
         label = ",".join(f"{k}={v}" for k, v in chosen.items())
         rows[f"{name}[{label}]" if label else name] = chosen
     return rows
+
+
+def is_sweep(value: Any) -> bool:
+    """Whether the value of an option is several: a string of numbers with commas.
+
+    >>> is_sweep("1,2"), is_sweep(1), is_sweep("a,b")
+    (True, False, False)
+    """
+    return isinstance(value, str) and NUMBERS.fullmatch(value) is not None
 
 
 def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

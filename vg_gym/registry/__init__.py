@@ -164,7 +164,8 @@ def _spec(what: str, name: str, table: Mapping[str, S], kind: type[S]) -> S:
         return table[name]
     if name in offered(kind):
         return offered_spec(kind, name)
-    error = unknown(what, name.partition(":")[0], [*table, *offered(kind)])
+    more = (*(f"FILE{ending}" for ending in FILE_ENDINGS), *(f"{kind}:..." for kind in DATASET_KINDS))
+    error = unknown(what, name.partition(":")[0], [*table, *offered(kind), *(more if table is DATASETS else ())])
     if ":" not in name or kind not in GROUPS:
         raise error
     return spec_at(kind, name, error)

@@ -32,9 +32,9 @@ class ArrayCache:
     >>> with TemporaryDirectory() as folder:
     ...     cache = ArrayCache(Path(folder) / "arrays.sqlite")
     ...     cache.put("ones", np.ones(3))
-    ...     print(cache.get("ones"), cache.get("twos"))
+    ...     print(cache.get("ones").tolist(), cache.get("twos"))
     ...     cache.close()
-    [1. 1. 1.] None
+    [1.0, 1.0, 1.0] None
     """
 
     def __init__(self, path: Path, limit: int = LIMIT):
