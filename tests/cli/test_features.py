@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.data.own import rows, write_images, write_rows
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.cli.entry import main
 from vg_gym.clip.encoder import load_clip
@@ -60,3 +61,15 @@ def test_a_store_keeps_proposals_and_edge_maps(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["features", "--out", str(out), "--verify"])
     assert shard.name in capsys.readouterr().err
+
+
+def test_features_of_a_file_are_of_all_its_rows(tmp_path, capsys):
+    write_images(tmp_path / "images", 2)
+    given = [{**row, "split": "train" if i % 2 else "test"} for i, row in enumerate(rows())]
+    given = [{**row, "image": f"images/{i % 2}.png"} for i, row in enumerate(given)]
+    path = write_rows(tmp_path / "mine.jsonl", given)
+    main(["features", "--dataset", str(path), "--out", str(tmp_path / "features")])
+    assert "2 images" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["features", "--dataset", "refshape", "--out", str(tmp_path / "other")])
+    assert "did you mean 'refshapes'" in capsys.readouterr().err

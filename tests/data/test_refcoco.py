@@ -158,7 +158,9 @@ def test_every_name_reads_its_own_file(tmp_path, name):
     splits = list(PUBLISHED[name].splits)
     for other in PUBLISHED.values():
         refs = make_refs(instances, list(other.splits)) + make_refs(instances, list(other.splits)[1:])
-        for ref in refs:
+        for number, ref in enumerate(refs):
+            for k, sentence in enumerate(ref["sentences"]):
+                sentence["sent_id"] = 2 * number + k
             ref["sentences"][0]["sent"] = f"{other.folder} {other.refs}"
         write_layout(tmp_path / other.folder, instances, refs, other.refs, ".")
     data = open_refcoco(name, splits[1], tmp_path)
