@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -169,8 +169,10 @@ def _all(columns: dict[str, np.ndarray], name: str) -> tuple[str, ...]:
     return tuple(texts[i] for i in range(len(texts)))
 
 
+@lru_cache(None)
 def _say(text: str) -> None:
-    warnings.warn(text, stacklevel=1)  # of this line alone, so that Python says each text once
+    """Warn, once a process: Python's own count begins anew wherever filters are changed."""
+    warnings.warn(text, stacklevel=2)
 
 
 def open_own(name: str, split: str, root: str | None = None, **options: object) -> OwnData:

@@ -14,7 +14,7 @@ by :mod:`vg_gym.registry.plugins`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -156,16 +156,16 @@ def dataset_spec(name: str) -> DatasetSpec:
         return DATASET_KINDS[kind[0]]
     if name not in DATASETS and name.lower().endswith(FILE_ENDINGS):
         return FILES
-    return _spec("data set", name, DATASETS, DatasetSpec)
+    return _spec("data set", name, DATASETS, DatasetSpec, [f"FILE{ending}" for ending in FILE_ENDINGS])
 
 
-def _spec(what: str, name: str, table: Mapping[str, S], kind: type[S]) -> S:
+def _spec(what: str, name: str, table: Mapping[str, S], kind: type[S], others: Sequence[str] = ()) -> S:
+    """The spec of a name; an error says ``others`` too, kinds of names that are in no table."""
     if name in table:
         return table[name]
     if name in offered(kind):
         return offered_spec(kind, name)
-    more = (*(f"FILE{ending}" for ending in FILE_ENDINGS), *(f"{kind}:..." for kind in DATASET_KINDS))
-    error = unknown(what, name.partition(":")[0], [*table, *offered(kind), *(more if table is DATASETS else ())])
+    error = unknown(what, name.partition(":")[0], [*table, *offered(kind), *others])
     if ":" not in name or kind not in GROUPS:
         raise error
     return spec_at(kind, name, error)
