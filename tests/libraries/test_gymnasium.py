@@ -6,6 +6,7 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers import FlattenObservation, RecordVideo
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
@@ -27,6 +28,12 @@ def test_a_video_is_recorded_without_a_window(tmp_path):
         env.step(np.array([2, 2, 2, 1, 0]))
     env.close()
     assert [path.suffix for path in (tmp_path / "videos").iterdir() if path.stat().st_size > 1000] == [".mp4"]
+
+
+def test_the_checker_renders_in_every_mode(monkeypatch):
+    pytest.importorskip("pygame", reason='a window needs pygame: pip install "vg_gym[play]"')
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    check_env(gym.make(ID, render_mode="rgb_array", **SMALL).unwrapped)  # what it finds it says in warnings
 
 
 def test_a_line_of_text_is_a_frame():
