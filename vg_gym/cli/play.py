@@ -17,7 +17,7 @@ def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("play", help="move the box yourself, with the keyboard")
     parser.add_argument("env", metavar="ID", help="an environment, e.g. RefShapes-Ground-v0 (vg-gym list envs)")
-    parser.add_argument("--seed", type=int, help="of the first episode (default: any)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the first episode; without one, any")
     add_options(parser)
     parser.set_defaults(command=play)
 

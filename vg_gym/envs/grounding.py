@@ -24,7 +24,7 @@ SUCCESS_IOU = 0.5
 """IoU from which ``info["is_success"]`` is true, as in the Acc@0.5 of the literature."""
 
 
-class GroundingEnv(HasGroundingSpec, gym.Env):
+class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     """Visual grounding as an episode: move and resize a box until it fits what the expression means.
 
     ## Registered ids
@@ -234,7 +234,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):
         return info
 
 
-class GroundingVectorEnv(HasGroundingSpec, VectorEnv):
+class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
     """N grounding environments in one batched engine: the same episodes as N single ones with the same seeds.
 
     >>> import gymnasium, vg_gym
