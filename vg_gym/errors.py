@@ -25,6 +25,10 @@ class ImageError(VGGymError):
     """An image that cannot be read: missing, damaged, or not of the size that the annotations say."""
 
 
+class NotJSON(VGGymError, TypeError):
+    """Something that was to be written as JSON and cannot be; a ``TypeError`` too, as of Python's own ``json``."""
+
+
 class DatasetNotFound(VGGymError):
     """A data set that is read from disk was named, and no place to read it from."""
 

@@ -1,60 +1,105 @@
-import gc
-
 import numpy as np
 import pytest
 
+from vg_gym.agents import minari_data
 from vg_gym.agents.minari_data import write_minari
 from vg_gym.cli.entry import main
 from vg_gym.errors import VGGymError
 
-# Minari leaves its temporary folder to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Implicitly cleaning up", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
 SMALL = {"dataset_options": {"scenes": 3}, "reward": "iou"}
+NAME, ENV = "refshapes/oracle-v0", "RefShapes-Ground-v0"
 
 
 @pytest.fixture
 def minari(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    monkeypatch.setattr("vg_gym.agents.minari_data.REFERENCE_EPISODES", 3)
-    pytest.importorskip("jax", reason="Minari writes with jax: pip install vg_gym[minari]")
-    yield pytest.importorskip("minari", reason="needs the extra minari")
-    gc.collect()
+    monkeypatch.setattr(minari_data, "REFERENCE_EPISODES", 3)
+    monkeypatch.setattr(minari_data, "BATCH", 4)
+    pytest.importorskip("h5py", reason='Minari writes with h5py: pip install "vg_gym[minari]"')
+    return pytest.importorskip("minari", reason="needs the extra minari")
 
 
-def test_recorded_episodes_play_again(minari):
-    written = write_minari("refshapes/oracle-v0", "RefShapes-Ground-v0", "oracle", 4, 7, **SMALL)
-    assert written.storage.metadata["ref_max_score"] > 0.5 > written.storage.metadata["ref_min_score"]
-    read = minari.load_dataset("refshapes/oracle-v0")
+def same(a, b):
+    """Whether two episodes are, in every part."""
+    steps = ("actions", "rewards", "terminations", "truncations")
+    parts = [({n: getattr(e, n) for n in steps}, e.observations, e.infos) for e in (a, b)]
+    return all(x.keys() == y.keys() and all(np.array_equal(x[n], y[n]) for n in x) for x, y in zip(*parts, strict=True))
+
+
+@pytest.mark.parametrize("agent", ["oracle", "random"])
+def test_recorded_episodes_play_again(minari, agent):
+    about = write_minari(NAME, ENV, agent, 6, 7, **SMALL).storage.metadata
+    assert about["ref_max_score"] > 0.5 > about["ref_min_score"] and about["algorithm_name"] == agent
+    read = minari.load_dataset(NAME)
     env = read.recover_environment()
-    assert env.unwrapped.spec.id == "RefShapes-Ground-v0"
-    episodes = list(read.iterate_episodes())
-    assert len(episodes) == 4
-    for number, episode in enumerate(episodes):
-        observation = env.reset(seed=7 + number)[0]
+    assert env.unwrapped.spec.id == ENV and read.total_episodes == 6
+    returns = []
+    for number, episode in enumerate(read.iterate_episodes()):
+        observation, info = env.reset(seed=7 + number)
+        returns.append(sum(episode.rewards))
+        assert episode.infos["key"][0].decode() == info["key"]
         for step, action in enumerate(episode.actions):
-            np.testing.assert_array_equal(observation["glimpses"], episode.observations["glimpses"][step])
-            observation, reward, *_ = env.step(action)
-            assert reward == pytest.approx(episode.rewards[step], abs=1e-6)
-        assert bool(np.asarray(episode.infos["is_success"])[-1])
+            for name, values in observation.items():
+                np.testing.assert_array_equal(values, episode.observations[name][step])
+            observation, reward, terminated, truncated, info = env.step(action)
+            assert (terminated, truncated) == (episode.terminations[step], episode.truncations[step])
+            assert reward == episode.rewards[step] and info["iou"] == episode.infos["iou"][step + 1]
+        assert terminated or truncated and len(episode.actions) == step + 1
+        assert bool(episode.infos["is_success"][-1]) == info["is_success"]
+    worst, best = (minari.get_normalized_score(read, np.array(about[f"ref_{end}_score"])) for end in ("min", "max"))
+    assert (worst, best) == (0, 1)
+    assert read.sample_episodes(2)[0].observations["box"].shape[1] == 8
+    assert np.mean(returns[:3]) == pytest.approx(about["ref_max_score" if agent == "oracle" else "ref_min_score"])
     with pytest.raises(VGGymError, match="already"):
-        write_minari("refshapes/oracle-v0", "RefShapes-Ground-v0", "oracle", 4, 7, **SMALL)
+        write_minari(NAME, ENV, agent, 4, 7, **SMALL)
+
+
+def test_a_run_that_was_stopped_goes_on(minari, monkeypatch):
+    play, played = minari_data.play, []
+
+    def stops(envs, actor, seed, count):
+        if seed == 4 and not played.count(4):
+            played.append(4)
+            raise KeyboardInterrupt
+        played.append(seed)
+        return play(envs, actor, seed, count)
+
+    monkeypatch.setattr(minari_data, "play", stops)
+    with pytest.raises(KeyboardInterrupt):
+        write_minari(NAME, ENV, "random", 10, **SMALL)
+    assert NAME not in minari.list_local_datasets()
+    stopped = write_minari(NAME, ENV, "random", 10, **SMALL)
+    assert played[:4] == [0, 4, 4, 8]  # the first batch is not played again
+    whole = write_minari("refshapes/whole-v0", ENV, "random", 10, **SMALL)
+    assert all(map(same, stopped, whole)) and len(stopped) == len(whole) == 10
+    other = write_minari("refshapes/other-v0", ENV, "random", 10, 1, **SMALL)  # nothing of another run's is taken
+    assert same(other[0], whole[1]) is False and other[0].infos["key"][0] == whole[1].infos["key"][0]
 
 
 def test_a_trained_agent_is_recorded(minari, capsys):
-    main(["minari", "refshapes/clip-v0", "dataset_options.scenes=2", "--agent", "agent:refshapes-clip",
-          "--episodes", "2"])  # fmt: skip
+    main(["minari", "refshapes/clip-v0", "--agent", "agent:refshapes-clip", "--episodes", "2",
+          "dataset_options.scenes=2"])  # fmt: skip
     assert "2 episodes" in capsys.readouterr().out
-    assert minari.load_dataset("refshapes/clip-v0").total_episodes == 2
+    read = minari.load_dataset("refshapes/clip-v0")
+    options = read.recover_environment().unwrapped.engine.options
+    assert read.total_episodes == 2 and (options.action, options.max_steps) == ("fine-edges", 12)  # the agent's own
 
 
-@pytest.mark.parametrize(
-    ("name", "agent", "message"),
-    [("refshapes/a-v0", "orakel", "oracle, random"), ("no version", "random", "Minari refuses"),
-     ("refshapes/a-v0", "agent:nobody", "no agent")],
-)  # fmt: skip
-def test_mistakes_are_named(minari, name, agent, message):
-    with pytest.raises(VGGymError, match=message):
-        write_minari(name, "RefShapes-Ground-v0", agent, 1, 0, **SMALL)
+def test_mistakes_are_named_before_anything_is_played(minari, monkeypatch):
+    monkeypatch.setattr(minari_data, "play", None)
+    for name, agent, message in (
+        (NAME, "orakel", "did you mean 'oracle'"),
+        ("no version", "random", "write it as refshapes/oracle-v0"),
+        ("oracle", "random", "write it as refshapes/oracle-v0"),
+        (NAME, "agent:nobody", "no agent"),
+    ):
+        with pytest.raises(VGGymError, match=message):
+            write_minari(name, ENV, agent, 1, 0, **SMALL)
+    with pytest.raises(VGGymError, match="episodes=0"):
+        write_minari(NAME, ENV, "random", 0)
+
+
+def test_without_minari_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "minari", None)
+    with pytest.raises(VGGymError, match=r'pip install "vg_gym\[minari\]"'):
+        write_minari(NAME, ENV)

@@ -6,7 +6,8 @@ from functools import partial
 
 import gymnasium as gym
 import pytest
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 import vg_gym  # noqa: F401
@@ -21,6 +22,15 @@ def needs(module, what):
     return pytest.importorskip(module, reason=f"{what}: pip install {module.split('.')[0]}")
 
 
+@pytest.mark.parametrize(("algorithm", "options"), [(PPO, {}), (DQN, {"action": "edges"})])
+def test_stable_baselines_with_its_own_vector_of_environments(algorithm, options):
+    more = {"n_steps": 8, "batch_size": 16} if algorithm is PPO else {"learning_starts": 4, "buffer_size": 50}
+    env = make_vec_env(ID, 2, env_kwargs={**SMALL, **options})
+    model = algorithm("MultiInputPolicy", env, **more).learn(24)
+    assert model.num_timesteps >= 24 and {"r", "l", "t"} <= model.ep_info_buffer[0].keys()
+
+
+@pytest.mark.slow
 def test_stable_baselines_over_spawned_processes():
     env = SubprocVecEnv([partial(gym.make, f"vg_gym:{ID}", **SMALL)] * 2, start_method="spawn")
     model = PPO("MultiInputPolicy", env, n_steps=8, batch_size=16, n_epochs=1)
@@ -29,17 +39,20 @@ def test_stable_baselines_over_spawned_processes():
     env.close()
 
 
-def test_maskable_ppo():
+def test_maskable_ppo_takes_no_masked_action():
     contrib = needs("sb3_contrib", "MaskablePPO")
-    model = contrib.MaskablePPO("MultiInputPolicy", GroundingVecEnv(make_engine(4, **SMALL)), n_steps=8, batch_size=32)
-    model.learn(32)
-    assert model.num_timesteps == 32
+    env = GroundingVecEnv(make_engine(4, action="edges", **SMALL))
+    model = contrib.MaskablePPO("MultiInputPolicy", env, n_steps=8, batch_size=32).learn(32)
+    masks = model.rollout_buffer.action_masks.reshape(32, -1).astype(bool)
+    taken = model.rollout_buffer.actions.reshape(32).astype(int)
+    assert masks[range(32), taken].all()
+    assert not masks.all()  # the trigger is too early, and nothing is outside the image
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_torchrl():
     envs = needs("torchrl.envs", "TorchRL")
-    env = envs.GymEnv(ID, **SMALL)
+    env = envs.GymEnv(f"vg_gym:{ID}", **SMALL)
     envs.check_env_specs(env)
     assert env.rollout(5, break_when_any_done=False)["next", "reward"].shape == (5, 1)
 
@@ -52,6 +65,7 @@ def test_tianshou():
     from tianshou.data import Collector, VectorReplayBuffer
     from tianshou.env import DummyVectorEnv
     from tianshou.utils.net.common import Net
+    from tianshou.utils.torch_utils import policy_within_training_step
 
     def make():
         return gym.wrappers.FlattenObservation(gym.make(ID, action="edges", **SMALL))
@@ -63,6 +77,10 @@ def test_tianshou():
     collector = Collector(algorithm, envs, VectorReplayBuffer(200, 2))
     collector.reset()
     assert collector.collect(n_step=40).n_collected_steps == 40
+    before = [weights.clone() for weights in net.parameters()]
+    with policy_within_training_step(policy):
+        algorithm.update(collector.buffer, sample_size=16)
+    assert any((a != b).any() for a, b in zip(net.parameters(), before, strict=True))
 
 
 @pytest.mark.slow
@@ -77,16 +95,7 @@ def test_rl_zoo(algo, more, tmp_path):
 
 
 def test_one_file_in_the_style_of_cleanrl():
-    command = [
-        "examples/cleanrl_ppo.py",
-        "--scenes",
-        "2",
-        "--num-envs",
-        "4",
-        "--num-steps",
-        "16",
-        "--total-timesteps",
-        "256",
-    ]
+    small = "--scenes 2 --num-envs 4 --num-steps 16 --total-timesteps 256"
+    command = ["examples/cleanrl_ppo.py", *small.split()]
     done = subprocess.run([sys.executable, *command], check=True, timeout=300, capture_output=True, text=True)
     assert "256 steps  IoU" in done.stdout

@@ -19,13 +19,21 @@ SUBCOMMANDS = (ground, train, evaluate, listing, play, minari, features, downloa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``vg-gym``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    options, more = parser.parse_known_args(arguments, argparse.Namespace(line=shlex.join(["vg-gym", *arguments])))
-    if any("=" not in word or word.startswith("-") for word in more) or more and not hasattr(options, "options"):
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
-    if more:  # argparse takes no OPTION=VALUE behind a flag for one
-        options.options = [*options.options, *more]
+    options = _parsed(arguments)
     run(lambda: options.command(options))
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; ``OPTION=VALUE`` may also stand after ``--flags``, which argparse alone does not see."""
+    parser = _parser()
+    given = argparse.Namespace(line=shlex.join(["vg-gym", *arguments]))
+    options, more = parser.parse_known_args(arguments, given)
+    pairs = [word for word in more if "=" in word and not word.startswith("-")]
+    if more and (more != pairs or not hasattr(options, "options")):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if pairs:
+        options.options += pairs
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

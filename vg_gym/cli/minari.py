@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from vg_gym import ENVIRONMENTS
-from vg_gym.errors import unknown
+from vg_gym.cli.env_options import add_options, env_arguments
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("minari", help="write episodes of an agent as a Minari data set, for offline RL")
     parser.add_argument("dataset", metavar="NAME", help="of the Minari data set, e.g. refshapes/oracle-v0")
-    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="of the environment, e.g. reward=iou")
     parser.add_argument("--env", default="RefShapes-Ground-v0", metavar="ID", help="the environment (vg-gym list envs)")
     parser.add_argument("--agent", default="oracle", help="oracle (sees the target), random, or agent:NAME")
     parser.add_argument("--episodes", type=int, default=1000, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the episodes")
+    add_options(parser)
     parser.set_defaults(command=write)
 
 
@@ -31,12 +27,11 @@ def write(options: argparse.Namespace) -> None:
     """
     from vg_gym.agents.minari_data import write_minari
 
-    if options.env not in ENVIRONMENTS:
-        raise unknown("environment", options.env, ENVIRONMENTS)
-    given: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options.options))
+    given = env_arguments(options.env, options.options)
     found = write_minari(options.dataset, options.env, options.agent, options.episodes, options.seed, **given)
-    low, high = (found.storage.metadata[f"ref_{end}_score"] for end in ("min", "max"))
-    print(
-        f"{options.dataset}: {found.total_episodes:,} episodes, {found.total_steps:,} steps, in {found.spec.data_path}"
-    )
-    print(f"reference scores: random {low:.3f}, oracle {high:.3f}; load with minari.load_dataset({options.dataset!r})")
+    about = found.storage.metadata
+    ends = {"random": "ref_min_score", "oracle": "ref_max_score"}
+    told = ", ".join(f"{who} {about[end]:.3f}" for who, end in ends.items() if end in about)
+    count = f"{found.total_episodes:,} episodes, {found.total_steps:,} steps"
+    print(f"{options.dataset}: {count}, in {found.spec.data_path}")
+    print(f"reference scores: {told}; load with minari.load_dataset({options.dataset!r})")

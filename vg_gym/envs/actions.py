@@ -61,6 +61,8 @@ class ActionSet(ABC):
     space: spaces.Space
     trigger: Any
     """The action that ends the episode and moves nothing."""
+    noop: Any
+    """An action that moves and ends nothing; the trigger in sets that have none."""
 
     def apply(self, boxes: np.ndarray, actions: np.ndarray, proposals: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """New boxes (B, 4) and booleans (B,): the trigger was pulled; a box whose trigger was pulled stays.
@@ -154,6 +156,7 @@ class TableActions(ActionSet):
 
     def __init__(self, name: str, table: np.ndarray, names: tuple[str, ...]):
         self.name, self.names, self.trigger = name, (*names, "trigger"), len(table)
+        self.noop = self.trigger
         self.table = np.concatenate([table, np.zeros((1, 4))]).astype(np.float32)  # the trigger moves nothing
         self._one_hot = np.eye(self.trigger + 1, dtype=np.float32)
         self.space = spaces.Discrete(len(table) + 1)
@@ -200,7 +203,7 @@ class MultiEdgeActions(ActionSet):
         count = 2 * len(steps) + 1
         self.space = spaces.MultiDiscrete([count] * 4 + [2 + jumps])
         self.levels = np.array([*steps, 0, *(-step for step in reversed(steps))], dtype=np.float32)
-        self.trigger = np.array([self.stay] * 4 + [1])
+        self.trigger, self.noop = np.array([self.stay] * 4 + [1]), np.array([self.stay] * 4 + [0])
         self._out = OUT
         sizes = ("coarse", "fine", "finest")[: len(steps)]
         moves = [*(f"out {size}" for size in sizes), "stay", *(f"in {size}" for size in reversed(sizes))]
@@ -262,7 +265,7 @@ class ContinuousActions(ActionSet):
 
     def __init__(self) -> None:
         self.space = spaces.Box(-1, 1, (5,), np.float32)
-        self.trigger = np.array([0, 0, 0, 0, 1], dtype=np.float32)
+        self.trigger, self.noop = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 0, -1]], dtype=np.float32)
         self.names = ("dx", "dy", "dw", "dh", "trigger")
 
     def menu(self) -> np.ndarray:

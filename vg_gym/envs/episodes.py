@@ -27,11 +27,6 @@ class Episodes:
     def __init__(self, items: GroundingDataset | Sequence[Sample] | Sequence[Query]):
         if len(items) == 0:
             raise VGGymError("no queries to make episodes of: the data set or list is empty")
-        if isinstance(items[0], dict):
-            raise VGGymError(
-                "dataset= holds dicts instead of samples or queries, as after a spec's JSON, which does not keep them: "
-                "pass dataset= again"
-            )
         self.items = items
         bare = isinstance(items[0], Query) or (isinstance(items, MayLack) and not items.labeled)
         self.labeled = not bare

@@ -11,17 +11,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from vg_gym.boxes import to_numpy
-from vg_gym.envs import keyboard, rendering
+from vg_gym.envs import rendering
 from vg_gym.envs.engine import StepResult
 from vg_gym.envs.factory import make_engine
+from vg_gym.envs.keyboard import keys_to_action
 from vg_gym.envs.rng import CounterRNG
+from vg_gym.envs.spec import HasGroundingSpec
+from vg_gym.envs.window import Window
 from vg_gym.errors import VGGymError, unknown
 
 SUCCESS_IOU = 0.5
 """IoU from which ``info["is_success"]`` is true, as in the Acc@0.5 of the literature."""
 
 
-class GroundingEnv(gym.Env):
+class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     """Visual grounding as an episode: move and resize a box until it fits what the expression means.
 
     ## Registered ids
@@ -167,18 +170,17 @@ class GroundingEnv(gym.Env):
         return self.engine.masks()[0]
 
     def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:
-        """Keys and what they do, for :func:`gymnasium.utils.play.play`; see :mod:`vg_gym.envs.keyboard`."""
-        return keyboard.keys_to_action(self.engine.actions)
+        """Keys and what they do; see :mod:`vg_gym.envs.keyboard`.
 
-    def key_help(self) -> str:
-        """What the keys do, in lines for a person."""
-        return keyboard.describe(self.engine.actions)
+        With Gymnasium's own loop: ``play(env, wait_on_player=True, noop=env.unwrapped.engine.actions.noop)``.
+        """
+        return keys_to_action(self.engine.actions)
 
     def render(self) -> np.ndarray | str | None:
         """The frame, uint8 (h, w, 3), in mode ``rgb_array``; a line in mode ``ansi``; a window in mode ``human``.
 
         Raises:
-            VGGymError: no episode was started.
+            VGGymError: no episode was started, or a window is asked for where there is no display.
         """
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
@@ -201,7 +203,8 @@ class GroundingEnv(gym.Env):
         )
         if self.render_mode == "rgb_array":
             return frame
-        self._window = rendering.show(frame, self._window, self.metadata["render_fps"])
+        self._window = self._window or Window((frame.shape[1], frame.shape[0]))
+        self._window.show(frame, self.metadata["render_fps"])
         return None
 
     def close(self) -> None:
@@ -231,7 +234,7 @@ class GroundingEnv(gym.Env):
         return info
 
 
-class GroundingVectorEnv(VectorEnv):
+class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
     """N grounding environments in one batched engine: the same episodes as N single ones with the same seeds.
 
     >>> import gymnasium, vg_gym

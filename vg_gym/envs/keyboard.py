@@ -1,4 +1,4 @@
-"""Which keys of a keyboard act, for people who play: :func:`gymnasium.utils.play.play` and ``vg-gym play``.
+"""Which keys of a keyboard act, for people who play: ``vg-gym play`` and :func:`gymnasium.utils.play.play`.
 
 ``w a s d`` stretch the box up, left, down, right; ``i j k l`` shrink it towards those sides. Held together they act
 together, where the action set can: ``d`` and ``l`` move the box to the right.
@@ -73,13 +73,49 @@ def _multi_edge_keys(actions: MultiEdgeActions) -> dict[str, np.ndarray]:
     return found | {str(k + 1): np.array([*nothing, 2 + k]) for k in range(min(actions.jumps, 9))}
 
 
-def describe(actions: ActionSet) -> str:
+def describe(actions: ActionSet) -> list[str]:
     """What the keys do, in lines for a person."""
     lines = {
-        "classic": "w a s d move the box; e bigger, q smaller, f fatter, t taller",
-        "continuous": "w a s d move the box; e bigger, q smaller; l j wider, narrower; i k taller, flatter",
+        "classic": ["w a s d: move the box", "e bigger, q smaller, f fatter, t taller"],
+        "continuous": ["w a s d: move the box", "e bigger, q smaller, l wider, j narrower, i taller, k flatter"],
     }
-    stretch = "w a s d stretch the box up, left, down, right; i j k l shrink it towards there; f held: finer steps"
-    more = "; e, q: all edges out, in" if actions.name == "edges" else "; keys held together act together"
-    jumps = "; 1 to 9 jump to a proposal" if actions.jumps else ""
-    return lines.get(actions.name, stretch + more + jumps) + "\nspace: done    esc: leave"
+    stretch = ["w a s d: stretch the box up, left, down, right", "i j k l: shrink it up, left, down, right"]
+    both = "e, q: all edges out, in" if actions.name == "edges" else "two at once, as d and l: both"
+    finest = ", with v still smaller" if actions.name in ("fine-edges", "jump-edges") else ""
+    jumps = ["1 to 9: jump to a proposal"] if actions.jumps else []
+    moves = lines.get(actions.name, [*stretch, f"with f held: small steps{finest}; {both}", *jumps])
+    return [*moves, "space: this is it    enter: next    esc: leave"]
+
+
+class HeldKeys:
+    """Keys that are held make one action together: at the first release after a press.
+
+    Nothing repeats while a key is held, and ``f`` held with ``d`` pressed twice is two fine steps.
+
+    Args:
+        keys: from :func:`keys_to_action`.
+
+    >>> held = HeldKeys({(100,): "out", (100, 102): "out a little"})
+    >>> held.press(102), held.press(100), held.release(100), held.release(102)
+    (None, None, 'out a little', None)
+    """
+
+    def __init__(self, keys: Mapping[tuple[int, ...], Any]):
+        self._keys, self._known = keys, {code for codes in keys for code in codes}
+        self._held: set[int] = set()
+        self._pressed = False
+
+    def press(self, code: int) -> None:
+        """A key goes down."""
+        if code in self._known:
+            self._held.add(code)
+            self._pressed = True
+
+    def release(self, code: int) -> Any:
+        """A key goes up; the action that this makes, or None."""
+        if code not in self._held:
+            return None
+        together, pressed = tuple(sorted(self._held)), self._pressed
+        self._held.remove(code)
+        self._pressed = False
+        return self._keys.get(together) if pressed else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +13,8 @@ BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
 """Colours (R, G, B)."""
 _BAR = 44
 """Height of the caption in pixels."""
+_LINE = 18
+"""Height of a line of notes in pixels."""
 
 
 def draw_frame(
@@ -93,6 +94,17 @@ def _numbers(score: float | None, iou: float | None, step: str) -> str:
     return "   ".join(numbers)
 
 
+def with_notes(frame: np.ndarray, lines: Sequence[str], width: int = 512) -> np.ndarray:
+    """A frame with lines of text below it, uint8 (h + 18 a line, w, 3); a frame narrower than ``width`` is padded."""
+    height, own = frame.shape[:2]
+    canvas = Image.new("RGB", (max(own, width), height + _LINE * len(lines) + 6), (24, 24, 28))
+    canvas.paste(Image.fromarray(frame), ((canvas.width - own) // 2, 0))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    for number, line in enumerate(lines):
+        draw.text((6, height + 2 + _LINE * number), line, fill=(170, 170, 185), font=font)
+    return np.asarray(canvas)
+
+
 def describe(
     box: np.ndarray, expression: str = "", score: float | None = None, iou: float | None = None, step: str = ""
 ) -> str:
@@ -136,39 +148,3 @@ def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) 
         y, x = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
         sheet[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
     return sheet
-
-
-class _Window:
-    """A pygame window that shows frames."""
-
-    def __init__(self, size: tuple[int, int]):
-        try:
-            import pygame
-        except ImportError as error:
-            raise VGGymError('render_mode="human" needs pygame: pip install pygame; or use rgb_array') from error
-        self._pygame = pygame
-        pygame.display.init()
-        pygame.display.set_caption("vg_gym")
-        self._screen = pygame.display.set_mode(size)
-        self._clock = pygame.time.Clock()
-
-    def show(self, frame: np.ndarray, fps: int) -> None:
-        pygame = self._pygame
-        pygame.event.pump()
-        self._screen.blit(pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
-        pygame.display.flip()
-        self._clock.tick(fps)
-
-    def close(self) -> None:
-        self._pygame.display.quit()
-
-
-def show(frame: np.ndarray, window: Any, fps: int) -> Any:
-    """Show a frame in a window (made when ``window`` is None) at ``fps`` frames a second; returns the window.
-
-    Raises:
-        VGGymError: pygame is not installed.
-    """
-    window = window or _Window((frame.shape[1], frame.shape[0]))
-    window.show(frame, fps)
-    return window

@@ -1,0 +1,90 @@
+"""The environment as a game for a person: one action a press, no clock, the answer when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vg_gym.envs.grounding import GroundingEnv
+from vg_gym.envs.keyboard import HeldKeys, describe
+from vg_gym.envs.rendering import with_notes
+from vg_gym.envs.window import Window
+
+ENTER, ESCAPE = 13, 27
+"""Codes of keys."""
+
+
+class Game:
+    """Episodes of an environment, played with the keyboard in a window.
+
+    The target and the IoU are shown when an episode is over, not before. Unlike Gymnasium's own ``play``, a key that is
+    held does not repeat, and the end of an episode stays on the screen.
+
+    Args:
+        env: in mode ``rgb_array``.
+        seed: of the first episode, the next has the next; None for any.
+        report: called with the text of every result.
+
+    Raises:
+        VGGymError: pygame is not installed, or there is no display.
+    """
+
+    def __init__(self, env: GroundingEnv, seed: int | None = None, report: Callable[[str], None] = print):
+        self.env, self.seed, self.report = env, seed, report
+        self.help = describe(env.engine.actions)
+        self.played = 0
+        self._keys = HeldKeys(env.get_keys_to_action())
+        self._start()
+        self.window = Window(self.frame().shape[1::-1], "vg_gym: what is meant?")
+
+    def run(self) -> None:
+        """Play until the window is closed or Escape is pressed."""
+        pygame, window = self.window.pygame, self.window
+        window.show(self.frame())
+        while True:
+            event = window.wait()
+            if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == ESCAPE):
+                break
+            if event.type == pygame.KEYDOWN:
+                self.press(event.key)
+            elif event.type == pygame.KEYUP:
+                self.release(event.key)
+            elif event.type not in (pygame.VIDEOEXPOSE, pygame.WINDOWEXPOSED):
+                continue
+            window.show(self.frame())
+        window.close()
+
+    def press(self, code: int) -> None:
+        """A key goes down."""
+        if code == ENTER:
+            self._start()
+        self._keys.press(code)
+
+    def release(self, code: int) -> None:
+        """A key goes up, which may be an action."""
+        action = self._keys.release(code)
+        if action is not None and not self.result:
+            self._step(action)
+
+    def frame(self) -> np.ndarray:
+        """What is on the screen, uint8 (h, w, 3): the image, the sentence, the score, and the keys or the result."""
+        self.env.show_target = bool(self.result)
+        frame: Any = self.env.render()
+        over = [self.result, "enter: next    esc: leave", *[""] * (len(self.help) - 2)]  # the window keeps its size
+        return with_notes(frame, over if self.result else self.help)
+
+    def _start(self) -> None:
+        self.env.reset(seed=None if self.seed is None else self.seed + self.played)
+        self.played += 1
+        self.result = ""
+
+    def _step(self, action: Any) -> None:
+        _, _, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            hit = "a hit" if info.get("is_success") else "a miss"
+            found = f"IoU {info['iou']:.2f}, {hit}, " if "iou" in info else ""
+            ended = "" if terminated else " (out of steps)"
+            self.result = f"{found}score {info['clip_score']:.2f}{ended}"
+            self.report(f"{self.env.engine.query(0).expression}: {self.result}")
