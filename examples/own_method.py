@@ -3,10 +3,10 @@
 Typed in this folder:
 
     vg-gym evaluate --methods own_method:ColorGrounder,clip-window --dataset refshapes --limit 100 --out results/own
-    vg-gym evaluate --methods own_method:ColorGrounder --dataset own_method:SQUARES --out results/squares
+    vg-gym evaluate --methods own_method:ColorGrounder --dataset own_method:Squares --out results/squares
     vg-gym evaluate --plugins own_method --methods color --dataset squares --out results/named color.tolerance=40
     vg-gym ground photo.png "the red square" --method own_method:ColorGrounder
-    vg-gym train agent dataset=own_method:SQUARES initial_box=own_method:ColorGrounder minutes=1
+    vg-gym train agent dataset=own_method:Squares initial_box=own_method:ColorGrounder minutes=1
 
 In Python, ``gymnasium.make("RefShapes-Ground-v0", initial_box="own_method:ColorGrounder")``. A package that is
 installed gives them names for all in its ``pyproject.toml``, and needs no ``--plugins``:
@@ -14,7 +14,7 @@ installed gives them names for all in its ``pyproject.toml``, and needs no ``--p
     [project.entry-points."vg_gym.grounders"]
     color = "own_method:ColorGrounder"
     [project.entry-points."vg_gym.datasets"]
-    squares = "own_method:SQUARES"
+    squares = "own_method:Squares"
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,13 @@ from PIL import ImageColor
 
 from vg_gym import registry
 from vg_gym.data.images import ArrayImage
+from vg_gym.errors import unknown
 from vg_gym.types import Objects, Prediction, Query, Sample, refuse_initial_boxes
 
 COLORS = ("red", "green", "blue", "yellow", "orange", "purple", "cyan", "magenta")
 """What both know."""
+SPLITS = ("train", "val", "test")
+"""Of the data set."""
 
 
 class ColorGrounder:
@@ -63,12 +66,14 @@ class Squares:
 
     Args:
         name: that it is opened by.
-        split: ``train`` or ``test``.
+        split: one of :data:`SPLITS`; their images differ.
         root: not needed.
         images: how many; each has two expressions.
     """
 
     def __init__(self, name: str, split: str, root: str | None = None, images: int = 50):
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
         self.name, self.split, self.images = "squares", split, images
         self.categories = ("square",)
 
@@ -89,7 +94,7 @@ class Squares:
         return Objects(self._draw(image_id)[1], ("square", "square"), (2 * image_id, 2 * image_id + 1))
 
     def _draw(self, image: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        rng = np.random.default_rng([self.split == "test", image])
+        rng = np.random.default_rng([SPLITS.index(self.split), image])
         pixels = np.full((96, 128, 3), 255, dtype=np.uint8)
         colors = [COLORS[i] for i in rng.choice(len(COLORS), 2, replace=False)]
         boxes = np.zeros((2, 4), dtype=np.float32)
@@ -101,8 +106,5 @@ class Squares:
         return pixels, boxes, colors
 
 
-SQUARES = registry.DatasetSpec("own_method:Squares", "two squares", splits=("train", "test"))
-"""A spec in place of the class, as there is something to declare: it has no val."""
-
 registry.register_grounder("color", "own_method:ColorGrounder", summary="pixels of the color that is named")
-registry.register_dataset("squares", "own_method:Squares", summary="two squares", splits=("train", "test"))
+registry.register_dataset("squares", "own_method:Squares", summary="two squares", splits=SPLITS)

@@ -33,11 +33,11 @@ def evaluated(out, *arguments):
 
 def test_by_module_and_factory(tmp_path):
     methods = "own_method:ColorGrounder,center"
-    rows = evaluated(tmp_path, "--methods", methods, "--dataset", "own_method:SQUARES")
+    rows = evaluated(tmp_path, "--methods", methods, "--dataset", "own_method:Squares")
     row = rows["own_method:ColorGrounder"]
     assert row["n"] == 100 and row["failures"] == 0 and row["mean_iou"] > 0.8 > rows["center"]["mean_iou"]
     option = "own_method:ColorGrounder.tolerance=0"
-    rows = evaluated(tmp_path / "b", "--methods", methods, "--dataset", "own_method:SQUARES", "--limit", "20", option)
+    rows = evaluated(tmp_path / "b", "--methods", methods, "--dataset", "own_method:Squares", "--limit", "20", option)
     assert rows["own_method:ColorGrounder"]["mean_iou"] == pytest.approx(1, abs=1e-4)
 
 
@@ -50,7 +50,7 @@ def test_by_name_with_plugins(tmp_path, capsys):
     main(["list", "grounders", "--plugins", "own_method"])
     assert "pixels of the color that is named" in capsys.readouterr().out
     main(["list", "datasets", "--plugins", "own_method"])
-    assert "two squares; train, test" in capsys.readouterr().out
+    assert "two squares; train, val, test" in capsys.readouterr().out
 
 
 def test_a_picture_is_grounded(tmp_path, capsys):
@@ -64,9 +64,9 @@ def test_a_picture_is_grounded(tmp_path, capsys):
 def test_episodes_start_at_its_boxes():
     sys.path.append(str(FOLDER))
     env = gymnasium.make(
-        "RefShapes-Ground-v0", dataset="own_method:SQUARES", split="test", initial_box="own_method:ColorGrounder",
+        "RefShapes-Ground-v0", dataset="own_method:Squares", split="test", initial_box="own_method:ColorGrounder",
         dataset_options={"images": 4}, fallback=None,
     )  # fmt: skip
     _, info = env.reset(seed=0, options={"index": 3})
-    sample = registry.open_dataset("own_method:SQUARES", "test", images=4)[3]
+    sample = registry.open_dataset("own_method:Squares", "test", images=4)[3]
     np.testing.assert_allclose(info["box"], box_ops.normalize(sample.box, (128, 96)), atol=0.01)
