@@ -1,10 +1,12 @@
+import json
 import pickle
 
 import numpy as np
 import pytest
 
 from vg_gym import registry
-from vg_gym.errors import ImageError, VGGymError
+from vg_gym.errors import ImageError, VGGymError, importing
+from vg_gym.evaluation.comparison import Comparison
 from vg_gym.evaluation.methods import GrounderFactory, build_ceiling, common_failure, failed, predict_batch
 from vg_gym.types import Prediction
 
@@ -77,3 +79,22 @@ def test_what_is_fitted_is_fitted_once_built():
 def test_a_ceiling_is_shown_the_samples(shapes):
     lines = build_ceiling("action-oracle", {"max_steps": 0})(([shapes[0]], None))
     assert lines[0]["box"] == [0.0, 0.0, 128.0, 128.0]
+
+
+class Needy:
+    name = "needy"
+
+    def ground(self, queries, initial_boxes=None):
+        with importing("needy", "nothing", "yolo"):
+            import no_such_package_xyz  # noqa: F401
+        return []
+
+
+def test_a_missing_package_leaves_the_others_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "GROUNDERS", dict(registry.GROUNDERS))
+    registry.register_grounder("needy", f"{__name__}:Needy")
+    comparison = Comparison(["needy", "random"], str(tmp_path), "refshapes", clip="none", limit=4)
+    with pytest.raises(VGGymError, match=r'has the rest: needy: needy needs nothing: pip install "vg_gym\[yolo\]"$'):
+        comparison.run()
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert [row["method"] for row in rows][-1] == "random"

@@ -12,7 +12,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.errors import ImageError, VGGymError
+from vg_gym.errors import ImageError, MissingExtra, VGGymError
 from vg_gym.types import Fitted, Grounder, MayLack, Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
@@ -118,7 +118,11 @@ def query_of(asked: Asked) -> Query:
 
 
 def predict_batch(method: Method, batch: Batch) -> list[Line]:
-    """Lines of a batch; if the method raises, its queries are tried one at a time, and those that fail are failures."""
+    """Lines of a batch; if the method raises, its queries are tried one at a time, and those that fail are failures.
+
+    Raises:
+        MissingExtra: the method needs a package that is not installed, which is no query's failure.
+    """
     asked, initial_boxes = batch
     start = time.perf_counter()
     try:
@@ -127,6 +131,8 @@ def predict_batch(method: Method, batch: Batch) -> list[Line]:
             raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
         ms = 1000 * (time.perf_counter() - start) / len(asked)
         return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
+    except MissingExtra:
+        raise
     except Exception as error:  # a method may fail in any way; it is counted, not dropped
         if len(asked) == 1:
             return [failed(query_of(asked[0]).key, error, 1000 * (time.perf_counter() - start))]
