@@ -86,5 +86,5 @@ assert not {"ultralytics", "transformers"} & set(sys.modules)
     line = "evaluate --methods yolo-clip,ssd-clip,seg-clip --dataset refshapes --limit 8 --out lacking"
     said = call(vg_gym, *line.split(), cwd=away, rc=2)
     assert 'pip install "vg_gym[yolo]"' in said and 'pip install "vg_gym[segments]"' in said and "ssd-clip" in said
-    said = call(vg_gym, "list", "detectors", cwd=away)
-    assert "yolo      missing" in said and "ssd       ready" in said
+    states = dict(line.split()[:2] for line in call(vg_gym, "list", "detectors", cwd=away).splitlines())
+    assert states["yolo"] == "missing" and states["ssd"] == "ready"
