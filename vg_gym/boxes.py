@@ -150,13 +150,17 @@ def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> A
         ``xyxy`` boxes (..., 4).
     """
     xp = namespace(low)
-    low, high = clamp(xp.minimum(low, high), 0, limit), clamp(xp.maximum(low, high), 0, limit)
+    if isinstance(limit, np.ndarray):
+        limit = np.concatenate([limit, limit])
+    edges = clamp(xp.concatenate([xp.minimum(low, high), xp.maximum(low, high)], axis=-1), 0, limit)
     if min_side > 0:
+        low, high = edges[..., :2], edges[..., 2:]
         short = high - low < min_side
-        if xp is not np or short.any():
+        if xp is not np or np.count_nonzero(short):
+            limit = limit[:2] if isinstance(limit, np.ndarray) else limit
             low = xp.where(short, clamp((low + high - min_side) / 2, 0, limit - min_side), low)
-            high = xp.where(short, low + min_side, high)
-    return xp.concatenate([low, high], axis=-1)
+            return xp.concatenate([low, xp.where(short, low + min_side, high)], axis=-1)
+    return edges
 
 
 def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e-3) -> np.ndarray:

@@ -8,9 +8,10 @@ import torch
 
 from vg_gym.clip import load_clip
 from vg_gym.clip.crops import crop_and_resize
-from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.encoder import BuiltInClip, ClipEncoder
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
+from vg_gym.storage.assets import built_in
 
 
 def random_image(rng, height=50, width=70):
@@ -176,3 +177,29 @@ def test_a_copy_is_apart(tiny_clip):
     image = np.zeros((32, 32, 3), np.uint8)
     assert not np.array_equal(other.encode_crops([image]), tiny_clip.encode_crops([image]))
     assert other.fingerprint != tiny_clip.fingerprint
+
+
+def test_the_built_in_clip_is_described_by_its_files(rng):
+    """What is asked before the model is built is what the model says; building it leaves torch's generator alone."""
+    folder = built_in("clip", "refshapes")
+    lazy, whole = BuiltInClip("refshapes", folder), load_clip(str(folder))
+    for name in (
+        "grid",
+        "dim",
+        "num_tokens",
+        "image_size",
+        "crop_size",
+        "dense",
+        "fingerprint",
+        "logit_scale",
+        "words",
+    ):
+        assert getattr(lazy, name) == getattr(whole, name), name
+    assert not lazy.is_loaded and whole.is_loaded
+    before = torch.random.get_rng_state()
+    crops = [rng.integers(255, size=(20, 30, 3), dtype=np.uint8) for _ in range(2)]
+    np.testing.assert_array_equal(lazy.encode_crops(crops), whole.encode_crops(crops))
+    np.testing.assert_array_equal(lazy.encode_text(["the red cross"]), whole.encode_text(["the red cross"]))
+    assert lazy.is_loaded and torch.equal(before, torch.random.get_rng_state())
+    assert lazy.logit_scale == whole.logit_scale
+    lazy.copy().model.visual.proj.sum().backward()

@@ -20,7 +20,8 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def l2_normalize(x: np.ndarray, eps: float = 1e-8) -> np.ndarray:
     """Vectors (..., D) scaled to length 1; a zero vector stays zero; arrays or tensors."""
-    return x / namespace(x).sqrt(dot(x, x)).clip(eps)[..., None]
+    length = namespace(x).sqrt(dot(x, x))
+    return x / (np.maximum(length, eps) if isinstance(x, np.ndarray) else length.clip(eps))[..., None]
 
 
 def summed_area(maps: np.ndarray) -> np.ndarray:

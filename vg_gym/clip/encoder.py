@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property, lru_cache
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from vg_gym.clip.crops import crop, crop_and_resize, resize
 from vg_gym.clip.dense import l2_normalize
@@ -31,6 +31,8 @@ from vg_gym.storage.assets import built_in
 
 SIDECAR = "vg_gym.json"
 """In a model folder, beside open_clip's own config: crop size, kind of dense features, vocabulary."""
+WEIGHTS = "open_clip_model.safetensors"
+"""Open_clip's own name for a folder's weights."""
 
 
 class ClipEncoder:
@@ -60,21 +62,30 @@ class ClipEncoder:
         batch_size: int = 256,
         config: dict[str, Any] | None = None,
     ):
-        self.name, self.model, self.tokenizer = name, model.eval().to(device), tokenizer
-        self.device, self.batch_size, self.dense = torch.device(device), batch_size, dense
-        self.config = config
-        self._process = os.getpid()
+        self.model = model.eval().to(device)
         size = model.visual.image_size
         self.image_size: int = size[0] if isinstance(size, tuple) else size
-        self.crop_size = crop_size or self.image_size
-        preprocess = model.visual.preprocess_cfg
-        self._mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1)
-        self._text_cache: dict[str, np.ndarray] = {}
+        self._describe(name, tokenizer, crop_size, dense, device, batch_size, config, model.visual.preprocess_cfg)
         probe = np.zeros((8, 8, 3), dtype=np.uint8)
         self.grid: int = self.encode_dense([probe]).shape[1]
         self.dim: int = self.encode_text([""]).shape[1]
         self.num_tokens: int = self.encode_tokens([""]).shape[1]
+
+    def _describe(
+        self, name: str, tokenizer: Any, crop_size: int | None, dense: str, device: str, batch_size: int,
+        config: dict[str, Any] | None, preprocess: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Keep what does not need the model."""
+        self.name, self.tokenizer, self.config = name, tokenizer, config
+        self.device, self.batch_size, self.dense = torch.device(device), batch_size, dense
+        self.crop_size = crop_size or self.image_size
+        self._process = os.getpid()
+        self._mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1)
+        self._text_cache: dict[str, np.ndarray] = {}
+
+    is_loaded: bool = True
+    """Whether the model is in memory."""
 
     @property
     def logit_scale(self) -> float:
@@ -101,9 +112,12 @@ class ClipEncoder:
     def fingerprint(self) -> str:
         """A hash of the weights and of how they are used; caches of features are keyed by it."""
         digest = hashlib.sha256(f"{self.dense} {self.image_size} {self.crop_size}".encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
+        for name, tensor in sorted(self._weights().items()):
             digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    def _weights(self) -> Mapping[str, torch.Tensor]:
+        return self.model.state_dict()
 
     def copy(self) -> ClipEncoder:
         """An encoder with weights of its own: training one leaves the other as it is."""
@@ -248,6 +262,10 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
 
 def _load(name: str, folder: Path, device: str) -> ClipEncoder:
     try:
+        if built_in("clip", name) is not None:
+            return BuiltInClip(name, folder, device)
+        import open_clip
+
         if folder.is_dir():
             return _load_folder(name, folder, device)
         architecture, colon, weights = name.partition(":")
@@ -273,11 +291,66 @@ def _load(name: str, folder: Path, device: str) -> ClipEncoder:
 
 
 def _load_folder(name: str, folder: Path, device: str) -> ClipEncoder:
+    import open_clip
+
     model = open_clip.create_model(f"local-dir:{folder}", device="cpu", require_pretrained=True)
-    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
-    sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
-    words = sidecar.pop("vocabulary", None)
+    saved, words, sidecar = _read_folder(folder)
     tokenizer = (
         open_clip.get_tokenizer(f"local-dir:{folder}") if words is None else WordTokenizer(words, model.context_length)
     )
-    return ClipEncoder(name, model, tokenizer, device=device, config=config, **sidecar)
+    return ClipEncoder(name, model, tokenizer, device=device, config=saved["model_cfg"], **sidecar)
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Any], list[str] | None, dict[str, Any]]:
+    """Of a model folder: open_clip's config, the vocabulary if it has one, and other arguments of the encoder."""
+    saved = json.loads((folder / "open_clip_config.json").read_text())
+    sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
+    return saved, sidecar.pop("vocabulary", None), sidecar
+
+
+class BuiltInClip(ClipEncoder):
+    """A CLIP that comes with the package; its model is built when something is first encoded.
+
+    What an environment asks before that is read from its files, so that one whose features are in the cache needs
+    neither the model nor open_clip, whose import takes longer than torch's.
+
+    Args:
+        name: of the weights.
+        folder: with an image tower that is a ViT, and a word-level vocabulary.
+        device: torch device.
+    """
+
+    def __init__(self, name: str, folder: Path, device: str = "cpu"):
+        saved, words, sidecar = _read_folder(folder)
+        config, self._folder = saved["model_cfg"], folder
+        vision, self.num_tokens = config["vision_cfg"], config["text_cfg"]["context_length"]
+        self.image_size, self.dim = vision["image_size"], config["embed_dim"]
+        self.grid = self.image_size // vision["patch_size"]
+        tokenizer = WordTokenizer(words or [], self.num_tokens)
+        self._describe(name, tokenizer, sidecar["crop_size"], sidecar["dense"], device, 256, config,
+                       saved["preprocess_cfg"])  # fmt: skip
+
+    @cached_property
+    def model(self) -> Any:  # type: ignore[override]
+        """The ``open_clip.CLIP``. Torch's generator is left as it was."""
+        import open_clip
+
+        self._check_process()
+        # Asked for while encoding, but made as any other: its copies can be trained.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+            return open_clip.create_model(f"local-dir:{self._folder}", device="cpu").eval().to(self.device)
+
+    @property
+    def is_loaded(self) -> bool:  # type: ignore[override]
+        """Whether the model is in memory."""
+        return "model" in self.__dict__
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned inverse temperature."""
+        return float(self._weights()["logit_scale"].detach().exp())
+
+    def _weights(self) -> Mapping[str, torch.Tensor]:
+        if self.is_loaded:
+            return self.model.state_dict()
+        return {name: tensor.float() for name, tensor in load_file(self._folder / WEIGHTS).items()}

@@ -39,34 +39,42 @@ class Score:
     """A named score, for arrays and tensors alike.
 
     Args:
-        combine: (unit features (B, N, D) of the boxes, feature sums inside them, those inside the wider boxes, boxes
-            (B, N, 4), texts (B, 1, D), negatives (K, D) or None) -> scores (B, N).
+        combine: (feature sums (B, N, D) inside the boxes or, where there are wider ones, (B, 2 N, D) inside both, which
+            may be overwritten; boxes (B, N, 4); texts (B, 1, D); negatives (K, D) or None) -> unit features (B, N, D)
+            of the boxes, scores (B, N).
         wider: boxes -> the wider boxes that the score also reads; None where it reads none.
     """
 
-    combine: Callable[..., np.ndarray]
+    combine: Callable[..., tuple[np.ndarray, np.ndarray]]
     wider: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def _cosine(region, inside, wide, boxes, text, negatives):
-    return dot(region, text)
+def _cosine(sums, boxes, text, negatives):
+    region = l2_normalize(sums)
+    return region, dot(region, text)
 
 
-def _context(region, inside, wide, boxes, text, negatives):
-    return dot(region, text) - RING_WEIGHT * dot(l2_normalize(wide - inside), text)
+def _context(sums, boxes, text, negatives):
+    count = boxes.shape[1]
+    sums[:, count:] -= sums[:, :count]  # the ring: the wider box without the box
+    features = l2_normalize(sums)
+    cosines = dot(features, text)
+    return features[:, :count], cosines[:, :count] - RING_WEIGHT * cosines[:, count:]
 
 
-def _surround(region, inside, wide, boxes, text, negatives):
+def _surround(sums, boxes, text, negatives):
+    inside, whole = sums[:, : boxes.shape[1]], sums[:, boxes.shape[1] :]
     mean = inside / box_ops.area(boxes).clip(1e-6)[..., None]
-    return dot(l2_normalize(mean + SURROUND_WEIGHT * wide), text)
+    return l2_normalize(inside), dot(l2_normalize(mean + SURROUND_WEIGHT * whole), text)
 
 
-def _contrast(region, inside, wide, boxes, text, negatives):
+def _contrast(sums, boxes, text, negatives):
     if negatives is None:
         raise ValueError("the contrast score compares with other texts: give their embeddings as negatives")
+    region = l2_normalize(sums)
     if isinstance(region, np.ndarray):  # not a matrix product, whose last bits depend on the number of rows
-        return dot(region, text) - dot(region[..., None, :], negatives).max(-1)
-    return dot(region, text) - (region @ negatives.T).amax(-1)
+        return region, dot(region, text) - dot(region[..., None, :], negatives).max(-1)
+    return region, dot(region, text) - (region @ negatives.T).amax(-1)
 
 
 def _ring(boxes: np.ndarray) -> np.ndarray:
@@ -152,14 +160,9 @@ def measure(
     """
     if name not in SCORES:
         raise unknown("score", name, SCORES)
-    score, count = SCORES[name], boxes.shape[1]
-    if score.wider is None:
-        found = sums(boxes)
-    else:
-        found = sums(box_ops.namespace(boxes).concatenate([boxes, score.wider(boxes)], axis=1))
-    inside = found[:, :count]
-    region = l2_normalize(inside)
-    return region, score.combine(region, inside, found[:, count:], boxes, text[:, None], negatives)
+    score, wider = SCORES[name], SCORES[name].wider
+    every = boxes if wider is None else box_ops.namespace(boxes).concatenate([boxes, wider(boxes)], axis=1)
+    return score.combine(sums(every), boxes, text[:, None], negatives)
 
 
 def negative_prompts(words: list[str] | None) -> list[str]:

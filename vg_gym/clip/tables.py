@@ -1,24 +1,23 @@
 """Summed-area tables for many boxes on few tables, on any device; the arithmetic of :mod:`vg_gym.clip.dense`.
 
 A sum over a box is a weighted sum of 16 rows of a table, four at each corner. Torch's embedding bag does just that,
-gather and sum fused, for all boxes at once. Values on a lattice of points are its bilinear grid sampling. Boxes are
-arrays or tensors, tables tensors; results are of the kind of the boxes.
+gather and sum fused, for all boxes at once; for a single box, too, it takes less time than numpy's gather alone. Values
+on a lattice of points are its bilinear grid sampling. Boxes are arrays or tensors, tables of features tensors; results
+are of the kind of the boxes.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from vg_gym.boxes import clamp, namespace
+from vg_gym.boxes import namespace
 
 _SUM, _BILINEAR, _BORDER = 0, 0, 1
 """Torch's own numbers of these modes."""
-_SIGNS = np.array([[-1], [-1], [1], [1]], dtype=np.float32)
-"""Of x1, y1, x2, y2: the integral up to x2 minus that up to x1."""
 
 
 def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
@@ -32,52 +31,76 @@ def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
     Returns:
         (B, K, D).
     """
-    xp, lines, dim = namespace(boxes), tables.shape[1], tables.shape[3]
-    edges = (boxes * (lines - 1))[..., None]
-    below = clamp(xp.floor(edges), 0, lines - 2)
-    beyond = edges - below
-    signs = _SIGNS if xp is np else _signs_on(boxes.device)
-    weights = xp.concatenate([1 - beyond, beyond], axis=-1) * signs
-    near = below.astype(np.int32) if xp is np else below.int()  # 32 bits reach 7 million images, in half the memory
-    near = xp.concatenate([near, near + 1], axis=-1)
-    rows = (near[..., 1::2, :] + slots[:, None, None, None] * lines) * lines
-    index = rows[..., :, :, None, None] + near[..., None, None, 0::2, :]
-    weights = weights[..., 1::2, :][..., :, :, None, None] * weights[..., None, None, 0::2, :]
-    bags = torch.as_tensor(index.reshape(-1)), _bags(boxes.shape[0] * boxes.shape[1], tables.device)
-    flat = torch.as_tensor(weights.reshape(-1))
-    sums = torch.embedding_bag(tables.view(-1, dim), *bags, False, _SUM, False, flat)[0].view(*boxes.shape[:2], dim)
-    return sums.numpy() if xp is np else sums
+    xp, lines, dim, (batch, count, _) = namespace(boxes), tables.shape[1], tables.shape[3], boxes.shape
+    c = _constants(lines, None if isinstance(boxes, np.ndarray) else boxes.device)
+    edges = boxes * c.grid
+    below = xp.minimum(xp.floor(edges), c.last)
+    cells, beyond = below.astype(np.int32) if xp is np else below.int(), edges - below
+    weights = beyond[..., None] * c.slopes + c.starts
+    near = cells[..., None] * c.strides + c.steps  # 32 bits reach 7 million images, in half the memory
+    columns, rows = near[..., None, None, 0::2, :], near[..., 1::2, :, None, None]
+    rows += (slots * lines**2)[:, None, None, None, None, None]
+    weights = weights[..., 1::2, :, None, None] * weights[..., None, None, 0::2, :]
+    return _bag_sums(tables.view(-1, dim), rows + columns, weights, 16).reshape(batch, count, dim)
 
 
-def lattice_values(tables: Any, x: Any, y: Any) -> Any:
-    """A table's values at the crossings of lines; lines outside the image count as its border.
+def lattice_values(tables: Any, lines: Any) -> Any:
+    """A table's values at the crossings of columns and rows, by bilinear sampling, all maps of an item at once.
 
     Args:
-        tables: (B, M, g+1, g+1).
-        x: (B, K, P) columns, normalised.
-        y: (B, K, Q) rows.
+        tables: (B, M, g+1, g+1), of the kind of the lines.
+        lines: (B, 2, K, P) columns and rows, normalised; those outside the image count as its border.
 
     Returns:
-        (B, M, K, Q, P), of the kind of ``x``.
+        (B, M, K, P, P).
     """
-    xp, (batch, count, across), down = namespace(x), x.shape, y.shape[2]
-    points = xp.empty((batch, count, down, across, 2), **_like(x))
-    points[..., 0], points[..., 1] = (2 * x - 1)[:, :, None], (2 * y - 1)[..., None]
-    points = torch.as_tensor(points.reshape(batch, count * down, across, 2))
-    values = torch.grid_sampler(torch.as_tensor(tables), points, _BILINEAR, _BORDER, True)
-    values = values.view(batch, -1, count, down, across)
-    return values.numpy() if xp is np else values
+    batch, _, count, number = lines.shape
+    shape, at = (batch, count, number, number, 2), lines + lines - 1
+    points = np.empty(shape, at.dtype) if isinstance(at, np.ndarray) else at.new_empty(shape)
+    points[..., 0], points[..., 1] = at[:, 0, :, None], at[:, 1, :, :, None]
+    points = points.reshape(batch, count * number, number, 2)
+    shape = (batch, -1, count, number, number)
+    if isinstance(lines, np.ndarray):
+        values = torch.grid_sampler(torch.from_numpy(tables), torch.from_numpy(points), _BILINEAR, _BORDER, True)
+        return values.numpy().reshape(shape)
+    return torch.grid_sampler(tables, points, _BILINEAR, _BORDER, True).view(shape)
 
 
-def _like(array: Any) -> dict[str, Any]:
-    return {"dtype": array.dtype} if isinstance(array, np.ndarray) else {"dtype": array.dtype, "device": array.device}
+class _Constants(NamedTuple):
+    """Numbers of tables with g+1 lines, for left, top, right and bottom edges."""
+
+    grid: Any
+    """g."""
+    last: Any
+    """The last line that has another behind it."""
+    slopes: Any
+    """With :attr:`starts`, the weights (4, 2) of the lines beside an edge, from how far beyond the first it is."""
+    starts: Any
+    strides: Any
+    """How far apart lines are in the table (4, 1), in rows."""
+    steps: Any
+    """From the first line beside an edge to both (4, 2)."""
 
 
 @lru_cache
-def _signs_on(device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(_SIGNS).to(device)
+def _constants(lines: int, device: torch.device | None) -> _Constants:
+    """Arrays where the device is None, else tensors."""
+    sign = np.array([[-1], [-1], [1], [1]], dtype=np.float32)  # the integral up to x2 minus that up to x1
+    strides = np.array([[1], [lines], [1], [lines]], dtype=np.int32)
+    weights = sign * np.array([-1, 1], dtype=np.float32), sign * np.array([1, 0], dtype=np.float32)
+    ends = (np.array(number, dtype=np.float32) for number in (lines - 1, lines - 2))
+    arrays = (*ends, *weights, strides, strides * np.array([0, 1], dtype=np.int32))
+    return _Constants(*(arrays if device is None else (torch.from_numpy(array).to(device) for array in arrays)))
+
+
+def _bag_sums(rows: torch.Tensor, index: Any, weights: Any, size: int) -> Any:
+    """Weighted sums (N, D) of ``size`` rows (R, D) each, by index and weight (N * size in all)."""
+    if isinstance(weights, np.ndarray):
+        return _bag_sums(rows, torch.from_numpy(index.reshape(-1)), torch.from_numpy(weights.reshape(-1)), size).numpy()
+    bags = _bags(index.numel() // size, size, rows.device)
+    return torch.embedding_bag(rows, index.reshape(-1), bags, False, _SUM, False, weights.reshape(-1))[0]
 
 
 @lru_cache(maxsize=64)
-def _bags(count: int, device: torch.device) -> torch.Tensor:
-    return torch.arange(0, 16 * count, 16, device=device, dtype=torch.int32)
+def _bags(count: int, size: int, device: torch.device) -> torch.Tensor:
+    return torch.arange(0, size * count, size, device=device, dtype=torch.int32)

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import VisionTransformer
 
 from vg_gym.errors import VGGymError
 
@@ -53,6 +51,8 @@ def resize_positions(
 
 def embed_image(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Global embeddings (B, D) of normalised pixels (B, 3, S, S), not unit length."""
+    from open_clip.transformer import VisionTransformer
+
     if not isinstance(visual, VisionTransformer):
         return visual(pixels)
     pooled, _ = visual._pool(visual.transformer(_embed(visual, pixels)))
@@ -65,6 +65,9 @@ def dense_tokens(visual: Any, pixels: torch.Tensor, mode: str) -> torch.Tensor:
     Raises:
         VGGymError: the image tower is neither a ViT nor a CLIP ResNet.
     """
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.transformer import VisionTransformer
+
     if isinstance(visual, VisionTransformer):
         x = _embed(visual, pixels)
         x = visual.transformer(x) if mode == "tokens" else _last_values(visual, x)

@@ -179,9 +179,8 @@ class TableActions(ActionSet):
 
     def check(self, actions: np.ndarray) -> None:
         """Refuse what is no integer in [0, A]."""
-        actions = np.asarray(actions)
-        good = np.issubdtype(actions.dtype, np.integer) & (actions >= 0) & (actions <= self.trigger)
-        if not good.all():
+        good = (actions >= 0) & (actions <= self.trigger) & (actions.dtype.kind in "iu")
+        if np.count_nonzero(good) < good.size:
             raise VGGymError(f"action {actions[~good][0]} is not an integer in [0, {self.trigger}]")
 
 
@@ -251,11 +250,11 @@ class MultiEdgeActions(ActionSet):
     def check(self, actions: np.ndarray) -> None:
         """Refuse what is not five integers of the space each."""
         sizes = self.space.nvec  # type: ignore[attr-defined]
-        if np.shape(actions)[1:] != (5,) or not np.issubdtype(np.asarray(actions).dtype, np.integer):
+        if actions.shape[1:] != (5,) or actions.dtype.kind not in "iu":
             raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
-        bad = ~((actions >= 0) & (actions < sizes)).all(axis=1)
-        if bad.any():
-            raise VGGymError(f"action {actions[bad][0].tolist()} is not in {self.space}")
+        good = (actions >= 0) & (actions < sizes)
+        if np.count_nonzero(good) < good.size:
+            raise VGGymError(f"action {actions[~good.all(axis=1)][0].tolist()} is not in {self.space}")
 
 
 class ContinuousActions(ActionSet):

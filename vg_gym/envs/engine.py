@@ -131,15 +131,19 @@ class GroundingEngine:
         self.boxes = self._state(np.tile(box_ops.FULL, (n, 1)))
         self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
         self.steps = self._state(np.zeros(n, dtype=np.int64))
-        self.slots = self._state(np.zeros(n, dtype=np.int32))
-        self.rows = self._state(np.zeros(n, dtype=np.int64))
+        self.slots, self.rows = (self._state(np.zeros(n, dtype=np.int32)) for _ in range(2))
         self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
         self.history = zeros(n, obs.HISTORY, self.actions.encoding)
-        self.region, self.text, self.image = zeros(n, dim), zeros(n, dim), zeros(n, dim)
-        self.tokens = zeros(n, self.clip.num_tokens * dim if self.features.tokens else 0)
+        self.region, self.text = zeros(n, dim), zeros(n, dim)
         self.maps = zeros(n, maps, grid, grid)
         self.proposals = zeros(n, *self.features.proposals.shape[1:])
-        self.overview = zeros(n, maps + 1, obs.GLIMPSE, obs.GLIMPSE)
+        self._precision: Any = np.dtype(self.options.precision)
+        if self.device is not None:
+            self._precision = getattr(torch, self.options.precision)
+        tokens = (self.clip.num_tokens * dim,) if self.features.tokens else (0,)
+        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, obs.GLIMPSE, obs.GLIMPSE)}
+        self._fixed = {name: self._as_seen(zeros(n, *shape)) for name, shape in shapes.items()}
+        """What an observation holds that an episode does not change, as precise as it is seen."""
 
     def _zeros(self, *shape: int) -> Any:
         return self._state(np.zeros(shape, dtype=np.float32))
@@ -151,6 +155,12 @@ class GroundingEngine:
             return values.float() if values.is_floating_point() else values
         values = values if isinstance(values, np.ndarray) else values.numpy()
         return values.astype(np.float32) if values.dtype == np.float64 else values
+
+    def _as_seen(self, values: Any, copy: bool = True) -> Any:
+        """State in the precision of observations; with ``copy``, the caller's to keep."""
+        if self.device is not None:
+            return values.to(self._precision, copy=copy)
+        return values.astype(self._precision, copy=copy)
 
     @property
     def queries(self) -> list[Query]:
@@ -196,7 +206,7 @@ class GroundingEngine:
         self.history[rows] = 0
         self._measure(rows)
         self.score_change[rows] = 0
-        if len(rows) == 1:
+        if len(rows) == 1 and self.clip.is_loaded:  # until then all was in a store or in the cache file, which is quick
             self.catalog.look_ahead(self.order.upcoming(int(rows[0]), rng, AHEAD))
 
     def _load(self, rows: np.ndarray, index: np.ndarray) -> None:
@@ -205,15 +215,16 @@ class GroundingEngine:
         slots = bank.slots(at)
         self.index[rows] = index
         self.targets[rows] = self._state(self.catalog.targets[index])
-        self.slots[rows], self.rows[rows] = self._state(slots.astype(np.int32)), self._state(at)
-        self.text[rows] = self._state(bank.text[at])
-        self.image[rows] = self._state(bank.images.means[slots])
+        self.slots[rows], self.rows[rows] = (self._state(numbers.astype(np.int32)) for numbers in (slots, at))
+        text = self._state(bank.text[at])
+        self.text[rows] = text
+        for name, values in (("text", text), ("image", bank.images.means[slots]), ("glimpses", bank.overviews[at])):
+            self._fixed[name][rows] = self._as_seen(self._state(values), copy=False)
         self.maps[rows] = self._state(bank.maps[at])
-        self.overview[rows] = self._state(bank.overviews[at])
         if bank.query_proposals:
             self.proposals[rows] = self._state(bank.proposals[at])
         if bank.tokens:
-            self.tokens[rows] = self._state(bank.token_features[at])
+            self._fixed["tokens"][rows] = self._as_seen(self._state(bank.token_features[at]), copy=False)
 
     def step(self, actions: Any) -> StepResult:
         """Act in every row.
@@ -269,65 +280,73 @@ class GroundingEngine:
 
     def _measure(self, rows: np.ndarray | None) -> None:
         """Score the boxes of some rows, or of all, and look up their region features."""
-        every = rows is None
-        boxes, targets, before, *playing = (
-            values if every else values[rows]
-            for values in (self.boxes, self.targets, self.score, self.index, self.rows, self.slots, self.text)
-        )
-        region, score = (self._state(values) for values in self.scorer.score(boxes, Playing(*playing)))
+        playing = Playing(self.index, self.rows, self.slots, self.text)
+        boxes, targets = self.boxes, self.targets
+        if rows is not None:
+            playing, boxes, targets = Playing(*(values[rows] for values in playing)), boxes[rows], targets[rows]
+        region, score = self.scorer.score(boxes, playing)
+        region, score = self._state(region), self._state(score)
         potential = self.reward.potential(boxes, score, targets)
-        if every:
-            self.region, self.score, self.score_change, self.potential = region, score, score - before, potential
+        if rows is None:
+            self.region, self.score, self.score_change, self.potential = region, score, score - self.score, potential
         else:
             self.region[rows], self.score[rows], self.potential[rows] = region, score, potential
 
     def observe(self, rows: np.ndarray | None = None) -> dict[str, Any]:
         """Observations of some rows, or of all, each part (B, ...); they are the caller's to keep."""
+        count = self.num_envs if rows is None else len(rows)
+        if count == 0:
+            return obs.empty_observations(self.observation_space, 0, self.device)
+        parts = self.observation_space.spaces
         pick = (lambda values: values) if rows is None else (lambda values: values[rows])
-        boxes, steps = pick(self.boxes), pick(self.steps)
-        out = obs.empty_observations(self.observation_space, len(boxes), self.device)
-        if len(boxes) == 0:
-            return out
-        vectors = {
-            "history": pick(self.history).reshape(len(boxes), -1),
-            "image": pick(self.image),
-            "region": pick(self.region),
-            "text": pick(self.text),
-            "tokens": pick(self.tokens),
+        boxes, overview, xp = pick(self.boxes), pick(self._fixed["glimpses"]), box_ops.namespace(self.boxes)
+        low, high = boxes[:, :2], boxes[:, 2:]
+        scores = pick(self.score)[:, None], pick(self.score_change)[:, None]
+        moving = {
+            "box": xp.concatenate([boxes, (low + high) / 2, high - low], axis=1),
+            "score": xp.concatenate(scores, axis=1),
+            "step": box_ops.clamp(pick(self.steps)[:, None] / self.options.max_steps, 0, 1),
         }
-        for name, values in vectors.items():
-            if name in out:
-                out[name][:] = values
-        out["box"][:, :4], out["box"][:, 4:] = boxes, box_ops.to_cxcywh(boxes)
-        out["score"][:, 0], out["score"][:, 1] = pick(self.score), pick(self.score_change)
-        out["step"][:, 0] = box_ops.clamp(steps / self.options.max_steps, 0, 1)
-        self._write_glimpses(pick(self.maps), boxes, pick(self.overview), out["glimpses"])
-        if "glimpse_features" in out:
+        out = {name: self._as_seen(values, copy=False) for name, values in moving.items()}
+        out["history"] = self._as_seen(pick(self.history)).reshape(count, -1)
+        out["region"] = self._as_seen(pick(self.region))
+        for name in ("image", "text", "tokens"):
+            if name in parts:
+                out[name] = self._as_seen(pick(self._fixed[name]))
+        out["glimpses"] = self._glimpses(pick(self.maps), boxes, overview)
+        if "glimpse_features" in parts:
             found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
-            out["glimpse_features"][:] = box_ops.clamp(found, -1, 1)
-        if "proposals" in out:
-            out["proposals"][:] = relative(pick(self.proposals), boxes).reshape(len(boxes), -1)
-        if "edge_profiles" in out:
-            out["edge_profiles"][:] = edge_profiles(self.features.images.edge_tables, pick(self.slots), boxes)
-        if "pixels_image" in out:
-            self._write_pixels(out, np.arange(self.num_envs) if rows is None else rows)
+            out["glimpse_features"] = self._as_seen(box_ops.clamp(found, -1, 1), copy=False)
+        if "proposals" in parts:
+            found = relative(pick(self.proposals), boxes).reshape(count, -1)
+            out["proposals"] = self._as_seen(found, copy=False)
+        if "edge_profiles" in parts:
+            found = edge_profiles(self.features.images.edge_tables, pick(self.slots), boxes)
+            out["edge_profiles"] = self._as_seen(found, copy=False)
+        if "pixels_image" in parts:
+            out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)
         return out
 
-    def _write_glimpses(self, maps: Any, boxes: Any, overview: Any, out: Any) -> None:
-        """Write glimpses. Many are made in torch, whose threads share the work: the same numbers, sooner."""
-        if self.device is None and len(boxes) > MANY:
-            maps, boxes, overview, out = (torch.from_numpy(values) for values in (maps, boxes, overview, out))
-        windows = out.reshape(len(boxes), -1, *overview.shape[1:])
-        obs.glimpses(maps, obs.window_lines(boxes), windows[:, :-1])
-        windows[:, -1] = overview
+    def _glimpses(self, maps: Any, boxes: Any, overview: Any) -> Any:
+        """Glimpses (B, ...). Many are made in torch, whose threads share the work: the same numbers, sooner."""
+        shape = (len(boxes), len(obs.WINDOWS) + 1, *overview.shape[1:])
+        many = self.device is None and len(boxes) > MANY
+        if many:
+            maps, boxes, overview = (torch.from_numpy(values) for values in (maps, boxes, overview))
+        out = np.empty(shape, self._precision) if isinstance(boxes, np.ndarray) else overview.new_empty(shape)
+        obs.glimpses(maps, obs.window_lines(boxes), out[:, :-1])
+        out[:, -1] = overview
+        out = out.reshape(len(boxes), -1)
+        return out.numpy() if many else out
 
-    def _write_pixels(self, out: dict[str, Any], rows: np.ndarray) -> None:
-        """Write the images of ``observation="pixels"``, one by one."""
-        boxes = to_numpy(self.boxes)
-        for i, row in enumerate(to_numpy(rows)):
-            query = self.query(int(row))
-            pixels = obs.pixel_views(query.image.array(), boxes[row] * box_ops.image_scale(query.image.size))
-            out["pixels_image"][i], out["pixels_crop"][i] = (self._state(view.copy()) for view in pixels)
+    def _pixels(self, rows: Any) -> dict[str, Any]:
+        """The images of ``observation="pixels"``, one by one."""
+        boxes, views = to_numpy(self.boxes), []
+        for row in to_numpy(rows).tolist():
+            query = self.query(row)
+            views.append(obs.pixel_views(query.image.array(), boxes[row] * box_ops.image_scale(query.image.size)))
+        names = ("pixels_image", "pixels_crop")
+        return {name: self._state(np.stack(parts)) for name, parts in zip(names, zip(*views, strict=True), strict=True)}
 
     def iou(self) -> Any:
         """IoU (N,) of the boxes with the targets; NaN in rows without a target."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.rng import CounterRNG
+from vg_gym.storage.lru_cache import LRUCache
 
 RUN = 4
 """Neighbouring episodes that are played from one block; RefShapes has four of each image, RefCOCOg 3.7."""
@@ -41,6 +42,7 @@ class EpisodeOrder:
         """Episodes of a block."""
         self._blocks = np.zeros((0, self.length), dtype=np.int64)
         self._names = np.zeros((0, 2), dtype=np.int64)
+        self._recent: LRUCache[np.ndarray] = LRUCache(2)
 
     def __call__(self, rows: np.ndarray, rng: CounterRNG) -> np.ndarray:
         """The next episode of each of some rows, int64 (B,)."""
@@ -57,9 +59,17 @@ class EpisodeOrder:
             return []
         first = int(rng.begun[row])
         key, numbers = int(rng.keys[row]), range(first // self.length, (first + count - 1) // self.length + 1)
-        blocks = np.concatenate([self._draw(np.array([[key, number]]))[0] for number in numbers])
+        blocks = np.concatenate([self._block(key, number) for number in numbers])
         start = first % self.length
         return blocks[start : start + count].tolist()
+
+    def _block(self, key: int, number: int) -> np.ndarray:
+        """A block (length,); the last few are kept, as each reset asks for the same."""
+        block = self._recent.get((key, number))
+        if block is None:
+            block = self._draw(np.array([[key, number]]))[0]
+            self._recent.add((key, number), block)
+        return block
 
     def _turn_to(self, rows: np.ndarray, names: np.ndarray, num_rows: int) -> None:
         """Have the blocks of some rows, named by key and number (B, 2), at hand."""

@@ -117,14 +117,14 @@ def glimpses(maps: Any, lines: Any, out: Any) -> None:
         out: (B, K, M + 1, G, G), written to: for each window its M maps, then its coverage.
     """
     xp, inside = box_ops.namespace(lines), box_ops.clamp(lines, 0, 1)
-    cell = (lines[..., -1] - lines[..., 0]) / GLIMPSE
-    share = (inside[..., 1:] - inside[..., :-1]) / cell[..., None]
+    cell = (lines[..., -1:] - lines[..., :1]) / GLIMPSE
+    share = (inside[..., 1:] - inside[..., :-1]) / cell
     xp.multiply(share[:, 1, :, :, None], share[:, 0, :, None, :], out=out[:, :, -1])
-    values = lattice_values(maps, inside[:, 0], inside[:, 1])
+    values = lattice_values(maps, inside)
     sums = values[..., 1:, :] - values[..., :-1, :]
     sums = sums[..., 1:] - sums[..., :-1]
     cells = cell[:, 0] * cell[:, 1] * (maps.shape[-1] - 1) ** 2
-    xp.divide(sums, cells[:, None, :, None, None], out=out[:, :, :-1].swapaxes(1, 2))
+    xp.divide(sums, cells[:, None, ..., None], out=out[:, :, :-1].swapaxes(1, 2))
 
 
 def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
