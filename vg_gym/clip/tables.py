@@ -56,7 +56,7 @@ def lattice_values(tables: Any, lines: Any) -> Any:
     """
     batch, _, count, number = lines.shape
     shape, at = (batch, count, number, number, 2), lines + lines - 1
-    points = np.empty(shape, at.dtype) if isinstance(at, np.ndarray) else at.new_empty(shape)
+    points: Any = np.empty(shape, at.dtype) if isinstance(at, np.ndarray) else at.new_empty(shape)
     points[..., 0], points[..., 1] = at[:, 0, :, None], at[:, 1, :, :, None]
     points = points.reshape(batch, count * number, number, 2)
     shape = (batch, -1, count, number, number)

@@ -333,7 +333,7 @@ class GroundingEngine:
         many = self.device is None and len(boxes) > MANY
         if many:
             maps, boxes, overview = (torch.from_numpy(values) for values in (maps, boxes, overview))
-        out = np.empty(shape, self._precision) if isinstance(boxes, np.ndarray) else overview.new_empty(shape)
+        out: Any = np.empty(shape, self._precision) if isinstance(boxes, np.ndarray) else overview.new_empty(shape)
         obs.glimpses(maps, obs.window_lines(boxes), out[:, :-1])
         out[:, -1] = overview
         out = out.reshape(len(boxes), -1)
