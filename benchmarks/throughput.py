@@ -32,18 +32,22 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from twins import NaiveEnv, NullVecEnv, numpy_floor, torch_floor
 
-from vg_gym.agents.checkpoint import policy_arguments
-from vg_gym.agents.config import TrainConfig
+from vg_gym.agents.checkpoint import policy_arguments, policy_of
+from vg_gym.agents.config import TrainConfig, env_options
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.clip.crops import resize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import score_boxes
+from vg_gym.config import options_from
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.devices import set_threads, usable_cores
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
+from vg_gym.envs.engine import GroundingEngine, make_bank
+from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.crop import CropScores
 
 Rows = dict[str, Any]
@@ -188,17 +192,18 @@ def crops(clip: ClipEncoder) -> Rows:
 def ppo(clip: ClipEncoder) -> Rows:
     """FPS of the same PPO, rollouts and updates, on ours and on the null environment."""
     c, data = TrainConfig(), RefShapes("refshapes", "val", scenes=SCENES)
-    bank = prepared(data, clip)
+    options, episodes = options_from(EnvOptions, env_options(c)), Episodes(data)
+    bank = make_bank(episodes, clip, options)
+    bank.prepare(episodes.queries(), progress=True)
     rows: Rows = {}
 
     def fps(env: Any) -> float:
-        model = PPO("MultiInputPolicy", env, n_steps=c.n_steps, batch_size=c.batch_size, n_epochs=c.n_epochs, seed=0,
+        model = PPO(policy_of("ppo"), env, n_steps=c.n_steps, batch_size=c.batch_size, n_epochs=c.n_epochs, seed=0,
                     policy_kwargs=policy_arguments("ppo", c.width))  # fmt: skip
         each = c.n_steps * c.num_envs
         return median_rate(lambda: model.learn(each, reset_num_timesteps=False), each, seconds=3)
 
-    engine = GroundingVectorEnv(c.num_envs, dataset=data, clip=clip, bank=bank, reward=c.reward).engine
-    env = GroundingVecEnv(engine)
+    env = GroundingVecEnv(GroundingEngine(episodes, clip, c.num_envs, options, bank))
     rows[f"PPO on ours, {c.num_envs} x {c.n_steps} steps"] = ours = fps(env)
     null = NullVecEnv(env.observation_space, env.action_space, c.num_envs)
     rows["PPO on the null environment"] = alone = fps(null)

@@ -103,7 +103,7 @@ class NaiveEnv(gym.Env):
 
     def __init__(self, queries: list[Query], clip: ClipEncoder):
         self.queries, self.clip = queries, clip
-        self.actions = MultiEdgeActions(0.3, 0.08)
+        self.actions = MultiEdgeActions("multi-edges", (0.3, 0.08))
         self.action_space = self.actions.space
         box = gym.spaces.Box(-1, 1, (clip.dim,), np.float32)
         self.observation_space = gym.spaces.Dict(

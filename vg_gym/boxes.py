@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 Array = TypeVar("Array", np.ndarray, "torch.Tensor")
 """Functions give back what they are given: an array or a tensor."""
 
+_NUMPY = (np.ndarray, np.generic)
 FULL = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
 """The whole image as a normalised box."""
 
 
 def namespace(array: Any) -> Any:
     """``numpy`` for an array, ``torch`` for a tensor: the functions used here are called alike in both."""
-    return np if isinstance(array, (np.ndarray, np.generic)) else sys.modules["torch"]
+    return np if isinstance(array, _NUMPY) else sys.modules["torch"]
 
 
 def clamp(array: Any, low: Any, high: Any) -> Any:
     """Values limited to [low, high]; numpy's own ``clip`` takes three times as long for a few values."""
-    if isinstance(array, (np.ndarray, np.generic)):
+    if isinstance(array, _NUMPY):
         return np.minimum(np.maximum(array, low), high)
     return array.clip(low, high)
 
@@ -45,7 +46,7 @@ def area(boxes: Array) -> Array:
 
 
 def _positive(array: Any) -> Any:
-    return np.maximum(array, _ZERO) if isinstance(array, (np.ndarray, np.generic)) else array.clip(0)
+    return np.maximum(array, _ZERO) if isinstance(array, _NUMPY) else array.clip(0)
 
 
 _ZERO = np.zeros((), dtype=np.float32)

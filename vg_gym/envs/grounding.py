@@ -214,7 +214,10 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             self._window = None
 
     def _observation(self) -> dict[str, np.ndarray]:
-        return {name: to_numpy(values)[0] for name, values in self.engine.observe().items()}
+        seen = self.engine.observe()
+        if self.engine.device is not None:
+            seen = {name: to_numpy(values) for name, values in seen.items()}
+        return {name: values[0] for name, values in seen.items()}
 
     def _box(self) -> np.ndarray:
         return to_numpy(self.engine.boxes)[0].copy()
