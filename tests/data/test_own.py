@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.own import rows, write_images, write_rows
 from vg_gym.data import index
@@ -285,3 +286,13 @@ def test_files_that_are_not_there_and_names_that_are_none():
         open_dataset("mine.jsnl", "test")
     with pytest.raises(VGGymError, match="takes no options"):
         open_dataset("gone.jsonl", "test", seed=1)
+
+
+def test_an_edited_image_is_another_in_caches(folder):
+    path = write_rows(folder / "mine.jsonl", rows())
+    first = opened(path, "all")[0].query.image
+    key, again = first.key, opened(path, "all")[0].query.image.key
+    assert key == again
+    pixels = first.array()
+    Image.fromarray(255 - pixels).save(first.path)
+    assert opened(path, "all")[0].query.image.key != key

@@ -121,13 +121,22 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE else (width, height)
 
 
+def change_mark(path: Path) -> str:
+    """When a file was last changed, and its size, for names in caches: an edited image is another. Empty without it."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return ""
+    return f"{about.st_mtime_ns:x}-{about.st_size:x}@"
+
+
 @dataclass(frozen=True)
 class FileImage:
     """An image on disk; implements :class:`vg_gym.types.ImageRef`.
 
     Args:
         path: where it should be.
-        image_key: its identity for caches; default: the path.
+        image_key: its identity for caches; default: the path, and when the file was changed.
         known_size: (width, height) by the annotations, if they say. A file of another size is an error, because every
             annotated box in it would be wrong.
         elsewhere: other places to look where ``path`` does not exist.
@@ -141,7 +150,7 @@ class FileImage:
     @property
     def key(self) -> str:
         """Identity of the pixels."""
-        return self.image_key if self.image_key is not None else str(self.path)
+        return self.image_key if self.image_key is not None else f"{change_mark(self.path)}{self.path}"
 
     @property
     def size(self) -> tuple[int, int]:
