@@ -18,6 +18,7 @@ import torch
 from vg_gym import registry
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.unanswered import unanswered
+from vg_gym.config import PositiveInt, UnitInterval
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Proposals, Query, refuse_initial_boxes
@@ -53,15 +54,15 @@ class OpenVocabularyDetector:
         revision: str | None = None,
         prompt: str = "{}",
         classes: Sequence[str] | str = (),
-        min_score: float = 0.0,
-        max_boxes: int = 50,
-        batch_size: int = 8,
+        min_score: UnitInterval = 0.0,
+        max_boxes: PositiveInt = 50,
+        batch_size: PositiveInt = 8,
         device: str = "auto",
         precision: str = "auto",
     ):
         self.name, self.prompt = name, prompt
         self.min_score, self.max_boxes, self.batch_size = min_score, max_boxes, batch_size
-        self.classes = [word.strip() for word in classes.split(",")] if isinstance(classes, str) else list(classes)
+        self.classes = class_names(classes)
         auto = "AutoModelForZeroShotObjectDetection"
         self.model = load(name, auto, weights or registry.published_weights(name) or name, revision, device, precision)
         self._joined = self.model.module.config.model_type.endswith("grounding-dino")
@@ -156,6 +157,16 @@ def _keep_best(outputs: Any, most: int) -> None:
     for name in ("logits", "pred_boxes"):
         values = outputs[name]
         outputs[name] = values.gather(1, best.expand(-1, -1, values.shape[-1]))
+
+
+def class_names(classes: Sequence[str] | str) -> list[str]:
+    """Names of classes from a list, or from a text with commas between them.
+
+    >>> class_names("dog, red car"), class_names(["dog"]), class_names("")
+    (['dog', 'red car'], ['dog'], [])
+    """
+    names = classes.split(",") if isinstance(classes, str) else classes
+    return [name.strip() for name in names if name.strip()]
 
 
 def coco_names() -> list[str]:

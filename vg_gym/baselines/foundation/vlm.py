@@ -18,6 +18,7 @@ from vg_gym.answers.text import find_boxes, find_outline
 from vg_gym.baselines.foundation.families import FAMILIES
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.unanswered import unanswered
+from vg_gym.config import PositiveInt
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
@@ -66,11 +67,11 @@ class VisionLanguageGrounder:
         prompt: str | None = None,
         frame: str | None = None,
         system: str = "",
-        max_new_tokens: int = 128,
+        max_new_tokens: PositiveInt = 128,
         num_beams: int = 1,
         max_pixels: int | None = None,
         min_pixels: int | None = None,
-        batch_size: int = 8,
+        batch_size: PositiveInt = 8,
         device: str = "auto",
         precision: str = "auto",
     ):

@@ -17,9 +17,10 @@ import torch
 from vg_gym import registry
 from vg_gym.baselines.detectors.base import weights_folder
 from vg_gym.baselines.detectors.yolo import ultralytics_package
-from vg_gym.baselines.foundation.open_vocabulary import coco_names
+from vg_gym.baselines.foundation.open_vocabulary import class_names, coco_names
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.config import PositiveInt, UnitInterval
 from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError
 from vg_gym.features.proposals import proposals, select
@@ -52,14 +53,13 @@ class YoloWorld:
         text_clip: str | ClipEncoder = "ViT-B-32:openai",
         prompt: str = "{}",
         classes: Sequence[str] | str = (),
-        min_score: float = 0.001,
-        max_boxes: int = 50,
-        image_size: int = 640,
+        min_score: UnitInterval = 0.001,
+        max_boxes: PositiveInt = 50,
+        image_size: PositiveInt = 640,
         device: str = "auto",
     ):
         self.prompt, self.min_score, self.max_boxes, self.image_size = prompt, min_score, max_boxes, image_size
-        self.classes = [word.strip() for word in classes.split(",")] if isinstance(classes, str) else list(classes)
-        self.classes = [word for word in self.classes if word]
+        self.classes = class_names(classes)
         self.device = pick_device(device)
         self.model, self.path = _load(weights or registry.published_weights(self.name) or "")
         self.clip = load_clip(text_clip, self.device) if isinstance(text_clip, str) else text_clip
