@@ -123,7 +123,7 @@ def test_dqn_trains_on_a_discrete_set(clip_folder, tmp_path, blind):
 
 
 def test_cloning_learns_the_oracle(clip_folder, tmp_path):
-    options = ("clone.minutes=0.15", "clone.batch_size=128", "total_timesteps=1", "action=edges")
+    options = ("clone.steps=160", "clone.batch_size=128", "total_timesteps=1", "action=edges")
     trainer, _ = train(clip_folder, tmp_path / "run", *options)
     engine = trainer.env.engine
     engine.reset_rows(range(4), CounterRNG(np.arange(4)))

@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.agents.budget import Budget
-from vg_gym.agents.oracle import greedy_action, proposal_overlaps
+from vg_gym.agents.oracle import oracle_actions, proposal_overlaps
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
 from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
@@ -106,7 +106,7 @@ def clone_oracle(
         share = max(0.0, 1 - progress / max(config.teacher, 1e-6))
         walk = []
         for _ in range(config.horizon):
-            labels = _labels(env.engine)
+            labels = oracle_actions(env.engine)
             states = {**observations, ACTION: labels, MEANT: _meant(env.engine)}
             acted, _ = _act(model, observations)
             drives = rng.random(env.num_envs) < share
@@ -173,12 +173,6 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, module: torch
 def _choice_loss(scores: torch.Tensor, meant: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy; rows in which no proposal is meant count as nought."""
     return F.cross_entropy(scores, meant, ignore_index=-1, reduction="sum") / len(meant)
-
-
-def _labels(engine: GroundingEngine) -> np.ndarray:
-    """What the oracle would do in every row; a move that gains less than its price is not worth it."""
-    boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
-    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
 
 
 def _meant(engine: GroundingEngine) -> np.ndarray:

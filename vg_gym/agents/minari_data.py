@@ -20,9 +20,7 @@ from tqdm import tqdm
 
 from vg_gym import __version__
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
-from vg_gym.agents.oracle import greedy_action
-from vg_gym.boxes import to_numpy
-from vg_gym.envs.engine import GroundingEngine
+from vg_gym.agents.oracle import oracle_actions
 from vg_gym.envs.grounding import GroundingVectorEnv
 from vg_gym.envs.spec import GroundingSpec
 from vg_gym.errors import VGGymError, importing, unknown
@@ -61,17 +59,12 @@ def make_actor(agent: str, envs: GroundingVectorEnv) -> Actor:
     if agent == "oracle":
         if not engine.episodes.labeled:
             raise VGGymError("the oracle moves towards the target box, and these data have none; use --agent random")
-        return lambda observations: _greedy(engine)
+        return lambda observations: oracle_actions(engine)
     if not agent.startswith(PREFIX):
         raise unknown("agent", agent, ("oracle", "random", f"{PREFIX}NAME"))
     folder = find_agent(agent.removeprefix(PREFIX))
     policy = load_policy(folder, read_about(folder), engine)
     return lambda observations: policy.predict(observations, deterministic=True)[0]
-
-
-def _greedy(engine: GroundingEngine) -> np.ndarray:
-    boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
-    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
 
 
 def play(envs: GroundingVectorEnv, actor: Actor, seed: int, count: int) -> list[dict[str, Any]]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.boxes import to_numpy
 from vg_gym.config import NonNegativeInt, check_options
 from vg_gym.envs.actions import OUT, ActionSet, MultiEdgeActions, make_actions
+from vg_gym.envs.engine import GroundingEngine
 from vg_gym.types import Prediction, Sample
 
 SHORT_MENU = 5
@@ -92,6 +94,12 @@ def greedy_action(
     found = np.stack(chosen, axis=1)[rows, best]
     found[gain <= min_gain] = actions.trigger
     return found
+
+
+def oracle_actions(engine: GroundingEngine) -> np.ndarray:
+    """The oracle's actions (N, ...) in an engine with labels; a move that gains less than its price is not worth it."""
+    boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
+    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
 
 
 def _candidates(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, proposals: Any) -> list[np.ndarray]:
