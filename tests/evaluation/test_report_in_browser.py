@@ -25,7 +25,7 @@ def browse(page, tmp_path, height=6000):
     """The page's document once its scripts have run."""
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size=1280,{height}",
+        "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size=1280,{height}",
         "--dump-dom", page.as_uri(),
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

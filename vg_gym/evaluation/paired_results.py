@@ -70,6 +70,12 @@ def pair_results(
 def chosen_methods(first: Results, second: Results, a: str | None, b: str | None) -> list[tuple[str, str]]:
     """Which methods are paired: those named; else those of one name; else the only one of each, floors left out.
 
+    Args:
+        first: results.
+        second: others, or the same.
+        a: a method of the first, where it is named.
+        b: a method of the second, where it is named.
+
     Raises:
         VGGymError: a method is not there, or none is named and it is not clear which are meant.
     """

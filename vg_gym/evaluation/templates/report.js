@@ -43,13 +43,14 @@
         watcher ? watcher.observe(image) : load(image);
         frame.append(image);
       } else frame.append(element("div", { class: "lost" }, data.lost[query.image] ?? ""));
+      const thick = methods.length > 3 ? 2.5 : 6; // with one or two, the truth is drawn inside
       const over = drawn("svg", { viewBox: `0 0 ${size[0]} ${size[1]}`, "aria-hidden": "true" });
       for (const m of methods) {
         const path = withPaths ? query.paths[m].slice(0, -1) : [];
         path.forEach((box, step) => over.append(rectangle(box, {
           stroke: shown[m].color, "stroke-width": 1.5, "stroke-opacity": 0.3 + 0.6 * (step + 1) / path.length, class: "step",
         })));
-        if (query.boxes[m]) over.append(rectangle(query.boxes[m], { stroke: shown[m].color, "stroke-width": 6, class: "answer" }));
+        if (query.boxes[m]) over.append(rectangle(query.boxes[m], { stroke: shown[m].color, "stroke-width": thick, class: "answer" }));
       }
       over.append(rectangle(query.truth, { "stroke-width": 3.5, class: "truth-edge" }), rectangle(query.truth, { "stroke-width": 1.5, class: "truth" }));
       frame.append(over);
@@ -62,13 +63,18 @@
     const caption = element("figcaption", {}, query.text, " ", element("small", {}, query.kind));
     if (withIous) for (const m of methods) {
       const steps = withPaths && query.paths[m].length > 1 ? `, ${counted(query.paths[m].length - 1, "move")}` : "";
-      const dot = element("span", { class: "dot" });
-      dot.style.background = shown[m].color;
       const said = query.boxes[m] ? `IoU ${query.ious[m].toFixed(3)}${steps}` : `no box: ${query.why[m]}`;
-      caption.append(element("br"), dot, methods.length > 1 ? `${shown[m].method} ` : "", said);
+      caption.append(element("br"), dot(m), methods.length > 1 ? `${shown[m].method} ` : "", said);
     }
     return element("figure", { class: "case" }, picture(query, methods, withPaths), caption);
   }
+
+  function dot(m) {
+    const made = element("span", { class: "dot" });
+    made.style.background = shown[m].color;
+    return made;
+  }
+  const key = m => element("span", { class: "key" }, dot(m), shown[m].method);
 
   function gallery(...figures) {
     return element("div", { class: "gallery" }, ...figures);
@@ -86,6 +92,7 @@
       const chosen = data.samples.filter(i => !state.kind || data.queries[i].kind === state.kind);
       place.replaceChildren(
         element("p", {}, "Evenly spaced expressions, with every method's box. Choose a method above for its worst and its most typical cases, with paths."),
+        element("p", {}, ...all.map(i => key(i))),
         gallery(...chosen.map(i => figure(i, all, { withIous: false }))),
       );
       if (!chosen.length) place.append(element("p", { class: "muted" }, "None of them is of this kind; choose a method."));
