@@ -134,10 +134,10 @@ class PlantsPrior(Protocol):
 class Prediction:
     """What a method answers: a box (float32 ``xyxy`` pixels), an optional score, and details worth keeping.
 
-    ``details`` may hold ``proposals`` (N, 4), ``trajectory`` (T, 4), ``heat_map`` (h, w), ``evaluations`` (number of
-    region scores computed), ``failure`` (a string: the method fell back and the evaluator counts it), ``unanswered``
-    (true: the box only stands in for an answer, as a first box to refine, and scores 0), ``answer`` (the text that a
-    model wrote), ``source`` (a string: which weights of which revision answered, and how they were asked).
+    ``details`` may hold ``proposals`` (N, 4) and ``trajectory`` (T, 4), in pixels, ``heat_map`` (h, w), ``evaluations``
+    (number of region scores computed), ``failure`` (a string: the method fell back and the evaluator counts it),
+    ``unanswered`` (true: the box only stands in for an answer, as a first box to refine, and scores 0), ``answer`` (the
+    text that a model wrote), ``source`` (a string: which weights of which revision answered, and how they were asked).
     """
 
     box: np.ndarray

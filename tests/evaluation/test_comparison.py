@@ -1,4 +1,5 @@
 import json
+import re
 from typing import ClassVar
 
 import numpy as np
@@ -58,7 +59,12 @@ def test_every_table_has_its_floors_and_the_schema(tmp_path):
             "attribute", "location", "size", "relation"}  # fmt: skip
     assert saved["meta"]["command"] == "python evaluate.py"
     page = (tmp_path / "report.html").read_text()
-    assert "action-oracle" in page and "data:image/png" in page and "http" not in page.split("<body>")[1]
+    assert "action-oracle" in page and "data:image/jpeg" in page
+    assert set(re.findall(r"https?://[^\"' )]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    lines = [json.loads(x) for x in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    paths = [line["trajectory"] for line in lines if line["method"] == "action-oracle"]
+    assert len(paths) == 24 and all(path[0] == [0, 0, 128, 128] for path in paths)
+    assert not any("trajectory" in line for line in lines if line["method"] != "action-oracle")
 
 
 def test_failures_score_zero_and_are_counted(clumsy, tmp_path):

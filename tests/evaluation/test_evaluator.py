@@ -7,6 +7,7 @@ import pytest
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch
+from vg_gym.evaluation.queries import Queries
 from vg_gym.types import Prediction
 
 
@@ -26,6 +27,9 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
     evaluator.add("two", "method", lines)
     evaluator.add_proposal_oracle("two", lines)
     assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
+    np.testing.assert_allclose(
+        [line["box"] for line in evaluator.lines["two proposal-oracle"]], [s.box for s in shapes], atol=0.01
+    )
 
 
 def test_the_truth_scores_one_and_a_failure_zero(shapes, tmp_path):
@@ -42,17 +46,21 @@ def test_the_truth_scores_one_and_a_failure_zero(shapes, tmp_path):
     evaluator.add("half", "method", lines, note="kept")
     row = evaluator.rows[-1]
     assert row["failures"] == 1 and row["acc@0.5"] == 0.75 and row["note"] == "kept"
-    assert evaluator.predicted_box("half", 0) is None and evaluator.predicted_box("nobody", 1) is None
-    np.testing.assert_allclose(evaluator.predicted_box("half", 1), evaluator.samples[1].box, atol=1e-3)
+    kept = evaluator.lines["half"]
+    assert kept[0]["box"] is None and list(evaluator.lines) == ["true", "half"]
+    np.testing.assert_allclose(kept[1]["box"], evaluator.samples[1].box, atol=1e-3)
     assert row["prior_gap"] is None and row["planted_prior"] is None and row["cosine"] is None
 
 
-def test_results_leave_single_ious_out(shapes, tmp_path):
+def test_single_ious_are_in_a_file_beside_the_results(shapes, tmp_path):
     evaluator = Evaluator(shapes, tmp_path, {"dataset": "x"}, limit=2)
     evaluator.add("true", "ceiling", evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples))
     evaluator.save({"command": "typed"})
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["meta"] == {"command": "typed", "content": evaluator.content} and "ious" not in saved["rows"][0]
+    queries = Queries(tmp_path / "queries.jsonl", evaluator.content)
+    np.testing.assert_allclose(queries.ious("true"), evaluator.rows[0]["ious"], atol=1e-7)
+    assert queries.kinds == [s.kind for s in evaluator.samples]
 
 
 def test_an_empty_split_is_refused(shapes, tmp_path):

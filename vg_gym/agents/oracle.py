@@ -38,7 +38,7 @@ class ActionOracle:
         self.actions, self.max_steps = make_actions(action, **options), max_steps
 
     def ground_samples(self, samples: Sequence[Sample], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """Where the oracle ends, from pixel ``initial_boxes`` (N, 4) or the full images; ``details["trajectory"]``."""
+        """Where the oracle ends from ``initial_boxes`` (N, 4) or the full images, and its trajectory; all in pixels."""
         sizes = [sample.query.image.size for sample in samples]
         targets = np.stack([box_ops.normalize(s.box, size) for s, size in zip(samples, sizes, strict=True)])
         start = np.tile(box_ops.FULL, (len(samples), 1))
@@ -46,8 +46,8 @@ class ActionOracle:
             start = np.stack([box_ops.normalize(b, size) for b, size in zip(initial_boxes, sizes, strict=True)])
         path = climb(self.actions, start, targets, self.max_steps)
         return [
-            Prediction(box_ops.denormalize(path[-1, i], size), details={"trajectory": path[:, i]})
-            for i, size in enumerate(sizes)
+            Prediction(boxes[-1], details={"trajectory": boxes})
+            for boxes in (box_ops.denormalize(path[:, i], size) for i, size in enumerate(sizes))
         ]
 
 

@@ -24,8 +24,10 @@ from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_cei
 from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
 from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
-from vg_gym.evaluation.report import print_counts, print_table, write_report
+from vg_gym.evaluation.report import write_report
+from vg_gym.evaluation.tables import print_counts, print_table
 from vg_gym.runners import Runner, make_runner
+from vg_gym.storage.files import fingerprint
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
@@ -144,7 +146,7 @@ class Comparison:
         if evaluator.labeled:
             meta = self._meta()
             evaluator.save(meta)
-            write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.predicted_box, meta)
+            write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.lines, meta)
             print_table(evaluator.rows, title)
         else:
             print_counts(evaluator.rows, title)
@@ -156,7 +158,7 @@ class Comparison:
     def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
         rows, out = recorded_rows(path, self.seed), Path(self.out)
         out.mkdir(parents=True, exist_ok=True)
-        write_results(out, {**self._meta(), "recorded": path.name}, rows)
+        write_results(out, {**self._meta(), "recorded": path.name, "content": fingerprint(path)[:16]}, rows)
         print_table(rows, f"{path.name}, {rows[0]['n']} expressions")
         return rows
 

@@ -8,7 +8,6 @@ fails as a whole, for one reason, ends the run.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation import clip_metrics, metrics, probes
 from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed, query_of, readable_size
 from vg_gym.evaluation.predictions import PredictionFile
+from vg_gym.evaluation.queries import hash_of_samples, write_queries
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import write_json
 from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Sample
@@ -62,6 +62,8 @@ class Evaluator:
     """The best constant box (4,), normalised, against which the prior gap is measured; None leaves the gap out."""
     rows: list[dict[str, Any]] = field(default_factory=list, init=False)
     """One per method added, as in ``results.json``, and its IoUs."""
+    lines: dict[str, list[Line]] = field(default_factory=dict, init=False)
+    """Row -> the predictions that it is of."""
     failed: dict[str, str] = field(default_factory=dict, init=False)
     """Methods without any box, and why their first query failed."""
 
@@ -77,7 +79,7 @@ class Evaluator:
         self._scales = self._read_sizes()
         self.targets = np.stack([s.box for s in self.samples]) / self._scales
         self.groups = [s.image_id for s in self.samples]
-        self.content = _digest(self.samples)
+        self.content = hash_of_samples(self.samples)
         self._kept = PredictionFile(self.out, {**self.settings, "content": self.content}, self.fresh)
 
     def _refuse_clashes(self) -> None:
@@ -193,9 +195,10 @@ class Evaluator:
             **metrics.summary(ious, self.groups, self.seed, gious),
             **self._clip_metrics(boxes),
             **self._probes(ious, boxes),
-            ious=[round(float(i), 4) for i in ious],
+            ious=[float(i) for i in ious],
             **extra,
         )
+        self.lines[name] = lines
         return ious
 
     def add_proposal_oracle(self, name: str, lines: list[Line]) -> None:
@@ -222,14 +225,10 @@ class Evaluator:
         ious = np.where(valid, box_ops.iou(boxes, self.targets), 0.0)
         return ious, np.where(valid, box_ops.giou(boxes, self.targets), -1.0), boxes
 
-    def predicted_box(self, name: str, index: int) -> list[float] | None:
-        """The pixel box of a method for a sample; None where it failed, or the row is of no method."""
-        line = name, self.queries[index].key
-        return self._kept[line]["box"] if line in self._kept else None
-
     def save(self, meta: dict[str, Any]) -> None:
-        """Write ``results.json``."""
+        """Write ``results.json``, and ``queries.jsonl``, by which it can be paired with others."""
         rows = [{k: v for k, v in row.items() if k != "ious"} for row in self.rows]
+        write_queries(self.out, self.samples, self.rows)
         write_results(self.out, {**meta, "content": self.content}, rows)
 
     def _probes(self, ious: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
@@ -258,14 +257,6 @@ class Evaluator:
 def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write ``results.json`` into a folder: strict JSON, whole or not at all."""
     write_json(out / "results.json", {"meta": meta, "rows": rows})
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    """A hash of what is asked and what is true."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(f"{sample.query.key} {sample.query.expression} {sample.box.tolist()}".encode())
-    return digest.hexdigest()[:16]
 
 
 def _sources(lines: list[Line]) -> dict[str, Any]:

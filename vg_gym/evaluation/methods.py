@@ -178,6 +178,7 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     if "evaluations" in details:
         line["evaluations"] = int(details["evaluations"])
     line.update({name: str(details[name]) for name in ("answer", "source") if name in details})
-    if "proposals" in details:
-        line["proposals"] = np.round(details["proposals"], 2).tolist()
+    for name in ("proposals", "trajectory"):
+        if name in details:
+            line[name] = np.round(np.asarray(details[name], dtype=float), 2).tolist()
     return line

@@ -92,6 +92,18 @@ def bootstrap_ci(
     return float(low), float(high)
 
 
+def resampled_means(values: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0) -> np.ndarray:
+    """Means (RESAMPLES, K) of the columns of values (N, K), of the groups that :func:`bootstrap_ci` draws.
+
+    >>> resampled_means(np.array([[1.0, 2.0], [1.0, 2.0]]), groups=[1, 2])[0].tolist()
+    [1.0, 2.0]
+    """
+    sums = np.stack([_by_group(column, groups) for column in values.T], axis=1)
+    sizes = _by_group(np.ones(len(values)), groups)
+    draws = _draws(len(sums), seed, RESAMPLES)
+    return np.concatenate([(drawn @ sums) / (drawn @ sizes)[:, None] for drawn in draws])
+
+
 def bootstrap_gap_ci(
     values: np.ndarray, here: np.ndarray, there: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0,
     resamples: int = RESAMPLES, level: float = 0.95,

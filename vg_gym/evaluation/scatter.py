@@ -54,16 +54,16 @@ def _panel(old: dict[str, Any], new: dict[str, Any]) -> Image.Image:
         across, up = LEFT + tick * SIDE, TOP + (1 - tick) * SIDE
         draw.line((across, TOP, across, TOP + SIDE), GRID)
         draw.line((LEFT, up, LEFT + SIDE, up), GRID)
-        draw.text((across, TOP + SIDE + 6), f"{tick:g}", INK, _font(11), anchor="ma")
-        draw.text((LEFT - 6, up), f"{tick:g}", INK, _font(11), anchor="rm")
+        draw.text((across, TOP + SIDE + 6), f"{tick:g}", INK, font(11), anchor="ma")
+        draw.text((LEFT - 6, up), f"{tick:g}", INK, font(11), anchor="rm")
     panel.paste(_points(x, y), (LEFT, TOP))
     draw.line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), INK)
-    draw.text((LEFT, 10), new["method"], INK, _font(15 if len(new["method"]) < 30 else 11))
+    draw.text((LEFT, 10), new["method"], INK, font(15 if len(new["method"]) < 30 else 11))
     gain = new["refined_by"]
     low, high = gain["ci"]
-    draw.text((LEFT, 30), f"mean IoU {x.mean():.3f} to {y.mean():.3f}", INK, _font(11))
-    draw.text((LEFT, 44), f"{gain['mean']:+.3f}, 95 % CI {low:+.3f} to {high:+.3f}", INK, _font(11))
-    draw.text((LEFT + SIDE / 2, TOP + SIDE + 22), "across: IoU before; up: IoU after", INK, _font(11), anchor="ma")
+    draw.text((LEFT, 30), f"mean IoU {x.mean():.3f} to {y.mean():.3f}", INK, font(11))
+    draw.text((LEFT, 44), f"{gain['mean']:+.3f}, 95 % CI {low:+.3f} to {high:+.3f}", INK, font(11))
+    draw.text((LEFT + SIDE / 2, TOP + SIDE + 22), "across: IoU before; up: IoU after", INK, font(11), anchor="ma")
     return panel.convert("RGB")
 
 
@@ -86,5 +86,6 @@ def _points(x: np.ndarray, y: np.ndarray) -> Image.Image:
     return Image.alpha_composite(white, canvas).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, at a size in pixels."""
     return ImageFont.load_default(size)

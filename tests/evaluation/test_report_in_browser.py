@@ -1,0 +1,161 @@
+"""The report in a real browser, from the disk: what a click does, what a phone shows, what hostile text does not do."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.evaluation.rows import lines, row
+from vg_gym.evaluation.report import write_report
+from vg_gym.types import Query
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH, e.g. apt-get install chromium")
+META = {"dataset": "refshapes", "split": "test", "command": "python evaluate.py", "date": "", "versions": {}}
+HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+
+
+def browse(page, tmp_path, height=6000):
+    """The page's document once its scripts have run."""
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size=1280,{height}",
+        "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def drive(page, tmp_path, script, frame=None):
+    """What a script says that runs behind the page's own; its policy, which would forbid that, is taken out.
+
+    With a frame's (width, height) the page is shown in one, as windows are never as narrow as a phone.
+    """
+    driven = page.with_name("driven.html")
+    told = f"parent.document.body.dataset.told = JSON.stringify((() => {{ {script} }})());"
+    text = POLICY.sub("", page.read_text()).replace("</body>", f"<script>{told}</script></body>")
+    if frame:
+        width, height = frame
+        text = f'<body><iframe width="{width}" height="{height}" srcdoc="{html.escape(text)}"></iframe></body>'
+    driven.write_text(text)
+    [said] = re.findall(' data-told="([^"]*)"', browse(driven, tmp_path))
+    return json.loads(html.unescape(said))
+
+
+CHOOSE = """
+const choose = (id, value) => {
+  const select = document.getElementById(id);
+  select.value = value;
+  select.dispatchEvent(new Event("change"));
+};
+const all = selector => [...document.querySelectorAll(selector)];
+const text = selector => all(selector).map(found => found.textContent.trim());
+const visible = selector => all(selector).filter(found => found.offsetParent !== null);
+"""
+
+
+@pytest.fixture
+def page(shapes, tmp_path):
+    samples = [shapes[i] for i in range(8)]
+    rows = [
+        row("full", "floor", [0.1] * 8, samples),
+        row("up", "method", np.linspace(0.2, 0.9, 8), samples),
+        row("down", "method", np.linspace(0.8, 0.2, 8), samples),
+    ]
+    path = [[0, 0, 128, 128], [5, 5, 90, 90], [1, 1, 50, 60]]
+    given = {one["method"]: lines([path[-1]] * 8, path if one["method"] == "up" else None) for one in rows}
+    write_report(tmp_path, rows, samples, given, META)
+    return tmp_path / "report.html"
+
+
+def test_a_click_sorts_the_table(page, tmp_path):
+    said = drive(page, tmp_path, CHOOSE + """
+        const names = () => text("#figures tbody td:first-child"), found = [names()];
+        const button = all("#figures th button")[2];
+        for (let i = 0; i < 3; i++) { button.click(); found.push(names()); }
+        all("#figures th button")[0].click();
+        return [...found, names()];""")  # fmt: skip
+    page_order, down = ["full", "up", "down"], ["up", "down", "full"]
+    assert said == [page_order, down, down[::-1], page_order, ["down", "full", "up"]]
+
+
+def test_filters_show_cases_with_the_path_and_always_the_truth(page, tmp_path):
+    said = drive(page, tmp_path, CHOOSE + """
+        const count = () => ["figure", ".truth", ".step", ".answer"].map(what => all(`#gallery ${what}`).length);
+        const found = [count()];
+        choose("method", "1");
+        found.push(count(), text("#gallery h3"), text("#gallery figcaption")[0], visible("#figures tbody tr").length);
+        choose("kind", "size");
+        found.push(count(), new Set(text("#gallery figcaption small")).size, text("tr[data-row='1'] td")[1]);
+        choose("method", "0");
+        found.push(text("#gallery"));
+        choose("method", "");
+        found.push(visible("figure[data-kind]").length);
+        return found;""")  # fmt: skip
+    assert said[0] == [8, 8, 0, 16]  # two methods' boxes on every sample
+    assert said[1] == [12, 12, 24, 12]  # six worst and six typical, each with two steps before its answer
+    assert said[2] == ["up: the worst", "up: the most typical, nearest to its median IoU"]
+    assert "IoU 0.200, 2 moves" in said[3] and said[4] == 1
+    assert said[5] == [4, 4, 8, 4] and said[6:8] == [1, "2"]
+    assert said[8] == ["Floors have no pictures: choose another method, or all."] and said[9] == 1
+
+
+def test_two_methods_are_compared_both_ways(page, tmp_path):
+    said = drive(page, tmp_path, CHOOSE + """
+        const first = () => text("#differences tbody tr:first-child td"), found = [];
+        const count = () => ["#scatter circle", "#ahead-a figure", "#ahead-b figure"].map(what => all(what).length);
+        choose("a", "0");
+        choose("b", "1");
+        found.push(first(), count(), text("#differences tbody td:first-child"));
+        choose("a", "1");
+        choose("b", "0");
+        found.push(first(), count());
+        choose("a", "0");
+        found.push(first());
+        return found;""")  # fmt: skip
+    assert said[0][0:3] == ["all", "8", "−0.050"] and said[0][4] == "−0.125" and said[0][6:] == ["4", "3"]
+    assert said[1] == [8, 4, 4] == said[4]
+    assert said[2] == ["all", "attribute", "location", "relation", "size"]
+    assert said[3][2] == "+0.050" and said[3][6:] == ["3", "4"]
+    assert said[5] == ["Choose two different methods."]
+
+
+def test_a_phone_shows_all_of_it(page, tmp_path):
+    width, inner, cut = drive(page, tmp_path, CHOOSE + """
+        choose("method", "1");
+        const wide = all("h1, h2, h3, p, figure, svg, select, pre").filter(found =>
+          !found.closest(".scroll") && found.getBoundingClientRect().right > innerWidth);
+        return [document.documentElement.scrollWidth, innerWidth, wide.map(found => found.outerHTML.slice(0, 80))];""",
+        frame=(390, 844))  # fmt: skip
+    assert inner == 390 and width <= 390 and not cut
+
+
+def test_pictures_wait_until_they_are_near(page, tmp_path):
+    low = browse(page, tmp_path, height=500)
+    tall = browse(page, tmp_path, height=12000)
+    assert low.count('<img alt="') == tall.count('<img alt="') >= 8
+    assert low.count(' src="data:image/jpeg') < tall.count(' src="data:image/jpeg') == tall.count('<img alt="')
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["as it is", "without its policy"])
+def test_hostile_text_is_text(shapes, tmp_path, guarded):
+    samples = [replace(s, kind=HOSTILE, query=Query(s.query.image, HOSTILE, s.query.key)) for s in shapes]
+    rows = [row(name, "method", np.linspace(0, at, 8), samples) for name, at in ((HOSTILE, 0.9), ("other", 0.8))]
+    given = {HOSTILE: [{**line, "failure": HOSTILE} for line in lines([None] * 8)], "other": lines([[1, 1, 9, 9]] * 8)}
+    write_report(tmp_path, rows, samples, given, {**META, "dataset": HOSTILE, "command": HOSTILE})
+    page = tmp_path / "report.html"
+    if guarded:
+        found = browse(page, tmp_path)
+    else:
+        said = drive(page, tmp_path, CHOOSE + """
+            choose("method", "0"); choose("kind", document.getElementById("kind").options[1].value);
+            return [document.title, all("img[src=x]").length, text("#gallery figcaption")[0]];""")  # fmt: skip
+        assert said[0].endswith("vg_gym") and said[1] == 0 and said[2].count(HOSTILE) == 3
+        found = browse(page.with_name("driven.html"), tmp_path)
+    assert "<title>owned" not in found and 'src="x"' not in found
+    assert found.count("<figure") > 8 and len(re.findall("<script>", found)) == (2 if guarded else 3)

@@ -1,0 +1,45 @@
+"""``vg-gym compare``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    about = "how much better one run is than another, query by query, with intervals"
+    parser = commands.add_parser("compare", help=about, description=f"{about[0].upper()}{about[1:]}: B minus A.")
+    parser.add_argument("first", type=Path, metavar="A", help="a results.json, or its folder")
+    parser.add_argument("second", type=Path, metavar="B", help="another; the same, for two methods of one run")
+    parser.add_argument("--a", metavar="METHOD", help="of A; without it all methods that A and B both have")
+    parser.add_argument("--b", metavar="METHOD", help="of B; without it the same as --a")
+    parser.add_argument("--out", type=Path, default=Path("compare.png"), metavar="FILE.png", help="the drawing")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
+    parser.set_defaults(command=compare)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Print and draw paired differences.
+
+    Raises:
+        VGGymError: the results are not of the same queries, or it is not clear which methods are meant.
+    """
+    from vg_gym.evaluation.paired_results import draw_pairs, pair_results, print_pairs
+    from vg_gym.evaluation.saved import read_results
+    from vg_gym.evaluation.scatter import png
+    from vg_gym.storage.files import replacing
+
+    first, second = read_results(options.first), read_results(options.second)
+    pairs = pair_results(first, second, options.a, options.b, options.seed)
+    print(f"A: {first.path}\nB: {second.path}")
+    print_pairs(pairs, f"{first.title}: B - A, paired; bootstrap over images")
+    for pair in pairs:
+        figures = "; ".join(
+            f"{name} {pair.figures[f'{key}_a']:.3f} (A), {pair.figures[f'{key}_b']:.3f} (B)"
+            for name, key in (("mean IoU", "mean_iou"), ("Acc@0.5", "accuracy"))
+        )
+        print(f"{pair.name}: {figures}")
+    with replacing(options.out) as part:
+        part.write_bytes(png(draw_pairs(pairs, f"{first.title}; A: {first.name}, B: {second.name}")))
+    print(f"drawn: {options.out}")

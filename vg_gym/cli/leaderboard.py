@@ -1,0 +1,33 @@
+"""``vg-gym leaderboard``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    about = "rank the methods of several runs on the same queries"
+    more = "The table goes to the terminal, as Markdown, and a page to --out. Runs on other queries are refused."
+    parser = commands.add_parser("leaderboard", help=about, description=f"{about[0].upper()}{about[1:]}. {more}")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="has results.json, or NAME.results.json, below it")
+    parser.add_argument("--by", choices=("mean-iou", "acc"), default="mean-iou", help="mean IoU or Acc@0.5")
+    parser.add_argument("--out", type=Path, metavar="FILE.html", help="the page; default: leaderboard.html in DIR")
+    parser.set_defaults(command=leaderboard)
+
+
+def leaderboard(options: argparse.Namespace) -> None:
+    """Print the table and write the page.
+
+    Raises:
+        VGGymError: there are no results, or some are of other queries than the rest.
+    """
+    from vg_gym.evaluation.leaderboard import PAGE, markdown, ranked, read_folder, write_leaderboard
+
+    results = read_folder(options.folder)
+    entries = ranked(results, options.folder, options.by)
+    out = options.out or options.folder / PAGE
+    write_leaderboard(out, entries, results, options.by)
+    print(f"{results[0].title}, {len(results)} run{'' if len(results) == 1 else 's'}: {out}\n")
+    print(markdown(entries))

@@ -1,0 +1,57 @@
+"""Pages that need nothing else: one file, no network, and scripts that are our own alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = "templates"
+"""Folder of templates, scripts and styles."""
+
+
+def render(template: str, scripts: tuple[str, ...], **values: Any) -> str:
+    """A page: a template with its values, whose text is escaped, and with styles and scripts inside.
+
+    Browsers run the named scripts and no other, load pictures that are in the page and nothing else.
+
+    Args:
+        template: name of a template.
+        scripts: names of scripts, in the order in which they run.
+        **values: of the template.
+    """
+    sources = [_source(name) for name in scripts]
+    allowed = " ".join(f"'sha256-{_sha256(source)}'" for source in sources)
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            style=Markup(_source("page.css")),
+            scripts=[Markup(source) for source in sources],
+            policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}",
+            **values,
+        )
+    )
+
+
+def _sha256(source: str) -> str:
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+def _source(name: str) -> str:
+    return (files("vg_gym.evaluation") / TEMPLATES / name).read_text()
+
+
+@lru_cache(1)
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("vg_gym.evaluation", TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["share"] = lambda value: "" if value is None else f"{value:.3f}"
+    return environment

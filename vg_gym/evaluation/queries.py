@@ -1,0 +1,99 @@
+"""``queries.jsonl``: what was asked, what is true, and how well each method answered; results are paired by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import write_text
+from vg_gym.types import Sample
+
+NAME = "queries.jsonl"
+"""Of the file, beside ``results.json``."""
+DECIMALS = 8
+"""Of IoUs on file: as many as a float32 below 1 has, so that none crosses a threshold."""
+
+
+def content_hash(asked: Iterable[tuple[str, str, list[float]]]) -> str:
+    """A hash of what is asked and what is true: keys, expressions and true boxes in their order."""
+    digest = hashlib.sha256()
+    for key, expression, box in asked:
+        digest.update(f"{key} {expression} {box}".encode())
+    return digest.hexdigest()[:16]
+
+
+def hash_of_samples(samples: Iterable[Sample]) -> str:
+    """The content hash of samples; see :func:`content_hash`."""
+    return content_hash((s.query.key, s.query.expression, s.box.tolist()) for s in samples)
+
+
+def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> None:
+    """Write ``queries.jsonl``: a line for each sample.
+
+    Args:
+        folder: of the results.
+        samples: N samples.
+        rows: of the evaluator, with their N ``ious``.
+    """
+    lines = []
+    for i, sample in enumerate(samples):
+        line = {
+            "key": sample.query.key,
+            "expression": sample.query.expression,
+            "kind": sample.kind,
+            "image_id": sample.image_id,
+            "box": sample.box.tolist(),
+            "ious": {row["method"]: round(float(row["ious"][i]), DECIMALS) for row in rows},
+        }
+        lines.append(json.dumps(line) + "\n")
+    write_text(folder / NAME, "".join(lines))
+
+
+class Queries:
+    """A ``queries.jsonl`` that was read.
+
+    Args:
+        path: of the file.
+        content: the content hash that it must have.
+
+    Raises:
+        VGGymError: there is no such file, it is damaged, or it is of other results.
+    """
+
+    def __init__(self, path: Path, content: str):
+        try:
+            lines = [json.loads(text) for text in path.read_text().splitlines()]
+            self.kinds = [str(line["kind"]) for line in lines]
+            """The kind of each expression."""
+            self.images = [str(line["image_id"]) for line in lines]
+            """The image of each."""
+            self._ious = [{str(k): float(v) for k, v in line["ious"].items()} for line in lines]
+            found = content_hash((line["key"], line["expression"], line["box"]) for line in lines)
+        except FileNotFoundError:
+            raise VGGymError(f"{path} is missing, and methods are paired by it: {_again(path)}") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise VGGymError(f"{path} is damaged ({type(error).__name__}: {error}): {_again(path)}") from None
+        if found != content:
+            raise VGGymError(f"{path} is not of the results beside it: {_again(path)}")
+        self.path = path
+
+    def ious(self, method: str) -> np.ndarray:
+        """The IoUs (N,) of a method.
+
+        Raises:
+            VGGymError: some query has none.
+        """
+        found = np.array([line.get(method, np.nan) for line in self._ious])
+        if not ((found >= 0) & (found <= 1 + 1e-6)).all():
+            raise VGGymError(f"{self.path} lacks IoUs of {method}, or has impossible ones: {_again(self.path)}")
+        return found
+
+
+def _again(path: Path) -> str:
+    return f"run the evaluation into {path.parent} again, which keeps its predictions"

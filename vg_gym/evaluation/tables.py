@@ -1,0 +1,70 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def print_table(rows: list[dict[str, Any]], title: str) -> None:
+    """Print rows: floors first, then methods, then ceilings, as they were added."""
+    table = Table(title=title)
+    refined = any("refined_by" in row for row in rows)
+    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "tightness", "evals", "ms", "failed")
+    for name in ("method", "role", *figures, *(("refined by", "95 % CI") if refined else ())):
+        table.add_column(name, justify="left" if name in ("method", "role") else "right", no_wrap=name == "method")
+    for row in rows:
+        table.add_row(
+            escape(row["method"]),
+            row["role"],
+            f"{row['mean_iou']:.3f}",
+            _interval(row["mean_iou_ci"]),
+            f"{row['acc@0.5']:.3f}",
+            _interval(row["acc@0.5_ci"]),
+            f"{row['acc@0.75']:.3f}",
+            _number(row.get("tightness"), "{:.3f}"),
+            _number(row.get("evaluations"), "{:,.1f}"),
+            _number(row.get("ms_per_query"), "{:.1f}"),
+            _number(row.get("failures"), "{}"),
+            *_gain(row, refined),
+            style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
+        )
+    Console(width=None if Console().is_terminal else 198 if refined else 168).print(table)
+
+
+def print_counts(rows: list[dict[str, Any]], title: str) -> None:
+    """Print rows of methods on data without boxes: how many queries, how long, how many failed."""
+    table = Table(title=title)
+    for name in ("method", "role", "queries", "evals", "ms", "failed"):
+        table.add_column(name, justify="left" if name in ("method", "role") else "right")
+    for row in rows:
+        table.add_row(
+            escape(row["method"]),
+            row["role"],
+            f"{row['n']:,}",
+            _number(row["evaluations"], "{:,.1f}"),
+            _number(row["ms_per_query"], "{:.1f}"),
+            f"{row['failures']:,}",
+        )
+    Console(width=None if Console().is_terminal else 168).print(table)
+
+
+def _gain(row: dict[str, Any], refined: bool) -> list[str]:
+    """The paired difference of mean IoU that refinement makes."""
+    if not refined:
+        return []
+    if "refined_by" not in row:
+        return ["", ""]
+    low, high = row["refined_by"]["ci"]
+    return [f"{row['refined_by']['mean']:+.3f}", f"{low:+.3f} to {high:+.3f}"]
+
+
+def _interval(ci: Any) -> str:
+    return f"{ci[0]:.3f}-{ci[1]:.3f}"
+
+
+def _number(value: Any, form: str) -> str:
+    return "" if value is None else form.format(value)
