@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from PIL import Image
 
-from vg_gym import registry
+from vg_gym import ENVIRONMENTS, registry
 from vg_gym.cli.entry import SUBCOMMANDS
 from vg_gym.cli.train import WHAT
 
@@ -117,12 +120,82 @@ def test_code_runs(page, tmp_path, monkeypatch):
             del registry.GROUNDERS[name]
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs", reason='needs pip install -e ".[docs]"')
-    pytest.importorskip("mkdocstrings")
-    pytest.importorskip("material")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    for needed in ("mkdocs", "mkdocstrings", "material"):
+        pytest.importorskip(needed, reason='needs pip install -e ".[docs]"')
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+class Links(HTMLParser):
+    """What an HTML page links to, and its own anchors."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors = {""}
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("href", "src") and value is not None:
+                self.links.append(value)
+            if name in ("id", "name") and value is not None:
+                self.anchors.add(value)
+
+
+def dead_links(site: Path) -> list[str]:
+    """Links inside a built site to files and anchors that are not there."""
+    pages = {page: Links(page) for page in site.rglob("*.html") if page.name != "404.html"}
+    dead = []
+    for page, found in pages.items():
+        for link in found.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            target = target / "index.html" if target.is_dir() else target
+            there = target.is_file() and (target not in pages or unquote(parts.fragment) in pages[target].anchors)
+            if not there:
+                dead.append(f"{page.relative_to(site)}: {link}")
+    return dead
+
+
+def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(site):
+    assert len(list(site.rglob("*.html"))) > len(list(DOCS.rglob("*.md")))
+    assert not dead_links(site)
+
+
+def test_a_dead_link_of_a_site_is_seen(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.html").write_text(
+        '<a href="b/#here">x</a> <a href="b/#gone">y</a> <img src="c.png"> <a href="//d">z</a>'
+    )
+    (tmp_path / "b/index.html").write_text('<h1 id="here">B</h1> <a href="../a.html">a</a>')
+    assert dead_links(tmp_path) == ["a.html: b/#gone", "a.html: c.png"]
+
+
+def test_pages_of_environments_are_current():
+    """Each id has the page that its classes make, and a film."""
+    pytest.importorskip("griffe", reason='needs pip install -e ".[docs]"')
+    code = "import environment_pages as e, vg_gym; print([i for i in vg_gym.ENVIRONMENTS if e.page(i) != e.written(i)])"
+    path = os.pathsep.join([str(DOCS), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.stdout == "[]\n", f"run: python docs/environment_pages.py\n{done.stdout}{done.stderr}"
+
+
+def test_films_are_there_and_small():
+    films = [DOCS / "environments" / f"{name}.gif" for name in ENVIRONMENTS]
+    assert sum(film.stat().st_size for film in films) < 3e6 and (DOCS / "agent.gif").stat().st_size < 1e6
+    for film in (*films, DOCS / "agent.gif"):
+        with Image.open(film) as picture:
+            assert picture.format == "GIF" and picture.n_frames > 10

@@ -221,29 +221,59 @@ def _meaning(hint: Any) -> str:
     return "a text" if hint is str else _MEANINGS[hint][1] if hint in _MEANINGS else str(hint)
 
 
-def described(schema: type, prefix: str = "") -> str:
-    """Every option of a dataclass: its name, its default, its range, and what its docstring says of it.
+@dataclass(frozen=True)
+class Option:
+    """A field of a dataclass of options, as it is told to people."""
+
+    name: str
+    """With the names of what it is in before it: ``clone.minutes``."""
+    default: Any
+    """None where it has none."""
+    allowed: Range
+    """Of a number."""
+    about: str
+    """What its docstring says, on one line, code between double backticks."""
+
+
+def options_in(schema: type, prefix: str = "") -> list[Option]:
+    """Every option of a dataclass.
 
     Args:
-        schema: the dataclass; those in its fields are described too.
+        schema: the dataclass; those in its fields are gone through too.
         prefix: what stands before the names, e.g. ``clone.``.
     """
-    about, lines = field_docs(schema), []
+    about, found = _written_docs(schema), []
     for f in fields(schema):
         default = f.default if f.default is not MISSING else f.default_factory() if callable(f.default_factory) else ""
         if is_dataclass(default):
-            lines.append(described(type(default), f"{prefix}{f.name}."))
-            continue
-        shown = "" if default is None else default
-        allowed = _ranges(schema)[f.name]
-        bounds = "" if allowed == Range() else f"   ({allowed})"
-        words = textwrap.indent(textwrap.fill(about.get(f.name, ""), 100), "        ")
-        lines.append(f"  {prefix}{f.name}={shown}{bounds}\n{words}")
+            found += options_in(type(default), f"{prefix}{f.name}.")
+        else:
+            found.append(Option(prefix + f.name, default, _ranges(schema)[f.name], about.get(f.name, "")))
+    return found
+
+
+def described(schema: type) -> str:
+    """Every option of a dataclass: its name, its default, its range, and what its docstring says of it."""
+    lines = []
+    for option in options_in(schema):
+        shown = "" if option.default is None else option.default
+        bounds = "" if option.allowed == Range() else f"   ({option.allowed})"
+        words = textwrap.indent(textwrap.fill(_plain(option.about), 100), "        ")
+        lines.append(f"  {option.name}={shown}{bounds}\n{words}")
     return "\n".join(lines)
 
 
 def field_docs(schema: type) -> dict[str, str]:
     """The string below each field, on one line, by the field's name; the class's own before those of its bases."""
+    return {name: _plain(text) for name, text in _written_docs(schema).items()}
+
+
+def _plain(text: str) -> str:
+    return text.replace("``", "")
+
+
+def _written_docs(schema: type) -> dict[str, str]:
+    """:func:`field_docs` with the marks of code in them."""
     found: dict[str, str] = {}
     for owner in reversed(schema.__mro__):
         if not is_dataclass(owner):
@@ -252,7 +282,7 @@ def field_docs(schema: type) -> dict[str, str]:
         for field, text in pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                    found[field.target.id] = " ".join(str(text.value.value).replace("``", "").split())
+                    found[field.target.id] = " ".join(str(text.value.value).split())
     return found
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageFont, ImageSequence
 
-from vg_gym.envs.rendering import BOX, TARGET, _shortened, contact_sheet, draw_frame
+from vg_gym.envs.rendering import BOX, TARGET, _shortened, contact_sheet, draw_frame, film, save_gif
 from vg_gym.errors import VGGymError
 
 MIDDLE = np.array([0.25, 0.5, 0.75, 1.0], np.float32)
@@ -93,3 +93,27 @@ def test_a_contact_sheet_holds_every_frame():
 def test_the_sheet_is_in_reading_order():
     sheet = contact_sheet([np.full((4, 4, 3), v, np.uint8) for v in (1, 2, 3)], columns=2, gap=0)
     assert sheet[0, 0, 0] == 1 and sheet[0, 4, 0] == 2 and sheet[4, 0, 0] == 3 and sheet[4, 4, 0] == 255
+
+
+def test_a_film_glides_from_box_to_box():
+    path = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], dtype=np.float32)
+    frames = film(np.zeros((40, 40, 3), dtype=np.uint8), path, path[1], "the dot", size=200, between=3)
+    assert len(frames) == 5 and {frame.shape for frame in frames} == {(244, 200, 3)}
+    rows = [np.flatnonzero((frame[:200, 100] == BOX).all(-1)).max(initial=0) for frame in frames]
+    assert rows == sorted(rows, reverse=True) and rows[0] >= 198 and rows[3] < 130
+
+
+def test_a_gif_has_every_frame_and_stays_at_the_end(tmp_path):
+    shades = [np.full((80, 60, 3), shade, dtype=np.uint8) for shade in (0, 100, 200)]
+    save_gif(shades, tmp_path / "a.gif", fps=5, hold=2)
+    with Image.open(tmp_path / "a.gif") as saved:
+        assert (saved.n_frames, saved.size, saved.info["loop"]) == (3, (60, 80), 0)
+        durations = []
+        for frame in ImageSequence.Iterator(saved):
+            durations.append(frame.info["duration"])
+    assert durations == [200, 200, 2000]
+
+
+def test_a_gif_without_frames_is_refused(tmp_path):
+    with pytest.raises(VGGymError, match="no frames"):
+        save_gif([], tmp_path / "a.gif")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vg_gym.boxes import iou
 from vg_gym.errors import VGGymError
+from vg_gym.storage.files import replacing
 
 BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
 """Colours (R, G, B)."""
@@ -148,3 +151,59 @@ def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) 
         y, x = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
         sheet[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
     return sheet
+
+
+def film(
+    image: np.ndarray,
+    path: np.ndarray,
+    target: np.ndarray | None = None,
+    expression: str = "",
+    size: int = 320,
+    between: int = 3,
+) -> list[np.ndarray]:
+    """The frames of an episode whose box glides from step to step.
+
+    Args:
+        image: uint8 (H, W, 3).
+        path: the boxes (T + 1, 4), the first one first.
+        target: the true box, where known.
+        expression: the caption.
+        size: pixels of a frame's longer side.
+        between: frames between two steps.
+
+    Returns:
+        T * (between + 1) + 1 frames, uint8.
+    """
+    times = np.linspace(0, len(path) - 1, (len(path) - 1) * (between + 1) + 1)
+    frames = []
+    for time in times:
+        step = int(time)
+        box = path[step] + (time - step) * (path[min(step + 1, len(path) - 1)] - path[step])
+        overlap = None if target is None else float(iou(box, target))
+        trail = list(path[: step + (time > step)])
+        frames.append(draw_frame(image, box, target, trail, expression, iou=overlap, size=size))
+    return frames
+
+
+def save_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 8, hold: float = 1.5, colors: int = 128) -> None:
+    """Write frames of one size as an animated picture that begins anew at its end.
+
+    Args:
+        frames: uint8 (h, w, 3).
+        path: of the file.
+        fps: frames a second.
+        hold: seconds that the last frame stays.
+        colors: of the palette, which all frames share.
+
+    Raises:
+        VGGymError: there are no frames.
+    """
+    if not frames:
+        raise VGGymError(f"no frames for {path}: frames= is empty; give at least one")
+    height, width = frames[0].shape[:2]
+    lines = [np.full((height // 8, width, 3), color, dtype=np.uint8) for color in (BOX, TARGET, TRAIL)]
+    palette = Image.fromarray(np.concatenate([*lines, *frames[:: max(1, len(frames) // 8)]])).quantize(colors)
+    shown = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    durations = [1000 / fps] * (len(frames) - 1) + [1000 * hold]
+    with replacing(path) as part:
+        shown[0].save(part, format="GIF", save_all=True, append_images=shown[1:], duration=durations, loop=0)

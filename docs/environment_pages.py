@@ -1,0 +1,184 @@
+"""The pages of the environments, a page for each registered id, written from the classes.
+
+python docs/environment_pages.py
+
+Sections are those of the docstring of ``GroundingEnv``, arguments those of its signature and of ``EnvOptions``,
+spaces those of an environment that is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import gymnasium
+from docstrings import ROLE
+from gymnasium.spaces import Dict
+
+import vg_gym
+from vg_gym import registry
+from vg_gym.config import Option, Range, options_in
+from vg_gym.envs import actions
+from vg_gym.envs.factory import make_engine
+from vg_gym.envs.grounding import GroundingEnv
+from vg_gym.envs.options import EnvOptions
+
+FOLDER = Path(__file__).parent / "environments"
+FIXED = ("num_envs", "tensors", "options")
+"""Arguments of an engine that are none of an environment."""
+OF_ALL = ("Registered ids", "Arguments")
+"""Sections that each page has in words of its own."""
+
+PAGE = """# {id}
+
+<!-- Written by docs/environment_pages.py -->
+
+![Three seeded episodes]({id}.gif)
+
+{caption}
+
+| | |
+|---|---|
+| Import | `gymnasium.make("{id}")` |
+| Vectorized | `gymnasium.make_vec("{id}", num_envs=256)` |
+| Action space | `{action_space}` |
+| Observation space | a `Dict` of {keys} |
+| Data | `{dataset}`, {summary}; {splits} |
+
+## Description
+
+{description}
+
+{sections}
+
+## Arguments
+
+```python
+{example}
+```
+
+{arguments}
+
+### Options
+
+{options}
+
+{tail}
+"""
+
+
+def main() -> None:
+    """Write every page."""
+    for name in vg_gym.ENVIRONMENTS:
+        (FOLDER / f"{name}.md").write_text(page(name))
+
+
+def written(name: str) -> str:
+    """The page of an id as it is now."""
+    return (FOLDER / f"{name}.md").read_text()
+
+
+def page(name: str) -> str:
+    """The page of an id."""
+    spec = registry.dataset_spec(vg_gym.ENVIRONMENTS[name])
+    env, (description, sections) = made(), docstring()
+    titles = list(sections)
+    tail = titles[titles.index("Arguments") + 1 :]
+    extra = {"Action space": f"\n\n{action_sets()}", "Observation space": f"\n\n{observations(env.observation_space)}"}
+    return PAGE.format(
+        id=name,
+        caption=caption(name),
+        action_space=env.action_space,
+        keys=", ".join(f"`{key}`" for key in env.observation_space),
+        dataset=vg_gym.ENVIRONMENTS[name],
+        summary=spec.summary,
+        splits=f"plays `train` of {', '.join(spec.splits)}",
+        description=description,
+        sections="\n\n".join(
+            f"## {title}\n\n{sections[title]}{extra.get(title, '')}"
+            for title in titles
+            if title not in (*OF_ALL, *tail)
+        ),
+        example=sections["Arguments"].split("```python\n")[1].split("\n```")[0].replace("RefShapes-Ground-v0", name),
+        arguments=arguments(name),
+        options=table(("option", "default", "may be", "what"), map(option_row, options_in(EnvOptions))),
+        tail="\n\n".join(f"## {title}\n\n{sections[title].replace('RefShapes-Ground-v0', name)}" for title in tail),
+    )
+
+
+def caption(name: str) -> str:
+    """What the picture shows."""
+    played = "Three seeded episodes with the default options but `min_steps=1`, played by the greedy oracle."
+    if registry.dataset_spec(vg_gym.ENVIRONMENTS[name]).read_from_disk:
+        played += " The scenes are of RefShapes, which stands in where the data are not on the machine."
+    return f"{played} The box is yellow, its path white, the truth dashed green."
+
+
+@cache
+def made() -> gymnasium.Env:
+    """An environment with the default options."""
+    return gymnasium.make("RefShapes-Ground-v0")
+
+
+def docstring() -> tuple[str, dict[str, str]]:
+    """The first sentences of the class's docstring, and its sections by title, as Markdown."""
+    text = re.sub(r"\nArgs:\n.*?(?=\n## )", "\n", inspect.getdoc(GroundingEnv) or "", flags=re.DOTALL)
+    description, *rest = re.split(r"^## (.+)\n", markdown(text), flags=re.MULTILINE)
+    return description.strip(), {title: body.strip() for title, body in zip(rest[::2], rest[1::2], strict=True)}
+
+
+def markdown(text: str) -> str:
+    """Docstring text as Markdown."""
+    return re.sub("(?<!`)``(?!`)", "`", ROLE.sub(r"`\1`", text))
+
+
+def action_sets() -> str:
+    """The table of action sets, from the module's docstring."""
+    rows = [line for line in (actions.__doc__ or "").splitlines() if line.startswith("|")]
+    return "All sets, and how far each reaches ([results](../results/bounds.md#actions)):\n\n" + "\n".join(rows)
+
+
+def observations(space: Dict) -> str:
+    """The spaces of the default observation."""
+    rows = [
+        (f"`{key}`", str(part.shape), str(part.dtype), f"{part.low.min():g} to {part.high.max():g}")
+        for key, part in space.items()
+    ]
+    return "With the default options and the built-in CLIP:\n\n" + table(("key", "shape", "type", "values"), rows)
+
+
+def arguments(name: str) -> str:
+    """The table of arguments that are no options: defaults from the signatures and the id, words from the docstring."""
+    own = inspect.signature(GroundingEnv).parameters["render_mode"]
+    given = [*inspect.signature(make_engine).parameters.values(), own]
+    fixed, said = gymnasium.spec(name).kwargs, arguments_said()
+    rows = [(f"`{p.name}`", f"`{fixed.get(p.name, p.default)!r}`", said[p.name]) for p in given if p.name not in FIXED]
+    return table(("argument", "default", "what"), rows)
+
+
+def arguments_said() -> dict[str, str]:
+    """What the docstring says of each argument."""
+    section = re.search(r"\nArgs:\n(.*?)(?=\n\S)", inspect.getdoc(GroundingEnv) or "", re.DOTALL)
+    assert section
+    entries = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section[1], re.MULTILINE)
+    return {name: markdown(" ".join(words.split())) for name, words in entries}
+
+
+def option_row(option: Option) -> tuple[str, ...]:
+    """A row of the table of options."""
+    allowed = "" if option.allowed == Range() else str(option.allowed)
+    return f"`{option.name}`", f"`{option.default!r}`", allowed, markdown(option.about)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table as Markdown."""
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    first, *rest = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([first, "|" + "---|" * len(lines[0]), *rest])
+
+
+if __name__ == "__main__":
+    main()
