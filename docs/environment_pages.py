@@ -40,9 +40,8 @@ PAGE = """# {id}
 
 {caption}
 
-| | |
-|---|---|
 | Import | `gymnasium.make("{id}")` |
+|---|---|
 | Vectorized | `gymnasium.make_vec("{id}", num_envs=256)` |
 | Action space | `{action_space}` |
 | Observation space | a `Dict` of {keys} |
@@ -131,7 +130,8 @@ def docstring() -> tuple[str, dict[str, str]]:
 
 
 def markdown(text: str) -> str:
-    """Docstring text as Markdown."""
+    """Docstring text as Markdown; what of a table goes on below an empty first cell is joined with its row."""
+    text = re.sub(r" *\|\n *\| +\| +\| *", " ", text)
     return re.sub("(?<!`)``(?!`)", "`", ROLE.sub(r"`\1`", text))
 
 

@@ -8,17 +8,16 @@ episodes of each registered id, played by the greedy oracle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 
 import vg_gym
-from vg_gym import boxes as box_ops
+from vg_gym.agents.film import film_of
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.boxes import to_numpy
-from vg_gym.envs.rendering import contact_sheet, film, save_gif
+from vg_gym.envs.rendering import save_gif
 from vg_gym.registry import grounder, open_dataset
 
 DOCS = Path(__file__).parent
@@ -26,8 +25,6 @@ EPISODES = 3
 """Of each environment, and of the agent at once."""
 ROUNDS = 2
 """Of the agent's episodes."""
-STILL = 0.95
-"""IoU of two boxes that look the same."""
 PAUSE = 8
 """Frames between rounds."""
 
@@ -46,23 +43,9 @@ def agent_film() -> list[np.ndarray]:
     samples = [data[index] for index in range(12, 60)]
     kinds = [[sample for sample in samples if sample.kind == kind] for kind in ("relation", "size")]
     chosen = [sample for pair in zip(*kinds, strict=False) for sample in pair][: EPISODES * ROUNDS]
-    films = []
-    for sample, found in zip(chosen, grounder("agent:refshapes").ground([s.query for s in chosen]), strict=True):
-        size = sample.query.image.size
-        path = seen_steps(box_ops.normalize(found.details["trajectory"], size))
-        target = box_ops.normalize(sample.box, size)
-        films.append(film(sample.query.image.array(), path, target, sample.query.expression, size=280, between=7))
-    rounds = [side_by_side(films[at : at + EPISODES]) for at in range(0, len(films), EPISODES)]
+    agent = grounder("agent:refshapes")
+    rounds = [film_of(agent, chosen[at : at + EPISODES]) for at in range(0, len(chosen), EPISODES)]
     return [frame for frames in rounds for frame in (*frames, *[frames[-1]] * PAUSE)]
-
-
-def seen_steps(path: np.ndarray) -> np.ndarray:
-    """A path (T + 1, 4) without the steps that leave the box where it is to the eye, and with its end."""
-    kept = [path[0]]
-    for box in path[1:]:
-        if box_ops.iou(kept[-1], box) < STILL:
-            kept.append(box)
-    return np.stack([*kept[:-1], path[-1]])
 
 
 def environment_film(name: str, seed: int) -> list[np.ndarray]:
@@ -83,14 +66,6 @@ def episode(env: gymnasium.Env, seed: int) -> list[np.ndarray]:
         frames.append(env.render())
         over = terminated or truncated
     return frames
-
-
-def side_by_side(films: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Films in one row; where one is over, its last frame stays."""
-    last = max(len(frames) for frames in films)
-    return [
-        contact_sheet([frames[min(at, len(frames) - 1)] for frames in films], len(films), gap=2) for at in range(last)
-    ]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from vg_gym.agents.hub import ABOUT, HUB, WEIGHTS, check_portable, fetch_agent
 from vg_gym.agents.policy import GroundingExtractor, GroundingPolicy
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.errors import VGGymError, unknown
@@ -55,12 +56,12 @@ def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], resuma
     """
     with uninterrupted(), replacing_folder(folder) as part:
         # save_model and load_model know about tensors that modules share, as SB3's actor and critic share encoders.
-        save_model(model.policy, str(part / "policy.safetensors"))
+        save_model(model.policy, str(part / WEIGHTS))
         if resumable:
             state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
             with (part / "state.pt").open("wb") as file:
                 torch.save(state, file)
-        write_json(part / "agent.json", about)
+        write_json(part / ABOUT, about)
 
 
 def read_resumable(folder: Path) -> dict[str, Any]:
@@ -91,18 +92,31 @@ def load_state(model: BaseAlgorithm, folder: Path) -> None:
         raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error
 
 
-def find_agent(name: str) -> Path:
+def find_agent(name: str, revision: str | None = None) -> Path:
     """The folder of an agent: a built-in one (``refshapes``), a run (its best, else its last), or ``best/`` itself.
+
+    ``hub:ORG/NAME`` is fetched from the hub (:mod:`vg_gym.agents.hub`).
+
+    Args:
+        name: of the agent.
+        revision: commit, tag or branch of an agent on the hub; default: its main branch.
 
     Raises:
         VGGymError: there is none.
     """
+    if name.startswith(HUB):
+        fetched = fetch_agent(name.removeprefix(HUB), revision)
+        check_portable(read_about(fetched), name)
+        return fetched
+    if revision is not None:
+        raise VGGymError(f"revision={revision} is for agents on the hub, agent:hub:ORG/NAME; {name!r} is none")
     candidates = [built_in("agent", name), Path(name) / "best", Path(name) / "last", Path(name)]
     for folder in candidates:
-        if folder and (folder / "agent.json").is_file():
+        if folder and (folder / ABOUT).is_file():
             return folder
     raise VGGymError(
-        f"no agent {name!r}: not a run folder with best/ or last/, nor one of {', '.join(built_in_names('agent'))}"
+        f"no agent {name!r}: not a run folder with best/ or last/, nor hub:ORG/NAME, nor one of "
+        f"{', '.join(built_in_names('agent'))}"
     )
 
 
@@ -113,11 +127,11 @@ def read_about(folder: Path) -> dict[str, Any]:
         VGGymError: it is not there, or is not JSON.
     """
     try:
-        return json.loads((folder / "agent.json").read_text())
+        return json.loads((folder / ABOUT).read_text())
     except FileNotFoundError as error:
         raise VGGymError(f"{folder} is no whole agent: it has no agent.json; train it with fresh=true") from error
-    except ValueError as error:
-        raise VGGymError(f"{folder / 'agent.json'} is damaged ({error}); train the agent again") from error
+    except (ValueError, RecursionError) as error:
+        raise VGGymError(f"{folder / ABOUT} is damaged ({error}); train the agent again") from error
 
 
 def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, device: str = "cpu") -> BasePolicy:
@@ -152,7 +166,7 @@ def load_weights(policy: BasePolicy, folder: Path) -> None:
     Raises:
         VGGymError: the file is missing, damaged or of another environment.
     """
-    path = folder / "policy.safetensors"
+    path = folder / WEIGHTS
     try:
         load_model(policy, path)
     except (SafetensorError, OSError) as error:
@@ -161,5 +175,5 @@ def load_weights(policy: BasePolicy, folder: Path) -> None:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise VGGymError(
             f"{path} is of another environment ({reason}); use the action, observation and clip it was trained with: "
-            f"see {folder / 'agent.json'}"
+            f"see {folder / ABOUT}"
         ) from error

@@ -34,11 +34,12 @@ class AgentGrounder:
     (:mod:`vg_gym.agents.verifier`) that is better than the one it ended with.
 
     Args:
-        name: a run folder, or a built-in agent.
+        name: a run folder, a built-in agent, or ``hub:ORG/NAME``.
         clip: another CLIP than the one it was trained with (of the same width).
         device: torch device.
         batch_size: episodes at once.
         verify: whether it goes back to given boxes.
+        revision: commit, tag or branch of an agent on the hub; default: its main branch.
         **options: environment options that override those of training, e.g. ``max_steps``.
 
     Raises:
@@ -52,10 +53,11 @@ class AgentGrounder:
         device: str = "cpu",
         batch_size: PositiveInt = 64,
         verify: bool = True,
+        revision: str | None = None,
         **options: Any,
     ):
         self.name, self.verify = f"agent:{name}", verify
-        self._folder = find_agent(name)
+        self._folder = find_agent(name, revision)
         self._about = read_about(self._folder)
         # A training reward may need labels; what ends an episode, and what the policy sees, does not.
         trained = {

@@ -8,11 +8,24 @@ import sys
 from collections.abc import Sequence
 
 from vg_gym import __version__
-from vg_gym.cli import compare, download, evaluate, features, ground, info, leaderboard, listing, minari, play, train
+from vg_gym.cli import (
+    compare,
+    download,
+    evaluate,
+    features,
+    ground,
+    info,
+    leaderboard,
+    listing,
+    minari,
+    play,
+    push,
+    train,
+)
 from vg_gym.cli.parsing import Parser
 from vg_gym.cli.run import run
 
-SUBCOMMANDS = (ground, train, evaluate, compare, leaderboard, listing, play, minari, features, download, info)
+SUBCOMMANDS = (ground, train, evaluate, compare, leaderboard, listing, play, push, minari, features, download, info)
 """Modules whose ``add(commands)`` adds a parser; its default ``command`` is called with the options."""
 
 
