@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import gymnasium
-from docstrings import ROLE
 from gymnasium.spaces import Dict
+from option_tables import markdown, option_table, table
 
 import vg_gym
 from vg_gym import registry
-from vg_gym.config import Option, Range, options_in
 from vg_gym.envs import actions
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.grounding import GroundingEnv
-from vg_gym.envs.options import EnvOptions
 
 FOLDER = Path(__file__).parent / "environments"
 FIXED = ("num_envs", "tensors", "options")
@@ -75,9 +72,9 @@ def main() -> None:
         (FOLDER / f"{name}.md").write_text(page(name))
 
 
-def written(name: str) -> str:
-    """The page of an id as it is now."""
-    return (FOLDER / f"{name}.md").read_text()
+def stale() -> list[str]:
+    """The ids whose pages are not what the classes make."""
+    return [name for name in vg_gym.ENVIRONMENTS if (FOLDER / f"{name}.md").read_text() != page(name)]
 
 
 def page(name: str) -> str:
@@ -103,7 +100,7 @@ def page(name: str) -> str:
         ),
         example=sections["Arguments"].split("```python\n")[1].split("\n```")[0].replace("RefShapes-Ground-v0", name),
         arguments=arguments(name),
-        options=table(("option", "default", "may be", "what"), map(option_row, options_in(EnvOptions))),
+        options=option_table("vg_gym.envs.options.EnvOptions"),
         tail="\n\n".join(f"## {title}\n\n{sections[title].replace('RefShapes-Ground-v0', name)}" for title in tail),
     )
 
@@ -127,12 +124,6 @@ def docstring() -> tuple[str, dict[str, str]]:
     text = re.sub(r"\nArgs:\n.*?(?=\n## )", "\n", inspect.getdoc(GroundingEnv) or "", flags=re.DOTALL)
     description, *rest = re.split(r"^## (.+)\n", markdown(text), flags=re.MULTILINE)
     return description.strip(), {title: body.strip() for title, body in zip(rest[::2], rest[1::2], strict=True)}
-
-
-def markdown(text: str) -> str:
-    """Docstring text as Markdown; what of a table goes on below an empty first cell is joined with its row."""
-    text = re.sub(r" *\|\n *\| +\| +\| *", " ", text)
-    return re.sub("(?<!`)``(?!`)", "`", ROLE.sub(r"`\1`", text))
 
 
 def action_sets() -> str:
@@ -165,19 +156,6 @@ def arguments_said() -> dict[str, str]:
     assert section
     entries = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section[1], re.MULTILINE)
     return {name: markdown(" ".join(words.split())) for name, words in entries}
-
-
-def option_row(option: Option) -> tuple[str, ...]:
-    """A row of the table of options."""
-    allowed = "" if option.allowed == Range() else str(option.allowed)
-    return f"`{option.name}`", f"`{option.default!r}`", allowed, markdown(option.about)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table as Markdown."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
-    first, *rest = (f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([first, "|" + "---|" * len(lines[0]), *rest])
 
 
 if __name__ == "__main__":
