@@ -4,25 +4,15 @@ import os
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
-import torch
 from hypothesis import settings
 
-from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.tokenizer import WordTokenizer
-from vg_gym.data.expressions import vocabulary
+from tests.tiny_clip import make_tiny_clip
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.types import Query
 
 settings.register_profile("busy machine", deadline=None)  # a slow example is no failure
 settings.load_profile("busy machine")
-
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 32, "layers": 2, "head_width": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": len(vocabulary()) + 4, "width": 32, "heads": 2, "layers": 1},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +23,8 @@ def cache_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def tiny_clip():
-    """A random CLIP of the built-in one's architecture, 4 x 4 tokens of width 16: quick, and deterministic."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    model = open_clip.model.CLIP(**TINY)
-    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    open_clip.factory.set_model_preprocess_cfg(model, {"mean": mean, "std": std})
-    return ClipEncoder("tiny", model, WordTokenizer(vocabulary(), 16), crop_size=32, dense="tokens", config=TINY)
+    """:func:`tests.tiny_clip.make_tiny_clip`."""
+    return make_tiny_clip()
 
 
 @pytest.fixture(scope="session")

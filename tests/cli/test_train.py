@@ -1,11 +1,16 @@
 """The trainings and the evaluation as subcommands, for those who have the package alone."""
 
+import shlex
+
 import pytest
 
 from vg_gym.agents.config import TrainConfig
 from vg_gym.cli.entry import main
+from vg_gym.clip_finetuning.model import save_model
 from vg_gym.config import CONFIGS, described, load_config
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation import methods
+from vg_gym.evaluation.comparison import Comparison
 
 
 @pytest.mark.parametrize("what", ["agent", "grounder", "detector", "clip"])
@@ -62,3 +67,25 @@ def test_lists(capsys):
                        ("detectors", "ssd"), ("clips", "ViT-B-32:openai")):  # fmt: skip
         main(["list", what])
         assert name in capsys.readouterr().out
+
+
+def test_an_interrupted_table_goes_on_with_a_command_of_its_own(tmp_path, monkeypatch, tiny_clip, capsys):
+    save_model(tiny_clip, tmp_path / "clip")
+    options = [f"clip={tmp_path / 'clip'}", f"out={tmp_path / 'run'}", "threads=1", "dataset_options.scenes=2",
+               "eval_samples=2", "num_envs=2", "n_steps=4", "batch_size=8", "width=16", "total_timesteps=8",
+               "proposals=", "clone.steps=0", "edge_profiles=false", "action=edges", "score=context", "test_samples=3"]  # fmt: skip
+
+    def interrupt(self, evaluator):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(methods, "FIT_SAMPLES", 8)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(Comparison, "_add_rows", interrupt)
+        main(["train", "agent", *options])
+    assert left.value.code == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "the agent is trained and saved" in said
+    program, *again = shlex.split(said.partition("goes on with: ")[2])
+    assert program == "vg-gym"
+    main(again)
+    assert f"agent:{tmp_path / 'run'}" in (tmp_path / "run" / "test" / "results.json").read_text()

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from tests.conftest import TINY
+from tests.tiny_clip import TINY
 from vg_gym.clip.encoder import load_clip
 from vg_gym.clip_finetuning import clip_learner
 from vg_gym.clip_finetuning.clip_learner import ClipLearner, train_clip

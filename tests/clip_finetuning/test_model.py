@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from tests.conftest import TINY
+from tests.tiny_clip import TINY
 from vg_gym.clip.encoder import load_clip
 from vg_gym.clip_finetuning.config import ClipTrainConfig
 from vg_gym.clip_finetuning.model import freeze, save_model, starting_encoder, with_model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.interrupts import interrupted_with
 from vg_gym.registry import dataset_spec, open_dataset
 from vg_gym.storage.files import replacing, writing
-from vg_gym.storage.run_folder import CONFIG, claim, clear
+from vg_gym.storage.run_folder import CONFIG, claimed, clear
 from vg_gym.types import GroundingDataset
 
 TRAIN_SCENES = 4000
@@ -62,8 +62,8 @@ class AgentTrainer:
     """One training run: ``AgentTrainer(config).run()``.
 
     Raises:
-        VGGymError: an option is unknown, out of its range or does not fit another; a split is not there; or the run
-            needs more memory than there is.
+        VGGymError: an option is unknown, out of its range or does not fit another; a split is not there; another
+            process writes to the folder of the run; or the run needs more memory than there is.
         Interrupted: while features are computed.
     """
 
@@ -73,7 +73,13 @@ class AgentTrainer:
         self.out = Path(config.out or f"runs/{config.dataset}-{config.algo}-{config.reward}-s{config.seed}")
         if config.algo not in ALGORITHMS:
             raise unknown("algorithm", config.algo, ALGORITHMS)
-        claim(self.out, config.resume, config.fresh)
+        with ExitStack() as folder:
+            folder.enter_context(claimed(self.out, config.resume, config.fresh))
+            self._prepare(config)
+            self._folder = folder.pop_all()  # until the end of the run
+
+    def _prepare(self, config: TrainConfig) -> None:
+        """Load, compute and build what the run is made of."""
         self.threads = set_threads(config.threads)
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
@@ -160,6 +166,10 @@ class AgentTrainer:
             CannotWrite: the disk is full, or the folder of the run cannot be written.
             VGGymError: there is nothing to resume from.
         """
+        with self._folder:
+            return self._begin()
+
+    def _begin(self) -> dict[str, float]:
         c = self.config
         if c.resume:
             load_state(self.model, self.out / "last")

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING
 
 from vg_gym.answers.frames import FRAMES
 from vg_gym.cli.parsing import Parser, add_plugins
@@ -14,12 +15,17 @@ from vg_gym.config import field_docs
 from vg_gym.registry import load_plugins
 from vg_gym.runners import RUNNERS
 
+if TYPE_CHECKING:
+    from vg_gym.evaluation.comparison import Comparison
+
 ABOUT = "compare methods under one evaluator"
 METAVARS = {
     "methods": "NAME[,NAME]", "out": "FOLDER", "dataset": "NAME", "root": "FOLDER", "limit": "N",
     "refine": "NAME[,NAME]", "predictions": "FILE", "recorded": "FILE.json", "workers": "N",
 }  # fmt: skip
 """What stands for the values of options in the help."""
+NO_FLAGS = ("options", "dataset_options", "command")
+"""Fields of ``Comparison`` that are said in another way."""
 
 
 def add(commands) -> None:
@@ -61,6 +67,19 @@ def _compare(given: argparse.Namespace, command: str) -> None:
     Comparison(**{**taken, "options": options, "command": command}).run()
 
 
+def command_of(comparison: Comparison) -> str:
+    """What one types for a comparison, or to go on with it."""
+    words = ["vg-gym", "evaluate", "--methods", ",".join(comparison.methods)]
+    for f in fields(comparison):
+        value = getattr(comparison, f.name)
+        if f.name not in NO_FLAGS and f.name not in ("methods", "fresh") and value != f.default:
+            flag = f"--{f.name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    given = {**comparison.options, "dataset_options": comparison.dataset_options}
+    words += [f"{owner}.{key}={value}" for owner, options in given.items() for key, value in options.items()]
+    return shlex.join(words)
+
+
 def _parser(usage: str | None = None, program: str | None = None) -> argparse.ArgumentParser:
     """A parser with an option for each field of ``Comparison``, with its docstring and default."""
     from vg_gym.evaluation.comparison import Comparison
@@ -68,7 +87,7 @@ def _parser(usage: str | None = None, program: str | None = None) -> argparse.Ar
     parser, docs = Parser(prog=program, description=usage), field_docs(Comparison)
     for f in fields(Comparison):
         flag, about = f"--{f.name.replace('_', '-')}", docs[f.name].replace("%", "%%")
-        if f.name in ("options", "dataset_options", "command"):
+        if f.name in NO_FLAGS:
             continue
         if f.default is False:
             parser.add_argument(flag, action="store_true", help=about)

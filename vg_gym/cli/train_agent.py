@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.config import TrainConfig
+from vg_gym.cli.evaluate import command_of
 from vg_gym.cli.run import configured
+from vg_gym.errors import Interrupted
 from vg_gym.evaluation.comparison import Comparison
 
 
@@ -21,8 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trainer = AgentTrainer(configured(TrainConfig, arguments))
     trainer.run()
     if trainer.config.test_samples:
-        _comparison(trainer, "python train_agent.py " + " ".join(arguments)).run()
+        _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)))
     print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
+
+
+def _compare(comparison: Comparison) -> None:
+    """The table; where it is interrupted the agent is there already, and only the table is to be gone on with."""
+    try:
+        comparison.run()
+    except (KeyboardInterrupt, Interrupted):
+        again = command_of(comparison)
+        raise Interrupted(f"interrupted; the agent is trained and saved, and its table goes on with: {again}") from None
 
 
 def _comparison(trainer: AgentTrainer, command: str) -> Comparison:

@@ -17,7 +17,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
-from vg_gym.errors import MissingExtra, VGGymError
+from vg_gym.errors import Interrupted, MissingExtra, VGGymError
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_ceiling
@@ -28,6 +28,7 @@ from vg_gym.evaluation.report import write_report
 from vg_gym.evaluation.tables import print_counts, print_table
 from vg_gym.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
+from vg_gym.storage.locks import writing_alone
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
@@ -116,11 +117,16 @@ class Comparison:
         Where the data has no boxes there is nothing to score: predictions are written, and no results.
 
         Raises:
-            VGGymError: a method, an option, the data set or a file is unknown or unfit, the run was interrupted, or a
-                method failed on every query, or needs a package that is not installed, once all others have their rows.
+            Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
+            VGGymError: a method, an option, the data set or a file is unknown or unfit, another process writes to
+                ``out``, or a method failed on every query, or needs a package that is not installed, once all others
+                have their rows.
+            CannotWrite: ``out`` cannot be made or written.
         """
-        if self.recorded:
-            return self._run_recorded(Path(self.recorded))
+        with writing_alone(Path(self.out)):
+            return self._run_recorded(Path(self.recorded)) if self.recorded else self._run()
+
+    def _run(self) -> list[dict[str, Any]]:
         with closing(make_runner(self.runner, self.workers)) as runner:
             evaluator = self._evaluator(runner)
             try:
@@ -129,7 +135,7 @@ class Comparison:
                 else:
                     self._add_predictions(evaluator)
             except KeyboardInterrupt:
-                raise VGGymError(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
+                raise Interrupted(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
         self._write(evaluator)
         for name, reason in evaluator.failed.items():
             raise VGGymError(

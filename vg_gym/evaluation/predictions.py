@@ -9,7 +9,7 @@ from typing import Any
 
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.methods import Line
-from vg_gym.storage.files import write_json, write_text
+from vg_gym.storage.files import make_folder, write_json, write_text, writing
 
 
 class PredictionFile:
@@ -25,10 +25,11 @@ class PredictionFile:
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], fresh: bool = False):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.path = folder / "predictions.jsonl"
         if fresh:
-            self.path.unlink(missing_ok=True)
+            with writing(self.path):
+                self.path.unlink(missing_ok=True)
         settings = json.loads(json.dumps(settings))
         if self.path.is_file():
             _compare(settings, folder)
@@ -54,11 +55,10 @@ class PredictionFile:
 
     def append(self, method: str, lines: Sequence[Line]) -> None:
         """Keep predictions of a method, here and in the file."""
-        with self.path.open("a") as file:
-            for line in lines:
-                named = {"method": method, **line}
-                self._lines[method, line["key"]] = named
-                file.write(json.dumps(named) + "\n")
+        named = [{"method": method, **line} for line in lines]
+        with writing(self.path), self.path.open("a") as file:
+            file.writelines(f"{json.dumps(line)}\n" for line in named)
+        self._lines.update({(method, line["key"]): line for line in named})
 
 
 def _compare(settings: dict[str, Any], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from vg_gym.fitting.loop import fit
 from vg_gym.fitting.processes import processes, use_threads
 from vg_gym.interrupts import interrupted_with, uninterrupted
 from vg_gym.storage.files import replacing_folder
-from vg_gym.storage.run_folder import CONFIG, claim, clear
+from vg_gym.storage.run_folder import CONFIG, claimed, clear
 
 Config = TypeVar("Config", bound=FitConfig)
 
@@ -38,8 +39,11 @@ def train(make_learner: Callable[[Config], Learner], config: Config) -> Path:
     use_threads(config)
     out = Path(config.out)
     first = processes(config).is_main_process
-    if first:
-        claim(out, config.resume, config.fresh)
+    with claimed(out, config.resume, config.fresh) if first else nullcontext():
+        return _train(make_learner, config, out, first)
+
+
+def _train(make_learner: Callable[[Config], Learner], config: Config, out: Path, first: bool) -> Path:
     with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
         learner = make_learner(config)
     if first:

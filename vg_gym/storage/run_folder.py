@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import check_writable, writing
+from vg_gym.storage.locks import writing_alone
 
 CONFIG = "config.yaml"
 """Every training writes it first."""
@@ -16,8 +19,9 @@ CURVES = "events.out.tfevents.*"
 """What TensorBoard shows."""
 
 
-def claim(out: Path, resume: bool, fresh: bool) -> None:
-    """Make the folder of a run, which is to hold one run's results only, and see that it can be written.
+@contextmanager
+def claimed(out: Path, resume: bool, fresh: bool) -> Iterator[None]:
+    """Make the folder of a run, which is to hold one run's results only; while it lasts no other process writes there.
 
     Args:
         out: the folder.
@@ -25,9 +29,18 @@ def claim(out: Path, resume: bool, fresh: bool) -> None:
         fresh: the run throws them away, once it has all it needs (:func:`clear`).
 
     Raises:
-        VGGymError: another run's results are in it, and neither is asked for, or both; or they are of something else.
+        VGGymError: another run's results are in it, and neither is asked for, or both; or they are of something else;
+            or another process is writing them.
         CannotWrite: it cannot be made or written.
     """
+    with writing_alone(out):
+        _refuse_results(out, resume, fresh)
+        check_writable(out)
+        yield
+
+
+def _refuse_results(out: Path, resume: bool, fresh: bool) -> None:
+    """Whose results are in a folder, and what is to become of them, must be clear."""
     if resume and fresh:
         raise VGGymError("resume=true goes on with a run, fresh=true throws it away: give one of them")
     there = ", ".join(name for name in RESULTS if (out / name).exists())
@@ -41,7 +54,6 @@ def claim(out: Path, resume: bool, fresh: bool) -> None:
             f"{out} holds {there} and no {CONFIG}, so it is no run of vg_gym, and fresh=true leaves it alone: name "
             "another folder with out="
         )
-    check_writable(out)
 
 
 def clear(out: Path) -> None:
