@@ -73,7 +73,8 @@ def test_an_interrupted_table_goes_on_with_a_command_of_its_own(tmp_path, monkey
     save_model(tiny_clip, tmp_path / "clip")
     options = [f"clip={tmp_path / 'clip'}", f"out={tmp_path / 'run'}", "threads=1", "dataset_options.scenes=2",
                "eval_samples=2", "num_envs=2", "n_steps=4", "batch_size=8", "width=16", "total_timesteps=8",
-               "proposals=", "clone.steps=0", "edge_profiles=false", "action=edges", "score=context", "test_samples=3"]  # fmt: skip
+               "proposals=", "clone.steps=0", "edge_profiles=false", "action=edges", "score=context",
+               "test_samples=3"]  # fmt: skip
 
     def interrupt(self, evaluator):
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.kills import run
-from tests.hostile.test_kills import PROGRAMS, whole
+from tests.hostile.test_kills import PROGRAMS, make_clip, whole
 from vg_gym.cli.evaluate import _parser, command_of
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
@@ -40,7 +40,7 @@ def holder(tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "features"])
 def test_a_folder_has_one_writer_and_whoever_comes_second_is_told_who(name, holder, tmp_path):
-    whole(name)
+    make_clip()
     refused = run(PROGRAMS[name].command, tmp_path)
     assert refused.status == 2 and f"run is being written by process {holder.pid} on " in refused.said
     assert [p.name for p in (tmp_path / "run").iterdir()] == [LOCK]

@@ -85,11 +85,16 @@ PROGRAMS = {
 }  # fmt: skip
 
 
+def make_clip() -> None:
+    """The CLIP of the programs, once."""
+    if not Path(CLIP).is_dir():
+        save_model(make_tiny_clip(), Path(CLIP))
+
+
 @lru_cache(None)
 def whole(name: str) -> tuple[Run, dict[str, object]]:
     """A program that nobody kills, and its results."""
-    if not Path(CLIP).is_dir():
-        save_model(make_tiny_clip(), Path(CLIP))
+    make_clip()
     folder = Path(ROOMS.name) / name
     done = run(PROGRAMS[name].command, folder)
     assert done.status == 0, done.said
