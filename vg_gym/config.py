@@ -33,6 +33,10 @@ CONFIGS = Path(__file__).parent / "configs"
 """The configurations that come with the package."""
 
 
+TOO_LARGE = 2**53
+"""For a whole number; beyond it arithmetic is not exact."""
+
+
 @dataclass(frozen=True)
 class Range:
     """The numbers that an option may be, in the type of its field; NaN and infinities are in none.
@@ -51,7 +55,7 @@ class Range:
     """Below this."""
 
     def __contains__(self, number: float) -> bool:
-        return math.isfinite(number) and self.ge <= number <= self.le and self.gt < number < self.lt
+        return abs(number) < math.inf and self.ge <= number <= self.le and self.gt < number < self.lt
 
     def __str__(self) -> str:
         if math.isfinite(self.ge) and math.isfinite(self.le):
@@ -98,7 +102,7 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
                 config = _merged(config, argument)
             else:
                 config = OmegaConf.merge(config, _read(argument))
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, TypeError, ValueError, LookupError) as error:
             raise VGGymError(_explain(schema, argument, error)) from error
     made: Any = OmegaConf.to_object(config)
     check_ranges(made)
@@ -107,14 +111,29 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
 
 def _merged(config: Any, pair: str) -> Any:
     """The config with ``key=value``; ``key=`` is no value where the option may have none, else an empty text."""
-    if "${" in pair:
-        raise VGGymError(f"{pair!r} asks for a value from elsewhere with ${{}}, which is not read: write it out")
     try:
-        return OmegaConf.merge(config, OmegaConf.from_dotlist([pair]))
+        return OmegaConf.merge(config, read_pairs([pair]))
     except ValidationError:
         if not pair.endswith("="):
             raise
-        return OmegaConf.merge(config, OmegaConf.from_dotlist([f"{pair}''"]))
+        return OmegaConf.merge(config, read_pairs([f"{pair}''"]))
+
+
+def read_pairs(pairs: Sequence[str]) -> DictConfig:
+    """``key=value`` as typed; values are YAML, and nothing is looked up with ``${}``.
+
+    Raises:
+        VGGymError: a value is no YAML, or asks for one from elsewhere.
+    """
+    for pair in pairs:
+        if "${" in pair:
+            raise VGGymError(f"{pair!r} asks for a value from elsewhere with ${{}}, which is not read: write it out")
+    try:
+        return OmegaConf.from_dotlist(list(pairs))
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        said = " ".join(map(repr, pairs))[:200]
+        raise VGGymError(f"{said} is not KEY=VALUE with a value in YAML ({reason}); put texts in quotes") from error
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:
@@ -132,6 +151,8 @@ def check_ranges(config: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check_ranges(value, f"{prefix}{name}.")
         for number in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(number, int) and abs(number) >= TOO_LARGE:
+                raise VGGymError(f"option {prefix + name!r} is {number:.3e}, which is no number of anything")
             if isinstance(number, (int, float)) and number not in allowed:
                 finite = "" if math.isfinite(number) or allowed == Range() else "finite, "
                 raise VGGymError(f"option {prefix + name!r} is {number}; it must be {finite}{allowed}")
@@ -314,7 +335,7 @@ def _read_yaml(path: Path) -> DictConfig:
     return found
 
 
-def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:
+def _explain(schema: type, argument: str, error: Exception) -> str:
     key = str(getattr(error, "full_key", None) or argument.partition("=")[0])
     known = [f.name for f in fields(schema)]  # type: ignore[arg-type]
     renamed = getattr(schema, "RENAMED", {})
@@ -322,7 +343,8 @@ def _explain(schema: type, argument: str, error: OmegaConfBaseException) -> str:
         return f"option {key!r} is called {renamed[key]!r} now"
     if key.split(".")[0] not in known:
         return str(unknown("option", key, known))
-    return f"option {key!r} in {argument!r}: {str(error).splitlines()[0]}"
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return f"option {key!r} in {argument!r}: {reason}"
 
 
 def options_from(schema: type[T], options: Mapping[str, Any]) -> T:

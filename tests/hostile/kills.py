@@ -7,8 +7,10 @@ they need, so that a run takes seconds.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import pwd
 import shutil
 import signal
 import sys
@@ -67,18 +69,32 @@ class Run:
     """Children that outlived it."""
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What becomes of a program, from its n-th change of files on."""
+
+    change: int = 0
+    """n, from 0."""
+    error: int = 0
+    """What the system refuses each change with; 0: the program is killed."""
+    place: str = ""
+    """Below the folder: only there."""
+    homeless: bool = False
+    """The user has no home, and names no folder for the cache."""
+
+
 def moments(program: str, count: int, seed: int = 0) -> list[Moment]:
     """Random moments of a program, by the clock and by files in turn."""
     rng = np.random.default_rng([seed, *program.encode()])
     return [Moment(i % 2 == 1, float(share)) for i, share in enumerate(rng.random(count))]
 
 
-def run(arguments: tuple[str, ...], folder: Path, seconds: float | None = None, change: int | None = None) -> Run:
-    """Run ``vg-gym`` in a folder, which also holds its cache; kill it after a time, or before a change of files."""
+def run(arguments: tuple[str, ...], folder: Path, seconds: float | None = None, trouble: Trouble | None = None) -> Run:
+    """Run ``vg-gym`` in a folder, which also holds its cache; kill it after a time, or give it trouble."""
     folder.mkdir(parents=True, exist_ok=True)
     said, count = folder / "said.txt", folder / "changes.txt"
     begin = time.monotonic()
-    process = _server().Process(target=_command, args=(arguments, str(folder), change))
+    process = _server().Process(target=_command, args=(arguments, str(folder), trouble))
     process.start()
     process.join(60 * MINUTES if seconds is None else seconds)
     if process.is_alive():
@@ -98,7 +114,7 @@ def kill_and_resume(program: Program, whole: Run, moment: Moment, folder: Path) 
     if moment.clock:
         killed = run(program.command, folder, seconds=moment.share * whole.seconds)
     else:
-        killed = run(program.command, folder, change=round(moment.share * whole.changes))
+        killed = run(program.command, folder, trouble=Trouble(int(moment.share * whole.changes)))
     if not program.exact:
         shutil.copytree(folder, twin(folder), symlinks=True, dirs_exist_ok=True)
     return killed, resumed(program, folder)
@@ -117,7 +133,7 @@ def resumed(program: Program, folder: Path) -> Run:
     return going
 
 
-def _command(arguments: tuple[str, ...], folder: str, change: int | None) -> None:
+def _command(arguments: tuple[str, ...], folder: str, trouble: Trouble | None) -> None:
     """In the forked process: what ``vg-gym`` does, in a session of its own."""
     os.setsid()
     multiprocessing.set_start_method("fork", force=True)  # as in a process that was not forked by a server
@@ -126,26 +142,41 @@ def _command(arguments: tuple[str, ...], folder: str, change: int | None) -> Non
     said = os.open(f"{folder}/said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(said, stream)
-    seen = _kill_before(change, folder)
+    if trouble and trouble.homeless:
+        _lose_home()
+    seen = _meet(trouble, folder)
     from vg_gym.cli.entry import main
 
     main(arguments)
-    Path(f"{folder}/changes.txt").write_text(str(len(seen)))
+    if trouble is None:
+        Path(f"{folder}/changes.txt").write_text(str(len(seen)))
 
 
-def _kill_before(change: int | None, folder: str) -> list[str]:
-    """Kill this process as it is about to change a file of the folder for the n-th time; what it changed."""
+def _lose_home() -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("no such user")
+
+    pwd.getpwuid = nobody  # type: ignore[assignment]
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        os.environ.pop(name, None)
+
+
+def _meet(trouble: Trouble | None, folder: str) -> list[str]:
+    """Have the trouble come as this process is about to change a file of the folder for the n-th time; the changes."""
     seen: list[str] = []
-    me = os.getpid()
+    me, place = os.getpid(), os.path.join(folder, trouble.place if trouble else "")
 
     def hear(event: str, about: tuple) -> None:
         writes = event == "open" and isinstance(about[2], int) and about[2] & (os.O_WRONLY | os.O_RDWR)
         if not (writes or event in CHANGES) or os.getpid() != me or not isinstance(about[0], (str, Path)):
             return
-        if os.path.abspath(about[0]).startswith(folder):
-            if len(seen) == change:
-                os.kill(me, signal.SIGKILL)
+        if os.path.abspath(about[0]).startswith(place):
             seen.append(event)
+            if trouble and not trouble.homeless and len(seen) > trouble.change:
+                if not trouble.error:
+                    os.kill(me, signal.SIGKILL)
+                if trouble.error != errno.ENOSPC or event in ("open", "os.mkdir"):
+                    raise OSError(trouble.error, os.strerror(trouble.error), str(about[0]))
 
     sys.addaudithook(hear)
     return seen

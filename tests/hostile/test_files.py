@@ -109,7 +109,7 @@ QUICK, LONG = 40, 400
 HEAVY = ("agent", "weights")
 
 
-def attack(what: str, folder: Path, examples: int) -> None:
+def attack(what: str, folder: Path, examples: int, fuzzed) -> None:
     """Read many damaged files of a kind."""
     suffix, make, read = READERS[what]
 
@@ -126,17 +126,18 @@ def attack(what: str, folder: Path, examples: int) -> None:
             assert 10 < len(str(error)) < 2000
 
     try_one()
+    fuzzed(examples)
 
 
 @pytest.mark.parametrize("what", READERS)
-def test_damaged_files(what, tmp_path):
-    attack(what, tmp_path, 4 if what in HEAVY else QUICK)
+def test_damaged_files(what, tmp_path, fuzzed):
+    attack(what, tmp_path, 4 if what in HEAVY else QUICK, fuzzed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", READERS)
-def test_many_damaged_files(what, tmp_path):
-    attack(what, tmp_path, 40 if what in HEAVY else LONG)
+def test_many_damaged_files(what, tmp_path, fuzzed):
+    attack(what, tmp_path, 40 if what in HEAVY else LONG, fuzzed)
 
 
 BOMB = """

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from PIL import Image
 
 from tests.hostile.kills import Moment, Program, Run, kill_and_resume, moments, resumed, run, twin
 from tests.tiny_clip import make_tiny_clip
@@ -14,6 +15,7 @@ from vg_gym.clip_finetuning.model import save_model
 ROOMS = TemporaryDirectory(prefix="vg_gym-kills-")
 """Of the runs that are not killed; it goes when the tests end."""
 CLIP = f"{ROOMS.name}/clip"
+PICTURES = f"{ROOMS.name}/pictures"
 
 
 def files(folder: Path, *without: str) -> dict[str, object]:
@@ -82,13 +84,17 @@ PROGRAMS = {
          "--limit", "80", "--out", "run", "constant.box=[0.2,0.2,0.6,0.6]"),
         table,
     ),
+    "ground": Program(("ground", PICTURES, "the red square", "--method", "center", "--out", "run"), files),
 }  # fmt: skip
 
 
 def make_clip() -> None:
-    """The CLIP of the programs, once."""
+    """The CLIP of the programs, and the pictures, once."""
     if not Path(CLIP).is_dir():
         save_model(make_tiny_clip(), Path(CLIP))
+        Path(PICTURES).mkdir()
+        for number in range(12):
+            Image.new("RGB", (64, 48), (20 * number, 0, 0)).save(f"{PICTURES}/{number:02d}.png")
 
 
 @lru_cache(None)

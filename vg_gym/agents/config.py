@@ -16,7 +16,7 @@ from vg_gym.config import (
     Seed,
     UnitInterval,
 )
-from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.options import EnvOptions, Price
 from vg_gym.features.store import FeatureStore
 
 WARM_START = 0.5
@@ -45,7 +45,7 @@ class TrainConfig(EnvOptions):
 
     reward: str = "iou"
     """Potential of the reward: ``clip`` (needs no box label), ``iou``, ``clip+iou``."""
-    step_cost: NonNegativeFloat = 0.002
+    step_cost: Price = 0.002
     """Price of every step; what a last, fine move gains is little."""
     action: str = "jump-edges"
     """Action set (:mod:`vg_gym.envs.actions`); ``multi-edges`` or ``fine-edges`` without proposals."""

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vg_gym import ENVIRONMENTS
+from vg_gym.config import read_pairs
 from vg_gym.errors import VGGymError, unknown
 
 
@@ -28,5 +29,5 @@ def env_arguments(env_id: str, pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         if "=" not in pair:
             raise VGGymError(f"{pair!r} is not OPTION=VALUE, e.g. action=edges")
-    found: Any = OmegaConf.to_container(OmegaConf.from_dotlist(pairs))
+    found: Any = OmegaConf.to_container(read_pairs(pairs))
     return found

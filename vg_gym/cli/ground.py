@@ -14,7 +14,7 @@ from tqdm import tqdm
 from vg_gym.cli.parsing import add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import load_plugins
-from vg_gym.storage.files import replacing
+from vg_gym.storage.files import make_folder, replacing
 
 DEFAULTS = "{} where the built-in CLIP knows all words, else {}"
 """What is taken where nothing is named; :func:`vg_gym.pictures.ground.chosen` decides."""
@@ -58,7 +58,7 @@ def ground(options: argparse.Namespace) -> None:
     answers = ground_each(files, [options.expression] * len(files), options.method, options.clip, **more)
     several = len(files) > 1
     if options.out is not None and several:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
     broken = []
     warnings.showwarning = lambda message, *_, **__: print(f"vg-gym: warning: {message}", file=sys.stderr)
     for file, found in zip(files, tqdm(answers, total=len(files), disable=len(files) < 50), strict=True):

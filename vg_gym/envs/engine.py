@@ -25,7 +25,7 @@ from vg_gym.devices import check_memory
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
 from vg_gym.envs.edge_profiles import edge_profiles
-from vg_gym.envs.episode_order import EpisodeOrder
+from vg_gym.envs.episode_order import RUN, EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.initial_boxes import make_initial_boxes
@@ -102,6 +102,7 @@ class GroundingEngine:
         # Some of the state is as large as what is observed of it, and the last observation is still in use.
         check_memory(f"num_envs={self.num_envs:,}", 2 * self.num_envs * self.row_bytes, "lower num_envs")
         self.catalog = Catalog(self.episodes, self.features, max(MIN_GUESTS, self.num_envs + 1))
+        check_memory(f"image_pool={o.image_pool:,}", self.num_envs * RUN * o.image_pool * 8, "lower it")
         self.order = EpisodeOrder(len(self.episodes), o.image_pool)
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
@@ -193,7 +194,7 @@ class GroundingEngine:
             VGGymError: an option is unknown or out of range.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        given = check_reset_options(options, len(self.episodes), self.reward.needs_labels)
+        given = check_reset_options(options, len(self.episodes), self.reward.needs_labels, len(rows))
         index = given.get("index", self.order(rows, rng))
         if "query" in given:
             index = self.catalog.add(given["query"], self.index)

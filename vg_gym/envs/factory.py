@@ -13,7 +13,7 @@ from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.options import EnvOptions
-from vg_gym.errors import DatasetNotFound
+from vg_gym.errors import DatasetNotFound, VGGymError
 from vg_gym.types import GroundingDataset, Query, Sample
 
 Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
@@ -50,11 +50,28 @@ def make_engine(
     Raises:
         VGGymError: an option, data set or CLIP is unknown, or files are missing.
     """
+    _check_types(dataset, clip, {"split": split, "device": device})
     source: Any = dataset
     if isinstance(dataset, str):
         source = _open(dataset, split, root, fallback, dict(dataset_options or {}))
     encoder = load_clip(clip, device) if isinstance(clip, str) else clip
     return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank, tensors)
+
+
+def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:
+    """Refuse what is no name and no thing of the kind that is named."""
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise VGGymError(f"option {name!r} is {value!r:.100}; it must be a name")
+    if not isinstance(clip, (str, ClipEncoder)):
+        raise VGGymError(f"option 'clip' is {clip!r:.100}; it must be the name of a CLIP, or a ClipEncoder")
+    if isinstance(dataset, str):
+        return
+    listed = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and not isinstance(dataset, Mapping)
+    if not listed or (len(dataset) and not isinstance(dataset[0], (Query, Sample))):
+        raise VGGymError(
+            f"option 'dataset' is {dataset!r:.100}; it must be the name of a data set, or a list of samples or queries"
+        )
 
 
 def _open(name: str, split: str, root: str | None, fallback: str | None, options: dict[str, Any]) -> GroundingDataset:

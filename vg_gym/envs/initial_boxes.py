@@ -58,7 +58,9 @@ def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
         VGGymError: ``jitter`` on bare queries, or an unknown grounder.
     """
     names = [part.strip() for part in name.split(",") if part.strip()]
-    if len(names) != 1:
+    if not names:
+        raise VGGymError(f"initial_box={name!r} names no first box: use 'full', 'center', 'random', or a grounder")
+    if len(names) > 1:
         return _Mixture([make_initial_boxes(part, catalog) for part in names])
     if name in FIXED:
         return _Fixed(FIXED[name])

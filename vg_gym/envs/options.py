@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Range
+from vg_gym.config import NonNegativeInt, PositiveInt, Range
 
 Step = Annotated[float, Range(gt=0, lt=1)]
+
+
+Price = Annotated[float, Range(ge=0, le=1e6)]
+"""Part of a reward, which is float32."""
 
 
 @dataclass
@@ -33,9 +37,9 @@ class EnvOptions:
     the boxes of a ``lattice``, encoded once per query (:mod:`vg_gym.envs.scoring`)."""
     lattice: Annotated[int, Range(ge=1, le=64)] = 8
     """Cells a side of that lattice."""
-    step_cost: NonNegativeFloat = 0.01
+    step_cost: Price = 0.01
     """Price of every step, the trigger included."""
-    trigger_bonus: NonNegativeFloat = 0.1
+    trigger_bonus: Price = 0.1
     """Share of the potential that is paid when the trigger ends the episode."""
     initial_box: str = "full"
     """``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or several with commas
@@ -65,7 +69,7 @@ class EnvOptions:
     """Proposals of an image, the most confident ones."""
     edge_profiles: bool = False
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.envs.edge_profiles`)."""
-    memory: NonNegativeFloat = 4.0
+    memory: Annotated[float, Range(ge=0, le=2**20)] = 4.0
     """GiB for tables of images; where they do not all fit, they are read again."""
     cache: bool = True
     """Keep features in the user's cache folder, for the next run."""

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vg_gym import registry
+from vg_gym.config import read_pairs
 from vg_gym.errors import VGGymError, unknown
 
 NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
@@ -41,7 +42,7 @@ def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
         if method not in known and ":" not in method:  # package.module:name is known where it is compared
             raise unknown("method", method, known)
-        parsed: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
+        parsed: Any = OmegaConf.to_container(read_pairs([f"value={value}"]))
         options.setdefault(method, {})[key] = parsed["value"]
     return options
 

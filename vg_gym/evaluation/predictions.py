@@ -11,6 +11,9 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation.methods import Line
 from vg_gym.storage.files import make_folder, write_json, write_text, writing
 
+MOST = 1e9
+"""What no number of a prediction reaches; NaN does not stay below it either."""
+
 
 class PredictionFile:
     """The predictions in a folder, by method and query; all are made with the same settings.
@@ -77,17 +80,40 @@ def _compare(settings: dict[str, Any], folder: Path) -> None:
         )
 
 
+def _is_prediction(line: Any) -> bool:
+    """Whether a line says what the evaluator reads of it, in the types that it writes."""
+    if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in ("method", "key")):
+        return False
+    box, proposals = line.get("box", ""), line.get("proposals", [])
+    return (
+        (_is_box(box) or (box is None and "failure" in line))
+        and isinstance(proposals, list)
+        and all(map(_is_box, proposals))
+        and all(_is_number(line[name]) for name in ("ms", "evaluations", "score") if name in line)
+        and all(isinstance(line[name], str) for name in ("failure", "source", "answer") if name in line)
+    )
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MOST
+
+
 def _read(path: Path) -> dict[tuple[str, str], Line]:
-    """Predictions on file; a line cut off by a kill is dropped, in the file too."""
+    """Predictions on file; a line cut off by a kill, or damaged, is dropped, in the file too."""
     if not path.is_file():
         return {}
     found, good = {}, []
-    for text in path.read_text().splitlines():
+    for text in path.read_text(errors="replace").split("\n"):
         try:
             line = json.loads(text)
-            found[line["method"], line["key"]] = line
-            good.append(text)
-        except (ValueError, KeyError, TypeError):
+            if _is_prediction(line):
+                found[line["method"], line["key"]] = line
+                good.append(text)
+        except (ValueError, RecursionError):
             continue
     write_text(path, "".join(f"{text}\n" for text in good))
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -64,8 +65,9 @@ class TrainingState:
                 self.average.load_state_dict(content["average"])
             self._load_moments(content["optimizer"])
             self.step, self.best = int(content["step"]), float(content["best"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise VGGymError(f"{path} is of another model: {str(error).splitlines()[0]}; use another out=") from error
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise VGGymError(f"{path} is damaged or of another model: {reason}; use another out=") from error
 
     def _load_moments(self, content: dict[str, Any]) -> None:
         # Learning rate, decay and betas stay those of this run's config.
@@ -89,8 +91,17 @@ class TrainingState:
             write_json(self.out / "report.json", {"step": self.step, **figures})
 
     def best_module(self) -> nn.Module:
-        """The module with the weights that validated best, in eval mode."""
-        self.result.load_state_dict(load_file(self.out / "best.safetensors"))
+        """The module with the weights that validated best, in eval mode.
+
+        Raises:
+            VGGymError: ``best.safetensors`` is missing, damaged or of another model.
+        """
+        path = self.out / "best.safetensors"
+        try:
+            self.result.load_state_dict(load_file(path))
+        except (SafetensorError, OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise VGGymError(f"{path} is missing, damaged or of another model ({reason}); use fresh=true") from error
         return self.result.eval()
 
 

@@ -1,0 +1,148 @@
+"""A soak: does memory grow, or the number of open files, in hours of use? Each part for some minutes, in a new process.
+
+    python benchmarks/soak.py --minutes 10 --out soak.csv
+
+- ``vector``: 1,000 environments side by side; the tables of images hold a part of them only, so that they are replaced.
+- ``ground``: pictures answered and drawn, one in a hundred of them broken.
+- ``make``: an environment is made, played and closed, again and again.
+
+The table has a line for every tenth of the time: units done, resident memory, open files and threads. Memory is flat
+where it does not rise after the first tenths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+COLUMNS = ("part", "minute", "units", "MiB", "files", "threads")
+SAMPLES = 10
+"""Lines of a part."""
+BROKEN = 100
+"""One picture in as many is broken."""
+
+
+def vector() -> Iterator[int]:
+    """Steps of 1,000 environments whose images do not all fit."""
+    import gymnasium
+
+    import vg_gym  # noqa: F401
+
+    envs = gymnasium.make_vec(
+        "RefShapes-Ground-v0", num_envs=1000, reward="iou", dataset_options={"scenes": 3000}, memory=0.06, image_pool=64
+    )
+    envs.reset(seed=0)
+    while True:
+        envs.step(envs.action_space.sample())
+        yield 1000
+
+
+def ground(images: int) -> Iterator[int]:
+    """Pictures answered and drawn."""
+    from vg_gym.errors import VGGymError
+    from vg_gym.pictures.ground import ground_each
+
+    with tempfile.TemporaryDirectory() as name:
+        files = _pictures(Path(name), images)
+        expressions = ["the red square"] * len(files)
+        while True:
+            for number, found in enumerate(ground_each(files, expressions)):
+                broken = number % BROKEN == BROKEN - 1
+                assert isinstance(found, VGGymError) == broken, found
+                if not isinstance(found, VGGymError):
+                    found.draw()
+                yield 1
+
+
+def _pictures(folder: Path, count: int) -> list[Path]:
+    """Scenes of RefShapes as JPEG files; some are cut short."""
+    from PIL import Image
+
+    from vg_gym.registry import open_dataset
+
+    scenes = open_dataset("refshapes", "val")
+    drawn = [scenes[i].query.image.array() for i in range(0, 800, 4)]
+    files = [folder / f"{number:06d}.jpg" for number in range(count)]
+    for number, (file, array) in enumerate(zip(files, islice(cycle(drawn), count), strict=True)):
+        Image.fromarray(array).save(file)
+        if number % BROKEN == BROKEN - 1:
+            file.write_bytes(file.read_bytes()[:300])
+    return files
+
+
+def make() -> Iterator[int]:
+    """Environments made, played and closed."""
+    import gymnasium
+
+    import vg_gym  # noqa: F401
+
+    for seed in range(10**9):
+        env = gymnasium.make(
+            "RefShapes-Ground-v0", reward="clip", dataset_options={"scenes": 20}, render_mode="rgb_array"
+        )
+        env.reset(seed=seed)
+        for _ in range(3):
+            env.step(env.action_space.sample())
+        env.render()
+        env.close()
+        yield 1
+
+
+def soak(part: str, units: Callable[[], Iterator[int]], minutes: float) -> list[dict[str, float | str]]:
+    """Do a part's work for some minutes; a line for each tenth of them."""
+    lines, done, begin = [], 0, time.monotonic()
+    for count in units():
+        done += count
+        passed = (time.monotonic() - begin) / 60
+        if passed * SAMPLES >= minutes * (len(lines) + 1):
+            lines.append({"part": part, "minute": round(passed, 2), "units": done, **_state()})
+            print("  ".join(f"{value:>9}" for value in lines[-1].values()), flush=True)
+        if passed >= minutes:
+            break
+    return lines
+
+
+def _state() -> dict[str, float]:
+    """Resident memory, open files and threads of this process."""
+    status = Path("/proc/self/status").read_text()
+    resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    return {"MiB": round(resident, 1), "files": files, "threads": threading.active_count()}
+
+
+def main() -> None:
+    """Run the parts, each in a process of its own, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10, help="of each part")
+    parser.add_argument("--parts", default="vector,ground,make", help="which")
+    parser.add_argument("--images", type=int, default=20_000, metavar="N", help="pictures of the part ground")
+    parser.add_argument("--out", type=Path, help="a file for the table, CSV")
+    parser.add_argument("--here", action="store_true", help="one part, in this process")
+    options = parser.parse_args()
+    work = {"vector": vector, "ground": lambda: ground(options.images), "make": make}
+    if options.here:
+        warnings.simplefilter("ignore")
+        lines = soak(options.parts, work[options.parts], options.minutes)
+        with (options.out or Path("/dev/null")).open("a") as file:
+            csv.DictWriter(file, COLUMNS).writerows(lines)
+        return
+    print("  ".join(f"{name:>9}" for name in COLUMNS), flush=True)
+    if options.out:
+        options.out.write_text(",".join(COLUMNS) + "\n")
+    for part in options.parts.split(","):
+        out = ["--out", str(options.out)] if options.out else []
+        told = ["--minutes", str(options.minutes), "--images", str(options.images)]
+        subprocess.run([sys.executable, __file__, "--here", "--parts", part, *told, *out], check=True)
+
+
+if __name__ == "__main__":
+    main()
