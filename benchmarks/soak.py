@@ -38,7 +38,7 @@ def vector() -> Iterator[int]:
     import vg_gym  # noqa: F401
 
     envs = gymnasium.make_vec(
-        "RefShapes-Ground-v0", num_envs=1000, reward="iou", dataset_options={"scenes": 3000}, memory=0.06, image_pool=64
+        "RefShapes-Ground-v0", num_envs=1000, reward="iou", dataset_options={"scenes": 1500}, memory=0.06, image_pool=64
     )
     envs.reset(seed=0)
     while True:
