@@ -38,7 +38,7 @@ def vector() -> Iterator[int]:
     import vg_gym  # noqa: F401
 
     envs = gymnasium.make_vec(
-        "RefShapes-Ground-v0", num_envs=1000, reward="iou", dataset_options={"scenes": 1500}, memory=0.06, image_pool=64
+        "RefShapes-Ground-v0", num_envs=1000, reward="iou", dataset_options={"scenes": 1500}, memory=0.16, image_pool=64
     )
     envs.reset(seed=0)
     while True:
@@ -97,18 +97,17 @@ def make() -> Iterator[int]:
         yield 1
 
 
-def soak(part: str, units: Callable[[], Iterator[int]], minutes: float) -> list[dict[str, float | str]]:
-    """Do a part's work for some minutes; a line for each tenth of them."""
-    lines, done, begin = [], 0, time.monotonic()
+def soak(part: str, units: Callable[[], Iterator[int]], minutes: float) -> Iterator[dict[str, float | str]]:
+    """Do a part's work for some minutes; a line for each tenth of them, counted from the first unit on."""
+    lines, done, begin = 0, 0, 0.0
     for count in units():
-        done += count
+        done, begin = done + count, begin or time.monotonic()
         passed = (time.monotonic() - begin) / 60
-        if passed * SAMPLES >= minutes * (len(lines) + 1):
-            lines.append({"part": part, "minute": round(passed, 2), "units": done, **_state()})
-            print("  ".join(f"{value:>9}" for value in lines[-1].values()), flush=True)
+        if passed * SAMPLES >= minutes * (lines + 1):
+            lines += 1
+            yield {"part": part, "minute": round(passed, 2), "units": done, **_state()}
         if passed >= minutes:
             break
-    return lines
 
 
 def _state() -> dict[str, float]:
@@ -131,9 +130,10 @@ def main() -> None:
     work = {"vector": vector, "ground": lambda: ground(options.images), "make": make}
     if options.here:
         warnings.simplefilter("ignore")
-        lines = soak(options.parts, work[options.parts], options.minutes)
-        with (options.out or Path("/dev/null")).open("a") as file:
-            csv.DictWriter(file, COLUMNS).writerows(lines)
+        for line in soak(options.parts, work[options.parts], options.minutes):
+            print("  ".join(f"{value:>9}" for value in line.values()), flush=True)
+            with (options.out or Path("/dev/null")).open("a") as file:
+                csv.DictWriter(file, COLUMNS).writerow(line)
         return
     print("  ".join(f"{name:>9}" for name in COLUMNS), flush=True)
     if options.out:

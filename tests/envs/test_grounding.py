@@ -1,8 +1,10 @@
+import gc
 import itertools
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -334,3 +336,22 @@ def test_a_vector_wants_one_action_a_row(shapes, tiny_clip):
 def test_reset_options_are_not_guessed(shapes, tiny_clip, options):
     with pytest.raises(VGGymError, match=next(iter(options))):
         GroundingEnv(dataset=shapes, clip=tiny_clip).reset(options=options)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc to count open files in")
+@pytest.mark.parametrize("make", [gymnasium.make, partial(gymnasium.make_vec, num_envs=2)])
+def test_a_closed_environment_leaves_no_file_open(make, tiny_clip):
+    def play():
+        env = make("RefShapes-Ground-v0", clip=tiny_clip, dataset_options={"scenes": 2}, cache=True)
+        env.reset(seed=0)
+        env.close()
+        return len(list(Path("/proc/self/fd").iterdir())), env
+
+    first, one = play()
+    gc.disable()
+    try:
+        assert [play()[0] for _ in range(4)] == [first] * 4
+    finally:
+        gc.enable()
+    one.reset(seed=0)  # and it can be played again
+    one.close()

@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 import warnings
+import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,14 +24,17 @@ from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import load_config
 from vg_gym.data.annotations import parse_instances, parse_refs
+from vg_gym.data.archives import Archive, WrongFile, extract
 from vg_gym.data.images import read_image
 from vg_gym.data.safe_pickle import load_plain_pickle
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.recorded import recorded_detections
 from vg_gym.evaluation.recorded_answers import RecordedGrounder
 from vg_gym.features.manifest import Manifest
+from vg_gym.features.store import FeatureStore
 from vg_gym.fitting.config import FitConfig
-from vg_gym.registry import grounder
+from vg_gym.fitting.state import TrainingState
+from vg_gym.registry import grounder, open_dataset
 from vg_gym.storage.assets import ASSETS
 
 TINY = Path(__file__).parents[1] / "data" / "refcocog_tiny"
@@ -82,11 +88,61 @@ def open_store(path: Path) -> None:
     Manifest.load(folder)
 
 
+def read_keys(path: Path) -> None:
+    """A store whose array of queries is the file."""
+    folder = path.parent / "keys"
+    folder.mkdir(exist_ok=True)
+    MANIFEST.save(folder)
+    for name in ("images", "texts"):
+        (folder / f"{name}.jsonl").write_text('"a"\n"b"\n')
+    shutil.copy(path, folder / "queries.npy")
+    _ = FeatureStore(folder).keys
+
+
+def own_data(path: Path) -> None:
+    """All rows of a data set of one's own."""
+    dataset = open_dataset(str(path), "test")
+    assert all(len(sample.box) == 4 for sample in dataset)
+
+
+def checkpoint() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"step": 1, "best": 0.5, "module": {"weight": torch.ones(2, 3)}, "optimizer": {}}, buffer)
+    return buffer.getvalue()
+
+
+def resume_training(path: Path) -> None:
+    """A training that goes on from the file."""
+    module = torch.nn.Linear(3, 2, bias=False)
+    shutil.copy(path, path.parent / "checkpoint.pt")
+    TrainingState(path.parent, module, torch.optim.AdamW(module.parameters()), ema=0).load(torch.device("cpu"))
+
+
+def unpack(path: Path) -> None:
+    """An archive of annotations."""
+    extract(Archive("a.zip", (), "instances.json", "a"), path, path.parent / "unpacked")
+
+
+def zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a/instances.json", "{}")
+        file.writestr("a/refs.p", "x" * 300)
+    return buffer.getvalue()
+
+
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((4, 2), np.int32))
+    return buffer.getvalue()
+
+
 def first(pattern: str) -> bytes:
     return next(iter(sorted(TINY.rglob(pattern)))).read_bytes()
 
 
-MANIFEST = {"version": 1, "clip": "refshapes", "images": 2, "texts": 3, "queries": 4, "shard": 64}
+MANIFEST = Manifest("refshapes", "f" * 64, 4, 16, False, 0, 2, 3, 3, 4, 64, "0" * 64, "cpu", "2026-01-01")
+OWN = {"image": "a.png", "expression": "it", "box": [0, 0, 3, 4], "split": "test", "width": 8, "height": 8}
 RECORDED = {"key": "a", "box": [0, 0, 10, 10], "score": 0.5}
 READERS = {
     "pickle": (".p", lambda: pickle.dumps([{"a": [1, 2.5, "x"], "b": (None, True)}] * 3), load_plain_pickle),
@@ -100,7 +156,12 @@ READERS = {
     "fit config": (".yaml", lambda: b"steps: 10\nlr: 1e-3\n", lambda p: load_config(FitConfig, [str(p)])),
     "predictions": (".jsonl", lambda: text(RECORDED) + b"\n" + text(RECORDED), lambda p: RecordedGrounder(str(p))),
     "detections": (".json", lambda: text([{"a": 1}]), recorded_detections),
-    "manifest": (".json", lambda: text(MANIFEST), open_store),
+    "manifest": (".json", lambda: text(asdict(MANIFEST)), open_store),
+    "keys": (".npy", npy, read_keys),
+    "own rows": (".jsonl", lambda: b"\n".join(text(OWN) for _ in range(2)), own_data),
+    "checkpoint": (".pt", checkpoint, resume_training),
+    "archive": (".zip", zipped, unpack),
+    "csv": (".csv", lambda: b"key,x1,y1,x2,y2\na,0,0,9,9\nb,1,1,5,5\n", lambda p: RecordedGrounder(str(p))),
     "agent": (".json", lambda: (find_agent("refshapes-clip") / "agent.json").read_bytes(), build_agent),
     "weights": (".json", lambda: (ASSETS / "red-refshapes" / "config.json").read_bytes(), build_weights),
 }  # fmt: skip
@@ -122,7 +183,7 @@ def attack(what: str, folder: Path, examples: int, fuzzed) -> None:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
                 read(path)
-        except VGGymError as error:
+        except (VGGymError, WrongFile) as error:
             assert 10 < len(str(error)) < 2000
 
     try_one()
@@ -228,7 +289,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, content, load):
 
 def test_the_files_that_are_damaged_are_good_ones(tmp_path):
     for what, (suffix, make, read) in READERS.items():
-        if what not in ("detections", "manifest", "refs", "instances"):
+        if what not in ("detections", "keys", "own rows", "checkpoint", "archive", "refs", "instances"):
             (tmp_path / f"good{suffix}").write_bytes(make())
             read(tmp_path / f"good{suffix}")
     about = read_about(find_agent("refshapes-clip"))

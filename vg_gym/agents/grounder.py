@@ -23,6 +23,9 @@ from vg_gym.features.score_maps import SCAN_SIZES
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
 
+MEMORY = 1.0
+"""GiB for tables of the images that were asked of last: 5,000 or so of the built-in data."""
+
 
 class AgentGrounder:
     """Plays episodes with a trained policy; there is no target box in the environment it drives.
@@ -66,6 +69,7 @@ class AgentGrounder:
             "reward": "clip",
             "features": "",
             "cache": False,
+            "memory": MEMORY,
             "initial_box": first_blind(self._about["env"]["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})

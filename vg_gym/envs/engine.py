@@ -227,6 +227,10 @@ class GroundingEngine:
         if bank.tokens:
             self._fixed["tokens"][rows] = self._as_seen(self._state(bank.token_features[at]), copy=False)
 
+    def close(self) -> None:
+        """Close the file of the cache; what needs it opens it again."""
+        self.features.close()
+
     def step(self, actions: Any) -> StepResult:
         """Act in every row.
 

@@ -264,6 +264,11 @@ class FeatureBank:
         for arrays in self._image_arrays:
             arrays.prepare([query.image for query in queries], progress)
 
+    def close(self) -> None:
+        """Close the file of the cache; the next use opens it again."""
+        if self._cache is not None:
+            self._cache.close()
+
     def _attach(self, store: FeatureStore) -> None:
         store.check_clip(self.clip)
         store.check_parts(self.phrases, self.tokens)

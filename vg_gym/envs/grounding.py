@@ -208,7 +208,8 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         return None
 
     def close(self) -> None:
-        """Close the window of mode ``human``."""
+        """Close the window of mode ``human``, and the file of the cache."""
+        self.engine.close()
         if self._window is not None:
             self._window.close()
             self._window = None
@@ -379,6 +380,10 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
             rendering.draw_frame(query.image.array(), box, expression=query.expression)
             for query, box in zip(engine.queries, to_numpy(engine.boxes), strict=True)
         )
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the file of the cache."""
+        self.engine.close()
 
     def _infos(self) -> dict[str, Any]:
         """Infos as arrays with masks, in Gymnasium's vector style."""

@@ -163,7 +163,6 @@ class Comparison:
 
     def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
         rows, out = recorded_rows(path, self.seed), Path(self.out)
-        out.mkdir(parents=True, exist_ok=True)
         write_results(out, {**self._meta(), "recorded": path.name, "content": fingerprint(path)[:16]}, rows)
         print_table(rows, f"{path.name}, {rows[0]['n']} expressions")
         return rows

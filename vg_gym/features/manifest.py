@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import numpy as np
 
@@ -147,9 +148,23 @@ class Manifest:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise VGGymError(f"{folder} was made by another version of vg_gym; make a new store in another folder")
         try:
-            return cls(**found)
+            made = cls(**found)
+            made._check()
         except TypeError as error:
             raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it anew") from error
+        return made
+
+    def _check(self) -> None:
+        """Every field has its type, and what is counted is counted.
+
+        Raises:
+            TypeError: names one that is not so.
+        """
+        for name, hint in get_type_hints(type(self)).items():
+            value, kind = getattr(self, name), get_origin(hint) or hint
+            least = 0 if name in ("tokens", "phrase_rules") else 1
+            if type(value) is not kind or (kind is int and not least <= value < 2**40):
+                raise TypeError(f"{name} is {value!r:.40}")
 
     def save(self, folder: Path) -> None:
         """Write it to a folder."""

@@ -98,8 +98,10 @@ class FeatureStore:
         """
         try:
             keys = Keys.load(self.path)
-            intact = keys.digest == self.manifest.keys
-        except (OSError, ValueError, TypeError) as error:
+            m = self.manifest
+            counts = len(keys.images), len(keys.texts), len(keys.queries)
+            intact = keys.digest == m.keys and counts == (m.images, m.texts, m.queries)
+        except (OSError, EOFError, ValueError, TypeError) as error:
             raise VGGymError(f"{self.path} has damaged keys ({error}); delete it and make it anew") from error
         if not intact:
             raise VGGymError(f"{self.path} has damaged keys (wrong checksum); delete it and make it anew")

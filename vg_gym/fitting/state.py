@@ -67,7 +67,7 @@ class TrainingState:
             self.step, self.best = int(content["step"]), float(content["best"])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise VGGymError(f"{path} is damaged or of another model: {reason}; use another out=") from error
+            raise VGGymError(f"{path} is of another model, or damaged: {reason}; use another out=") from error
 
     def _load_moments(self, content: dict[str, Any]) -> None:
         # Learning rate, decay and betas stay those of this run's config.
