@@ -11,7 +11,7 @@ from vg_gym.types import Query
 
 def test_numbers_become_arrays():
     assert check_reset_options(None, 3, False) == {}
-    given = check_reset_options({"index": [0, 2], "initial_box": [0, 0, 0.5, 1]}, 3, True)
+    given = check_reset_options({"index": [0, 2], "initial_box": [0, 0, 0.5, 1]}, 3, True, rows=2)
     assert given["index"].tolist() == [0, 2] and given["initial_box"].dtype == np.float32
 
 

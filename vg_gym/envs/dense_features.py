@@ -70,6 +70,14 @@ class DenseFeatures:
             if key not in self._ahead:
                 self._ahead[key] = self._thread.submit(self._read, image)
 
+    def close(self) -> None:
+        """Read nothing ahead any more, and close the cache file; whoever asks again opens both again."""
+        if self._process == os.getpid():
+            self._thread.shutdown(cancel_futures=True)
+        self._begin()
+        if self.cache is not None:
+            self.cache.close()
+
     def _read(self, image: ImageRef) -> np.ndarray:
         found = None if self.store is None else self.store.dense(image.key)
         if found is None and self.cache is not None:

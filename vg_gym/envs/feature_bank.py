@@ -265,9 +265,8 @@ class FeatureBank:
             arrays.prepare([query.image for query in queries], progress)
 
     def close(self) -> None:
-        """Close the file of the cache; the next use opens it again."""
-        if self._cache is not None:
-            self._cache.close()
+        """Read no image ahead any more, and close the file of the cache; the next use opens it again."""
+        self.dense.close()
 
     def _attach(self, store: FeatureStore) -> None:
         store.check_clip(self.clip)

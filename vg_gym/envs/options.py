@@ -10,7 +10,7 @@ from vg_gym.config import NonNegativeInt, PositiveInt, Range
 Step = Annotated[float, Range(gt=0, lt=1)]
 
 
-Price = Annotated[float, Range(ge=0, le=1e6)]
+Price = Annotated[float, Range(ge=0, lt=1e6)]
 """Part of a reward, which is float32."""
 
 

@@ -15,7 +15,9 @@ RESET_OPTIONS = ("index", "initial_box", "query")
 """See :meth:`vg_gym.envs.engine.GroundingEngine.reset_rows`."""
 
 
-def check_reset_options(options: Mapping[str, Any] | None, count: int, needs_labels: bool, rows: int) -> dict[str, Any]:
+def check_reset_options(
+    options: Mapping[str, Any] | None, count: int, needs_labels: bool, rows: int = 1
+) -> dict[str, Any]:
     """Reset options, validated, with numbers as arrays.
 
     Args:
