@@ -124,7 +124,7 @@ def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def scale(boxes: Array, factor: float | Array) -> Array:
     """Boxes (..., 4) grown by ``factor`` about their centres; may leave the image."""
     low, high = boxes[..., :2], boxes[..., 2:]
-    center, half = (low + high) / 2, (high - low) * factor / 2
+    center, half = (low + high) / 2, (high - low) * (factor / 2)
     return namespace(boxes).concatenate([center - half, center + half], axis=-1)
 
 
@@ -151,17 +151,17 @@ def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> A
         ``xyxy`` boxes (..., 4).
     """
     xp = namespace(low)
-    if isinstance(limit, np.ndarray):
-        limit = np.concatenate([limit, limit])
-    edges = clamp(xp.concatenate([xp.minimum(low, high), xp.maximum(low, high)], axis=-1), 0, limit)
+    ends = np.concatenate([limit, limit]) if isinstance(limit, np.ndarray) else limit
+    edges = clamp(xp.concatenate([low, high], axis=-1), 0, ends)
+    low, high = edges[..., :2], edges[..., 2:]
+    if xp is np and not np.count_nonzero(high - low < min_side):  # most often no side is short, and none is turned over
+        return edges
+    low, high = xp.minimum(low, high), xp.maximum(low, high)
     if min_side > 0:
-        low, high = edges[..., :2], edges[..., 2:]
         short = high - low < min_side
-        if xp is not np or np.count_nonzero(short):
-            limit = limit[:2] if isinstance(limit, np.ndarray) else limit
-            low = xp.where(short, clamp((low + high - min_side) / 2, 0, limit - min_side), low)
-            return xp.concatenate([low, xp.where(short, low + min_side, high)], axis=-1)
-    return edges
+        low = xp.where(short, clamp((low + high - min_side) / 2, 0, limit - min_side), low)
+        high = xp.where(short, low + min_side, high)
+    return xp.concatenate([low, high], axis=-1)
 
 
 def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e-3) -> np.ndarray:

@@ -22,6 +22,15 @@ def test_arrays_are_there_in_the_next_run(tmp_path, rng):
     second.close()
 
 
+@pytest.mark.parametrize("array", [np.float32(3), np.zeros((0, 2)), np.arange(6).reshape(2, 3).T])
+def test_arrays_of_any_shape_and_order_come_back(tmp_path, array):
+    cache = ArrayCache(tmp_path / "a.sqlite")
+    cache.put("one", array)
+    found = cache.get("one")
+    np.testing.assert_array_equal(found, array, strict=True)
+    cache.close()
+
+
 def test_the_first_array_of_a_name_stays(tmp_path):
     cache = ArrayCache(tmp_path / "a.sqlite")
     cache.put("one", np.ones(2))

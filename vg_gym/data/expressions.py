@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -210,24 +212,31 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLORS, *FILLS, *SIZES}))
 
 
-def candidates(scene: Scene, target: int, kind: str) -> list[Expression]:
+Parts = tuple[NounPhrase, str | None, str | None, str | None, NounPhrase | None]
+"""The fields of an expression, which is made of them only where it is looked at."""
+
+
+def _candidates(scene: Scene, target: int, kind: str, counts: Counter[NounPhrase]) -> list[Parts]:
     """Expressions of one kind that describe an object, ambiguous ones included.
 
     Every word earns its place: a location, size word or relation is used only where the noun phrase alone fits
-    several objects.
+    several objects; ``counts`` says how many.
     """
     item = scene[target]
+    heads = _heads(item.shape, item.color, item.fill)
     if kind == "attribute":
-        return [Expression(head) for head in _heads(item)]
-    crowd = [h for h in _heads(item) if sum(h.fits(other) for other in scene) > 1]
+        return [(head, None, None, None, None) for head in heads]
+    crowd = [head for head in heads if counts[head] > 1]
     if kind == "relation":
-        anchors = _anchors(scene, target)
-        return [Expression(h, relation=word, anchor=a) for h in crowd for word in RELATIONS for a in anchors]
-    found = [Expression(h, word) for h in crowd for word, (k, _) in _SUPERLATIVES.items() if k == kind]
+        anchors = _anchors(scene, target, counts)
+        return [(head, None, None, word, anchor) for head in crowd for word in RELATIONS for anchor in anchors]
+    found: list[Parts] = [
+        (head, word, None, None, None) for head in crowd for word, (k, _) in _SUPERLATIVES.items() if k == kind
+    ]
     if kind == "location":
-        return found + [Expression(h, place=place) for h in crowd for place in _PLACES]
+        return found + [(head, None, place, None, None) for head in crowd for place in _PLACES]
     sized = [replace(head, size=item.size) for head in crowd]
-    return found + [Expression(head) for head in (*sized, NounPhrase(size=item.size))]
+    return found + [(head, None, None, None, None) for head in (*sized, NounPhrase(size=item.size))]
 
 
 def unambiguous(expression: Expression, scene: Scene, target: int) -> bool:
@@ -247,11 +256,11 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
         rng: decides the order.
         count: most expressions.
     """
-    queues = []
+    queues, counts = [], _count_heads(scene)
     for target in rng.permutation(len(scene)).tolist():
-        options = candidates(scene, target, kind)
-        shuffled = [options[i] for i in rng.permutation(len(options)).tolist()]
-        queues.append((target, iter(shuffled)))
+        options = _candidates(scene, target, kind, counts)
+        order = rng.permutation(len(options)).tolist()
+        queues.append((target, itertools.starmap(Expression, [options[i] for i in order])))
     found: list[tuple[int, Expression]] = []
     while queues and len(found) < count:
         target, options_left = queues.pop(0)
@@ -262,18 +271,23 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
     return found
 
 
-def _heads(item: Shape) -> Iterator[NounPhrase]:
+@cache
+def _heads(shape: str, color: str, fill: str) -> tuple[NounPhrase, ...]:
     """All noun phrases that fit an object and name at least one attribute; no size words."""
-    for shape, color, fill in itertools.product((item.shape, ANY_SHAPE), (None, item.color), (None, item.fill)):
-        if (shape, color, fill) != (ANY_SHAPE, None, None):
-            yield NounPhrase(shape, color, fill)
+    named = itertools.product((shape, ANY_SHAPE), (None, color), (None, fill))
+    return tuple(NounPhrase(*words) for words in named if words != (ANY_SHAPE, None, None))
 
 
-def _anchors(scene: Scene, target: int) -> list[NounPhrase]:
+def _count_heads(scene: Scene) -> Counter[NounPhrase]:
+    """How many objects each noun phrase without a size word fits: those that have it among their own."""
+    return Counter(head for item in scene for head in _heads(item.shape, item.color, item.fill))
+
+
+def _anchors(scene: Scene, target: int, counts: Counter[NounPhrase]) -> list[NounPhrase]:
     """For every other object its shortest unique noun phrase (shape named), if it has one."""
     anchors = []
     for i, item in enumerate(scene):
-        heads = [h for h in _heads(item) if h.shape != ANY_SHAPE and i != target]
-        unique = [h for h in heads if sum(h.fits(other) for other in scene) == 1]
-        anchors += sorted(unique, key=lambda h: len(h.text))[:1]
+        heads = _heads(item.shape, item.color, item.fill) if i != target else ()
+        unique = [head for head in heads if head.shape != ANY_SHAPE and counts[head] == 1]
+        anchors += sorted(unique, key=lambda head: len(head.text))[:1]
     return anchors

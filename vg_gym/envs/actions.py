@@ -48,10 +48,11 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     xp = box_ops.namespace(boxes)
     low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
     extent = high - low
-    move, other = first * extent, second * extent
-    stopped, together = xp.minimum(xp.maximum(move, -low), 1 - high), first == second
-    low, high = low + xp.where(together, stopped, move), high + xp.where(together, stopped, other)
-    return box_ops.fit_edges(low, high, min_side=MIN_SIDE)
+    move, other, together = first * extent, second * extent, first == second
+    if xp is not np or np.count_nonzero(together):  # asking a device whether there are any would wait for it
+        stopped = xp.minimum(xp.maximum(move, -low), 1 - high)
+        move, other = xp.where(together, stopped, move), xp.where(together, stopped, other)
+    return box_ops.fit_edges(low + move, high + other, min_side=MIN_SIDE)
 
 
 class ActionSet(ABC):
@@ -203,7 +204,9 @@ class MultiEdgeActions(ActionSet):
         self.space = spaces.MultiDiscrete([count] * 4 + [2 + jumps])
         self.levels = np.array([*steps, 0, *(-step for step in reversed(steps))], dtype=np.float32)
         self.trigger, self.noop = np.array([self.stay] * 4 + [1]), np.array([self.stay] * 4 + [0])
-        self._out = OUT
+        self._places = count * np.arange(4)  # where each edge's choices begin in the tables
+        self._shifts = (OUT[:, None] * self.levels).reshape(-1)
+        self._codes = self._shifts / self.levels[0]
         sizes = ("coarse", "fine", "finest")[: len(steps)]
         moves = [*(f"out {size}" for size in sizes), "stay", *(f"in {size}" for size in reversed(sizes))]
         last = ("go on", "trigger", *(f"jump to {k}" for k in range(jumps)))
@@ -231,12 +234,12 @@ class MultiEdgeActions(ActionSet):
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """The shift of each edge and the trigger, (B, 5); a sixth column says who jumped, in sets that jump."""
-        deltas, stop = self._deltas(actions)
-        parts = [deltas / self.levels[0], stop[:, None], *([actions[:, 4:] > 1] if self.jumps else [])]
-        return box_ops.namespace(deltas).concatenate(parts, axis=1)
+        codes, last = self._codes.take(actions[:, :4] + self._places), actions[:, 4:]
+        parts = (codes, last == 1, last > 1) if self.jumps else (codes, last == 1)
+        return box_ops.namespace(codes).concatenate(parts, axis=1)
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.levels[actions[:, :4]] * self._out, actions[:, 4] == 1
+        return self._shifts.take(actions[:, :4] + self._places), actions[:, 4] == 1
 
     def _jump(self, moved: Any, boxes: Any, actions: Any, proposals: Any) -> Any:
         if not self.jumps:
@@ -252,7 +255,7 @@ class MultiEdgeActions(ActionSet):
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if actions.shape[1:] != (5,) or actions.dtype.kind not in "iu":
             raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
-        good = (actions >= 0) & (actions < sizes)
+        good = actions.astype(np.uint64) < sizes.view(np.uint64)  # what is negative becomes large
         if np.count_nonzero(good) < good.size:
             raise VGGymError(f"action {actions[~good.all(axis=1)][0].tolist()} is not in {self.space}")
 

@@ -217,15 +217,20 @@ class GroundingEngine:
         self.index[rows] = index
         self.targets[rows] = self._state(self.catalog.targets[index])
         self.slots[rows], self.rows[rows] = (self._state(numbers.astype(np.int32)) for numbers in (slots, at))
-        text = self._state(bank.text[at])
-        self.text[rows] = text
-        for name, values in (("text", text), ("image", bank.images.means[slots]), ("glimpses", bank.overviews[at])):
-            self._fixed[name][rows] = self._as_seen(self._state(values), copy=False)
-        self.maps[rows] = self._state(bank.maps[at])
-        if bank.query_proposals:
-            self.proposals[rows] = self._state(bank.proposals[at])
+        self.text[rows] = text = self._rows_of(bank.text, at)
+        fixed = {"text": text, "image": self._rows_of(bank.images.means, slots),
+                 "glimpses": self._rows_of(bank.overviews, at)}  # fmt: skip
         if bank.tokens:
-            self._fixed["tokens"][rows] = self._as_seen(self._state(bank.token_features[at]), copy=False)
+            fixed["tokens"] = self._rows_of(bank.token_features, at)
+        for name, values in fixed.items():
+            self._fixed[name][rows] = self._as_seen(values, copy=False)
+        self.maps[rows] = self._rows_of(bank.maps, at)
+        if bank.query_proposals:
+            self.proposals[rows] = self._rows_of(bank.proposals, at)
+
+    def _rows_of(self, table: torch.Tensor, numbers: np.ndarray) -> Any:
+        """Rows of what the bank knows, as state is kept; numpy gathers a few in a fraction of torch's time."""
+        return table.numpy()[numbers] if self.device is None else table[numbers]
 
     def close(self) -> None:
         """Close the file of the cache; what needs it opens it again."""
@@ -275,6 +280,8 @@ class GroundingEngine:
             VGGymError: they are not.
         """
         actions = actions if isinstance(actions, torch.Tensor) else np.asarray(actions)
+        if actions.dtype == np.uint64:  # has no sum with places in a table
+            actions = actions.astype(np.int64)
         wanted = (self.num_envs, *(self.actions.space.shape or ()))
         if tuple(actions.shape) != wanted or isinstance(actions, np.ndarray) and actions.dtype.kind not in "iufb":
             raise VGGymError(

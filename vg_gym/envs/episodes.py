@@ -41,7 +41,10 @@ class Episodes:
         Raises:
             VGGymError: its expression is empty.
         """
-        item = self.items[index]
+        return self.query_of(self.items[index])
+
+    def query_of(self, item: Sample | Query) -> Query:
+        """The query of an item of the source; errors as for :meth:`query`."""
         query = item if isinstance(item, Query) else item.query
         if not query.expression.strip():
             raise VGGymError(f"query {query.key!r} has an empty expression; give it a few words")
@@ -53,7 +56,10 @@ class Episodes:
 
     def target(self, index: int) -> np.ndarray:
         """The normalised target box (4,); NaN for bare queries."""
-        item = self.items[index]
+        return self.target_of(self.items[index])
+
+    def target_of(self, item: Sample | Query) -> np.ndarray:
+        """The normalised target box (4,) of an item of the source; NaN of a bare query."""
         if isinstance(item, Query):
             return np.full(4, np.nan, dtype=np.float32)
         return box_ops.normalize(item.box, item.query.image.size)
@@ -160,8 +166,10 @@ class Catalog:
         if index in self._guests:  # its row was given to another query
             self.rows[index], self._made[index] = self.bank.row(self._guests[index])
             return
-        query, item = self.query(index), self.episodes.items[index]
-        self.targets[index] = self.episodes.target(index)
+        item = self.episodes.items[index]
+        query = self.episodes.query_of(item)
+        self._recent.add(index, query)
+        self.targets[index] = self.episodes.target_of(item)
         self.scales[index] = box_ops.image_scale(query.image.size)
         self.identity["key"][index] = query.key
         if not isinstance(item, Query):
