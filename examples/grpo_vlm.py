@@ -2,6 +2,7 @@
 
     python examples/grpo_vlm.py --model Qwen/Qwen2.5-VL-3B-Instruct --dataset refcocog-umd --root /data/refcocog
     python examples/grpo_vlm.py --model /folder/of/a/model --steps 100 --out runs/grpo
+    python experiments/grpo_curves.py --out results/grpo      # a tiny model, made and trained on two cores
 
 The model says boxes in thousandths of the image's sides, which is asked for in the prompt; the reward is the IoU of the
 box and a half more for an answer of the right form. Curves: tensorboard --logdir runs.
@@ -14,7 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import GRPOConfig, GRPOTrainer
 
 from vg_gym import registry
-from vg_gym.chat import to_chat_dataset
+from vg_gym.chat import PROMPT, to_chat_dataset
 from vg_gym.rewards import format_reward, iou_reward
 
 NUMBERS = List(Value("float32"))
@@ -42,20 +43,22 @@ def main(arguments=None):
     parser.add_argument("--root", help="folder of a data set on disk")
     parser.add_argument("--limit", type=int, default=1000, help="expressions of train")
     parser.add_argument("--frame", default="0-1000", help="in which boxes are to be said")
+    parser.add_argument("--prompt", default=PROMPT, help="with {expression}, {form} and {unit} (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--group", type=int, default=8, help="answers to each prompt")
     parser.add_argument("--prompts", type=int, default=1, help="at a step")
     parser.add_argument("--length", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--lr", type=float, default=1e-6)
+    parser.add_argument("--schedule", default="linear", help="of the learning rate, as in transformers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/grpo")
     options = parser.parse_args(arguments)
     samples = registry.open_dataset(options.dataset, "train", options.root)
-    chat = to_chat_dataset(samples, options.frame, limit=options.limit)
+    chat = to_chat_dataset(samples, options.frame, prompt=options.prompt, limit=options.limit)
     config = GRPOConfig(
         output_dir=options.out, max_steps=options.steps, num_generations=options.group, learning_rate=options.lr,
         per_device_train_batch_size=options.group * options.prompts, max_completion_length=options.length,
-        seed=options.seed,
+        lr_scheduler_type=options.schedule, seed=options.seed,
         reward_weights=[1.0, 0.5], logging_steps=1, report_to="tensorboard", save_strategy="no", bf16=False,
     )  # fmt: skip
     trainer = GRPOTrainer(

@@ -9,20 +9,15 @@ import torch
 import transformers as t
 from PIL import Image
 
-from tests.baselines import tiny_models
+from experiments import tiny_models
 from vg_gym import registry
 from vg_gym.baselines.foundation.open_vocabulary import coco_names
 from vg_gym.boxes import is_valid
+from vg_gym.cli.entry import main
 from vg_gym.data.images import ArrayImage
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
 from vg_gym.types import Proposer, Query
-
-DETECTORS = {
-    "grounding-dino": tiny_models.grounding_dino,
-    "mm-grounding-dino": lambda folder: tiny_models.grounding_dino(folder, mm=True),
-    "owlv2": tiny_models.owlv2,
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +34,7 @@ def folders(tmp_path_factory):
 
     def folder(name):
         if name not in made:
-            make = {**DETECTORS, **tiny_models.VLMS}[name]
+            make = {**tiny_models.DETECTORS, **tiny_models.VLMS}[name]
             made[name] = make(tmp_path_factory.mktemp(name))
         return made[name]
 
@@ -56,7 +51,7 @@ def odd():
     return [Query(image, text, f"odd/{i}") for i, (image, text) in enumerate(zip(images, texts, strict=True))]
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", tiny_models.DETECTORS)
 def test_boxes_are_those_of_transformers(name, folders, odd):
     """One image at a time, all boxes, and transformers' own post-processing."""
     folder = folders(name)
@@ -84,7 +79,7 @@ def test_boxes_are_those_of_transformers(name, folders, odd):
         assert is_valid(found.details["proposals"], query.image.size).all()
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", tiny_models.DETECTORS)
 def test_a_detector_is_a_proposer_too(name, folders, odd):
     proposer = registry.proposer(name, weights=folders(name), classes="cat,dog", max_boxes=4, device="cpu")
     found = proposer.propose([query.image.array() for query in odd])
@@ -255,3 +250,32 @@ def test_one_table_of_all_counts_failures_and_records_the_weights(folders, tmp_p
     assert "owlv2 + no-op" in rows and "owlv2 proposal-oracle" in rows
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert all("answer" in line for line in lines if line["method"] == names[1])
+
+
+def test_a_picture_is_grounded_by_a_local_folder(folders, odd, tmp_path, capsys):
+    picture = tmp_path / "photo.png"
+    Image.fromarray(odd[0].image.array()).save(picture)
+    folder = folders("grounding-dino")
+    main(["ground", str(picture), "the red cup", "--method", "grounding-dino", "--weights", folder, "--json"])
+    row = json.loads(capsys.readouterr().out)
+    (found,) = registry.grounder("grounding-dino", weights=folder).ground(odd[:1])
+    np.testing.assert_allclose(row["box"], found.box, atol=0.1)
+    assert row["method"].startswith("grounding-dino") and row["score"] == pytest.approx(found.score, abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of PaliGemma's processor
+@pytest.mark.filterwarnings("ignore:owlv2 reads 32 tokens")
+def test_the_tiny_models_make_one_table(folders, tmp_path, monkeypatch):
+    """The command of the page of results, on four queries."""
+    for name in {**tiny_models.DETECTORS, **tiny_models.VLMS}:
+        (tmp_path / name).symlink_to(folders(name), target_is_directory=True)
+    tiny_models.yolo_world(tmp_path / "yolo-world.pt")
+    tiny_models.text_clip(tmp_path / "text-clip")
+    _, _, *arguments = tiny_models.command(tmp_path).replace("--limit 50", "--limit 4").split()
+    main(["evaluate", *arguments])
+    rows = json.loads((tmp_path / "results" / "results.json").read_text())["rows"]
+    ours = {row["method"]: row for row in rows if "source" in row}
+    asked = arguments[arguments.index("--methods") + 1].split(",")
+    assert set(asked) <= set(ours) and all(ours[name]["n"] == 4 for name in asked)
+    assert all("@sha256:" in ours[name]["source"] for name in asked)
+    assert all(ours[name]["failures"] == 4 for name in asked if name.startswith("vlm:"))  # what they write is noise

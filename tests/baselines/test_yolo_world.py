@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments import tiny_models
 from vg_gym import registry
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.errors import VGGymError
@@ -22,10 +23,7 @@ class TextClip:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("world") / "world.pt"
-    ultralytics_package().YOLOWorld("yolov8n-worldv2.yaml").save(str(path))
-    return str(path)
+    return tiny_models.yolo_world(tmp_path_factory.mktemp("world") / "world.pt")
 
 
 def load(weights, make=registry.grounder, **options):

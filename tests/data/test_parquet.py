@@ -7,9 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stable_baselines3 import PPO
 
 from vg_gym import registry
+from vg_gym.agents.rollout import play
 from vg_gym.data.parquet import LAYOUTS, ParquetDataset
+from vg_gym.envs.grounding import GroundingEnv
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
 
@@ -131,11 +134,32 @@ def test_images_stay_encoded_until_they_are_asked_for(folder):
 
 
 def test_an_agent_s_environment_plays_it(folder, tiny_clip):
-    import vg_gym.envs.grounding as grounding
-
-    env = grounding.GroundingEnv(dataset=f"hub:{folder}", split="test", clip=tiny_clip, reward="iou")
+    env = GroundingEnv(dataset=f"hub:{folder}", split="test", clip=tiny_clip, reward="iou")
     _, info = env.reset(seed=0)
     assert info["dataset"].startswith("hub:") and 0 <= info["iou"] <= 1
+
+
+def test_an_agent_trained_on_a_copy_is_that_of_the_published_layout(published, realdata, tiny_clip, tmp_path):
+    """A row for each expression, so that the order is the same: PPO's weights and its boxes are equal."""
+    rows = [lmms_row([published[i]]) for i in range(len(published))]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet", row_group_size=20)
+    sources = {"dataset": f"hub:{tmp_path}"}, {"dataset": "refcocog-umd", "root": str(realdata / "refcocog_mini")}
+    weights, boxes = zip(*(learned(source, tiny_clip) for source in sources), strict=True)
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    np.testing.assert_allclose(*boxes, atol=1e-5)
+
+
+def learned(source, clip):
+    """Weights of a short PPO on a source, and the boxes of its policy in the first 20 episodes."""
+    env = GroundingEnv(**source, split="test", clip=clip, reward="iou", cache=False)
+    model = PPO("MultiInputPolicy", env, n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    before = [p.detach().numpy().copy() for p in model.policy.parameters()]
+    model.learn(64)
+    after = [p.detach().numpy() for p in model.policy.parameters()]
+    assert any((a != b).any() for a, b in zip(after, before, strict=True))
+    episodes = play(env.engine, lambda seen: model.predict(seen, deterministic=True)[0], range(20))
+    return after, np.stack([episode.trajectory[-1] for episode in episodes])
 
 
 def test_the_split_behind_the_colon_stands_for_test(folder, tmp_path):

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from experiments import text_episodes
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.answers.frames import say
 from vg_gym.boxes import denormalize, iou, normalize
@@ -82,3 +83,11 @@ def test_errors(shapes, tiny_clip):
         TextGroundingEnv(dataset=[shapes[0]], clip=tiny_clip, action="classic")
     with pytest.raises(VGGymError, match="unknown box frame"):
         TextGroundingEnv("percent", dataset=[shapes[0]], clip=tiny_clip)
+
+
+@pytest.mark.parametrize("reward", ["clip", "iou"])
+@pytest.mark.parametrize("episodes", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_an_agent_an_oracle_and_a_script_have_the_same_rewards_in_words(episodes, reward):
+    """Each plays by itself in either face, from what that face shows."""
+    for row in text_episodes.compare(episodes, "refshapes-label-free", reward):
+        assert row.same_ends and row.difference <= 1e-6 and row.steps > episodes, row

@@ -141,6 +141,23 @@ def test_predictions_do_not_depend_on_the_runner(cluster, moody, tiny_clip, tmp_
     assert not any("answer" in line.get("failure", "") for line in remote[0].values())
 
 
+@pytest.mark.filterwarnings("ignore:.*transformers.*:FutureWarning")
+def test_models_of_transformers_answer_in_workers(cluster, moody, tmp_path):
+    """An open-vocabulary detector and a vision-language model, whose answers travel in the details."""
+    pytest.importorskip("transformers", reason='needs pip install "vg_gym[foundation]"')
+    from experiments import tiny_models
+
+    owlv2, vlm = tiny_models.owlv2(tmp_path / "owlv2"), f"vlm:{tiny_models.qwen(tmp_path / 'qwen')}"
+    options = [f"owlv2.weights={owlv2}", "owlv2.device=cpu", "vlm.device=cpu", "vlm.max_new_tokens=4"]
+    given = {"methods": ["owlv2", vlm], "options": method_options(options), "refine": "", "probes": False, "limit": 8}
+    (local, *rest), (remote, *others) = (compare(tmp_path / name, name, **given) for name in ("local", "ray"))
+    assert rest[0] == others[0] and local.keys() == remote.keys()
+    for key, line in local.items():
+        assert remote[key]["box"] == pytest.approx(line["box"], abs=1e-3)
+        assert remote[key].get("answer") == line.get("answer") and remote[key].get("failure") == line.get("failure")
+    assert sum("answer" in line for line in remote.values()) == 8
+
+
 def test_a_run_goes_on_with_another_runner(cluster, moody, tmp_path):
     whole = compare(tmp_path, "local")
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines(keepends=True)

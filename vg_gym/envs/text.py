@@ -64,10 +64,12 @@ class TextGroundingEnv:
         if not isinstance(actions, MultiEdgeActions) or actions.jumps:
             raise VGGymError(f"action={actions.name!r} has no words; use multi-edges or fine-edges")
         self.actions = actions
+        self.arrays: dict[str, np.ndarray] = {}
+        """The last observation of :class:`~vg_gym.envs.grounding.GroundingEnv`, for policies that read arrays."""
 
     def reset(self, **arguments: Any) -> tuple[TextObservation, dict[str, Any]]:
         """Start an episode; see :meth:`GroundingEnv.reset`."""
-        _, info = self.env.reset(**arguments)
+        self.arrays, info = self.env.reset(**arguments)
         return self._observation(info), info
 
     def step(self, answer: str) -> tuple[TextObservation, float, bool, bool, dict[str, Any]]:
@@ -77,10 +79,12 @@ class TextGroundingEnv:
         box = place(boxes[0], self.frame, self._image_size()) if boxes else None
         action = None if boxes else read_action(said, self.actions)
         if box is not None:
-            _, reward, terminated, truncated, info = self.env.place(box_ops.normalize(box, self._image_size()))
+            self.arrays, reward, terminated, truncated, info = self.env.place(
+                box_ops.normalize(box, self._image_size())
+            )
         else:
             stay = read_action(STAY, self.actions)
-            _, reward, terminated, truncated, info = self.env.step(stay if action is None else action)
+            self.arrays, reward, terminated, truncated, info = self.env.step(stay if action is None else action)
         info["unreadable"] = box is None and action is None
         return self._observation(info), reward, terminated, truncated, info
 

@@ -1,12 +1,28 @@
-"""Tiny random models of published architectures, saved in transformers' layout with tokenizers made on the spot."""
+"""Tiny random models of published architectures, with tokenizers made on the spot, in the layouts of published ones.
+
+python experiments/tiny_models.py runs/tiny      # needs pip install "vg_gym[foundation]"
+
+writes one of each into a folder and prints the command that evaluates them all. Their boxes mean nothing: they show
+that the classes, the processors and the evaluator fit together where no published weights are at hand.
+"""
 
 from __future__ import annotations
 
+import argparse
+import logging
 from pathlib import Path
 
+import open_clip
 import torch
 import transformers as t
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from vg_gym.baselines.detectors.yolo import ultralytics_package
+from vg_gym.cli.run import run
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.tokenizer import WordTokenizer
+from vg_gym.clip_finetuning.model import save_model
+from vg_gym.data.expressions import vocabulary
 
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
@@ -99,7 +115,7 @@ def qwen(folder: Path, generation: str = "qwen2_5_vl", extra: tuple[str, ...] = 
     rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
     ends = dict(bos_token_id=None, eos_token_id=tokenizer.eos_token_id)
     text = dict(vocab_size=len(tokenizer), rope_parameters=rope, **TEXT)
-    vision = dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2, out_hidden_size=32)
+    vision = dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2, out_hidden_size=TEXT["hidden_size"])
     if generation == "qwen2_5_vl":
         vision |= dict(patch_size=14, window_size=56, fullatt_block_indexes=[0])
         config = t.Qwen2_5_VLConfig(text_config={**text, **ends}, vision_config=vision, **tokens)
@@ -189,3 +205,66 @@ VLMS = {
     "florence2": florence2,
 }
 """Family -> what writes a tiny model of it into a folder."""
+DETECTORS = {
+    "grounding-dino": grounding_dino,
+    "mm-grounding-dino": lambda folder: grounding_dino(folder, mm=True),
+    "owlv2": owlv2,
+}
+"""Name of the grounder -> what writes a tiny model of it into a folder."""
+
+
+def yolo_world(file: Path) -> str:
+    """A random YOLO-World, the smallest there is, as ultralytics saves it."""
+    torch.manual_seed(0)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ultralytics_package().YOLOWorld("yolov8n-worldv2.yaml").save(str(file))
+    return str(file)
+
+
+def text_clip(folder: Path) -> str:
+    """A random CLIP whose texts are as wide as YOLO-World reads them."""
+    torch.manual_seed(0)
+    words = vocabulary()
+    config = {
+        "embed_dim": 512,
+        "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": len(words) + 4, "width": 32, "heads": 2, "layers": 1},
+    }
+    model = open_clip.model.CLIP(**config)
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    open_clip.factory.set_model_preprocess_cfg(model, {"mean": mean, "std": std})
+    tokenizer = WordTokenizer(words, 16)
+    save_model(ClipEncoder("tiny", model, tokenizer, crop_size=32, dense="tokens", config=config), folder)
+    return str(folder)
+
+
+def command(folder: Path) -> str:
+    """What evaluates the models of a folder in one table."""
+    vlms = [f"vlm:{folder / family}" for family in VLMS if family != "florence2"]
+    methods = ",".join([*DETECTORS, "yolo-world", "florence-2", *vlms])
+    options = [f"{name}.weights={folder / name}" for name in DETECTORS]
+    options += [f"yolo-world.weights={folder / 'yolo-world.pt'}", f"yolo-world.text_clip={folder / 'text-clip'}"]
+    options += ["yolo-world.image_size=128", f"florence-2.weights={folder / 'florence2'}"]
+    options += ["florence-2.max_new_tokens=16", "vlm.max_new_tokens=16"]
+    return (
+        f"python evaluate.py --methods {methods} --dataset refshapes --split test --limit 50 --clip none "
+        f"--out {folder / 'results'} {' '.join(options)}"
+    )
+
+
+def main() -> None:
+    """Write every model and print the command that evaluates them."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out", type=Path, help="folder of the models")
+    out = p.parse_args().out
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    t.utils.logging.disable_progress_bar()
+    for name, make in {**DETECTORS, **VLMS}.items():
+        make(out / name)
+    yolo_world(out / "yolo-world.pt")
+    text_clip(out / "text-clip")
+    print(command(out))
+
+
+if __name__ == "__main__":
+    run(main)
