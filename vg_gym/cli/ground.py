@@ -60,11 +60,11 @@ def ground(options: argparse.Namespace) -> None:
     if options.out is not None and several:
         make_folder(options.out)
     broken = []
-    warnings.showwarning = lambda message, *_, **__: print(f"vg-gym: warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: tqdm.write(f"vg-gym: warning: {message}", file=sys.stderr)
     for file, found in zip(files, tqdm(answers, total=len(files), disable=len(files) < 50), strict=True):
         if isinstance(found, VGGymError):
             broken.append(file)
-            print(f"vg-gym: {found}", file=sys.stderr)
+            tqdm.write(f"vg-gym: {found}", file=sys.stderr)  # not into the progress bar
             continue
         print(_line(file, found, options.json), flush=True)
         if options.out is not None:
