@@ -44,7 +44,11 @@ class Episodes:
         return self.query_of(self.items[index])
 
     def query_of(self, item: Sample | Query) -> Query:
-        """The query of an item of the source; errors as for :meth:`query`."""
+        """The query of an item of the source.
+
+        Raises:
+            VGGymError: its expression is empty.
+        """
         query = item if isinstance(item, Query) else item.query
         if not query.expression.strip():
             raise VGGymError(f"query {query.key!r} has an empty expression; give it a few words")
