@@ -33,7 +33,7 @@ GROUND = ("errors", "interrupts", "types", "boxes", "storage", "devices", "confi
 """What every room may import, in this order among themselves."""
 ROOMS = (
     "language", "answers", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned",
-    "baselines", "diffusion", "envs", "rewards", "chat", "agents", "pictures", "cli",
+    "baselines", "diffusion", "envs", "rewards", "chat", "agents", "pictures", "demo", "cli",
 )  # fmt: skip
 """From the ground up: a room imports rooms above it in this list."""
 STRANGERS = {"envs", "baselines", "diffusion"}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from vg_gym import __version__
 from vg_gym.cli import (
     compare,
+    demo,
     download,
     evaluate,
     features,
@@ -25,7 +26,9 @@ from vg_gym.cli import (
 from vg_gym.cli.parsing import Parser
 from vg_gym.cli.run import run
 
-SUBCOMMANDS = (ground, train, evaluate, compare, leaderboard, listing, play, push, minari, features, download, info)
+SUBCOMMANDS = (
+    ground, demo, train, evaluate, compare, leaderboard, listing, play, push, minari, features, download, info,
+)  # fmt: skip
 """Modules whose ``add(commands)`` adds a parser; its default ``command`` is called with the options."""
 
 

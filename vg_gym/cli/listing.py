@@ -77,6 +77,21 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
             yield _row(name, spec, first.published if first else None)
 
 
+def ready_grounders() -> list[str]:
+    """Names of grounders that answer with what is on this machine, built-in agents first; none is fetched or fitted."""
+    agents = [f"agent:{name}" for name in built_in_names("agent")]
+    specs = {name: spec for name, spec in list_grounders().items() if name != "agent" and not spec.fitted}
+    return agents + [name for name, spec in specs.items() if _installed(spec) and _has_weights(spec)]
+
+
+def _has_weights(spec: GrounderSpec) -> bool:
+    """Whether a grounder has built-in weights, or needs none."""
+    if spec.weights:
+        return (ASSETS / spec.weights).is_dir()
+    first = list_proposers().get(spec.proposer)
+    return spec.argument != "weights" and (first is None or first.published is None)
+
+
 def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) -> Row:
     """A grounder or a detector: what it is, the extra it needs, the weights it has."""
     built_in = bool(spec.weights) and (ASSETS / spec.weights).is_dir()

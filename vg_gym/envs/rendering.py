@@ -31,7 +31,7 @@ def draw_frame(
     step: str = "",
     size: int = 512,
 ) -> np.ndarray:
-    """One frame of an episode.
+    """One frame of an episode: :func:`draw_boxes`, and a caption.
 
     Args:
         image: uint8 (H, W, 3); scaled so that its longer side is ``size`` pixels.
@@ -47,6 +47,25 @@ def draw_frame(
     Returns:
         uint8 (h + caption, w, 3).
     """
+    return _caption(draw_boxes(image, box, target, trail, size), expression, score, iou, step)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    box: np.ndarray,
+    target: np.ndarray | None = None,
+    trail: Sequence[np.ndarray] = (),
+    size: int = 512,
+) -> np.ndarray:
+    """An image with boxes, uint8 (h, w, 3).
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: as of :func:`draw_frame`.
+        target: as of :func:`draw_frame`.
+        trail: as of :func:`draw_frame`.
+        size: pixels of the longer side of what is returned.
+    """
     height, width = image.shape[:2]
     factor = size / max(height, width)
     shape = max(1, round(width * factor)), max(1, round(height * factor))
@@ -58,8 +77,7 @@ def draw_frame(
     if target is not None:
         _dashed(draw, _pixels(target, canvas.size), TARGET)
     draw.rectangle(_pixels(box, canvas.size), outline=(*BOX, 255), width=max(2, size // 128))
-    canvas = Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
-    return _caption(np.asarray(canvas), expression, score, iou, step)
+    return np.asarray(Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB"))
 
 
 def _pixels(box: np.ndarray, size: tuple[int, int]) -> list[float]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip.encoder import load_clip
 from vg_gym.data.images import ArrayImage
-from vg_gym.envs.rendering import draw_frame
 from vg_gym.errors import VGGymError
+from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
 from vg_gym.types import Grounder, Query
 
@@ -27,38 +25,10 @@ PHOTOGRAPHS = ("yolo-clip", "ViT-B-32:openai")
 """Method and CLIP for all else: published weights, which are fetched."""
 BATCH = 32
 """Pictures that are decoded, and answered, at a time."""
-SMALLEST = 512
-"""Pixels of the longer side of what :meth:`Found.draw` draws, at least."""
 ARTICLES = {"a", "an", "the"}
 """Words that mean nothing to look for."""
 KEPT = 4
 """Methods that stay in memory for the next call."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an expression means in a picture."""
-
-    box: np.ndarray
-    """Left, top, right and bottom in pixels, float32 (4,)."""
-    score: float | None
-    """What the method says of it, in its own unit; None where it says nothing."""
-    expression: str
-    """As asked."""
-    method: str
-    """What answered."""
-    clip: str
-    """The CLIP that it was given, where it takes one; else empty."""
-    image: ArrayImage = field(repr=False)
-    """The picture."""
-    source: Any = field(repr=False)
-    """The picture as it was given."""
-
-    def draw(self) -> Image.Image:
-        """The picture with the box, captioned."""
-        size = max(SMALLEST, *self.image.size)
-        box = box_ops.normalize(self.box, self.image.size)
-        return Image.fromarray(draw_frame(self.image.array(), box, expression=self.expression, size=size))
 
 
 def ground(
@@ -121,13 +91,16 @@ def ground_each(
         rows = [row for row, picture_or_error in enumerate(read) if isinstance(picture_or_error, ArrayImage)]
         texts = expressions[at : at + BATCH]
         queries = [Query(read[row], texts[row], f"{at + row}") for row in rows]  # type: ignore[arg-type]
+        start = time.perf_counter()
         answers = dict(zip(rows, grounder.ground(queries), strict=True)) if queries else {}
+        seconds = (time.perf_counter() - start) / max(1, len(queries))
         for row, (source, image) in enumerate(zip(images[at : at + BATCH], read, strict=True)):
             if isinstance(image, VGGymError):
                 yield image
                 continue
             said = answers[row]
-            yield Found(np.asarray(said.box, np.float32), said.score, texts[row], name, encoder, image, source)
+            box = np.asarray(said.box, np.float32)
+            yield Found(box, said.score, texts[row], name, encoder, image, source, said.details, seconds)
 
 
 def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> tuple[str, str]:

@@ -1,0 +1,129 @@
+"""The demo as a person meets it: ``vg-gym demo`` in a process of its own, and a real browser."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("gradio", reason='vg-gym demo needs pip install -e ".[demo]"')
+playwright = pytest.importorskip("playwright.sync_api", reason="a browser is driven with playwright")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} on the path")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE = 120_000
+"""Milliseconds that a first answer may take on a busy machine."""
+YELLOW = (255, 214, 10)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where the demo listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "vg_gym.cli", "demo", "--port", str(port)]
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder), "XDG_CACHE_HOME": str(folder)}
+    log = folder / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    where = f"http://127.0.0.1:{port}/"
+    try:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while where not in log.read_text():
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield where
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 130, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, address, tmp_path):
+    """Opens the page in a window of a size; at the end, it has asked no other host and made no error."""
+    pages, hosts, errors = [], set(), []
+
+    def opened(window):
+        page = browser.new_page(viewport=window)
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: hosts.add(re.sub(r"^(\w+:/*[^/]*).*", r"\1", request.url)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        page.get_by_role("button", name="Ground", exact=True).wait_for()
+        pages.append(page)
+        return page
+
+    yield opened
+    for number, page in enumerate(pages):
+        page.screenshot(path=os.path.join(os.environ.get("VG_GYM_SCREENSHOTS", tmp_path), f"{number}.png"))
+    assert {host for host in hosts if not host.startswith(("data:", "blob:"))} == {address.rstrip("/")}
+    assert not errors
+
+
+def ground(page):
+    page.get_by_role("button", name="Ground", exact=True).click()
+
+
+def drawn(page, part):
+    """The pixels of a picture of the page, as (R, G, B)."""
+    locator = page.locator(f"#{part} img")
+    locator.wait_for()
+    data = locator.evaluate(
+        """image => image.decode().then(() => {
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
+        })"""
+    )
+    return set(zip(data[0::4], data[1::4], data[2::4], strict=True))
+
+
+def test_type_click_and_see_a_box(visit):
+    page = visit(DESKTOP)
+    assert YELLOW not in drawn(page, "picture")
+    page.get_by_label("Sentence", exact=True).fill("the leftmost square")
+    page.get_by_label("Beside it").click()
+    page.get_by_role("option", name="seg-clip", exact=True).click()
+    ground(page)
+    assert YELLOW in drawn(page, "first-answer") and YELLOW in drawn(page, "second-heat-map")
+    page.get_by_text("IoU with the truth").first.wait_for()
+    before = page.locator("#first-answer img").get_attribute("src")
+    page.locator("#first-step input[type=range]").fill("0")
+    page.wait_for_function(f"document.querySelector('#first-answer img').getAttribute('src') !== {before!r}")
+
+
+def test_a_telephone_needs_no_sideways_scrolling(visit):
+    page = visit(PHONE)
+    ground(page)
+    assert YELLOW in drawn(page, "first-answer")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_broken_upload_is_a_message(visit, tmp_path):
+    page = visit(DESKTOP)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload a picture").click()
+    chooser.value.set_files(tmp_path / "broken.png")
+    alert = page.get_by_role("alert").filter(has_text="broken.png")
+    alert.wait_for()
+    assert "Traceback" not in alert.inner_text()
