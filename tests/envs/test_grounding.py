@@ -182,9 +182,9 @@ def test_without_labels_nothing_reads_an_answer(shapes, tiny_clip):
             assert "is_success" not in b[4]
 
 
-@pytest.mark.parametrize("leak", [lambda self, index: self.items[index].box, lambda self, index: self.items.objects(0)])
+@pytest.mark.parametrize("leak", [lambda self, item: item.box, lambda self, item: self.items.objects(0)])
 def test_a_leak_of_the_answer_would_be_seen(leak, shapes, tiny_clip, monkeypatch):
-    monkeypatch.setattr(Episodes, "target", leak)
+    monkeypatch.setattr(Episodes, "target_of", leak)
     with pytest.raises(AssertionError, match="the answer was asked for: (box|objects)"):
         GroundingEnv(dataset=Sealed(shapes), clip=tiny_clip).reset(seed=0)
 
