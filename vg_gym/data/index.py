@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from vg_gym.storage.files import cache_folder, temporary_folder
+from vg_gym.storage.npy import read_npy
 
 Columns = dict[str, np.ndarray]
 """Name -> column."""
@@ -94,7 +95,7 @@ def _read(place: Path) -> Columns | None:
 def _load(path: Path) -> np.ndarray:
     # An empty array cannot be mapped; its file is a header alone. The plain view indexes faster than a memmap.
     mode: Literal["r"] | None = "r" if path.stat().st_size > 128 else None
-    return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
+    return np.asarray(read_npy(path, mode))
 
 
 def _write_somewhere(places: list[Path], columns: Columns) -> Columns:

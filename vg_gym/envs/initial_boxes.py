@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
+from vg_gym.storage.npy import read_npy
 from vg_gym.types import Fingerprinted, Grounder, Query
 
 FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}
@@ -188,7 +190,10 @@ def grounder_boxes(
 
 def _stored(path: Path, grounder: Grounder, queries: Sequence[Query]) -> np.ndarray:
     if path.is_file():
-        return np.load(path, allow_pickle=False)
+        try:
+            return read_npy(path)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"the boxes in {path} cannot be read ({error}) and are asked for anew", stacklevel=4)
     boxes = _ask(grounder, queries)
     try:
         make_folder(path.parent)

@@ -16,6 +16,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.features.score_maps import SCAN_SIZES, texts_of
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.files import replacing, write_json, write_text
+from vg_gym.storage.npy import read_npy
 from vg_gym.types import Query
 
 FORMAT = f"1, scan {SCAN_SIZES}"
@@ -71,7 +72,7 @@ class Keys:
             json.loads(f"[{','.join((folder / name).read_text().splitlines())}]")
             for name in ("images.jsonl", "texts.jsonl")
         )
-        return cls(images, texts, np.load(folder / "queries.npy", allow_pickle=False))
+        return cls(images, texts, read_npy(folder / "queries.npy"))
 
 
 def _lines(keys: Iterable[str]) -> str:

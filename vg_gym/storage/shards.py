@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import cache_place, fingerprint, make_folder, replacing
+from vg_gym.storage.npy import read_npy
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 """At the end of each file, of all that stands before."""
@@ -180,7 +181,7 @@ class ShardedArray:
         remedy = "run again what makes it; only what is missing is made"
         try:
             whole = path.stat().st_size == self.file_size(number)
-            rows = np.asarray(np.lib.format.open_memmap(path, mode="r"))
+            rows = np.asarray(read_npy(path, "r"))
         except FileNotFoundError as error:
             raise VGGymError(f"no {path}; {remedy}") from error
         except (OSError, ValueError) as error:
