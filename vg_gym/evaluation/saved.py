@@ -91,12 +91,14 @@ def read_results(path: Path) -> Results:
         meta = {**content["meta"], "content": str(content["meta"]["content"])}
         of_recorded = {"dataset": meta.get("recorded"), "split": "recorded"}
         results = Results(path, meta, [_checked({**of_recorded, **row}) for row in content["rows"]])
-        assert results.rows and len({row["method"] for row in results.rows}) == len(results.rows)
-        assert isinstance(meta.get("limit"), int | None)
+        if not results.rows or len({row["method"] for row in results.rows}) < len(results.rows):
+            raise ValueError("no rows, or two of one method")
+        if not isinstance(meta.get("limit"), int | None):
+            raise ValueError(f"limit is {meta['limit']!r:.40}")
         return results
     except FileNotFoundError:
         raise VGGymError(f"{path} is not there: name a results.json, or a folder that has one") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise VGGymError(f"{path} is not results of this evaluator ({reason})") from None
 
