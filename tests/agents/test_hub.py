@@ -150,6 +150,13 @@ def test_who_may_not_write_is_told_to_log_in(hub, run, monkeypatch):
     assert not hub.repositories
 
 
+def test_a_hub_that_is_not_there_is_one_line(run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_any")
+    with pytest.raises(VGGymError, match="someone/agent was not pushed: .*See that the hub can be reached"):
+        push(str(run), NAME)
+
+
 def test_pictures_of_other_data_are_shown_only_where_asked_for(run, tmp_path):
     agent = run / "best" / ABOUT
     agent.write_text(json.dumps({**json.loads(agent.read_text()), "dataset": "/home/me/mine.jsonl"}))

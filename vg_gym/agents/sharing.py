@@ -52,7 +52,8 @@ def push(run: str, repository: str, private: bool = False, film: bool = False) -
         film: show episodes even where its data are not drawn scenes; then pictures of the data are published.
 
     Raises:
-        VGGymError: there is no such agent, it names files of this machine, or the hub refuses.
+        VGGymError: there is no such agent, it names files of this machine, or the hub refuses or cannot be
+            reached.
     """
     import huggingface_hub
 
@@ -65,11 +66,11 @@ def push(run: str, repository: str, private: bool = False, film: bool = False) -
             commit = api.upload_folder(
                 repo_id=repository, folder_path=folder, commit_message=f"An agent of vg_gym {__version__}"
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of the hub, or of its client, whose errors share no base of their own
             reason = " ".join(str(error).split())[:300]
             raise VGGymError(
-                f"{repository} was not pushed: {reason}. Log in with `hf auth login` or set HF_TOKEN to a token that "
-                "may write"
+                f"{repository} was not pushed: {reason}. See that the hub can be reached; log in with `hf auth login`, "
+                "or set HF_TOKEN to a token that may write"
             ) from error
     return Pushed(str(url), commit.oid)
 
