@@ -30,8 +30,13 @@ def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
     few, many = ProposalAttention(4, 16), ProposalAttention(6, 16)
     many.load_state_dict(few.state_dict())
     observed, text = a_set(rng, 6, 4), torch.randn(2, 16)
+    observed[1, 2:] = 0
     read, scores = many(observed.flatten(1), text)
     torch.testing.assert_close(read, few(observed[:, :4].flatten(1), text)[0], atol=1e-5, rtol=1e-4)
+    alone, scored = many(observed[1:].flatten(1), text[1:])
+    torch.testing.assert_close(read[1:], alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores[1:], scored, atol=1e-5, rtol=1e-4)
+    assert (scores[1, 2:] == EMPTY).all()
     (read.sum() + scores.sum()).backward()
     assert all(torch.isfinite(p.grad).all() for p in many.parameters() if p.grad is not None)
 

@@ -23,8 +23,9 @@ from vg_gym.features.score_maps import SCAN_SIZES
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
 
-MEMORY = 1.0
-"""GiB for tables of the images that were asked of last: 5,000 or so of the built-in data."""
+MEMORY = 0.25
+"""GiB for tables of the images that were asked of last, 1,200 or so of the built-in data: the expressions of an image
+follow each other."""
 
 
 class AgentGrounder:

@@ -71,6 +71,9 @@ class ProposalAttention(nn.Module):
     def forward(self, observed: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Proposals (B, K * WIDTH) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
         numbers = observed.float().unflatten(1, (self.count, WIDTH))
+        filled = (numbers[..., 4] > 0).any(0).nonzero()
+        rows = int(filled[-1]) + 1 if len(filled) else 1
+        numbers = numbers[:, :rows]  # the others are empty in the whole batch, and would get no weight
         boxes, there = numbers[..., :4], numbers[..., 4] > 0
         centre, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         cosines = numbers[..., 5:8]
@@ -86,7 +89,7 @@ class ProposalAttention(nn.Module):
         scores = self.score(x)[..., 0].masked_fill(~there, EMPTY)
         weights = (self.read_outs(x) + absent[..., None]).softmax(1)
         read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
-        return read.flatten(1), scores
+        return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY)
 
 
 def _pairs(centre: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
