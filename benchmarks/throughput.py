@@ -42,7 +42,7 @@ from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import score_boxes
 from vg_gym.config import options_from
 from vg_gym.data.refshapes import RefShapes
-from vg_gym.devices import set_threads, usable_cores
+from vg_gym.devices import Threads, usable_cores
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
 from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
@@ -303,7 +303,7 @@ def main() -> None:
     p.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
     p.add_argument("--threads", type=int, default=0)
     given = p.parse_args()
-    threads, clip = set_threads(given.threads or usable_cores()), load_clip("refshapes")
+    threads, clip = Threads(given.threads or usable_cores()).count, load_clip("refshapes")
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     found: dict[str, Rows] = {"machine": {"threads": threads, **versions}}
     for name in given.only.split(","):

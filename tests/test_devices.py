@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from vg_gym import devices
@@ -13,23 +14,56 @@ def test_a_quota_bounds_the_cores(monkeypatch, tmp_path):
         assert devices.usable_cores() == cores, text
 
 
-def test_busy_cores_are_left_alone(monkeypatch):
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
-    for load, idle in ((0.2, 4), (0.9, 3), (3.6, 1), (40.0, 1)):
-        monkeypatch.setattr(devices.os, "getloadavg", lambda load=load: (load, 9.0, 9.0), raising=False)
-        assert devices.idle_cores() == idle, load
-
-
-def test_threads_are_set_and_told(monkeypatch):
-    monkeypatch.setattr(devices, "idle_cores", lambda: 100)
+@pytest.fixture(autouse=True)
+def threads_as_before():
     before = torch.get_num_threads()
-    try:
-        monkeypatch.setattr(devices, "usable_cores", lambda: 3)
-        assert devices.set_threads(2) == torch.get_num_threads() == 2
-        assert devices.set_threads() == 3
-        monkeypatch.setattr(devices, "usable_cores", lambda: 64)
-        assert devices.set_threads() == devices.MOST
-        monkeypatch.setattr(devices, "idle_cores", lambda: 1)
-        assert devices.set_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+    yield
+    torch.set_num_threads(before)
+
+
+def machine(monkeypatch, cores=4, usable=64):
+    """A machine whose clock and use the test moves; returns [seconds, seconds at work, of them this process]."""
+    now = [100.0, 1000.0, 10.0]
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(devices, "usable_cores", lambda: usable)
+    monkeypatch.setattr(devices, "_seconds", lambda: tuple(now))
+    monkeypatch.setattr(devices.time, "monotonic", lambda: now[0])
+    return now
+
+
+def pass_time(now, seconds, others, own):
+    for at, rate in enumerate((1, others + own, own)):
+        now[at] += rate * seconds
+
+
+def test_threads_follow_what_other_processes_use(monkeypatch):
+    now = machine(monkeypatch)
+    monkeypatch.setattr(devices.time, "sleep", lambda s: pass_time(now, s, others=1.1, own=0))
+    threads = devices.Threads()
+    assert threads.count == torch.get_num_threads() == 3
+    pass_time(now, devices.EVERY, others=0.1, own=3)
+    assert threads.look() == torch.get_num_threads() == 4
+    pass_time(now, devices.EVERY / 2, others=9, own=1)
+    assert threads.look() == 4, "not yet"
+    pass_time(now, devices.EVERY, others=9, own=1)
+    assert threads.look() == torch.get_num_threads() == 1
+
+
+def test_threads_have_bounds_and_those_asked_for_stay(monkeypatch):
+    now = machine(monkeypatch, cores=100)
+    monkeypatch.setattr(devices.time, "sleep", lambda s: pass_time(now, s, others=0, own=0))
+    assert devices.Threads().count == devices.MOST
+    monkeypatch.setattr(devices, "usable_cores", lambda: 3)
+    assert devices.Threads().count == 3
+    threads = devices.Threads(2)
+    pass_time(now, devices.EVERY, others=99, own=1)
+    assert threads.look() == torch.get_num_threads() == 2
+
+
+def test_seconds_of_the_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "_STAT", tmp_path / "stat")
+    monkeypatch.setattr(devices.os, "sysconf", lambda _: 100)
+    _, busy, own = devices._seconds()
+    assert busy == own, "nothing is known of others"
+    (tmp_path / "stat").write_text("cpu  4705 500 1295 1000 0 0 0 0 0 0\ncpu0 1 1 1 1\n")
+    assert devices._seconds()[1] == 60

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
 
 MOST = 8
 """Threads beyond which small networks get no faster."""
+LOOK = 0.25
+"""Seconds of the first look at what other processes use."""
+EVERY = 10.0
+"""Seconds between later looks."""
+_STAT = Path("/proc/stat")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -27,12 +33,6 @@ def usable_cores() -> int:
         return max(1, min(cores, int(quota) // int(period)))
     except (OSError, ValueError):  # no control groups, or "max": no limit
         return cores
-
-
-def idle_cores() -> int:
-    """Idle cores of the machine, by its load of the last minute; at least 1."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, (os.cpu_count() or 1) - round(load))
 
 
 def usable_memory() -> float:
@@ -61,12 +61,55 @@ def check_memory(what: str, size: float, remedy: str) -> None:
         )
 
 
-def set_threads(asked: int = 0) -> int:
-    """Make torch use ``asked`` threads, or as many as are good for it; returns how many."""
-    import torch
+class Threads:
+    """How many threads torch uses: as many as asked for, or as the cores that other processes leave idle.
 
-    torch.set_num_threads(asked or min(usable_cores(), idle_cores(), MOST))
-    return torch.get_num_threads()
+    The latter is looked at again while a program runs, so that it neither waits for what was started after it, nor
+    leaves a core idle for what has ended.
+
+    Args:
+        asked: how many; 0: the usable cores that are idle, at most :data:`MOST`.
+    """
+
+    def __init__(self, asked: int = 0):
+        self.asked, self.count = asked, asked
+        self._seen = _seconds()
+        if not asked:
+            time.sleep(LOOK)
+        self._use(asked or self._idle())
+
+    def look(self) -> int:
+        """Follow what other processes use, if the last look is long enough ago; returns the threads in use."""
+        if not self.asked and time.monotonic() - self._seen[0] >= EVERY:
+            self._use(self._idle())
+        return self.count
+
+    def _use(self, count: int) -> None:
+        import torch
+
+        if count != self.count or count != torch.get_num_threads():
+            torch.set_num_threads(count)
+        self.count = count
+
+    def _idle(self) -> int:
+        """Threads that are good for torch, by what others used since the last look; at least 1."""
+        before, self._seen = self._seen, _seconds()
+        passed, busy, own = (now - then for now, then in zip(self._seen, before, strict=True))
+        others = max(0.0, busy - own) / passed
+        return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MOST))
+
+
+def _seconds() -> tuple[float, float, float]:
+    """Of the clock; that all processes of the machine were at work, without those that yield (nice); of this one.
+
+    Where the system does not tell (it is no Linux), others count as idle.
+    """
+    own = time.process_time()
+    try:
+        user, _, system = (int(ticks) for ticks in _STAT.read_text().split()[1:4])
+    except (OSError, ValueError):
+        return time.monotonic(), own, own
+    return time.monotonic(), (user + system) / os.sysconf("SC_CLK_TCK"), own
 
 
 def pick_device(name: str = "auto") -> str:

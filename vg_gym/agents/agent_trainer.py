@@ -35,7 +35,7 @@ from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import check_ranges, options_from, save_config
-from vg_gym.devices import check_memory, pick_device, set_threads, usable_cores
+from vg_gym.devices import Threads, check_memory, pick_device, usable_cores
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
@@ -80,7 +80,7 @@ class AgentTrainer:
 
     def _prepare(self, config: TrainConfig) -> None:
         """Load, compute and build what the run is made of."""
-        self.threads = set_threads(config.threads)
+        self.threads = Threads(config.threads)
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
         self.clip = load_clip(config.clip, self.device)
@@ -207,7 +207,7 @@ class AgentTrainer:
             evaluation.about["warm_start"] = True
             evaluation.run()
         self.budget.start()
-        with closing(EpisodeStats(self.budget)) as stats:
+        with closing(EpisodeStats(self.budget, self.threads)) as stats:
             self.model.learn(NO_LIMIT, [stats, evaluation], reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
         self._contact_sheet()
@@ -216,7 +216,11 @@ class AgentTrainer:
     def _size(self) -> str:
         """Environments, device, threads, and the memory of what PPO or DQN keeps."""
         c, kept = self.config, self._kept_bytes(self.env.engine) / 2**20
-        where = self.device if self.device != "cpu" else f"{self.threads} threads on {usable_cores()} cores (threads=N)"
+        where = (
+            self.device
+            if self.device != "cpu"
+            else f"{self.threads.count} threads on {usable_cores()} cores (threads=N)"
+        )
         return f"{c.num_envs} environments, {where}, {kept:,.0f} MiB of observations"
 
     def _kept_bytes(self, engine: GroundingEngine) -> int:
@@ -242,10 +246,10 @@ class AgentTrainer:
         share = clone.choice if reads_proposals(model.policy) else 0.0
         choice, oracle = self.warm_start.part(share), self.warm_start.part(1 - share)
         if choice.progress() < 1:
-            with _progress("learn choice") as report:
+            with _progress("learn choice", self.threads) as report:
                 learn_choice(model, self.env, clone, choice, report)
         if oracle.progress() < 1:
-            with _progress("clone oracle") as report:
+            with _progress("clone oracle", self.threads) as report:
                 clone_oracle(model, self.env, clone, oracle, report)
 
     def _contact_sheet(self, count: int = 24) -> None:
@@ -257,11 +261,12 @@ class AgentTrainer:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A bar, and what tells it of progress."""
+def _progress(what: str, threads: Threads) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar, and what tells it of progress, between which threads are looked at."""
     with tqdm(total=100, desc=what, bar_format=BAR) as bar:
 
         def report(values: dict[str, Any]) -> None:
+            threads.look()
             bar.n = round(100 * values.pop("progress"), 1)
             bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
 

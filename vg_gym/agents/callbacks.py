@@ -16,6 +16,7 @@ from tqdm import tqdm
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.checkpoint import save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
+from vg_gym.devices import Threads
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import GroundingEngine
 
@@ -33,11 +34,12 @@ class EpisodeStats(BaseCallback):
 
     Args:
         budget: of the run; this keeps its count of steps.
+        threads: of torch, looked at before each rollout.
     """
 
-    def __init__(self, budget: Budget):
+    def __init__(self, budget: Budget, threads: Threads):
         super().__init__()
-        self.budget = budget
+        self.budget, self.threads = budget, threads
         self.recent: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in EPISODE_STATS}
         self._bar: tqdm | None = None
         self._start, self._first = 0.0, 0
@@ -45,6 +47,9 @@ class EpisodeStats(BaseCallback):
     def _on_training_start(self) -> None:
         self._start, self._first = time.monotonic(), self.num_timesteps
         self._bar = tqdm(total=100, desc="train_agent", unit="%", bar_format=BAR)
+
+    def _on_rollout_start(self) -> None:
+        self.logger.record("time/threads", self.threads.look())
 
     def _on_step(self) -> bool:
         self.budget.taken = self.num_timesteps

@@ -92,7 +92,8 @@ class TrainConfig(EnvOptions):
     seed: Seed = 0
     """Of environments, weights and minibatches."""
     threads: Processes = 0
-    """CPU threads; 0: the cores that this process may use and that are idle as it starts (:mod:`vg_gym.devices`)."""
+    """CPU threads; 0: those of the usable cores that other processes leave idle, looked at again and again
+    (:mod:`vg_gym.devices`)."""
 
     # Algorithm
     algo: str = "ppo"
