@@ -1,11 +1,17 @@
 """Tables of images come and go, and nothing changes by it."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
+from vg_gym.data.images import ArrayImage
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.envs import GroundingVectorEnv
+from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.types import Query
 
 
 def walk(data, clip, memory, n=3):
@@ -28,3 +34,26 @@ def test_little_memory_changes_nothing(tiny_clip):
             np.testing.assert_array_equal(values, b[name], err_msg=name)
     with pytest.raises(VGGymError, match="raise memory="):
         walk(data, tiny_clip, 2.5 * table, n=8)
+
+
+def test_pictures_that_were_asked_of_are_not_kept(tiny_clip, rng):
+    table = 4 * (tiny_clip.grid + 1) ** 2 * tiny_clip.dim / 2**30
+    bank, left = FeatureBank(tiny_clip, memory=5.5 * table), weakref.WeakSet()
+    bank.capacity = 3
+
+    def ask(image):
+        row = np.array([bank.row(Query(image, "the red square", "one"))[0]])
+        return bank.slots(row, lambda _: image), image
+
+    first = ArrayImage(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
+    slot, _ = ask(first)
+    table_of_first = bank.images.tables[slot].clone()
+    for _ in range(40):
+        _, image = ask(ArrayImage(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)))
+        left.add(image)
+    del image
+    gc.collect()
+    assert not left
+    assert len(bank.images._keys) <= bank.capacity + bank.images.capacity + 1
+    slot, _ = ask(first)
+    np.testing.assert_array_equal(bank.images.tables[slot], table_of_first)

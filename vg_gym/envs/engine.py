@@ -213,7 +213,7 @@ class GroundingEngine:
     def _load(self, rows: np.ndarray, index: np.ndarray) -> None:
         """Put episodes into rows: what does not change until they end."""
         bank, at = self.features, self.catalog.load(index)
-        slots = bank.slots(at)
+        slots = bank.slots(at, lambda place: self.catalog.query(int(index[place])).image)
         self.index[rows] = index
         self.targets[rows] = self._state(self.catalog.targets[index])
         self.slots[rows], self.rows[rows] = (self._state(numbers.astype(np.int32)) for numbers in (slots, at))

@@ -30,7 +30,7 @@ from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.array_cache import ArrayCache
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache
-from vg_gym.types import Query
+from vg_gym.types import ImageRef, Query
 
 ROW_SHARE = 0.25
 """Of the memory for tables of images, as much again may be used for what is known of queries."""
@@ -137,9 +137,14 @@ class FeatureBank:
         """Proposals of queries (R, K, F), see :class:`vg_gym.envs.proposals.QueryProposals`."""
         return self._proposals.data
 
-    def slots(self, rows: np.ndarray) -> np.ndarray:
-        """Slots of :attr:`images` of the images of rows (B,), int64."""
-        return self.images.slots(self._image_of[rows])
+    def slots(self, rows: np.ndarray, image: Callable[[int], ImageRef]) -> np.ndarray:
+        """Slots of :attr:`images` of the images of rows (B,), int64.
+
+        Args:
+            rows: of queries.
+            image: gives the image of the query at a place of ``rows``; asked where its table is not in memory.
+        """
+        return self.images.slots(self._image_of[rows], image)
 
     def check(
         self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None,
@@ -174,7 +179,7 @@ class FeatureBank:
             row = self._free_row(name)
             for rows, values in made:
                 rows.put(row, values)
-            self._image_of[row], self.made[row] = self.images.number(query.image), self._clock
+            self._image_of[row], self.made[row] = self.images.hold(query.image), self._clock
         row = self._rows[name]
         self.used(row)
         return row, int(self.made[row])
@@ -198,6 +203,7 @@ class FeatureBank:
             if last[row] > self._clock:
                 raise VGGymError(f"{self.capacity:,} queries are in play at once: raise memory= or lower num_envs=")
             del self._rows[self._names[row]]
+            self.images.release(int(self._image_of[row]))
             self._names[row] = name
         self._rows[name] = row
         return row
@@ -250,7 +256,7 @@ class FeatureBank:
                 refused = True
         if self.store is None or refused:
             for query in tqdm(queries, desc="features", unit="query", disable=not progress):
-                self.slots(np.array([self.row(query)[0]]))
+                self.slots(np.array([self.row(query)[0]]), [query.image].__getitem__)
 
     def _prepare_on_disk(self, queries: Sequence[Query], progress: bool) -> None:
         if self.store is None:

@@ -61,8 +61,10 @@ class ImageTables:
         """Images that fit."""
         self._tables, self._means = Rows((lines, lines, clip.dim), clip.device), Rows((clip.dim,), clip.device)
         self._edge_tables = Rows((edge_lines, edge_lines, 2), clip.device)
-        self._refs: list[ImageRef] = []
+        self._keys: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._free: list[int] = []
+        self._holders = np.zeros(0, dtype=np.int64)
         self._slot_of = np.zeros(0, dtype=np.int64)
         self._owner = np.zeros(0, dtype=np.int64)
         self._used = np.zeros(0, dtype=np.int64)
@@ -91,29 +93,52 @@ class ImageTables:
         """Summed-area tables of edge maps in [0, 1] (S, side + 1, side + 1, 2), one a slot."""
         return self._edge_tables.data
 
-    def number(self, image: ImageRef) -> int:
-        """The number of an image, a new one where it is not known."""
-        if image.key not in self._numbers:
-            self._numbers[image.key] = len(self._refs)
-            self._refs.append(image)
-            self._slot_of = grown(self._slot_of, len(self._refs), -1)
-        return self._numbers[image.key]
+    def hold(self, image: ImageRef) -> int:
+        """The number of an image: its own until it is given back as often as it was asked for.
 
-    def slots(self, numbers: np.ndarray) -> np.ndarray:
-        """The slots of images by number (R,), int64, filled where need be."""
+        The image itself, which may hold its pixels, is not kept.
+        """
+        number = self._numbers.get(image.key)
+        if number is None:
+            number = self._free.pop() if self._free else len(self._keys)
+            self._keys[number : number + 1] = [image.key]
+            self._numbers[image.key] = number
+            self._slot_of = grown(self._slot_of, len(self._keys), -1)
+            self._holders = grown(self._holders, len(self._keys), 0)
+        self._holders[number] += 1
+        return number
+
+    def release(self, number: int) -> None:
+        """Give a number back."""
+        self._holders[number] -= 1
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        """Let another image have a number that nobody holds and that has no slot."""
+        if not self._holders[number] and self._slot_of[number] < 0:
+            del self._numbers[self._keys[number]]
+            self._free.append(number)
+
+    def slots(self, numbers: np.ndarray, image: Callable[[int], ImageRef]) -> np.ndarray:
+        """The slots of images by number (R,), int64, filled where need be.
+
+        Args:
+            numbers: of held images.
+            image: gives the image at a place of ``numbers``; asked where its table is not in memory.
+        """
         self._clock += 1
         found = self._slot_of[numbers]
         self._used[found[found >= 0]] = self._clock
-        if (found < 0).any():
-            for number in np.unique(numbers[found < 0]):
-                self._fill(int(number))
+        if (missing := np.flatnonzero(found < 0)).size:
+            for number, place in zip(*np.unique(numbers[missing], return_index=True), strict=True):
+                self._fill(int(number), image(int(missing[place])))
             found = self._slot_of[numbers]
         return found
 
-    def _fill(self, number: int) -> None:
+    def _fill(self, number: int, image: ImageRef) -> None:
         """Put an image's table into a slot."""
-        dense = self.dense(self._refs[number]).astype(np.float32)  # first: an image that cannot be read takes no slot
-        edges = None if self.edges is None else self.edges(self._refs[number])
+        dense = self.dense(image).astype(np.float32)  # first: an image that cannot be read takes no slot
+        edges = None if self.edges is None else self.edges(image)
         slot = self._free_slot()
         if edges is not None:
             self._edge_tables.put(slot, summed_area(edges.astype(np.float32) / 255))
@@ -136,7 +161,9 @@ class ImageTables:
                 f"{self.memory:g} GiB hold the features of {self.capacity:,} images, and more are in play at once: "
                 "raise memory= or lower num_envs="
             )
-        self._slot_of[self._owner[slot]] = -1
+        owner = int(self._owner[slot])
+        self._slot_of[owner] = -1
+        self._forget(owner)
         return slot
 
 
