@@ -23,9 +23,9 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
             return [Prediction(f[0], details={"proposals": f}) for f in found]
 
     evaluator = Evaluator(shapes, tmp_path, {})
-    lines = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
-    evaluator.add("two", "method", lines)
-    evaluator.add_proposal_oracle("two", lines)
+    answers = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
+    evaluator.add("two", "method", answers)
+    evaluator.add_proposal_oracle("two", answers)
     assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
     np.testing.assert_allclose(
         [line["box"] for line in evaluator.lines["two proposal-oracle"]], [s.box for s in shapes], atol=0.01
@@ -35,15 +35,15 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
 def test_the_truth_scores_one_and_a_failure_zero(shapes, tmp_path):
     evaluator = Evaluator(shapes, tmp_path, {}, limit=4)
     first = evaluator.samples[0].query.key
-    lines = evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples)
-    np.testing.assert_allclose(evaluator.add("true", "ceiling", lines), 1, atol=1e-3)
+    answers = evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples)
+    np.testing.assert_allclose(evaluator.add("true", "ceiling", answers), 1, atol=1e-3)
     nan = np.full(4, np.nan)
-    lines = evaluator.predict(
+    answers = evaluator.predict(
         "half", answering(lambda s: nan if s.query.key == first else s.box), asked=evaluator.samples
     )
-    ious, gious, boxes = evaluator.score(lines)
+    ious, gious, boxes = evaluator.score(answers)
     assert ious[0] == 0 and gious[0] == -1 and boxes[0].tolist() == [0, 0, 1, 1]
-    evaluator.add("half", "method", lines, note="kept")
+    evaluator.add("half", "method", answers, note="kept")
     row = evaluator.rows[-1]
     assert row["failures"] == 1 and row["acc@0.5"] == 0.75 and row["note"] == "kept"
     kept = evaluator.lines["half"]
@@ -57,8 +57,10 @@ def test_single_ious_are_in_a_file_beside_the_results(shapes, tmp_path):
     evaluator.add("true", "ceiling", evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples))
     evaluator.save({"command": "typed"})
     saved = json.loads((tmp_path / "results.json").read_text())
-    assert saved["meta"] == {"command": "typed", "content": evaluator.content} and "ious" not in saved["rows"][0]
-    queries = Queries(tmp_path / "queries.jsonl", evaluator.content)
+    assert (
+        saved["meta"] == {"command": "typed", "content": evaluator.columns.content} and "ious" not in saved["rows"][0]
+    )
+    queries = Queries(tmp_path / "queries.jsonl", evaluator.columns.content)
     np.testing.assert_allclose(queries.ious("true"), evaluator.rows[0]["ious"], atol=1e-7)
     assert queries.kinds == [s.kind for s in evaluator.samples]
 

@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.predictions import PredictionFile
+from vg_gym.evaluation.predictions import PredictionFile, key_hashes
 
 LINE = {"key": "a", "box": [0.0, 0.0, 1.0, 1.0], "ms": 1.0}
 
@@ -33,3 +34,17 @@ def test_other_settings_are_named_and_fresh_starts_again(tmp_path):
         PredictionFile(tmp_path, {"seed": 1, "split": "test"})
     assert ("m", "a") not in PredictionFile(tmp_path, {"seed": 1}, fresh=True)
     PredictionFile(tmp_path, {"seed": 1})
+
+
+def test_lines_stay_in_the_file_and_the_last_of_one_key_counts(tmp_path):
+    file = PredictionFile(tmp_path, {})
+    file.append("m", [{**LINE, "key": key} for key in "abc"])
+    file.append("other", [{**LINE, "failure": "no"}])
+    file.append("m", [{**LINE, "key": "b", "failure": "no", "box": None}])
+    hashes = key_hashes("cab", 3)
+    for kept in (file, PredictionFile(tmp_path, {})):
+        lines = kept.lines("m", hashes)
+        assert [line["key"] for line in lines] == ["c", "a", "b"] and lines[2]["box"] is None
+        assert [line["key"] for line in lines[np.array([1, 0])]] == ["a", "c"]
+        assert kept.missing("m", hashes).tolist() == [] and kept.missing("m", hashes, True).tolist() == [2]
+        assert kept.missing("other", hashes).tolist() == [0, 2]

@@ -23,7 +23,7 @@ def test_spoiled_expressions():
     assert [sorted(q.expression.split()) for q in shuffled] == [sorted(q.expression.split()) for q in queries]
     swapped = probes.altered(queries, "swapped", 1)
     assert sorted(q.expression for q in swapped) == sorted(q.expression for q in queries)
-    assert swapped == probes.altered(queries, "swapped", 1)
+    assert list(swapped) == list(probes.altered(queries, "swapped", 1))
     assert not {q.key for q in swapped} & {q.key for q in queries}
 
 

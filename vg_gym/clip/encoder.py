@@ -28,9 +28,12 @@ from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
+from vg_gym.storage.lru_cache import LRUCache
 
 SIDECAR = "vg_gym.json"
 """In a model folder, beside open_clip's own config: crop size, kind of dense features, vocabulary."""
+TEXTS = 2**16
+"""Texts whose embeddings are kept in memory."""
 WEIGHTS = "open_clip_model.safetensors"
 """Open_clip's own name for a folder's weights."""
 
@@ -82,7 +85,7 @@ class ClipEncoder:
         self._process = os.getpid()
         self._mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1)
-        self._text_cache: dict[str, np.ndarray] = {}
+        self._text_cache: LRUCache[np.ndarray] = LRUCache(TEXTS)
 
     is_loaded: bool = True
     """Whether the model is in memory."""
@@ -149,14 +152,17 @@ class ClipEncoder:
         Texts go one at a time on a CPU, where little is gained by more, and in padded batches on a GPU, so that not a
         bit of an embedding depends on what is encoded beside it.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._text_cache]
+        found = self._text_cache.get_or_make(texts, self._encode_texts)
+        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
+        """Embeddings (D,) of texts."""
         size = 1 if self.device.type == "cpu" else self.batch_size
-        for chunk in _chunks(new, size):
+        for chunk in _chunks(texts, size):
             with self._inference():
                 ids = self.tokenizer([*chunk, *[""] * (size - len(chunk))])
                 features = self.model.encode_text(self._to_device(ids))[: len(chunk)]
-            self._text_cache.update(zip(chunk, l2_normalize(_numpy(features)), strict=True))
-        return np.stack([self._text_cache[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+            yield from l2_normalize(_numpy(features))
 
     def encode_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """One feature per token (N, L, D) in the joint space, unit length, zero beyond the end of a text."""

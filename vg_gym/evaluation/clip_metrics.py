@@ -13,6 +13,8 @@ from vg_gym.types import Sample
 
 NAMES = ("cosine", "euclidean", "dot", "grounding_accuracy")
 """The metrics of :func:`clip_metrics`."""
+CHUNKS = 4
+"""Batches of the encoder whose crops are in memory together."""
 
 
 def clip_metrics(
@@ -27,24 +29,20 @@ def clip_metrics(
         categories: all category names of the data set, among which the target's is to be found; targets of none are
             left out of ``grounding_accuracy``, which is None where all are.
     """
-    crops = clip.encode_crops(_crops(samples, boxes))
-    texts = clip.encode_text([sample.query.expression for sample in samples])
-    return {
-        **metrics.embedding_metrics(texts, crops),
-        "grounding_accuracy": _naming_accuracy(clip, crops, [sample.category for sample in samples], categories),
-    }
-
-
-def _naming_accuracy(
-    clip: ClipEncoder, crops: np.ndarray, named: Sequence[str], categories: Sequence[str]
-) -> float | None:
-    """Over the targets whose category is known; None where none is."""
-    known = [i for i, name in enumerate(named) if name in categories]
-    if not known:
-        return None
+    step = CHUNKS * clip.batch_size
     prompt = "the {}" if clip.words else "a photo of a {}"
     names = clip.encode_text([prompt.format(name) for name in categories])
-    return metrics.naming_accuracy(crops[known], names, np.array([categories.index(named[i]) for i in known]))
+    pairs, named = [], []
+    for at in range(0, len(boxes), step):
+        part = samples[at : at + step]
+        crops = clip.encode_crops(_crops(part, boxes[at : at + step]))
+        pairs.append(metrics.embedding_metrics(clip.encode_text([s.query.expression for s in part]), crops))
+        known = [i for i, sample in enumerate(part) if sample.category in categories]
+        true = np.array([categories.index(part[i].category) for i in known], int)
+        if known:
+            named.append(metrics.named(crops[known], names, true))
+    found = {name: float(np.concatenate([pair[name] for pair in pairs]).mean()) for name in pairs[0]}
+    return {**found, "grounding_accuracy": float(np.concatenate(named).mean()) if named else None}
 
 
 def _crops(samples: Sequence[Sample], boxes: np.ndarray) -> list[np.ndarray]:

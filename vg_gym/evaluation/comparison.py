@@ -19,8 +19,9 @@ from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError
 from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation.answers import Answers
 from vg_gym.evaluation.evaluator import Evaluator, write_results
-from vg_gym.evaluation.methods import GrounderFactory, Line, Unfitted, build_ceiling
+from vg_gym.evaluation.methods import GrounderFactory, Unfitted, build_ceiling
 from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
 from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
@@ -196,8 +197,8 @@ class Comparison:
         """The row of recorded predictions, with how many of them joined."""
         recorded = RecordedGrounder(path, self.frame)
         partners, joined = recorded.join(evaluator.samples)
-        lines = evaluator.predict(recorded.name, partial(build_recorded, path, self.frame, partners))
-        evaluator.add(recorded.name, "method", lines, frame=recorded.frame, joined=joined)
+        answers = evaluator.predict(recorded.name, partial(build_recorded, path, self.frame, partners))
+        evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined)
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
         """Predict only: the data has no boxes."""
@@ -210,16 +211,16 @@ class Comparison:
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
         for row in (row for row in self._rows if row not in self.left_out):
-            lines = evaluator.predict(row, self._factory(row))
-            evaluator.count(row, "method", lines)
+            answers = evaluator.predict(row, self._factory(row))
+            evaluator.count(row, "method", answers)
             for refiner in (name for name in self.refiners if name != row):
                 label = f"{row} + {refiner}"
-                refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(lines))
+                refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(answers))
                 evaluator.count(label, "refined", refined)
 
     def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
         """The constant floor's box, normalised; it is the same on every image. None where it is left out."""
-        query = evaluator.queries[evaluator.readable[0]]
+        query = evaluator.queries[evaluator.columns.readable[0]]
         try:
             return box_ops.normalize(self._factory("constant").grounder.ground([query])[0].box, query.image.size)
         except Unfitted as error:
@@ -230,21 +231,21 @@ class Comparison:
 
     def _add_ceiling(self, evaluator: Evaluator, name: str) -> None:
         build = partial(build_ceiling, name, self.options.get(name, {}))
-        lines = evaluator.predict(name, build, asked=evaluator.samples)
-        evaluator.add(name, "ceiling (sees the answer)", lines)
+        answers = evaluator.predict(name, build, asked=evaluator.samples)
+        evaluator.add(name, "ceiling (sees the answer)", answers)
 
     def _add_method(self, evaluator: Evaluator, name: str) -> None:
         """The row of a method; where it is no floor also its probes, its proposal oracle, its refined rows."""
-        lines = evaluator.predict(name, self._factory(name))
+        answers = evaluator.predict(name, self._factory(name))
         if name in FLOORS:
-            evaluator.add(name, "floor", lines)
+            evaluator.add(name, "floor", answers)
             return
         extra = {"probes": self._probe(evaluator, name)} if self.probes else {}
-        ious = evaluator.add(name, "method", lines, **extra)
-        evaluator.add_proposal_oracle(name, lines)
+        ious = evaluator.add(name, "method", answers, **extra)
+        evaluator.add_proposal_oracle(name, answers)
         for refiner in self.refiners:
             if refiner != name:
-                self._add_refined(evaluator, name, refiner, lines, ious)
+                self._add_refined(evaluator, name, refiner, answers, ious)
 
     def _probe(self, evaluator: Evaluator, name: str) -> dict[str, float]:
         """Acc@0.5 with spoiled expressions."""
@@ -255,14 +256,12 @@ class Comparison:
             found[how] = metrics.accuracy(ious, 0.5)
         return found
 
-    def _add_refined(
-        self, evaluator: Evaluator, name: str, refiner: str, lines: list[Line], before: np.ndarray
-    ) -> None:
+    def _add_refined(self, evaluator: Evaluator, name: str, refiner: str, answers: Answers, before: np.ndarray) -> None:
         """The row of a refiner that starts from a method's boxes, with what it gains over them."""
         label = f"{name} + {refiner}"
-        refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(lines))
+        refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(answers))
         after = evaluator.add(label, "refined", refined, refines=name)
-        gain = partial(metrics.paired_difference, groups=evaluator.groups, seed=self.seed)
+        gain = partial(metrics.paired_difference, groups=evaluator.columns.groups, seed=self.seed)
         evaluator.rows[-1]["refined_by"] = gain(after, before)
         evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
 

@@ -4,13 +4,17 @@ A method is sent queries only, in this process or another. Its predictions are w
 batch, as batches are done; a run that was killed goes on where it stopped, and one with other settings refuses to mix.
 A query that fails scores 0 and is counted, one whose image cannot be read with every method; a method whose first batch
 fails as a whole, for one reason, ends the run.
+
+What is kept in memory of a sample are some numbers: samples are made anew when they are asked for, and predictions are
+read from the file, so that a million of them take some hundred megabytes.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,18 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import clip_metrics, metrics, probes
-from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed, query_of, readable_size
-from vg_gym.evaluation.predictions import PredictionFile
-from vg_gym.evaluation.queries import hash_of_samples, write_queries
+from vg_gym.evaluation.answers import Answers
+from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed, query_of
+from vg_gym.evaluation.predictions import PredictionFile, key_hashes
+from vg_gym.evaluation.queries import write_queries
+from vg_gym.evaluation.sample_columns import SampleColumns
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import write_json
-from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Sample
+from vg_gym.storage.lazy_sequence import LazySequence
+from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Query, Sample
+
+RECENT = 16_384
+"""Samples that are kept in memory."""
 
 
 @dataclass
@@ -62,68 +72,33 @@ class Evaluator:
     """The best constant box (4,), normalised, against which the prior gap is measured; None leaves the gap out."""
     rows: list[dict[str, Any]] = field(default_factory=list, init=False)
     """One per method added, as in ``results.json``, and its IoUs."""
-    lines: dict[str, list[Line]] = field(default_factory=dict, init=False)
+    lines: dict[str, Sequence[Line]] = field(default_factory=dict, init=False)
     """Row -> the predictions that it is of."""
     failed: dict[str, str] = field(default_factory=dict, init=False)
     """Methods without any box, and why their first query failed."""
 
     def __post_init__(self):
         count = len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
-        self.samples: list[Sample] = [self.dataset[i] for i in range(count)]
-        if not self.samples:
+        if not count:
             raise VGGymError(f"{self.dataset.name}/{self.dataset.split} has no samples to evaluate")
-        self.queries = [s.query for s in self.samples]
+        self.samples: Sequence[Sample] = LazySequence(count, self.dataset.__getitem__, keep=RECENT)
+        self.queries: Sequence[Query] = LazySequence(count, lambda index: self.samples[index].query)
         self.labeled = self.dataset.labeled if isinstance(self.dataset, MayLack) else True
-        self._refuse_clashes()
-        self.unreadable: dict[int, Exception] = {}
-        self._scales = self._read_sizes()
-        self.targets = np.stack([s.box for s in self.samples]) / self._scales
-        self.groups = [s.image_id for s in self.samples]
-        self.content = hash_of_samples(self.samples)
-        self._kept = PredictionFile(self.out, {**self.settings, "content": self.content}, self.fresh)
-
-    def _refuse_clashes(self) -> None:
-        """Predictions are kept by key: two samples with one would share an answer."""
-        first: dict[str, int] = {}
-        for i, query in enumerate(self.queries):
-            if (before := first.setdefault(query.key, i)) != i:
-                raise VGGymError(
-                    f"samples {before} and {i} of {self.dataset.name}/{self.dataset.split} have the same key "
-                    f"{query.key!r}; keys must differ"
-                )
-
-    def _read_sizes(self) -> np.ndarray:
-        """(N, 4) widths and heights, twice; 1 of an image that cannot be read, which is remembered with the reason.
-
-        Where crops are to be measured, images are decoded too.
-        """
-        sizes: dict[str, tuple[int, int] | Exception] = {}
-        scales = np.ones((len(self.queries), 4), dtype=np.float32)
-        for i, query in enumerate(self.queries):
-            if query.image.key not in sizes:
-                sizes[query.image.key] = readable_size(query, decode=self.clip is not None)
-            size = sizes[query.image.key]
-            if isinstance(size, Exception):
-                self.unreadable[i] = size
-            else:
-                scales[i] = box_ops.image_scale(size)
-        if self.unreadable:
+        where = f"{self.dataset.name}/{self.dataset.split}"
+        self.columns = SampleColumns(self.samples, where, decode=self.clip is not None)
+        if self.columns.unreadable:
             self._say_unreadable()
-        return scales
+        settings = {**self.settings, "content": self.columns.content}
+        self._kept = PredictionFile(self.out, settings, self.fresh)
 
     def _say_unreadable(self) -> None:
-        first, reason = next(iter(self.unreadable.items()))
-        said = f"the images of {len(self.unreadable):,} of {len(self.queries):,} queries cannot be read"
-        if len(self.unreadable) == len(self.queries):
+        first, reason = next(iter(self.columns.unreadable.items()))
+        said = f"the images of {len(self.columns.unreadable):,} of {len(self.queries):,} queries cannot be read"
+        if len(self.columns.unreadable) == len(self.queries):
             raise VGGymError(f"{self.dataset.name}/{self.dataset.split}: {said}; the first: {reason}")
         print(
             f"{said} and are failures of every method; the first, {self.queries[first].key}: {reason}", file=sys.stderr
         )
-
-    @property
-    def readable(self) -> np.ndarray:
-        """Indices (M,) of the samples whose images can be read."""
-        return np.array([i for i in range(len(self.samples)) if i not in self.unreadable])
 
     def predict(
         self,
@@ -131,8 +106,8 @@ class Evaluator:
         factory: Factory[Batch, list[Line]],
         initial_boxes: np.ndarray | None = None,
         asked: Sequence[Asked] | None = None,
-    ) -> list[Line]:
-        """All predictions of a method as JSON-able rows, those on file taken from there.
+    ) -> Answers:
+        """All predictions of a method, those on file taken from there.
 
         Args:
             name: of the method, in the file and in the table.
@@ -145,113 +120,135 @@ class Evaluator:
             VGGymError: all queries of the first batch failed for one reason.
         """
         shown: Sequence[Asked] = self.queries if asked is None else asked
-        keys = [query_of(x).key for x in shown]
-        untried, missing = not self._kept.knows(name), self._kept.missing(name, keys, self.retry_failures)
-        lost = [i for i in missing if i in self.unreadable]
-        missing = [i for i in missing if i not in self.unreadable]
-        parts = [missing[at : at + self.batch_size] for at in range(0, len(missing), self.batch_size)]
-        batches: list[Batch] = [
-            ([shown[i] for i in part], None if initial_boxes is None else initial_boxes[part]) for part in parts
-        ]
-        with tqdm(total=len(keys), initial=len(keys) - len(missing), desc=name, unit="query") as bar:
-            for _, lines in self.runner.map(factory, batches):
+        hashes = self._hashes_of(shown)
+        untried, missing = not self._kept.knows(name), self._kept.missing(name, hashes, self.retry_failures)
+        lost = [i for i in missing.tolist() if i in self.columns.unreadable]
+        missing = np.setdiff1d(missing, lost)
+        with tqdm(total=len(hashes), initial=len(hashes) - len(missing), desc=name, unit="query") as bar:
+            for _, lines in self.runner.map(factory, self._batches(shown, missing, initial_boxes)):
                 if untried and (reason := common_failure(lines)):
                     raise VGGymError(f"{name} fails on every query of its first batch: {reason}")
                 untried = False
                 self._kept.append(name, lines)
                 bar.update(len(lines))
-        self._kept.append(name, [failed(keys[i], self.unreadable[i]) for i in lost])
-        return [self._kept[name, key] for key in keys]
+        self._kept.append(name, [failed(query_of(shown[i]).key, self.columns.unreadable[i]) for i in lost])
+        return Answers.of(self._kept.lines(name, hashes))
 
-    def count(self, name: str, role: str, lines: list[Line]) -> dict[str, Any]:
+    def _hashes_of(self, shown: Sequence[Asked]) -> np.ndarray:
+        """Hashes (N,) of the keys of what a method is shown."""
+        if shown is self.queries or shown is self.samples:
+            return self.columns.hashes
+        return key_hashes((query_of(x).key for x in shown), len(shown))
+
+    def _batches(
+        self, shown: Sequence[Asked], rows: np.ndarray, initial_boxes: np.ndarray | None
+    ) -> LazySequence[Batch]:
+        """What a method is shown of some rows, in batches that are made when it is their turn."""
+
+        def batch(number: int) -> Batch:
+            part = rows[number * self.batch_size : (number + 1) * self.batch_size]
+            return [shown[i] for i in part.tolist()], None if initial_boxes is None else initial_boxes[part]
+
+        return LazySequence(-(-len(rows) // self.batch_size), batch)
+
+    def count(self, name: str, role: str, answers: Answers) -> dict[str, Any]:
         """Keep and return the columns of a method's row that need no true box; see :meth:`add`."""
         row = {
             "method": name,
             "role": role,
             "dataset": self.dataset.name,
             "split": self.dataset.split,
-            "n": len(lines),
-            "ms_per_query": _mean([line.get("ms") for line in lines]),
-            "evaluations": _mean([line.get("evaluations") for line in lines]),
-            "failures": sum("failure" in line for line in lines),
-            **_sources(lines),
+            "n": len(answers),
+            "ms_per_query": _mean(answers.ms),
+            "evaluations": _mean(answers.evaluations),
+            "failures": int(answers.failures.sum()),
+            # Which weights answered, and how they were asked: one source, unless weights changed on the way.
+            **({"source": " | ".join(answers.sources)} if answers.sources else {}),
         }
-        if all(line["box"] is None and not line.get("unanswered") for line in lines):
-            self.failed[name] = str(lines[0]["failure"])
+        if not (answers.found | answers.unanswered).any():
+            self.failed[name] = str(answers.lines[0]["failure"])
         self.rows.append(row)
         return row
 
-    def add(self, name: str, role: str, lines: list[Line], **extra: Any) -> np.ndarray:
+    def add(self, name: str, role: str, answers: Answers, **extra: Any) -> np.ndarray:
         """Compute a method's row and keep it; returns its IoUs (N,).
 
         Args:
             name: of the method.
             role: ``floor``, ``method``, ``refined``, or ``ceiling`` with whatever follows.
-            lines: its predictions, as :meth:`predict` returns them.
+            answers: its predictions.
             **extra: more columns.
         """
-        ious, gious, boxes = self.score(lines)
-        self.count(name, role, lines).update(
-            **metrics.summary(ious, self.groups, self.seed, gious),
+        ious, gious, boxes = self.score(answers)
+        self.count(name, role, answers).update(
+            **metrics.summary(ious, self.columns.groups, self.seed, gious),
             **self._clip_metrics(boxes),
             **self._probes(ious, boxes),
-            ious=[float(i) for i in ious],
+            ious=ious.astype(np.float64),
             **extra,
         )
-        self.lines[name] = lines
+        self.lines[name] = answers.lines
         return ious
 
-    def add_proposal_oracle(self, name: str, lines: list[Line]) -> None:
+    def add_proposal_oracle(self, name: str, answers: Answers) -> None:
         """Add a ceiling row for a method that keeps proposals: the best of them for each query."""
-        if not any(line.get("proposals") for line in lines):
-            return
-        best = []
-        for sample, line in zip(self.samples, lines, strict=True):
-            if line.get("proposals"):
-                proposals = np.array(line["proposals"], dtype=np.float32)
-                line = {**line, "box": proposals[int(box_ops.iou(proposals, sample.box).argmax())].tolist()}
-            best.append(line)
-        self.add(f"{name} proposal-oracle", "ceiling", best)
+        rows, boxes, lines = np.flatnonzero(answers.with_proposals), answers.boxes.copy(), answers.lines
+        for row in rows.tolist():
+            proposals = np.array(lines[row]["proposals"], dtype=np.float32)
+            boxes[row] = proposals[int(box_ops.iou(proposals, self.samples[row].box).argmax())]
 
-    def boxes(self, lines: list[Line]) -> np.ndarray:
+        def best(row: int) -> Line:
+            return {**lines[row], "box": boxes[row].tolist()} if answers.with_proposals[row] else lines[row]
+
+        if len(rows):
+            chosen = replace(answers, boxes=boxes, lines=LazySequence(len(lines), best))
+            self.add(f"{name} proposal-oracle", "ceiling", chosen)
+
+    def boxes(self, answers: Answers) -> np.ndarray:
         """Pixel boxes (N, 4) of predictions; the whole image where one failed."""
-        full = box_ops.FULL * self._scales
-        return np.stack([f if x["box"] is None else np.float32(x["box"]) for x, f in zip(lines, full, strict=True)])
+        return np.where(answers.found[:, None], answers.boxes, box_ops.FULL * self.columns.scales)
 
-    def score(self, lines: list[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def score(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
-        boxes = (self.boxes(lines) / self._scales).astype(np.float32)
-        valid = np.array([line["box"] is not None for line in lines])
-        ious = np.where(valid, box_ops.iou(boxes, self.targets), 0.0)
-        return ious, np.where(valid, box_ops.giou(boxes, self.targets), -1.0), boxes
+        boxes: np.ndarray = (self.boxes(answers) / self.columns.scales).astype(np.float32)
+        found = answers.found
+        ious = np.where(found, box_ops.iou(boxes, self.columns.targets), 0.0)
+        return ious, np.where(found, box_ops.giou(boxes, self.columns.targets), -1.0), boxes
 
     def save(self, meta: dict[str, Any]) -> None:
         """Write ``results.json``, and ``queries.jsonl``, by which it can be paired with others."""
         rows = [{k: v for k, v in row.items() if k != "ious"} for row in self.rows]
         write_queries(self.out, self.samples, self.rows)
-        write_results(self.out, {**meta, "content": self.content}, rows)
+        write_results(self.out, {**meta, "content": self.columns.content}, rows)
 
     def _probes(self, ious: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
         """The bias probes of a method."""
-        agrees = None
-        if isinstance(self.dataset, PlantsPrior):
-            agrees = [self.dataset.prior_agrees(sample) for sample in self.samples]
-        rows = self.readable
-        seen, targets = ious[rows], self.targets[rows]
+        columns, agrees = self.columns, self._prior_agrees
+        rows = columns.readable
+        seen, targets = ious[rows], columns.targets[rows]
         return {
-            "by_kind": probes.by_kind(ious, [sample.kind for sample in self.samples]),
+            "by_kind": probes.by_kind(ious, columns.kinds),
             "by_cell": probes.by_cell(seen, targets),
             "centre_slope": probes.center_slope(boxes[rows], targets),
             "prior_gap": None if self.prior is None else probes.prior_gap(seen, targets, self.prior),
-            "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, self.groups, self.seed),
+            "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, columns.groups, self.seed),
         }
+
+    @cached_property
+    def _prior_agrees(self) -> list[bool | None] | None:
+        """Whether each target lies where a planted prior says; None where none is planted."""
+        if not isinstance(self.dataset, PlantsPrior):
+            return None
+        return [self.dataset.prior_agrees(sample) for sample in self.samples]
 
     def _clip_metrics(self, boxes: np.ndarray) -> dict[str, Any]:
         if self.clip is None:
             return dict.fromkeys(clip_metrics.NAMES)
-        rows = self.readable
-        samples = [self.samples[i] for i in rows]
-        return clip_metrics.clip_metrics(self.clip, samples, (boxes * self._scales)[rows], self.dataset.categories)
+        rows = self.columns.readable
+        samples = LazySequence(len(rows), lambda number: self.samples[rows[number]])
+        return clip_metrics.clip_metrics(
+            self.clip, samples, (boxes * self.columns.scales)[rows], self.dataset.categories
+        )
 
 
 def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -259,12 +256,7 @@ def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -
     write_json(out / "results.json", {"meta": meta, "rows": rows})
 
 
-def _sources(lines: list[Line]) -> dict[str, Any]:
-    """Which weights answered, and how they were asked, where lines say so; one unless weights changed on the way."""
-    sources = sorted({line["source"] for line in lines if "source" in line})
-    return {"source": " | ".join(sources)} if sources else {}
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
+def _mean(values: np.ndarray) -> float | None:
+    """Of those that are known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

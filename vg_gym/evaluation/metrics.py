@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ THRESHOLDS = (0.25, 0.5, 0.75)
 """IoUs from which a box counts as found."""
 RESAMPLES = 2000
 """Bootstrap samples of an interval."""
+BLOCK = 200
+"""Of them, those that are drawn together."""
 
 
 def hits(ious: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -138,14 +141,20 @@ def _by_group(values: np.ndarray, groups: Sequence | np.ndarray) -> np.ndarray:
     return np.bincount(member, weights=values)
 
 
-def _draws(groups: int, seed: int, resamples: int, block: int = 200) -> Iterator[np.ndarray]:
-    """How often each group is drawn, (block, G) at a time, which keeps the matrix small."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, resamples, block):
-        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=min(block, resamples - start))
+@lru_cache(1)
+def _draws(groups: int, seed: int, resamples: int) -> list[np.ndarray]:
+    """How often each group is drawn, (block, G) at a time; kept, as all rows of a table ask for the same."""
+    rng, chances = np.random.default_rng(seed), np.full(groups, 1 / groups)
+    blocks = []
+    for start in range(0, resamples, BLOCK):
+        drawn = rng.multinomial(groups, chances, size=min(BLOCK, resamples - start))
+        blocks.append(drawn.astype(np.min_scalar_type(drawn.max())))  # a byte for each, as they are about 1
+    return blocks
 
 
-def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence, seed: int = 0) -> dict[str, object]:
+def paired_difference(
+    after: np.ndarray, before: np.ndarray, groups: Sequence | np.ndarray, seed: int = 0
+) -> dict[str, object]:
     """Mean of ``after - before`` with its bootstrap interval over groups.
 
     Args:
@@ -161,22 +170,24 @@ def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence, s
     return {"mean": float(difference.mean()), "ci": list(bootstrap_ci(difference, groups, seed))}
 
 
-def embedding_metrics(texts: np.ndarray, crops: np.ndarray) -> dict[str, float]:
-    """Mean cosine, Euclidean distance and dot product of expression and crop embeddings, both (N, D).
+def embedding_metrics(texts: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
+    """Cosines, Euclidean distances and dot products (N,) of expression and crop embeddings, both (N, D).
 
-    >>> embedding_metrics(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))["cosine"]
-    0.0
+    >>> embedding_metrics(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))["cosine"].tolist()
+    [0.0]
     """
     dot = np.einsum("nd,nd->n", texts, crops)
     lengths = np.linalg.norm(texts, axis=1) * np.linalg.norm(crops, axis=1)
-    distance = np.linalg.norm(texts - crops, axis=1)
     return {
-        "cosine": float(np.mean(dot / np.maximum(lengths, 1e-9))),
-        "euclidean": float(distance.mean()),
-        "dot": float(dot.mean()),
+        "cosine": dot / np.maximum(lengths, 1e-9),
+        "euclidean": np.linalg.norm(texts - crops, axis=1),
+        "dot": dot,
     }
 
 
-def naming_accuracy(crops: np.ndarray, names: np.ndarray, true: np.ndarray) -> float:
-    """Grounding accuracy: how often the nearest category name (C, D) of a crop (N, D) is the target's index (N,)."""
-    return float(np.mean((crops @ names.T).argmax(axis=1) == true))
+def named(crops: np.ndarray, names: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Whether the nearest category name (C, D) of a crop (N, D) is the target's index (N,): bool (N,).
+
+    The mean is grounding accuracy.
+    """
+    return (crops @ names.T).argmax(axis=1) == true

@@ -1,18 +1,84 @@
-"""``predictions.jsonl``: every prediction as it is made, so that a run that was killed goes on where it stopped."""
+"""``predictions.jsonl``: every prediction as it is made, so that a run that was killed goes on where it stopped.
+
+Lines stay in the file. What is kept in memory is where each of them begins: 17 MB for a million of a method.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.methods import Line
-from vg_gym.storage.files import make_folder, write_json, write_text, writing
+from vg_gym.storage.files import make_folder, replacing, write_json, writing
 
 MOST = 1e9
 """What no number of a prediction reaches; NaN does not stay below it either."""
+
+
+def key_hashes(keys: Iterable[str], count: int) -> np.ndarray:
+    """Hashes int64 (N,) of ``count`` keys, which hold for this process."""
+    return np.fromiter(map(hash, keys), np.int64, count)
+
+
+class Lines(Sequence[Line]):
+    """Lines of a file, read when they are asked for.
+
+    Args:
+        path: of the file.
+        places: where they begin (N,), in bytes.
+    """
+
+    def __init__(self, path: Path, places: np.ndarray):
+        self._path, self._places = path, places
+
+    def __len__(self) -> int:
+        """Number of lines."""
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Line]:
+        """All lines, with the file opened once."""
+        with self._path.open("rb") as file:
+            for place in self._places.tolist():
+                file.seek(place)
+                yield json.loads(file.readline())
+
+    def __getitem__(self, index):  # type: ignore[override]
+        """A line, or the lines of a slice or of indices."""
+        chosen = Lines(self._path, np.atleast_1d(self._places[index]))
+        return next(iter(chosen)) if np.ndim(self._places[index]) == 0 else chosen
+
+
+class _Places:
+    """Where the lines of one method begin, by the hash of their key."""
+
+    def __init__(self) -> None:
+        self._hashes, self._starts, self._failed = array("q"), array("q"), array("b")
+        self._sorted: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, key: str, start: int, failed: bool) -> None:
+        """Add a line; of two with one key the last counts."""
+        self._hashes.append(hash(key))
+        self._starts.append(start)
+        self._failed.append(failed)
+        self._sorted = None
+
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the lines with some hashes (N,) begin, -1 where there is none; and whether they are failures."""
+        if self._sorted is None:
+            mine = np.array(self._hashes, np.int64)
+            order = np.argsort(mine, kind="stable")
+            self._sorted = mine[order], order
+        known, order = self._sorted
+        at = np.searchsorted(known, hashes, side="right") - 1  # the last of equal ones; -1 becomes the greatest
+        there = known[at] == hashes
+        rows = order[at]
+        return np.where(there, np.array(self._starts)[rows], -1), there & np.array(self._failed, bool)[rows]
 
 
 class PredictionFile:
@@ -37,31 +103,81 @@ class PredictionFile:
         if self.path.is_file():
             _compare(settings, folder)
         write_json(folder / "settings.json", settings)
-        self._lines = _read(self.path)
+        self._places: dict[str, _Places] = {}
+        if self.path.is_file():
+            self._read()
 
     def __contains__(self, name: tuple[str, str]) -> bool:
         """Whether there is a prediction of (method, key of the query)."""
-        return name in self._lines
+        return bool(self._find(name[0], key_hashes(name[1:], 1))[0][0] >= 0)
 
     def __getitem__(self, name: tuple[str, str]) -> Line:
         """The prediction of (method, key of the query)."""
-        return self._lines[name]
+        return self.lines(name[0], key_hashes(name[1:], 1))[0]
 
     def knows(self, method: str) -> bool:
         """Whether there is any prediction of a method."""
-        return any(name == method for name, _ in self._lines)
+        return method in self._places
 
-    def missing(self, method: str, keys: Sequence[str], retry_failures: bool = False) -> list[int]:
-        """Which of the queries with some keys have no prediction of a method, or where asked for one that failed."""
-        found = [self._lines.get((method, key)) for key in keys]
-        return [i for i, line in enumerate(found) if line is None or (retry_failures and "failure" in line)]
+    def missing(self, method: str, hashes: np.ndarray, retry_failures: bool = False) -> np.ndarray:
+        """Which of the queries whose keys have some hashes (N,) lack a prediction or, if asked for, failed."""
+        starts, failed = self._find(method, hashes)
+        return np.flatnonzero((starts < 0) | (failed if retry_failures else False))
+
+    def lines(self, method: str, hashes: np.ndarray) -> Lines:
+        """The predictions of a method for queries that all have one, by the hashes (N,) of their keys."""
+        starts, _ = self._find(method, hashes)
+        if (starts < 0).any():
+            raise KeyError(f"{self.path} lacks predictions of {method}")
+        return Lines(self.path, starts)
 
     def append(self, method: str, lines: Sequence[Line]) -> None:
-        """Keep predictions of a method, here and in the file."""
+        """Keep predictions of a method."""
         named = [{"method": method, **line} for line in lines]
-        with writing(self.path), self.path.open("a") as file:
-            file.writelines(f"{json.dumps(line)}\n" for line in named)
-        self._lines.update({(method, line["key"]): line for line in named})
+        with writing(self.path), self.path.open("ab") as file:
+            starts = []
+            for line in named:
+                starts.append(file.tell())
+                file.write(f"{json.dumps(line)}\n".encode())
+        for line, start in zip(named, starts, strict=True):
+            self._note(line, start)
+
+    def _find(self, method: str, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if method not in self._places:
+            return np.full(len(hashes), -1), np.zeros(len(hashes), bool)
+        return self._places[method].find(hashes)
+
+    def _note(self, line: Line, start: int) -> None:
+        self._places.setdefault(line["method"], _Places()).add(line["key"], start, "failure" in line)
+
+    def _read(self) -> None:
+        """Find the predictions on file; a line cut off by a kill is dropped, in the file too."""
+        if not self._note_all():
+            with replacing(self.path) as part, part.open("wb") as file:
+                file.writelines(text.rstrip() + b"\n" for line, text in _parsed(self.path) if line is not None)
+            self._places.clear()
+            self._note_all()
+
+    def _note_all(self) -> bool:
+        """Note the lines of the file; returns whether it holds nothing else."""
+        start, whole = 0, True
+        for line, text in _parsed(self.path):
+            if line is not None:
+                self._note(line, start)
+            whole &= line is not None and text.endswith(b"\n")
+            start += len(text)
+        return whole
+
+
+def _parsed(path: Path) -> Iterator[tuple[Line | None, bytes]]:
+    """(prediction, its text) of each line of a file; None where the text is none."""
+    with path.open("rb") as file:
+        for text in file:
+            try:
+                line = json.loads(text.decode())
+                yield (line if _is_prediction(line) else None), text
+            except (ValueError, RecursionError):
+                yield None, text
 
 
 def _compare(settings: dict[str, Any], folder: Path) -> None:
@@ -100,20 +216,3 @@ def _is_box(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MOST
-
-
-def _read(path: Path) -> dict[tuple[str, str], Line]:
-    """Predictions on file; a line cut off by a kill, or damaged, is dropped, in the file too."""
-    if not path.is_file():
-        return {}
-    found, good = {}, []
-    for text in path.read_text(errors="replace").split("\n"):
-        try:
-            line = json.loads(text)
-            if _is_prediction(line):
-                found[line["method"], line["key"]] = line
-                good.append(text)
-        except (ValueError, RecursionError):
-            continue
-    write_text(path, "".join(f"{text}\n" for text in good))
-    return found

@@ -11,6 +11,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.errors import unknown
 from vg_gym.evaluation import metrics
+from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Query, Sample
 
 PROBES = ("empty", "shuffled", "swapped")
@@ -34,7 +35,9 @@ def by_kind(ious: np.ndarray, kinds: Sequence[str]) -> dict[str, dict[str, float
     >>> by_kind(np.array([0.2, 0.8, 0.6]), ["size", "size", ""])
     {'size': {'mean_iou': 0.5, 'acc@0.5': 0.5, 'n': 2}}
     """
-    groups = {kind: ious[np.array(kinds) == kind] for kind in sorted(set(kinds) - {""})}
+    of, groups = np.array(kinds), {}
+    for kind in sorted(set(kinds) - {""}):
+        groups[kind] = ious[of == kind]
     return {
         kind: {"mean_iou": float(mine.mean()), "acc@0.5": metrics.accuracy(mine, 0.5), "n": len(mine)}
         for kind, mine in groups.items()
@@ -63,7 +66,7 @@ def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float
 
 
 def planted_gap(
-    ious: np.ndarray, agrees: Sequence[bool | None], groups: Sequence, seed: int = 0
+    ious: np.ndarray, agrees: Sequence[bool | None], groups: Sequence | np.ndarray, seed: int = 0
 ) -> dict[str, object] | None:
     """Acc@0.5 where a prior that was planted in the training data agrees with the target, and where it conflicts.
 
@@ -89,7 +92,7 @@ def planted_gap(
             "n_agree": int(yes.sum()), "n_conflict": int(no.sum())}  # fmt: skip
 
 
-def altered(queries: Sequence[Query], how: str, seed: int = 0) -> list[Query]:
+def altered(queries: Sequence[Query], how: str, seed: int = 0) -> Sequence[Query]:
     """Queries with spoiled expressions, under keys of their own.
 
     Args:
@@ -112,4 +115,9 @@ def altered(queries: Sequence[Query], how: str, seed: int = 0) -> list[Query]:
         order = list(range(len(texts)))
         rng.shuffle(order)
         texts = [texts[i] for i in order]
-    return [replace(q, expression=t, key=f"{q.key}?{how}") for q, t in zip(queries, texts, strict=True)]
+
+    def spoiled(index: int) -> Query:
+        query = queries[index]
+        return replace(query, expression=texts[index], key=f"{query.key}?{how}")
+
+    return LazySequence(len(texts), spoiled)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym.errors import VGGymError
-from vg_gym.storage.files import write_text
+from vg_gym.storage.files import replacing
 from vg_gym.types import Sample
 
 NAME = "queries.jsonl"
@@ -20,17 +20,26 @@ DECIMALS = 8
 """Of IoUs on file: as many as a float32 below 1 has, so that none crosses a threshold."""
 
 
-def content_hash(asked: Iterable[tuple[str, str, list[float]]]) -> str:
+class ContentHash:
     """A hash of what is asked and what is true: keys, expressions and true boxes in their order."""
-    digest = hashlib.sha256()
-    for key, expression, box in asked:
-        digest.update(f"{key} {expression} {box}".encode())
-    return digest.hexdigest()[:16]
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, key: str, expression: str, box: list[float]) -> None:
+        """Add a query."""
+        self._digest.update(f"{key} {expression} {box}".encode())
+
+    def __str__(self) -> str:
+        return self._digest.hexdigest()[:16]
 
 
 def hash_of_samples(samples: Iterable[Sample]) -> str:
-    """The content hash of samples; see :func:`content_hash`."""
-    return content_hash((s.query.key, s.query.expression, s.box.tolist()) for s in samples)
+    """The :class:`ContentHash` of samples."""
+    content = ContentHash()
+    for sample in samples:
+        content.add(sample.query.key, sample.query.expression, sample.box.tolist())
+    return str(content)
 
 
 def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> None:
@@ -41,18 +50,17 @@ def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[s
         samples: N samples.
         rows: of the evaluator, with their N ``ious``.
     """
-    lines = []
-    for i, sample in enumerate(samples):
-        line = {
-            "key": sample.query.key,
-            "expression": sample.query.expression,
-            "kind": sample.kind,
-            "image_id": sample.image_id,
-            "box": sample.box.tolist(),
-            "ious": {row["method"]: round(float(row["ious"][i]), DECIMALS) for row in rows},
-        }
-        lines.append(json.dumps(line) + "\n")
-    write_text(folder / NAME, "".join(lines))
+    with replacing(folder / NAME) as part, part.open("w") as file:
+        for i, sample in enumerate(samples):
+            line = {
+                "key": sample.query.key,
+                "expression": sample.query.expression,
+                "kind": sample.kind,
+                "image_id": sample.image_id,
+                "box": sample.box.tolist(),
+                "ious": {row["method"]: round(float(row["ious"][i]), DECIMALS) for row in rows},
+            }
+            file.write(json.dumps(line) + "\n")
 
 
 class Queries:
@@ -74,12 +82,14 @@ class Queries:
             self.images = [str(line["image_id"]) for line in lines]
             """The image of each."""
             self._ious = [{str(k): float(v) for k, v in line["ious"].items()} for line in lines]
-            found = content_hash((line["key"], line["expression"], line["box"]) for line in lines)
+            found = ContentHash()
+            for line in lines:
+                found.add(line["key"], line["expression"], line["box"])
         except FileNotFoundError:
             raise VGGymError(f"{path} is missing, and methods are paired by it: {_again(path)}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise VGGymError(f"{path} is damaged ({type(error).__name__}: {error}): {_again(path)}") from None
-        if found != content:
+        if str(found) != content:
             raise VGGymError(f"{path} is not of the results beside it: {_again(path)}")
         self.path = path
 

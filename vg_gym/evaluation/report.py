@@ -18,6 +18,7 @@ from vg_gym.evaluation.page import render
 from vg_gym.evaluation.pairs import ALL, Pairing
 from vg_gym.evaluation.scatter import png, scatter
 from vg_gym.storage.files import replacing, write_text
+from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Sample
 
 Row = dict[str, Any]
@@ -51,12 +52,16 @@ def write_report(
     """
     shown = [row for row in rows if row["role"] != "floor"] or rows
     colors = {row["method"]: COLORS[i % len(COLORS)] for i, row in enumerate(shown)}
-    kinds = sorted({sample.kind for sample in samples} - {""})
+    labels, images = [], []
+    for sample in samples:
+        labels.append(sample.kind)
+        images.append(sample.image_id)
+    kinds = sorted(set(labels) - {""})
     data = {
-        "rows": [_figures(row, samples, kinds, colors.get(row["method"], FLOOR)) for row in rows],
+        "rows": [_figures(row, labels, kinds, colors.get(row["method"], FLOOR)) for row in rows],
         "kinds": kinds,
-        **_gallery(shown, samples, lines),
-        "pairs": _pairs(shown, samples, meta.get("seed", 0)),
+        **_gallery(shown, samples, labels, lines),
+        "pairs": _pairs(shown, labels, images, meta.get("seed", 0)),
         "points": _points(shown, samples),
         "images": {},
     }
@@ -75,10 +80,10 @@ def write_report(
     write_text(out / "report.html", page(thumbnails.uris(room)))
 
 
-def _figures(row: Row, samples: Sequence[Sample], kinds: Sequence[str], color: str) -> dict[str, Any]:
-    """A method for the page: its figures and its curve, of all queries and of each kind."""
-    labels, ious = np.array([sample.kind for sample in samples]), np.array(row["ious"])
-    parts = {ALL: ious, **{kind: ious[labels == kind] for kind in kinds}}
+def _figures(row: Row, labels: Sequence[str], kinds: Sequence[str], color: str) -> dict[str, Any]:
+    """A method for the page: its figures and its curve, of all N queries and of each kind, by their ``labels``."""
+    of, ious = np.array(labels), np.array(row["ious"])
+    parts = {ALL: ious, **{kind: ious[of == kind] for kind in kinds}}
     return {
         "method": row["method"],
         "color": color,
@@ -105,9 +110,11 @@ def curve(ious: np.ndarray, width: int = 460, height: int = 260) -> str:
     return " ".join(f"{x * width:.1f},{height * (1 - np.mean(ious >= x)):.1f}" for x in xs)
 
 
-def _gallery(shown: list[Row], samples: Sequence[Sample], lines: Mapping[str, Sequence[Line]]) -> dict[str, Any]:
+def _gallery(
+    shown: list[Row], samples: Sequence[Sample], kinds: Sequence[str], lines: Mapping[str, Sequence[Line]]
+) -> dict[str, Any]:
     """Evenly spaced samples, the cases of every method, and all queries that these need."""
-    kinds, images = [s.kind for s in samples], [s.query.image.key for s in samples]
+    images = LazySequence(len(samples), lambda index: samples[index].query.image.key)
     spaced = evenly_spaced(len(samples), SAMPLES)
     cases = [pick_cases(np.array(row["ious"]), kinds, images) for row in shown]
     of_cases = (i for case in cases for sort in case.values() for part in sort.values() for i in part)
@@ -122,10 +129,10 @@ def _gallery(shown: list[Row], samples: Sequence[Sample], lines: Mapping[str, Se
     return {"samples": spaced, "cases": cases, "queries": queries}
 
 
-def _pairs(shown: list[Row], samples: Sequence[Sample], seed: int) -> dict[str, list[tuple]]:
+def _pairs(shown: list[Row], kinds: Sequence[str], images: Sequence[int], seed: int) -> dict[str, list[tuple]]:
     """``"A,B"`` -> the fields of every :class:`~vg_gym.evaluation.pairs.Difference`, for every pair of rows."""
     ious = {row["method"]: np.array(row["ious"]) for row in shown}
-    pairing = Pairing(ious, [s.kind for s in samples], [s.image_id for s in samples], seed)
+    pairing = Pairing(ious, kinds, images, seed)
     return {
         f"{a},{b}": [astuple(found) for found in pairing.differences(shown[a]["method"], shown[b]["method"])]
         for a, b in combinations(range(len(shown)), 2)

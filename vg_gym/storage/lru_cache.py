@@ -42,8 +42,8 @@ class LRUCache(Generic[Value]):
 
     def add(self, key: Hashable, value: Value) -> None:
         """Keep a value; one of the same key is replaced. What alone weighs more than the capacity is not kept."""
-        if key in self._items:
-            self.weight -= self.weigh(self._items.pop(key))
+        if (old := self._items.pop(key, None)) is not None:
+            self.weight -= self.weigh(old)
         self._items[key] = value
         self.weight += self.weigh(value)
         while self.weight > self.capacity:

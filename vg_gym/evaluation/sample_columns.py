@@ -1,0 +1,82 @@
+"""What all methods are measured with, read of every sample once and kept as columns; the samples are not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from sys import intern
+
+import numpy as np
+from tqdm import tqdm
+
+from vg_gym import boxes as box_ops
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.methods import readable_size
+from vg_gym.evaluation.queries import ContentHash
+from vg_gym.types import Query, Sample
+
+
+class SampleColumns:
+    """Columns of N samples: some 80 bytes each.
+
+    Args:
+        samples: of which.
+        name: of the data set, for errors.
+        decode: whether images are to be decoded, to see that they can be.
+
+    Raises:
+        VGGymError: two samples have the same key.
+    """
+
+    def __init__(self, samples: Sequence[Sample], name: str, decode: bool):
+        count = len(samples)
+        boxes = np.empty((count, 4), np.result_type(samples[0].box, np.float32))
+        self.scales = np.ones((count, 4), np.float32)
+        """Widths and heights of images, twice; 1 of one that cannot be read."""
+        self.hashes = np.empty(count, np.int64)
+        """Hashes (N,) of the keys, as :func:`vg_gym.evaluation.predictions.key_hashes` gives."""
+        self.kinds: list[str] = []
+        """N kinds of expression."""
+        self.unreadable: dict[int, Exception] = {}
+        """Sample -> why its image cannot be read."""
+        self._sizes: dict[str, tuple[int, int] | Exception] = {}
+        groups, content = [], ContentHash()
+        for i, sample in enumerate(tqdm(samples, desc="samples", unit="sample", delay=2)):
+            query = sample.query
+            boxes[i], self.hashes[i] = sample.box, hash(query.key)
+            groups.append(sample.image_id)
+            self.kinds.append(intern(sample.kind))
+            content.add(query.key, query.expression, sample.box.tolist())
+            self._note_size(i, query, decode)
+        self._sizes.clear()
+        self.targets = boxes / self.scales
+        """True boxes (N, 4), normalised."""
+        self.groups = np.array(groups)
+        """Image ids (N,)."""
+        self.content = str(content)
+        """Hash of what is asked and what is true."""
+        self._refuse_clashes(samples, name)
+
+    def _note_size(self, index: int, query: Query, decode: bool) -> None:
+        """Note width and height of an image, or why it cannot be read; each image is looked at once."""
+        if (key := query.image.key) not in self._sizes:
+            self._sizes[key] = readable_size(query, decode)
+        size = self._sizes[key]
+        if isinstance(size, Exception):
+            self.unreadable[index] = size
+        else:
+            self.scales[index] = box_ops.image_scale(size)
+
+    def _refuse_clashes(self, samples: Sequence[Sample], name: str) -> None:
+        """Predictions are kept by key: two samples with one would share an answer."""
+        _, first, inverse = np.unique(self.hashes, return_index=True, return_inverse=True)
+        before = first[inverse]
+        for i in np.flatnonzero(before != np.arange(len(before)))[:1].tolist():
+            raise VGGymError(
+                f"samples {before[i]} and {i} of {name} have the same key {samples[i].query.key!r}; keys must differ"
+            )
+
+    @cached_property
+    def readable(self) -> np.ndarray:
+        """Indices (M,) of the samples whose images can be read."""
+        return np.delete(np.arange(len(self.scales)), list(self.unreadable))
