@@ -45,6 +45,7 @@ from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.interrupts import interrupted_with
 from vg_gym.registry import dataset_spec, open_dataset
 from vg_gym.storage.files import replacing, writing
+from vg_gym.storage.lazy_sequence import Chained
 from vg_gym.storage.run_folder import CONFIG, claimed, clear
 from vg_gym.types import GroundingDataset
 
@@ -103,9 +104,9 @@ class AgentTrainer:
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
         self._check_memory(engine)
-        queries = [*Episodes(train).queries(), *Episodes(kept).queries()]
-        bank.prepare(queries, c.cache, progress=True)
-        engine.initial_boxes.prepare(Episodes(train).queries(), c.cache, progress=True)
+        queries = engine.episodes.queries()
+        bank.prepare(Chained([queries, Episodes(kept).queries()]), c.cache, progress=True)
+        engine.initial_boxes.prepare(queries, c.cache, progress=True)
         validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)
         validation.initial_boxes.prepare(Episodes(kept).queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation

@@ -10,8 +10,12 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import GroundingDataset, MayLack, Query, Sample
+
+KEPT = 2**15
+"""Of a list of all queries, those that are in memory: most data sets whole, of larger ones what was asked for last."""
 
 
 class Episodes:
@@ -54,9 +58,9 @@ class Episodes:
             raise VGGymError(f"query {query.key!r} has an empty expression; give it a few words")
         return query
 
-    def queries(self) -> list[Query]:
-        """All queries."""
-        return [self.query(i) for i in range(len(self))]
+    def queries(self) -> Sequence[Query]:
+        """All queries, made when they are asked for; the last :data:`KEPT` are kept."""
+        return LazySequence(len(self), self.query, KEPT)
 
     def target(self, index: int) -> np.ndarray:
         """The normalised target box (4,); NaN for bare queries."""

@@ -268,7 +268,7 @@ class FeatureBank:
         if self.query_scores is not None:
             self.query_scores.prepare(queries, progress)
         for arrays in self._image_arrays:
-            arrays.prepare([query.image for query in queries], progress)
+            arrays.prepare((query.image for query in queries), progress)
 
     def close(self) -> None:
         """Read no image ahead any more, and close the file of the cache; the next use opens it again."""

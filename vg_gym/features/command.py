@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from vg_gym.clip.encoder import load_clip
 from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load
 from vg_gym.registry import open_dataset
-from vg_gym.types import Query
+from vg_gym.storage.lazy_sequence import Chained, LazySequence
+from vg_gym.types import GroundingDataset, Query
 
 
-def queries_of(name: str, root: Path | None, splits: Sequence[str], limit: int | None = None) -> list[Query]:
-    """The queries of a data set, split after split.
+def queries_of(name: str, root: Path | None, splits: Sequence[str], limit: int | None = None) -> Sequence[Query]:
+    """The queries of a data set, split after split, made when they are asked for.
 
     Args:
         name: of the data set.
@@ -26,17 +25,21 @@ def queries_of(name: str, root: Path | None, splits: Sequence[str], limit: int |
         splits: names of splits.
         limit: most images of each split, in the order of their first expressions; default: all.
     """
-    found = []
-    for split in splits:
-        dataset = open_dataset(name, split, str(root) if root else None)
-        images: set[str] = set()
-        for row in tqdm(range(len(dataset)), desc=f"{name}/{split}", unit="expression", mininterval=2):
-            query = dataset[row].query
-            images.add(query.image.key)
-            if limit is not None and len(images) > limit:
-                break
-            found.append(query)
-    return found
+    return Chained(_queries_of(open_dataset(name, split, str(root) if root else None), limit) for split in splits)
+
+
+def _queries_of(dataset: GroundingDataset, limit: int | None) -> Sequence[Query]:
+    return LazySequence(_within(dataset, limit), lambda row: dataset[row].query)
+
+
+def _within(dataset: GroundingDataset, limit: int | None) -> int:
+    """How many samples come before an image more than a limit."""
+    images: set[str] = set()
+    for row in range(len(dataset)) if limit is not None else ():
+        images.add(dataset[row].query.image.key)
+        if len(images) > (limit or 0):
+            return row
+    return len(dataset)
 
 
 def verified(path: Path) -> FeatureStore:

@@ -25,6 +25,7 @@ from vg_gym.features.workers import Load, image_worker, text_worker
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import make_folder
+from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import ImageRef, Query
 
 
@@ -51,10 +52,11 @@ def begin(
         raise VGGymError(
             f"a feature store needs queries and shards of at least 1 image, got {len(queries)} and {shard}"
         )
-    path, keys = Path(path), Keys.of(queries, phrases)
+    path = Path(path)
+    keys, first = Keys.of(tqdm(queries, desc="queries", unit="query", delay=2), phrases)
     asked = Manifest(
         clip.name, clip.fingerprint, clip.grid, clip.dim, phrases, clip.num_tokens if tokens else 0,
-        len(keys.images), len(keys.texts), len({query.expression for query in queries}), len(keys.queries), shard,
+        len(keys.images), len(keys.texts), keys.expressions, len(keys.queries), shard,
         keys.digest, clip.device.type, datetime.now(timezone.utc).isoformat(timespec="seconds"),
         phrase_rules=PHRASE_RULES, **about,
     )  # fmt: skip
@@ -62,8 +64,8 @@ def begin(
         _check_same(path, Manifest.load(path), asked)
     else:
         _create(path, keys, asked)
-    images = {query.image.key: query.image for query in queries}
-    return Extraction(FeatureStore(path), [images[key] for key in keys.images], load or partial(_given, clip))
+    images = LazySequence(len(first), lambda row: queries[int(first[row])].image)
+    return Extraction(FeatureStore(path), images, load or partial(_given, clip))
 
 
 def build(
@@ -125,8 +127,8 @@ class Extraction:
 
     store: FeatureStore
     """The store, of which shards may be missing."""
-    images: list[ImageRef]
-    """The images of its rows."""
+    images: Sequence[ImageRef]
+    """The images of its rows, made when they are asked for."""
     load: Load
     """Gives a worker the encoder."""
 
@@ -178,9 +180,13 @@ class Extraction:
         texts = self.work("text", "tokens")
         self._make(runner, partial(text_worker, store.path, self.load), texts, texts, "text", progress)
         numbers = self.work("dense", "maps")
-        items = [(number, self.images[slice(*store.arrays["dense"].span(number))]) for number in numbers]
+        items = LazySequence(len(numbers), lambda at: (numbers[at], self._images_of(numbers[at])))
         self._make(runner, partial(image_worker, store.path, self.load), items, numbers, "dense", progress)
         return FeatureStore.open(store.path)
+
+    def _images_of(self, shard: int) -> list[ImageRef]:
+        first, last = self.store.arrays["dense"].span(shard)
+        return [self.images[row] for row in range(first, last)]
 
     def _make(
         self, runner: Runner, factory: Factory, items: Sequence[Any], numbers: list[int], name: str, progress: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class ImageArrays:
                 return rows, row
         return self._stored.get(key)
 
-    def prepare(self, images: Sequence[ImageRef], progress: bool = False) -> None:
+    def prepare(self, images: Iterable[ImageRef], progress: bool = False) -> None:
         """Make the arrays of many images and keep them in the cache folder, or find them there.
 
         What an interrupted run has made is not lost.

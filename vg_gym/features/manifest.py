@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import get_origin, get_type_hints
 
@@ -35,13 +37,27 @@ class Keys:
     """Rows of image and expression (Q, 2) int32 of the score maps, sorted, so that an image's are side by side."""
 
     @classmethod
-    def of(cls, queries: Sequence[Query], phrases: bool) -> Keys:
-        """The keys of queries, in order of first appearance."""
-        images = {key: row for row, key in enumerate(dict.fromkeys(q.image.key for q in queries))}
-        texts = {text: row for row, text in enumerate(dict.fromkeys(q.expression for q in queries))}
-        pairs = np.array([(images[q.image.key], texts[q.expression]) for q in queries], np.int32).reshape(-1, 2)
-        parts = (part for text in texts for part in texts_of(text, phrases) if part)
-        return cls([*images], [*dict.fromkeys([*texts, *parts])], np.unique(pairs, axis=0))
+    def of(cls, queries: Iterable[Query], phrases: bool) -> tuple[Keys, np.ndarray]:
+        """The keys of queries, in order of first appearance; and which query (images,) is the first about each image.
+
+        Queries are read once, one after the other, and not kept.
+        """
+        images: dict[str, int] = {}
+        texts: dict[str, int] = {}
+        named = array("i")
+        for query in queries:
+            named.append(images.setdefault(query.image.key, len(images)))
+            named.append(texts.setdefault(query.expression, len(texts)))
+        pairs = np.array(named, np.int32).reshape(-1, 2)
+        first = np.unique(pairs[:, 0], return_index=True)[1]
+        parts = (part for text in [*texts] for part in texts_of(text, phrases) if part)
+        every = [*dict.fromkeys(chain(texts, parts))]
+        return cls([*images], every, np.unique(pairs, axis=0)), first
+
+    @property
+    def expressions(self) -> int:
+        """Number of distinct expressions; they are the first of the texts."""
+        return int(self.queries[:, 1].max()) + 1
 
     def of_image(self, row: int) -> np.ndarray:
         """Rows (K,) of the expressions about an image, in the order of its score maps."""
