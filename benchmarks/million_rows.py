@@ -1,0 +1,295 @@
+"""Memory over time with a million expressions on 100,000 images: opened, turned into features, trained on, evaluated.
+
+    python benchmarks/million_rows.py --out million.json
+
+A data set of one's own (docs/data.md) is generated, every image a file of its own, every expression another text, with
+a random CLIP of 7 x 7 x 128 whose towers are small, so that features are quick and their store is a quarter of that of
+a ViT-B/32. Then each part is done by the command that a user would type, in a process of its own whose resident memory
+is read five times a second. ``--ray`` does features and evaluation again with two Ray workers, and compares all bytes.
+
+``--folder`` keeps what is made, and what is there is not made again; ``--only`` names some of the parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parents[1]
+SIDE = 64
+"""Pixels a side of the images."""
+PER_IMAGE = 10
+"""Expressions about an image."""
+LOOKS = 64
+"""Different pictures; files share them."""
+PER_FOLDER = 1000
+"""Image files in a folder."""
+EVERY = 0.2
+"""Seconds between two looks at memory."""
+POINTS = 200
+"""Of each curve of memory in the JSON, evenly spaced; the highest is always kept apart."""
+BOUND = 3 * 2**30
+"""Bytes that no process is to reach."""
+WORDS = (
+    ("small", "medium", "large"), ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white"),
+    ("circle", "cross", "heart", "star", "square", "ring"), ("left of", "right of", "above", "below"),
+)  # fmt: skip
+"""Size, colour, shape and relation of an expression."""
+CLIP = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 56, "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
+    "text_cfg": {"context_length": 16, "width": 32, "heads": 2, "layers": 1},
+}
+"""Architecture of the random CLIP."""
+OPEN = """
+import time
+from vg_gym.registry import open_dataset
+start = time.perf_counter()
+data = open_dataset({path!r}, "train", root={root!r})
+first, last = data[0], data[len(data) - 1]
+print(f"opened {{time.perf_counter() - start:.2f}} s")
+"""
+
+
+def generate(folder: Path, rows: int) -> Path:
+    """Write images and ``rows.jsonl``, row by row: one image in 200 is of val, one of test, the others of train."""
+    path, rng = folder / "rows.jsonl", np.random.default_rng(0)
+    if path.exists():
+        return path
+    looks = [_picture(rng) for _ in range(LOOKS)]
+    part = path.with_suffix(".part")
+    with part.open("w") as file:
+        file.write(json.dumps({"defaults": {"width": SIDE, "height": SIDE}}) + "\n")
+        for number in range(-(-rows // PER_IMAGE)):
+            name = f"images/{number // PER_FOLDER:04d}/{number:07d}.png"
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(looks[number % LOOKS])
+            split = {0: "val", 1: "test"}.get(number % 200, "train")
+            for k in range(min(PER_IMAGE, rows - number * PER_IMAGE)):
+                file.write(json.dumps(_row(rng, number * PER_IMAGE + k, name, split)) + "\n")
+    part.replace(path)
+    return path
+
+
+def _picture(rng: np.random.Generator) -> bytes:
+    buffer, coarse = io.BytesIO(), rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((SIDE, SIDE)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _row(rng: np.random.Generator, number: int, image: str, split: str) -> dict[str, Any]:
+    draws = rng.random(11)
+    words = [choices[int(draw * len(choices))] for choices, draw in zip([*WORDS, *WORDS[:3]], draws, strict=False)]
+    size, color, shape, relation, *other = words
+    low = draws[7:9] * 0.6 * SIDE
+    box = np.concatenate([low, low + 8 + draws[9:11] * 16]).round(1)
+    text = f"the {size} {color} {shape} {relation} the {' '.join(other)} {number}"
+    return {"image": image, "expression": text, "box": box.tolist(), "split": split, "category": shape}
+
+
+def write_clip(folder: Path) -> Path:
+    """The random CLIP as a folder that ``clip=`` takes."""
+    if not (folder / "open_clip_model.safetensors").exists():
+        import open_clip
+        import torch
+
+        from vg_gym.clip.encoder import ClipEncoder
+        from vg_gym.clip.tokenizer import WordTokenizer
+        from vg_gym.clip_finetuning.model import save_model
+        from vg_gym.data.expressions import vocabulary
+
+        torch.manual_seed(0)
+        tokenizer = WordTokenizer(vocabulary(), 16)
+        config = {**CLIP, "text_cfg": {**CLIP["text_cfg"], "vocab_size": tokenizer.vocab_size}}
+        model = open_clip.model.CLIP(**config)
+        look = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+        open_clip.factory.set_model_preprocess_cfg(model, look)
+        save_model(ClipEncoder("random", model, tokenizer, dense="tokens", config=config), folder)
+    return folder
+
+
+@dataclass
+class Parts:
+    """The commands, by name, in their order."""
+
+    folder: Path
+    data: Path
+    clip: Path
+    steps: int
+    limit: int
+    ray: bool
+
+    def commands(self) -> dict[str, list[str]]:
+        """Part -> what is typed."""
+        opening = [sys.executable, "-c", OPEN.format(path=str(self.data), root=str(self.folder))]
+        found = {
+            "first opening": opening,
+            "opening": opening,
+            "features": self._features("store"),
+            "training": self._training(),
+            "evaluation": self._evaluation("results"),
+            "evaluation of the agent": [
+                *_script("evaluate.py"), "--methods", f"agent:{self.folder / 'run'}", "--dataset", str(self.data),
+                "--split", "test", "--limit", str(self.limit), "--clip", "none", "--out", str(self.folder / "agent"),
+            ],
+        }  # fmt: skip
+        if self.ray:
+            on_ray = ["--runner", "ray", "--workers", "2"]
+            found["features on Ray"] = [*self._features("store-ray"), *on_ray]
+            found["evaluation on Ray"] = [*self._evaluation("results-ray"), *on_ray]
+        return found
+
+    def _features(self, name: str) -> list[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "vg_gym.cli",
+            "features",
+            "--dataset",
+            str(self.data),
+            "--clip",
+            str(self.clip),
+        ]
+        return [*command, "--root", str(self.folder), "--splits", "train,val,test", "--out", str(self.folder / name)]
+
+    def _training(self) -> list[str]:
+        options = {
+            "features": self.folder / "store", "out": self.folder / "run", "fresh": "true", "memory": 0.5,
+            "proposals": "", "edge_profiles": "false", "score": "cosine", "action": "multi-edges", "threads": 1,
+            "total_timesteps": self.steps, "clone.steps": max(10, self.steps // 500), "eval_samples": 100,
+            "test_samples": 0,
+        }  # fmt: skip
+        return [*_script("train_agent.py"), *(f"{name}={value}" for name, value in options.items())]
+
+    def _evaluation(self, name: str) -> list[str]:
+        where = ["--dataset", str(self.data), "--split", "all", "--clip", "none", "--out", str(self.folder / name)]
+        return [*_script("evaluate.py"), "--methods", "random", *where]
+
+
+def _script(name: str) -> list[str]:
+    return [sys.executable, str(HERE / name)]
+
+
+def measured(command: list[str], log: Path) -> dict[str, Any]:
+    """Run a command; its seconds, and the memory of its process and of the largest of those that it started.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    start, curve = time.perf_counter(), []
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=HERE) as process:
+        while process.poll() is None:
+            own, others = memory(process.pid), max((memory(pid)[0] for pid in descendants(process.pid)), default=0)
+            curve.append((round(time.perf_counter() - start, 1), *own, others))
+            time.sleep(EVERY)
+    if process.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{log.read_text()[-2000:]}")
+    seconds = time.perf_counter() - start
+    _, whole, private, others = zip(*curve, strict=True)
+    said = log.read_text().strip().splitlines()
+    return {
+        "command": shlex.join(command), "seconds": round(seconds, 1), "peak": max(whole), "peak_private": max(private),
+        "peak_of_others": max(others), "said": said[-1] if said else "",
+        "curve": curve[:: max(1, len(curve) // POINTS)],
+    }  # fmt: skip
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Resident bytes of a process, and those of them that are no pages of files; 0 where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in status.splitlines() if line.endswith("kB")}
+        return sizes["VmRSS"], sizes["RssAnon"]
+    except (OSError, KeyError):
+        return 0, 0
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that a process started, and that these started."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:
+            continue
+        for child in map(int, children):
+            yield child
+            yield from descendants(child)
+
+
+def differences(folder: Path) -> list[str]:
+    """What Ray gave other bytes for: files of features, and predictions but for their order and the time they took."""
+    one, two = folder / "store", folder / "store-ray"
+    names = sorted({path.name for path in [*one.iterdir(), *two.iterdir()]} - {"manifest.json"})
+    found = [name for name in names if _digest(one / name) != _digest(two / name)]
+    same = _predictions(folder / "results") == _predictions(folder / "results-ray")
+    return found + ([] if same else ["predictions.jsonl"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _predictions(folder: Path) -> int:
+    """A sum of hashes of lines, which does not depend on their order."""
+    total = 0
+    with (folder / "predictions.jsonl").open() as file:
+        for text in file:
+            line = {name: value for name, value in json.loads(text).items() if name != "ms"}
+            total += int.from_bytes(hashlib.sha256(json.dumps(line).encode()).digest(), "big")
+    return total
+
+
+def main() -> None:
+    """Generate, measure, print the table, write the JSON."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--rows", type=int, default=1_000_000, help="expressions, ten an image (default: %(default)s)")
+    p.add_argument("--steps", type=int, default=50_000, help="of training (default: %(default)s)")
+    p.add_argument("--limit", type=int, default=1000, help="expressions that the agent answers (default: %(default)s)")
+    p.add_argument("--only", default="", help="parts, with commas between")
+    p.add_argument("--ray", action="store_true", help="features and evaluation with two Ray workers too")
+    p.add_argument("--folder", type=Path, help="keep all files there; default: a temporary one")
+    p.add_argument("--out", type=Path, help="a JSON file of figures and curves")
+    given = p.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (given.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        data, clip = generate(folder, given.rows), write_clip(folder / "clip")
+        seconds, megabytes = time.perf_counter() - start, data.stat().st_size / 1e6
+        print(f"{given.rows:,} rows in {megabytes:,.0f} MB, generated in {seconds:.0f} s", flush=True)
+        commands = Parts(folder, data, clip, given.steps, given.limit, given.ray).commands()
+        wanted = given.only.split(",") if given.only else [*commands]
+        print(f"{'':26}{'seconds':>9}{'peak GiB':>10}{'private':>9}{'largest worker':>16}", flush=True)
+        found = {}
+        for name in wanted:
+            found[name] = row = measured(commands[name], folder / "log.txt")
+            peaks = [row[kind] / 2**30 for kind in ("peak", "peak_private", "peak_of_others")]
+            said = row["said"] if "opening" in name else ""
+            print(f"{name:26}{row['seconds']:9.1f}{peaks[0]:10.2f}{peaks[1]:9.2f}{peaks[2]:16.2f}  {said}", flush=True)
+        differ = differences(folder) if given.ray and not given.only else None
+        if differ is not None:
+            print(f"with Ray: {'the same bytes' if not differ else 'other bytes: ' + ', '.join(differ)}")
+        if given.out:
+            given.out.write_text(json.dumps({"rows": given.rows, "parts": found, "differ_on_ray": differ}, indent=1))
+        over = [name for name, row in found.items() if max(row["peak"], row["peak_of_others"]) > BOUND]
+        if over or differ:
+            sys.exit(f"over 3 GiB: {', '.join(over)}" if over else "Ray gave other bytes")
+
+
+if __name__ == "__main__":
+    main()
