@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from stable_baselines3 import PPO
 
 from vg_gym import registry
@@ -124,13 +125,36 @@ def test_the_results_are_those_of_the_published_layout(folder, published, realda
 def test_images_stay_encoded_until_they_are_asked_for(folder):
     tracemalloc.start()
     data = registry.open_dataset(f"hub:{folder}", "test")
-    _ = len(data), data._texts
+    _ = len(data), data.categories
     held = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert held < 20_000_000 and not data._images._groups
     image = data[50].query.image
     again = pickle.loads(pickle.dumps(image))  # as it goes to another process
     assert len(pickle.dumps(image)) < 2_000 and (again.array() == image.array()).all()
+
+
+def test_columns_are_no_python_objects(tmp_path):
+    """A few bytes a row beside what Arrow holds, however many expressions a row has: less than a text would take."""
+    count = 40_000
+    table = {
+        "image_path": [f"{i // 10}.jpg" for i in range(count)],
+        "captions": [[f"the thing {i}", " ", "it"][: 1 + i % 3] for i in range(count)],
+        "bbox": [[1.0, 2.0, 3.0 + i % 5, 4.0] for i in range(count)],
+    }
+    pq.write_table(pa.table(table), tmp_path / "test.parquet")
+    tracemalloc.start()
+    layout = {"file_name": "image_path", "expressions": "captions", "box": "bbox", "box_format": "xyxy"}
+    data = ParquetDataset("many", "test", tmp_path, root=tmp_path, **layout)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 40 * count and data.categories == ("object",)
+    asked = [text for texts in table["captions"] for text in texts if text.strip()]
+    assert len(data) == len(asked)
+    (tmp_path / "images").mkdir()
+    for name in "01":
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / f"{name}.jpg")
+    assert [data[i].query.expression for i in range(13)] == asked[:13] and data[12].image_id == 0
 
 
 def test_an_agent_s_environment_plays_it(folder, tiny_clip):

@@ -8,7 +8,9 @@ from functools import partial
 import pytest
 import torch
 
+from tests.data.own import rows, write_images, write_rows
 from vg_gym import registry
+from vg_gym.cli.entry import main
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
@@ -139,6 +141,20 @@ def test_predictions_do_not_depend_on_the_runner(cluster, moody, tiny_clip, tmp_
     assert local == remote
     assert sum("ZeroDivisionError" in line.get("failure", "") for line in remote[0].values()) > 0
     assert not any("answer" in line.get("failure", "") for line in remote[0].values())
+
+
+def test_features_do_not_depend_on_the_runner(cluster, tiny_clip, tmp_path):
+    """Of a file of one's own, some of whose images share a shard; all files but the manifest, which has the time."""
+    save_model(tiny_clip, tmp_path / "clip")
+    write_images(tmp_path / "images", 3)
+    data = write_rows(tmp_path / "own.jsonl", rows(40))
+    made = []
+    for runner in ("local", "ray"):
+        out = tmp_path / runner
+        main(["features", "--dataset", str(data), "--clip", str(tmp_path / "clip"), "--out", str(out), "--phrases",
+              "--tokens", "--shard", "2", "--splits", "all", "--runner", runner, "--workers", "2"])  # fmt: skip
+        made.append({path.name: path.read_bytes() for path in out.iterdir() if path.name != "manifest.json"})
+    assert made[0] == made[1] and sum(name.startswith("dense-") for name in made[0]) == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*transformers.*:FutureWarning")

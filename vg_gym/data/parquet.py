@@ -9,9 +9,10 @@ Images stay encoded in their files until they are asked for.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,6 +31,10 @@ ALIASES = {"val": ("val", "validation", "dev"), "validation": ("validation", "va
 """Splits that go by several names."""
 GROUPS = 2
 """Row groups of encoded images that are kept; one of the hub's has some hundred images."""
+AT_A_TIME = 2**14
+"""Rows of a column that are Python objects together."""
+NO_CATEGORY = "object"
+"""Category of what names none."""
 BOX_FORMATS = ("xyxy", "xywh")
 """Corners; or left, top, width, height."""
 
@@ -210,16 +215,17 @@ class ParquetDataset(Sequence[Sample]):
         if not layout.image and root is None:
             raise DatasetNotFound(f"{name} holds names of images alone: give root=, the folder with COCO's train2014")
         wanted = {v for k, v in vars(layout).items() if v and k not in ("image", "frame", "box_format")}
-        self._columns = _read_columns(files, sorted(wanted))
+        self._table = _read_table(files, sorted(wanted))
         self._images = EncodedImages(tuple(files), layout.image) if layout.image else None
         self._folders = image_folders(Path(root)) if root is not None else []
         self._digest = fingerprint(*((file.name, file.stat().st_size) for file in files))[:12]
-        self._texts = [_texts(value) for value in self._columns[layout.expressions]]
-        self._rows = [(row, number) for row, texts in enumerate(self._texts) for number in range(len(texts))]
+        counts = (len(_texts(value)) for value in self._values("expressions"))
+        self._starts = np.append(0, np.cumsum(np.fromiter(counts, np.int64, len(self._table))))
+        """First sample of every row, and the number of samples."""
 
     def __len__(self) -> int:
         """Number of samples (expressions)."""
-        return len(self._rows)
+        return int(self._starts[-1])
 
     def __getitem__(self, index: Any) -> Any:
         """Sample ``index``, or the list of samples of a slice.
@@ -230,24 +236,29 @@ class ParquetDataset(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
-        row, number = self._rows[position]
+        row = int(np.searchsorted(self._starts, position, side="right")) - 1
+        number = position - int(self._starts[row])
         image = self._image(row)
         sentences = self._value("sent_ids", row)
         return Sample(
-            query=Query(image, self._texts[row][number], f"{self._digest}/{self.split}/{position}"),
+            query=Query(
+                image, _texts(self._value("expressions", row))[number], f"{self._digest}/{self.split}/{position}"
+            ),
             box=self._box(row, image),
             category=self._category(row),
             ref_id=int(self._value("ref_id", row, row)),
             ann_id=int(self._value("ann_id", row, row)),
             sent_id=int(sentences[number]) if isinstance(sentences, list) and len(sentences) > number else position,
-            image_id=self._image_ids[row],
+            image_id=int(self._image_ids[row]),
             split=self.split,
         )
 
     @property
     def categories(self) -> tuple[str, ...]:
         """Every category name of the split, sorted."""
-        return tuple(sorted({self._category(row) for row in range(len(self._texts))}))
+        if not self._layout.category:
+            return (NO_CATEGORY,)
+        return tuple(sorted({_category(name) for name in self._table[self._layout.category].unique().to_pylist()}))
 
     def objects(self, image_id: int) -> Objects:
         """The referents of an image; other objects are not in such files.
@@ -255,7 +266,7 @@ class ParquetDataset(Sequence[Sample]):
         Raises:
             VGGymError: there is no such image.
         """
-        rows = [row for row, number in enumerate(self._image_ids) if number == image_id]
+        rows = np.flatnonzero(self._image_ids == image_id).tolist()
         if not rows:
             raise VGGymError(f"{self.name} has no image {image_id}; image ids are those of its samples")
         first = {self._box(row, self._image(row)).tobytes(): row for row in reversed(rows)}  # a referent has many rows
@@ -266,22 +277,31 @@ class ParquetDataset(Sequence[Sample]):
 
     def _value(self, field: str, row: int, default: Any = None) -> Any:
         column = getattr(self._layout, field)
-        found = self._columns[column][row] if column else None
+        found = self._table[column][row].as_py() if column else None
         return default if found is None else found
 
+    def _values(self, field: str) -> Iterator[Any]:
+        """All values of a column, a few of them in memory; None where there is no such column."""
+        column = getattr(self._layout, field)
+        if not column:
+            return repeat(None, len(self._table))
+        batches = self._table.select([column]).to_batches(AT_A_TIME)
+        return (value for batch in batches for value in batch.column(0).to_pylist())
+
     def _category(self, row: int) -> str:
-        return str(self._value("category", row, "object"))
+        return _category(self._value("category", row))
 
     def _file_name(self, row: int) -> str:
-        return without_suffix(PurePosixPath(str(self._value("file_name", row, f"row {row}"))).name)
+        return _file_name(self._value("file_name", row), row)
 
     @cached_property
-    def _image_ids(self) -> list[int]:
-        """The number of the image of every row: the file's, else counted by file name."""
+    def _image_ids(self) -> np.ndarray:
+        """The number of the image of every row (R,): the file's, else counted by file name."""
         if self._layout.image_id:
-            return [int(number) for number in self._columns[self._layout.image_id]]
+            return np.fromiter(map(int, self._values("image_id")), np.int64, len(self._table))
         numbers: dict[str, int] = {}
-        return [numbers.setdefault(self._file_name(row), len(numbers)) for row in range(len(self._texts))]
+        names = (_file_name(name, row) for row, name in enumerate(self._values("file_name")))
+        return np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int64, len(self._table))
 
     def _image(self, row: int) -> ImageRef:
         name = self._file_name(row)
@@ -309,6 +329,14 @@ def _texts(value: Any) -> list[str]:
     return [text.strip() for text in texts if text.strip()]
 
 
+def _category(name: Any) -> str:
+    return NO_CATEGORY if name is None else str(name)
+
+
+def _file_name(name: Any, row: int) -> str:
+    return without_suffix(PurePosixPath(str(f"row {row}" if name is None else name)).name)
+
+
 def parquet_package() -> Any:
     """``pyarrow.parquet``.
 
@@ -320,10 +348,12 @@ def parquet_package() -> Any:
     return pyarrow.parquet
 
 
-def _read_columns(files: Sequence[Path], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Columns of all files together; images are not among them."""
+def _read_table(files: Sequence[Path], names: Sequence[str]) -> Any:
+    """Columns of all files together, as Arrow holds them; images are not among them."""
+    import pyarrow
+
     tables = [parquet_package().read_table(file, columns=list(names)) for file in files]
-    return {name: [value for table in tables for value in table.column(name).to_pylist()] for name in names}
+    return pyarrow.concat_tables(tables, promote_options="permissive").combine_chunks()
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
