@@ -1,13 +1,21 @@
-"""What people write first, gymnasium.make and random actions: without shared images, from an empty cache, once more.
+"""What people write first: gymnasium.make with random actions, from an empty cache, and once more; plain SB3.
 
 python benchmarks/cold_start.py --seconds 60
+python benchmarks/cold_start.py --ppo           # also PPO("MultiInputPolicy", gymnasium.make(ID)) and its floor
+
+The second run plays as many steps as the run from an empty cache, with the same seed: the same episodes, all of whose
+features are in the cache. The floor of PPO is the same PPO on an environment of the same spaces that does nothing.
 """
 
+from __future__ import annotations
+
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 KINDS = {
     "each image anew": "image_pool=0, cache=False",
@@ -15,37 +23,87 @@ KINDS = {
     "second run": "",
 }
 """What is measured -> options of the environment; the last two share a cache folder."""
-PLAY = """
-import time
+MAKE = """
+import json, time
 start = time.perf_counter()
 import gymnasium, vg_gym
 env = gymnasium.make("RefShapes-Ground-v0", {options})
 env.reset(seed=0)
-begun, steps = time.perf_counter(), 0
+begun, worked = time.perf_counter(), time.process_time()
+"""
+PLAY = """
+steps = 0
 env.action_space.seed(0)
-while time.perf_counter() - begun < {seconds}:
+while steps < {steps} if {steps} else time.perf_counter() - begun < {seconds}:
     *_, terminated, truncated, _ = env.step(env.action_space.sample())
     steps += 1
     if terminated or truncated:
         env.reset()
-print(begun - start, steps / (time.perf_counter() - begun))
 """
+PPO = """
+from stable_baselines3 import PPO
+if {null}:
+    class Null(gymnasium.Env):
+        observation_space, action_space = env.observation_space, env.action_space
+        seen, steps = env.reset()[0], 0
+
+        def reset(self, **given):
+            return self.seen, {{}}
+
+        def step(self, action):
+            self.steps += 1
+            return self.seen, 0.0, False, self.steps % 9 == 0, {{}}
+
+    env = Null()
+model = PPO("MultiInputPolicy", env, seed=0, device="cpu")
+model.learn(1)
+begun, worked = time.perf_counter(), time.process_time()
+steps = -model.num_timesteps
+model.learn({steps}, reset_num_timesteps=False)
+steps += model.num_timesteps
+"""
+SAY = """
+print(json.dumps([begun - start, steps, time.perf_counter() - begun, time.process_time() - worked]))
+"""
+
+
+def run(program: str, cache: str, **given: Any) -> list[float]:
+    """Seconds to the first observation, steps, seconds of playing, CPU seconds of playing, in a new process."""
+    code = (MAKE + program + SAY).format(**{"options": "", "steps": 0, "seconds": 0, "null": False} | given)
+    environment = {**os.environ, "XDG_CACHE_HOME": cache}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def play(seconds: float) -> None:
+    """Random actions: a line for each of :data:`KINDS`."""
+    with tempfile.TemporaryDirectory() as cache:
+        steps = 0
+        for name, options in KINDS.items():
+            again = steps if name == "second run" else 0
+            first, steps, took, worked = run(PLAY, cache, options=options, seconds=seconds, steps=again)  # type: ignore[assignment]
+            print(f"{name:16}  import, make and first reset {first:4.1f} s   {steps / took:6,.0f} steps/s"
+                  f"   {steps / worked:6,.0f} a CPU second   {steps:,} steps", flush=True)  # fmt: skip
+
+
+def ppo(steps: int) -> None:
+    """Plain SB3: from an empty cache, once more (the same seed: the same episodes), and on the null environment."""
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("PPO, empty cache", "PPO, second run", "PPO, floor"):
+            _, done, took, worked = run(PPO, cache, steps=steps, null=name == "PPO, floor")
+            print(f"{name:16}  {done / took:6,.0f} FPS   {done / worked:6,.0f} a CPU second", flush=True)
 
 
 def main() -> None:
     """One process each, and a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20, help="of playing, each")
-    seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory() as cache:
-        for name, options in KINDS.items():
-            code = PLAY.format(options=options, seconds=seconds)
-            done = subprocess.run(
-                [sys.executable, "-c", code], env={**os.environ, "XDG_CACHE_HOME": cache}, check=True,
-                capture_output=True, text=True,
-            )  # fmt: skip
-            first, rate = map(float, done.stdout.split())
-            print(f"{name:16}  import, make and first reset {first:4.1f} s   {rate:6,.0f} steps/s", flush=True)
+    parser.add_argument("--seconds", type=float, default=20, help="of playing, each; 0: none")
+    parser.add_argument("--ppo", type=int, nargs="?", const=8192, default=0, metavar="STEPS", help="also PPO, so long")
+    given = parser.parse_args()
+    if given.seconds:
+        play(given.seconds)
+    if given.ppo:
+        ppo(given.ppo)
 
 
 if __name__ == "__main__":
