@@ -27,11 +27,18 @@ def namespace(array: Any) -> Any:
     return np if isinstance(array, _NUMPY) else sys.modules["torch"]
 
 
-def clamp(array: Any, low: Any, high: Any) -> Any:
-    """Values limited to [low, high]; numpy's own ``clip`` takes three times as long for a few values."""
+def clamp(array: Any, low: Any, high: Any, out: Any = None) -> Any:
+    """Values limited to [low, high]; numpy's own ``clip`` takes three times as long for a few values.
+
+    Args:
+        array: array or tensor.
+        low: least value.
+        high: greatest value.
+        out: an array or tensor to write to; None: a new one.
+    """
     if isinstance(array, _NUMPY):
-        return np.minimum(np.maximum(array, low), high)
-    return array.clip(low, high)
+        return np.minimum(np.maximum(array, low, out=out), high, out=out)
+    return array.clip(low, high) if out is None else namespace(array).clip(array, low, high, out=out)
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -68,6 +75,25 @@ def iou(a: Array, b: Array) -> Array:
     overlap = intersection(a, b)
     union = area(a) + area(b) - overlap
     return overlap / namespace(union).where(union > 0, union, 1)
+
+
+def pair_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """:func:`iou` of two float32 boxes (4,), to the bit: numpy's scalars take a third of the time of arrays of one.
+
+    >>> pair_iou(np.array([0, 0, 2, 2], dtype=np.float32), np.array([1, 0, 3, 2], dtype=np.float32))
+    0.3333333432674408
+    """
+    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = a, b
+    width = max(min(right, other_right) - max(left, other_left), _NOTHING)
+    height = max(min(bottom, other_bottom) - max(top, other_top), _NOTHING)
+    size = max(right - left, _NOTHING) * max(bottom - top, _NOTHING)
+    other = max(other_right - other_left, _NOTHING) * max(other_bottom - other_top, _NOTHING)
+    overlap = width * height
+    union = size + other - overlap
+    return float(overlap / union) if union > 0 else 0.0
+
+
+_NOTHING = np.float32(0)
 
 
 def iou_matrix(a: Array, b: Array) -> Array:

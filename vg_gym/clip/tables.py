@@ -8,7 +8,8 @@ are of the kind of the boxes.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,16 +33,22 @@ def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
         (B, K, D).
     """
     xp, lines, dim, (batch, count, _) = namespace(boxes), tables.shape[1], tables.shape[3], boxes.shape
-    c = _constants(lines, None if isinstance(boxes, np.ndarray) else boxes.device)
-    edges = boxes * c.grid
-    below = xp.minimum(xp.floor(edges), c.last)
-    cells, beyond = below.astype(np.int32) if xp is np else below.int(), edges - below
-    weights = beyond[..., None] * c.slopes + c.starts
-    near = cells[..., None] * c.strides + c.steps  # 32 bits reach 7 million images, in half the memory
-    columns, rows = near[..., None, None, 0::2, :], near[..., 1::2, :, None, None]
-    rows += (slots * lines**2)[:, None, None, None, None, None]
-    weights = weights[..., 1::2, :, None, None] * weights[..., None, None, 0::2, :]
-    return _bag_sums(tables.view(-1, dim), rows + columns, weights, 16).reshape(batch, count, dim)
+    r = _room(batch, count, lines, None if xp is np else boxes.device)
+    xp.multiply(boxes, r.constants.grid, out=r.edges)
+    xp.floor(r.edges, out=r.below)
+    xp.minimum(r.below, r.constants.last, out=r.below)
+    r.cells[...] = r.below  # whole numbers of 32 bits, which reach 7 million images in half the memory
+    xp.subtract(r.edges, r.below, out=r.edges)
+    xp.multiply(r.beyond, r.constants.slopes, out=r.weights)
+    xp.add(r.weights, r.constants.starts, out=r.weights)
+    xp.multiply(r.down, r.across, out=r.products)
+    xp.multiply(r.cells, r.constants.strides, out=r.cells)
+    xp.multiply(slots, lines**2, out=r.first)
+    xp.add(r.rows, r.first_of_each, out=r.rows)
+    xp.add(r.rows_of_corners, r.columns_of_corners, out=r.corners)
+    xp.add(r.spread_corners, r.constants.steps, out=r.index)
+    found = torch.embedding_bag(tables.view(-1, dim), r.flat_index, r.bags, False, _SUM, False, r.flat_products)[0]
+    return (found.numpy() if xp is np else found).reshape(batch, count, dim)
 
 
 def lattice_values(tables: Any, lines: Any) -> Any:
@@ -54,16 +61,29 @@ def lattice_values(tables: Any, lines: Any) -> Any:
     Returns:
         (B, M, K, P, P).
     """
-    batch, _, count, number = lines.shape
-    shape, at = (batch, count, number, number, 2), lines + lines - 1
-    points: Any = np.empty(shape, at.dtype) if isinstance(at, np.ndarray) else at.new_empty(shape)
-    points[..., 0], points[..., 1] = at[:, 0, :, None], at[:, 1, :, :, None]
-    points = points.reshape(batch, count * number, number, 2)
-    shape = (batch, -1, count, number, number)
-    if isinstance(lines, np.ndarray):
-        values = torch.grid_sampler(torch.from_numpy(tables), torch.from_numpy(points), _BILINEAR, _BORDER, True)
-        return values.numpy().reshape(shape)
-    return torch.grid_sampler(tables, points, _BILINEAR, _BORDER, True).view(shape)
+    (batch, _, count, number), xp = lines.shape, namespace(lines)
+    r = _lattice(batch, count, number, None if xp is np else lines.device)
+    xp.add(lines, lines, out=r.at)
+    xp.subtract(r.at, r.one, out=r.at)
+    r.across[...], r.down[...] = r.columns, r.rows
+    if xp is np:
+        values = torch.grid_sampler(torch.from_numpy(tables), r.points, _BILINEAR, _BORDER, True).numpy()
+    else:
+        values = torch.grid_sampler(tables, r.points, _BILINEAR, _BORDER, True)
+    return values.reshape(batch, -1, count, number, number)
+
+
+class _Lattice:
+    """Room for the points of :func:`lattice_values` (B, 2, K, P), as :class:`_Room`."""
+
+    def __init__(self, batch: int, count: int, number: int, device: torch.device | None):
+        make: Any = partial(torch.empty, dtype=torch.float32, device=device)
+        at, points = make(batch, 2, count, number), make(batch, count, number, number, 2)
+        self.points, self.one = points.view(batch, count * number, number, 2), torch.ones((), device=device)
+        """Where to sample, x and y in [-1, 1], a tensor; the rest are arrays where there is no device."""
+        self.at, shown, self.one = (part.numpy() if device is None else part for part in (at, points, self.one))
+        self.across, self.down = shown[..., 0], shown[..., 1]
+        self.columns, self.rows = self.at[:, 0, :, None], self.at[:, 1, :, :, None]
 
 
 class _Constants(NamedTuple):
@@ -77,30 +97,94 @@ class _Constants(NamedTuple):
     """With :attr:`starts`, the weights (4, 2) of the lines beside an edge, from how far beyond the first it is."""
     starts: Any
     strides: Any
-    """How far apart lines are in the table (4, 1), in rows."""
+    """How far apart lines are in the table (4,), in rows."""
     steps: Any
-    """From the first line beside an edge to both (4, 2)."""
+    """From the first row beside a corner to all four (2, 1, 2), in rows: down, then across."""
 
 
 @lru_cache
 def _constants(lines: int, device: torch.device | None) -> _Constants:
     """Arrays where the device is None, else tensors."""
     sign = np.array([[-1], [-1], [1], [1]], dtype=np.float32)  # the integral up to x2 minus that up to x1
-    strides = np.array([[1], [lines], [1], [lines]], dtype=np.int32)
+    strides, steps = np.array([1, lines, 1, lines]), np.array([[[0, 1]], [[lines, lines + 1]]])
     weights = sign * np.array([-1, 1], dtype=np.float32), sign * np.array([1, 0], dtype=np.float32)
     ends = (np.array(number, dtype=np.float32) for number in (lines - 1, lines - 2))
-    arrays = (*ends, *weights, strides, strides * np.array([0, 1], dtype=np.int32))
+    arrays = (*ends, *weights, strides.astype(np.int32), steps.astype(np.int32))
     return _Constants(*(arrays if device is None else (torch.from_numpy(array).to(device) for array in arrays)))
 
 
-def _bag_sums(rows: torch.Tensor, index: Any, weights: Any, size: int) -> Any:
-    """Weighted sums (N, D) of ``size`` rows (R, D) each, by index and weight (N * size in all)."""
-    if isinstance(weights, np.ndarray):
-        return _bag_sums(rows, torch.from_numpy(index.reshape(-1)), torch.from_numpy(weights.reshape(-1)), size).numpy()
-    bags = _bags(index.numel() // size, size, rows.device)
-    return torch.embedding_bag(rows, index.reshape(-1), bags, False, _SUM, False, weights.reshape(-1))[0]
+class _Room:
+    """What :func:`table_sums` writes to on its way, and views of it; for few boxes, making these took half of its time.
+
+    Args:
+        batch: B.
+        count: K.
+        lines: g + 1.
+        device: of tensors; None for arrays.
+    """
+
+    def __init__(self, batch: int, count: int, lines: int, device: torch.device | None):
+        self.constants = _constants(lines, device)
+        shapes = {"edges": (4,), "below": (4,), "weights": (4, 2), "products": (2, 2, 2, 2)}
+        whole = {"cells": (4,), "corners": (2, 2), "index": (2, 2, 2, 2)}
+        make: Any = np.empty if device is None else partial(torch.empty, device=device)
+        kinds = (np.float32, np.int32) if device is None else (torch.float32, torch.int32)
+        for kind, parts in zip(kinds, (shapes, whole), strict=True):
+            vars(self).update({name: make((batch, count, *shape), dtype=kind) for name, shape in parts.items()})
+        self.first = make((batch,), dtype=kinds[1])
+        self.first_of_each, self.beyond = self.first[:, None, None], self.edges[..., None]
+        self.down, self.across = self.weights[:, :, 1::2, :, None, None], self.weights[:, :, None, None, 0::2, :]
+        self.rows = self.cells[:, :, 1::2]
+        self.rows_of_corners, self.columns_of_corners = self.rows[..., None], self.cells[:, :, None, 0::2]
+        self.spread_corners = self.corners[:, :, :, None, :, None]
+        flat = (self.index.reshape(-1), self.products.reshape(-1))
+        self.flat_index, self.flat_products = map(torch.from_numpy, flat) if device is None else flat
+        self.bags = _bags(batch * count, 16, device)
+
+    constants: _Constants
+    edges: Any
+    """Edges in cells (B, K, 4), then how far each is beyond the line before it."""
+    below: Any
+    """Those lines (B, K, 4); :attr:`cells`: the same, int32, then in rows of the tables."""
+    weights: Any
+    """Of the lines before and behind each edge (B, K, 4, 2)."""
+    products: Any
+    """Weights of 16 rows (B, K, 2, 2, 2, 2): top or bottom, line before or behind it; left or right, likewise."""
+    cells: Any
+    corners: Any
+    """First rows beside the corners (B, K, 2, 2)."""
+    index: Any
+    """All rows, as :attr:`products`."""
+
+
+SMALL = 4096
+"""Boxes, or windows, up to which the room for them is kept for the next call."""
+
+
+def _room(batch: int, count: int, lines: int, device: torch.device | None) -> _Room:
+    """Room for arrays is kept, for each thread its own; that for tensors is not, which a device gives in no time."""
+    if device is None and batch * count <= SMALL:
+        return _kept_room(batch, count, lines, get_ident())
+    return _Room(batch, count, lines, device)
+
+
+@lru_cache(maxsize=16)
+def _kept_room(batch: int, count: int, lines: int, thread: int) -> _Room:
+    return _Room(batch, count, lines, None)
+
+
+def _lattice(batch: int, count: int, number: int, device: torch.device | None) -> _Lattice:
+    """As :func:`_room`."""
+    if device is None and batch * count <= SMALL:
+        return _kept_lattice(batch, count, number, get_ident())
+    return _Lattice(batch, count, number, device)
+
+
+@lru_cache(maxsize=16)
+def _kept_lattice(batch: int, count: int, number: int, thread: int) -> _Lattice:
+    return _Lattice(batch, count, number, None)
 
 
 @lru_cache(maxsize=64)
-def _bags(count: int, size: int, device: torch.device) -> torch.Tensor:
+def _bags(count: int, size: int, device: torch.device | None) -> torch.Tensor:
     return torch.arange(0, size * count, size, device=device, dtype=torch.int32)

@@ -136,12 +136,12 @@ class RefShapes(Sequence[Sample]):
         return self._sample(self.record(scene), position)
 
     def _sample(self, record: SceneRecord, position: int) -> Sample:
-        target, expression = record.expressions()[position]
-        ann_id = record.image_id * 10 + target
-        sent_id = record.image_id * len(KINDS) + position
+        scene, expressions = _compose(record)
+        (target, expression), image_id = expressions[position], record.image_id
+        ann_id, sent_id = image_id * 10 + target, image_id * len(KINDS) + position
         query = Query(record, expression.text, f"{record.key}/{position}")
-        category, box = record.scene()[target].shape, record.boxes()[target]
-        return Sample(query, box, category, ann_id, ann_id, sent_id, record.image_id, self.split, expression.kind)
+        category, box = scene[target].shape, np.array(scene[target].box, dtype=np.float32) * self.image_size
+        return Sample(query, box, category, ann_id, ann_id, sent_id, image_id, self.split, expression.kind)
 
     def __iter__(self) -> Iterator[Sample]:
         """All samples in order."""

@@ -7,6 +7,7 @@ first needed, and kept in a file of the cache folder for the next run.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -215,14 +216,19 @@ class FeatureBank:
 
     def _make_row(self, query: Query) -> list[tuple[Rows, np.ndarray]]:
         """What is known of a query, and where it goes."""
-        name = (query.image.key, query.expression)
-        text = self._lookup("text", query.expression, lambda: self._encode(query.expression))
-        maps = self._lookup("maps", name, lambda: self._make_maps(query)).astype(np.float32)
-        maps = maps[..., : self.num_maps].clip(-LIMIT, LIMIT)  # a store may have those of phrases too
-        table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
-        overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
-        glimpses(table, whole_lines(table), overview)
-        made = [(self._text, text.clip(-1, 1)), (self._maps, table[0]), (self._overviews, overview[0, 0])]
+        name, tables = (query.image.key, query.expression), (self._text, self._maps, self._overviews)
+        maps = None if self.store is None else self.store.maps(*name)
+        if maps is None:
+            known = "\n".join((f"row {self.num_maps} {GLIMPSE} {LIMIT:g}", *name))
+            row = self._kept(known, lambda: self._assemble(query, self._make_maps(query)))
+        else:
+            row = self._assemble(query, maps)
+        made: list[tuple[Rows, np.ndarray]] = []
+        end = 0
+        for rows in tables:
+            shape, begin = rows.data.shape[1:], end
+            end += math.prod(shape)
+            made.append((rows, row[begin:end].reshape(shape)))
         if self.tokens:
             found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
             made.append((self._tokens, found.astype(np.float32).clip(-1, 1).reshape(-1)))
@@ -231,6 +237,18 @@ class FeatureBank:
         if self.query_proposals is not None:
             made.append((self._proposals, self.query_proposals(query, self.dense(query.image))))
         return made
+
+    def _assemble(self, query: Query, maps: np.ndarray) -> np.ndarray:
+        """Text embedding, tables of score maps (g, g, M or more) and overview of a query, one after the other, float32.
+
+        All of it is kept, and not the maps: to begin an episode that was played in another run is then one read.
+        """
+        text = self._lookup("text", query.expression, lambda: self._encode(query.expression))
+        maps = maps[..., : self.num_maps].astype(np.float32).clip(-LIMIT, LIMIT)  # a store may have those of phrases
+        table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
+        overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
+        glimpses(table, whole_lines(table), overview)
+        return np.concatenate([text.astype(np.float32).clip(-1, 1), table.ravel(), overview.ravel()])
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
         """Compute features ahead of time.
@@ -296,13 +314,15 @@ class FeatureBank:
                 "of this data set with vg-gym features, or leave features= out"
             )
 
-    def _lookup(self, what: str, key: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array from the store or the cache file, else computed."""
-        arguments = key if isinstance(key, tuple) else (key,)
-        found = None if self.store is None else getattr(self.store, what)(*arguments)
-        if found is not None or self._cache is None:
-            return compute() if found is None else found
-        name = "\n".join((f"{what} {self.num_maps}", *arguments))
+    def _lookup(self, what: str, text: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """What is known of a text, from the store or the cache file, else computed."""
+        found = None if self.store is None else getattr(self.store, what)(text)
+        return self._kept(f"{what} {self.num_maps}\n{text}", compute) if found is None else found
+
+    def _kept(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array from the cache file, else computed, and kept there."""
+        if self._cache is None:
+            return compute()
         if (found := self._cache.get(name)) is None:
             self._cache.put(name, found := compute())
         return found

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from vg_gym.boxes import to_numpy
+from vg_gym.boxes import pair_iou, to_numpy
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import StepResult
 from vg_gym.envs.factory import make_engine
@@ -231,9 +231,9 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             "dataset": engine.episodes.dataset,
             **{name: values[index] for name, values in engine.catalog.identity.items()},
         }
-        iou = float(engine.iou()[0])
-        if not np.isnan(iou):
-            info["iou"] = iou
+        target = to_numpy(engine.targets)[0]
+        if not np.isnan(target[0]):
+            info["iou"] = iou = pair_iou(self._trail[-1], target)
             info["is_success"] = iou >= SUCCESS_IOU
         return info
 

@@ -7,7 +7,8 @@ the box is. Score maps are standardised per image, because raw cosines have a sm
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -116,15 +117,43 @@ def glimpses(maps: Any, lines: Any, out: Any) -> None:
         lines: (B, 2, K, G+1) columns and rows of K windows, normalised; may lie outside the image, where maps are 0.
         out: (B, K, M + 1, G, G), written to: for each window its M maps, then its coverage.
     """
-    xp, inside = box_ops.namespace(lines), box_ops.clamp(lines, 0, 1)
-    cell = (lines[..., -1:] - lines[..., :1]) / GLIMPSE
-    share = (inside[..., 1:] - inside[..., :-1]) / cell
-    xp.multiply(share[:, 1, :, :, None], share[:, 0, :, None, :], out=out[:, :, -1])
-    values = lattice_values(maps, inside)
+    xp = box_ops.namespace(lines)
+    r = _kept_room(*lines.shape[0:3:2], get_ident()) if xp is np and len(lines) <= FEW else _Room(lines)
+    box_ops.clamp(lines, 0, 1, out=r.inside)
+    xp.subtract(lines[..., -1:], lines[..., :1], out=r.cell)
+    xp.divide(r.cell, GLIMPSE, out=r.cell)
+    xp.subtract(r.ends, r.starts, out=r.share)
+    xp.divide(r.share, r.cell, out=r.share)
+    xp.multiply(r.down, r.across, out=out[:, :, -1])
+    values = lattice_values(maps, r.inside)
     sums = values[..., 1:, :] - values[..., :-1, :]
     sums = sums[..., 1:] - sums[..., :-1]
-    cells = cell[:, 0] * cell[:, 1] * (maps.shape[-1] - 1) ** 2
-    xp.divide(sums, cells[:, None, ..., None], out=out[:, :, :-1].swapaxes(1, 2))
+    xp.multiply(r.width, r.height, out=r.cells)
+    xp.multiply(r.cells, (maps.shape[-1] - 1) ** 2, out=r.cells)
+    xp.divide(sums, r.cells_of_maps, out=out[:, :, :-1].swapaxes(1, 2))
+
+
+class _Room:
+    """What :func:`glimpses` writes to on its way, and views of it, of the kind of the lines (B, 2, K, G+1)."""
+
+    def __init__(self, lines: Any):
+        batch, _, windows, _ = lines.shape
+        make: Any = partial(np.empty, dtype=lines.dtype) if isinstance(lines, np.ndarray) else lines.new_empty
+        self.inside, self.cell = make(lines.shape), make((batch, 2, windows, 1))
+        self.share, self.cells = make((batch, 2, windows, GLIMPSE)), make((batch, windows, 1))
+        self.starts, self.ends = self.inside[..., :-1], self.inside[..., 1:]
+        self.across, self.down = self.share[:, 0, :, None, :], self.share[:, 1, :, :, None]
+        self.width, self.height = self.cell[:, 0], self.cell[:, 1]
+        self.cells_of_maps = self.cells[:, None, ..., None]
+
+
+FEW = 32
+"""Rows up to which the room of glimpses is kept for the next call."""
+
+
+@lru_cache(maxsize=16)
+def _kept_room(batch: int, windows: int, thread: int) -> _Room:
+    return _Room(np.empty((batch, 2, windows, GLIMPSE + 1), dtype=np.float32))
 
 
 def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
