@@ -86,7 +86,7 @@ class _Lattice:
         self.columns, self.rows = self.at[:, 0, :, None], self.at[:, 1, :, :, None]
 
 
-class _Constants(NamedTuple):
+class Constants(NamedTuple):
     """Numbers of tables with g+1 lines, for left, top, right and bottom edges."""
 
     grid: Any
@@ -103,14 +103,14 @@ class _Constants(NamedTuple):
 
 
 @lru_cache
-def _constants(lines: int, device: torch.device | None) -> _Constants:
-    """Arrays where the device is None, else tensors."""
+def constants(lines: int, device: torch.device | None) -> Constants:
+    """Of tables with so many lines; arrays where the device is None, else tensors."""
     sign = np.array([[-1], [-1], [1], [1]], dtype=np.float32)  # the integral up to x2 minus that up to x1
     strides, steps = np.array([1, lines, 1, lines]), np.array([[[0, 1]], [[lines, lines + 1]]])
     weights = sign * np.array([-1, 1], dtype=np.float32), sign * np.array([1, 0], dtype=np.float32)
     ends = (np.array(number, dtype=np.float32) for number in (lines - 1, lines - 2))
     arrays = (*ends, *weights, strides.astype(np.int32), steps.astype(np.int32))
-    return _Constants(*(arrays if device is None else (torch.from_numpy(array).to(device) for array in arrays)))
+    return Constants(*(arrays if device is None else (torch.from_numpy(array).to(device) for array in arrays)))
 
 
 class _Room:
@@ -124,7 +124,7 @@ class _Room:
     """
 
     def __init__(self, batch: int, count: int, lines: int, device: torch.device | None):
-        self.constants = _constants(lines, device)
+        self.constants = constants(lines, device)
         shapes = {"edges": (4,), "below": (4,), "weights": (4, 2), "products": (2, 2, 2, 2)}
         whole = {"cells": (4,), "corners": (2, 2), "index": (2, 2, 2, 2)}
         make: Any = np.empty if device is None else partial(torch.empty, device=device)
@@ -141,7 +141,7 @@ class _Room:
         self.flat_index, self.flat_products = map(torch.from_numpy, flat) if device is None else flat
         self.bags = _bags(batch * count, 16, device)
 
-    constants: _Constants
+    constants: Constants
     edges: Any
     """Edges in cells (B, K, 4), then how far each is beyond the line before it."""
     below: Any

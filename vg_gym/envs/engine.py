@@ -10,8 +10,9 @@ and for first boxes near the target; nothing else depends on them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from vg_gym.envs.episode_order import RUN, EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.initial_boxes import make_initial_boxes
+from vg_gym.envs.one_row import OneRow
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.proposals import QueryProposals, relative
 from vg_gym.envs.reset_options import check_reset_options
@@ -107,6 +109,8 @@ class GroundingEngine:
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
         self._allocate()
+        alone = self.num_envs == 1 and self.device is None and OneRow.knows(o)  # else, all rows together
+        self._alone = OneRow(o, self.features, self.observation_space, self.features.num_maps) if alone else None
         self.features.images.users.add(self)
 
     @property
@@ -227,6 +231,8 @@ class GroundingEngine:
         self.maps[rows] = self._rows_of(bank.maps, at)
         if bank.query_proposals:
             self.proposals[rows] = self._rows_of(bank.proposals, at)
+        if self._alone is not None:
+            self._alone.begin(int(slots[0]), self._fixed)
 
     def _rows_of(self, table: torch.Tensor, numbers: np.ndarray) -> Any:
         """Rows of what the bank knows, as state is kept; numpy gathers a few in a fraction of torch's time."""
@@ -296,7 +302,7 @@ class GroundingEngine:
         boxes, targets = self.boxes, self.targets
         if rows is not None:
             playing, boxes, targets = Playing(*(values[rows] for values in playing)), boxes[rows], targets[rows]
-        region, score = self.scorer.score(boxes, playing)
+        region, score = (self._alone or self.scorer).score(boxes, playing)
         region, score = self._state(region), self._state(score)
         potential = self.reward.potential(boxes, score, targets)
         if rows is None:
@@ -310,22 +316,15 @@ class GroundingEngine:
         if count == 0:
             return obs.empty_observations(self.observation_space, 0, self.device)
         parts = self.observation_space.spaces
-        pick = (lambda values: values) if rows is None else (lambda values: values[rows])
-        boxes, overview, xp = pick(self.boxes), pick(self._fixed["glimpses"]), box_ops.namespace(self.boxes)
-        low, high = boxes[:, :2], boxes[:, 2:]
-        scores = pick(self.score)[:, None], pick(self.score_change)[:, None]
-        moving = {
-            "box": xp.concatenate([boxes, (low + high) / 2, high - low], axis=1),
-            "score": xp.concatenate(scores, axis=1),
-            "step": box_ops.clamp(pick(self.steps)[:, None] / self.options.max_steps, 0, 1),
-        }
-        out = {name: self._as_seen(values, copy=False) for name, values in moving.items()}
-        out["history"] = self._as_seen(pick(self.history)).reshape(count, -1)
-        out["region"] = self._as_seen(pick(self.region))
-        for name in ("image", "text", "tokens"):
-            if name in parts:
-                out[name] = self._as_seen(pick(self._fixed[name]))
-        out["glimpses"] = self._glimpses(pick(self.maps), boxes, overview)
+        pick = (lambda values: values) if rows is None else itemgetter(rows)
+        boxes = pick(self.boxes)
+        if self._alone is None:
+            out = self._observe_box(boxes, pick)
+        else:
+            step = min(int(self.steps[0]) / self.options.max_steps, 1)
+            out = self._alone.observe(self.maps, self.score[0], self.score_change[0], self.history, step)
+        if "tokens" in parts:
+            out["tokens"] = self._as_seen(pick(self._fixed["tokens"]))
         if "glimpse_features" in parts:
             found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
             out["glimpse_features"] = self._as_seen(box_ops.clamp(found, -1, 1), copy=False)
@@ -337,6 +336,23 @@ class GroundingEngine:
             out["edge_profiles"] = self._as_seen(found, copy=False)
         if "pixels_image" in parts:
             out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)
+        return out
+
+    def _observe_box(self, boxes: Any, pick: Callable[[Any], Any]) -> dict[str, Any]:
+        """What every observation has, of boxes (B, 4) and of the rows that ``pick`` takes."""
+        low, high, xp = boxes[:, :2], boxes[:, 2:], box_ops.namespace(boxes)
+        scores = pick(self.score)[:, None], pick(self.score_change)[:, None]
+        moving = {
+            "box": xp.concatenate([boxes, (low + high) / 2, high - low], axis=1),
+            "score": xp.concatenate(scores, axis=1),
+            "step": box_ops.clamp(pick(self.steps)[:, None] / self.options.max_steps, 0, 1),
+        }
+        out = {name: self._as_seen(values, copy=False) for name, values in moving.items()}
+        out["history"] = self._as_seen(pick(self.history)).reshape(len(boxes), -1)
+        out["region"] = self._as_seen(pick(self.region))
+        for name in ("image", "text"):
+            out[name] = self._as_seen(pick(self._fixed[name]))
+        out["glimpses"] = self._glimpses(pick(self.maps), boxes, pick(self._fixed["glimpses"]))
         return out
 
     def _glimpses(self, maps: Any, boxes: Any, overview: Any) -> Any:

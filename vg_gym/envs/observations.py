@@ -42,7 +42,7 @@ HISTORY = 3
 SPECK = 1e-3
 """Feature sums shorter than this are of next to no pixels, and their direction is rounding: they count as nothing."""
 _STEPS = np.linspace(0, 1, GLIMPSE + 1, dtype=np.float32)
-_OFFSETS = np.array(WINDOWS, dtype=np.float32)[:, None] * (_STEPS - 0.5)
+OFFSETS = np.array(WINDOWS, dtype=np.float32)[:, None] * (_STEPS - 0.5)
 """Lines of the moving windows (3, G+1) about the box's centre, in sides of the box."""
 
 
@@ -94,7 +94,7 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
 def window_lines(boxes: Any) -> Any:
     """Columns and rows (B, 2, 3, G+1) that divide the moving windows of normalised boxes (B, 4) into G x G cells."""
     low, high = boxes[:, :2, None, None], boxes[:, 2:, None, None]
-    offsets = _OFFSETS if isinstance(boxes, np.ndarray) else _on(boxes.device)[0]
+    offsets = OFFSETS if isinstance(boxes, np.ndarray) else _on(boxes.device)[0]
     return (low + high) / 2 + (high - low) * offsets
 
 
@@ -106,7 +106,7 @@ def whole_lines(like: Any) -> Any:
 
 @lru_cache
 def _on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(_OFFSETS).to(device), torch.from_numpy(_STEPS).to(device)
+    return torch.from_numpy(OFFSETS).to(device), torch.from_numpy(_STEPS).to(device)
 
 
 def glimpses(maps: Any, lines: Any, out: Any) -> None:
