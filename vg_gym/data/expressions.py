@@ -18,9 +18,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -216,11 +216,13 @@ Parts = tuple[NounPhrase, str | None, str | None, str | None, NounPhrase | None]
 """The fields of an expression, which is made of them only where it is looked at."""
 
 
-def _candidates(scene: Scene, target: int, kind: str, counts: Counter[NounPhrase]) -> list[Parts]:
+def _candidates(
+    scene: Scene, target: int, kind: str, counts: Counter[NounPhrase], names: Sequence[NounPhrase | None]
+) -> list[Parts]:
     """Expressions of one kind that describe an object, ambiguous ones included.
 
     Every word earns its place: a location, size word or relation is used only where the noun phrase alone fits
-    several objects; ``counts`` says how many.
+    several objects; ``counts`` says how many. ``names`` are those of :func:`_names`.
     """
     item = scene[target]
     heads = _heads(item.shape, item.color, item.fill)
@@ -228,7 +230,7 @@ def _candidates(scene: Scene, target: int, kind: str, counts: Counter[NounPhrase
         return [(head, None, None, None, None) for head in heads]
     crowd = [head for head in heads if counts[head] > 1]
     if kind == "relation":
-        anchors = _anchors(scene, target, counts)
+        anchors = [anchor for i, anchor in enumerate(names) if i != target and anchor is not None]
         return [(head, None, None, word, anchor) for head in crowd for word in RELATIONS for anchor in anchors]
     found: list[Parts] = [
         (head, word, None, None, None) for head in crowd for word, (k, _) in _SUPERLATIVES.items() if k == kind
@@ -256,9 +258,9 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
         rng: decides the order.
         count: most expressions.
     """
-    queues, counts = [], _count_heads(scene)
+    queues, (counts, names) = [], _about(scene)
     for target in rng.permutation(len(scene)).tolist():
-        options = _candidates(scene, target, kind, counts)
+        options = _candidates(scene, target, kind, counts, names)
         order = rng.permutation(len(options)).tolist()
         queues.append((target, itertools.starmap(Expression, [options[i] for i in order])))
     found: list[tuple[int, Expression]] = []
@@ -283,11 +285,18 @@ def _count_heads(scene: Scene) -> Counter[NounPhrase]:
     return Counter(head for item in scene for head in _heads(item.shape, item.color, item.fill))
 
 
-def _anchors(scene: Scene, target: int, counts: Counter[NounPhrase]) -> list[NounPhrase]:
-    """For every other object its shortest unique noun phrase (shape named), if it has one."""
-    anchors = []
-    for i, item in enumerate(scene):
-        heads = _heads(item.shape, item.color, item.fill) if i != target else ()
+def _names(scene: Scene, counts: Counter[NounPhrase]) -> list[NounPhrase | None]:
+    """For every object its shortest unique noun phrase (shape named), if it has one."""
+    names: list[NounPhrase | None] = []
+    for item in scene:
+        heads = _heads(item.shape, item.color, item.fill)
         unique = [head for head in heads if head.shape != ANY_SHAPE and counts[head] == 1]
-        anchors += sorted(unique, key=lambda head: len(head.text))[:1]
-    return anchors
+        names.append(min(unique, key=lambda head: len(head.text), default=None))
+    return names
+
+
+@lru_cache(maxsize=1)
+def _about(scene: Scene) -> tuple[Counter[NounPhrase], list[NounPhrase | None]]:
+    """Counts and names of a scene, of which one kind of expression is asked after the other."""
+    counts = _count_heads(scene)
+    return counts, _names(scene, counts)

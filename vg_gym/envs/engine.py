@@ -46,6 +46,7 @@ AHEAD = 16
 """Episodes whose images are read in the background, where one row starts alone."""
 MIN_GUESTS = 64
 """Queries from elsewhere that are known at a time, at least."""
+_UINT64 = np.dtype(np.uint64)
 MANY = 32
 """Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 
@@ -95,6 +96,7 @@ class GroundingEngine:
         """Where the state is; None: in numpy."""
         jumps = o.num_proposals if o.proposals else 0
         self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps)
+        self._action_shape = (self.num_envs, *(self.actions.space.shape or ()))
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
         if self.reward.needs_labels and not self.episodes.labeled:
@@ -286,9 +288,9 @@ class GroundingEngine:
             VGGymError: they are not.
         """
         actions = actions if isinstance(actions, torch.Tensor) else np.asarray(actions)
-        if actions.dtype == np.uint64:  # has no sum with places in a table
+        if actions.dtype == _UINT64:  # has no sum with places in a table
             actions = actions.astype(np.int64)
-        wanted = (self.num_envs, *(self.actions.space.shape or ()))
+        wanted = self._action_shape
         if tuple(actions.shape) != wanted or isinstance(actions, np.ndarray) and actions.dtype.kind not in "iufb":
             raise VGGymError(
                 f"actions of shape {tuple(actions.shape)} and type {actions.dtype} are not {self.num_envs} of "

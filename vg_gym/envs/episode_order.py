@@ -48,6 +48,10 @@ class EpisodeOrder:
         """The next episode of each of some rows, int64 (B,)."""
         if not self.pool:
             return to_numpy(rng.integers(rows, self.count))
+        if len(rng.begun) == 1:  # one row alone: the same, in a few steps
+            number, place = divmod(int(rng.begun[0]), self.length)
+            rng.begun[rows] += 1
+            return self._block(int(rng.keys[0]), number)[place : place + 1]
         begun = rng.begun[rows]
         self._turn_to(rows, np.stack([to_numpy(rng.keys[rows]), begun // self.length], axis=1), len(rng.begun))
         rng.begun[rows] = begun + 1
