@@ -43,3 +43,15 @@ def test_a_bank_is_shared_only_with_those_it_suits(options, shapes, tiny_clip):
     assert GroundingVectorEnv(3, dataset=shapes, clip=tiny_clip, bank=bank, **own).engine.features is bank
     with pytest.raises(VGGymError, match="bank="):
         GroundingVectorEnv(2, dataset=shapes, clip=tiny_clip, bank=bank, **options)
+
+
+def test_a_row_of_another_run_is_one_read(tiny_clip, shapes, monkeypatch):
+    query, asked, get = shapes[0].query, [], ArrayCache.get
+    first, again = (FeatureBank(tiny_clip, cache=True) for _ in range(2))
+    row, _ = first.row(query)
+    monkeypatch.setattr(ArrayCache, "get", lambda self, name: asked.append(name) or get(self, name))
+    same, _ = again.row(query)
+    assert len(asked) == 1
+    for name in ("text", "maps", "overviews"):
+        np.testing.assert_array_equal(getattr(again, name)[same], getattr(first, name)[row])
+    first.close(), again.close()

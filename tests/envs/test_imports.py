@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 
-NEVER = ("stable_baselines3", "ultralytics", "pandas", "matplotlib", "tensorboard", "ray")
+NEVER = ("stable_baselines3", "ultralytics", "pandas", "matplotlib", "tensorboard", "ray", "peft", "datasets", "cv2",
+         "gradio", "pygame")  # fmt: skip
 HEAVY = ("transformers", "torchvision", "open_clip", "scipy", *NEVER)
 PROGRAM = """
 import json, sys

@@ -31,7 +31,8 @@ def summed_area(maps: np.ndarray) -> np.ndarray:
     for y in range(maps.shape[-3]):
         np.add(table[..., y, 1:, :], maps[..., y, :, :], out=table[..., y + 1, 1:, :])
     for x in range(maps.shape[-2]):
-        table[..., :, x + 1, :] += table[..., :, x, :]
+        after = table[..., x + 1, :]
+        np.add(after, table[..., x, :], out=after)
     return table
 
 
