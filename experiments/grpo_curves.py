@@ -1,6 +1,6 @@
 """GRPO from nothing on two cores: a tiny vision-language model, its warm-up, training, and a twin that stays as it is.
 
-python experiments/grpo_curves.py --out results/grpo [--seeds 3 --steps 100]     # needs pip install "vg_gym[trl]"
+python experiments/grpo_curves.py --out results/grpo [--seeds 3 --steps 200]     # needs pip install "vg_gym[trl]"
 
 For each seed: a random Qwen2.5-VL of 93,000 weights with a tokenizer made on the spot; a short supervised warm-up on
 true answers, which ends while most answers are no boxes yet; ``examples/grpo_vlm.py`` from there, and fewer steps of
@@ -53,10 +53,10 @@ def main() -> None:
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--dataset", default="refshapes")
     p.add_argument("--warm-up", type=int, default=80, help="supervised steps before GRPO (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=100, help="of GRPO (default: %(default)s)")
+    p.add_argument("--steps", type=int, default=200, help="of GRPO (default: %(default)s)")
     p.add_argument("--twin-steps", type=int, default=20, help="of the frozen twin (default: %(default)s)")
     p.add_argument("--lr", type=float, default=3e-3, help="of GRPO (default: %(default)s)")
-    p.add_argument("--schedule", default="constant", help="of that learning rate (default: %(default)s)")
+    p.add_argument("--schedule", default="linear", help="of that learning rate (default: %(default)s)")
     p.add_argument("--jobs", type=int, default=2, help="seeds at once, each on one thread (default: %(default)s)")
     p.add_argument("--out", type=Path, required=True, help="folder of the results")
     given = p.parse_args()
