@@ -227,7 +227,7 @@ def test_keys_may_hold_anything(tiny_clip, tmp_path):
 
 
 def test_the_keys_are_in_order_of_appearance(queries):
-    keys = Keys.of(queries, phrases=True)
+    keys, _ = Keys.of(queries, phrases=True)
     assert keys.images == list(dict.fromkeys(q.image.key for q in queries))
     expressions = list(dict.fromkeys(q.expression for q in queries))
     assert keys.texts[: len(expressions)] == expressions and len(set(keys.texts)) == len(keys.texts)
