@@ -221,8 +221,31 @@ def yolo_world(file: Path) -> str:
     return str(file)
 
 
+def yoloe(file: Path, config: str = "yoloe-11n-seg.yaml") -> str:
+    """A random YOLOE, the smallest there is, as ultralytics saves it.
+
+    Its normalisations are fitted to noise and its biases are small: else no image and no text changes its boxes.
+    """
+    torch.manual_seed(0)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    yolo = ultralytics_package().YOLOE(config)
+    head = yolo.model.model[-1]
+    for module in yolo.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # its statistics become those of the one batch
+    with torch.no_grad():
+        for contrast in head.cv4:
+            contrast.bias.zero_()
+        for sides in head.cv2:
+            sides[-1].bias.copy_(torch.linspace(4, -4, head.reg_max).repeat(4))
+        yolo.model.train()(torch.rand(4, 3, 128, 128))
+    yolo.model.eval()
+    yolo.save(str(file))
+    return str(file)
+
+
 def text_clip(folder: Path) -> str:
-    """A random CLIP whose texts are as wide as YOLO-World reads them."""
+    """A random CLIP whose texts are as wide as YOLO-World and YOLOE read them."""
     torch.manual_seed(0)
     words = vocabulary()
     config = {
@@ -238,14 +261,19 @@ def text_clip(folder: Path) -> str:
     return str(folder)
 
 
+YOLOS = {"yolo-world": yolo_world, "yoloe": yoloe}
+"""Name of the grounder -> what writes a tiny model of it into a file."""
+
+
 def command(folder: Path) -> str:
     """What evaluates the models of a folder in one table."""
     vlms = [f"vlm:{folder / family}" for family in VLMS if family != "florence2"]
-    methods = ",".join([*DETECTORS, "yolo-world", "florence-2", *vlms])
+    methods = ",".join([*DETECTORS, *YOLOS, "florence-2", *vlms])
     options = [f"{name}.weights={folder / name}" for name in DETECTORS]
-    options += [f"yolo-world.weights={folder / 'yolo-world.pt'}", f"yolo-world.text_clip={folder / 'text-clip'}"]
-    options += ["yolo-world.image_size=128", f"florence-2.weights={folder / 'florence2'}"]
-    options += ["florence-2.max_new_tokens=16", "vlm.max_new_tokens=16"]
+    for name in YOLOS:
+        options += [f"{name}.weights={folder / name}.pt", f"{name}.text_clip={folder / 'text-clip'}"]
+        options += [f"{name}.image_size=128"]
+    options += [f"florence-2.weights={folder / 'florence2'}", "florence-2.max_new_tokens=16", "vlm.max_new_tokens=16"]
     return (
         f"python evaluate.py --methods {methods} --dataset refshapes --split test --limit 50 --clip none "
         f"--out {folder / 'results'} {' '.join(options)}"
@@ -261,7 +289,8 @@ def main() -> None:
     t.utils.logging.disable_progress_bar()
     for name, make in {**DETECTORS, **VLMS}.items():
         make(out / name)
-    yolo_world(out / "yolo-world.pt")
+    for name, make in YOLOS.items():
+        make(out / f"{name}.pt")
     text_clip(out / "text-clip")
     print(command(out))
 

@@ -21,7 +21,7 @@ NO_ASSET = {"dynamic-mdetr-clip": "dynamic-mdetr-clip", "diffusion-vector": "dif
 """Grounders without built-in weights -> the network behind them."""
 HUB_ONLY = {
     "grounding-dino", "mm-grounding-dino", "owlv2", "grounding-dino-clip", "owlv2-clip", "florence-2", "vlm",
-    "yolo-world",
+    "yolo-world", "yoloe",
 }  # fmt: skip
 """Grounders whose only default weights are published ones, which are fetched; tested with tiny ones of their own."""
 EXTRAS = ConfigParser()

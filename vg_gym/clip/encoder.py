@@ -69,10 +69,7 @@ class ClipEncoder:
         size = model.visual.image_size
         self.image_size: int = size[0] if isinstance(size, tuple) else size
         self._describe(name, tokenizer, crop_size, dense, device, batch_size, config, model.visual.preprocess_cfg)
-        probe = np.zeros((8, 8, 3), dtype=np.uint8)
-        self.grid: int = self.encode_dense([probe]).shape[1]
         self.dim: int = self.encode_text([""]).shape[1]
-        self.num_tokens: int = self.encode_tokens([""]).shape[1]
 
     def _describe(
         self, name: str, tokenizer: Any, crop_size: int | None, dense: str, device: str, batch_size: int,
@@ -89,6 +86,16 @@ class ClipEncoder:
 
     is_loaded: bool = True
     """Whether the model is in memory."""
+
+    @cached_property
+    def grid(self) -> int:
+        """Cells along a side of a dense feature map; an error where the image tower has none."""
+        return self.encode_dense([np.zeros((8, 8, 3), dtype=np.uint8)]).shape[1]
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """Tokens of a text; an error where the text tower gives no feature of each."""
+        return self.encode_tokens([""]).shape[1]
 
     @property
     def logit_scale(self) -> float:

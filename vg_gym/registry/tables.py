@@ -36,6 +36,9 @@ PROPOSERS: dict[str, ProposerSpec] = {
         "yolo",
         published="yolov8x-worldv2.pt",
     ),
+    "yoloe": ProposerSpec(
+        f"{FOUNDATION}.yoloe:Yoloe", "YOLOE, told names of classes", "yolo", published="yoloe-11l-seg.pt"
+    ),
     "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble"),
 }
 """First stages of two-stage pipelines."""
@@ -114,6 +117,7 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "mm-grounding-dino": _told("mm-grounding-dino", "MM-Grounding-DINO"),
     "owlv2": _told("owlv2", "OWLv2"),
     "yolo-world": _told("yolo-world", "YOLO-World"),
+    "yoloe": _told("yoloe", "YOLOE"),
     "florence-2": _vision_language("florence-2", "Florence-2"),
     "vlm": _vision_language("vlm", "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers"),
     "agent": GrounderSpec(

@@ -1,0 +1,179 @@
+"""What YOLO-World and YOLOE share: an ultralytics model that is told in words what to look for, and a CLIP for them.
+
+Ultralytics would install a package of its own from a repository to encode texts, or fetch a program that does. Here
+open_clip encodes them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vg_gym import registry
+from vg_gym.baselines.detectors.base import weights_folder
+from vg_gym.baselines.detectors.yolo import ultralytics_package
+from vg_gym.baselines.foundation.open_vocabulary import class_names, coco_names
+from vg_gym.baselines.foundation.unanswered import unanswered
+from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.config import PositiveInt, UnitInterval
+from vg_gym.devices import pick_device
+from vg_gym.errors import VGGymError
+from vg_gym.features.proposals import proposals, select
+from vg_gym.storage.files import fingerprint
+from vg_gym.types import Prediction, Proposals, Query, refuse_initial_boxes
+
+
+class TextPromptedYolo(ABC):
+    """A grounder and a proposer over an ultralytics model; subclasses say how it is opened and told.
+
+    Args:
+        weights: a name of ultralytics, which is fetched, or a local ``.pt`` file; it is read without running code.
+        text_clip: name of the CLIP that encodes texts, or an encoder; default: the one that the weights were trained
+            with.
+        prompt: text with ``{}`` for the expression, or for the name of a class.
+        classes: names to propose boxes for, a list or joined by commas; default: COCO's 80.
+        min_score: least confidence of a box.
+        max_boxes: most boxes of an image, best first.
+        image_size: longer side in pixels to which images are resized.
+        device: torch device, or ``auto``.
+
+    Raises:
+        VGGymError: ultralytics or the weights are missing, or the file holds another model.
+    """
+
+    name: str
+    example: str
+    """A file with weights of it, for errors."""
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        text_clip: str | ClipEncoder | None = None,
+        prompt: str = "{}",
+        classes: Sequence[str] | str = (),
+        min_score: UnitInterval = 0.001,
+        max_boxes: PositiveInt = 50,
+        image_size: PositiveInt = 640,
+        device: str = "auto",
+    ):
+        self.prompt, self.min_score, self.max_boxes, self.image_size = prompt, min_score, max_boxes, image_size
+        self.classes = class_names(classes)
+        self.device = pick_device(device)
+        self.model, self.path = self._load(weights or registry.published_weights(self.name) or "")
+        self.clip = self._text_encoder(text_clip or self.trained_with)
+
+    @abstractmethod
+    def open(self, path: str) -> Any:
+        """The ultralytics model of a file; raises anything where it is another one."""
+
+    @property
+    @abstractmethod
+    def trained_with(self) -> str:
+        """Name of the CLIP whose texts the weights know."""
+
+    @property
+    @abstractmethod
+    def text_width(self) -> int:
+        """Length of a text feature."""
+
+    @abstractmethod
+    def tell(self, module: Any, features: torch.Tensor) -> None:
+        """Set what one of the model's networks looks for.
+
+        Args:
+            module: the network; ultralytics' predictor has a copy of its own.
+            features: of the texts (1, N, D), unit length.
+        """
+
+    @cached_property
+    def source(self) -> str:
+        """Which weights and which prompt answer."""
+        return f"{self.path.name}@sha256:{fingerprint(self.path)[:16]} prompt={self.prompt!r}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the weights, of those of the CLIP, and of what is asked."""
+        asked = self.prompt, self.classes, self.min_score, self.max_boxes, self.image_size
+        return fingerprint(self.source, self.clip.fingerprint, asked)
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """The best box of every query; ``details``: ``proposals`` (P, 4) pixels, ``scores`` (P,), ``source``."""
+        refuse_initial_boxes(self.name, initial_boxes)
+        return [self._answer(query, self.detect(query.image.array(), [query.expression])) for query in queries]
+
+    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
+        """Boxes of the classes in every image (H, W, 3) uint8, best first."""
+        return [self.detect(image, self.classes or coco_names()) for image in images]
+
+    def detect(self, image: np.ndarray, names: Sequence[str]) -> Proposals:
+        """Boxes of what is named in an image (H, W, 3) uint8, best first."""
+        self._tell(names)
+        (result,) = self.model.predict(
+            np.ascontiguousarray(image[..., ::-1]),  # ultralytics takes BGR
+            imgsz=self.image_size,
+            conf=self.min_score,
+            max_det=self.max_boxes,
+            device=self.device,
+            verbose=False,
+        )
+        boxes = result.boxes.cpu().numpy()
+        labels = [names[int(number)] for number in boxes.cls]
+        return select(proposals(boxes.xyxy, boxes.conf, labels, image), max_boxes=self.max_boxes)
+
+    def _tell(self, names: Sequence[str]) -> None:
+        """What ``set_classes`` of ultralytics does, with the features of our encoder, and without a new predictor."""
+        features = torch.as_tensor(self.clip.encode_text([self.prompt.format(name) for name in names]))[None]
+        inner = self.model.model
+        if len(names) != inner.model[-1].nc:
+            self.model.predictor = None  # it keeps the number of classes
+        modules = [inner] if self.model.predictor is None else [inner, self.model.predictor.model.model]
+        for module in modules:
+            module.model[-1].nc = len(names)
+            module.names = dict(enumerate(names))
+            self.tell(module, features.to(next(module.parameters()).device))
+        if self.model.predictor is not None:
+            self.model.predictor.model.names = inner.names
+
+    def _answer(self, query: Query, found: Proposals) -> Prediction:
+        if not len(found):
+            return unanswered(query, f"{self.name}: no box", source=self.source)
+        details = {"proposals": found.boxes, "scores": found.scores, "source": self.source}
+        return Prediction(found.boxes[0].copy(), float(found.scores[0]), details)
+
+    def _load(self, weights: str) -> tuple[Any, Path]:
+        """The ultralytics model and its file.
+
+        Raises:
+            VGGymError: there are no such weights, or they are of another model.
+        """
+        path = Path(weights) if Path(weights).parent != Path(".") else weights_folder() / weights
+        ultralytics_package()
+        try:
+            return self.open(str(path)), path
+        except Exception as error:  # ultralytics raises whatever its download or its reader met
+            reason = " ".join(str(error).split())[:300]
+            raise VGGymError(
+                f"no weights {weights!r} for {self.name}: {reason}. Without network give a local file: "
+                f"{self.name}.weights=/path/to/{self.example}"
+            ) from error
+
+    def _text_encoder(self, given: str | ClipEncoder) -> ClipEncoder:
+        try:
+            clip = load_clip(given, self.device) if isinstance(given, str) else given
+        except VGGymError as error:
+            architecture = self.trained_with.partition(":")[0]
+            raise VGGymError(
+                f"{self.name} reads texts of a CLIP: {error}: {self.name}.text_clip={architecture}:/path/to/weights.pt"
+            ) from error
+        if clip.dim != self.text_width:
+            raise VGGymError(
+                f"{self.name} reads texts of width {self.text_width}, and {clip.name} has {clip.dim}; take "
+                f"text_clip={self.trained_with}"
+            )
+        return clip
