@@ -162,27 +162,29 @@ SMALL = 4096
 
 
 def _room(batch: int, count: int, lines: int, device: torch.device | None) -> _Room:
-    """Room for arrays is kept, for each thread its own; that for tensors is not, which a device gives in no time."""
-    if device is None and batch * count <= SMALL:
-        return _kept_room(batch, count, lines, get_ident())
+    """Room in memory is kept, for each thread its own; a device gives it in no time."""
+    if batch * count <= SMALL and (device is None or device.type == "cpu"):
+        return _kept_room(batch, count, lines, device, get_ident())
     return _Room(batch, count, lines, device)
 
 
 @lru_cache(maxsize=16)
-def _kept_room(batch: int, count: int, lines: int, thread: int) -> _Room:
-    return _Room(batch, count, lines, None)
+@torch.inference_mode(False)  # or it could only be used where there is no gradient
+def _kept_room(batch: int, count: int, lines: int, device: torch.device | None, thread: int) -> _Room:
+    return _Room(batch, count, lines, device)
 
 
 def _lattice(batch: int, count: int, number: int, device: torch.device | None) -> _Lattice:
     """As :func:`_room`."""
-    if device is None and batch * count <= SMALL:
-        return _kept_lattice(batch, count, number, get_ident())
+    if batch * count <= SMALL and (device is None or device.type == "cpu"):
+        return _kept_lattice(batch, count, number, device, get_ident())
     return _Lattice(batch, count, number, device)
 
 
 @lru_cache(maxsize=16)
-def _kept_lattice(batch: int, count: int, number: int, thread: int) -> _Lattice:
-    return _Lattice(batch, count, number, None)
+@torch.inference_mode(False)
+def _kept_lattice(batch: int, count: int, number: int, device: torch.device | None, thread: int) -> _Lattice:
+    return _Lattice(batch, count, number, device)
 
 
 @lru_cache(maxsize=64)

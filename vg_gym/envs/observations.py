@@ -118,7 +118,7 @@ def glimpses(maps: Any, lines: Any, out: Any) -> None:
         out: (B, K, M + 1, G, G), written to: for each window its M maps, then its coverage.
     """
     xp = box_ops.namespace(lines)
-    r = _kept_room(*lines.shape[0:3:2], get_ident()) if xp is np and len(lines) <= FEW else _Room(lines)
+    r = _room(lines)
     box_ops.clamp(lines, 0, 1, out=r.inside)
     xp.subtract(lines[..., -1:], lines[..., :1], out=r.cell)
     xp.divide(r.cell, GLIMPSE, out=r.cell)
@@ -147,13 +147,23 @@ class _Room:
         self.cells_of_maps = self.cells[:, None, ..., None]
 
 
-FEW = 32
+FEW = 1024
 """Rows up to which the room of glimpses is kept for the next call."""
 
 
+def _room(lines: Any) -> _Room:
+    """Room in memory is kept, for each thread its own; a device gives it in no time."""
+    tensors = not isinstance(lines, np.ndarray)
+    if len(lines) <= FEW and not (tensors and lines.device.type != "cpu"):
+        return _kept_room(len(lines), lines.shape[2], tensors, get_ident())
+    return _Room(lines)
+
+
 @lru_cache(maxsize=16)
-def _kept_room(batch: int, windows: int, thread: int) -> _Room:
-    return _Room(np.empty((batch, 2, windows, GLIMPSE + 1), dtype=np.float32))
+@torch.inference_mode(False)  # or it could only be used where there is no gradient
+def _kept_room(batch: int, windows: int, tensors: bool, thread: int) -> _Room:
+    lines = np.empty((batch, 2, windows, GLIMPSE + 1), dtype=np.float32)
+    return _Room(torch.from_numpy(lines) if tensors else lines)
 
 
 def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
