@@ -1,6 +1,6 @@
 """Sizes of feature stores by CLIP, and how fast a store of RefCOCOg's size is opened, read and played from.
 
-python benchmarks/feature_store.py [--images 25799] [--queries 95010]
+python benchmarks/feature_store.py [--images 25799] [--queries 95010] [--json out.json]
 
 The store is synthetic: random features of ViT-B/32's shape, in the files that `vg-gym features` writes. "Table" is what
 an episode's reset costs where its image is not in memory: the read, the conversion and the summed-area table.
@@ -23,6 +23,7 @@ from vg_gym.cli.run import run
 from vg_gym.data.images import FileImage, to_rgb
 from vg_gym.envs.image_tables import ImageTables
 from vg_gym.envs.observations import GLIMPSE
+from vg_gym.evaluation.figures import write_figures
 from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import Query
@@ -31,14 +32,18 @@ SHAPES = {"refshapes (built in)": (16, 128), "ViT-B-32": (7, 512), "ViT-B-16": (
 """CLIP -> cells a side of its dense features, their width."""
 
 
-def sizes(images: int, queries: int) -> None:
-    """Gigabytes on disk and in memory."""
+def sizes(images: int, queries: int) -> dict[str, float]:
+    """Print gigabytes on disk and in memory, and return them by name."""
+    found = {}
     print(f"{images:,} images, {queries:,} expressions        disk     tables in memory   rows in memory")
     for name, (grid, dim) in SHAPES.items():
         disk = images * grid * grid * dim * 2 + queries * (grid * grid * 2 * 2 + dim * 4)
         tables = images * (grid + 1) ** 2 * dim * 4
         rows = queries * 4 * (2 * (grid + 1) ** 2 + 3 * GLIMPSE**2 + dim)
         print(f"{name:40} {disk / 1e9:8.1f} GB {tables / 1e9:15.1f} GB {rows / 1e9:13.1f} GB")
+        for what, size in {"disk": disk, "tables": tables, "rows": rows}.items():
+            found[f"{name}, {images} images: {what}, GB"] = size / 1e9
+    return found
 
 
 def written(folder: Path, images: int, queries: int) -> FeatureStore:
@@ -73,9 +78,11 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", type=int, default=25_799)
     p.add_argument("--queries", type=int, default=95_010)
+    p.add_argument("--json", type=Path, help="also write the sizes here")
     given = p.parse_args()
-    sizes(given.images, given.queries)
-    sizes(100 * given.images, 100 * given.queries)
+    found = sizes(given.images, given.queries) | sizes(100 * given.images, 100 * given.queries)
+    if given.json:
+        write_figures(given.json, found)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         written(Path(folder), given.images, given.queries)

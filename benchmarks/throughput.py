@@ -14,8 +14,6 @@ python benchmarks/throughput.py [--json out.json] [--only raw,twin,crop,ppo,star
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
 import time
@@ -49,6 +47,7 @@ from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.crop import CropScores
+from vg_gym.evaluation.figures import write_figures
 
 Rows = dict[str, Any]
 SCENES = 250
@@ -304,15 +303,15 @@ def main() -> None:
     p.add_argument("--threads", type=int, default=0)
     given = p.parse_args()
     threads, clip = Threads(given.threads or usable_cores()).count, load_clip("refshapes")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    found: dict[str, Rows] = {"machine": {"threads": threads, **versions}}
+    found: Rows = {"threads": threads}
     for name in given.only.split(","):
-        found[name] = SECTIONS[name](clip)
+        rows = SECTIONS[name](clip)
+        found |= {f"{name}: {what}": value for what, value in rows.items()}
         print(f"\n{name}")
-        for what, value in found[name].items():
+        for what, value in rows.items():
             print(f"  {what:75} {value:>14,.{0 if value >= 100 else 3}f}", flush=True)
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1))
+        write_figures(given.json, found)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python docs/tables.py                                         write every table anew
     python docs/tables.py extract NAME results/first/results.json  take a table's figures from a run, and write it anew
     python docs/tables.py extract NAME results/hard/results.json hard   the same for the part ``hard`` of its rows
+    python docs/tables.py extract NAME out.json                    the same of a benchmark, ``--json out.json``
 
 On a page a table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``;
 ``<!-- table: NAME; mdetr, red -->`` shows the rows of those methods alone. A file NAME.json has
@@ -13,6 +14,7 @@ On a page a table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->`
   shown, and nothing where it has none;
 - ``rows``: each a ``label``, a ``method`` where it is a row of ``results.json``, and figures, called as they are there.
   What refines a method's boxes is in its ``refined``, the best of its proposals in its ``proposal_oracle``.
+  Of a benchmark a row says in ``figures`` which of the benchmark's figures its own are.
 """
 
 from __future__ import annotations
@@ -114,22 +116,53 @@ def extract(file: Path, results: Path, part: str = "") -> None:
 
     Args:
         file: of the table.
-        results: the ``results.json`` of the command that the file names.
+        results: the ``results.json`` of the command that the file names, or what a benchmark wrote.
         part: of the rows, which takes the figures, where a table is of several runs.
     """
     table, run = json.loads(file.read_text()), json.loads(results.read_text())
     typed, meta = run["meta"]["command"], run["meta"]
     if typed not in commands(table):
         sys.exit(f"{results} was made by another command than {file.name} names: {typed}")
+    if "rows" in run:
+        take_rows(table, run["rows"], part)
+    else:
+        for row in table["rows"]:
+            row.update(measured(row["figures"], run["figures"], results))
+    kind = "results.json" if "rows" in run else "figures"
+    table["source"] = f"{kind} of {meta['date'][:10]}, torch {meta['versions']['torch']}"
+    write(file, table)
+
+
+def measured(names: dict[str, str], figures: dict[str, float], results: Path) -> Row:
+    """Figures of a benchmark by the names that a row has for them; what is no count to three digits.
+
+    >>> measured({"rate": "steps/s", "n": "steps"}, {"steps/s": 35412.3, "steps": 70123}, Path("out.json"))
+    {'rate': 35400, 'n': 70123}
+    """
+    if missing := sorted(set(names.values()) - figures.keys()):
+        sys.exit(f"{results} lacks {'; '.join(missing)}: run the whole command")
+    return {key: three_digits(figures[name]) for key, name in names.items()}
+
+
+def three_digits(figure: float) -> float:
+    """A measured number to three digits, whole where that makes it whole; a count as it is.
+
+    >>> three_digits(35412.3), three_digits(1.516), three_digits(35412)
+    (35400, 1.52, 35412)
+    """
+    rounded = float(f"{figure:.3g}")
+    return figure if isinstance(figure, int) else int(rounded) if rounded.is_integer() else rounded
+
+
+def take_rows(table: dict[str, Any], rows: list[Row], part: str) -> None:
+    """Give a table's rows the figures of rows of ``results.json``, those that its columns show."""
     forms = [form for column in table["columns"].values() for form in ([column] if isinstance(column, str) else column)]
     used = [path for form in forms for path in paths(form)]
     keys = sorted({path[1] for path in used if path[0] == part} if part else {path[0] for path in used} - {"label"})
-    found = by_method(run["rows"])
+    found = by_method(rows)
     for row in table["rows"]:
         new = {key: rounded(found[row["method"]][key]) for key in keys if key in found[row["method"]]}
         row.update({part: new} if part else new)
-    table["source"] = f"results.json of {meta['date'][:10]}, torch {meta['versions']['torch']}"
-    write(file, table)
 
 
 def commands(table: dict[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vg_gym.evaluation.figures import write_figures
+
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("tables", ROOT / "docs/tables.py")
 assert SPEC and SPEC.loader
@@ -15,8 +17,10 @@ tables = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(tables)
 
 WITH_TABLES = [page for page in tables.PAGES if tables.TABLE.search(page.read_text())]
-FIGURE = re.compile(r"\d\.\d\d")
+FIGURE = re.compile(r"\d\.\d\d|(?<=\| )\d[\d.,]*(?:%| GB| s)? \|")
 """A table with such cells holds results."""
+MEASURED = [ROOT / f"docs/{name}.md" for name in ("methods", "performance", "scale", "robustness")]
+"""Pages with figures, beside those of results."""
 OPTIONS = re.compile("<!-- options: .*?<!-- /options -->", re.DOTALL)
 """Another kind of table that a command writes."""
 
@@ -35,12 +39,12 @@ def test_tables_are_what_the_files_say(page):
 def test_a_figure_changed_by_hand_is_seen(page):
     text = page.read_text()
     table = tables.TABLE.search(text)
-    at = table.start() + FIGURE.search(table[0]).start()
+    at = FIGURE.search(text, table.end(1)).start()
     forged = f"{text[:at]}{9 - int(text[at])}{text[at + 1 :]}"
     assert tables.rewritten(forged) == text
 
 
-@pytest.mark.parametrize("page", [ROOT / "docs/methods.md", *sorted((ROOT / "docs/results").glob("*.md"))], ids=named)
+@pytest.mark.parametrize("page", [*MEASURED, *sorted((ROOT / "docs/results").glob("*.md"))], ids=named)
 def test_no_results_stand_outside_the_markers(page):
     left = OPTIONS.sub("", tables.TABLE.sub("", page.read_text()))
     assert not [line for line in left.splitlines() if line.startswith("|") and FIGURE.search(line)]
@@ -93,6 +97,25 @@ def test_figures_are_taken_from_a_run(run):
     assert table["source"].startswith("results.json of 2030-01-02")
     assert table["rows"][0]["mean_iou"] == 0.12346 and "ms_per_query" not in table["rows"][0]
     assert tables.rendered(table).splitlines()[2] == "| ours | 0.12 | 1.0 | 0.75 |"
+
+
+def test_figures_are_taken_from_a_benchmark(tmp_path):
+    row = {"label": "steps", "figures": {"rate": "raw: steps/s", "n": "steps"}}
+    table = {
+        "command": "bench",
+        "source": "?",
+        "columns": {"": "{row[label]}", "a second": "{row[rate]:,}"},
+        "rows": [row],
+    }
+    tables.write(tmp_path / "speed.json", table)
+    write_figures(tmp_path / "out.json", {"raw: steps/s": 35412.3, "steps": 70123}, "bench")
+    tables.extract(tmp_path / "speed.json", tmp_path / "out.json")
+    new = json.loads((tmp_path / "speed.json").read_text())
+    assert new["source"].startswith("figures of 20") and new["rows"] == [{**row, "rate": 35400, "n": 70123}]
+    assert tables.rendered(new).splitlines()[2] == "| steps | 35,400 |"
+    write_figures(tmp_path / "out.json", {"steps": 70123}, "bench")
+    with pytest.raises(SystemExit, match="out.json lacks raw: steps/s: run the whole command"):
+        tables.extract(tmp_path / "speed.json", tmp_path / "out.json")
 
 
 def test_figures_of_another_command_are_refused(run):

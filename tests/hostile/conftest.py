@@ -1,10 +1,17 @@
 """Counts the cases of the hostile suite, by section: a file of tests is one."""
 
+import os
+import shlex
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from vg_gym.evaluation.figures import write_figures
+
 SUITE = "tests/hostile/test_"
+FIGURES = "VG_GYM_HOSTILE_JSON"
+"""Where the counts are also written to, where this variable names a file."""
 CASES: Counter[str] = Counter()
 FUZZED: Counter[str] = Counter()
 
@@ -32,3 +39,8 @@ def pytest_terminal_summary(terminalreporter):
         for section, count in sorted(CASES.items()):
             terminalreporter.write_line(f"| {section} | {count:,} | {FUZZED[section]:,} |")
         terminalreporter.write_line(f"| all | {CASES.total():,} | {FUZZED.total():,} |")
+        if path := os.environ.get(FIGURES):
+            cases, fuzzed = ({**counts, "all": counts.total()} for counts in (CASES, FUZZED))
+            figures = {f"{name}: cases": count for name, count in cases.items()}
+            figures |= {f"{name}: of a fuzzer": fuzzed.get(name, 0) for name in cases}
+            write_figures(Path(path), figures, shlex.join(["pytest", *terminalreporter.config.invocation_params.args]))

@@ -1,0 +1,29 @@
+"""The file of figures that a benchmark writes; ``docs/tables.py`` takes the tables of the docs from it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from vg_gym.evaluation.comparison import LIBRARIES
+from vg_gym.storage.files import write_json
+
+
+def write_figures(path: Path, figures: Mapping[str, float | str], command: str | None = None) -> None:
+    """Write figures by name, with the command that made them, the date and the versions, whole or not at all.
+
+    Args:
+        path: of the file, JSON: ``{"meta": {...}, "figures": {...}}``.
+        figures: name -> what was measured.
+        command: default: that of this process.
+    """
+    meta = {
+        "command": command or shlex.join(["python", *sys.argv]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
+    }
+    write_json(path, {"meta": meta, "figures": dict(figures)})
