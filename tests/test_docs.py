@@ -21,7 +21,9 @@ from vg_gym.cli.train import WHAT
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-NAMED = re.compile(r"\b(?:configs|experiments|benchmarks|examples)/\w+\.(?:yaml|py)\b|\b(?:train_\w+|evaluate)\.py\b")
+NAMED = re.compile(
+    r"\b(?:configs|experiments|benchmarks|examples|notebooks)/\w+\.(?:yaml|py|ipynb)\b|\b(?:train_\w+|evaluate)\.py\b"
+)
 """Files that commands name."""
 
 
