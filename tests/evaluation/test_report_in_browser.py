@@ -3,19 +3,18 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.browsers import BROWSER, needs_browser
 from tests.evaluation.rows import lines, row
 from vg_gym.evaluation.report import write_report
 from vg_gym.types import Query
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH, e.g. apt-get install chromium")
+pytestmark = needs_browser
 META = {"dataset": "refshapes", "split": "test", "command": "python evaluate.py", "date": "", "versions": {}}
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -24,7 +23,7 @@ POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 def browse(page, tmp_path, height=6000):
     """The page's document once its scripts have run."""
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
         "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size=1280,{height}",
         "--dump-dom", page.as_uri(),
     ]  # fmt: skip

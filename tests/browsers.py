@@ -1,0 +1,12 @@
+"""The browser that tests of pages drive, where there is one."""
+
+import shutil
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+"""Its path; None where there is none."""
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser: none of {', '.join(NAMES)} is on the PATH; try apt-get install chromium"
+)
