@@ -1,11 +1,13 @@
 """How fast the environment is, beside floors and the naive twin, in one run: medians of five.
 
-python benchmarks/throughput.py [--json out.json] [--only raw,twin,crop,ppo,start,agreement,gpu]
+python benchmarks/throughput.py [--json out.json] [--only raw,proposals,twin,crop,ppo,start,agreement,gpu]
 
 - raw: steps/s with feature observations, built-in data, and the floors of benchmarks/twins.py.
+- proposals: the same with proposals, and with edge profiles, in the observation, in turns with it.
 - twin: SB3's DummyVecEnv of eight environments that send crops through a ViT-B/32; ours with features of its size.
 - crop: steps/s of scoring="crop" against the encoder alone on the same number of ready-made crops.
-- ppo: SB3's PPO with the defaults of train_agent.py on our environment and on a null environment with the same spaces.
+- ppo: SB3's PPO with the defaults of train_agent.py on our environment and on a null environment with the same spaces,
+  and what share of its time is the environment's, the copies' into and out of the rollout, the update's, the policy's.
 - start: `import vg_gym`; `gymnasium.make` with the first reset; in new processes.
 - agreement: dense against crop scores of random boxes of held-out expressions.
 - gpu: the engine, crops and features on a GPU, where there is one.
@@ -28,10 +30,12 @@ from gymnasium.vector import AutoresetMode
 from scipy.stats import spearmanr
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
+from timing import median_rate, median_rates, watch
 from twins import NaiveEnv, NullVecEnv, numpy_floor, torch_floor
 
 from vg_gym.agents.checkpoint import policy_arguments, policy_of
 from vg_gym.agents.config import TrainConfig, env_options
+from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
@@ -51,21 +55,6 @@ from vg_gym.evaluation.figures import write_figures
 
 Rows = dict[str, Any]
 SCENES = 250
-
-
-def median_rate(step: Callable[[], Any], steps_per_call: int, seconds: float = 1.0, repeats: int = 5) -> float:
-    """Median of ``repeats`` rates, steps per second, each over about ``seconds``."""
-    step()
-    start = time.perf_counter()
-    step()
-    calls = max(1, int(seconds / (time.perf_counter() - start + 1e-9)))
-    rates = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for _ in range(calls):
-            step()
-        rates.append(calls * steps_per_call / (time.perf_counter() - start))
-    return float(np.median(rates))
 
 
 def some_actions(env: Any, count: int = 32, triggers: float = 0.02) -> list[np.ndarray]:
@@ -131,6 +120,25 @@ def raw(clip: ClipEncoder) -> Rows:
     return rows
 
 
+def with_proposals(clip: ClipEncoder) -> Rows:
+    """Steps/s of 1,024 sub-environments that also observe proposals and edge profiles, and their share of it."""
+    data, steps = RefShapes("refshapes", "val", scenes=SCENES), {}
+    kinds: dict[str, dict[str, Any]] = {
+        "dense, 1024": {},
+        "with proposals": {"proposals": "ssd"},
+        "with proposals and edge profiles": {"proposals": "ssd", "edge_profiles": True},
+    }
+    for name, options in kinds.items():
+        episodes = Episodes(data)
+        bank = make_bank(episodes, clip, EnvOptions(**options))
+        bank.prepare(episodes.queries(), progress=True)
+        env = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=bank, **options)
+        steps[name] = stepper(env), 1024
+    rows: Rows = dict(median_rates(steps))
+    plain = rows["dense, 1024"]
+    return rows | {f"share of it {name}": rows[name] / plain for name in list(kinds)[1:]}
+
+
 def vit_b32() -> ClipEncoder:
     """A ViT-B/32 with random weights: as fast as a trained one."""
     torch.manual_seed(0)
@@ -189,27 +197,50 @@ def crops(clip: ClipEncoder) -> Rows:
 
 
 def ppo(clip: ClipEncoder) -> Rows:
-    """FPS of the same PPO, rollouts and updates, on ours and on the null environment."""
+    """FPS of the same PPO, rollouts and updates, on ours and on the null environment, in turns; shares of its time."""
     c, data = TrainConfig(), RefShapes("refshapes", "val", scenes=SCENES)
     options, episodes = options_from(EnvOptions, env_options(c)), Episodes(data)
     bank = make_bank(episodes, clip, options)
     bank.prepare(episodes.queries(), progress=True)
-    rows: Rows = {}
+    env = GroundingVecEnv(GroundingEngine(episodes, clip, c.num_envs, options, bank))
+    null = NullVecEnv(env.observation_space, env.action_space, c.num_envs)
+    each, actions = c.n_steps * c.num_envs, env.engine.actions
 
-    def fps(env: Any) -> float:
+    def learner(env: Any) -> PPO:
         model = PPO(policy_of("ppo"), env, n_steps=c.n_steps, batch_size=c.batch_size, n_epochs=c.n_epochs, seed=0,
                     policy_kwargs=policy_arguments("ppo", c.width))  # fmt: skip
-        each = c.n_steps * c.num_envs
-        return median_rate(lambda: model.learn(each, reset_num_timesteps=False), each, seconds=3)
+        lower_trigger_bias(model.policy, actions)
+        return model
 
-    env = GroundingVecEnv(GroundingEngine(episodes, clip, c.num_envs, options, bank))
-    rows[f"PPO on ours, {c.num_envs} x {c.n_steps} steps"] = ours = fps(env)
-    null = NullVecEnv(env.observation_space, env.action_space, c.num_envs)
-    rows["PPO on the null environment"] = alone = fps(null)
+    models = {
+        f"PPO on ours, {c.num_envs} x {c.n_steps} steps": learner(env),
+        "PPO on the null environment": learner(null),
+    }
+    steps = {
+        name: (lambda model=model: model.learn(each, reset_num_timesteps=False), each) for name, model in models.items()
+    }
+    rows: Rows = dict(median_rates(steps, seconds=3))
+    ours, alone = rows.values()
     rows["share"] = ours / alone
+    rows |= shares_of_time(next(iter(models.values())), 3 * each)
     size = sum(part.shape[0] * part.dtype.itemsize for part in env.observation_space.values())
-    rows["rollout observations, MiB, float32"] = size * c.n_steps * c.num_envs / 2**20
-    return rows
+    return rows | {"rollout observations, MiB, float32": size * each / 2**20}
+
+
+def shares_of_time(model: PPO, steps: int) -> Rows:
+    """Where the time of a learning PPO goes: the environment, copies of observations, updates, the rest."""
+    seconds: dict[str, float] = {}
+    watch(seconds, model.env, "step", "environment")
+    watch(seconds, model.rollout_buffer, "add", "copies")
+    watch(seconds, model.rollout_buffer, "_get_samples", "minibatches")
+    watch(seconds, model, "train", "update")
+    start = time.perf_counter()
+    model.learn(steps, reset_num_timesteps=False)
+    whole = time.perf_counter() - start
+    seconds["update"] -= seconds["minibatches"]  # which it asks for
+    seconds["copies"] += seconds.pop("minibatches")
+    seconds["policy in rollouts, and the rest"] = whole - sum(seconds.values())
+    return {f"share of the time, {name}": value / whole for name, value in seconds.items()}
 
 
 def start(_: ClipEncoder) -> Rows:
@@ -292,7 +323,10 @@ def gpu(_: ClipEncoder) -> Rows:
     return rows
 
 
-SECTIONS = {"raw": raw, "twin": twin, "crop": crops, "ppo": ppo, "start": start, "agreement": agreement, "gpu": gpu}
+SECTIONS = {
+    "raw": raw, "proposals": with_proposals, "twin": twin, "crop": crops, "ppo": ppo, "start": start,
+    "agreement": agreement, "gpu": gpu,
+}  # fmt: skip
 
 
 def main() -> None:

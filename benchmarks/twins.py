@@ -189,3 +189,46 @@ class NullVecEnv(VecEnv):
     def env_method(self, method_name, *args, indices=None, **kwargs):
         """None."""
         raise AttributeError(method_name)
+
+
+class StudentEnv(gym.Env):
+    """The step of the published student environment, rebuilt from its description.
+
+    Four moves and four changes of scale of a box; the crop under it and the expression go through both towers of CLIP
+    at every step, and the reward is the difference of their cosine. Its observation is what CLIP said of both.
+    """
+
+    STEP = np.float32(0.1)
+    """Of a move and of a change of scale, as a fraction of the box's side."""
+
+    def __init__(self, queries: list[Query], clip: ClipEncoder):
+        self.queries, self.clip = queries, clip
+        self.action_space = gym.spaces.Discrete(8)
+        self.observation_space = gym.spaces.Box(-1, 1, (2 * clip.dim,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        """A random query, a box in the middle."""
+        super().reset(seed=seed)
+        self.query = self.queries[self.np_random.integers(len(self.queries))]
+        self.image = self.query.image.array()
+        self.box, self.steps = np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32), 0
+        self.cosine, observation = self._look()
+        return observation, {}
+
+    def step(self, action: int):
+        """Move left, right, up, down; wider, narrower, taller, flatter."""
+        before, self.steps = self.cosine, self.steps + 1
+        axis, way = action % 4 // 2, self.STEP * (1 - 2 * (action % 2))
+        side = self.box[axis + 2] - self.box[axis]
+        self.box[axis] -= way * side
+        self.box[axis + 2] += way * side if action >= 4 else -way * side
+        self.box = box_ops.fit_inside(self.box, min_side=0.04)
+        self.cosine, observation = self._look()
+        return observation, float(self.cosine - before), False, self.steps >= 10, {}
+
+    def _look(self) -> tuple[float, np.ndarray]:
+        self.clip._text_cache.clear()  # the text tower is asked anew, as there
+        text = self.clip.encode_text([self.query.expression])[0]
+        pixels = box_ops.denormalize(self.box, self.query.image.size)
+        region = self.clip.encode_crops([crop(self.image, pixels)])[0]
+        return float(region @ text), np.concatenate([region, text]).clip(-1, 1)

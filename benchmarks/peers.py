@@ -1,0 +1,107 @@
+"""Other environments beside ours in one run: steps/s, in turns, medians of five, and ratios to ours.
+
+python benchmarks/peers.py [--json out.json] [--processes 4] [--seconds 1]
+
+- CartPole: gymnasium's own vector environment, which has no image and four numbers a state.
+- MiniGrid (pip install minigrid) and a robot arm of MuJoCo, which MetaWorld's tasks are (pip install mujoco): each
+  environment in a process of its own, through gymnasium's AsyncVectorEnv. What is not installed is left out and named.
+- ours, in one process and in the same AsyncVectorEnv.
+- the published student environment: a crop and the expression through ViT-B/32 at every step (twins.StudentEnv).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AsyncVectorEnv, VectorEnv
+from throughput import SCENES, prepared, stepper, vit_b32
+from timing import median_rates
+from twins import StudentEnv
+
+from vg_gym.cli.run import run
+from vg_gym.clip import load_clip
+from vg_gym.data.refshapes import RefShapes
+from vg_gym.devices import set_threads
+from vg_gym.envs import GroundingVectorEnv
+
+OURS = "vg_gym, 1024 in one process"
+PROCESSES = {
+    "MiniGrid": ("minigrid", "minigrid:MiniGrid-DoorKey-8x8-v0"),
+    "MuJoCo arm (Pusher-v5)": ("mujoco", "Pusher-v5"),
+    "vg_gym": ("vg_gym", "vg_gym:RefShapes-Ground-v0"),
+}
+"""Name -> the package it needs, and its id; each sub-environment in a process of its own."""
+
+Step = tuple[Callable[[], Any], int]
+"""What to call, and the steps that a call takes."""
+
+
+def sampled(env: VectorEnv) -> Step:
+    """Steps of random actions that are drawn beforehand."""
+    env.reset(seed=0)
+    actions, count = [env.action_space.sample() for _ in range(32)], [0]
+
+    def step() -> None:
+        count[0] += 1
+        env.step(actions[count[0] % 32])
+
+    return step, env.num_envs
+
+
+def single(env: gym.Env) -> Step:
+    """Steps of a single environment, resets included."""
+    env.reset(seed=0)
+
+    def step() -> None:
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            env.reset()
+
+    return step, 1
+
+
+def main() -> None:
+    """Measure, print, write."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--json", type=Path, help="also write the figures here")
+    p.add_argument("--processes", type=int, default=4, help="sub-environments with a process each")
+    p.add_argument("--seconds", type=float, default=1.0, help="of each of five measurements")
+    given = p.parse_args()
+    threads = set_threads(1)
+    clip, data = load_clip("refshapes"), RefShapes("refshapes", "val", scenes=SCENES)
+    ours = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=prepared(data, clip))
+    steps: dict[str, Step] = {OURS: (stepper(ours), 1024)}
+    steps["CartPole-v1, its own vector environment, 1024"] = sampled(
+        gym.make_vec("CartPole-v1", 1024, vectorization_mode="vector_entry_point")
+    )
+    open_envs: list[VectorEnv] = []
+    absent = [name for name, (package, _) in PROCESSES.items() if find_spec(package) is None]
+    for name, (_, identifier) in PROCESSES.items():
+        if name not in absent:
+            env = AsyncVectorEnv([partial(gym.make, identifier)] * given.processes, context="spawn")
+            open_envs.append(env)
+            steps[f"{name}, {given.processes} processes"] = sampled(env)
+    queries = [data[i].query for i in range(16)]
+    steps["student's step: ViT-B/32, both towers"] = single(StudentEnv(queries, vit_b32()))
+    rates = median_rates(steps, given.seconds)
+    for env in open_envs:
+        env.close()
+    rows = {name: {"steps_per_second": rate, "ours_is_times": rates[OURS] / rate} for name, rate in rates.items()}
+    print(f"{threads} thread a process; steps/s, medians of five in turns; ours is so many times as fast")
+    for name, row in rows.items():
+        print(f"  {name:50} {row['steps_per_second']:>12,.1f} {row['ours_is_times']:>12,.3g}", flush=True)
+    if absent:
+        print(f"not installed, left out: {', '.join(absent)}")
+    if given.json:
+        given.json.write_text(json.dumps({"threads": threads, "absent": absent, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    run(main)
