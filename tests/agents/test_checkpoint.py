@@ -31,6 +31,9 @@ def test_built_in_agents_load_and_survive_a_round_trip(name, blind, tmp_path):
     again = load_policy(tmp_path / "best", read_about(tmp_path / "best"), engine)
     for key, weights in policy.state_dict().items():
         assert torch.equal(weights, again.state_dict()[key]), key
+    save_agent(tmp_path / "last", SimpleNamespace(policy=again), about)
+    files = [(tmp_path / name / "policy.safetensors").read_bytes() for name in ("best", "last")]
+    assert files[0] == files[1] and b"__metadata__" not in files[0]
 
 
 def test_what_does_not_fit_is_named(blind, tmp_path):

@@ -1,6 +1,10 @@
 """Preparing batches in other processes."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import torch
 
@@ -23,3 +27,27 @@ def test_without_workers_a_batch_is_made_when_it_is_asked_for():
     batches = prepared(asked.append, range(9), workers=0)
     next(batches)
     assert asked == [0]
+
+
+def large(number):
+    """Whose it is, and more than a pipe holds."""
+    return os.getpid(), bytes(10**7)
+
+
+KILLED = """
+import os, signal, time
+from tests.fitting.test_batches import large, prepared
+batches = prepared(large, range(9), workers=1)
+print(next(batches)[0], flush=True)
+time.sleep(1)  # until then the process is about to hand over the next
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_whose_parent_is_killed_ends():
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=root, stdout=subprocess.PIPE, text=True, timeout=60)
+    worker, end = Path("/proc", done.stdout.strip()), time.monotonic() + 60
+    while worker.exists() and worker.joinpath("stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.1)

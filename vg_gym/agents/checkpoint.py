@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load, load_model, save, save_model
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -57,6 +57,8 @@ def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], resuma
     with uninterrupted(), replacing_folder(folder) as part:
         # save_model and load_model know about tensors that modules share, as SB3's actor and critic share encoders.
         save_model(model.policy, str(part / WEIGHTS))
+        # It also names the shared ones, in an order that is another each time: equal weights are to be equal files.
+        (part / WEIGHTS).write_bytes(save(load((part / WEIGHTS).read_bytes())))
         if resumable:
             state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
             with (part / "state.pt").open("wb") as file:
