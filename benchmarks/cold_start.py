@@ -1,6 +1,6 @@
 """What people write first: gymnasium.make with random actions, from an empty cache, and once more; plain SB3.
 
-python benchmarks/cold_start.py --seconds 60
+python benchmarks/cold_start.py --seconds 60 [--json out.json]
 python benchmarks/cold_start.py --ppo           # also PPO("MultiInputPolicy", gymnasium.make(ID)) and its floor
 
 The second run plays as many steps as the run from an empty cache, with the same seed: the same episodes, all of whose
@@ -15,7 +15,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
+
+from vg_gym.evaluation.figures import write_figures
 
 KINDS = {
     "each image anew": "image_pool=0, cache=False",
@@ -75,8 +78,9 @@ def run(program: str, cache: str, **given: Any) -> list[float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def play(seconds: float) -> None:
-    """Random actions: a line for each of :data:`KINDS`."""
+def play(seconds: float) -> dict[str, float]:
+    """Random actions: a line for each of :data:`KINDS`; the figures by name."""
+    found = {}
     with tempfile.TemporaryDirectory() as cache:
         steps = 0
         for name, options in KINDS.items():
@@ -84,14 +88,19 @@ def play(seconds: float) -> None:
             first, steps, took, worked = run(PLAY, cache, options=options, seconds=seconds, steps=again)  # type: ignore[assignment]
             print(f"{name:16}  import, make and first reset {first:4.1f} s   {steps / took:6,.0f} steps/s"
                   f"   {steps / worked:6,.0f} a CPU second   {steps:,} steps", flush=True)  # fmt: skip
+            found |= {f"{name}: first reset, s": first, f"{name}: steps/s": steps / took}
+    return found
 
 
-def ppo(steps: int) -> None:
+def ppo(steps: int) -> dict[str, float]:
     """Plain SB3: from an empty cache, once more (the same seed: the same episodes), and on the null environment."""
+    found = {}
     with tempfile.TemporaryDirectory() as cache:
         for name in ("PPO, empty cache", "PPO, second run", "PPO, floor"):
             _, done, took, worked = run(PPO, cache, steps=steps, null=name == "PPO, floor")
             print(f"{name:16}  {done / took:6,.0f} FPS   {done / worked:6,.0f} a CPU second", flush=True)
+            found[f"{name}: FPS"] = done / took
+    return found
 
 
 def main() -> None:
@@ -99,11 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20, help="of playing, each; 0: none")
     parser.add_argument("--ppo", type=int, nargs="?", const=8192, default=0, metavar="STEPS", help="also PPO, so long")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
-    if given.seconds:
-        play(given.seconds)
+    found = play(given.seconds) if given.seconds else {}
     if given.ppo:
-        ppo(given.ppo)
+        found |= ppo(given.ppo)
+    if given.json:
+        write_figures(given.json, found)
 
 
 if __name__ == "__main__":
