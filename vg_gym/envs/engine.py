@@ -318,7 +318,7 @@ class GroundingEngine:
         if count == 0:
             return obs.empty_observations(self.observation_space, 0, self.device)
         parts = self.observation_space.spaces
-        pick = (lambda values: values) if rows is None else itemgetter(rows)
+        pick: Callable[[Any], Any] = (lambda values: values) if rows is None else itemgetter(rows)
         boxes = pick(self.boxes)
         if self._alone is None:
             out = self._observe_box(boxes, pick)

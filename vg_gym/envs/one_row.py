@@ -40,7 +40,8 @@ class OneRow:
 
     def __init__(self, options: EnvOptions, bank: FeatureBank, space: spaces.Dict, maps: int):
         self._arguments, self.bank, self.options = (options, bank, space, maps), bank, options
-        self._places, end = {}, 0
+        self._places: dict[str, slice] = {}
+        end = 0
         for name in PARTS:
             begin, end = end, end + int(np.prod(space[name].shape))
             self._places[name] = slice(begin, end)
