@@ -27,6 +27,16 @@ def test_paired_differences_see_what_single_intervals_do_not(rng):
     assert found["mean"] == pytest.approx(0.02) and found["ci"][0] > 0
 
 
+def test_intervals_do_not_depend_on_how_many_are_drawn_together(rng, monkeypatch):
+    values, groups = rng.random(300), np.arange(300) // 3
+    whole = metrics.bootstrap_ci(values, groups)
+    metrics._draws.cache_clear()
+    monkeypatch.setattr(metrics, "BLOCK_COUNTS", 700)  # seven samples of a hundred groups
+    assert metrics.bootstrap_ci(values, groups) == pytest.approx(whole, abs=1e-12)
+    assert [len(block) for block in metrics._draws(100, 0, 20)] == [7, 7, 6]
+    metrics._draws.cache_clear()
+
+
 def test_embedding_metrics_by_hand():
     texts, crops = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
     found = {name: values.tolist() for name, values in metrics.embedding_metrics(texts, crops).items()}

@@ -13,7 +13,9 @@ THRESHOLDS = (0.25, 0.5, 0.75)
 RESAMPLES = 2000
 """Bootstrap samples of an interval."""
 BLOCK = 200
-"""Of them, those that are drawn together."""
+"""Of them, those that are drawn together; fewer where there are so many groups that the counts would take 256 MB."""
+BLOCK_COUNTS = 2**25
+"""Most counts that are drawn together."""
 
 
 def hits(ious: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -145,9 +147,9 @@ def _by_group(values: np.ndarray, groups: Sequence | np.ndarray) -> np.ndarray:
 def _draws(groups: int, seed: int, resamples: int) -> list[np.ndarray]:
     """How often each group is drawn, (block, G) at a time; kept, as all rows of a table ask for the same."""
     rng, chances = np.random.default_rng(seed), np.full(groups, 1 / groups)
-    blocks = []
-    for start in range(0, resamples, BLOCK):
-        drawn = rng.multinomial(groups, chances, size=min(BLOCK, resamples - start))
+    blocks, block = [], max(1, min(BLOCK, BLOCK_COUNTS // groups))
+    for start in range(0, resamples, block):
+        drawn = rng.multinomial(groups, chances, size=min(block, resamples - start))
         blocks.append(drawn.astype(np.min_scalar_type(drawn.max())))  # a byte for each, as they are about 1
     return blocks
 
