@@ -66,10 +66,9 @@ def lattice_values(tables: Any, lines: Any) -> Any:
     xp.add(lines, lines, out=r.at)
     xp.subtract(r.at, r.one, out=r.at)
     r.across[...], r.down[...] = r.columns, r.rows
-    if xp is np:
-        values = torch.grid_sampler(torch.from_numpy(tables), r.points, _BILINEAR, _BORDER, True).numpy()
-    else:
-        values = torch.grid_sampler(tables, r.points, _BILINEAR, _BORDER, True)
+    maps = torch.from_numpy(tables) if xp is np else tables
+    sampled = torch.grid_sampler(maps, r.points, _BILINEAR, _BORDER, True)
+    values: Any = sampled.numpy() if xp is np else sampled
     return values.reshape(batch, -1, count, number, number)
 
 
@@ -79,9 +78,10 @@ class _Lattice:
     def __init__(self, batch: int, count: int, number: int, device: torch.device | None):
         make: Any = partial(torch.empty, dtype=torch.float32, device=device)
         at, points = make(batch, 2, count, number), make(batch, count, number, number, 2)
-        self.points, self.one = points.view(batch, count * number, number, 2), torch.ones((), device=device)
+        self.points: torch.Tensor = points.view(batch, count * number, number, 2)
         """Where to sample, x and y in [-1, 1], a tensor; the rest are arrays where there is no device."""
-        self.at, shown, self.one = (part.numpy() if device is None else part for part in (at, points, self.one))
+        parts: Any = (at, points, torch.ones((), device=device))
+        self.at, shown, self.one = (part.numpy() for part in parts) if device is None else parts
         self.across, self.down = shown[..., 0], shown[..., 1]
         self.columns, self.rows = self.at[:, 0, :, None], self.at[:, 1, :, :, None]
 
@@ -137,8 +137,9 @@ class _Room:
         self.rows = self.cells[:, :, 1::2]
         self.rows_of_corners, self.columns_of_corners = self.rows[..., None], self.cells[:, :, None, 0::2]
         self.spread_corners = self.corners[:, :, :, None, :, None]
-        flat = (self.index.reshape(-1), self.products.reshape(-1))
-        self.flat_index, self.flat_products = map(torch.from_numpy, flat) if device is None else flat
+        flat: Any = (self.index.reshape(-1), self.products.reshape(-1))
+        self.flat_index: torch.Tensor = torch.from_numpy(flat[0]) if device is None else flat[0]
+        self.flat_products: torch.Tensor = torch.from_numpy(flat[1]) if device is None else flat[1]
         self.bags = _bags(batch * count, 16, device)
 
     constants: Constants

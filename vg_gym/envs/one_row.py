@@ -43,7 +43,7 @@ class OneRow:
         self._places: dict[str, slice] = {}
         end = 0
         for name in PARTS:
-            begin, end = end, end + int(np.prod(space[name].shape))
+            begin, end = end, end + int(np.prod(space[name].shape or ()))
             self._places[name] = slice(begin, end)
         self.seen = np.zeros(end, dtype=np.float32)
         """The observation."""
