@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_map
 from vg_gym import registry
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
-from vg_gym.devices import set_threads
+from vg_gym.devices import Threads
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch
 from vg_gym.types import Grounder, Query
@@ -131,7 +131,7 @@ def main() -> None:
     p.add_argument("--methods", default=",".join(METHODS), help="with commas")
     p.add_argument("--threads", type=int, default=1)
     given = p.parse_args()
-    threads, data = set_threads(given.threads), registry.open_dataset("refshapes", "test")
+    threads, data = Threads(given.threads).count, registry.open_dataset("refshapes", "test")
     rows: dict[str, Any] = {}
     print(f"{threads} threads, {given.limit} queries, ms a query: evaluation, its networks alone, images; their share")
     for name in given.methods.split(","):

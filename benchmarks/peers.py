@@ -30,7 +30,7 @@ from twins import StudentEnv
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.data.refshapes import RefShapes
-from vg_gym.devices import set_threads
+from vg_gym.devices import Threads
 from vg_gym.envs import GroundingVectorEnv
 
 OURS = "vg_gym, 1024 in one process"
@@ -83,7 +83,7 @@ def main() -> None:
     p.add_argument("--processes", type=int, default=4, help="sub-environments with a process each")
     p.add_argument("--seconds", type=float, default=1.0, help="of each of five measurements")
     given = p.parse_args()
-    threads = set_threads(1)
+    threads = Threads(1).count
     clip, data = load_clip("refshapes"), RefShapes("refshapes", "val", scenes=SCENES)
     ours = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=prepared(data, clip))
     steps: dict[str, Step] = {OURS: (stepper(ours), 1024)}
