@@ -67,11 +67,14 @@ class TwoStageGrounder:
         **options: Any,
     ):
         self.name = name or f"{proposer}-clip"
-        published = registry.published_weights(proposer)
+        published = registry.proposer_spec(proposer).published
         own = clip == "refshapes" and built_in(proposer, "refshapes") is not None
         chosen = weights or (published and ("refshapes" if own else published))
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
-        self.proposer = registry.proposer(proposer, **({"weights": chosen} if chosen else {}), device=device, **options)
+        given = {"weights": chosen} if chosen else {}
+        if registry.proposer_spec(proposer).takes_clip:
+            given["clip"] = clip.partition("+")[0]
+        self.proposer = registry.proposer(proposer, **given, device=device, **options)
         self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
         self._settings = sorted(settings.items())
         self.select = partial(

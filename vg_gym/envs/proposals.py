@@ -21,7 +21,7 @@ from vg_gym.features.proposals import select
 from vg_gym.language.parsing import noun_phrases, parse
 from vg_gym.language.resolution import resolve
 from vg_gym.registry import proposer as make_proposer
-from vg_gym.registry import published_weights
+from vg_gym.registry import proposer_spec
 from vg_gym.types import ImageRef, Proposer, Query
 
 MIN_SCORE = 0.1
@@ -43,7 +43,8 @@ class QueryProposals:
     """Proposals (K, :data:`FIELDS`) of queries, best first; rows beyond those of an image are zero.
 
     Args:
-        name: of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``.
+        name: of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``; of one that takes
+            a CLIP, ``NAME:CLIP``, by default the encoder.
         count: K, most proposals of an image.
         clip: the encoder. Where no weights are named, the proposer has its built-in ones beside a CLIP that knows the
             words of RefShapes alone, else published ones.
@@ -55,9 +56,14 @@ class QueryProposals:
     def __init__(self, name: str, count: int, clip: ClipEncoder):
         self.count, self.clip = count, clip
         name, _, given = name.partition(":")
-        weights = given or ("refshapes" if clip.words else published_weights(name))
+        spec = proposer_spec(name)
+        if spec.takes_clip:
+            chosen = {"clip": given or clip.name}
+        else:
+            weights = given or ("refshapes" if clip.words else spec.published)
+            chosen = {"weights": weights} if weights else {}
         try:
-            self._proposer = _proposer(name, weights or "", str(clip.device))
+            self._proposer = _proposer(name, str(clip.device), **chosen)
         except VGGymError as error:
             raise VGGymError(
                 f"no proposals: {error}. Here local weights are named as proposals={name}:WEIGHTS; proposals= is none"
@@ -113,9 +119,9 @@ class QueryProposals:
 
 
 @lru_cache(2)
-def _proposer(name: str, weights: str, device: str) -> Proposer:
+def _proposer(name: str, device: str, **chosen: str) -> Proposer:
     """A proposer, loaded once: every batch that an agent grounds asks for it anew."""
-    return make_proposer(name, **({"weights": weights} if weights else {}), device=device)
+    return make_proposer(name, **chosen, device=device)
 
 
 def relative(proposals: Any, boxes: Any) -> Any:

@@ -29,7 +29,7 @@ __all__ = [
     "CEILINGS", "DATASETS", "GROUNDERS", "LEARNED", "PROPOSERS", "DatasetSpec", "GrounderSpec", "ProposerSpec", "Spec",
     "ceiling", "dataset_spec", "grounder", "grounder_key", "grounder_names", "grounder_spec", "grounder_with_clip",
     "is_grounder", "list_datasets", "list_grounders", "list_proposers", "load_plugins", "network_class", "open_dataset",
-    "proposer", "published_weights", "register_dataset", "register_grounder", "register_proposer", "registered",
+    "proposer", "proposer_spec", "register_dataset", "register_grounder", "register_proposer", "registered",
     "register_all",
 ]  # fmt: skip
 
@@ -205,16 +205,16 @@ def proposer(name: str, /, **options: Any) -> Proposer:
     Raises:
         VGGymError: the name or an option is unknown, a package is missing, or the weights are not found.
     """
-    return _build(name, _spec("proposer", name, PROPOSERS, ProposerSpec), options)
+    return _build(name, proposer_spec(name), options)
 
 
-def published_weights(name: str) -> str | None:
-    """The published weights of a proposer; None where it has no weights.
+def proposer_spec(name: str) -> ProposerSpec:
+    """The spec of a proposer.
 
     Raises:
         VGGymError: the name is unknown.
     """
-    return _spec("proposer", name, PROPOSERS, ProposerSpec).published
+    return _spec("proposer", name, PROPOSERS, ProposerSpec)
 
 
 def ceiling(name: str, /, **options: Any) -> Any:

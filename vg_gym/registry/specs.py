@@ -80,6 +80,8 @@ class ProposerSpec(Spec):
 
     published: str | None = None
     """The published weights that a pipeline takes where its CLIP is not the built-in one; None: it has no weights."""
+    takes_clip: bool = False
+    """Whether it is given the CLIP of its pipeline by name (``clip=``)."""
 
 
 @dataclass(frozen=True)

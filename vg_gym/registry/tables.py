@@ -26,6 +26,9 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "ssd": _detector("ssd", "SSD of torchvision", "", "ssd300_vgg16"),
     "sam": _detector("sam", "segment anything", "sam", "vit_h"),
     "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "segments"),
+    "contours": ProposerSpec(
+        "vg_gym.baselines.contours:ContourProposer", "CLIP's windows, moved to contours", takes_clip=True
+    ),
     "grounding-dino": _open_vocabulary("grounding-dino", "Grounding DINO", "IDEA-Research/grounding-dino-base"),
     "mm-grounding-dino": _open_vocabulary(
         "mm-grounding-dino", "MM-Grounding-DINO", "openmmlab-community/mm_grounding_dino_large_all"
@@ -98,6 +101,7 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "segments-clip": _two_stage(
         "segments", "boxes of segments, chosen by CLIP", min_confidence=0.0, max_boxes=200, max_overlap=0.95
     ),
+    "contours-clip": _two_stage("contours", "CLIP's windows, moved to contours, chosen by CLIP"),
     "grounding-dino-clip": _two_stage("grounding-dino", "boxes of classes by Grounding DINO, chosen by CLIP"),
     "owlv2-clip": _two_stage("owlv2", "boxes of classes by OWLv2, chosen by CLIP"),
     "reclip": _two_stage(

@@ -65,7 +65,7 @@ class TextPromptedYolo(ABC):
         self.prompt, self.min_score, self.max_boxes, self.image_size = prompt, min_score, max_boxes, image_size
         self.classes = class_names(classes)
         self.device = pick_device(device)
-        self.model, self.path = self._load(weights or registry.published_weights(self.name) or "")
+        self.model, self.path = self._load(weights or registry.proposer_spec(self.name).published or "")
         self.clip = self._text_encoder(text_clip or self.trained_with)
 
     @abstractmethod
