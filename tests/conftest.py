@@ -5,14 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
+from tests.hostile import counting
 from tests.tiny_clip import make_tiny_clip
 from vg_gym.data.refshapes import RefShapes
+from vg_gym.devices import usable_cores
 from vg_gym.types import Query
 
 settings.register_profile("busy machine", deadline=None)  # a slow example is no failure
 settings.load_profile("busy machine")
+
+
+def pytest_configure(config):
+    """Count hostile cases, where reports of all workers arrive; workers of pytest-xdist share the cores."""
+    config.pluginmanager.register(counting)
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        torch.set_num_threads(max(1, usable_cores() // workers))
 
 
 @pytest.fixture(autouse=True)

@@ -191,7 +191,7 @@ def test_other_wrong_names_are_one_line():
     with pytest.raises(VGGymError, match="unknown proposer 'yol'"):
         registry.proposer("yol")
     with pytest.raises(VGGymError, match="unknown proposer 'yol'"):
-        registry.proposer_spec("yol").published
+        registry.proposer_spec("yol")
     with pytest.raises(VGGymError, match="unknown ceiling"):
         registry.ceiling("oracle")
     with pytest.raises(VGGymError, match="unknown learned grounder 'mdert'"):

@@ -27,7 +27,7 @@ def test_numbers_become_arrays():
         ({"initial_box": [0.5, 0, 0.5, 1]}, "initial_box="),
         ({"initial_box": [0, 0, float("nan"), 1]}, "initial_box="),
     ],
-    ids=lambda value: value if isinstance(value, str) else '-'.join(value),
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_what_is_wrong_is_named(options, message):
     with pytest.raises(VGGymError, match=message):

@@ -28,12 +28,13 @@ LONGEST = 2.5
 STEP = 1 / 16
 """Between windows, as a fraction of the image's side."""
 SPANS = np.concatenate(
-    [np.arange(0, 1 - side + STEP / 2, STEP, np.float32)[:, None] + np.array([0, side], np.float32) for side in SIDES]
-)
+    [np.arange(0, 1 - side + STEP / 2, STEP)[:, None] + np.array([0, side]) for side in SIDES]
+).astype(np.float32)
 """Where windows begin and end along an axis (S, 2)."""
 WIDER = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING - 1) * np.diff(SPANS), 0, 1)
 """The same of windows grown by :data:`RING`."""
-FITS = np.maximum(ratio := np.diff(SPANS) / np.diff(SPANS)[:, 0], 1 / ratio) <= LONGEST
+_RATIOS = np.diff(SPANS) / np.diff(SPANS)[:, 0]
+FITS = np.maximum(_RATIOS, 1 / _RATIOS) <= LONGEST
 """Which spans along y (S,) and along x (S,) make a window together."""
 WINDOWS = np.concatenate([SPANS[np.nonzero(FITS)[1]], SPANS[np.nonzero(FITS)[0]]], axis=1)[:, [0, 2, 1, 3]]
 """Normalised (N, 4), in the order in which :data:`FITS` picks them."""
@@ -48,9 +49,9 @@ ROUNDS = 3
 class ContourProposer:
     """Windows that CLIP finds like some prompt, each edge moved to the nearest gap between contours.
 
-    Windows are rated by the ``context`` score of the prompt that they are most like (:mod:`vg_gym.clip.scores`). An edge
-    goes outwards, from well inside the window, until nothing ends beyond it; where there is no gap within its reach it
-    stays, as on textures.
+    Windows are rated by the ``context`` score of the prompt that they are most like (:mod:`vg_gym.clip.scores`). An
+    edge goes outwards, from well inside the window, until nothing ends beyond it; where there is no gap within its
+    reach it stays, as on textures.
 
     Args:
         clip: name of the CLIP.
@@ -144,4 +145,3 @@ def to_gaps(boxes: np.ndarray, contours: np.ndarray, reach: float) -> np.ndarray
             moved[:, axis] = np.where(down.any(axis=1), side - down[:, ::-1].argmax(axis=1), low)
             moved[:, axis + 2] = np.where(up.any(axis=1), up.argmax(axis=1), high)
     return (moved / side).astype(boxes.dtype)
-

@@ -64,7 +64,8 @@ class OpenVocabularyDetector:
         self.min_score, self.max_boxes, self.batch_size = min_score, max_boxes, batch_size
         self.classes = class_names(classes)
         auto = "AutoModelForZeroShotObjectDetection"
-        self.model = load(name, auto, weights or registry.proposer_spec(name).published or name, revision, device, precision)
+        named = weights or registry.proposer_spec(name).published or name
+        self.model = load(name, auto, named, revision, device, precision)
         self._joined = self.model.module.config.model_type.endswith("grounding-dino")
         self._warned = False
 
