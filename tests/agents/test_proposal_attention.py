@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vg_gym.agents.proposal_attention import EMPTY, ProposalAttention
+from vg_gym.agents.proposal_attention import EMPTY, SPLIT, ProposalAttention
 from vg_gym.envs.proposals import WIDTH
 
 
@@ -44,3 +44,22 @@ def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
 def test_with_no_proposal_at_all_the_read_out_is_finite():
     read, scores = ProposalAttention(3, 16)(torch.zeros(1, 3 * WIDTH), torch.randn(1, 16))
     assert torch.isfinite(read).all() and (scores == EMPTY).all()
+
+
+def test_a_minibatch_in_two_parts_is_the_same_function(rng):
+    torch.manual_seed(0)
+    module, text = ProposalAttention(6, 16), torch.randn(SPLIT + 3, 16)
+    observed = torch.from_numpy(rng.uniform(0.1, 0.4, (SPLIT + 3, 6, WIDTH)).astype(np.float32))
+    observed *= torch.from_numpy(np.arange(6) < rng.integers(0, 7, (SPLIT + 3, 1)))[..., None]
+    read, scores = module(observed.flatten(1), text)
+    with torch.no_grad():
+        whole, rated = module(observed.flatten(1), text)
+    torch.testing.assert_close(read, whole, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores, rated, atol=1e-5, rtol=1e-4)
+    (read.sum() + scores.sum()).backward()
+    together = [p.grad.clone() for p in module.parameters() if p.grad is not None]
+    module.zero_grad()
+    parts = [module._read(observed[i : i + 1], text[i : i + 1]) for i in range(len(observed))]
+    sum(r.sum() + s.sum() for r, s in parts).backward()
+    for ours, alone in zip(together, [p.grad for p in module.parameters() if p.grad is not None], strict=True):
+        torch.testing.assert_close(ours, alone, atol=1e-3, rtol=1e-3)

@@ -16,6 +16,8 @@ SMALLEST = 1e-4
 """Least area whose logarithm is taken."""
 EMPTY = -20.0
 """Score of a row without a proposal."""
+SPLIT = 128
+"""Rows of a minibatch from which on those with few proposals are computed apart from those with many."""
 
 
 class SetLayer(nn.Module):
@@ -71,6 +73,15 @@ class ProposalAttention(nn.Module):
     def forward(self, observed: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Proposals (B, K * WIDTH) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
         numbers = observed.float().unflatten(1, (self.count, WIDTH))
+        if not torch.is_grad_enabled() or len(numbers) < SPLIT:
+            return self._read(numbers, text)
+        order = (numbers[..., 4] > 0).sum(1).argsort(stable=True)
+        few, many = (self._read(numbers[rows], text[rows]) for rows in order.chunk(2))
+        back = order.argsort()
+        return torch.cat([few[0], many[0]])[back], torch.cat([few[1], many[1]])[back]
+
+    def _read(self, numbers: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """:meth:`forward` of proposals (B, K, WIDTH)."""
         filled = (numbers[..., 4] > 0).any(0).nonzero()
         rows = int(filled[-1]) + 1 if len(filled) else 1
         numbers = numbers[:, :rows]  # the others are empty in the whole batch, and would get no weight
