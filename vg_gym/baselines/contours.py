@@ -121,7 +121,7 @@ def to_gaps(boxes: np.ndarray, contours: np.ndarray, reach: float) -> np.ndarray
     Returns:
         Normalised boxes (N, 4), edges on whole pixels where they moved.
 
-    >>> contours = np.zeros((100, 100), bool); contours[20:60, 30:50] = True
+    >>> contours = np.zeros((100, 100), bool); contours[20:61, 30:51] = True
     >>> to_gaps(np.array([[0.25, 0.25, 0.55, 0.55]]), contours, 0.4).tolist()
     [[0.3, 0.2, 0.5, 0.6]]
     """
