@@ -82,7 +82,7 @@ def test_a_trained_agent_is_recorded(minari, capsys):
     assert "2 episodes" in capsys.readouterr().out
     read = minari.load_dataset("refshapes/clip-v0")
     options = read.recover_environment().unwrapped.engine.options
-    assert read.total_episodes == 2 and (options.action, options.max_steps) == ("fine-edges", 12)  # the agent's own
+    assert read.total_episodes == 2 and (options.action, options.max_steps) == ("jump-edges", 8)  # the agent's own
 
 
 def test_mistakes_are_named_before_anything_is_played(minari, monkeypatch):
