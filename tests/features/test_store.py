@@ -21,7 +21,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.features import command
 from vg_gym.features.extraction import begin, build
 from vg_gym.features.manifest import Keys
-from vg_gym.features.score_maps import num_maps, score_maps
+from vg_gym.features.score_maps import num_maps, scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES, noun_phrases
 from vg_gym.types import Query
@@ -62,7 +62,7 @@ def test_the_same_bits_as_without_a_store(store, tiny_clip, queries):
         np.testing.assert_array_equal(store.dense(image), dense)
         np.testing.assert_array_equal(store.text(text), clip.encode_text([text])[0])
         np.testing.assert_array_equal(store.tokens(text), clip.encode_tokens([text])[0])
-        maps = score_maps(clip, dense, [text], phrases=True)[0]
+        maps = score_maps(clip, scanned_regions(dense), [text], phrases=True)[0]
         assert maps.shape[-1] == num_maps(True) == 6 and maps.dtype == store.maps(image, text).dtype == np.float16
         np.testing.assert_array_equal(store.maps(image, text), maps)
         for phrase in filter(None, noun_phrases(text)):
@@ -87,10 +87,10 @@ def test_many_rows_at_once(store, queries):
 
 
 def test_score_maps_of_nothing_are_zero(tiny_clip, queries):
-    dense = tiny_clip.encode_dense([queries[0].image.array()])[0].astype(np.float16)
-    maps = score_maps(tiny_clip, dense, ["the largest star", ""], phrases=True)
+    regions = scanned_regions(tiny_clip.encode_dense([queries[0].image.array()])[0].astype(np.float16))
+    maps = score_maps(tiny_clip, regions, ["the largest star", ""], phrases=True)
     assert maps[0][..., :4].any() and not maps[0][..., 4:].any() and not maps[1].any()
-    np.testing.assert_array_equal(maps[0][..., :2], score_maps(tiny_clip, dense, ["the largest star"], False)[0])
+    np.testing.assert_array_equal(maps[0][..., :2], score_maps(tiny_clip, regions, ["the largest star"], False)[0])
 
 
 def test_the_announced_size_is_the_size(store, tiny_clip, queries, tmp_path):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from vg_gym.clip.crops import crop, crop_and_resize, resize
@@ -361,7 +361,12 @@ class BuiltInClip(ClipEncoder):
     @property
     def logit_scale(self) -> float:
         """The learned inverse temperature."""
-        return float(self._weights()["logit_scale"].detach().exp())
+        return super().logit_scale if self.is_loaded else self._saved_scale
+
+    @cached_property
+    def _saved_scale(self) -> float:
+        with safe_open(self._folder / WEIGHTS, "pt") as file:
+            return float(file.get_tensor("logit_scale").float().exp())
 
     def _weights(self) -> Mapping[str, torch.Tensor]:
         if self.is_loaded:

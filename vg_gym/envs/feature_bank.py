@@ -26,17 +26,20 @@ from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.features.edge_maps import edge_map_arrays
 from vg_gym.features.extraction import build
 from vg_gym.features.image_arrays import ImageArrays
-from vg_gym.features.score_maps import SCAN_SIZES, num_maps, score_maps
+from vg_gym.features.score_maps import SCAN_SIZES, num_maps, scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.storage.array_cache import ArrayCache
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache
+from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
 
 ROW_SHARE = 0.25
 """Of the memory for tables of images, as much again may be used for what is known of queries."""
 MIN_ROWS = 4096
 """Queries that fit, however little memory there is."""
+SCANNED = 32
+"""Images whose scanned regions are kept, 1.2 MB each, as queries of an image come close together."""
 
 
 class QueryScores(Protocol):
@@ -92,6 +95,7 @@ class FeatureBank:
         self._text, self._maps = Rows((clip.dim,), clip.device), Rows((self.num_maps, lines, lines), clip.device)
         self._overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip.device)
         self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
+        self._regions: LRUCache[np.ndarray] = LRUCache(SCANNED)
         self._scores = Rows((query_scores.count if query_scores else 0,), clip.device)
         self._rows: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
@@ -334,7 +338,8 @@ class FeatureBank:
         return self.clip.encode_tokens([expression])[0]
 
     def _make_maps(self, query: Query) -> np.ndarray:
-        return score_maps(self.clip, self.dense(query.image), [query.expression], self.phrases)[0]
+        regions = self._regions.get_or_make([query.image.key], lambda _: [scanned_regions(self.dense(query.image))])
+        return score_maps(self.clip, regions[query.image.key], [query.expression], self.phrases)[0]
 
 
 def _cache_file(clip: ClipEncoder) -> ArrayCache:

@@ -39,7 +39,7 @@ def texts_of(expression: str, phrases: bool) -> list[str]:
 
 def score_maps(
     clip: ClipEncoder,
-    dense: np.ndarray,
+    regions: np.ndarray,
     expressions: Sequence[str],
     phrases: bool,
     embed: Callable[[Sequence[str]], np.ndarray] | None = None,
@@ -48,13 +48,12 @@ def score_maps(
 
     Args:
         clip: encodes the expressions.
-        dense: the image's dense features (g, g, D), float16.
+        regions: of the image, from :func:`scanned_regions`.
         expressions: about the image.
         phrases: also make maps of the head and anchor noun phrases.
         embed: gives embeddings (N, D) of N texts, where they are known already; default ``clip.encode_text``.
     """
     embed = embed or clip.encode_text
-    regions = _regions(dense)
     found = []
     for expression in expressions:
         texts = texts_of(expression, phrases)
@@ -65,11 +64,11 @@ def score_maps(
     return found
 
 
-def _regions(dense: np.ndarray) -> np.ndarray:
-    """Unit features (S * g * g, D) of the scanned windows; those of one size are a lattice of boxes."""
+def scanned_regions(dense: np.ndarray) -> np.ndarray:
+    """Unit features (S * g * g, D) of the scanned windows of an image, given its dense features (g, g, D), float16."""
     grid, dim = len(dense), dense.shape[-1]
     table, windows = summed_area(dense.astype(np.float32)), scan_windows(grid)[0]
-    sums = [
+    sums = [  # windows of one size are a lattice of boxes
         lattice_sums(table, lattice[0, :, ::2].T, lattice[:, 0, 1::2].T).reshape(-1, dim)
         for lattice in windows.reshape(-1, grid, grid, 4)
     ]

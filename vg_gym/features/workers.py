@@ -13,7 +13,7 @@ import torch
 
 from vg_gym.clip.crops import resize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.features.score_maps import score_maps
+from vg_gym.features.score_maps import scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import ImageRef
 
@@ -89,4 +89,4 @@ def _encode(clip: ClipEncoder, images: Sequence[ImageRef], pool: ThreadPoolExecu
 def _maps_of(store: FeatureStore, clip: ClipEncoder, row: int, dense: np.ndarray) -> list[np.ndarray]:
     """Score maps of all queries of an image."""
     expressions = [store.keys.texts[text] for text in store.keys.of_image(row)]
-    return score_maps(clip, dense, expressions, store.manifest.phrases, store.encode_text)
+    return score_maps(clip, scanned_regions(dense), expressions, store.manifest.phrases, store.encode_text)
