@@ -1,5 +1,6 @@
 """Files from strangers, damaged at random: they are read, or refused in one line that names the file; nothing else."""
 
+import hashlib
 import io
 import json
 import pickle
@@ -28,6 +29,8 @@ from vg_gym.data.archives import Archive, WrongFile, extract
 from vg_gym.data.images import read_image
 from vg_gym.data.safe_pickle import load_plain_pickle
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation.leaderboard import markdown, ranked, read_folder, write_leaderboard
+from vg_gym.evaluation.queries import Queries
 from vg_gym.evaluation.recorded import recorded_detections
 from vg_gym.evaluation.recorded_answers import RecordedGrounder
 from vg_gym.features.manifest import Manifest
@@ -99,6 +102,23 @@ def read_keys(path: Path) -> None:
     _ = FeatureStore(folder).keys
 
 
+def rank(path: Path) -> None:
+    """A leaderboard of two results, one of which is the file."""
+    folder = path.parent / "board"
+    folder.mkdir(exist_ok=True)
+    (folder / "good.results.json").write_bytes(text(RESULTS))
+    shutil.copy(path, folder / "other.results.json")
+    results = read_folder(folder)
+    entries = ranked(results, folder)
+    assert markdown(entries).count("\n") == len(entries) + 1
+    write_leaderboard(path.parent / "board.html", entries, results, "mean-iou")
+
+
+def pair(path: Path) -> None:
+    """IoUs of a method for each query, of which the file tells."""
+    Queries(path, CONTENT).ious("center")
+
+
 def own_data(path: Path) -> None:
     """All rows of a data set of one's own."""
     dataset = open_dataset(str(path), "test")
@@ -143,6 +163,12 @@ def first(pattern: str) -> bytes:
 
 MANIFEST = Manifest("refshapes", "f" * 64, 4, 16, False, 0, 2, 3, 3, 4, 64, "0" * 64, "cpu", "2026-01-01")
 OWN = {"image": "a.png", "expression": "it", "box": [0, 0, 3, 4], "split": "test", "width": 8, "height": 8}
+ROW = {"method": "center", "role": "floor", "dataset": "refshapes", "split": "test", "n": 2, "mean_iou": 0.25,
+       "acc@0.5": 0.5, "acc@0.75": 0.0, "mean_iou_ci": [0.1, 0.4], "acc@0.5_ci": [0.2, 0.8], "ms_per_query": 0.5,
+       "failures": 0, "by_kind": {"size": {"mean_iou": 0.25, "acc@0.5": 0.5}}}  # fmt: skip
+RESULTS = {"meta": {"content": "0" * 16, "limit": None}, "rows": [ROW, {**ROW, "method": "mdetr", "role": "method"}]}
+ASKED = {"key": "a", "expression": "it", "kind": "size", "image_id": "0", "box": [0, 0, 3, 4], "ious": {"center": 0.5}}
+CONTENT = hashlib.sha256(b"a it [0, 0, 3, 4]").hexdigest()[:16]
 RECORDED = {"key": "a", "box": [0, 0, 10, 10], "score": 0.5}
 READERS = {
     "pickle": (".p", lambda: pickle.dumps([{"a": [1, 2.5, "x"], "b": (None, True)}] * 3), load_plain_pickle),
@@ -163,6 +189,8 @@ READERS = {
     "archive": (".zip", zipped, unpack),
     "csv": (".csv", lambda: b"key,x1,y1,x2,y2\na,0,0,9,9\nb,1,1,5,5\n", lambda p: RecordedGrounder(str(p))),
     "agent": (".json", lambda: (find_agent("refshapes-clip") / "agent.json").read_bytes(), build_agent),
+    "results": (".json", lambda: text(RESULTS), rank),
+    "queries": (".jsonl", lambda: text(ASKED), pair),
     "weights": (".json", lambda: (ASSETS / "red-refshapes" / "config.json").read_bytes(), build_weights),
 }  # fmt: skip
 """What is read -> suffix of the file, a good one, and its reader."""
@@ -294,3 +322,24 @@ def test_the_files_that_are_damaged_are_good_ones(tmp_path):
             read(tmp_path / f"good{suffix}")
     about = read_about(find_agent("refshapes-clip"))
     assert about["algo"] == "ppo"
+
+
+NUMBERS = (b"1e999", b"NaN", b"null", b"[]", b"true", b'""', b"9" * 40, b"9" * 5000)
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:9].decode())
+@pytest.mark.parametrize(
+    ("what", "content"),
+    [("results", ROW), ("queries", ASKED), ("predictions", {**RECORDED, "sent_id": 3, "image": "a.jpg"})],
+)
+def test_numbers_that_are_none(what, content, number, tmp_path):
+    suffix, _, read = READERS[what]
+    for name in content:
+        changed = {**content, name: "@"}
+        whole = {**RESULTS, "rows": [changed]} if what == "results" else changed
+        path = tmp_path / f"file{suffix}"
+        path.write_bytes(text(whole).replace(b'"@"', number))
+        try:
+            read(path)
+        except VGGymError as error:
+            assert str(path.parent) in str(error)

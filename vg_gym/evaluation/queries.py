@@ -87,7 +87,7 @@ class Queries:
                 found.add(line["key"], line["expression"], line["box"])
         except FileNotFoundError:
             raise VGGymError(f"{path} is missing, and methods are paired by it: {_again(path)}") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise VGGymError(f"{path} is damaged ({type(error).__name__}: {error}): {_again(path)}") from None
         if str(found) != content:
             raise VGGymError(f"{path} is not of the results beside it: {_again(path)}")

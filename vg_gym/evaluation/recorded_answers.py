@@ -167,7 +167,7 @@ def _file_name(path: str) -> str:
 def _checked(row: Mapping[str, Any], where: str) -> Row:
     """A row under our names: ``said`` (four numbers) or ``written`` (a text), and what it answers."""
     given = {k: v for k, v in row.items() if v not in (None, "")}
-    found: Row = {name: given[name] for name in ("key", "image") if name in given}
+    found: Row = {name: str(given[name]) for name in ("key", "image") if name in given}
     try:
         found.update({name: int(given[name]) for name in ("sent_id", "ref_id", "ann_id") if name in given})
         if asked := [str(given[name]) for name in EXPRESSIONS if name in given]:
@@ -183,7 +183,7 @@ def _checked(row: Mapping[str, Any], where: str) -> Row:
             found["said"] = [float(number) for number in (json.loads(box) if isinstance(box, str) else box)]
         elif text := [str(given[name]) for name in TEXTS if name in given]:
             found["written"] = text[0]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise VGGymError(f"{where} is no answer: {error}") from error
     if "said" not in found and "written" not in found or len(found.get("said", "four")) != 4:
         raise VGGymError(f"{where} has no box of four numbers ({', '.join(BOXES)}) and no text ({', '.join(TEXTS)})")

@@ -98,7 +98,7 @@ def read_results(path: Path) -> Results:
         return results
     except FileNotFoundError:
         raise VGGymError(f"{path} is not there: name a results.json, or a folder that has one") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise VGGymError(f"{path} is not results of this evaluator ({reason})") from None
 
