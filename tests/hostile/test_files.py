@@ -343,3 +343,14 @@ def test_numbers_that_are_none(what, content, number, tmp_path):
             read(path)
         except VGGymError as error:
             assert str(path.parent) in str(error)
+
+
+@pytest.mark.parametrize("name", [None, "algo", "width", "clip", "env", "initial_box"])
+@pytest.mark.parametrize("number", [b"1e999", b"[]", b"null"], ids=lambda number: number.decode())
+def test_what_an_agent_says_of_itself_is_checked(name, number, tmp_path):
+    about = read_about(find_agent("refshapes-clip"))
+    if name:
+        (about["env"] if name == "initial_box" else about)[name] = "@"
+    (tmp_path / "f.json").write_bytes(text(about if name else "@").replace(b'"@"', number))
+    with pytest.raises(VGGymError, match="agent.json is damaged"):
+        build_agent(tmp_path / "f.json")

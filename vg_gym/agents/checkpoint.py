@@ -27,6 +27,8 @@ from vg_gym.storage.files import replacing_folder, write_json
 from vg_gym.storage.tensor_files import read_tensors
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
+SAID = {"algo": str, "width": int, "clip": str, "env": dict}
+"""What an ``agent.json`` says at least, and its types."""
 
 
 def policy_of(algo: str) -> type[BasePolicy]:
@@ -126,13 +128,19 @@ def read_about(folder: Path) -> dict[str, Any]:
     """The ``agent.json`` of an agent.
 
     Raises:
-        VGGymError: it is not there, or is not JSON.
+        VGGymError: it is not there, is not JSON, or lacks what it should say.
     """
     try:
-        return json.loads((folder / ABOUT).read_text())
+        about = json.loads((folder / ABOUT).read_text())
+        for name, kind in SAID.items():
+            if not isinstance(about[name], kind):
+                raise ValueError(f"{name} is {about[name]!r:.40}")
+        if not isinstance(about["env"].setdefault("initial_box", "full"), str):
+            raise ValueError(f"initial_box is {about['env']['initial_box']!r:.40}")
+        return about
     except FileNotFoundError as error:
         raise VGGymError(f"{folder} is no whole agent: it has no agent.json; train it with fresh=true") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise VGGymError(f"{folder / ABOUT} is damaged ({error}); train the agent again") from error
 
 
