@@ -12,7 +12,6 @@ another. ``images`` is the reading of the images alone, which for RefShapes is d
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,12 +30,13 @@ from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.devices import Threads
 from vg_gym.evaluation.evaluator import Evaluator
+from vg_gym.evaluation.figures import write_figures
 from vg_gym.evaluation.methods import predict_batch
 from vg_gym.types import Grounder, Query
 
 METHODS = (
-    "clip-window", "yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", "reclip", "seg-clip",
-    "adapting-clip", "mdetr", "transvg", "dynamic-mdetr", "red", "diffusion", "diffusion-ddpm", "agent:refshapes",
+    "clip-window", "yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", "contours-clip", "reclip",
+    "seg-clip", "adapting-clip", "mdetr", "transvg", "dynamic-mdetr", "red", "diffusion", "diffusion-ddpm", "agent:refshapes",
 )  # fmt: skip
 """Those of the registry that have built-in weights and a network."""
 BATCH = 64
@@ -139,7 +139,8 @@ def main() -> None:
         print(f"  {name:20} {row['prediction']:9.2f} {row['floor']:9.2f} {row['images']:9.2f} {row['row']:9.2f} "
               f"{row['share']:8.0%}", flush=True)  # fmt: skip
     if given.json:
-        given.json.write_text(json.dumps({"threads": threads, "queries": given.limit, "rows": rows}, indent=1))
+        figures = {f"{name}: {what}": value for name, row in rows.items() for what, value in row.items()}
+        write_figures(given.json, {"threads": threads, "queries": given.limit, **figures})
 
 
 if __name__ == "__main__":
