@@ -36,7 +36,8 @@ from vg_gym.types import Grounder, Query
 
 METHODS = (
     "clip-window", "yolo-clip", "detr-clip", "ssd-clip", "sam-clip", "segments-clip", "contours-clip", "reclip",
-    "seg-clip", "adapting-clip", "mdetr", "transvg", "dynamic-mdetr", "red", "diffusion", "diffusion-ddpm", "agent:refshapes",
+    "seg-clip", "adapting-clip", "mdetr", "transvg", "dynamic-mdetr", "red", "diffusion", "diffusion-ddpm",
+    "agent:refshapes",
 )  # fmt: skip
 """Those of the registry that have built-in weights and a network."""
 BATCH = 64
