@@ -80,9 +80,15 @@ def test_a_click_sorts_the_table(page, tmp_path):
         const button = all("#figures th button")[2];
         for (let i = 0; i < 3; i++) { button.click(); found.push(names()); }
         all("#figures th button")[0].click();
+        found.push(names());
+        button.click();
+        choose("kind", "attribute");
+        found.push(names());
+        choose("kind", "");
         return [...found, names()];""")  # fmt: skip
     page_order, down = ["full", "up", "down"], ["up", "down", "full"]
-    assert said == [page_order, down, down[::-1], page_order, ["down", "full", "up"]]
+    of_attributes = ["down", "up", "full"]
+    assert said == [page_order, down, down[::-1], page_order, ["down", "full", "up"], of_attributes, down]
 
 
 def test_filters_show_cases_with_the_path_and_always_the_truth(page, tmp_path):

@@ -116,6 +116,7 @@
       if (!state.kind) cell.replaceChildren(...nodes);
       else cell.replaceChildren(cell.dataset.figure === "n" ? String(value) : value.toFixed(3));
     }
+    find("figures").dispatchEvent(new Event("change")); // what it is sorted by has other figures
     for (const cell of document.querySelectorAll("#figures .whole")) cell.hidden = Boolean(state.kind);
     for (const line of document.querySelectorAll("#curves polyline")) line.setAttribute("points", data.rows[line.dataset.row].curves[state.kind]);
     for (const chart of document.querySelectorAll("figure[data-kind]")) chart.hidden = Boolean(state.kind) && chart.dataset.kind !== state.kind;

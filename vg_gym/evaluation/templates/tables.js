@@ -13,22 +13,28 @@ for (const table of document.querySelectorAll("table.sortable")) {
     if (a === null || b === null) return (a === null) - (b === null); // what is empty comes last
     return typeof a === "string" ? a.localeCompare(b) : b - a;
   };
-  [...table.tHead.rows[0].cells].forEach((heading, column) => {
+  const headings = [...table.tHead.rows[0].cells];
+  const directions = column =>
+    order.length && typeof valueOf(order[0], column) === "string" ? ["ascending", "descending"] : ["descending", "ascending"];
+  const sort = () => {
+    const column = headings.findIndex(heading => heading.hasAttribute("aria-sort"));
+    if (column < 0) { // the order of the page
+      body.append(...order);
+      return;
+    }
+    const sorted = [...order].sort((a, b) => compare(valueOf(a, column), valueOf(b, column)));
+    body.append(...(headings[column].getAttribute("aria-sort") === directions(column)[0] ? sorted : sorted.reverse()));
+  };
+  headings.forEach((heading, column) => {
     const button = document.createElement("button");
     button.textContent = heading.textContent;
     heading.replaceChildren(button);
     button.addEventListener("click", () => {
-      const before = heading.getAttribute("aria-sort");
-      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      const text = order.length && typeof valueOf(order[0], column) === "string";
-      const [first, second] = text ? ["ascending", "descending"] : ["descending", "ascending"];
-      if (before === second) { // the third click brings the order of the page back
-        body.append(...order);
-        return;
-      }
-      heading.setAttribute("aria-sort", before === first ? second : first);
-      const sorted = [...order].sort((a, b) => compare(valueOf(a, column), valueOf(b, column)));
-      body.append(...(before === first ? sorted.reverse() : sorted));
+      const [first, second] = directions(column), before = heading.getAttribute("aria-sort");
+      for (const other of headings) other.removeAttribute("aria-sort");
+      if (before !== second) heading.setAttribute("aria-sort", before === first ? second : first); // the third click: none
+      sort();
     });
   });
+  table.addEventListener("change", sort); // of its figures
 }
