@@ -25,6 +25,12 @@ def pytest_configure(config):
         torch.set_num_threads(max(1, usable_cores() // workers))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One for each core that may be used; each takes a gigabyte or two."""
+    return min(usable_cores(), 8)
+
+
 @pytest.fixture(autouse=True)
 def cache_of_its_own(tmp_path, monkeypatch):
     """No test finds what another, or the user, has computed."""
