@@ -13,7 +13,6 @@ python benchmarks/peers.py [--json out.json] [--processes 4] [--seconds 1]
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -32,6 +31,7 @@ from vg_gym.clip import load_clip
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.devices import Threads
 from vg_gym.envs import GroundingVectorEnv
+from vg_gym.evaluation.figures import write_figures
 
 OURS = "vg_gym, 1024 in one process"
 
@@ -109,7 +109,8 @@ def main() -> None:
     if absent:
         print(f"not installed, left out: {', '.join(absent)}")
     if given.json:
-        given.json.write_text(json.dumps({"threads": threads, "absent": absent, "rows": rows}, indent=1))
+        figures = {f"{name}: {what}": value for name, row in rows.items() for what, value in row.items()}
+        write_figures(given.json, {"threads": threads, **figures})
 
 
 if __name__ == "__main__":

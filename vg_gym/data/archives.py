@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,11 +104,15 @@ def check(archive: Archive, path: Path) -> None:
         )
 
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
+"""What the standard library raises for archives that are no whole ones, or of kinds that it does not read."""
+
+
 def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise WrongFile(f"it is not an intact zip file ({error})") from error
     if damaged:
         raise WrongFile(f"{damaged} in it is damaged")
@@ -134,7 +139,7 @@ def extract(archive: Archive, path: Path, root: Path) -> Path:
             _refuse_unsafe(file, path, part)
             file.extractall(part)
             _wanted(archive, path, part).replace(target)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise VGGymError(f"cannot unpack {path} to {target}: {error}; free space or move {target} away") from error
     return target
 

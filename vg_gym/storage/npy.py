@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tokenize import TokenError
 from typing import Literal
@@ -21,6 +22,10 @@ def read_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
         ValueError: it is damaged; numpy raises other errors too, of Python's own parser for one.
     """
     try:
-        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (EOFError, SyntaxError, TokenError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # numpy mends some headers, and says so
+            return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (
+        EOFError, SyntaxError, TokenError, TypeError, OverflowError, MemoryError, RecursionError, UserWarning
+    ) as error:  # fmt: skip
         raise ValueError(f"{path.name} is no whole .npy file ({error})") from error
