@@ -76,7 +76,7 @@ def test_what_is_pushed_tells_of_the_agent_and_not_of_its_machine(hub, run):
     text = files["README.md"].decode()
     assert text.startswith("---\nlibrary_name: vg_gym\n") and "![Episodes of the agent" in text
     assert "| `this agent` | method | 0.500 | 0.625 | 0.250 |" in text and f"--method agent:hub:{NAME}" in text
-    assert "| `action` | `fine-edges` |" in text and "Validation, during training" in text
+    assert "| `action` | `jump-edges` |" in text and "Validation, during training" in text
     assert OmegaConf.create(files["config.yaml"].decode()) == {"dataset": "refshapes", "learning_rate": 0.001}
     assert not [path for path, content in files.items() if b"/home/me" in content or str(run).encode() in content]
     with Image.open(BytesIO(files["film.gif"])) as film:
@@ -110,7 +110,7 @@ def test_only_the_two_files_of_an_agent_are_fetched(hub):
         ({"clip": "ViT-B-32:/tmp/evil.pt"}, "names clip=ViT-B-32:/tmp/evil.pt"),
         ({"width": 10**9}, "has width 1000000000"),
         ({"width": True}, "has width True"),
-        ({"algo": 3}, "is not of an agent"),
+        ({"algo": 3}, "agent.json is damaged .algo is 3"),
         ({"env": {"max_steps": -1}}, "max_steps"),
     ],
 )

@@ -71,19 +71,17 @@ def fetch_agent(repository: str, revision: str | None = None) -> Path:
     return found
 
 
-def check_portable(about: Any, name: str) -> None:
+def check_portable(about: dict[str, Any], name: str) -> None:
     """Refuse an agent that others cannot load, or that would load what its maker chose.
 
     Args:
-        about: its ``agent.json``.
+        about: its ``agent.json``, as :func:`vg_gym.agents.checkpoint.read_about` gives it.
         name: of the agent, for errors.
 
     Raises:
-        VGGymError: something is missing, of the wrong type, or neither built in nor published.
+        VGGymError: something is out of its range, or neither built in nor published.
     """
-    env = about.get("env") if isinstance(about, dict) else None
-    if not isinstance(env, dict) or not all(isinstance(about.get(key), str) for key in ("algo", "clip")):
-        raise VGGymError(f"{ABOUT} of {name} is not of an agent: it needs algo, clip and env")
+    env = about["env"]
     if type(about.get("width")) is not int or not 1 <= about["width"] <= MAX_WIDTH:
         raise VGGymError(f"{ABOUT} of {name} has width {about.get('width')!r}; it must be between 1 and {MAX_WIDTH}")
     options = options_from(EnvOptions, env)
