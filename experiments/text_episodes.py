@@ -1,6 +1,6 @@
 """The same episodes in words and in numbers: a PPO agent, an oracle and a script play both, and rewards are compared.
 
-python experiments/text_episodes.py [--episodes 100 --agent refshapes-label-free --reward iou]
+python experiments/text_episodes.py [--episodes 100 --agent refshapes-label-free --reward iou --json out.json]
 
 In numbers a policy acts in :class:`~vg_gym.envs.grounding.GroundingEnv`. In words it says the same in
 :class:`~vg_gym.envs.text.TextGroundingEnv`, whose own observations it sees. Exits with an error where a reward, an end
@@ -10,6 +10,7 @@ or a length differs.
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.minari_data import env_options
-from vg_gym.agents.oracle import greedy_action
+from vg_gym.agents.oracle import oracle_actions
 from vg_gym.answers.frames import place
 from vg_gym.answers.text import find_boxes
 from vg_gym.cli.run import run
 from vg_gym.clip.encoder import load_clip
 from vg_gym.envs.grounding import GroundingEnv
 from vg_gym.envs.text import STOP, TextGroundingEnv, read_action, say_action
+from vg_gym.evaluation.figures import write_figures
 
 FRAME = "0-1000"
 SCRIPT = ("[250, 250, 750, 750]", "left in coarse, right out fine", "top out coarse, bottom in fine", "stay", STOP)
@@ -53,8 +55,9 @@ def main() -> None:
     """Play, print a table, and fail where the faces differ."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--episodes", type=int, default=100)
-    p.add_argument("--agent", default="refshapes-label-free", help="that moves edges, without jumps")
+    p.add_argument("--agent", default="refshapes-label-free")
     p.add_argument("--reward", default="iou")
+    p.add_argument("--json", type=Path, help="also write the figures here")
     given = p.parse_args()
     played = compare(given.episodes, given.agent, given.reward)
     print("| player | episodes | steps | mean return | mean IoU | largest difference of a reward |")
@@ -64,6 +67,9 @@ def main() -> None:
             f"| {row.player} | {row.episodes} | {row.steps} | {row.mean_return:.4f} | {row.mean_iou:.4f} "
             f"| {row.difference:.1e} |"
         )
+    if given.json:
+        columns = ("episodes", "steps", "mean_return", "mean_iou", "difference")
+        write_figures(given.json, {f"{row.player}: {what}": getattr(row, what) for row in played for what in columns})
     if not all(row.same_ends and row.difference <= TOLERANCE for row in played):
         raise SystemExit("the two faces differ")
 
@@ -82,7 +88,7 @@ def compare(episodes: int, agent: str, reward: str) -> list[Played]:
         return say_action(np.asarray(policy.predict(arrays, deterministic=True)[0]), engine.actions)
 
     def oracle(engine, arrays, step):
-        return say_action(greedy_action(engine.actions, engine.boxes, engine.targets)[0], engine.actions)
+        return say_action(oracle_actions(engine)[0], engine.actions)
 
     def script(engine, arrays, step):
         return SCRIPT[min(step, len(SCRIPT) - 1)]

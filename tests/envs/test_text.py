@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -76,6 +77,19 @@ def test_what_cannot_be_read_is_a_step_without_a_move(shapes, tiny_clip):
         observation, _, _, truncated, info = env.step(answer)
         assert info["unreadable"] and info["box"].tolist() == [0, 0, 1, 1]
     assert truncated and "step 2 of 2" in observation.text
+
+
+def test_proposals_are_listed_and_jumped_to(shapes):
+    env = TextGroundingEnv(dataset=[shapes[0]], clip="refshapes", action="jump-edges", proposals="contours")
+    observation, _ = env.reset(seed=0)
+    listed = re.findall(r"(\d+) at \[([\d, ]+)\]", observation.text.partition("jump to 0")[2])
+    assert [int(number) for number, _ in listed] == list(range(len(listed))) and len(listed) > 3
+    number, corners = listed[2]
+    *_, info = env.step(f"I jump to {number}.")
+    assert not info["unreadable"]
+    np.testing.assert_allclose(info["box"] * 1000, [int(c) for c in corners.split(",")], atol=0.51)
+    *_, info = env.step("jump to 999")
+    assert info["unreadable"]
 
 
 def test_errors(shapes, tiny_clip):

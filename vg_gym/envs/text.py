@@ -16,10 +16,12 @@ from PIL import Image
 from vg_gym import boxes as box_ops
 from vg_gym.answers.frames import FRAMES, frame_called, place, say
 from vg_gym.answers.text import answer_part, find_boxes
+from vg_gym.boxes import to_numpy
 from vg_gym.envs.actions import EDGES, MultiEdgeActions
 from vg_gym.envs.grounding import GroundingEnv
 from vg_gym.envs.rendering import draw_frame
 from vg_gym.errors import VGGymError
+from vg_gym.types import Query
 
 STOP = "stop"
 """The word that pulls the trigger."""
@@ -45,13 +47,14 @@ class TextGroundingEnv:
     """:class:`~vg_gym.envs.grounding.GroundingEnv` with answers in words; the same rewards and the same ends.
 
     An answer is ``stop``; or moves of edges with commas, ``left in coarse, top out fine`` (edges that are not named
-    stay); or a new box ``[x1, y1, x2, y2]``. Anything else is a step without a move, and ``info["unreadable"]``.
+    stay); or, where the action set jumps, ``jump to 3``, to one of the proposals that the observation lists; or a new
+    box ``[x1, y1, x2, y2]``. Anything else is a step without a move, and ``info["unreadable"]``.
 
     Args:
         frame: of boxes in answers and observations, a key of :data:`vg_gym.answers.frames.FRAMES`.
         size: pixels of the longer side of the pictures.
         **arguments: those of :class:`~vg_gym.envs.grounding.GroundingEnv`; the action set is one of edges
-            (``multi-edges``, ``fine-edges``).
+            (``multi-edges``, ``fine-edges``, ``jump-edges``).
 
     Raises:
         VGGymError: the frame is unknown, the action set moves no edges, or as for the environment.
@@ -61,8 +64,8 @@ class TextGroundingEnv:
         frame_called(frame)
         self.env, self.frame, self.size = GroundingEnv(**arguments), frame, size
         actions = self.env.engine.actions
-        if not isinstance(actions, MultiEdgeActions) or actions.jumps:
-            raise VGGymError(f"action={actions.name!r} has no words; use multi-edges or fine-edges")
+        if not isinstance(actions, MultiEdgeActions):
+            raise VGGymError(f"action={actions.name!r} has no words; use multi-edges, fine-edges or jump-edges")
         self.actions = actions
         self.arrays: dict[str, np.ndarray] = {}
         """The last observation of :class:`~vg_gym.envs.grounding.GroundingEnv`, for policies that read arrays."""
@@ -99,10 +102,19 @@ class TextGroundingEnv:
         text = (
             f"Fit the yellow box to: {query.expression}. It is at {box} ({FRAMES[self.frame].summary}), step {steps} "
             f"of {options.max_steps}. Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left "
-            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits."
+            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits.{self._proposals(query)}"
         )
         picture = draw_frame(query.image.array(), info["box"], expression=query.expression, size=self.size)
         return TextObservation(text, Image.fromarray(picture))
+
+    def _proposals(self, query: Query) -> str:
+        """What can be jumped to, as a sentence."""
+        if not self.actions.jumps:
+            return ""
+        size, found = query.image.size, to_numpy(self.env.engine.proposals)[0]
+        boxes = [say(box_ops.denormalize(row[:4], size), self.frame, size) for row in found if row[4] > 0]
+        listed = "; ".join(f"{number} at {box}" for number, box in enumerate(boxes))
+        return f" Or jump to a proposal, e.g. 'jump to 0': {listed}." if boxes else ""
 
 
 def say_action(action: np.ndarray, actions: MultiEdgeActions) -> str:
@@ -116,6 +128,8 @@ def say_action(action: np.ndarray, actions: MultiEdgeActions) -> str:
         return STOP
     count = len(actions.levels)
     words = [actions.names[edge * count + int(action[edge])] for edge in range(4) if action[edge] != actions.stay]
+    if action[4] > 1:
+        words.append(f"jump to {action[4] - 2}")
     return ", ".join(words) or STAY
 
 
@@ -125,6 +139,8 @@ def read_action(text: str, actions: MultiEdgeActions) -> np.ndarray | None:
     >>> from vg_gym.envs.actions import make_actions
     >>> read_action("Left OUT coarse; right in fine.", make_actions("multi-edges")).tolist()
     [0, 2, 3, 2, 0]
+    >>> read_action("jump to 3", make_actions("jump-edges", jumps=12)).tolist()
+    [3, 3, 3, 3, 5]
     """
     words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
     if words == STOP:
@@ -135,4 +151,7 @@ def read_action(text: str, actions: MultiEdgeActions) -> np.ndarray | None:
             name = actions.names[edge * count + level]
             if level != actions.stay and re.search(rf"\b{name}\b", words):
                 action[edge], read = level, read + 1
+    jump = re.search(r"\bjump to (\d{1,6})\b", text.lower())
+    if jump and int(jump[1]) < actions.jumps:
+        action[4], read = 2 + int(jump[1]), read + 1
     return action if read or words == STAY else None
