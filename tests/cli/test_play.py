@@ -1,4 +1,5 @@
 import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -95,3 +96,11 @@ def test_without_a_display_it_says_so_and_ends(monkeypatch, capsys):
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
     assert "a window needs a display, and there is none here" in one_line(capsys, *PLAY)
+
+
+def test_without_pygame_nothing_is_loaded_first(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    monkeypatch.setattr("gymnasium.make", None)
+    with pytest.raises(SystemExit) as ended:
+        main(PLAY)
+    assert ended.value.code == 2 and 'a window needs pygame: pip install "vg_gym[play]"' in capsys.readouterr().err

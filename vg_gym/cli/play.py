@@ -29,6 +29,9 @@ def play(options: argparse.Namespace) -> None:
         VGGymError: the environment or an option is unknown, pygame is missing, or there is no display.
     """
     arguments = {**FOR_PEOPLE, **env_arguments(options.env, options.options)}
+    from vg_gym.envs.window import load_pygame
+
+    load_pygame()  # what is missing is said before anything is loaded
     from vg_gym.envs.game import Game
 
     env: Any = gymnasium.make(options.env, render_mode="rgb_array", **arguments)

@@ -13,6 +13,18 @@ UNSEEN = ("offscreen", "dummy")
 """Drivers of SDL that show nothing; it takes the first of them in silence where there is no display."""
 
 
+def load_pygame() -> Any:
+    """The module pygame, which greets nobody.
+
+    Raises:
+        VGGymError: it is not installed.
+    """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    with importing("a window", "pygame", "play"):
+        import pygame
+    return pygame
+
+
 class Window:
     """A pygame window.
 
@@ -25,10 +37,7 @@ class Window:
     """
 
     def __init__(self, size: tuple[int, int], title: str = "vg_gym"):
-        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        with importing("a window", "pygame", "play"):
-            import pygame
-        self.pygame = pygame
+        self.pygame = pygame = load_pygame()
         try:
             pygame.display.init()
             asked = os.environ.get("SDL_VIDEODRIVER")
