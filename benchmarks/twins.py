@@ -15,6 +15,7 @@ from vg_gym.clip.crops import crop
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.actions import MultiEdgeActions
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import Query
 
 _OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
@@ -227,7 +228,7 @@ class StudentEnv(gym.Env):
         return observation, float(self.cosine - before), False, self.steps >= 10, {}
 
     def _look(self) -> tuple[float, np.ndarray]:
-        self.clip._text_cache.clear()  # the text tower is asked anew, as there
+        self.clip._text_cache = LRUCache(1)  # the text tower is asked anew, as there
         text = self.clip.encode_text([self.query.expression])[0]
         pixels = box_ops.denormalize(self.box, self.query.image.size)
         region = self.clip.encode_crops([crop(self.image, pixels)])[0]
