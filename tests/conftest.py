@@ -20,7 +20,8 @@ settings.load_profile("busy machine")
 
 def pytest_configure(config):
     """Count hostile cases, where reports of all workers arrive; workers of pytest-xdist share the cores."""
-    config.pluginmanager.register(counting)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(counting)
     if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
         torch.set_num_threads(max(1, usable_cores() // workers))
 
