@@ -117,3 +117,16 @@ def pick_device(name: str = "auto") -> str:
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Whether a kind of device has instructions for bfloat16; on a CPU without them autocast is slower, not faster.
+
+    Args:
+        device: its type, ``cuda`` or ``cpu``; others are taken to have them.
+    """
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

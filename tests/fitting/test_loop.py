@@ -147,3 +147,13 @@ def test_the_schedule():
     assert factors[110] == 0 and all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
     drops = FitConfig(warmup=1, steps=100, schedule="step", drop_at=0.67)
     assert [schedule(step, drops) for step in (0, 66, 67, 99)] == [1.0, 1.0, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(("amp", "has", "mixed"), [(None, True, True), (None, False, False), (True, False, True)])
+def test_mixed_precision_is_by_default_where_the_device_computes_it(amp, has, mixed, tmp_path, monkeypatch):
+    monkeypatch.setattr("vg_gym.fitting.loop.computes_bfloat16", lambda device: has)
+    learner, seen = Line(), []
+    losses = learner.losses
+    learner.losses = lambda batch: seen.append(torch.is_autocast_enabled("cpu")) or losses(batch)
+    fit(learner, config(tmp_path, steps=3, amp=amp))
+    assert seen == [mixed] * 3

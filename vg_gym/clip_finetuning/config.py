@@ -45,8 +45,9 @@ class ClipTrainConfig(DatasetFitConfig):
     """Decay of AdamW's running means; CLIP's own."""
     ema: Decay = 0.0
     """Decay of the moving average of the weights (0: no average)."""
-    amp: bool = True
-    """Mixed precision: the towers run under bfloat16 autocast."""
+    amp: bool | None = None
+    """Mixed precision: the towers run under bfloat16 autocast. Default: where the device computes bfloat16 itself; a
+    CPU that emulates it takes ten times as long."""
     train_image_blocks: Blocks = -1
     """Unfreeze only the last N blocks of the image tower (0: none, -1: all)."""
     train_text_blocks: Blocks = -1

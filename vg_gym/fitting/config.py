@@ -47,8 +47,9 @@ class FitConfig:
     """Greatest norm of the gradient."""
     ema: Decay = 0.999
     """Decay of the moving average of the weights, which is what is validated and saved (0: no average)."""
-    amp: bool = False
-    """Mixed precision: bfloat16 autocast."""
+    amp: bool | None = False
+    """Mixed precision: bfloat16 autocast. None: where the device computes bfloat16 itself; a CPU that emulates it takes
+    ten times as long."""
     validate_every: PositiveInt = 500
     """Steps between validations; each writes a checkpoint."""
     seed: Seed = 0

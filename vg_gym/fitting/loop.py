@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from vg_gym.devices import computes_bfloat16
 from vg_gym.errors import Interrupted, VGGymError, unknown
 from vg_gym.fitting.batches import prepared
 from vg_gym.fitting.config import FitConfig
@@ -55,6 +56,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     if config.resume:
         state.load(device)
     scheduler = learning_rate(optimizer, config, state.step)
+    amp = computes_bfloat16(device.type) if config.amp is None else config.amp
     objective, stepper = accelerator.prepare(Objective(learner), optimizer)
 
     # Processes take turns: of every ``each`` batches, one step's, this one has every ``num_processes``-th.
@@ -70,7 +72,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
             losses: dict[str, float] = defaultdict(float)
             for _ in range(config.accumulate):
                 with accelerator.accumulate(objective):
-                    with torch.autocast(device.type, torch.bfloat16, enabled=config.amp):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                         terms = objective(next(batches))
                     total = torch.stack(list(terms.values())).sum()
                     accelerator.backward(_finite(total, state.step, config.lr))
