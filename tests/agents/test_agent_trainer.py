@@ -343,3 +343,9 @@ def test_training_goes_on_without_a_cache(clip_folder, tmp_path, monkeypatch):
 def full_disk(self, number, *_):
     with writing(self.path(number)):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_data_that_are_not_there_are_said_before_a_clip_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr("vg_gym.agents.agent_trainer.load_clip", None)
+    with pytest.raises(VGGymError, match="no refs"):
+        AgentTrainer(TrainConfig(dataset="refcocog-umd", root=str(tmp_path / "data"), out=str(tmp_path / "run")))

@@ -84,7 +84,6 @@ class AgentTrainer:
         self.threads = Threads(config.threads)
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
-        self.clip = load_clip(config.clip, self.device)
         self.options = options_from(EnvOptions, env_options(config))
         self.resumed = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
         had_it = self.resumed.get("warm_start", True)
@@ -100,6 +99,7 @@ class AgentTrainer:
         val = self.open(c.eval_split)
         if c.test_samples:
             self.open(c.test_split)  # a mistake is told before training, not after
+        self.clip = load_clip(c.clip, self.device)
         bank = make_bank(Episodes(train), self.clip, self.options)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
