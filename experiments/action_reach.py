@@ -1,13 +1,17 @@
 """The reach of each action set: mean IoU of a greedy oracle from the full image, by number of moves.
 
-python experiments/action_reach.py
+python experiments/action_reach.py [--json out.json]
 """
+
+import argparse
+from pathlib import Path
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import climb
 from vg_gym.envs.actions import make_actions
+from vg_gym.evaluation.figures import write_figures
 from vg_gym.registry import open_dataset
 
 MOVES = (5, 8, 10, 12, 15, 20)
@@ -25,15 +29,24 @@ SETS = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    given = parser.parse_args()
     dataset = open_dataset("refshapes", "val", scenes=250)
     targets = np.stack([box_ops.normalize(s.box, s.query.image.size) for s in dataset])
     full = np.tile(box_ops.FULL, (len(targets), 1))
     print(f"Greedy oracle from the full image, {len(targets)} expressions of refshapes val: mean IoU (Acc@0.5)")
     print(f"{'action set':30}" + "".join(f"{f'{n} moves':>16}" for n in MOVES))
+    figures: dict[str, float] = {}
     for label, (name, coarse, fine) in SETS.items():
         path = climb(make_actions(name, coarse, fine), full, targets, max(MOVES))
         ious = [box_ops.iou(path[n], targets) for n in MOVES]
+        for n, found in zip(MOVES, ious, strict=True):
+            figures |= {f"{label}, {n} moves: mean IoU": float(found.mean())}
+            figures |= {f"{label}, {n} moves: Acc@0.5": float((found >= 0.5).mean())}
         print(f"{label:30}" + "".join(f"{i.mean():9.3f} ({(i >= 0.5).mean():.2f})" for i in ious))
+    if given.json:
+        write_figures(given.json, figures)
 
 
 if __name__ == "__main__":

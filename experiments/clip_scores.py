@@ -1,6 +1,6 @@
 """Which CLIP score makes a reward: agreement with IoU, and where its maximum lies.
 
-python experiments/clip_scores.py [CLIP] [--samples 400]
+python experiments/clip_scores.py [CLIP] [--samples 400 --json out.json]
 
 For each named score, on RefShapes val: rank correlation (Spearman) with IoU over random boxes of the same image, and
 the mean IoU of the box that maximises it over a dense lattice: how far the score can be gamed. ``relational`` reads
@@ -10,6 +10,7 @@ the proposals of the built-in SSD. The last row is the ceiling of the lattice: t
 import argparse
 from collections import defaultdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -25,6 +26,7 @@ from vg_gym.data.expressions import KINDS
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.proposals import QueryProposals
 from vg_gym.envs.scoring.relational import expected_iou
+from vg_gym.evaluation.figures import write_figures
 from vg_gym.registry import open_dataset
 from vg_gym.types import by_image
 
@@ -33,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("clip", nargs="?", default="refshapes")
     parser.add_argument("--samples", type=int, default=400)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     clip, dataset = load_clip(options.clip), open_dataset("refshapes", "val")
     others = negative_texts(clip, "contrast")
@@ -59,11 +62,16 @@ def main() -> None:
             found["lattice ceiling", sample.kind].append((1.0, float(box_ops.iou(windows, target).max())))
             found["lattice ceiling", "all"].append(found["lattice ceiling", sample.kind][-1])
     kinds = (*KINDS, "all")
+    means = {key: np.mean(rows, axis=0) for key, rows in found.items()}
     print(f"clip {clip.name}, {options.samples} expressions of refshapes val: Spearman with IoU / IoU of the maximum")
     print(f"{'score':16}" + "".join(f"{kind:>16}" for kind in kinds))
     for name in (*SCORES, "relational", "lattice ceiling"):
-        means = (np.mean(found[name, kind], axis=0) for kind in kinds)
-        print(f"{name:16}" + "".join(f"{a:9.2f} / {b:.2f}" for a, b in means))
+        print(f"{name:16}" + "".join("{:9.2f} / {:.2f}".format(*means[name, kind]) for kind in kinds))
+    if options.json:
+        figures = {}
+        for (name, kind), (correlation, iou) in means.items():
+            figures |= {f"{name}, {kind}: correlation": float(correlation), f"{name}, {kind}: mean IoU": float(iou)}
+        write_figures(options.json, figures)
 
 
 def named(name: str, table: np.ndarray, text: np.ndarray, others: np.ndarray, boxes: np.ndarray) -> np.ndarray:

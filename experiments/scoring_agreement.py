@@ -1,6 +1,6 @@
 """Does it matter whether an agent learns from dense scores or from crops? Trained on one, evaluated on both.
 
-python experiments/scoring_agreement.py [--scenes 100] [--minutes 2] [--seeds 3] [--limit 400]
+python experiments/scoring_agreement.py [--scenes 100] [--minutes 2] [--seeds 3] [--limit 400] [--json F]
 
 Label-free agents (reward=clip) learn on the same scenes with scoring=dense, and with scoring=lattice, which are crops.
 Each then grounds test expressions in environments of scoring=dense and scoring=crop. Their observations hold the score
@@ -19,6 +19,7 @@ from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.cli.run import run
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.evaluation import metrics
+from vg_gym.evaluation.figures import write_figures
 
 WITHOUT_PROPOSALS = {"score": "context", "proposals": "", "edge_profiles": False, "action": "multi-edges",
                      "step_cost": 0.01, "max_steps": 10}  # fmt: skip
@@ -34,6 +35,7 @@ def main() -> None:
     p.add_argument("--limit", type=int, default=400)
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("runs/scoring"))
+    p.add_argument("--json", type=Path, help="also write the figures here")
     given = p.parse_args()
     data = RefShapes("refshapes", "test")
     samples = [data[i] for i in range(given.limit)]
@@ -55,11 +57,21 @@ def main() -> None:
                 print(f"seed {seed}, trained on {trained}, evaluated on {evaluated}: {np.mean(ious):.3f}", flush=True)
     print(f"\nmean IoU over {given.seeds} seeds, {given.limit} expressions; full image (no-op) {full:.3f}")
     groups = [s.image_id for s in samples]
+    figures = {
+        f"{trained}, seed {seed}: {evaluated}": float(ious.mean())
+        for (trained, evaluated), of_seeds in found.items()
+        for seed, ious in enumerate(of_seeds)
+    }
     for trained in ("dense", "lattice"):
         own, other = (np.mean(found[trained, evaluated], axis=0) for evaluated in ("dense", "crop"))
         change = metrics.paired_difference(other, own, groups, 0)
         scores = f"evaluated on dense {own.mean():.3f}, on crop {other.mean():.3f}"
         print(f"trained on {trained:8} {scores}; crop - dense {change}")
+        low, high = change["ci"]
+        line = {"dense": own.mean(), "crop": other.mean(), "change": change["mean"], "from": low, "to": high}
+        figures |= {f"{trained}: {name}": float(figure) for name, figure in line.items()}
+    if given.json:
+        write_figures(given.json, figures)
 
 
 if __name__ == "__main__":
