@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from tests.data.own import rows, write_images, write_rows
-from vg_gym.data import index
+from vg_gym.data import index, own_files
+from vg_gym.data import rows as data_rows
 from vg_gym.errors import ImageError, VGGymError
 from vg_gym.registry import open_dataset
 from vg_gym.types import GroundingDataset, MayLack
@@ -132,6 +133,7 @@ def test_a_wrong_row_is_named(folder, change, reason):
         (b'{"image": "images/0.png", "expression": "it", "box": [NaN, 0, 1, 2]}', "row 2 is not JSON.*NaN"),
         (b'{"image": "images/0.png", "expression": "it", "box": [0, 0, 1e999, 2]}', "row 2: .*not four finite"),
         (b"[1, 2]", "row 2: is not an object"),
+        (json.dumps(GOOD).encode() * 2, "row 2 is not JSON .more than one value"),
         (b"[" * 100_000, "row 2 is not JSON"),
         (b"\xff\xfe", "row 2 is not UTF-8"),
         (b"x" * (1 << 20) + b"x", "row 2 is longer"),
@@ -141,6 +143,40 @@ def test_a_line_that_is_no_row_is_named(folder, line, reason):
     path = folder / "mine.jsonl"
     path.write_bytes(json.dumps(GOOD).encode() + b"\n" + line + b"\n")
     with pytest.raises(VGGymError, match=reason):
+        opened(path)
+
+
+def mixed(count):
+    """Rows of several shapes, in runs of one and of many, with and without letters beyond ASCII."""
+    extra = (
+        {},
+        {"category": "Tasse ü"},
+        {"frame": "normalised", "box": [0, 0, 0.5, 1]},
+        {"kind": "size", "category": None},
+    )
+    return [{**GOOD, "expression": f"thing {i} {'ä' * (i % 3)}", "id": i if i % 2 else f"é{i}", **extra[i // 7 * i % 4]}
+            for i in range(count)]  # fmt: skip
+
+
+def test_rows_taken_together_are_those_taken_one_by_one(folder, monkeypatch):
+    path = write_rows(folder / "mine.jsonl", mixed(400))
+    together = own_files.parse_json_lines(path)
+    monkeypatch.setattr(data_rows, "TOGETHER_AT_MOST", 1)
+    alone = own_files.parse_json_lines(path)
+    assert together.keys() == alone.keys()
+    for name, column in alone.items():
+        assert column.dtype == together[name].dtype, name
+        np.testing.assert_array_equal(together[name], column, err_msg=name)
+
+
+def test_of_many_rows_the_first_wrong_one_is_named(folder):
+    given = mixed(3000)
+    given[1777]["expression"], given[1778]["image"], given[2500]["box"] = " ", 3, [1]
+    with pytest.raises(VGGymError, match="row 1778: \"expression\": ' ' is not a text"):
+        opened(write_rows(folder / "mine.jsonl", given))
+    path = write_rows(folder / "mine.jsonl", given[1770:])
+    path.write_bytes(path.read_bytes().replace(b"thing 1790", b'"thing 1790', 1))
+    with pytest.raises(VGGymError, match="row 8: "):
         opened(path)
 
 

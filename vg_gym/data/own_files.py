@@ -33,8 +33,11 @@ def parse_json_lines(path: Path) -> Columns:
     table = RowTable(path)
     for number, line in _lines(path):
         try:
-            row = _DECODER.decode(line)
+            row, end = _DECODER.raw_decode(line)
+            if end < len(line):
+                raise ValueError(f"more than one value, from character {end + 1} on")
         except (ValueError, RecursionError) as error:
+            table.check()  # what is wrong further up is said first
             raise VGGymError(f"{path} row {number} is not JSON ({error}); each line is one object") from error
         if isinstance(row, dict) and "defaults" in row and number == 1:
             table.defaults = _defaults(path, row["defaults"])
