@@ -21,10 +21,11 @@ from PIL import Image, ImageDraw, ImageFont
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.cli.run import run
+from vg_gym.evaluation.figures import write_figures
 from vg_gym.evaluation.scatter import GRID, INK
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.grounder import query_batch
-from vg_gym.storage.files import replacing, write_json
+from vg_gym.storage.files import replacing
 from vg_gym.types import Prediction
 
 CURVES = {
@@ -58,8 +59,13 @@ def main() -> None:
     for weights, ms in speed.items():
         print(f"{weights:18} " + "  ".join(f"{k} {v:.1f} ms a query" for k, v in ms.items()))
     given.out.mkdir(parents=True, exist_ok=True)
-    about = {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items()}
-    write_json(given.out / "curves.json", {"meta": {**about, "n": len(samples)}, "rows": rows, "ms_per_query": speed})
+    figures = {
+        f"{row['weights']}, {row['curve']} {row['value']:g}: {what}": row[what]
+        for row in rows
+        for what in ("mean_iou", "acc@0.5", "ms_per_query")
+    }
+    figures |= {f"{weights}: {what}, ms a query": ms for weights, row in speed.items() for what, ms in row.items()}
+    write_figures(given.out / "curves.json", figures)
     with replacing(given.out / "curves.png") as part:
         _draw(rows).save(part, format="PNG")
     print(f"curves in {given.out / 'curves.png'}")
@@ -96,7 +102,6 @@ def _measure(weights: str, samples: list, options: dict, seeds: int) -> dict:
         ious.append(box_ops.iou(np.stack([p.box for p in found]), truth))
     return {
         "mean_iou": float(np.mean(ious)),
-        "mean_iou_of_seeds": [float(row.mean()) for row in ious],
         "acc@0.5": float((np.array(ious) >= 0.5).mean()),
         "ms_per_query": 1000 * min(seconds) / len(samples),
     }
