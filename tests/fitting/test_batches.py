@@ -51,3 +51,16 @@ def test_a_process_whose_parent_is_killed_ends():
     while worker.exists() and worker.joinpath("stat").read_text().split()[2] != "Z":
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def thread_that_fails(number):
+    """What torch's thread that hands over batches meets where its reader was killed, and another error."""
+    for error in (ConnectionResetError("gone"), EOFError("gone"), OSError("no room")):
+        sys.excepthook(type(error), error, None)
+    return number
+
+
+def test_that_the_reader_was_killed_is_no_news(capfd):
+    assert list(prepared(thread_that_fails, range(1), workers=1)) == [0]
+    said = capfd.readouterr().err
+    assert "no room" in said and "gone" not in said

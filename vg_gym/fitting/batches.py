@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -47,7 +49,14 @@ def prepared(batch: Callable[[int], Any], numbers: range, workers: int) -> Itera
 def _begin(_: int) -> None:
     torch.set_num_threads(1)
     ignore_signals()
+    sys.excepthook = _say
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _say(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Say what went wrong, but not that a learner which was killed takes no more batches."""
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, where)
 
 
 def _end_with(parent: int) -> None:
