@@ -20,7 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
@@ -54,10 +54,10 @@ class NounPhrase:
     def fits(self, item: Shape) -> bool:
         """Whether the object has all the attributes."""
         return (
-            self.shape in (ANY_SHAPE, item.shape)
-            and self.color in (None, item.color)
-            and self.fill in (None, item.fill)
-            and self.size in (None, item.size)
+            (self.shape == item.shape or self.shape == ANY_SHAPE)
+            and (self.color == item.color or self.color is None)
+            and (self.fill == item.fill or self.fill is None)
+            and (self.size == item.size or self.size is None)
         )
 
 
@@ -212,33 +212,63 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLORS, *FILLS, *SIZES}))
 
 
-Parts = tuple[NounPhrase, str | None, str | None, str | None, NounPhrase | None]
-"""The fields of an expression, which is made of them only where it is looked at."""
+Rest = tuple[str | None, str | None, str | None, NounPhrase | None]
+"""What may narrow a noun phrase: superlative, place, relation, anchor."""
+_NOTHING: list[Rest] = [(None, None, None, None)]
+_RANKED: dict[str, list[Rest]] = {
+    kind: [(word, None, None, None) for word, (k, _) in _SUPERLATIVES.items() if k == kind] for kind in KINDS
+}
+_PLACED: list[Rest] = [(None, place, None, None) for place in _PLACES]
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """Expressions that are made only where they are looked at: each of some noun phrases with each of some rests."""
+
+    heads: Sequence[NounPhrase]
+    rests: Sequence[Rest]
+    size: str | None = None
+    """Size word of all noun phrases."""
+
+    def __len__(self) -> int:
+        return len(self.heads) * len(self.rests)
+
+    def __getitem__(self, number: int) -> Expression:
+        first, second = divmod(number, len(self.rests))
+        head = self.heads[first]
+        return Expression(replace(head, size=self.size) if self.size else head, *self.rests[second])
 
 
 def _candidates(
-    scene: Scene, target: int, kind: str, counts: Counter[NounPhrase], names: Sequence[NounPhrase | None]
-) -> list[Parts]:
+    item: Shape, kind: str, crowd: Sequence[NounPhrase], anchors: Sequence[NounPhrase]
+) -> tuple[_Choices, ...]:
     """Expressions of one kind that describe an object, ambiguous ones included.
 
     Every word earns its place: a location, size word or relation is used only where the noun phrase alone fits
-    several objects; ``counts`` says how many. ``names`` are those of :func:`_names`.
+    several objects.
+
+    Args:
+        item: the object.
+        kind: of expression.
+        crowd: its noun phrases that fit several objects.
+        anchors: what other objects are called, those that have a name of their own.
     """
-    item = scene[target]
-    heads = _heads(item.shape, item.color, item.fill)
     if kind == "attribute":
-        return [(head, None, None, None, None) for head in heads]
-    crowd = [head for head in heads if counts[head] > 1]
+        return (_Choices(_heads(item.shape, item.color, item.fill), _NOTHING),)
     if kind == "relation":
-        anchors = [anchor for i, anchor in enumerate(names) if i != target and anchor is not None]
-        return [(head, None, None, word, anchor) for head in crowd for word in RELATIONS for anchor in anchors]
-    found: list[Parts] = [
-        (head, word, None, None, None) for head in crowd for word, (k, _) in _SUPERLATIVES.items() if k == kind
-    ]
+        return (_Choices(crowd, [(None, None, word, anchor) for word in RELATIONS for anchor in anchors]),)
     if kind == "location":
-        return found + [(head, None, place, None, None) for head in crowd for place in _PLACES]
-    sized = [replace(head, size=item.size) for head in crowd]
-    return found + [(head, None, None, None, None) for head in (*sized, NounPhrase(size=item.size))]
+        return _Choices(crowd, _RANKED[kind]), _Choices(crowd, _PLACED)
+    return _Choices(crowd, _RANKED[kind]), _Choices((*crowd, NounPhrase()), _NOTHING, item.size)
+
+
+def _chosen(choices: Sequence[_Choices], number: int) -> Expression:
+    """The expression with a number, counted through all choices."""
+    for part in choices:
+        if number < len(part):
+            return part[number]
+        number -= len(part)
+    raise IndexError(number)
 
 
 def unambiguous(expression: Expression, scene: Scene, target: int) -> bool:
@@ -258,11 +288,12 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
         rng: decides the order.
         count: most expressions.
     """
-    queues, (counts, names) = [], _about(scene)
+    queues, (crowds, names) = [], _about(scene)
     for target in rng.permutation(len(scene)).tolist():
-        options = _candidates(scene, target, kind, counts, names)
-        order = rng.permutation(len(options)).tolist()
-        queues.append((target, itertools.starmap(Expression, [options[i] for i in order])))
+        anchors = [name for i, name in enumerate(names) if i != target and name is not None]
+        choices = _candidates(scene[target], kind, crowds[target], anchors)
+        order = rng.permutation(sum(map(len, choices)))
+        queues.append((target, map(partial(_chosen, choices), order.tolist())))
     found: list[tuple[int, Expression]] = []
     while queues and len(found) < count:
         target, options_left = queues.pop(0)
@@ -280,23 +311,18 @@ def _heads(shape: str, color: str, fill: str) -> tuple[NounPhrase, ...]:
     return tuple(NounPhrase(*words) for words in named if words != (ANY_SHAPE, None, None))
 
 
-def _count_heads(scene: Scene) -> Counter[NounPhrase]:
-    """How many objects each noun phrase without a size word fits: those that have it among their own."""
-    return Counter(head for item in scene for head in _heads(item.shape, item.color, item.fill))
-
-
-def _names(scene: Scene, counts: Counter[NounPhrase]) -> list[NounPhrase | None]:
-    """For every object its shortest unique noun phrase (shape named), if it has one."""
-    names: list[NounPhrase | None] = []
-    for item in scene:
-        heads = _heads(item.shape, item.color, item.fill)
-        unique = [head for head in heads if head.shape != ANY_SHAPE and counts[head] == 1]
-        names.append(min(unique, key=lambda head: len(head.text), default=None))
-    return names
-
-
 @lru_cache(maxsize=1)
-def _about(scene: Scene) -> tuple[Counter[NounPhrase], list[NounPhrase | None]]:
-    """Counts and names of a scene, of which one kind of expression is asked after the other."""
-    counts = _count_heads(scene)
-    return counts, _names(scene, counts)
+def _about(scene: Scene) -> tuple[list[list[NounPhrase]], list[NounPhrase | None]]:
+    """For every object its noun phrases that fit several, and its name: the shortest that fits it alone, shape named.
+
+    A noun phrase without a size word fits the objects that have it among their own. The last scene is kept, of which
+    one kind of expression is asked after the other.
+    """
+    phrases = [_heads(item.shape, item.color, item.fill) for item in scene]
+    counts = Counter(itertools.chain.from_iterable(phrases))
+    crowds, names = [], []
+    for heads in phrases:
+        crowds.append([head for head in heads if counts[head] > 1])
+        unique = (head for head in heads if head.shape != ANY_SHAPE and counts[head] == 1)
+        names.append(min(unique, key=lambda head: len(head.text), default=None))
+    return crowds, names

@@ -7,12 +7,10 @@ normalised image units; shapes are polygons that touch all four sides of their b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from PIL import Image, ImageDraw
-
-from vg_gym import boxes as box_ops
 
 SHAPES = ("arrow", "circle", "crescent", "cross", "diamond", "heart", "ring", "square", "star", "triangle")
 """Nouns of the language."""
@@ -72,12 +70,12 @@ class Shape:
     fill: str
     box: tuple[float, float, float, float]
 
-    @property
+    @cached_property
     def center(self) -> tuple[float, float]:
         """Centre (x, y) of the box, normalised."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
-    @property
+    @cached_property
     def side(self) -> float:
         """Square root of the box's area, normalised: the one measure of size."""
         return float(np.sqrt((self.box[2] - self.box[0]) * (self.box[3] - self.box[1])))
@@ -96,11 +94,11 @@ Scene = tuple[Shape, ...]
 def sample_scene(rng: np.random.Generator, level: Level, biased: bool) -> Scene:
     """Draw a scene: palettes of shapes and colours first, then objects that find a free place."""
     count = int(rng.integers(level.count[0], level.count[1] + 1))
-    shapes = rng.permutation(SHAPES)[: rng.integers(level.shapes[0], level.shapes[1] + 1)]
-    colors = rng.permutation(list(COLORS))[: rng.integers(level.colors[0], level.colors[1] + 1)]
+    shapes = rng.permutation(SHAPES)[: rng.integers(level.shapes[0], level.shapes[1] + 1)].tolist()
+    colors = rng.permutation(list(COLORS))[: rng.integers(level.colors[0], level.colors[1] + 1)].tolist()
     scene: list[Shape] = []
     for _ in range(count):
-        shape, color = str(rng.choice(shapes)), str(rng.choice(colors))
+        shape, color = shapes[rng.integers(len(shapes))], colors[rng.integers(len(colors))]
         home = HOMES.get(shape) if biased and rng.random() < level.bias else None
         placed = _place(rng, scene, home)
         if placed is not None:
@@ -113,7 +111,6 @@ def _place(
     rng: np.random.Generator, scene: list[Shape], home: str | None, gap: float = 0.015
 ) -> tuple[str, tuple[float, float, float, float]] | None:
     """A size and a box that overlaps nothing; a large object that finds no room becomes a smaller one."""
-    taken = np.array([s.box for s in scene]).reshape(-1, 4)
     for size in list(SIZES)[int(rng.integers(len(SIZES))) :: -1]:
         side, aspect = rng.uniform(*SIZES[size]), np.exp(rng.uniform(-0.2, 0.2))
         extent = np.array([side * aspect, side / aspect])
@@ -122,13 +119,14 @@ def _place(
             high = np.array([max(low[0], 0.49), high[1]])
         elif home == "right":
             low = np.array([min(high[0], 0.51), low[1]])
-        centers = rng.uniform(low, high, size=(12, 2))
-        candidates = np.concatenate([centers - extent / 2, centers + extent / 2], axis=1)
-        grown = candidates + np.array([-gap, -gap, gap, gap])
-        free = (box_ops.intersection(grown[:, None], taken[None]) == 0).all(axis=1)
-        if free.any():
-            x1, y1, x2, y2 = candidates[int(free.argmax())].tolist()
-            return size, (x1, y1, x2, y2)
+        (half_width, half_height), centers = (extent / 2).tolist(), rng.uniform(low, high, size=(12, 2))
+        for x, y in centers.tolist():
+            x1, y1, x2, y2 = box = x - half_width, y - half_height, x + half_width, y + half_height
+            if not any(
+                x1 - gap < right and left < x2 + gap and y1 - gap < bottom and top < y2 + gap
+                for left, top, right, bottom in (item.box for item in scene)
+            ):
+                return size, box
     return None
 
 
