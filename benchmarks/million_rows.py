@@ -1,6 +1,6 @@
 """Memory over time with a million expressions on 100,000 images: opened, turned into features, trained on, evaluated.
 
-    python benchmarks/million_rows.py --out million.json
+    python benchmarks/million_rows.py --ray --json million.json
 
 A data set of one's own (docs/data.md) is generated, every image a file of its own, every expression another text, with
 a random CLIP of 7 x 7 x 128 whose towers are small, so that features are quick and their store is a quarter of that of
@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vg_gym.evaluation.figures import write_figures
+
 HERE = Path(__file__).resolve().parents[1]
 SIDE = 64
 """Pixels a side of the images."""
@@ -40,10 +42,11 @@ PER_FOLDER = 1000
 """Image files in a folder."""
 EVERY = 0.2
 """Seconds between two looks at memory."""
-POINTS = 200
-"""Of each curve of memory in the JSON, evenly spaced; the highest is always kept apart."""
-BOUND = 3 * 2**30
-"""Bytes that no process is to reach."""
+MARKS = (25, 50, 75, 100)
+"""Percent of a part's time at which its memory is noted, beside the highest."""
+BOUND = 3
+"""GiB that no process is to reach."""
+GIB = 2**30
 WORDS = (
     ("small", "medium", "large"), ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white"),
     ("circle", "cross", "heart", "star", "square", "ring"), ("left of", "right of", "above", "below"),
@@ -202,11 +205,10 @@ def measured(command: list[str], log: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     _, whole, private, others = zip(*curve, strict=True)
     said = log.read_text().strip().splitlines()
-    return {
-        "command": shlex.join(command), "seconds": round(seconds, 1), "peak": max(whole), "peak_private": max(private),
-        "peak_of_others": max(others), "said": said[-1] if said else "",
-        "curve": curve[:: max(1, len(curve) // POINTS)],
-    }  # fmt: skip
+    peaks = {"peak": max(whole), "private": max(private), "largest worker": max(others)}
+    marks = {f"at {percent} %": whole[(len(whole) - 1) * percent // 100] for percent in MARKS}
+    sizes = {what: size / GIB for what, size in {**peaks, **marks}.items()}
+    return {"seconds": seconds, **sizes, "said": said[-1] if said else ""}
 
 
 def memory(pid: int) -> tuple[int, int]:
@@ -254,6 +256,12 @@ def _predictions(folder: Path) -> int:
     return total
 
 
+def write(path: Path | None, found: dict[str, dict[str, Any]]) -> None:
+    """Write the figures of the parts that were measured, where a file is named."""
+    if path:
+        write_figures(path, {f"{part}: {what}": value for part, row in found.items() for what, value in row.items()})
+
+
 def main() -> None:
     """Generate, measure, print the table, write the JSON."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -263,7 +271,7 @@ def main() -> None:
     p.add_argument("--only", default="", help="parts, with commas between")
     p.add_argument("--ray", action="store_true", help="features and evaluation with two Ray workers too")
     p.add_argument("--folder", type=Path, help="keep all files there; default: a temporary one")
-    p.add_argument("--out", type=Path, help="a JSON file of figures and curves")
+    p.add_argument("--json", type=Path, help="also write the figures here, after each part")
     given = p.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()
@@ -278,15 +286,15 @@ def main() -> None:
         found = {}
         for name in wanted:
             found[name] = row = measured(commands[name], folder / "log.txt")
-            peaks = [row[kind] / 2**30 for kind in ("peak", "peak_private", "peak_of_others")]
+            peaks = [row[kind] for kind in ("peak", "private", "largest worker")]
             said = row["said"] if "opening" in name else ""
             print(f"{name:26}{row['seconds']:9.1f}{peaks[0]:10.2f}{peaks[1]:9.2f}{peaks[2]:16.2f}  {said}", flush=True)
+            write(given.json, found)
         differ = differences(folder) if given.ray and not given.only else None
         if differ is not None:
             print(f"with Ray: {'the same bytes' if not differ else 'other bytes: ' + ', '.join(differ)}")
-        if given.out:
-            given.out.write_text(json.dumps({"rows": given.rows, "parts": found, "differ_on_ray": differ}, indent=1))
-        over = [name for name, row in found.items() if max(row["peak"], row["peak_of_others"]) > BOUND]
+            write(given.json, {**found, "with Ray": {"differ": ", ".join(differ)}})
+        over = [name for name, row in found.items() if max(row["peak"], row["largest worker"]) > BOUND]
         if over or differ:
             sys.exit(f"over 3 GiB: {', '.join(over)}" if over else "Ray gave other bytes")
 

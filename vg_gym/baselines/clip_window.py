@@ -26,7 +26,7 @@ class ClipWindow:
         step: distance of the lattice's lines, in cells of the dense features.
         largest: greatest side, as a fraction of the image's.
         device: torch device.
-        chunk: boxes scored at once.
+        chunk: boxes scored at once; the features of many more are new memory at each call, a third of the time.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ClipWindow:
         step: PositiveFloat = 1.0,
         largest: Annotated[float, Range(gt=0, le=1)] = 1.0,
         device: str = "cpu",
-        chunk: PositiveInt = 4096,
+        chunk: PositiveInt = 512,
     ):
         self.name, self.score, self.chunk = "clip-window", score, chunk
         self.clip = load_clip(clip, device)
