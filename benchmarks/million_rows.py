@@ -42,7 +42,7 @@ PER_FOLDER = 1000
 """Image files in a folder."""
 EVERY = 0.2
 """Seconds between two looks at memory."""
-MARKS = (25, 50, 75, 100)
+MARKS = (25, 50, 75)
 """Percent of a part's time at which its memory is noted, beside the highest."""
 BOUND = 3
 """GiB that no process is to reach."""
