@@ -1,6 +1,6 @@
 """Does evaluation with two Ray workers take half the time of one? For a method that keeps a CPU core busy.
 
-    OMP_NUM_THREADS=1 python benchmarks/ray_scaling.py [--method clip-window] [--queries 384]
+    OMP_NUM_THREADS=1 python benchmarks/ray_scaling.py [--method clip-window] [--queries 64]
 
 Workers are started, and have built the method, before the clock runs: that takes as long whatever their number, and is
 shown apart. One and two workers take turns, and the medians are compared; the ratio is what counts. On a machine with
@@ -37,7 +37,7 @@ def main() -> None:
     """Measure and print."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--method", default="clip-window", help="a grounder (default: %(default)s)")
-    p.add_argument("--queries", type=int, default=384, help="expressions of RefShapes test (default: %(default)s)")
+    p.add_argument("--queries", type=int, default=64, help="expressions of RefShapes test (default: %(default)s)")
     p.add_argument("--batch", type=int, default=16, help="of them in a piece of work (default: %(default)s)")
     p.add_argument("--repeats", type=int, default=5, help="of each measurement (default: %(default)s)")
     given = p.parse_args()
