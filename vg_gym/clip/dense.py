@@ -52,7 +52,7 @@ def lattice_sums(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     (ix, wx), (iy, wy) = _cell(x, len(table) - 1), _cell(y, len(table) - 1)
     lines = [table[:, i] * (1 - w) + table[:, i + 1] * w for i, w in zip(ix, wx[..., None], strict=True)]
-    sums = np.empty((y.shape[1], x.shape[1], table.shape[-1]), dtype=np.result_type(table, x))
+    sums = np.empty((y.shape[1], x.shape[1], table.shape[-1]), dtype=np.result_type(table, wx))
     for begin in range(0, len(sums), ROWS):
         rows = slice(begin, begin + ROWS)
         edges = [
