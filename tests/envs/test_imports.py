@@ -6,7 +6,7 @@ import sys
 
 NEVER = ("stable_baselines3", "ultralytics", "pandas", "matplotlib", "tensorboard", "ray", "peft", "datasets", "cv2",
          "gradio", "pygame")  # fmt: skip
-HEAVY = ("transformers", "torchvision", "open_clip", "scipy", *NEVER)
+HEAVY = ("transformers", "torchvision", "open_clip", *NEVER)
 PROGRAM = """
 import json, sys
 import gymnasium, vg_gym

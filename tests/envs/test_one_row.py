@@ -1,4 +1,4 @@
-"""A lone row is computed apart from many, and has the same numbers."""
+"""A row has the same numbers, whatever rows are beside it; a lone environment is one row."""
 
 import copy
 import itertools
@@ -11,8 +11,6 @@ from vg_gym.data.refshapes import RefShapes
 from vg_gym.envs import GroundingEnv
 from vg_gym.envs.actions import ACTIONS
 from vg_gym.envs.factory import make_engine
-from vg_gym.envs.one_row import OneRow
-from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rng import CounterRNG
 
 SCORES = ("cosine", "context", "surround", "contrast")
@@ -71,12 +69,6 @@ def test_every_action_set(action):
         assert_same(one, two, f"in step {step}")
         for name in ("reward", "terminated", "truncated"):
             assert getattr(result, name)[0] == getattr(wanted, name)[0]
-
-
-def test_what_is_known_is_what_is_used():
-    known = {score for score in SCORES if OneRow.knows(EnvOptions(score=score))}
-    assert known == {"cosine", "context"}
-    assert not OneRow.knows(EnvOptions(precision="float16")) and not OneRow.knows(EnvOptions(scoring="crop"))
 
 
 def test_observations_are_kept():

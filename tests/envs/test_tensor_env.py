@@ -27,7 +27,7 @@ def test_tensors_are_the_arrays_of_the_vector_environment(options, shapes, tiny_
     for step in range(10):
         for name, values in seen.items():
             assert isinstance(same[name], torch.Tensor) and same[name].numpy().dtype == values.dtype
-            tolerance = 0.05 if name == "glimpse_features" else 1e-4  # cells of next to no pixels are rounding
+            tolerance = 0.05 if name == "glimpse_features" else 1e-3  # cells of next to no pixels are rounding
             np.testing.assert_allclose(same[name].numpy(), values, atol=tolerance, err_msg=f"{name} at step {step}")
         actions = arrays.action_space.sample()
         seen, reward, terminated, truncated, infos = arrays.step(actions)

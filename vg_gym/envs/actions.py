@@ -27,6 +27,7 @@ import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
+from vg_gym import kernels
 from vg_gym.errors import VGGymError, unknown
 
 MIN_SIDE = 0.04
@@ -34,6 +35,8 @@ MIN_SIDE = 0.04
 EDGES = ("left", "top", "right", "bottom")
 OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
 """Which way is out of the box, for each edge."""
+_SIDES = np.float32(MIN_SIDE), np.float32(1 - MIN_SIDE)
+"""Shortest side, and where the last box of that side begins."""
 
 
 def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
@@ -45,13 +48,18 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     >>> shift_edges(box, np.array([0.5, 0, 0, 0], dtype=np.float32)).tolist()
     [0.5, 0.25, 0.75, 0.75]
     """
-    xp = box_ops.namespace(boxes)
+    if isinstance(boxes, np.ndarray):
+        if boxes.shape != deltas.shape:
+            boxes, deltas = np.broadcast_arrays(boxes, deltas)
+        flat = (np.ascontiguousarray(array, dtype=np.float32).reshape(-1, 4) for array in (boxes, deltas))
+        moved = np.empty((boxes.size // 4, 4), dtype=np.float32)
+        kernels.over_rows(kernels.shift_edges, len(moved), *flat, *_SIDES, moved)
+        return moved.reshape(boxes.shape)
     low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
     extent = high - low
     move, other, together = first * extent, second * extent, first == second
-    if xp is not np or np.count_nonzero(together):  # asking a device whether there are any would wait for it
-        stopped = xp.minimum(xp.maximum(move, -low), 1 - high)
-        move, other = xp.where(together, stopped, move), xp.where(together, stopped, other)
+    stopped = torch.minimum(torch.maximum(move, -low), 1 - high)
+    move, other = torch.where(together, stopped, move), torch.where(together, stopped, other)
     return box_ops.fit_edges(low + move, high + other, min_side=MIN_SIDE)
 
 

@@ -30,7 +30,6 @@ from vg_gym.envs.episode_order import RUN, EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.initial_boxes import make_initial_boxes
-from vg_gym.envs.one_row import OneRow
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.proposals import QueryProposals, relative
 from vg_gym.envs.reset_options import check_reset_options
@@ -47,8 +46,6 @@ AHEAD = 16
 MIN_GUESTS = 64
 """Queries from elsewhere that are known at a time, at least."""
 _UINT64 = np.dtype(np.uint64)
-MANY = 32
-"""Rows above which elementwise work on glimpses is done in torch on a CPU too."""
 
 
 @dataclass
@@ -111,8 +108,6 @@ class GroundingEngine:
         self.initial_boxes = make_initial_boxes(o.initial_box, self.catalog)
         self.scorer = make_scorer(o, self.catalog)
         self._allocate()
-        alone = self.num_envs == 1 and self.device is None and OneRow.knows(o)  # else, all rows together
-        self._alone = OneRow(o, self.features, self.observation_space, self.features.num_maps) if alone else None
         self.features.images.users.add(self)
 
     @property
@@ -149,8 +144,10 @@ class GroundingEngine:
             self._precision = getattr(torch, self.options.precision)
         tokens = (self.clip.num_tokens * dim,) if self.features.tokens else (0,)
         shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, obs.GLIMPSE, obs.GLIMPSE)}
-        self._fixed = {name: self._as_seen(zeros(n, *shape)) for name, shape in shapes.items()}
-        """What an observation holds that an episode does not change, as precise as it is seen."""
+        self._fixed = {name: self._as_kept(zeros(n, *shape)) for name, shape in shapes.items()}
+        """What an observation holds that an episode does not change; tensors are as precise as they are seen."""
+        self._everywhere = np.arange(n)
+        self._basic = obs.BasicParts(self.observation_space)
 
     def _zeros(self, *shape: int) -> Any:
         return self._state(np.zeros(shape, dtype=np.float32))
@@ -168,6 +165,10 @@ class GroundingEngine:
         if self.device is not None:
             return values.to(self._precision, copy=copy)
         return values.astype(self._precision, copy=copy)
+
+    def _as_kept(self, values: Any) -> Any:
+        """What is seen unchanged, as it is kept: on a device in the precision of observations, which copies less."""
+        return values if self.device is None else self._as_seen(values, copy=False)
 
     @property
     def queries(self) -> list[Query]:
@@ -229,12 +230,10 @@ class GroundingEngine:
         if bank.tokens:
             fixed["tokens"] = self._rows_of(bank.token_features, at)
         for name, values in fixed.items():
-            self._fixed[name][rows] = self._as_seen(values, copy=False)
+            self._fixed[name][rows] = self._as_kept(values)
         self.maps[rows] = self._rows_of(bank.maps, at)
         if bank.query_proposals:
             self.proposals[rows] = self._rows_of(bank.proposals, at)
-        if self._alone is not None:
-            self._alone.begin(int(slots[0]), self._fixed)
 
     def _rows_of(self, table: torch.Tensor, numbers: np.ndarray) -> Any:
         """Rows of what the bank knows, as state is kept; numpy gathers a few in a fraction of torch's time."""
@@ -304,7 +303,7 @@ class GroundingEngine:
         boxes, targets = self.boxes, self.targets
         if rows is not None:
             playing, boxes, targets = Playing(*(values[rows] for values in playing)), boxes[rows], targets[rows]
-        region, score = (self._alone or self.scorer).score(boxes, playing)
+        region, score = self.scorer.score(boxes, playing)
         region, score = self._state(region), self._state(score)
         potential = self.reward.potential(boxes, score, targets)
         if rows is None:
@@ -320,11 +319,7 @@ class GroundingEngine:
         parts = self.observation_space.spaces
         pick: Callable[[Any], Any] = (lambda values: values) if rows is None else itemgetter(rows)
         boxes = pick(self.boxes)
-        if self._alone is None:
-            out = self._observe_box(boxes, pick)
-        else:
-            step = min(int(self.steps[0]) / self.options.max_steps, 1)
-            out = self._alone.observe(self.maps, self.score[0], self.score_change[0], self.history, step)
+        out = self._observe_arrays(rows) if self.device is None else self._observe_tensors(boxes, pick)
         if "tokens" in parts:
             out["tokens"] = self._as_seen(pick(self._fixed["tokens"]))
         if "glimpse_features" in parts:
@@ -340,34 +335,30 @@ class GroundingEngine:
             out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)
         return out
 
-    def _observe_box(self, boxes: Any, pick: Callable[[Any], Any]) -> dict[str, Any]:
-        """What every observation has, of boxes (B, 4) and of the rows that ``pick`` takes."""
-        low, high, xp = boxes[:, :2], boxes[:, 2:], box_ops.namespace(boxes)
-        scores = pick(self.score)[:, None], pick(self.score_change)[:, None]
-        moving = {
-            "box": xp.concatenate([boxes, (low + high) / 2, high - low], axis=1),
-            "score": xp.concatenate(scores, axis=1),
-            "step": box_ops.clamp(pick(self.steps)[:, None] / self.options.max_steps, 0, 1),
-        }
-        out = {name: self._as_seen(values, copy=False) for name, values in moving.items()}
-        out["history"] = self._as_seen(pick(self.history)).reshape(len(boxes), -1)
-        out["region"] = self._as_seen(pick(self.region))
-        for name in ("image", "text"):
-            out[name] = self._as_seen(pick(self._fixed[name]))
-        out["glimpses"] = self._glimpses(pick(self.maps), boxes, pick(self._fixed["glimpses"]))
-        return out
+    def _observe_arrays(self, rows: np.ndarray | None) -> dict[str, np.ndarray]:
+        """What every observation has, of some rows, or of all."""
+        score, change, region = map(np.ascontiguousarray, (self.score, self.score_change, self.region))
+        fixed = self._fixed
+        state = (self.boxes, score, change, self.steps, self.options.max_steps, self.history, fixed["image"], region,
+                 fixed["text"], self.maps, fixed["glimpses"])  # fmt: skip
+        return self._basic(self._everywhere if rows is None else rows, *state)
 
-    def _glimpses(self, maps: Any, boxes: Any, overview: Any) -> Any:
-        """Glimpses (B, ...). Many are made in torch, whose threads share the work: the same numbers, sooner."""
-        shape = (len(boxes), len(obs.WINDOWS) + 1, *overview.shape[1:])
-        many = self.device is None and len(boxes) > MANY
-        if many:
-            maps, boxes, overview = (torch.from_numpy(values) for values in (maps, boxes, overview))
-        out: Any = np.empty(shape, self._precision) if isinstance(boxes, np.ndarray) else overview.new_empty(shape)
-        obs.glimpses(maps, obs.window_lines(boxes), out[:, :-1])
-        out[:, -1] = overview
-        out = out.reshape(len(boxes), -1)
-        return out.numpy() if many else out
+    def _observe_tensors(self, boxes: torch.Tensor, pick: Callable[[Any], Any]) -> dict[str, torch.Tensor]:
+        """What every observation has, of boxes (B, 4) and of the rows that ``pick`` takes."""
+        low, high = boxes[:, :2], boxes[:, 2:]
+        maps, overview = pick(self.maps), pick(self._fixed["glimpses"])
+        glimpses = overview.new_empty((len(boxes), len(obs.WINDOWS) + 1, *overview.shape[1:]))
+        obs.glimpses(maps, obs.window_lines(boxes), glimpses)
+        glimpses[:, -1] = overview
+        parts = {
+            "box": torch.cat([boxes, (low + high) / 2, high - low], dim=1),
+            "glimpses": glimpses.flatten(1),
+            "history": pick(self.history).flatten(1),
+            "score": torch.stack([pick(self.score), pick(self.score_change)], dim=1),
+            "step": (pick(self.steps)[:, None] / self.options.max_steps).clip(0, 1),
+        }
+        parts |= {"region": pick(self.region), "image": pick(self._fixed["image"]), "text": pick(self._fixed["text"])}
+        return {name: self._as_seen(values) for name, values in parts.items()}
 
     def _pixels(self, rows: Any) -> dict[str, Any]:
         """The images of ``observation="pixels"``, one by one."""

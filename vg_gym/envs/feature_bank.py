@@ -251,7 +251,8 @@ class FeatureBank:
         maps = maps[..., : self.num_maps].astype(np.float32).clip(-LIMIT, LIMIT)  # a store may have those of phrases
         table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
         overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
-        glimpses(table, whole_lines(table), overview)
+        tables = torch.from_numpy(table)
+        glimpses(tables, whole_lines(tables), torch.from_numpy(overview))
         return np.concatenate([text.astype(np.float32).clip(-1, 1), table.ravel(), overview.ravel()])
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:

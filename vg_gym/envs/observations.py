@@ -7,8 +7,8 @@ the box is. Score maps are standardised per image, because raw cosines have a sm
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from threading import get_ident
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
+from vg_gym import kernels
 from vg_gym.clip.crops import crop, resize
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
@@ -91,6 +92,43 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
     return spaces.Dict(parts)
 
 
+class BasicParts:
+    """What every observation of rows of arrays has, made in one pass; :func:`glimpses` and the engine do it in tensors.
+
+    Args:
+        space: of one environment.
+    """
+
+    NAMES = ("box", "glimpses", "history", "image", "region", "score", "step", "text")
+
+    def __init__(self, space: spaces.Dict):
+        self._sizes = [math.prod(space[name].shape or ()) for name in self.NAMES]
+        self._size, self._precision = sum(self._sizes), space["box"].dtype
+
+    def __call__(self, rows: np.ndarray, *state: Any) -> dict[str, np.ndarray]:
+        """Parts (R, ...) of the observations of R rows, the caller's to keep.
+
+        Args:
+            rows: (R,).
+            *state: what :func:`vg_gym.kernels.observe` reads of all rows, in its order.
+        """
+        seen = np.empty(len(rows) * self._size, dtype=np.float32)
+        parts = self._parts(seen, len(rows))
+        kernels.over_rows(kernels.observe, len(rows), rows, *state, OFFSETS, *parts)
+        if seen.dtype != self._precision:
+            parts = self._parts(seen.astype(self._precision), len(rows))
+        return dict(zip(self.NAMES, parts, strict=True))
+
+    def _parts(self, seen: np.ndarray, count: int) -> list[np.ndarray]:
+        """Views (R, ...) of one array, in which the parts lie one after the other, each by itself."""
+        parts, begin = [], 0
+        for size in self._sizes:
+            end = begin + count * size
+            parts.append(seen[begin:end].reshape(count, size))
+            begin = end
+        return parts
+
+
 def window_lines(boxes: Any) -> Any:
     """Columns and rows (B, 2, 3, G+1) that divide the moving windows of normalised boxes (B, 4) into G x G cells."""
     low, high = boxes[:, :2, None, None], boxes[:, 2:, None, None]
@@ -109,61 +147,23 @@ def _on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(OFFSETS).to(device), torch.from_numpy(_STEPS).to(device)
 
 
-def glimpses(maps: Any, lines: Any, out: Any) -> None:
+def glimpses(maps: torch.Tensor, lines: torch.Tensor, out: torch.Tensor) -> None:
     """Averages of score maps in the cells of windows, and the share of each cell that lies inside the image.
 
     Args:
         maps: summed-area tables (B, M, g+1, g+1).
         lines: (B, 2, K, G+1) columns and rows of K windows, normalised; may lie outside the image, where maps are 0.
-        out: (B, K, M + 1, G, G), written to: for each window its M maps, then its coverage.
+        out: (B, K or more, M + 1, G, G) float32, written to: for each window its M maps, then its coverage.
     """
-    xp = box_ops.namespace(lines)
-    r = _room(lines)
-    box_ops.clamp(lines, 0, 1, out=r.inside)
-    xp.subtract(lines[..., -1:], lines[..., :1], out=r.cell)
-    xp.divide(r.cell, GLIMPSE, out=r.cell)
-    xp.subtract(r.ends, r.starts, out=r.share)
-    xp.divide(r.share, r.cell, out=r.share)
-    xp.multiply(r.down, r.across, out=out[:, :, -1])
-    values = lattice_values(maps, r.inside)
+    inside, cell = lines.clip(0, 1), (lines[..., -1:] - lines[..., :1]) / GLIMPSE
+    share = (inside[..., 1:] - inside[..., :-1]) / cell
+    windows = out[:, : lines.shape[2]]
+    torch.mul(share[:, 1, :, :, None], share[:, 0, :, None, :], out=windows[:, :, -1])
+    values = lattice_values(maps, inside)
     sums = values[..., 1:, :] - values[..., :-1, :]
     sums = sums[..., 1:] - sums[..., :-1]
-    xp.multiply(r.width, r.height, out=r.cells)
-    xp.multiply(r.cells, (maps.shape[-1] - 1) ** 2, out=r.cells)
-    xp.divide(sums, r.cells_of_maps, out=out[:, :, :-1].swapaxes(1, 2))
-
-
-class _Room:
-    """What :func:`glimpses` writes to on its way, and views of it, of the kind of the lines (B, 2, K, G+1)."""
-
-    def __init__(self, lines: Any):
-        batch, _, windows, _ = lines.shape
-        make: Any = partial(np.empty, dtype=lines.dtype) if isinstance(lines, np.ndarray) else lines.new_empty
-        self.inside, self.cell = make(lines.shape), make((batch, 2, windows, 1))
-        self.share, self.cells = make((batch, 2, windows, GLIMPSE)), make((batch, windows, 1))
-        self.starts, self.ends = self.inside[..., :-1], self.inside[..., 1:]
-        self.across, self.down = self.share[:, 0, :, None, :], self.share[:, 1, :, :, None]
-        self.width, self.height = self.cell[:, 0], self.cell[:, 1]
-        self.cells_of_maps = self.cells[:, None, ..., None]
-
-
-FEW = 1024
-"""Rows up to which the room of glimpses is kept for the next call."""
-
-
-def _room(lines: Any) -> _Room:
-    """Room in memory is kept, for each thread its own; a device gives it in no time."""
-    tensors = not isinstance(lines, np.ndarray)
-    if len(lines) <= FEW and not (tensors and lines.device.type != "cpu"):
-        return _kept_room(len(lines), lines.shape[2], tensors, get_ident())
-    return _Room(lines)
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # or it could only be used where there is no gradient
-def _kept_room(batch: int, windows: int, tensors: bool, thread: int) -> _Room:
-    lines = np.empty((batch, 2, windows, GLIMPSE + 1), dtype=np.float32)
-    return _Room(torch.from_numpy(lines) if tensors else lines)
+    cells = cell[:, 0] * cell[:, 1] * (maps.shape[-1] - 1) ** 2
+    torch.div(sums, cells[:, None, ..., None], out=windows[:, :, :-1].swapaxes(1, 2))
 
 
 def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from vg_gym import boxes as box_ops
-from vg_gym.clip.scores import SCORES, measure, negative_texts
+from vg_gym import kernels
+from vg_gym.clip.scores import RING, RING_WEIGHT, SCORES, measure, negative_texts
 from vg_gym.clip.tables import table_sums
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import unknown
+
+_RINGS = {"cosine": (np.float32(1), np.float32(0)), "context": (np.float32(RING), np.float32(RING_WEIGHT))}
+"""Scores that are compiled for arrays -> size of the ring, and what its cosine counts."""
 
 
 class DenseScorer(Scorer):
@@ -25,6 +31,12 @@ class DenseScorer(Scorer):
 
     def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
         """See :meth:`Scorer.score`."""
+        if isinstance(boxes, np.ndarray) and self.options.score in _RINGS:
+            region, score = np.empty_like(playing.text), np.empty(len(boxes), dtype=np.float32)
+            tables, ring = self.bank.images.tables.numpy(), _RINGS[self.options.score]
+            what = (tables, playing.slots, np.ascontiguousarray(boxes), playing.text, *ring, region, score)
+            kernels.over_rows(kernels.score_boxes, len(boxes), *what)
+            return region, score
         sums = partial(table_sums, self.bank.images.tables, playing.slots)
         region, score = measure(self.options.score, sums, playing.text, boxes[:, None], self._negatives_like(boxes))
         return box_ops.clamp(region[:, 0], -1, 1), score[:, 0]
