@@ -113,3 +113,10 @@ def test_they_are_compiled_where_nothing_can_be_kept(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1", "NullCache"]
+
+
+def test_iou_of_a_pair_is_that_of_arrays(rng):
+    boxes = scene(rng)[2]
+    boxes[5] = boxes[6] = [0.5, 0.5, 0.5, 0.5]  # both empty: no union
+    for a, b in zip(boxes, np.roll(boxes, 1, axis=0), strict=True):
+        assert kernels.pair_iou(a, b) == box_ops.iou(a, b)

@@ -5,8 +5,8 @@ over arrays; here each of its parts is one. The functions below are for float32 
 module is first imported and kept in a file beside it (where that can't be written: in numba's folder in the user's
 cache). Tensors have the same arithmetic in torch, next to where these are called.
 
-A row's numbers do not depend on how many rows there are. Every function takes rows ``first`` to ``last`` of its arrays,
-so that :func:`over_rows` can share them out among threads.
+A row's numbers do not depend on how many rows there are. What works on rows takes those from ``first`` to ``last`` of
+its arrays, so that :func:`over_rows` can share them out among threads.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ _slots, _numbers = numba.int32[::1], _whole[::1]
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def _compiled(*arguments: Any, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Compile a function of ``first``, ``last`` and arguments of these types."""
+def _compiled(types: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function of a signature."""
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        types = numba.void(_whole, _whole, *arguments)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return numba.njit(types, cache=True, **_OPTIONS, **options)(function)
         except RuntimeError as error:  # no folder can be written: compile anew in every process
@@ -43,6 +42,11 @@ def _compiled(*arguments: Any, **options: Any) -> Callable[[Callable[..., None]]
             return numba.njit(types, **_OPTIONS, **options)(function)
 
     return decorate
+
+
+def _rows(*arguments: Any, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile a function of ``first``, ``last`` and arguments of these types."""
+    return _compiled(numba.void(_whole, _whole, *arguments), **options)
 
 
 def over_rows(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
@@ -64,7 +68,23 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="vg_gym-rows")
 
 
-@_compiled(_table, _table, _real, _real, _table)
+@_compiled(_real(_line, _line))
+def pair_iou(a, b):
+    """Intersection over union of two boxes (4,), to the bit that of :func:`vg_gym.boxes.iou`.
+
+    >>> pair_iou(np.array([0, 0, 2, 2], dtype=np.float32), np.array([1, 0, 3, 2], dtype=np.float32))
+    0.3333333432674408
+    """
+    overlap, size, other = ONE, ONE, ONE
+    for axis in range(2):
+        overlap *= max(min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis]), ZERO)
+        size *= max(a[axis + 2] - a[axis], ZERO)
+        other *= max(b[axis + 2] - b[axis], ZERO)
+    union = size + other - overlap
+    return overlap / union if union > ZERO else ZERO
+
+
+@_rows(_table, _table, _real, _real, _table)
 def shift_edges(first, last, boxes, deltas, least, most, out):
     """Boxes (B, 4) with edges moved; see :func:`vg_gym.envs.actions.shift_edges`.
 
@@ -118,7 +138,7 @@ def _add_corners(table, edges, total):
                 )
 
 
-@_compiled(_cubes, _slots, _cube, _cube, fastmath={"contract"})
+@_rows(_cubes, _slots, _cube, _cube, fastmath={"contract"})
 def sum_boxes(first, last, tables, slots, boxes, out):
     """Sums of features over boxes; see :func:`vg_gym.clip.tables.table_sums`.
 
@@ -135,7 +155,7 @@ def sum_boxes(first, last, tables, slots, boxes, out):
             _add_corners(tables[slots[b]], boxes[b, k], out[b, k])
 
 
-@_compiled(_cubes, _slots, _table, _table, _real, _real, _table, _line, fastmath={"contract", "reassoc"})
+@_rows(_cubes, _slots, _table, _table, _real, _real, _table, _line, fastmath={"contract", "reassoc"})
 def score_boxes(first, last, tables, slots, boxes, texts, size, weight, regions, scores):
     """Unit features of boxes and their cosines with texts; the arithmetic of :mod:`vg_gym.clip.scores` in one pass.
 
@@ -213,7 +233,7 @@ def _look(maps, box, offsets, out, inside, beyond, places, bands):
                     left = right
 
 
-@_compiled(
+@_rows(
     _numbers, _table, _line, _line, _numbers, _whole, _cube, _table, _table, _table, _cubes, _cubes, _table,
     *8 * [_table],
     fastmath={"contract"},

@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from vg_gym.boxes import pair_iou, to_numpy
+from vg_gym import kernels
+from vg_gym.boxes import to_numpy
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import StepResult
 from vg_gym.envs.factory import make_engine
@@ -233,7 +234,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         }
         target = to_numpy(engine.targets)[0]
         if not np.isnan(target[0]):
-            info["iou"] = iou = pair_iou(self._trail[-1], target)
+            info["iou"] = iou = kernels.pair_iou(self._trail[-1], target)
             info["is_success"] = iou >= SUCCESS_IOU
         return info
 
