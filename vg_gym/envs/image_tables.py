@@ -20,17 +20,29 @@ from vg_gym.types import ImageRef
 class Rows:
     """Rows of a tensor that grows by doubling."""
 
+    array: np.ndarray | None
+    """The same memory as an array, where it is a CPU's; asking a tensor for it takes as long as a step's arithmetic."""
+
     def __init__(self, shape: tuple[int, ...], device: torch.device):
-        self.data = torch.empty((0, *shape), device=device)
+        self._hold(torch.empty((0, *shape), device=device))
+
+    def _hold(self, data: torch.Tensor) -> None:
+        self.data, self.array = data, data.numpy() if data.device.type == "cpu" else None
+
+    def __getstate__(self) -> torch.Tensor:
+        return self.data
+
+    def __setstate__(self, data: torch.Tensor) -> None:
+        self._hold(data)
 
     def put(self, number: int, row: np.ndarray) -> None:
         """Write a row, making room for it."""
         if number >= len(self.data):
             grown = self.data.new_empty((max(16, 2 * number), *self.data.shape[1:]))
             grown[: len(self.data)] = self.data
-            self.data = grown
-        if self.data.device.type == "cpu":  # numpy's own copy takes a fraction of torch's time
-            self.data.numpy()[number] = row
+            self._hold(grown)
+        if self.array is not None:  # numpy's own copy takes a fraction of torch's time
+            self.array[number] = row
         else:
             self.data[number] = torch.from_numpy(np.ascontiguousarray(row))
 
@@ -85,6 +97,12 @@ class ImageTables:
     def tables(self) -> torch.Tensor:
         """(S, g+1, g+1, D), one a slot."""
         return self._tables.data
+
+    @property
+    def table_array(self) -> np.ndarray:
+        """The tables as an array, which only a CPU's are."""
+        assert self._tables.array is not None
+        return self._tables.array
 
     @property
     def means(self) -> torch.Tensor:

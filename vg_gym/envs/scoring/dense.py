@@ -33,7 +33,7 @@ class DenseScorer(Scorer):
         """See :meth:`Scorer.score`."""
         if isinstance(boxes, np.ndarray) and self.options.score in _RINGS:
             region, score = np.empty_like(playing.text), np.empty(len(boxes), dtype=np.float32)
-            tables, ring = self.bank.images.tables.numpy(), _RINGS[self.options.score]
+            tables, ring = self.bank.images.table_array, _RINGS[self.options.score]
             what = (tables, playing.slots, np.ascontiguousarray(boxes), playing.text, *ring, region, score)
             kernels.over_rows(kernels.score_boxes, len(boxes), *what)
             return region, score
