@@ -27,6 +27,7 @@ ZERO, HALF, ONE, TINY = (np.float32(number) for number in (0, 0.5, 1, 1e-8))
 _real, _whole = numba.float32, numba.int64
 _line, _table, _cube, _cubes = _real[::1], _real[:, ::1], _real[:, :, ::1], _real[:, :, :, ::1]
 _slots, _numbers = numba.int32[::1], _whole[::1]
+_places, _shares = _whole[:, :], numba.float64[:, :]
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
@@ -153,6 +154,38 @@ def sum_boxes(first, last, tables, slots, boxes, out):
     for b in range(first, last):
         for k in range(boxes.shape[1]):
             _add_corners(tables[slots[b]], boxes[b, k], out[b, k])
+
+
+@_rows(_cube, _places, _shares, _places, _shares, numba.float64[:, :, ::1])
+def lattice_sums(first, last, table, columns, across, rows, down, out):
+    """Sums of features over a lattice of boxes; see :func:`vg_gym.clip.dense.lattice_sums`, also for its bits.
+
+    Args:
+        first: row of the lattice.
+        last: row, not included.
+        table: of one image (g+1, g+1, C).
+        columns: cells of the left and right edges (2, W).
+        across: how far into the cells these are (2, W).
+        rows: cells of the top and bottom edges (2, H).
+        down: how far into the cells these are (2, H).
+        out: float64 (H, W, C), written to.
+    """
+    lines, dim = np.empty((2, table.shape[0], table.shape[2])), table.shape[2]
+    for x in range(columns.shape[1]):
+        for side in range(2):  # integrals from the left border to the left, or the right, edge
+            column, near, far = columns[side, x], 1 - across[side, x], across[side, x]
+            for line in range(table.shape[0]):
+                for d in range(dim):
+                    lines[side, line, d] = table[line, column, d] * near + table[line, column + 1, d] * far
+        for y in range(first, last):
+            top, bottom = rows[0, y], rows[1, y]
+            above, below, before, after = 1 - down[0, y], down[0, y], 1 - down[1, y], down[1, y]
+            for d in range(dim):
+                top_left = lines[0, top, d] * above + lines[0, top + 1, d] * below
+                top_right = lines[1, top, d] * above + lines[1, top + 1, d] * below
+                bottom_left = lines[0, bottom, d] * before + lines[0, bottom + 1, d] * after
+                bottom_right = lines[1, bottom, d] * before + lines[1, bottom + 1, d] * after
+                out[y, x, d] = bottom_right + top_left - bottom_left - top_right
 
 
 @_rows(_cubes, _slots, _table, _table, _real, _real, _table, _line, fastmath={"contract", "reassoc"})

@@ -68,11 +68,12 @@ def scanned_regions(dense: np.ndarray) -> np.ndarray:
     """Unit features (S * g * g, D) of the scanned windows of an image, given its dense features (g, g, D), float16."""
     grid, dim = len(dense), dense.shape[-1]
     table, windows = summed_area(dense.astype(np.float32)), scan_windows(grid)[0]
-    sums = [  # windows of one size are a lattice of boxes
-        lattice_sums(table, lattice[0, :, ::2].T, lattice[:, 0, 1::2].T).reshape(-1, dim)
-        for lattice in windows.reshape(-1, grid, grid, 4)
-    ]
-    return l2_normalize(np.concatenate(sums) / box_cells(windows, grid)[:, None])
+    means = np.empty((len(SCAN_SIZES), grid, grid, dim))
+    for lattice, sums in zip(windows.reshape(-1, grid, grid, 4), means, strict=True):  # windows of one size
+        lattice_sums(table, lattice[0, :, ::2].T, lattice[:, 0, 1::2].T, sums)
+    regions = means.reshape(-1, dim)
+    regions /= box_cells(windows, grid)[:, None]
+    return l2_normalize(regions)
 
 
 def _scan(regions: np.ndarray, text: np.ndarray, grid: int) -> np.ndarray:
