@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -67,3 +69,11 @@ def test_seconds_of_the_machine(monkeypatch, tmp_path):
     assert busy == own, "nothing is known of others"
     (tmp_path / "stat").write_text("cpu  4705 500 1295 1000 0 0 0 0 0 0\ncpu0 1 1 1 1\n")
     assert devices._seconds()[1] == 60
+
+
+def test_threads_that_share_out_work_use_one_each():
+    torch.set_num_threads(2)
+    with devices.single_threads() as pool:
+        counts = [*pool.map(lambda _: torch.get_num_threads(), range(8))]
+    with ThreadPoolExecutor(1) as later:
+        assert counts == [1] * 8 and torch.get_num_threads() == later.submit(torch.get_num_threads).result() == 2

@@ -10,6 +10,10 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
@@ -97,6 +101,24 @@ class Threads:
         passed, busy, own = (now - then for now, then in zip(self._seen, before, strict=True))
         others = max(0.0, busy - own) / passed
         return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MOST))
+
+
+@contextmanager
+def single_threads() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch is to use, each of which uses one; after an error, what they have not begun is left.
+
+    Pieces of work that are shared out wait for each other once, and threads that share every operation all the time:
+    they are slower, and far slower where another process takes a core from one of them.
+    """
+    import torch
+
+    count = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, initializer=partial(torch.set_num_threads, 1))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(count)  # threads that begin later use as many as was set last, in whichever thread
 
 
 def _seconds() -> tuple[float, float, float]:

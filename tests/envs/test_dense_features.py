@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from vg_gym.data.images import ArrayImage
 from vg_gym.envs.dense_features import DenseFeatures
@@ -40,6 +41,7 @@ def test_what_was_asked_for_ahead_of_time_is_the_same(tiny_clip, images, encoded
 
 
 def test_wishes_lapse(tiny_clip, images, encoded, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # with four, all images would be begun at once
     began, go_on = threading.Event(), threading.Event()
     features, original = DenseFeatures(tiny_clip, None), ArrayImage.array
 
@@ -53,7 +55,7 @@ def test_wishes_lapse(tiny_clip, images, encoded, monkeypatch):
     began.wait(10)
     features.look_ahead([])
     go_on.set()
-    features._thread.shutdown()
+    features._threads.shutdown()
     assert len(encoded) == 1
 
 
@@ -66,7 +68,7 @@ def test_an_image_that_cannot_be_read_is_an_error_where_it_is_needed(tiny_clip, 
     features.look_ahead(images)
     with pytest.raises(VGGymError, match="broken"):
         features(images[0])
-    features._thread.shutdown(cancel_futures=True)
+    features._threads.shutdown(cancel_futures=True)
 
 
 def test_the_next_run_reads_them(tiny_clip, images, encoded, tmp_path):

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.features.store import FeatureStore
@@ -36,11 +37,13 @@ class DenseFeatures:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._thread = ThreadPoolExecutor(1, "vg_gym looks ahead")  # started when first needed; ends with this object
+        count = torch.get_num_threads() if self.clip.device.type == "cpu" else 1
+        # Started when first needed, they end with this object. Each uses one thread, as in devices.single_threads().
+        self._threads = ThreadPoolExecutor(count, "vg_gym looks ahead", torch.set_num_threads, (1,))
         self._ahead: dict[str, Future[np.ndarray]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_thread", "_ahead")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_threads", "_ahead")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -55,7 +58,7 @@ class DenseFeatures:
         found = self.recent.get(image.key)
         if found is None:
             begun = self._ahead.pop(image.key, None) if self._process == os.getpid() else None
-            found = self._read(image) if begun is None or begun.cancel() else begun.result()
+            found = self._read(image) if begun is None else begun.result()
             self.recent.add(image.key, found)
         return found
 
@@ -68,12 +71,12 @@ class DenseFeatures:
             self._ahead.pop(key).cancel()
         for key, image in wanted.items():
             if key not in self._ahead:
-                self._ahead[key] = self._thread.submit(self._read, image)
+                self._ahead[key] = self._threads.submit(self._read, image)
 
     def close(self) -> None:
         """Read nothing ahead any more, and close the cache file; whoever asks again opens both again."""
         if self._process == os.getpid():
-            self._thread.shutdown(cancel_futures=True)
+            self._threads.shutdown(cancel_futures=True)
         self._begin()
         if self.cache is not None:
             self.cache.close()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vg_gym.clip.crops import resize
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.devices import single_threads
 from vg_gym.features.score_maps import scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import ImageRef
@@ -58,7 +57,7 @@ def image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]
 def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[ImageRef]]) -> int:
     number, images = item
     dense, maps = store.arrays["dense"], store.arrays["maps"]
-    with _pool() as pool:
+    with single_threads() as pool:
         if not dense.has(number):
             dense.write(number, _encode(clip, images, pool))
         if not maps.has(number):
@@ -68,22 +67,25 @@ def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[I
     return number
 
 
-@contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as this process is to use; after an error or a signal, what they have not begun is left."""
-    pool = ThreadPoolExecutor(torch.get_num_threads())
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+CHUNK = 16
+"""Images that a thread reads and encodes at a time on a CPU."""
 
 
 def _encode(clip: ClipEncoder, images: Sequence[ImageRef], pool: ThreadPoolExecutor) -> np.ndarray:
-    """Dense features (N, g, g, D) float16; a batch is read by threads, then encoded."""
-    batch = max(1, clip.batch_size // 4)
-    chunks = (images[at : at + batch] for at in range(0, len(images), batch))
-    read = (list(pool.map(lambda image: resize(image.array(), clip.image_size), chunk)) for chunk in chunks)
-    return np.concatenate([clip.encode_dense(pixels).astype(np.float16) for pixels in read])
+    """Dense features (N, g, g, D) float16; threads read a batch, and on a CPU encode it too."""
+
+    def read(image: ImageRef) -> np.ndarray:
+        return resize(image.array(), clip.image_size)
+
+    def encode(pixels: Sequence[np.ndarray]) -> np.ndarray:
+        return clip.encode_dense(pixels).astype(np.float16)
+
+    on_cpu = clip.device.type == "cpu"
+    batch = CHUNK if on_cpu else max(1, clip.batch_size // 4)
+    chunks = [images[at : at + batch] for at in range(0, len(images), batch)]
+    if on_cpu:
+        return np.concatenate([*pool.map(lambda chunk: encode([*map(read, chunk)]), chunks)])
+    return np.concatenate([encode([*pool.map(read, chunk)]) for chunk in chunks])
 
 
 def _maps_of(store: FeatureStore, clip: ClipEncoder, row: int, dense: np.ndarray) -> list[np.ndarray]:

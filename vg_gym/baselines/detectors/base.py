@@ -90,9 +90,11 @@ class Detector(ABC):
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of every image (H, W, 3) uint8."""
+        return [found for batch in self._batches(images) for found in self.propose_batch(batch)]
+
+    def _batches(self, images: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
         size = self.batch_size or max(1, len(images))
-        batches = [images[start : start + size] for start in range(0, len(images), size)]
-        return [found for batch in batches for found in self.propose_batch(batch)]
+        return [images[start : start + size] for start in range(0, len(images), size)]
 
     @abstractmethod
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
