@@ -24,7 +24,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-def scene(rng, count=200):
+def scene(rng, count=600):
     """Tables, slots, boxes and texts."""
     tables = summed_area(rng.normal(size=(5, 7, 7, 12)).astype(np.float32))
     low = rng.uniform(0, 0.7, (count, 2))
@@ -54,6 +54,7 @@ def test_threads_change_no_bit(rng, threads):
     found = scene(rng)
     threads(1)
     alone = scored(found)
+    assert len(found[2]) > kernels.MANY
     for count in (2, 3, 7):
         threads(count)
         for mine, theirs in zip(scored(found), alone, strict=True):

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 import torch
 
-MANY = 64
+MANY = 512
 """Rows above which threads share the work, if torch may use several."""
 ZERO, HALF, ONE, TINY = (np.float32(number) for number in (0, 0.5, 1, 1e-8))
 _real, _whole = numba.float32, numba.int64
