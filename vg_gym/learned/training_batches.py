@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
+from vg_gym.devices import single_threads
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
@@ -155,10 +156,17 @@ def frozen_features(model: GroundingModel, train: Sequence[AnnotatedImage], flip
         return None
     wanted = [(image.image, mirrored) for mirrored in (False, True)[: 1 + flip] for image in train]
 
+    def encoded(chunk: Sequence[tuple[ImageRef, bool]]) -> np.ndarray:
+        found = _encode(model, [_pixels(image, mirrored) for image, mirrored in chunk])
+        assert found is not None
+        return found.astype(np.float16)
+
     def rows(start: int, stop: int) -> np.ndarray:
         chunks = [wanted[at : min(at + ENCODED_AT_ONCE, stop)] for at in range(start, stop, ENCODED_AT_ONCE)]
-        encoded = [_encode(model, [_pixels(image, mirrored) for image, mirrored in chunk]) for chunk in chunks]
-        return np.concatenate([part.astype(np.float16) for part in encoded if part is not None])
+        if next(model.parameters()).device.type != "cpu":
+            return np.concatenate([encoded(chunk) for chunk in chunks])
+        with single_threads() as pool:
+            return np.concatenate([*pool.map(encoded, chunks)])
 
     pieces = f"{KEPT_AT_ONCE} at a time"
     identity = [fingerprint(first.tobytes()), repr(model.canvas), pieces, *(f"{image.key} {m}" for image, m in wanted)]
