@@ -1,5 +1,8 @@
 import multiprocessing
 import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import open_clip
@@ -203,3 +206,26 @@ def test_the_built_in_clip_is_described_by_its_files(rng):
     assert lazy.is_loaded and torch.equal(before, torch.random.get_rng_state())
     assert lazy.logit_scale == whole.logit_scale
     lazy.copy().model.visual.proj.sum().backward()
+
+
+def test_threads_that_all_ask_first_load_it_once(monkeypatch, rng):
+    folder, made, original = built_in("clip", "refshapes"), [], open_clip.create_model
+    lazy = BuiltInClip("refshapes", folder)
+
+    def create(*args, **options):
+        made.append(args)
+        time.sleep(0.2)  # the others arrive meanwhile
+        return original(*args, **options)
+
+    monkeypatch.setattr(open_clip, "create_model", create)
+    image, begin = random_image(rng), threading.Barrier(4)
+
+    def encode(_):
+        begin.wait(10)
+        return lazy.encode_dense([image])
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(encode, range(4))
+    assert len(made) == 1
+    for other in others:
+        np.testing.assert_array_equal(other, first)

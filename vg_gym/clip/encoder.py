@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -36,6 +37,7 @@ TEXTS = 2**16
 """Texts whose embeddings are kept in memory."""
 WEIGHTS = "open_clip_model.safetensors"
 """Open_clip's own name for a folder's weights."""
+_LOADING = threading.RLock()
 
 
 class ClipEncoder:
@@ -349,9 +351,13 @@ class BuiltInClip(ClipEncoder):
         import open_clip
 
         self._check_process()
-        # Asked for while encoding, but made as any other: its copies can be trained.
-        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-            return open_clip.create_model(f"local-dir:{self._folder}", device="cpu").eval().to(self.device)
+        with _LOADING:  # threads that encode may all be the first to ask
+            if not self.is_loaded:
+                # Asked for while encoding, but made as any other: its copies can be trained.
+                with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+                    model = open_clip.create_model(f"local-dir:{self._folder}", device="cpu")
+                    self.__dict__["model"] = model.eval().to(self.device)
+        return self.__dict__["model"]
 
     @property
     def is_loaded(self) -> bool:  # type: ignore[override]
