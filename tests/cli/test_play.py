@@ -1,10 +1,15 @@
 import builtins
+import os
+import signal
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from vg_gym.cli.entry import main
+from vg_gym.envs.window import Window
 
 pygame = pytest.importorskip("pygame", reason="vg-gym play needs the extra play")
 TARGET = (60, 220, 120)
@@ -104,3 +109,20 @@ def test_without_pygame_nothing_is_loaded_first(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(PLAY)
     assert ended.value.code == 2 and 'a window needs pygame: pip install "vg_gym[play]"' in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_it_though_no_key_is_pressed(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    window = Window((20, 10))
+    pygame.event.clear()
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    late = threading.Timer(10, pygame.event.post, (pygame.event.Event(pygame.QUIT),))
+    interrupt.start()
+    late.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            window.wait()
+    late.cancel()
+    window.close()
+    assert time.monotonic() - begin < 5

@@ -11,6 +11,8 @@ from vg_gym.errors import VGGymError, importing
 
 UNSEEN = ("offscreen", "dummy")
 """Drivers of SDL that show nothing; it takes the first of them in silence where there is no display."""
+PATIENCE = 200
+"""Milliseconds for which SDL waits at a time."""
 
 
 def load_pygame() -> Any:
@@ -66,8 +68,10 @@ class Window:
         self._clock.tick(fps)
 
     def wait(self) -> Any:
-        """The next event."""
-        return self.pygame.event.wait()
+        """The next event; Ctrl-C in the terminal is heard meanwhile, as it would not be in one long wait of SDL's."""
+        while (event := self.pygame.event.wait(PATIENCE)).type == self.pygame.NOEVENT:
+            pass
+        return event
 
     def close(self) -> None:
         """Close it."""
