@@ -1,3 +1,5 @@
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -73,7 +75,39 @@ def test_seconds_of_the_machine(monkeypatch, tmp_path):
 
 def test_threads_that_share_out_work_use_one_each():
     torch.set_num_threads(2)
-    with devices.single_threads() as pool:
-        counts = [*pool.map(lambda _: torch.get_num_threads(), range(8))]
-    with ThreadPoolExecutor(1) as later:
-        assert counts == [1] * 8 and torch.get_num_threads() == later.submit(torch.get_num_threads).result() == 2
+    begun = threading.Barrier(2)  # the first two pieces are with two threads
+
+    def work(piece):
+        if piece < 2:
+            begun.wait(10)
+        return piece, torch.get_num_threads(), threading.current_thread().name
+
+    found = devices.share_out(work, range(8))
+    assert [(piece, count) for piece, count, _ in found] == [(piece, 1) for piece in range(8)]
+    assert len({name for *_, name in found}) == 2
+    with devices.single_threads() as pool:  # while they live, others have as many as before
+        pool.submit(work, 5).result()
+        later = ThreadPoolExecutor(1)
+        assert torch.get_num_threads() == later.submit(torch.get_num_threads).result() == 2
+        later.shutdown()
+
+
+def test_work_of_another_device_is_not_shared_out():
+    assert (
+        devices.share_out(lambda _: threading.current_thread(), range(3), torch.device("meta"))
+        == [threading.main_thread()] * 3
+    )
+
+
+def test_pieces_after_an_error_are_left():
+    torch.set_num_threads(1)
+    done = []
+
+    def work(piece):
+        done.append(piece)
+        time.sleep(0.01)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        devices.share_out(work, range(500))
+    assert len(done) < 500

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from vg_gym.errors import VGGymError
 
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 MOST = 8
 """Threads beyond which small networks get no faster."""
 LOOK = 0.25
@@ -103,22 +105,44 @@ class Threads:
         return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MOST))
 
 
-@contextmanager
-def single_threads() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch is to use, each of which uses one; after an error, what they have not begun is left.
+def single_threads(count: int = 0, name: str = "vg_gym") -> ThreadPoolExecutor:
+    """So many threads, each of which lets torch use one; 0: as many as torch is to use.
 
     Pieces of work that are shared out wait for each other once, and threads that share every operation all the time:
     they are slower, and far slower where another process takes a core from one of them.
     """
     import torch
 
-    count = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, initializer=partial(torch.set_num_threads, 1))
+    usual = torch.get_num_threads()
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread's first question sets its number to the one that was set last in any thread
+        torch.set_num_threads(1)
+        # So that later threads have the usual number, it is set last.
+        other = threading.Thread(target=torch.set_num_threads, args=(usual,))
+        other.start()
+        other.join()
+
+    return ThreadPoolExecutor(count or usual, name, begin)
+
+
+def share_out(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: Any = None) -> list[Result]:
+    """What is made of each piece, in order: on a CPU by :func:`single_threads`, else one after the other.
+
+    After an error or a signal, pieces that are not begun are left.
+
+    Args:
+        work: done by several threads at a time.
+        pieces: of the work.
+        device: the torch device of the network that does it; None: a CPU.
+    """
+    if device is not None and device.type != "cpu" or len(pieces) < 2:
+        return [work(piece) for piece in pieces]
+    pool = single_threads()
     try:
-        yield pool
+        return [*pool.map(work, pieces)]
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(count)  # threads that begin later use as many as was set last, in whichever thread
 
 
 def _seconds() -> tuple[float, float, float]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
-import torch
 
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.devices import single_threads
 from vg_gym.features.store import FeatureStore
 from vg_gym.storage.array_cache import ArrayCache
 from vg_gym.storage.lru_cache import LRUCache
@@ -37,9 +37,8 @@ class DenseFeatures:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        count = torch.get_num_threads() if self.clip.device.type == "cpu" else 1
-        # Started when first needed, they end with this object. Each uses one thread, as in devices.single_threads().
-        self._threads = ThreadPoolExecutor(count, "vg_gym looks ahead", torch.set_num_threads, (1,))
+        count = 0 if self.clip.device.type == "cpu" else 1
+        self._threads = single_threads(count, "vg_gym looks ahead")  # begin when first needed, end with this object
         self._ahead: dict[str, Future[np.ndarray]] = {}
 
     def __getstate__(self) -> dict[str, Any]:

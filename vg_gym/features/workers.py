@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from vg_gym.clip.crops import resize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.devices import single_threads
+from vg_gym.devices import share_out
 from vg_gym.features.score_maps import scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.types import ImageRef
@@ -57,13 +56,12 @@ def image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]
 def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[ImageRef]]) -> int:
     number, images = item
     dense, maps = store.arrays["dense"], store.arrays["maps"]
-    with single_threads() as pool:
-        if not dense.has(number):
-            dense.write(number, _encode(clip, images, pool))
-        if not maps.has(number):
-            rows = range(*dense.span(number))
-            of_images = pool.map(partial(_maps_of, store, clip), rows, dense.shard(number))
-            maps.write(number, np.concatenate([np.stack(found) for found in of_images]))
+    if not dense.has(number):
+        dense.write(number, _encode(clip, images))
+    if not maps.has(number):
+        items = [*zip(range(*dense.span(number)), dense.shard(number), strict=True)]
+        of_images = share_out(lambda item: np.stack(_maps_of(store, clip, *item)), items)
+        maps.write(number, np.concatenate(of_images))
     return number
 
 
@@ -71,21 +69,20 @@ CHUNK = 16
 """Images that a thread reads and encodes at a time on a CPU."""
 
 
-def _encode(clip: ClipEncoder, images: Sequence[ImageRef], pool: ThreadPoolExecutor) -> np.ndarray:
+def _encode(clip: ClipEncoder, images: Sequence[ImageRef]) -> np.ndarray:
     """Dense features (N, g, g, D) float16; threads read a batch, and on a CPU encode it too."""
+    on_cpu = clip.device.type == "cpu"
+    batch = CHUNK if on_cpu else max(1, clip.batch_size // 4)
+    chunks = [images[at : at + batch] for at in range(0, len(images), batch)]
 
     def read(image: ImageRef) -> np.ndarray:
         return resize(image.array(), clip.image_size)
 
-    def encode(pixels: Sequence[np.ndarray]) -> np.ndarray:
+    def encode(chunk: Sequence[ImageRef]) -> np.ndarray:
+        pixels = [*map(read, chunk)] if on_cpu else share_out(read, chunk)
         return clip.encode_dense(pixels).astype(np.float16)
 
-    on_cpu = clip.device.type == "cpu"
-    batch = CHUNK if on_cpu else max(1, clip.batch_size // 4)
-    chunks = [images[at : at + batch] for at in range(0, len(images), batch)]
-    if on_cpu:
-        return np.concatenate([*pool.map(lambda chunk: encode([*map(read, chunk)]), chunks)])
-    return np.concatenate([encode([*pool.map(read, chunk)]) for chunk in chunks])
+    return np.concatenate(share_out(encode, chunks, clip.device))
 
 
 def _maps_of(store: FeatureStore, clip: ClipEncoder, row: int, dense: np.ndarray) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
-from vg_gym.devices import single_threads
+from vg_gym.devices import share_out
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
@@ -163,10 +163,7 @@ def frozen_features(model: GroundingModel, train: Sequence[AnnotatedImage], flip
 
     def rows(start: int, stop: int) -> np.ndarray:
         chunks = [wanted[at : min(at + ENCODED_AT_ONCE, stop)] for at in range(start, stop, ENCODED_AT_ONCE)]
-        if next(model.parameters()).device.type != "cpu":
-            return np.concatenate([encoded(chunk) for chunk in chunks])
-        with single_threads() as pool:
-            return np.concatenate([*pool.map(encoded, chunks)])
+        return np.concatenate(share_out(encoded, chunks, next(model.parameters()).device))
 
     pieces = f"{KEPT_AT_ONCE} at a time"
     identity = [fingerprint(first.tobytes()), repr(model.canvas), pieces, *(f"{image.key} {m}" for image, m in wanted)]

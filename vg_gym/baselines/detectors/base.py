@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,13 @@ class Detector(ABC):
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of every image (H, W, 3) uint8."""
-        return [found for batch in self._batches(images) for found in self.propose_batch(batch)]
-
-    def _batches(self, images: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
         size = self.batch_size or max(1, len(images))
-        return [images[start : start + size] for start in range(0, len(images), size)]
+        batches = [images[start : start + size] for start in range(0, len(images), size)]
+        return [found for of_batch in self._each(batches) for found in of_batch]
+
+    def _each(self, batches: Sequence[Sequence[np.ndarray]]) -> Iterable[list[Proposals]]:
+        """:meth:`propose_batch` of every batch, in order; a library's predictor takes one at a time."""
+        return map(self.propose_batch, batches)
 
     @abstractmethod
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:

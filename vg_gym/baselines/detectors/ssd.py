@@ -7,7 +7,7 @@ fetched), ``ARCHITECTURE:FILE`` with a local state dict, or a folder with one of
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from vg_gym.baselines.detectors.base import (
     save_folder,
 )
 from vg_gym.config import PositiveInt, UnitInterval, check_options
-from vg_gym.devices import single_threads
+from vg_gym.devices import share_out
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
 from vg_gym.types import Proposals, Proposer
@@ -79,13 +79,8 @@ class Ssd(Detector):
         losses = self.module(list(batch.images), targets)
         return {"box": losses["bbox_regression"], "class": losses["classification"]}
 
-    def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8; on a CPU threads share out the batches."""
-        batches = self._batches(images)
-        if self.device.type != "cpu" or len(batches) < 2:
-            return super().propose(images)
-        with single_threads() as pool:
-            return [found for of_batch in pool.map(self.propose_batch, batches) for found in of_batch]
+    def _each(self, batches: Sequence[Sequence[np.ndarray]]) -> Iterable[list[Proposals]]:
+        return share_out(self.propose_batch, batches, self.device)  # the module keeps nothing of a batch
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of a batch of images (H, W, 3) uint8."""
