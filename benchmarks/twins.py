@@ -51,7 +51,7 @@ def _widened(boxes: np.ndarray) -> np.ndarray:
 
 def _floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool, xp: Any, gather: Any) -> Callable[[], None]:
     """A loop of box arithmetic, gathers and dot products; no reward, episode or observation."""
-    tables = engine.features.images.tables
+    tables = engine.features.images.tables.tensor
     lines = tables.shape[1]
     flat = tables.view(-1, tables.shape[3])
     first = np.tile(engine.slots.astype(np.int64) * lines**2, 1 + ring)[:, None]

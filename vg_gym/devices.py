@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -105,25 +106,36 @@ class Threads:
         return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MOST))
 
 
+def torch_threads() -> int:
+    """How many threads torch uses, or as many as it would, where nothing has imported it."""
+    torch: Any = sys.modules.get("torch")
+    return torch.get_num_threads() if hasattr(torch, "get_num_threads") else min(usable_cores(), MOST)
+
+
 def single_threads(count: int = 0, name: str = "vg_gym") -> ThreadPoolExecutor:
     """So many threads, each of which lets torch use one; 0: as many as torch is to use.
 
     Pieces of work that are shared out wait for each other once, and threads that share every operation all the time:
     they are slower, and far slower where another process takes a core from one of them.
     """
+    return ThreadPoolExecutor(count or torch_threads(), name, _let_torch_use_one)
+
+
+_BEGINNING = threading.Lock()
+
+
+def _let_torch_use_one() -> None:
+    """Let torch use one thread in this one, and as many as before in others."""
     import torch
 
-    usual = torch.get_num_threads()
-
-    def begin() -> None:
-        torch.get_num_threads()  # a thread's first question sets its number to the one that was set last in any thread
+    with _BEGINNING:
+        # At a thread's first question its number becomes the one that was set last in any thread.
+        usual = torch.get_num_threads()
         torch.set_num_threads(1)
         # So that later threads have the usual number, it is set last.
         other = threading.Thread(target=torch.set_num_threads, args=(usual,))
         other.start()
         other.join()
-
-    return ThreadPoolExecutor(count or usual, name, begin)
 
 
 def share_out(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: Any = None) -> list[Result]:

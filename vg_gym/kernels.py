@@ -19,7 +19,8 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
+
+from vg_gym.devices import torch_threads
 
 MANY = 512
 """Rows above which threads share the work, if torch may use several."""
@@ -52,7 +53,7 @@ def _rows(*arguments: Any, **options: Any) -> Callable[[Callable[..., None]], Ca
 
 def over_rows(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
     """Call a kernel for all of ``count`` rows; many are shared out among as many threads as torch may use."""
-    threads = torch.get_num_threads() if count > MANY else 1
+    threads = torch_threads() if count > MANY else 1
     if threads == 1:
         return kernel(0, count, *arguments)
     ends = [count * part // threads for part in range(threads + 1)]

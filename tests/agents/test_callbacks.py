@@ -1,8 +1,10 @@
+from functools import partial
+
 import numpy as np
 from stable_baselines3 import PPO
 
 from vg_gym.agents.budget import Budget
-from vg_gym.agents.callbacks import EpisodeStats, Evaluation, evaluate
+from vg_gym.agents.callbacks import EpisodeStats, Evaluation, TruncationValues, evaluate
 from vg_gym.agents.checkpoint import policy_arguments, read_about
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.devices import Threads
@@ -22,6 +24,22 @@ def test_the_budget_of_steps_ends_the_run_and_episodes_are_counted(shapes, tiny_
     assert model.num_timesteps == budget.taken == 40
     assert 0 < len(model.ep_info_buffer) == len(stats.recent["iou"]) <= 40
     assert max(episode["l"] for episode in model.ep_info_buffer) <= 3
+
+
+def test_truncated_episodes_go_on_as_sb3_has_it_with_fewer_questions(shapes, tiny_clip, monkeypatch):
+    rewards, asked = [], []
+    for callback in (None, TruncationValues()):
+        model, questions = model_of(shapes, tiny_clip, min_steps=3), []
+        critic = model.policy.predict_values
+        count = partial(lambda asked, ask, seen: asked.append(seen) or ask(seen), questions, critic)
+        monkeypatch.setattr(model.policy, "predict_values", count)
+        monkeypatch.setattr(model, "train", lambda: None)
+        model.learn(32, callback)
+        rewards.append(model.rollout_buffer.rewards)
+        asked.append(len(questions))
+    np.testing.assert_allclose(rewards[0], rewards[1], atol=1e-6)
+    assert asked[1] < asked[0], "one question a step, not one an episode"
+    assert (rewards[0] != 0).any()
 
 
 def test_means_need_no_labels_but_for_iou(shapes, blind, tiny_clip):

@@ -13,7 +13,7 @@ OBJECT = np.array([0.25, 0.375, 0.625, 0.75], dtype=np.float32)
 def tables():
     image = np.zeros((128, 128, 3), dtype=np.uint8)
     image[48:96, 32:80] = 200
-    return torch.from_numpy(summed_area(edge_maps(image)[None].astype(np.float32) / 255))
+    return summed_area(edge_maps(image)[None].astype(np.float32) / 255)
 
 
 def profiles(boxes):
@@ -47,6 +47,6 @@ def test_beyond_the_image_there_is_nothing():
 def test_tensors_and_arrays_agree(rng):
     low = rng.uniform(0, 0.6, (20, 2))
     boxes = np.concatenate([low, low + rng.uniform(0.05, 0.4, (20, 2))], 1).astype(np.float32)
-    there = edge_profiles(tables(), torch.zeros(20, dtype=torch.int32), torch.from_numpy(boxes))
+    there = edge_profiles(torch.from_numpy(tables()), torch.zeros(20, dtype=torch.int32), torch.from_numpy(boxes))
     # The table's sums are large, so what is left of them in a slice of next to no pixels is rounding.
     np.testing.assert_allclose(there.numpy().reshape(20, 4, SLICES), profiles(boxes), atol=5e-3)

@@ -51,7 +51,7 @@ def test_rows_of_the_bank_are_given_away_and_made_anew(shapes, tiny_clip):
     for index in [0, 1, 2, 3, 4, 0, 1, 7, 0, 5, 5, 3]:
         rows = [catalog.load(np.array([index])) for catalog in catalogs]
         for part in ("text", "maps", "overviews"):
-            ours, theirs = (getattr(bank, part)[row] for bank, row in zip((small, large), rows, strict=True))
+            ours, theirs = (getattr(bank, part).array[row] for bank, row in zip((small, large), rows, strict=True))
             np.testing.assert_array_equal(ours, theirs)
         image = shapes[index].query.image
         slots = [bank.slots(row, {0: image}.get) for bank, row in zip((small, large), rows, strict=True)]

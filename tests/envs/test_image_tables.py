@@ -28,7 +28,7 @@ def test_little_memory_changes_nothing(tiny_clip):
     table = 4 * (tiny_clip.grid + 1) ** 2 * tiny_clip.dim / 2**30
     all_fit, wanted = walk(data, tiny_clip, 1.0)
     few, seen = walk(data, tiny_clip, 6.5 * table)
-    assert few.capacity == 6 == len(few.tables[:6]) < all_fit.capacity
+    assert few.capacity == 6 == len(few.tables.array[:6]) < all_fit.capacity
     for a, b in zip(wanted, seen, strict=True):
         for name, values in a.items():
             np.testing.assert_array_equal(values, b[name], err_msg=name)
@@ -47,7 +47,7 @@ def test_pictures_that_were_asked_of_are_not_kept(tiny_clip, rng):
 
     first = ArrayImage(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
     slot, _ = ask(first)
-    table_of_first = bank.images.tables[slot].clone()
+    table_of_first = bank.images.tables.array[slot].copy()
     for _ in range(40):
         _, image = ask(ArrayImage(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)))
         left.add(image)
@@ -56,4 +56,4 @@ def test_pictures_that_were_asked_of_are_not_kept(tiny_clip, rng):
     assert not left
     assert len(bank.images._keys) <= bank.capacity + bank.images.capacity + 1
     slot, _ = ask(first)
-    np.testing.assert_array_equal(bank.images.tables[slot], table_of_first)
+    np.testing.assert_array_equal(bank.images.tables.array[slot], table_of_first)

@@ -81,7 +81,7 @@ def test_lines_are_the_same_for_arrays_and_tensors(rng):
 
 def test_feature_glimpses_are_unit_features_of_the_cells(rng):
     maps, boxes = rng.normal(size=(3, 8, 8, 5)).astype(np.float32), some_boxes(rng, 3)
-    seen = feature_glimpses(torch.from_numpy(summed_area(maps)), np.arange(3, dtype=np.int32), boxes)
+    seen = feature_glimpses(summed_area(maps), np.arange(3, dtype=np.int32), boxes)
     seen = seen.reshape(3, 4, FEATURE_GLIMPSE, FEATURE_GLIMPSE, 5)
     lengths = np.linalg.norm(seen, axis=-1)
     np.testing.assert_allclose(lengths[:, [0, 3]], 1, atol=1e-4)

@@ -17,7 +17,15 @@ from stable_baselines3.common.utils import set_random_seed
 from tqdm import tqdm
 
 from vg_gym.agents.budget import Budget
-from vg_gym.agents.callbacks import BAR, WINDOW, EpisodeStats, Evaluation, evaluate, tensorboard_writer
+from vg_gym.agents.callbacks import (
+    BAR,
+    WINDOW,
+    EpisodeStats,
+    Evaluation,
+    TruncationValues,
+    evaluate,
+    tensorboard_writer,
+)
 from vg_gym.agents.checkpoint import (
     ALGORITHMS,
     find_agent,
@@ -209,7 +217,8 @@ class AgentTrainer:
             evaluation.run()
         self.budget.start()
         with closing(EpisodeStats(self.budget, self.threads)) as stats:
-            self.model.learn(NO_LIMIT, [stats, evaluation], reset_num_timesteps=not self.config.resume)
+            callbacks = [stats, evaluation, TruncationValues()]
+            self.model.learn(NO_LIMIT, callbacks, reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
         self._contact_sheet()
         return means

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL
-import torch
 from PIL import Image, ImageFilter
+
+from vg_gym.lazily import torch
 
 AT_ONCE = 32
 """Crops that :func:`crop_and_resize` holds in floating point together: 32 of 640 x 480 pixels take some 400 MB."""

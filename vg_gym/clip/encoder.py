@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from vg_gym.clip.crops import crop, crop_and_resize, resize
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
 from vg_gym.errors import VGGymError
+from vg_gym.lazily import torch
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.lru_cache import LRUCache
 
@@ -79,15 +79,23 @@ class ClipEncoder:
     ) -> None:  # fmt: skip
         """Keep what does not need the model."""
         self.name, self.tokenizer, self.config = name, tokenizer, config
-        self.device, self.batch_size, self.dense = torch.device(device), batch_size, dense
+        self.batch_size, self.dense, self._preprocess = batch_size, dense, preprocess
         self.crop_size = crop_size or self.image_size
         self._process = os.getpid()
-        self._mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1)
+        self.on_cpu = device.startswith("cpu")
+        if device != "cpu":
+            self.device = torch.device(device)
         self._text_cache: LRUCache[np.ndarray] = LRUCache(TEXTS)
 
     is_loaded: bool = True
     """Whether the model is in memory."""
+    on_cpu: bool
+    """Whether the model is on a CPU; to know it takes no torch."""
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device("cpu")
 
     @cached_property
     def grid(self) -> int:
@@ -102,7 +110,7 @@ class ClipEncoder:
     @property
     def logit_scale(self) -> float:
         """The learned inverse temperature."""
-        return float(self.model.logit_scale.detach().exp())
+        return float(np.exp(_numpy(self.model.logit_scale.detach())))
 
     @property
     def words(self) -> list[str] | None:
@@ -124,12 +132,13 @@ class ClipEncoder:
     def fingerprint(self) -> str:
         """A hash of the weights and of how they are used; caches of features are keyed by it."""
         digest = hashlib.sha256(f"{self.dense} {self.image_size} {self.crop_size}".encode())
-        for name, tensor in sorted(self._weights().items()):
-            digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+        for name, weights in sorted(self._weights().items()):
+            digest.update(name.encode() + weights.tobytes())
         return digest.hexdigest()
 
-    def _weights(self) -> Mapping[str, torch.Tensor]:
-        return self.model.state_dict()
+    def _weights(self) -> Mapping[str, np.ndarray]:
+        """In single precision."""
+        return {name: _numpy(tensor) for name, tensor in self.model.state_dict().items()}
 
     def copy(self) -> ClipEncoder:
         """An encoder with weights of its own: training one leaves the other as it is."""
@@ -166,7 +175,7 @@ class ClipEncoder:
 
     def _encode_texts(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
         """Embeddings (D,) of texts."""
-        size = 1 if self.device.type == "cpu" else self.batch_size
+        size = 1 if self.on_cpu else self.batch_size
         for chunk in _chunks(texts, size):
             with self._inference():
                 ids = self.tokenizer([*chunk, *[""] * (size - len(chunk))])
@@ -209,7 +218,7 @@ class ClipEncoder:
     def encode_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings (N, D) of uint8 crops (h, w, 3) of any sizes, squashed to ``crop_size`` squared."""
         # A few at a time stay in a CPU's cache: a fifth faster for small models, and no slower for a ViT-B/32.
-        chunks = _chunks(crops, 8 if self.device.type == "cpu" else self.batch_size)
+        chunks = _chunks(crops, 8 if self.on_cpu else self.batch_size)
         return self._embed(self._pixels(chunk, self.crop_size) for chunk in chunks)
 
     def _embed(self, batches: Iterable[torch.Tensor]) -> np.ndarray:
@@ -226,7 +235,7 @@ class ClipEncoder:
         Images are squashed to the model's image size. They go through the model one at a time on a CPU and in
         batches padded to ``batch_size`` / 4 on a GPU, so that an image's features do not depend on its neighbours.
         """
-        chunk_size = 1 if self.device.type == "cpu" else max(1, self.batch_size // 4)
+        chunk_size = 1 if self.on_cpu else max(1, self.batch_size // 4)
         parts = []
         for chunk in _chunks(images, chunk_size):
             padded = [*chunk, *[chunk[-1]] * (chunk_size - len(chunk))]
@@ -244,7 +253,15 @@ class ClipEncoder:
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (B, 3, S, S) in [0, 1] as the model takes them."""
-        return (pixels - self._mean) / self._std
+        mean, std = self._moments
+        return (pixels - mean) / std
+
+    @cached_property
+    def _moments(self) -> list[torch.Tensor]:
+        """Mean and standard deviation of pixels (1, 3, 1, 1); asked for while encoding, but for training too."""
+        with torch.inference_mode(False):
+            numbers = (self._preprocess[name] for name in ("mean", "std"))
+            return [torch.tensor(three, device=self.device).view(1, 3, 1, 1) for three in numbers]
 
 
 def _forked(name: str) -> VGGymError:
@@ -271,27 +288,15 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
         VGGymError: the name, tag or file is not there, or the file is not a checkpoint of that architecture.
     """
     folder = built_in("clip", name) or Path(name)
-    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
-        return _load(name, folder, device)
+    return _load(name, folder, device)
 
 
 def _load(name: str, folder: Path, device: str) -> ClipEncoder:
     try:
         if built_in("clip", name) is not None:
             return BuiltInClip(name, folder, device)
-        import open_clip
-
-        if folder.is_dir():
-            return _load_folder(name, folder, device)
-        architecture, colon, weights = name.partition(":")
-        if not colon:
-            raise VGGymError(
-                f"clip {name!r} is neither built in, nor a folder, nor ARCHITECTURE:TAG or ARCHITECTURE:FILE, "
-                "e.g. ViT-B-32:openai"
-            )
-        model = open_clip.create_model(architecture, pretrained=weights, device="cpu", require_pretrained=True)
-        config = open_clip.get_model_config(architecture)
-        return ClipEncoder(name, model, open_clip.get_tokenizer(architecture), device=device, config=config)
+        with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+            return _load_folder(name, folder, device) if folder.is_dir() else _load_named(name, device)
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, SafetensorError,
             pickle.UnpicklingError) as error:  # fmt: skip
         if "forked subprocess" in str(error):  # torch's own words
@@ -303,6 +308,20 @@ def _load(name: str, folder: Path, device: str) -> ClipEncoder:
             f"cannot load clip {name!r}: {reason}. Give ARCHITECTURE:TAG with hub access, or ARCHITECTURE:FILE with a "
             "local open_clip checkpoint"
         ) from error
+
+
+def _load_named(name: str, device: str) -> ClipEncoder:
+    import open_clip
+
+    architecture, colon, weights = name.partition(":")
+    if not colon:
+        raise VGGymError(
+            f"clip {name!r} is neither built in, nor a folder, nor ARCHITECTURE:TAG or ARCHITECTURE:FILE, "
+            "e.g. ViT-B-32:openai"
+        )
+    model = open_clip.create_model(architecture, pretrained=weights, device="cpu", require_pretrained=True)
+    config = open_clip.get_model_config(architecture)
+    return ClipEncoder(name, model, open_clip.get_tokenizer(architecture), device=device, config=config)
 
 
 def _load_folder(name: str, folder: Path, device: str) -> ClipEncoder:
@@ -371,10 +390,10 @@ class BuiltInClip(ClipEncoder):
 
     @cached_property
     def _saved_scale(self) -> float:
-        with safe_open(self._folder / WEIGHTS, "pt") as file:
-            return float(file.get_tensor("logit_scale").float().exp())
+        with safe_open(self._folder / WEIGHTS, "numpy") as file:
+            return float(np.exp(np.asarray(file.get_tensor("logit_scale"), dtype=np.float32)))
 
-    def _weights(self) -> Mapping[str, torch.Tensor]:
+    def _weights(self) -> Mapping[str, np.ndarray]:
         if self.is_loaded:
-            return self.model.state_dict()
-        return {name: tensor.float() for name, tensor in load_file(self._folder / WEIGHTS).items()}
+            return super()._weights()
+        return {name: array.astype(np.float32) for name, array in load_file(self._folder / WEIGHTS).items()}

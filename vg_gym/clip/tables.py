@@ -2,7 +2,7 @@
 
 A sum over a box is a weighted sum of 16 rows of a table, four at each corner: for arrays one compiled loop, for tensors
 torch's embedding bag, gather and sum fused. Values of tensors on a lattice of points are its bilinear grid sampling.
-Boxes are arrays or tensors, tables of features tensors; results are of the kind of the boxes.
+Tables, boxes and results are of one kind, arrays or tensors.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from vg_gym import kernels
+from vg_gym.lazily import torch
 
 _SUM, _BILINEAR, _BORDER = 0, 0, 1
 """Torch's own numbers of these modes."""
 
 
-def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
+def table_sums(tables: Any, slots: Any, boxes: Any) -> Any:
     """Feature sums over boxes, in cells.
 
     Args:
-        tables: summed-area tables (T, g+1, g+1, D) float32.
+        tables: summed-area tables (T, g+1, g+1, D) float32; arrays or tensors, as are the others.
         slots: (B,) int32: the table of each item.
         boxes: (B, K, 4) normalised, inside the image.
 
@@ -33,7 +33,7 @@ def table_sums(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
     (batch, count, _), dim = boxes.shape, tables.shape[3]
     if isinstance(boxes, np.ndarray):
         sums = np.empty((batch, count, dim), dtype=np.float32)
-        kernels.over_rows(kernels.sum_boxes, batch, tables.numpy(), slots, np.ascontiguousarray(boxes), sums)
+        kernels.over_rows(kernels.sum_boxes, batch, tables, slots, np.ascontiguousarray(boxes), sums)
         return sums
     lines = tables.shape[1]
     signs, steps = _corners(lines, boxes.device)

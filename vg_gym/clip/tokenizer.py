@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import torch
+from vg_gym.lazily import torch
 
 PAD, UNKNOWN, START = 0, 1, 2
 _FIRST_WORD = 3

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-
 from vg_gym.errors import VGGymError
+from vg_gym.lazily import torch
 
 
 def _embed(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
@@ -45,7 +43,7 @@ def resize_positions(
     if tuple(own) == tuple(grid):
         return table
     patches = table[1:].T.reshape(1, -1, *own)
-    patches = F.interpolate(patches, size=grid, mode=mode, antialias=antialias, align_corners=False)
+    patches = torch.nn.functional.interpolate(patches, size=grid, mode=mode, antialias=antialias, align_corners=False)
     return torch.cat([table[:1], patches.flatten(2)[0].T])
 
 
@@ -89,7 +87,8 @@ def _last_values(visual: Any, x: torch.Tensor) -> torch.Tensor:
     block = visual.transformer.resblocks[-1]
     width = x.shape[-1]
     attention, normed = block.attn, block.ln_1(x)
-    values = F.linear(normed, attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
+    weight, bias = attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :]
+    values = torch.nn.functional.linear(normed, weight, bias)
     return attention.out_proj(values)
 
 

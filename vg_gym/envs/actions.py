@@ -23,12 +23,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
 from vg_gym import kernels
 from vg_gym.errors import VGGymError, unknown
+from vg_gym.lazily import torch
 
 MIN_SIDE = 0.04
 """Shortest side of a box, as a fraction of the image's."""

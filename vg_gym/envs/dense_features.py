@@ -37,7 +37,7 @@ class DenseFeatures:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        count = 0 if self.clip.device.type == "cpu" else 1
+        count = 0 if self.clip.on_cpu else 1
         self._threads = single_threads(count, "vg_gym looks ahead")  # begin when first needed, end with this object
         self._ahead: dict[str, Future[np.ndarray]] = {}
 

@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.tables import table_sums
+from vg_gym.lazily import torch
 
 SLICES = 24
 """Slices across each edge."""
@@ -26,13 +26,13 @@ SCALE = 4.0
 _OFFSETS = np.linspace(-REACH, REACH, SLICES + 1, dtype=np.float32)
 
 
-def edge_profiles(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
+def edge_profiles(tables: Any, slots: Any, boxes: Any) -> Any:
     """Mean edge strength in the slices across each edge.
 
     Args:
         tables: summed-area tables (S, side + 1, side + 1, 2) of edge maps in [0, 1].
         slots: (B,) whose table is whose.
-        boxes: normalised (B, 4), arrays or tensors.
+        boxes: normalised (B, 4), arrays or tensors, as are the others.
 
     Returns:
         (B, 4 * SLICES): left, top, right and bottom edge; slices go from left to right or from top to bottom.

@@ -1,10 +1,10 @@
 """The one engine behind all faces of the environment: N episodes side by side, in numpy or, on a device, in torch.
 
 State is a handful of arrays with one row per sub-environment, and nothing loops over rows: what an episode needs is
-looked up in tables (:mod:`vg_gym.envs.feature_bank`), with torch's fused gathers on a CPU too, where numpy's are many
-times slower. On a CPU the state is numpy, whose small operations cost less. On a GPU all of it, observations included,
-is tensors that stay there. Where the source has labels, target boxes are read for ``info``, for rewards with ``iou``,
-and for first boxes near the target; nothing else depends on them.
+looked up in tables (:mod:`vg_gym.envs.feature_bank`). On a CPU all of it is arrays, and what a step does to them is
+compiled (:mod:`vg_gym.kernels`). On a GPU all of it, observations included, is tensors that stay there. Where the
+source has labels, target boxes are read for ``info``, for rewards with ``iou``, and for first boxes near the target;
+nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
@@ -29,6 +28,7 @@ from vg_gym.envs.edge_profiles import edge_profiles
 from vg_gym.envs.episode_order import RUN, EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.envs.image_tables import Rows
 from vg_gym.envs.initial_boxes import make_initial_boxes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.proposals import QueryProposals, relative
@@ -39,6 +39,7 @@ from vg_gym.envs.scoring.factory import make_query_scores, make_scorer
 from vg_gym.envs.scoring.protocol import Playing
 from vg_gym.errors import VGGymError
 from vg_gym.features.store import FeatureStore
+from vg_gym.lazily import torch
 from vg_gym.types import Query
 
 AHEAD = 16
@@ -88,7 +89,7 @@ class GroundingEngine:
         o, clip = self.options, self.clip
         check_ranges(o)
         self.min_steps = min(o.min_steps, o.max_steps)
-        tensors = clip.device.type != "cpu" if self.tensors is None else self.tensors
+        tensors = not clip.on_cpu if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
         """Where the state is; None: in numpy."""
         jumps = o.num_proposals if o.proposals else 0
@@ -138,7 +139,7 @@ class GroundingEngine:
         self.history = zeros(n, obs.HISTORY, self.actions.encoding)
         self.region, self.text = zeros(n, dim), zeros(n, dim)
         self.maps = zeros(n, maps, grid, grid)
-        self.proposals = zeros(n, *self.features.proposals.shape[1:])
+        self.proposals = zeros(n, *self.features.proposals.shape)
         self._precision: Any = np.dtype(self.options.precision)
         if self.device is not None:
             self._precision = getattr(torch, self.options.precision)
@@ -235,9 +236,9 @@ class GroundingEngine:
         if bank.query_proposals:
             self.proposals[rows] = self._rows_of(bank.proposals, at)
 
-    def _rows_of(self, table: torch.Tensor, numbers: np.ndarray) -> Any:
-        """Rows of what the bank knows, as state is kept; numpy gathers a few in a fraction of torch's time."""
-        return table.numpy()[numbers] if self.device is None else table[numbers]
+    def _rows_of(self, table: Rows, numbers: np.ndarray) -> Any:
+        """Rows of what the bank knows, as state is kept."""
+        return table.like(self.boxes)[numbers]
 
     def close(self) -> None:
         """Close the file of the cache; what needs it opens it again."""
@@ -286,7 +287,7 @@ class GroundingEngine:
         Raises:
             VGGymError: they are not.
         """
-        actions = actions if isinstance(actions, torch.Tensor) else np.asarray(actions)
+        actions = actions if self.device is not None and isinstance(actions, torch.Tensor) else np.asarray(actions)
         if actions.dtype == _UINT64:  # has no sum with places in a table
             actions = actions.astype(np.int64)
         wanted = self._action_shape
@@ -323,13 +324,13 @@ class GroundingEngine:
         if "tokens" in parts:
             out["tokens"] = self._as_seen(pick(self._fixed["tokens"]))
         if "glimpse_features" in parts:
-            found = obs.feature_glimpses(self.features.images.tables, pick(self.slots), boxes)
+            found = obs.feature_glimpses(self.features.images.tables.like(boxes), pick(self.slots), boxes)
             out["glimpse_features"] = self._as_seen(box_ops.clamp(found, -1, 1), copy=False)
         if "proposals" in parts:
             found = relative(pick(self.proposals), boxes).reshape(count, -1)
             out["proposals"] = self._as_seen(found, copy=False)
         if "edge_profiles" in parts:
-            found = edge_profiles(self.features.images.edge_tables, pick(self.slots), boxes)
+            found = edge_profiles(self.features.images.edge_tables.like(boxes), pick(self.slots), boxes)
             out["edge_profiles"] = self._as_seen(found, copy=False)
         if "pixels_image" in parts:
             out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)

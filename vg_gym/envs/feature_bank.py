@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from vg_gym.boxes import to_numpy
@@ -29,6 +28,7 @@ from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.features.score_maps import SCAN_SIZES, num_maps, scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
 from vg_gym.language.parsing import PHRASE_RULES
+from vg_gym.lazily import torch
 from vg_gym.storage.array_cache import ArrayCache
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache
 from vg_gym.storage.lru_cache import LRUCache
@@ -91,12 +91,19 @@ class FeatureBank:
             self._attach(store)
         lines = clip.grid + 1
         self.images = ImageTables(clip, memory, self.dense, self.edge_maps)
-        self._proposals = Rows((proposals.count if proposals else 0, len(FIELDS)), clip.device)
-        self._text, self._maps = Rows((clip.dim,), clip.device), Rows((self.num_maps, lines, lines), clip.device)
-        self._overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip.device)
-        self._tokens = Rows((clip.num_tokens * clip.dim,), clip.device)
+        self.text = Rows((clip.dim,), clip)
+        """Unit embeddings of expressions (R, D)."""
+        self.maps = Rows((self.num_maps, lines, lines), clip)
+        """Summed-area tables of score maps (R, M, g+1, g+1)."""
+        self.overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip)
+        """Glimpses of the whole image, score maps and coverage (R, M + 1, G, G)."""
+        self.token_features = Rows((clip.num_tokens * clip.dim,), clip)
+        """Unit features of tokens, zero beyond a text's end (R, L * D)."""
+        self.proposals = Rows((proposals.count if proposals else 0, len(FIELDS)), clip)
+        """Proposals of queries (R, K, F), see :class:`vg_gym.envs.proposals.QueryProposals`."""
+        self.scores = Rows((query_scores.count if query_scores else 0,), clip)
+        """What :attr:`query_scores` computed (R, L)."""
         self._regions: LRUCache[np.ndarray] = LRUCache(SCANNED)
-        self._scores = Rows((query_scores.count if query_scores else 0,), clip.device)
         self._rows: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
         self.capacity = max(MIN_ROWS, int(memory * ROW_SHARE * 2**30 / (4 * self._row_size())))
@@ -111,36 +118,6 @@ class FeatureBank:
     def num_maps(self) -> int:
         """M, score maps per query."""
         return num_maps(self.phrases)
-
-    @property
-    def text(self) -> torch.Tensor:
-        """Unit embeddings of expressions (R, D)."""
-        return self._text.data
-
-    @property
-    def maps(self) -> torch.Tensor:
-        """Summed-area tables of score maps (R, M, g+1, g+1)."""
-        return self._maps.data
-
-    @property
-    def overviews(self) -> torch.Tensor:
-        """Glimpses of the whole image, score maps and coverage (R, M + 1, G, G)."""
-        return self._overviews.data
-
-    @property
-    def token_features(self) -> torch.Tensor:
-        """Unit features of tokens, zero beyond a text's end (R, L * D)."""
-        return self._tokens.data
-
-    @property
-    def scores(self) -> torch.Tensor:
-        """What :attr:`query_scores` computed (R, L)."""
-        return self._scores.data
-
-    @property
-    def proposals(self) -> torch.Tensor:
-        """Proposals of queries (R, K, F), see :class:`vg_gym.envs.proposals.QueryProposals`."""
-        return self._proposals.data
 
     def slots(self, rows: np.ndarray, image: Callable[[int], ImageRef]) -> np.ndarray:
         """Slots of :attr:`images` of the images of rows (B,), int64.
@@ -215,12 +192,12 @@ class FeatureBank:
 
     def _row_size(self) -> int:
         """Numbers of a row."""
-        parts = (self._text, self._maps, self._overviews, self._tokens, self._scores, self._proposals)
-        return sum(int(np.prod(part.data.shape[1:])) for part in parts)
+        parts = (self.text, self.maps, self.overviews, self.token_features, self.scores, self.proposals)
+        return sum(math.prod(part.shape) for part in parts)
 
     def _make_row(self, query: Query) -> list[tuple[Rows, np.ndarray]]:
         """What is known of a query, and where it goes."""
-        name, tables = (query.image.key, query.expression), (self._text, self._maps, self._overviews)
+        name, tables = (query.image.key, query.expression), (self.text, self.maps, self.overviews)
         maps = None if self.store is None else self.store.maps(*name)
         if maps is None:
             known = "\n".join((f"row {self.num_maps} {GLIMPSE} {LIMIT:g}", *name))
@@ -230,16 +207,15 @@ class FeatureBank:
         made: list[tuple[Rows, np.ndarray]] = []
         end = 0
         for rows in tables:
-            shape, begin = rows.data.shape[1:], end
-            end += math.prod(shape)
-            made.append((rows, row[begin:end].reshape(shape)))
+            begin, end = end, end + math.prod(rows.shape)
+            made.append((rows, row[begin:end].reshape(rows.shape)))
         if self.tokens:
             found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
-            made.append((self._tokens, found.astype(np.float32).clip(-1, 1).reshape(-1)))
+            made.append((self.token_features, found.astype(np.float32).clip(-1, 1).reshape(-1)))
         if self.query_scores is not None:
-            made.append((self._scores, self.query_scores(query)))
+            made.append((self.scores, self.query_scores(query)))
         if self.query_proposals is not None:
-            made.append((self._proposals, self.query_proposals(query, self.dense(query.image))))
+            made.append((self.proposals, self.query_proposals(query, self.dense(query.image))))
         return made
 
     def _assemble(self, query: Query, maps: np.ndarray) -> np.ndarray:

@@ -2,49 +2,68 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from vg_gym.boxes import to_numpy
 from vg_gym.clip.dense import l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
 from vg_gym.features.edge_maps import SIDE
+from vg_gym.lazily import torch
 from vg_gym.types import ImageRef
+
+LINE = 16
+"""Numbers in a line of the processor's cache."""
 
 
 class Rows:
-    """Rows of a tensor that grows by doubling."""
+    """Rows of float32 that grow by doubling: of an array, or of a tensor on a device that is no CPU.
 
-    array: np.ndarray | None
-    """The same memory as an array, where it is a CPU's; asking a tensor for it takes as long as a step's arithmetic."""
+    Args:
+        shape: of a row.
+        clip: whose device it is.
+    """
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device):
-        self._hold(torch.empty((0, *shape), device=device))
+    def __init__(self, shape: tuple[int, ...], clip: ClipEncoder):
+        self.shape = shape
+        self._data: Any = self._room(0) if clip.on_cpu else torch.empty((0, *shape), device=clip.device)
 
-    def _hold(self, data: torch.Tensor) -> None:
-        self.data, self.array = data, data.numpy() if data.device.type == "cpu" else None
+    def _room(self, count: int) -> np.ndarray:
+        """Rows that begin at a line of the processor's cache, as tensors do: kernels read them faster."""
+        size = count * math.prod(self.shape)
+        memory = np.empty(size + LINE, dtype=np.float32)
+        begin = -(memory.ctypes.data // 4) % LINE
+        return memory[begin : begin + size].reshape(count, *self.shape)
 
-    def __getstate__(self) -> torch.Tensor:
-        return self.data
+    @property
+    def array(self) -> np.ndarray:
+        """(R, ...), which only a CPU's are."""
+        assert isinstance(self._data, np.ndarray)
+        return self._data
 
-    def __setstate__(self, data: torch.Tensor) -> None:
-        self._hold(data)
+    @property
+    def tensor(self) -> torch.Tensor:
+        """(R, ...), of any device."""
+        return torch.from_numpy(self._data) if isinstance(self._data, np.ndarray) else self._data
+
+    def like(self, values: Any) -> Any:
+        """As an array or a tensor, as other values are."""
+        return self.array if isinstance(values, np.ndarray) else self.tensor
 
     def put(self, number: int, row: np.ndarray) -> None:
         """Write a row, making room for it."""
-        if number >= len(self.data):
-            grown = self.data.new_empty((max(16, 2 * number), *self.data.shape[1:]))
-            grown[: len(self.data)] = self.data
-            self._hold(grown)
-        if self.array is not None:  # numpy's own copy takes a fraction of torch's time
-            self.array[number] = row
-        else:
-            self.data[number] = torch.from_numpy(np.ascontiguousarray(row))
+        on_cpu = isinstance(self._data, np.ndarray)
+        if number >= len(self._data):
+            count = max(16, 2 * number)
+            grown: Any = self._room(count) if on_cpu else self._data.new_empty((count, *self.shape))
+            grown[: len(self._data)] = self._data
+            self._data = grown
+        self._data[number] = row if on_cpu else torch.from_numpy(np.ascontiguousarray(row))
 
 
 class SlotUser(Protocol):
@@ -74,8 +93,12 @@ class ImageTables:
         self.dense, self.edges, self.memory = dense, edges, memory
         self.capacity = max(1, int(memory * 2**30 / (4 * (lines * lines * clip.dim + 2 * edge_lines**2))))
         """Images that fit."""
-        self._tables, self._means = Rows((lines, lines, clip.dim), clip.device), Rows((clip.dim,), clip.device)
-        self._edge_tables = Rows((edge_lines, edge_lines, 2), clip.device)
+        self.tables = Rows((lines, lines, clip.dim), clip)
+        """(S, g+1, g+1, D), one a slot."""
+        self.means = Rows((clip.dim,), clip)
+        """Unit mean features (S, D), one a slot."""
+        self.edge_tables = Rows((edge_lines, edge_lines, 2), clip)
+        """Summed-area tables of edge maps in [0, 1] (S, side + 1, side + 1, 2), one a slot."""
         self._keys: list[str] = []
         self._numbers: dict[str, int] = {}
         self._free: list[int] = []
@@ -92,27 +115,6 @@ class ImageTables:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({**state, "users": weakref.WeakSet(state["users"])})
-
-    @property
-    def tables(self) -> torch.Tensor:
-        """(S, g+1, g+1, D), one a slot."""
-        return self._tables.data
-
-    @property
-    def table_array(self) -> np.ndarray:
-        """The tables as an array, which only a CPU's are."""
-        assert self._tables.array is not None
-        return self._tables.array
-
-    @property
-    def means(self) -> torch.Tensor:
-        """Unit mean features (S, D), one a slot."""
-        return self._means.data
-
-    @property
-    def edge_tables(self) -> torch.Tensor:
-        """Summed-area tables of edge maps in [0, 1] (S, side + 1, side + 1, 2), one a slot."""
-        return self._edge_tables.data
 
     def hold(self, image: ImageRef) -> int:
         """The number of an image: its own until it is given back as often as it was asked for.
@@ -162,9 +164,9 @@ class ImageTables:
         edges = None if self.edges is None else self.edges(image)
         slot = self._free_slot()
         if edges is not None:
-            self._edge_tables.put(slot, summed_area(edges.astype(np.float32) / 255))
-        self._tables.put(slot, summed_area(dense))
-        self._means.put(slot, l2_normalize(dense.mean(axis=(0, 1))).clip(-1, 1))
+            self.edge_tables.put(slot, summed_area(edges.astype(np.float32) / 255))
+        self.tables.put(slot, summed_area(dense))
+        self.means.put(slot, l2_normalize(dense.mean(axis=(0, 1))).clip(-1, 1))
         self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock
 
     def _free_slot(self) -> int:

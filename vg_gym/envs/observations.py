@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
@@ -25,6 +24,7 @@ from vg_gym.envs import edge_profiles, proposals
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import unknown
+from vg_gym.lazily import torch
 
 OBSERVATIONS = ("features", "pixels")
 PRECISIONS = ("float32", "float16")
@@ -166,7 +166,7 @@ def glimpses(maps: torch.Tensor, lines: torch.Tensor, out: torch.Tensor) -> None
     torch.div(sums, cells[:, None, ..., None], out=windows[:, :, :-1].swapaxes(1, 2))
 
 
-def feature_glimpses(tables: torch.Tensor, slots: Any, boxes: Any) -> Any:
+def feature_glimpses(tables: Any, slots: Any, boxes: Any) -> Any:
     """Unit dense features averaged in the cells of all four windows.
 
     Args:

@@ -15,6 +15,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.devices import share_out
 from vg_gym.errors import VGGymError
 from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.features.proposals import select
@@ -110,7 +111,7 @@ class QueryProposals:
 
     def _propose(self, images: Sequence[ImageRef]) -> np.ndarray:
         found = np.zeros((len(images), self.count, 5), dtype=np.float32)
-        proposed = self._proposer.propose([image.array() for image in images])
+        proposed = self._proposer.propose(share_out(lambda image: image.array(), images))
         for row, image, proposals in zip(found, images, proposed, strict=True):
             kept = select(proposals, MIN_SCORE, self.count, max_overlap=MAX_OVERLAP)
             row[: len(kept), :4] = box_ops.normalize(kept.boxes, image.size)

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.utils import seeding
+
+from vg_gym.lazily import torch
 
 _GOLDEN, _FIRST, _SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 

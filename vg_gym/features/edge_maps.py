@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym.clip.crops import resize
+from vg_gym.devices import share_out
 from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.types import ImageRef
 
@@ -44,4 +45,4 @@ def edge_map_arrays() -> ImageArrays:
 
 
 def _make(images: Sequence[ImageRef]) -> np.ndarray:
-    return np.stack([edge_maps(image.array()) for image in images])
+    return np.stack(share_out(lambda image: edge_maps(image.array()), images))

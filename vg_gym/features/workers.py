@@ -43,7 +43,7 @@ def _make_texts(store: FeatureStore, clip: ClipEncoder, number: int) -> int:
 
 def _token_features(clip: ClipEncoder, texts: list[str]) -> np.ndarray:
     # On a CPU one at a time: the last bits of a feature depend on how many texts are encoded beside it.
-    step = 1 if clip.device.type == "cpu" else clip.batch_size
+    step = 1 if clip.on_cpu else clip.batch_size
     return np.concatenate([clip.encode_tokens(texts[at : at + step]) for at in range(0, len(texts), step)])
 
 
@@ -71,15 +71,14 @@ CHUNK = 16
 
 def _encode(clip: ClipEncoder, images: Sequence[ImageRef]) -> np.ndarray:
     """Dense features (N, g, g, D) float16; threads read a batch, and on a CPU encode it too."""
-    on_cpu = clip.device.type == "cpu"
-    batch = CHUNK if on_cpu else max(1, clip.batch_size // 4)
+    batch = CHUNK if clip.on_cpu else max(1, clip.batch_size // 4)
     chunks = [images[at : at + batch] for at in range(0, len(images), batch)]
 
     def read(image: ImageRef) -> np.ndarray:
         return resize(image.array(), clip.image_size)
 
     def encode(chunk: Sequence[ImageRef]) -> np.ndarray:
-        pixels = [*map(read, chunk)] if on_cpu else share_out(read, chunk)
+        pixels = [*map(read, chunk)] if clip.on_cpu else share_out(read, chunk)
         return clip.encode_dense(pixels).astype(np.float16)
 
     return np.concatenate(share_out(encode, chunks, clip.device))

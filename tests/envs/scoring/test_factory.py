@@ -29,7 +29,7 @@ class LetterScorer(Scorer):
         return LetterCounts()
 
     def score(self, boxes, playing):
-        return playing.text, boxes[:, 2] - boxes[:, 0] + self.bank.scores[playing.rows, 0].numpy()
+        return playing.text, boxes[:, 2] - boxes[:, 0] + self.bank.scores.like(boxes)[playing.rows, 0]
 
 
 def test_a_scorer_of_one_s_own(shapes, tiny_clip, monkeypatch):

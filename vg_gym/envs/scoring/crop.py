@@ -15,7 +15,6 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
@@ -27,6 +26,7 @@ from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import unknown
+from vg_gym.lazily import torch
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
 

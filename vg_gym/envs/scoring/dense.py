@@ -33,11 +33,11 @@ class DenseScorer(Scorer):
         """See :meth:`Scorer.score`."""
         if isinstance(boxes, np.ndarray) and self.options.score in _RINGS:
             region, score = np.empty_like(playing.text), np.empty(len(boxes), dtype=np.float32)
-            tables, ring = self.bank.images.table_array, _RINGS[self.options.score]
+            tables, ring = self.bank.images.tables.array, _RINGS[self.options.score]
             what = (tables, playing.slots, np.ascontiguousarray(boxes), playing.text, *ring, region, score)
             kernels.over_rows(kernels.score_boxes, len(boxes), *what)
             return region, score
-        sums = partial(table_sums, self.bank.images.tables, playing.slots)
+        sums = partial(table_sums, self.bank.images.tables.like(boxes), playing.slots)
         region, score = measure(self.options.score, sums, playing.text, boxes[:, None], self._negatives_like(boxes))
         return box_ops.clamp(region[:, 0], -1, 1), score[:, 0]
 

@@ -114,4 +114,4 @@ class LatticeScorer(Scorer):
     def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
         """See :meth:`Scorer.score`."""
         region, _ = self._dense.score(boxes, playing)
-        return region, self.bank.scores[playing.rows, snap(boxes, self.options.lattice)]
+        return region, self.bank.scores.like(boxes)[playing.rows, snap(boxes, self.options.lattice)]

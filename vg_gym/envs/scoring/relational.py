@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from vg_gym import boxes as box_ops
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
@@ -39,9 +37,7 @@ class RelationalScorer(Scorer):
     def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
         """See :meth:`Scorer.score`."""
         region, _ = self._dense.score(boxes, playing)
-        proposals: Any = self.bank.proposals[playing.rows]
-        if isinstance(boxes, np.ndarray):
-            proposals = proposals.numpy()
+        proposals = self.bank.proposals.like(boxes)[playing.rows]
         return region, expected_iou(boxes[:, None], proposals[..., :4], proposals[..., -1])
 
 
