@@ -259,3 +259,16 @@ def test_ultralytics_leaves_other_libraries_as_they_were():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folded_detector_finds_the_same_boxes_and_is_the_same_detector():
+    whole = registry.proposer("ssd")
+    images, _ = images_and_boxes(count=3)
+    plain = whole.with_module(whole.module)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in whole.network.modules())
+    assert any(isinstance(part, torch.nn.BatchNorm2d) for part in plain.network.modules())
+    assert whole.fingerprint == plain.fingerprint
+    for mine, theirs in zip(whole.propose(images), plain.propose(images), strict=True):
+        assert len(mine) == len(theirs) > 0
+        np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=1e-3)
+        np.testing.assert_allclose(mine.scores, theirs.scores, atol=1e-5)

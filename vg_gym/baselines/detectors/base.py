@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
@@ -71,6 +73,8 @@ class Detector(ABC):
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.module: Any = module.to(self.device)
+        self.network: Any = self.module
+        """What proposes: the module, or a faster copy (:meth:`folded`)."""
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +85,18 @@ class Detector(ABC):
     def with_module(self, module: nn.Module) -> Detector:
         """The same detector with other weights."""
         other = copy.copy(self)
-        other.module, other.device = module, next(module.parameters()).device
+        other.module, other.network, other.device = module, module, next(module.parameters()).device
+        return other
+
+    def folded(self) -> Detector:
+        """The same detector, whose boxes come from a copy of its module that takes a CPU half the time.
+
+        Batch norms are folded into the convolutions before them, and weights have their channels last, which is how a
+        CPU's convolutions read them. Boxes differ by some millionths of the image. Training the module changes the copy
+        no more.
+        """
+        other = self.with_module(self.module)
+        other.network = _folded(copy.deepcopy(self.module)).to(memory_format=torch.channels_last)
         return other
 
     @abstractmethod
@@ -105,6 +120,16 @@ class Detector(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write weights (fp16) and what is needed to load them into an existing folder."""
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    """A module in evaluation mode, in whose sequences no batch norm follows a convolution any more."""
+    for sequence in (part for part in module.modules() if isinstance(part, nn.Sequential)):
+        for (name, first), (after, second) in pairwise([*sequence.named_children()]):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                sequence.add_module(name, fuse_conv_bn_eval(first, second))
+                sequence.add_module(after, nn.Identity())
+    return module
 
 
 def weights_folder() -> Path:

@@ -86,7 +86,7 @@ class Ssd(Detector):
         """Proposals of a batch of images (H, W, 3) uint8."""
         tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
         with torch.inference_mode():
-            results = self.module(tensors)
+            results = self.network(tensors)
         return [
             proposals(r["boxes"].cpu(), r["scores"].cpu(), [self.categories[int(c) - 1] for c in r["labels"]], image)
             for image, r in zip(images, results, strict=True)
@@ -110,6 +110,11 @@ def load_ssd(weights: str = "refshapes", device: str = "cpu", **options: Any) ->
         VGGymError: the weights are missing or of another architecture.
     """
     check_options("ssd", Ssd, options, fixed=("module", "categories"))
+    ssd = _load(weights, device, **options)
+    return ssd.folded() if ssd.device.type == "cpu" else ssd
+
+
+def _load(weights: str, device: str, **options: Any) -> Ssd:
     folder = built_in("ssd", weights) or Path(weights)
     if folder.is_dir():
         return _load_folder(folder, device, **options)
