@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vg_gym.data.refshapes import RefShapes, write_refcocog_layout
+from vg_gym.data.refshapes import COMPOSED, SPLITS, RefShapes, write_refcocog_layout
 from vg_gym.data.scenes import COLORS, FILLS, HOMES, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
@@ -24,6 +24,10 @@ def test_splits_share_no_scene():
               ("train", "val", "test")}  # fmt: skip
     assert not scenes["train"] & scenes["val"] and not scenes["train"] & scenes["test"]
     assert len({RefShapes("refshapes", s)[0].image_id for s in scenes}) == 3
+
+
+def test_a_pass_over_all_scenes_leaves_them_for_the_next():
+    assert sum(SPLITS.values()) <= COMPOSED, "one too many, and the least recently used is the next that is asked for"
 
 
 def test_counts_of_the_vocabulary_and_objects():

@@ -26,6 +26,8 @@ from vg_gym.types import Objects, Query, Sample
 
 SPLITS = {"train": 20_000, "val": 500, "test": 500}
 """Split -> default number of scenes; each has four samples."""
+COMPOSED = 2**15
+"""Scenes that are kept, 5 KB each: more than all splits have, as of too few none would be there at the next pass."""
 _IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 
 
@@ -81,7 +83,7 @@ class SceneRecord:
         return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(COMPOSED)
 def _compose(record: SceneRecord) -> tuple[Scene, tuple[tuple[int, Expression], ...]]:
     """Draw scenes until one admits an expression of every kind."""
     level, biased = LEVELS[record.name], record.split != "test"

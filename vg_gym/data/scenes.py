@@ -175,8 +175,8 @@ def _mask(shape: str, box: np.ndarray, image_size: int, oversample: int = 4) -> 
     draw = ImageDraw.Draw(canvas)
     extent, origin = box[2:] - box[:2], box[:2] - (x0, y0)
 
-    def outline(points: np.ndarray) -> list[tuple[float, ...]]:
-        return [tuple(p) for p in (points * extent + origin) * oversample - 0.5]
+    def outline(points: np.ndarray) -> list[float]:
+        return ((points * extent + origin) * oversample - 0.5).ravel().tolist()
 
     draw.polygon(outline(_polygon(shape)), fill=255)
     if shape == "ring":
