@@ -82,8 +82,8 @@ class ClipEncoder:
         self.batch_size, self.dense, self._preprocess = batch_size, dense, preprocess
         self.crop_size = crop_size or self.image_size
         self._process = os.getpid()
-        self.on_cpu = device.startswith("cpu")
-        if device != "cpu":
+        self.on_cpu = str(device).startswith("cpu")
+        if str(device) != "cpu":
             self.device = torch.device(device)
         self._text_cache: LRUCache[np.ndarray] = LRUCache(TEXTS)
 
@@ -110,7 +110,7 @@ class ClipEncoder:
     @property
     def logit_scale(self) -> float:
         """The learned inverse temperature."""
-        return float(np.exp(_numpy(self.model.logit_scale.detach())))
+        return np.exp(_numpy(self.model.logit_scale.detach())).item()
 
     @property
     def words(self) -> list[str] | None:
@@ -391,7 +391,7 @@ class BuiltInClip(ClipEncoder):
     @cached_property
     def _saved_scale(self) -> float:
         with safe_open(self._folder / WEIGHTS, "numpy") as file:
-            return float(np.exp(np.asarray(file.get_tensor("logit_scale"), dtype=np.float32)))
+            return np.exp(np.asarray(file.get_tensor("logit_scale"), dtype=np.float32)).item()
 
     def _weights(self) -> Mapping[str, np.ndarray]:
         if self.is_loaded:
