@@ -80,6 +80,12 @@ def test_bad_names_are_named(name, message):
         load_clip(name)
 
 
+@pytest.mark.parametrize("device", ["quantum", "mps" if not torch.backends.mps.is_available() else "fpga"])
+def test_a_device_that_is_not_there_is_an_error_of_loading(device):
+    with pytest.raises(VGGymError, match="cannot load clip 'refshapes'"):
+        load_clip("refshapes", device)
+
+
 def test_weights_of_another_architecture_are_named(tmp_path):
     torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(VGGymError, match="cannot load clip"):

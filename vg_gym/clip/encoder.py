@@ -85,6 +85,7 @@ class ClipEncoder:
         self.on_cpu = str(device).startswith("cpu")
         if str(device) != "cpu":
             self.device = torch.device(device)
+            _ = self._moments  # a device that is not there is an error now, not at the first image
         self._text_cache: LRUCache[np.ndarray] = LRUCache(TEXTS)
 
     is_loaded: bool = True
@@ -287,14 +288,10 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
     Raises:
         VGGymError: the name, tag or file is not there, or the file is not a checkpoint of that architecture.
     """
-    folder = built_in("clip", name) or Path(name)
-    return _load(name, folder, device)
-
-
-def _load(name: str, folder: Path, device: str) -> ClipEncoder:
     try:
-        if built_in("clip", name) is not None:
+        if (folder := built_in("clip", name)) is not None:
             return BuiltInClip(name, folder, device)
+        folder = Path(name)
         with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
             return _load_folder(name, folder, device) if folder.is_dir() else _load_named(name, device)
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, SafetensorError,
