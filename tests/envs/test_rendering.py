@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont, ImageSequence
 
+from vg_gym.data.scenes import COLORS
 from vg_gym.envs.rendering import BOX, TARGET, _shortened, contact_sheet, draw_frame, film, save_gif
 from vg_gym.errors import VGGymError
+from vg_gym.registry import open_dataset
 
 MIDDLE = np.array([0.25, 0.5, 0.75, 1.0], np.float32)
 
@@ -112,6 +114,18 @@ def test_a_gif_has_every_frame_and_stays_at_the_end(tmp_path):
         for frame in ImageSequence.Iterator(saved):
             durations.append(frame.info["duration"])
     assert durations == [200, 200, 2000]
+
+
+def test_a_rare_colour_keeps_its_hue_in_a_gif(tmp_path):
+    sample = open_dataset("refshapes", "test", scenes=1)[0]
+    frame = np.kron(sample.query.image.array(), np.ones((3, 3, 1), dtype=np.uint8))
+    for number, color in enumerate(COLORS.values()):
+        frame[4:16, 4 + 14 * number : 16 + 14 * number] = color
+    save_gif([frame] * 3, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as saved:
+        pixels = np.asarray(saved.convert("RGB")).astype(int)
+    for number, color in enumerate(COLORS.values()):
+        assert np.abs(pixels[4:16, 4 + 14 * number : 16 + 14 * number] - color).max() <= 24
 
 
 def test_a_gif_without_frames_is_refused(tmp_path):

@@ -203,15 +203,16 @@ def film(
     return frames
 
 
-def save_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 8, hold: float = 1.5, colors: int = 128) -> None:
-    """Write frames of one size as an animated picture that begins anew at its end.
+def save_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 8, hold: float = 1.5, colors: int = 256) -> None:
+    """Write frames of one size as an animated GIF that loops.
 
     Args:
         frames: uint8 (h, w, 3).
         path: of the file.
         fps: frames a second.
         hold: seconds that the last frame stays.
-        colors: of the palette, which all frames share.
+        colors: number of colours of the palette, which all frames share. The palette covers the range of the colours
+            and not their frequency, so that a small cyan heart among many blue ones stays cyan.
 
     Raises:
         VGGymError: there are no frames.
@@ -220,7 +221,8 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 8, hold: flo
         raise VGGymError(f"no frames for {path}: frames= is empty; give at least one")
     height, width = frames[0].shape[:2]
     lines = [np.full((height // 8, width, 3), color, dtype=np.uint8) for color in (BOX, TARGET, TRAIL)]
-    palette = Image.fromarray(np.concatenate([*lines, *frames[:: max(1, len(frames) // 8)]])).quantize(colors)
+    sampled = Image.fromarray(np.concatenate([*lines, *frames[:: max(1, len(frames) // 8)]]))
+    palette = sampled.quantize(colors, Image.Quantize.MAXCOVERAGE)
     shown = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [1000 / fps] * (len(frames) - 1) + [1000 * hold]
     with replacing(path) as part:
