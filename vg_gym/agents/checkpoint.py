@@ -7,6 +7,7 @@ network, CLIP, data set and environment options) and ``policy.safetensors``. ``l
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from vg_gym import registry
 from vg_gym.agents.hub import ABOUT, HUB, WEIGHTS, check_portable, fetch_agent
 from vg_gym.agents.policy import GroundingExtractor, GroundingPolicy
+from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.interrupts import uninterrupted
 from vg_gym.storage.assets import built_in, built_in_names
@@ -142,6 +146,26 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise VGGymError(f"{folder} is no whole agent: it has no agent.json; train it with fresh=true") from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise VGGymError(f"{folder / ABOUT} is damaged ({error}); train the agent again") from error
+
+
+def env_of(folder: Path, about: Mapping[str, Any], typed: Collection[str] = ()) -> dict[str, Any]:
+    """The environment options of an agent, none of which makes anything of its file's choice be imported.
+
+    Args:
+        folder: of the agent.
+        about: its ``agent.json``, from :func:`read_about`.
+        typed: options that the user gives in place of the file's.
+
+    Raises:
+        VGGymError: an option is unknown or out of its range, or names code.
+    """
+    env = dict(about["env"])
+    options_from(EnvOptions, env)
+    if "initial_box" not in typed:
+        for name in env["initial_box"].split(","):
+            remedy = f"give the agent the option initial_box={name.strip()}"
+            registry.refuse_code(registry.GrounderSpec, name.strip(), f"{folder / ABOUT}: env.initial_box", remedy)
+    return env
 
 
 def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, device: str = "cpu") -> BasePolicy:

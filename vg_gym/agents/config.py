@@ -18,6 +18,7 @@ from vg_gym.config import (
 )
 from vg_gym.envs.options import EnvOptions, Price
 from vg_gym.features.store import FeatureStore
+from vg_gym.registry import DatasetSpec, refuse_code
 
 WARM_START = 0.5
 """Share of a run that the warm start takes by default."""
@@ -149,6 +150,9 @@ def completed(config: TrainConfig) -> TrainConfig:
     named: dict[str, Any] = {"dataset": "refshapes", "root": None, "clip": "refshapes"}
     if config.features:
         manifest = FeatureStore(config.features).manifest
+        if not config.dataset:
+            remedy = f"give the option dataset={manifest.dataset}"
+            refuse_code(DatasetSpec, manifest.dataset, f"{config.features}/manifest.json: dataset", remedy)
         named = {name: getattr(manifest, name) or value for name, value in named.items()}
     given = {name: getattr(config, name) or value for name, value in named.items()}
     return replace(config, clone=_completed_clone(config), **cast(dict[str, Any], given))

@@ -10,7 +10,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
+from vg_gym.agents.checkpoint import env_of, find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.agents.verifier import keep_best, reads_proposals
 from vg_gym.clip.encoder import load_clip
@@ -63,15 +63,16 @@ class AgentGrounder:
         self.name, self.verify = f"agent:{name}", verify
         self._folder = find_agent(name, revision)
         self._about = read_about(self._folder)
+        env = env_of(self._folder, self._about, options)
         # A training reward may need labels; what ends an episode, and what the policy sees, does not.
         trained = {
             "min_steps": 1,  # of agents from before there was the option
-            **self._about["env"],
+            **env,
             "reward": "clip",
             "features": "",
             "cache": False,
             "memory": MEMORY,
-            "initial_box": first_blind(self._about["env"]["initial_box"]),
+            "initial_box": first_blind(env["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})
         self._first_boxes_from: Grounder | None = None

@@ -86,10 +86,10 @@ def check_portable(about: dict[str, Any], name: str) -> None:
         raise VGGymError(f"{ABOUT} of {name} has width {about.get('width')!r}; it must be between 1 and {MAX_WIDTH}")
     options = options_from(EnvOptions, env)
     boxes = [part.strip() for part in options.initial_box.split(",")]
-    known = {*PLACES, *registry.list_grounders()}
+    known = {*PLACES, *registry.GROUNDERS}
     strange = {
         "clip": "" if CLIP.fullmatch(about["clip"]) else about["clip"],
-        "proposals": "" if options.proposals in ("", *registry.list_proposers()) else options.proposals,
+        "proposals": "" if options.proposals in ("", *registry.PROPOSERS) else options.proposals,
         "initial_box": ", ".join(part for part in boxes if part not in known),
         "features": options.features,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
 from vg_gym import __version__
-from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
+from vg_gym.agents.checkpoint import env_of, find_agent, load_policy, read_about
 from vg_gym.agents.oracle import oracle_actions
 from vg_gym.envs.grounding import GroundingVectorEnv
 from vg_gym.envs.spec import GroundingSpec
@@ -35,16 +35,21 @@ BATCH = 64
 PREFIX = "agent:"
 
 
-def env_options(agent: str) -> dict[str, Any]:
+def env_options(agent: str, typed: Collection[str] = ()) -> dict[str, Any]:
     """The options of the environment that an agent acts in: a trained agent's own, else those of :func:`make`.
 
+    Args:
+        agent: who acts.
+        typed: options that the user gives in place of the agent's.
+
     Raises:
-        VGGymError: there is no such agent.
+        VGGymError: there is no such agent, or its options name code.
     """
     if not agent.startswith(PREFIX):
         return {"min_steps": 1}
-    about = read_about(find_agent(agent.removeprefix(PREFIX)))
-    return {"min_steps": 1, **about["env"], "features": "", "clip": about["clip"]}
+    folder = find_agent(agent.removeprefix(PREFIX))
+    about = read_about(folder)
+    return {"min_steps": 1, **env_of(folder, about, typed), "features": "", "clip": about["clip"]}
 
 
 def make_actor(agent: str, envs: GroundingVectorEnv) -> Actor:
@@ -160,7 +165,7 @@ def write_minari(
     path = free_path(name)
     if episodes < 1:
         raise VGGymError(f"episodes={episodes} must be at least 1")
-    arguments = {**env_options(agent), **options}
+    arguments = {**env_options(agent, options), **options}
     envs: Any = gymnasium.make_vec(env_id, BATCH, autoreset_mode=AutoresetMode.DISABLED, **arguments)
     spec = copy.deepcopy(gymnasium.spec(env_id))
     spec.kwargs.update(arguments)

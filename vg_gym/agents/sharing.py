@@ -123,10 +123,13 @@ def _test_rows(run: Path) -> list[dict[str, Any]]:
 
 def _write_film(agent: Path, about: Mapping[str, Any], options: Mapping[str, Any], path: Path, film: bool) -> bool:
     """Write the film of an agent, where its pictures may be shown; whether it is there."""
-    drawn = about["dataset"].startswith(DRAWN)
+    name = str(options.get("dataset", about["dataset"]))
+    drawn = all(known in registry.DATASETS and known.startswith(DRAWN) for known in (name, about["dataset"]))
     if not (drawn or film):
         return False
-    data = registry.open_dataset(options.get("dataset", about["dataset"]), "test", options.get("root"))
+    remedy = "leave --film out, or register the data set under a name of its own"
+    registry.refuse_code(registry.DatasetSpec, name, f"{agent}: dataset", remedy)
+    data = registry.open_dataset(name, "test", options.get("root"))
     samples = [data[index] for index in range(0, len(data), max(1, len(data) // EPISODES))][:EPISODES]
     save_gif(film_of(AgentGrounder(str(agent)), samples), path)
     return True

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from vg_gym.config import load_config
 from vg_gym.errors import Interrupted, VGGymError
 from vg_gym.interrupts import sigterm_as_ctrl_c
-from vg_gym.registry import load_plugins
+from vg_gym.registry import DatasetSpec, GrounderSpec, load_plugins, refuse_code
 
 T = TypeVar("T")
 
@@ -59,5 +59,33 @@ def _leave_write_errors_to_the_main_thread(args: threading.ExceptHookArgs) -> No
 def configured(schema: type[T], arguments: Sequence[str]) -> T:
     """:func:`~vg_gym.config.load_config`, with the plugins that the configuration names loaded."""
     config: Any = load_config(schema, arguments)
+    typed: Any = load_config(schema, [argument for argument in arguments if "=" in argument])
+    refuse_code_of_files(config, typed, " ".join(argument for argument in arguments if "=" not in argument))
     load_plugins(config.plugins)
     return config
+
+
+def refuse_code_of_files(config: Any, typed: Any, files: str) -> None:
+    """Refuse modules that configuration files name and that nobody typed: what a file says is never imported.
+
+    Args:
+        config: all options, those of the files included.
+        typed: the options without the files.
+        files: the names of the files, for the error.
+
+    Raises:
+        VGGymError: the files name a plugin, or a data set or an initial box that is code.
+    """
+    for name in ("plugins", "dataset", "initial_box"):
+        value = getattr(config, name, None) or ""
+        if value == (getattr(typed, name, None) or ""):
+            continue
+        remedy = f"type {name}={value}"
+        if name == "plugins":
+            raise VGGymError(
+                f"{files}: plugins names the code {value!r}, and what a file names is never imported; if you trust "
+                f"it, {remedy}"
+            )
+        kind = DatasetSpec if name == "dataset" else GrounderSpec
+        for part in [value] if name == "dataset" else value.split(","):
+            refuse_code(kind, part.strip(), f"{files}: {name}", remedy)

@@ -30,7 +30,7 @@ __all__ = [
     "ceiling", "dataset_spec", "grounder", "grounder_key", "grounder_names", "grounder_spec", "grounder_with_clip",
     "is_grounder", "list_datasets", "list_grounders", "list_proposers", "load_plugins", "network_class", "open_dataset",
     "proposer", "proposer_spec", "register_dataset", "register_grounder", "register_proposer", "registered",
-    "register_all",
+    "register_all", "refuse_code",
 ]  # fmt: skip
 
 
@@ -157,6 +157,37 @@ def dataset_spec(name: str) -> DatasetSpec:
     if name not in DATASETS and name.lower().endswith(FILE_ENDINGS):
         return FILES
     return _spec("data set", name, DATASETS, DatasetSpec, [f"FILE{ending}" for ending in FILE_ENDINGS])
+
+
+def refuse_code(kind: type[Spec], name: str, file: object, remedy: str) -> None:
+    """Refuse a name that a file gives and that would import a module: what a file says is never imported.
+
+    Names in the tables are accepted, those that the user's own plugins registered included. Names of entry points and
+    ``package.module:factory`` are refused. A name that nothing has is left to whoever looks it up.
+
+    Args:
+        kind: ``GrounderSpec`` or ``DatasetSpec``.
+        name: what the file names.
+        file: the file, and the field of it, for the error.
+        remedy: what the user can do where the code is trusted.
+
+    Raises:
+        VGGymError: the name would import a module.
+
+    >>> refuse_code(GrounderSpec, "agent:refshapes", "agent.json", "")
+    >>> refuse_code(GrounderSpec, "downloaded.evil:make", "agent.json", "type it yourself")
+    Traceback (most recent call last):
+    vg_gym.errors.VGGymError: agent.json names the code 'downloaded.evil:make', and what a file names is never \
+imported; if you trust it, type it yourself
+    """
+    if kind is DatasetSpec:
+        built_in = name in DATASETS or name.partition(":")[0] in DATASET_KINDS or name.lower().endswith(FILE_ENDINGS)
+    else:
+        built_in = name.partition(":")[0] in GROUNDERS
+    if not built_in and (":" in name or name in offered(kind)):
+        raise VGGymError(
+            f"{file} names the code {name!r}, and what a file names is never imported; if you trust it, {remedy}"
+        )
 
 
 def _spec(what: str, name: str, table: Mapping[str, S], kind: type[S], others: Sequence[str] = ()) -> S:

@@ -29,7 +29,7 @@ from vg_gym.baselines.detectors.base import (
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
 from vg_gym.config import PositiveInt, UnitInterval, check_options
-from vg_gym.errors import importing
+from vg_gym.errors import VGGymError, importing
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
@@ -45,7 +45,7 @@ def ultralytics_package() -> Any:
     On import it puts its own functions in the places of ``PIL.Image.open`` and ``torch.save``; they are put back.
 
     Raises:
-        VGGymError: it is not installed.
+        VGGymError: it is not installed, or it is too old to read checkpoints safely.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     pillow_open, torch_save = Image.open, torch.save
@@ -55,6 +55,10 @@ def ultralytics_package() -> Any:
             from ultralytics.nn import tasks
     finally:
         Image.open, torch.save = pillow_open, torch_save
+    if not hasattr(tasks, "SAFE_LOAD"):
+        raise VGGymError(
+            f"ultralytics {ultralytics.__version__} runs the code in a checkpoint; upgrade it: pip install -U ultralytics"
+        )
     tasks.SAFE_LOAD = True
     ultralytics.utils.LOGGER.setLevel(logging.WARNING)
     return ultralytics
