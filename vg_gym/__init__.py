@@ -7,7 +7,7 @@ from typing import Any as _Any
 
 from gymnasium.envs.registration import register as _register
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 ENVIRONMENTS = {
     "RefCOCOg-Ground-v0": "refcocog-umd",

@@ -283,7 +283,7 @@ class Comparison:
             **{name: value for name, value in asdict(self).items() if name not in UNRECORDED},
             **({"left_out": self.left_out} if self.left_out else {}),
             "command": self.command,
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
             "bootstrap": {"resamples": metrics.RESAMPLES, "level": 0.95, "groups": "images"},
         }

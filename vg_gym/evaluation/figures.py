@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def write_figures(path: Path, figures: Mapping[str, float | str], command: str |
     """
     meta = {
         "command": command or shlex.join(["python", *sys.argv]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
     }
     write_json(path, {"meta": meta, "figures": dict(figures)})

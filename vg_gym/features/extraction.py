@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def begin(
     asked = Manifest(
         clip.name, clip.fingerprint, clip.grid, clip.dim, phrases, clip.num_tokens if tokens else 0,
         len(keys.images), len(keys.texts), keys.expressions, len(keys.queries), shard,
-        keys.digest, clip.device.type, datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        keys.digest, clip.device.type, datetime.now(UTC).isoformat(timespec="seconds"),
         phrase_rules=PHRASE_RULES, **about,
     )  # fmt: skip
     if (path / "manifest.json").exists():
