@@ -1,6 +1,7 @@
 """The house rules that a machine can check."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -8,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("architecture", ROOT / "docs/architecture.py")
+assert SPEC and SPEC.loader
+architecture = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(architecture)
+imported, modules, room_of = architecture.imported, architecture.modules, architecture.room_of
 
 
 def run(*command):
@@ -20,61 +26,13 @@ def test_importing_the_package_imports_nothing_heavy():
     run("-c", f"import sys, vg_gym; bad = {heavy} & set(sys.modules); assert not bad, bad")
 
 
-GROUND = (
-    "errors", "interrupts", "lazily", "types", "boxes", "devices", "kernels", "storage", "config", "registry",
-    "runners",
-)  # fmt: skip
-"""What every room may import, in this order among themselves."""
-ROOMS = (
-    "language", "answers", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned",
-    "baselines", "diffusion", "envs", "rewards", "chat", "agents", "pictures", "demo", "cli",
-)  # fmt: skip
-"""From the ground up: a room imports rooms above it in this list."""
 STRANGERS = {"envs", "baselines", "diffusion"}
 """Rooms that do not know each other."""
 
 
-def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[str, bool]]:
-    """Every module of vg_gym that a module imports, in whatever form, and whether for type checking alone."""
-    home = module.split(".") if package else module.split(".")[:-1]
-    typed = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            start = ".".join(home[: len(home) - node.level + 1]) if node.level else ""
-            base = ".".join(part for part in (start, node.module) if part)
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            names = [a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        for name in names:
-            if name.split(".")[0] == "vg_gym":
-                yield name, id(node) in typed
-
-
-def modules() -> dict[str, tuple[ast.Module, bool]]:
-    """Name -> syntax tree of every module of the package, and whether it is a package itself."""
-    found: dict[str, tuple[ast.Module, bool]] = {}
-    for file in sorted((ROOT / "vg_gym").rglob("*.py")):
-        parts = file.relative_to(ROOT).with_suffix("").parts
-        package = parts[-1] == "__init__"
-        found[".".join(parts[:-1] if package else parts)] = (ast.parse(file.read_text()), package)
-    return found
-
-
-def room_of(module: str) -> str:
-    return (module.split(".") + [""])[1]
-
-
 def test_rooms_import_one_way():
     """DESIGN's order of the rooms; every form of import counts, and in rooms those for types too."""
-    order = (*GROUND, *ROOMS)
+    order = (*architecture.GROUND, *architecture.ROOMS)
     wrong = []
     for module, (tree, package) in modules().items():
         room = room_of(module)
@@ -87,7 +45,7 @@ def test_rooms_import_one_way():
                 continue
             late = order.index(other) > order.index(room)
             strange = {room, other} <= STRANGERS
-            if strange or (late and not (typed and room in GROUND)):
+            if strange or (late and not (typed and room in architecture.GROUND)):
                 wrong.append(f"{module} imports {name}")
     assert not wrong, "\n".join(wrong)
 
@@ -102,7 +60,7 @@ def test_no_circles():
         module: {
             target
             for name, typed in imported(tree, module, package)
-            if not (typed and room_of(module) in GROUND)
+            if not (typed and room_of(module) in architecture.GROUND)
             for target in [name if name in known else name.rpartition(".")[0]]
             if target in known and target != module
         }
@@ -137,12 +95,16 @@ if TYPE_CHECKING:
 def inside():
     from vg_gym.j import J
 """
-    found = dict(imported(ast.parse(source), "vg_gym.room.module", package=False))
+    found = dict(imported(ast.parse(source), "vg_gym.room.module", is_package=False))
     assert set(found) == {
         "vg_gym.a", "vg_gym.b", "vg_gym.c", "vg_gym.d.x", "vg_gym.room.e", "vg_gym.room.f.y", "vg_gym.g.z", "vg_gym.h",
         "vg_gym.i.I", "vg_gym.j.J",
     }  # fmt: skip
     assert found["vg_gym.i.I"] and not found["vg_gym.a"]
+
+
+def test_the_picture_of_the_imports_is_current():
+    assert architecture.PICTURE.read_text() == architecture.picture(), "run: python docs/architecture.py"
 
 
 OPTION_FIELDS = ("Config", "Options", "Sampling")

@@ -57,7 +57,7 @@ def ultralytics_package() -> Any:
         Image.open, torch.save = pillow_open, torch_save
     if not hasattr(tasks, "SAFE_LOAD"):
         raise VGGymError(
-            f"ultralytics {ultralytics.__version__} runs the code in a checkpoint; upgrade it: pip install -U ultralytics"
+            f"ultralytics {ultralytics.__version__} runs code in a checkpoint; upgrade it: pip install -U ultralytics"
         )
     tasks.SAFE_LOAD = True
     ultralytics.utils.LOGGER.setLevel(logging.WARNING)
