@@ -1,4 +1,4 @@
-"""Torch, imported when something of it is first used: its import takes longer than all that an environment imports.
+"""Torch and open_clip, imported when something of them is first used: that takes longer than all else put together.
 
 ``from vg_gym.lazily import torch`` is for modules that an environment imports. One whose features are in the cache or
 in a store, on a CPU, plays without torch.
@@ -25,6 +25,7 @@ class _Later:
 
 
 if TYPE_CHECKING:
+    import open_clip as open_clip
     import torch as torch
 else:
-    torch = _Later("torch")
+    open_clip, torch = _Later("open_clip"), _Later("torch")

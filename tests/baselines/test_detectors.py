@@ -13,6 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vg_gym import boxes as box_ops
@@ -272,3 +273,20 @@ def test_a_folded_detector_finds_the_same_boxes_and_is_the_same_detector():
         assert len(mine) == len(theirs) > 0
         np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=1e-3)
         np.testing.assert_allclose(mine.scores, theirs.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(1, 40), (3, 40), (4, 40), (3, 3), (40, 3), (1, 1)])
+def test_rows_are_never_taken_for_channels(kind, size, rng):
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    (found,) = registry.proposer(kind).propose([image])
+    assert (found.boxes >= 0).all() and (found.boxes <= [*size[::-1], *size[::-1]]).all()
+
+
+def test_detr_sees_low_pictures_as_pillow_does(rng):
+    detr = registry.proposer("detr")
+    image, seen = rng.integers(0, 256, (3, 40, 3), dtype=np.uint8), []
+    detr.module.register_forward_pre_hook(lambda *given: seen.append(given[2]["pixel_values"]), with_kwargs=True)
+    detr.propose([image])
+    wanted = detr.processor(images=[Image.fromarray(image)], return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(seen[0], wanted, rtol=0, atol=0)

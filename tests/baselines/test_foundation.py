@@ -80,6 +80,17 @@ def test_boxes_are_those_of_transformers(name, folders, odd):
 
 
 @pytest.mark.parametrize("name", tiny_models.DETECTORS)
+@pytest.mark.parametrize("height", [1, 3, 4])
+def test_rows_are_never_taken_for_channels(name, height, folders):
+    image = np.random.default_rng(0).integers(0, 255, (height, 40, 3), dtype=np.uint8)
+    grounder = registry.grounder(name, weights=folders(name), device="cpu")
+    seen = grounder._inputs([image], [["cat"]])["pixel_values"]
+    processor = t.AutoProcessor.from_pretrained(folders(name))
+    wanted = processor.image_processor(images=[image], input_data_format="channels_last", return_tensors="pt")
+    torch.testing.assert_close(seen, wanted["pixel_values"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", tiny_models.DETECTORS)
 def test_a_detector_is_a_proposer_too(name, folders, odd):
     proposer = registry.proposer(name, weights=folders(name), classes="cat,dog", max_boxes=4, device="cpu")
     found = proposer.propose([query.image.array() for query in odd])

@@ -138,10 +138,12 @@ def test_branches_start_pretrained(tmp_path):
 
 
 def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkeypatch):
-    sizes = {"embed_dim": 64, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+    sizes = {"embed_dim": 64, "quick_gelu": False,
+             "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
              "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}}  # fmt: skip
     clip = open_clip.model.CLIP(**sizes)
-    monkeypatch.setattr(dynamic_mdetr_clip, "load_clip", lambda name: SimpleNamespace(model=clip))
+    start = SimpleNamespace(name="a clip", model=clip, config=sizes)
+    monkeypatch.setattr(dynamic_mdetr_clip, "load_clip", lambda name: start)
     options = {"clip": sizes, "image_size": 64, "heads": 2, "feedforward": 64, "points": 4, "max_tokens": 10}
     model = build("dynamic-mdetr-clip", options)
     model.init_weights()
@@ -150,6 +152,9 @@ def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkey
     assert torch.equal(model.clip.visual.conv1.weight, clip.visual.conv1.weight)
     queries = [s.query for s in RefShapes("refshapes", "val", scenes=1)]
     assert len(LearnedGrounder("dynamic-mdetr-clip", model).ground(queries)) == 4
+    start.config = {**sizes, "quick_gelu": True}
+    with pytest.raises(VGGymError, match="a clip were trained with quick_gelu=True.*options.clip.quick_gelu=true"):
+        model.init_weights()
 
 
 def test_offsets_are_from_where_the_anchor_is():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vg_gym.clip.crops import blur, crop, crop_and_resize, pixel_boxes, resize
+from vg_gym.clip.crops import KERNELS, blur, crop, crop_and_resize, pixel_boxes, resize
 
 
 def random_image(rng, height=50, width=70):
@@ -12,9 +12,10 @@ def random_image(rng, height=50, width=70):
 
 
 def assert_as_pillow(images, boxes, size):
-    crops = crop_and_resize([torch.from_numpy(image) for image in images], boxes, size).permute(0, 2, 3, 1)
-    expected = np.stack([resize(crop(image, box), size) for image, box in zip(images, boxes, strict=True)])
-    np.testing.assert_array_equal(crops.numpy(), expected)
+    for kernel in KERNELS:
+        crops = crop_and_resize([torch.from_numpy(image) for image in images], boxes, size, kernel).permute(0, 2, 3, 1)
+        cut = [crop(image, box) for image, box in zip(images, boxes, strict=True)]
+        np.testing.assert_array_equal(crops.numpy(), np.stack([resize(part, size, kernel) for part in cut]))
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 64, 224])

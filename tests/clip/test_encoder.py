@@ -53,6 +53,7 @@ def test_a_saved_model_is_the_same_model(tiny_clip, tmp_path, rng):
 
 @pytest.mark.parametrize("architecture", ["ViT-B-32", "RN50"])
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*runs with GELU; if these weights:UserWarning")
 def test_any_open_clip_architecture_loads_from_a_file(architecture, tmp_path, rng):
     model = open_clip.create_model(architecture)
     torch.save(model.state_dict(), tmp_path / "weights.pt")

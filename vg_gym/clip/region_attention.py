@@ -39,7 +39,7 @@ def encode_segments(clip: ClipEncoder, image: np.ndarray, masks: np.ndarray, ups
     """
     if not len(masks):
         return np.zeros((0, clip.dim), dtype=np.float32)
-    pixels = clip.pixels(np.stack([resize(image, clip.image_size)]))
+    pixels = clip.pixels(np.stack([resize(image, clip.image_size, clip.interpolation)]))
     with torch.inference_mode():
         regions = torch.from_numpy(np.ascontiguousarray(masks))[None].to(clip.device)
         embedded = pool_regions(clip.model.visual, pixels, regions, upsample)

@@ -61,12 +61,12 @@ def dense_tokens(visual: Any, pixels: torch.Tensor, mode: str) -> torch.Tensor:
     """Dense features (B, g, g, D) in the joint space; modes as in :class:`vg_gym.clip.encoder.ClipEncoder`.
 
     Raises:
-        VGGymError: the image tower is neither a ViT nor a CLIP ResNet.
+        VGGymError: the image tower is neither a ViT nor a CLIP ResNet, or it pools its tokens by attention.
     """
     from open_clip.modified_resnet import ModifiedResNet
     from open_clip.transformer import VisionTransformer
 
-    if isinstance(visual, VisionTransformer):
+    if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
         x = _embed(visual, pixels)
         x = visual.transformer(x) if mode == "tokens" else _last_values(visual, x)
         tokens = visual.ln_post(x)[:, 1:] @ visual.proj
@@ -105,11 +105,14 @@ def text_tokens(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     """Features (B, L, D) of all text tokens in the joint space, and a mask (B, L), 1 up to the end token.
 
     Raises:
-        VGGymError: the text tower is not open_clip's own transformer.
+        VGGymError: the text tower is not open_clip's own transformer, or does not end a text with the highest id.
     """
     text = model if hasattr(model, "token_embedding") else model.text
     if not hasattr(text, "token_embedding"):
         raise VGGymError(f"no token features from a {type(text).__name__}; use one with open_clip's text transformer")
+    pool = model.text_pool_type if text is model else text.pool_type
+    if pool != "argmax" or getattr(text, "cls_emb", None) is not None:
+        raise VGGymError("no token features from a text tower that pools another token than the end; use e.g. ViT-B-32")
     dtype = text.transformer.get_cast_dtype()
     x = text.token_embedding(ids).to(dtype) + text.positional_embedding[: ids.shape[1]].to(dtype)
     x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))

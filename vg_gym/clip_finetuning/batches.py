@@ -102,6 +102,7 @@ class DatasetBatches:
         near: perturbed copies per object.
         far: random boxes per image.
         seed: of the stream of batches.
+        interpolation: of images and crops, a key of :data:`vg_gym.clip.crops.KERNELS`.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class DatasetBatches:
         near: int = 4,
         far: int = 24,
         seed: int = 0,
+        interpolation: str = "bicubic",
     ):
+        self.interpolation = interpolation
         self.dataset, self.images, self.image_size, self.crop_size = dataset, images, image_size, crop_size
         self.crops, self.texts, self.max_objects, self.near, self.far = crops, texts, max_objects, near, far
         self.seed = seed
@@ -194,7 +197,7 @@ class DatasetBatches:
         text_image, text_object = np.array(pairs).T
         crop_image, crop_object = np.array(picked, dtype=int).reshape(-1, 2).T
         return Batch(
-            images=np.stack([resize(array, self.image_size) for array in arrays]),
+            images=np.stack([resize(array, self.image_size, self.interpolation) for array in arrays]),
             objects=objects,
             valid=valid,
             regions=regions,
@@ -213,5 +216,5 @@ class DatasetBatches:
         found = np.zeros((len(cuts), self.crop_size, self.crop_size, 3), np.uint8)
         for row, (array, box) in enumerate(cuts):
             size = array.shape[1], array.shape[0]
-            found[row] = resize(crop(array, box_ops.denormalize(box, size)), self.crop_size)
+            found[row] = resize(crop(array, box_ops.denormalize(box, size)), self.crop_size, self.interpolation)
         return found

@@ -55,7 +55,7 @@ class ClipLearner(Learner):
         dataset, self.val = open_splits(config)
         sizes = (config.batch_size, self.encoder.image_size, self.encoder.crop_size, config.crops, config.texts)
         batches: type[DatasetBatches] = RefShapesBatches if isinstance(dataset, RefShapes) else DatasetBatches
-        self.batches = batches(dataset, *sizes, seed=config.seed)
+        self.batches = batches(dataset, *sizes, seed=config.seed, interpolation=self.encoder.interpolation)
 
     def batch(self, step: int) -> Batch:
         """Images of the training split with texts, boxes and crops."""

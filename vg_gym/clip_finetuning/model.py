@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vg_gym.clip.encoder import SIDECAR, ClipEncoder, load_clip
+from vg_gym.clip.published import CONFIG, PIXELS
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip_finetuning.config import ClipTrainConfig
 from vg_gym.data.expressions import vocabulary
@@ -98,10 +99,13 @@ def with_model(encoder: ClipEncoder, model: nn.Module) -> ClipEncoder:
 def save_model(encoder: ClipEncoder, folder: Path) -> None:
     """Write a model folder that :func:`vg_gym.clip.load_clip` and open_clip's ``local-dir:`` read; weights in fp16."""
     folder.mkdir(parents=True, exist_ok=True)
-    preprocess = {k: list(encoder.model.visual.preprocess_cfg[k]) for k in ("mean", "std")}
-    write_json(folder / "open_clip_config.json", {"model_cfg": encoder.config, "preprocess_cfg": preprocess})
+    described = encoder.model.visual.preprocess_cfg
+    preprocess = {name: described[name] for name in PIXELS if name in described}
+    write_json(folder / CONFIG, {"model_cfg": encoder.config, "preprocess_cfg": preprocess})
     sidecar: dict[str, Any] = {"crop_size": encoder.crop_size, "dense": encoder.dense}
     if encoder.words is not None:
         sidecar["vocabulary"] = encoder.words
     write_json(folder / SIDECAR, sidecar)
+    if hasattr(encoder.tokenizer, "save_pretrained"):  # open_clip looks for its files in the folder
+        encoder.tokenizer.save_pretrained(str(folder))
     save_file(half_precision(encoder.model), folder / "open_clip_model.safetensors")

@@ -75,7 +75,7 @@ def _encode(clip: ClipEncoder, images: Sequence[ImageRef]) -> np.ndarray:
     chunks = [images[at : at + batch] for at in range(0, len(images), batch)]
 
     def read(image: ImageRef) -> np.ndarray:
-        return resize(image.array(), clip.image_size)
+        return resize(image.array(), clip.image_size, clip.interpolation)
 
     def encode(chunk: Sequence[ImageRef]) -> np.ndarray:
         pixels = [*map(read, chunk)] if clip.on_cpu else share_out(read, chunk)

@@ -104,7 +104,9 @@ class Detr(Detector):
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of a batch of images (H, W, 3) uint8."""
-        inputs = self.processor(images=list(images), return_tensors="pt").to(self.device)
+        # Named, or an image of height 1, 3 or 4 would have its rows taken for channels.
+        inputs = self.processor(images=list(images), input_data_format="channels_last", return_tensors="pt")
+        inputs = inputs.to(self.device)
         with torch.inference_mode():
             outputs = self.module(**inputs)
         sizes = [image.shape[:2] for image in images]

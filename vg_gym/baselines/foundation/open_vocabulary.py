@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vg_gym import registry
 from vg_gym.baselines.foundation.loading import load
@@ -129,7 +130,8 @@ class OpenVocabularyDetector:
 
     def _inputs(self, images: Sequence[np.ndarray], texts: list[list[str]]) -> Any:
         """What the processor makes of images and texts: of one text for each image, or of several."""
-        tokenizer, pixels = self.model.processor.tokenizer, list(images)
+        # Pillow's, because an array of height 1, 3 or 4 would have its rows taken for channels.
+        tokenizer, pixels = self.model.processor.tokenizer, [Image.fromarray(image) for image in images]
         if self._joined:  # names follow each other in one text, each with a full stop
             joined = [" ".join(f"{text.strip().rstrip('.').lower()}." for text in those) for those in texts]
             return self.model.processor(images=pixels, text=joined, padding=True, truncation=True, return_tensors="pt")

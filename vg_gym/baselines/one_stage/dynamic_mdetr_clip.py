@@ -27,6 +27,7 @@ from vg_gym.baselines.one_stage.stages import (
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, LayerSizes
 from vg_gym.clip import load_clip
 from vg_gym.clip.towers import dense_tokens, resize_positions, text_tokens
+from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch, Canvas
 from vg_gym.learned.tokenization import Tokens
 from vg_gym.learned.weights import load_strictly
@@ -102,9 +103,20 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         return self.update_content_queries
 
     def init_weights(self) -> None:
-        """CLIP starts as published, its positions enlarged to the canvas."""
+        """CLIP starts as published, its positions enlarged to the canvas.
+
+        Raises:
+            VGGymError: the weights need another activation than the config has, or other sizes.
+        """
         if self.options.clip_weights:
-            state = load_clip(self.options.clip_weights).model.state_dict()
+            start = load_clip(self.options.clip_weights)
+            needed, built = (bool((config or {}).get("quick_gelu")) for config in (start.config, self.options.clip))
+            if needed != built:
+                raise VGGymError(
+                    f"clip_weights={start.name} were trained with quick_gelu={needed}, and the network has {built}; "
+                    f"give options.clip.quick_gelu={str(needed).lower()}"
+                )
+            state = start.model.state_dict()
             key, side = "visual.positional_embedding", round((len(self.clip.visual.positional_embedding) - 1) ** 0.5)
             positions = resize_positions(state[key], (side, side))
             load_strictly(self.clip, {**state, key: positions}, self.options.clip_weights)

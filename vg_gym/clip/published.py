@@ -1,0 +1,140 @@
+"""Weights that others published, through open_clip: each runs in the network, and on the pixels, it was trained with.
+
+The config of a tag decides about activation, mean, standard deviation and interpolation: ``ViT-B-32:openai`` and
+``ViT-B-32-quickgelu:openai`` are the same model. What a local file needs is said by the tensors that only OpenAI's
+releases hold, by an ``open_clip_config.json`` beside the file, or else by the name of the architecture.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.lazily import open_clip, torch
+
+CONFIG = "open_clip_config.json"
+"""Open_clip's own name for a folder's config."""
+HUB = "hf-hub:"
+"""What names of repositories on the hub begin with; their own config describes them."""
+PIXELS = ("mean", "std", "interpolation", "resize_mode")
+"""What a config says about the pixels that weights were trained on."""
+OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}
+"""Tensors that OpenAI's releases hold beside the weights."""
+USUAL = {
+    "quick_gelu": False,
+    "interpolation": "bicubic",
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+}
+"""What a model does by default; fingerprints mention only what differs."""
+
+Built = tuple[Any, Any, dict[str, Any]]
+"""A model on the CPU, its tokenizer, and its config, which states its activation."""
+
+
+def build(name: str) -> Built:
+    """The model of ``ARCHITECTURE:TAG``, ``ARCHITECTURE:FILE`` or ``hf-hub:OWNER/REPOSITORY``.
+
+    Raises:
+        VGGymError: the name has no such form, there is no such architecture, or the file is a TorchScript archive.
+    """
+    if name.startswith(HUB):
+        model = open_clip.create_model(name, require_pretrained=True)
+        return model, open_clip.get_tokenizer(name), open_clip.get_model_config(name)
+    architecture, colon, weights = name.partition(":")
+    if not colon:
+        raise VGGymError(
+            f"clip {name!r} is neither built in, nor a folder, nor ARCHITECTURE:TAG or ARCHITECTURE:FILE, "
+            "e.g. ViT-B-32:openai"
+        )
+    architecture = architecture.replace("/", "-")
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        raise unknown("CLIP architecture", architecture, open_clip.list_models())
+    tag = open_clip.get_pretrained_cfg(architecture, weights)
+    # A tag that says nothing of its activation was trained with the one of its architecture.
+    quick_gelu = tag.get("quick_gelu", config.get("quick_gelu", False))
+    if tag or not Path(weights).is_file():
+        model = _create(architecture, weights, quick_gelu)
+    else:
+        model, quick_gelu = _from_file(architecture, Path(weights), quick_gelu)
+    return model, open_clip.get_tokenizer(architecture), {**config, "quick_gelu": quick_gelu}
+
+
+def _create(architecture: str, weights: str, quick_gelu: bool, pixels: Mapping[str, Any] | None = None) -> Any:
+    return open_clip.create_model(
+        architecture, weights, require_pretrained=True, force_quick_gelu=quick_gelu, quick_gelu=quick_gelu,
+        force_preprocess_cfg=dict(pixels or {}),
+    )  # fmt: skip
+
+
+def _from_file(architecture: str, path: Path, quick_gelu: bool) -> tuple[Any, bool]:
+    """The model with the weights of a file, and whether its activation is QuickGELU."""
+    beside = path.with_name(CONFIG)
+    saved = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    pixels = saved.get("preprocess_cfg") or pixels_of(architecture)
+    if _is_torchscript(path):
+        raise VGGymError(
+            f"{path} is a TorchScript archive, as OpenAI releases CLIP: give {architecture}:openai, or the file that "
+            f"torch.save(torch.jit.load({str(path)!r}, 'cpu').state_dict(), FILE) writes"
+        )
+    state = open_clip.factory.load_state_dict(str(path)) if path.suffix not in (".npz", ".npy") else {}
+    if state.keys() >= OPENAI_EXTRAS:
+        return _from_openai(architecture, state), True
+    if not quick_gelu and not saved and _has_quick_gelu_weights(architecture):
+        warnings.warn(
+            f"{architecture}:{path} runs with GELU; if these weights are OpenAI's, MetaCLIP's or DFN's, which need "
+            f"QuickGELU, name them {architecture}-quickgelu:{path}",
+            stacklevel=6,
+        )
+    quick_gelu = quick_gelu or saved.get("model_cfg", {}).get("quick_gelu", False)
+    return _create(architecture, str(path), quick_gelu, pixels), quick_gelu
+
+
+def _from_openai(architecture: str, state: dict[str, torch.Tensor]) -> Any:
+    model = open_clip.create_model(architecture, force_quick_gelu=True)
+    model.load_state_dict({name: value for name, value in state.items() if name not in OPENAI_EXTRAS})
+    return model
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _has_quick_gelu_weights(architecture: str) -> bool:
+    """Whether weights of an architecture that is described with GELU were published that need QuickGELU."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    return any(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False) for tag in tags)
+
+
+def pixels_of(architecture: str) -> dict[str, Any]:
+    """What all published weights of an architecture say about their pixels; empty where they disagree or are none.
+
+    >>> pixels_of("MobileCLIP-B")["mean"], pixels_of("ViT-L-14")
+    ((0.0, 0.0, 0.0), {})
+    """
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    pixels = [{name: config[name] for name in PIXELS if name in config} for config in configs]
+    return pixels[0] if pixels and all(other == pixels[0] for other in pixels) else {}
+
+
+def unusual(config: Mapping[str, Any], pixels: Mapping[str, Any]) -> str:
+    """What distinguishes two uses of the same weights, their activation and their pixels; empty: as by default.
+
+    Args:
+        config: of the model.
+        pixels: its preprocessing.
+    """
+    used: dict[str, Any] = {"quick_gelu": bool(config.get("quick_gelu", False))}
+    used["interpolation"] = "bilinear" if pixels.get("interpolation") == "bilinear" else "bicubic"
+    used |= {name: list(pixels[name]) for name in ("mean", "std")}
+    return "" if used == USUAL else json.dumps(used, sort_keys=True)
