@@ -97,7 +97,7 @@ def main() -> None:
         timed("dense features of a random image", [lambda key=key: np.array(store.dense(key)) for key in images])
         encoder: Any = SimpleNamespace(grid=store.manifest.grid, dim=store.manifest.dim, device=torch.device("cpu"))
         tables = ImageTables(encoder, memory=0.1, dense=lambda image: store.dense(image.key))
-        files = [FileImage(Path(key), image_key=key) for key in images]
+        files = [FileImage(Path(key), key) for key in images]
         held = [(np.array([tables.hold(file)]), lambda _, file=file: file) for file in files]
         timed("its table, where it is not in memory", [lambda h=h: tables.slots(*h) for h in held])
         names = [(store.keys.images[i], store.keys.texts[t]) for i, t in pairs]

@@ -160,3 +160,75 @@ def test_references_implement_the_protocol(tmp_path):
     for wrong in (IMAGE[..., 0], IMAGE.astype(float), IMAGE[:0], np.zeros((2, 2, 4), np.uint8)):
         with pytest.raises(VGGymError, match="uint8 array"):
             ArrayImage(wrong)
+
+
+def turned(path, orientation, **options):
+    """Save an image whose stored pixels are :data:`IMAGE`, with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(IMAGE).save(path, exif=exif, **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_stored_pixels_are_those_of_the_file(tmp_path, orientation, suffix):
+    image = FileImage(turned(tmp_path / f"a.{suffix}", orientation), orientation="stored")
+    np.testing.assert_array_equal(image.array(), IMAGE)
+    assert image.size == (40, 24)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_size_that_is_one_orientation_s_alone_decides(tmp_path, orientation):
+    path = turned(tmp_path / "a.png", orientation)
+    for said in ("stored", "upright", ""):
+        np.testing.assert_array_equal(FileImage(path, None, (40, 24), (), said).array(), IMAGE)
+        np.testing.assert_array_equal(FileImage(path, None, (24, 40), (), said).array(), read_image(path))
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(2, (40, 24)), (3, None), (4, None), (6, None)])
+def test_an_orientation_that_nothing_decides_is_an_error(tmp_path, orientation, size):
+    image = FileImage(turned(tmp_path / "a.png", orientation), None, size, (), "")
+    with pytest.raises(
+        VGGymError, match=rf"a\.png has the EXIF orientation {orientation}, and nothing says .*=upright"
+    ):
+        image.array()
+    assert FileImage(turned(tmp_path / "b.png", 1), None, size, (), "").array().shape == (24, 40, 3)
+
+
+def written_png(bits, kind, row, transparent):
+    """A PNG of one pixel, written by hand."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header, pixels = struct.pack(">IIBBBBB", 1, 1, bits, kind, 0, 0, 0), zlib.compress(b"\0" + row)
+    parts = ((b"IHDR", header), (b"tRNS", transparent), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, data) for name, data in parts)
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "row"),
+    [
+        (16, 2, struct.pack(">HHH", 25_700, 256, 5)),
+        (16, 0, struct.pack(">H", 25_700)),
+        (8, 2, bytes([7, 8, 9])),
+        (8, 0, bytes([7])),
+        (4, 0, bytes([0x50])),
+        (2, 0, bytes([0x40])),
+        (1, 0, bytes([0])),
+    ],
+)
+def test_a_transparent_value_of_any_depth_is_white(tmp_path, bits, kind, row):
+    values = row if bits == 16 else struct.pack(f">{len(row)}H", *(value >> (8 - bits) for value in row))
+    path = tmp_path / "a.png"
+    path.write_bytes(written_png(bits, kind, row, values))
+    assert read_image(path).tolist() == [[[255, 255, 255]]]
+    opaque = b"".join(struct.pack(">H", value ^ 1) for value in struct.unpack(f">{len(values) // 2}H", values))
+    path.write_bytes(written_png(bits, kind, row, opaque))
+    assert read_image(path).max() < 255 or bits == 16 and kind == 2  # of 16-bit colours Pillow keeps the upper 8 bits
+
+
+def test_grey_tiffs_of_which_white_is_zero(tmp_path):
+    Image.fromarray(np.full((4, 4), 25_700, np.uint16)).save(tmp_path / "a.tiff", tiffinfo={262: 0})
+    assert set(read_image(tmp_path / "a.tiff").ravel().tolist()) == {155}

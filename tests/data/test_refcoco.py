@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.layouts import SMALL_COPY, compressed, make_instances, make_refs, real_data, write_layout
 from vg_gym.data.refcoco import PUBLISHED, open_refcoco
@@ -300,3 +301,73 @@ def test_expressions_that_share_an_id_are_named(tmp_path):
     with pytest.raises(VGGymError, match=message):
         open_dataset("refcocog-umd", "test", root)
     open_dataset("refcocog-umd", "val", root)
+
+
+# Pictures and their boxes
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_refer_to_the_stored_pixels(tmp_path, orientation):
+    instances = make_instances([(64, 48)])
+    root = write_layout(tmp_path, instances, make_refs(instances, ["val"]))
+    pixels, exif = np.zeros((48, 64, 3), np.uint8), Image.Exif()
+    pixels[5:15, 20:30], exif[0x0112] = 255, orientation
+    path = root / "images/train2014" / instances["images"][0]["file_name"]
+    Image.fromarray(pixels).save(path, exif=exif, quality=100)
+    sample = open_refcoco("refcocog-umd", "val", root)[0]
+    left, top, right, bottom = map(int, sample.box)
+    assert sample.query.image.array()[top:bottom, left:right].mean() > 240
+
+
+def test_images_of_one_name_in_two_folders_are_two(tmp_path):
+    instances = make_instances([(64, 48), (64, 48), (64, 48)])
+    for image, name in zip(instances["images"], ("a/1.png", "b/1.png", "c/2.png"), strict=True):
+        image["file_name"] = name
+        (tmp_path / "images/train2014" / name).parent.mkdir(parents=True)
+    root = write_layout(tmp_path, instances, make_refs(instances, ["val"]))
+    data = open_refcoco("refcocog-umd", "val", root)
+    images = {sample.image_id: sample.query.image for sample in data}
+    assert [int(images[number].array()[0, 0, 0]) for number in (1, 2, 3)] == [1, 2, 3]
+    assert len({image.key for image in images.values()}) == 3
+    for name in ("a/1.png", "c/2.png"):  # the last part alone tells the second from all others, the first not
+        shutil.move(root / "images/train2014" / name, root / "images/train2014" / name[2:])
+    assert int(images[3].array()[0, 0, 0]) == 3
+    with pytest.raises(VGGymError, match=r"no image 1\.png"):
+        images[1].array()
+
+
+@pytest.mark.filterwarnings("default:.*left out")
+@pytest.mark.parametrize(("targets", "kept"), [([10], 6), ([10, 11], 4), ([-1], 4), ([], 4)])
+def test_lists_of_annotations_have_one_target_or_are_left_out(tmp_path, targets, kept):
+    instances = make_instances([(64, 48)])
+    refs = make_refs(instances, ["val"])
+    refs[0].update(ann_id=targets, category_id=[7])
+    root = write_layout(tmp_path, instances, refs)
+    if kept == 6:
+        data = open_refcoco("refcocog-umd", "val", root)
+        assert data[0].ann_id == 10 and data[0].box.tolist() == [20, 5, 30, 15]
+    else:
+        with pytest.warns(UserWarning, match="val: left out 2 expressions with several targets, or none"):
+            data = open_refcoco("refcocog-umd", "val", root)
+    assert len(data) == kept and {sample.ann_id for sample in data} >= {11, 12}
+
+
+@pytest.mark.filterwarnings("default:.*left out")
+@pytest.mark.parametrize("box", [None, [1, 2, 3], [[20, 5, 10, 10]], "20 5 10 10", [20, 5, -10, 10], [20, 5, 10, True],
+                                 [20, 5, 10, float("nan")], [20, 5, 10, float("inf")], ["20", 5, 10, 10], [900, 5, 9, 9]])  # fmt: skip
+def test_a_box_that_is_none_is_left_out(tmp_path, box):
+    instances = make_instances([(64, 48)])
+    instances["annotations"][0]["bbox"] = box
+    root = write_layout(tmp_path, instances, make_refs(instances, ["val"]))
+    with pytest.warns(UserWarning, match="val: left out 2 expressions with an empty box"):
+        data = open_refcoco("refcocog-umd", "val", root)
+    assert [sample.ann_id for sample in data] == [11, 11, 12, 12] and data[0].box.tolist() == [21, 5, 31, 15]
+
+
+@pytest.mark.parametrize(("field", "value"), [("id", 11), ("id", "x"), ("id", 10.5), ("id", None), ("id", True)])
+def test_ids_of_annotations_are_whole_and_differ(tmp_path, field, value):
+    instances = make_instances([(64, 48)])
+    instances["annotations"][0][field] = value
+    root = write_layout(tmp_path, instances, make_refs(make_instances([(64, 48)]), ["val"]))
+    with pytest.raises(VGGymError, match=r"instances\.json.*(11 is given more than once|is not a whole number)"):
+        open_refcoco("refcocog-umd", "val", root)

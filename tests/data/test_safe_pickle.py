@@ -100,3 +100,15 @@ def test_cut_short_anywhere_or_garbage_is_named(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(VGGymError, match="cannot read .*none.p: No such file"):
         load_plain_pickle(tmp_path / "none.p")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_texts_of_python_2_are_utf_8_or_latin_1_each(tmp_path, encoding):
+    text, other = "café".encode(encoding), "naïve".encode()
+    short = b"".join(b"U" + bytes([len(part)]) + part for part in (text, other))
+    (tmp_path / "short").write_bytes(b"\x80\x02" + short + b"\x86.")
+    assert load_plain_pickle(tmp_path / "short") == ("café", "naïve")
+    (tmp_path / "long").write_bytes(b"\x80\x02T" + len(text).to_bytes(4, "little") + text + b".")
+    assert load_plain_pickle(tmp_path / "long") == "café"
+    (tmp_path / "lines").write_bytes(b"S" + repr(text)[1:].encode() + b"\n.")
+    assert load_plain_pickle(tmp_path / "lines") == "café"

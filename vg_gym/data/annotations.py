@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def lookup(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def parse_instances(path: Path) -> Columns:
     """COCO's ``instances.json`` as columns.
 
-    Of images: ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and height or 0 where unknown, ``image_name``. Of
-    annotations: ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending, ``ann_box`` (N, 4) float32 ``xyxy``
+    A box that is not four finite numbers is NaN. Of images: ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and
+    height or 0 where unknown, ``image_name``. Of annotations: ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending, ``ann_box`` (N, 4) float32 ``xyxy``
     pixels clipped to the image, ``ann_category`` (N,) row of ``category``, ``ann_crowd`` (N,), ``ann_mask``
     (segmentation as JSON). And ``category`` (sorted names) and ``digest`` (32,), the SHA-256 of the file.
 
@@ -53,6 +54,12 @@ def parse_instances(path: Path) -> Columns:
         columns.update(_annotation_columns(content["annotations"], content["categories"], columns))
     except _MALFORMED as error:
         raise VGGymError(f"{path} is not a COCO annotation file ({error!r}); download it again") from error
+    for name in ("image_id", "ann_id"):
+        ids, counts = np.unique(columns[name], return_counts=True)
+        for number in ids[counts > 1][:1].tolist():
+            raise VGGymError(
+                f"{path}: the {name} {number} is given more than once; ids must differ: get the original file"
+            )
     return {**columns, "digest": np.frombuffer(hashlib.sha256(data).digest(), np.uint8)}
 
 
@@ -60,7 +67,7 @@ def _image_columns(images: list[dict[str, Any]]) -> Columns:
     images = sorted(images, key=lambda image: image["id"])
     sizes = [(image.get("width") or 0, image.get("height") or 0) for image in images]
     return {
-        "image_id": np.array([image["id"] for image in images], np.int64),
+        "image_id": _whole(image["id"] for image in images),
         "image_size": np.array(sizes, np.int32).reshape(-1, 2),
         **Strings.pack("image_name", (image.get("file_name", "") for image in images)),
     }
@@ -72,9 +79,9 @@ def _annotation_columns(annotations: list[dict], categories: list[dict], images:
     names = sorted({category["name"] for category in categories})
     name_of = {category["id"]: names.index(category["name"]) for category in categories}
     image_rows = np.array([row_of[a["image_id"]] for a in annotations], np.int32)
-    boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+    boxes = _boxes([a["bbox"] for a in annotations])
     return {
-        "ann_id": np.array([a["id"] for a in annotations], np.int64),
+        "ann_id": _whole(a["id"] for a in annotations),
         "ann_image": image_rows,
         "ann_box": _clip(box_ops.from_xywh(boxes), images["image_size"][image_rows]),
         "ann_category": np.array([name_of[a["category_id"]] for a in annotations], np.int32),
@@ -82,6 +89,28 @@ def _annotation_columns(annotations: list[dict], categories: list[dict], images:
         **Strings.pack("ann_mask", (_compact(a.get("segmentation") or []) for a in annotations)),
         **Strings.pack("category", names),
     }
+
+
+def _whole(values: Iterable[Any]) -> np.ndarray:
+    """Ids (N,) int64.
+
+    Raises:
+        ValueError: one is not a whole number.
+    """
+    numbers = list(values)
+    if kinds := {type(number) for number in numbers} - {int}:
+        wrong = next(number for number in numbers if type(number) in kinds)
+        raise ValueError(f"the id {wrong!r:.60} is not a whole number")
+    return np.array(numbers, np.int64)
+
+
+def _boxes(values: list[Any]) -> np.ndarray:
+    """Boxes (N, 4) float64; NaN where there are not four finite numbers."""
+    boxes = np.full((len(values), 4), np.nan)
+    for row, value in enumerate(values):
+        if isinstance(value, (list, tuple)) and len(value) == 4 and {type(side) for side in value} <= {int, float}:
+            boxes[row] = value
+    return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, np.nan)
 
 
 def _compact(value: object) -> str:
@@ -97,8 +126,9 @@ def _clip(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def parse_refs(path: Path) -> Columns:
     """A published ``refs(X).p`` as columns.
 
-    ``ref_id``, ``ref_ann``, ``ref_image`` (R,) ids, ``ref_split`` (R,) row of ``split``, ``ref_name`` (file names as
-    given); ``sent_id``, ``sent_ref`` (S,) row of the ref, ``sent`` (the cleaned sentence, or the raw one where that is
+    ``ref_id``, ``ref_ann``, ``ref_image`` (R,) ids, ``ref_targets`` (R,) number of its annotations: one, or what a list
+    has, as in gRefCOCO; ``ref_ann`` is -1 where it is not one. ``ref_split`` (R,) row of ``split``, ``ref_name`` (file
+    names as given); ``sent_id``, ``sent_ref`` (S,) row of the ref, ``sent`` (the cleaned sentence, or the raw one where that is
     missing).
 
     Raises:
@@ -115,17 +145,24 @@ def _ref_columns(refs: list[dict[str, Any]]) -> Columns:
     splits = sorted({ref["split"] for ref in refs})
     sentences = [(row, sentence) for row, ref in enumerate(refs) for sentence in ref["sentences"]]
     texts = ((sentence.get("sent") or sentence.get("raw") or "").strip() for _, sentence in sentences)
+    targets = [_targets(ref["ann_id"]) for ref in refs]
     return {
-        "ref_id": np.array([ref["ref_id"] for ref in refs], np.int64),
-        "ref_ann": np.array([ref["ann_id"] for ref in refs], np.int64),
-        "ref_image": np.array([ref["image_id"] for ref in refs], np.int64),
+        "ref_id": _whole(ref["ref_id"] for ref in refs),
+        "ref_ann": _whole(ids[0] if len(ids) == 1 else -1 for ids in targets),
+        "ref_targets": np.array([len(ids) for ids in targets], np.int32),
+        "ref_image": _whole(ref["image_id"] for ref in refs),
         "ref_split": np.array([splits.index(ref["split"]) for ref in refs], np.int32),
         **Strings.pack("ref_name", (ref["file_name"] for ref in refs)),
         **Strings.pack("split", splits),
-        "sent_id": np.array([sentence["sent_id"] for _, sentence in sentences], np.int64),
+        "sent_id": _whole(sentence["sent_id"] for _, sentence in sentences),
         "sent_ref": np.array([row for row, _ in sentences], np.int32),
         **Strings.pack("sent", texts),
     }
+
+
+def _targets(ann_id: Any) -> list[Any]:
+    """Annotations of a ref: one, or those of a list, in which gRefCOCO writes -1 where there is none."""
+    return [number for number in ann_id if number != -1] if isinstance(ann_id, (list, tuple)) else [ann_id]
 
 
 def decode_mask(segmentation: object, size: tuple[int, int]) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.images import FileImage, change_mark
+from vg_gym.data.images import FileImage
 from vg_gym.data.index import Strings, indexed
 from vg_gym.data.own_files import parse_coco_style, parse_json_lines
 from vg_gym.data.rows import ALL, FRAMES, SLACK
@@ -123,8 +123,7 @@ class OwnData(Sequence[Sample]):
 
     def _image(self, row: int) -> FileImage:
         name, (width, height) = self._images[row], self._columns["size"][row].tolist()
-        path = self._root / name
-        return FileImage(path, f"{change_mark(path)}{self._home}/{name}", (width, height) if width else None)
+        return FileImage(self._root / name, f"{self._home}/{name}", (width, height) if width else None)
 
     def _box(self, row: int, image: FileImage) -> np.ndarray:
         box, edge = np.array(self._columns["box"][row]), _EDGES[self._columns["frame"][row]]

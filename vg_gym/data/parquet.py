@@ -20,7 +20,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.answers.frames import place
-from vg_gym.data.images import FileImage, opened, to_rgb, upright_size
+from vg_gym.data.images import FileImage
+from vg_gym.data.pixels import UPRIGHT, opened, size_in, to_rgb
 from vg_gym.data.refcoco import image_folders, without_suffix
 from vg_gym.errors import DatasetNotFound, VGGymError, importing, unknown
 from vg_gym.storage.files import fingerprint
@@ -161,7 +162,7 @@ class EncodedImages:
         """(width, height) of a row's image, upright, from its header; read once."""
         if row not in self._sizes:
             with opened(f"{self.files[0].parent} row {row}", io.BytesIO(self.read(row))) as image:
-                self._sizes[row] = upright_size(image)
+                self._sizes[row] = size_in(image, UPRIGHT)
         return self._sizes[row]
 
     def _load(self, number: int, group: int) -> Any:

@@ -11,8 +11,10 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import overload
 
@@ -21,6 +23,7 @@ import numpy as np
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import Strings, indexed
+from vg_gym.data.pixels import STORED
 from vg_gym.errors import DatasetNotFound, VGGymError
 from vg_gym.types import Objects, Query, Sample
 
@@ -28,6 +31,8 @@ DATA_VARIABLE = "VG_GYM_DATA"
 """Environment variable with the folder to look in when no ``root`` is given."""
 IMAGE_FOLDERS = ("images", "images/train2014", "images/mscoco/images/train2014", "train2014")
 """Where the images may lie, below the data set's folder and below its parent."""
+COCO_NAME = re.compile(r"\d{12}\.\w+$")
+"""Ending of COCO's file names: the number of the image, which is in one folder only."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,38 @@ def image_folders(annotations: Path) -> list[Path]:
     """Where the images of annotations in a folder may lie; folders that exist come first."""
     base = annotations.parent if annotations.name == "annotations" else annotations
     places = [place / folder for place in (base, base.parent) for folder in IMAGE_FOLDERS]
-    return sorted(places, key=lambda place: not place.is_dir())
+    return sorted([*places, base], key=lambda place: not place.is_dir())
+
+
+def path_within(name: str) -> PurePosixPath:
+    r"""The path of an image within its data set, which cannot lead out of it.
+
+    >>> str(path_within("../a\\./1.png"))
+    'a/1.png'
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return PurePosixPath(*(part for part in parts if part not in ("/", "//", "..")))
+
+
+def image_places(folders: Sequence[Path], name: PurePosixPath, alone: bool = False) -> list[Path]:
+    """Where an image may lie: under its path within the data set and, where that tells it apart, under its last part.
+
+    Args:
+        folders: of images.
+        name: path within the data set.
+        alone: whether its last part is that of no other image; COCO's, with twelve digits, always is.
+    """
+    names = [name, *([PurePosixPath(name.name)] if alone or COCO_NAME.search(name.name) else [])]
+    return [folder / place for place in dict.fromkeys(names) for folder in folders]
 
 
 class RefCOCO(Sequence[Sample]):
     """A split of a RefCOCO-type data set: one sample per expression, in the order of the published file.
 
-    Left out, with a warning that names their number: expressions without any text, and expressions whose box, cut to
-    the image, is empty. The number of expressions and images is compared with the published one; a difference is a
-    warning that names both.
+    Left out, with a warning that names their number: expressions without any text, expressions whose box, cut to the
+    image, is empty, and those that mean several objects or none, as gRefCOCO's. Boxes refer to the stored pixels, as
+    COCO's do, unless the width and height beside them are those of the upright image alone. The number of expressions
+    and images is compared with the published one; a difference is a warning that names both.
 
     Args:
         name: a key of :data:`PUBLISHED`.
@@ -138,6 +166,7 @@ class RefCOCO(Sequence[Sample]):
 
     def _join(self, here: np.ndarray) -> np.ndarray:
         """Row of its annotation for every ref of this split (``here``), -1 for the others."""
+        here = here & (self._refs["ref_targets"] == 1)
         rows = np.full(len(here), -1)
         rows[here] = lookup(self._instances["ann_id"], self._refs["ref_ann"][here])
         images = self._instances["image_id"][self._instances["ann_image"][rows]]
@@ -150,13 +179,22 @@ class RefCOCO(Sequence[Sample]):
         return rows
 
     def _usable(self, sentences: np.ndarray) -> np.ndarray:
-        """Those of the sentences (rows) that have a text and a box."""
-        has_text = np.diff(self._refs["sent.offsets"])[sentences] > 0
-        has_area = _has_area(self._instances["ann_box"])[self._ann_rows[self._refs["sent_ref"][sentences]]]
-        for count, lack in ((np.sum(~has_text), "no text"), (np.sum(has_text & ~has_area), "an empty box")):
-            if count:
+        """Those of the sentences (rows) that have a text and one box."""
+        refs = self._refs["sent_ref"][sentences]
+        usable = np.ones(len(sentences), bool)
+        for lack, has in (
+            ("several targets, or none", self._refs["ref_targets"][refs] == 1),
+            ("no text", np.diff(self._refs["sent.offsets"])[sentences] > 0),
+            ("an empty box", _has_area(self._instances["ann_box"])[self._ann_rows[refs]]),
+        ):
+            if count := int(np.sum(usable & ~has)):
                 warnings.warn(f"{self.name}/{self.split}: left out {count} expressions with {lack}", stacklevel=4)
-        return sentences[has_text & has_area]
+            usable &= has
+        if not usable.any():
+            raise VGGymError(
+                f"{self._refs_path}: no expression of {self.split} has a text and one box; get another file"
+            )
+        return sentences[usable]
 
     def _refuse_clashes(self) -> None:
         """Expressions of a split are told apart by their sent_id; two with one would share predictions."""
@@ -224,12 +262,18 @@ class RefCOCO(Sequence[Sample]):
 
     def _image(self, row: int, ref_name: str = "") -> FileImage:
         """The image in a row of ``image_id``; ``ref_name`` serves where instances.json has no file name."""
-        # Only the last part: a name from a stranger's file must not lead out of the image folders.
-        name = PurePosixPath(self._image_names[row] or without_suffix(ref_name)).name
+        name = path_within(self._image_names[row] or without_suffix(ref_name))
         width, height = self._instances["image_size"][row].tolist()
-        first, *others = [folder / name for folder in self._folders]
+        alone = len(name.parts) == 1 or name.name not in self._shared_names
+        first, *others = image_places(self._folders, name, alone)
         size = (width, height) if width and height else None
-        return FileImage(first, f"{self._image_key}/{name}", size, tuple(others))
+        return FileImage(first, f"{self._image_key}/{name}", size, tuple(others), STORED)
+
+    @cached_property
+    def _shared_names(self) -> set[str]:
+        """Last parts of file names that several images have."""
+        names = (path_within(self._image_names[row]).name for row in range(len(self._image_names)))
+        return {name for name, count in Counter(names).items() if count > 1}
 
     @property
     def categories(self) -> tuple[str, ...]:

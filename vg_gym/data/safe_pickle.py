@@ -37,6 +37,13 @@ class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
             return _bytearray_maker()
         raise _Refused(f"{module}.{name}")
 
+    def _decode_string(self, value: bytes) -> str:
+        """A ``str`` of Python 2, which is bytes of a text: UTF-8, else Latin-1."""
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+
     def persistent_load(self, pid: Any) -> Any:
         raise _Refused("a persistent id")
 
@@ -63,7 +70,7 @@ def _bytearray_maker():
 def load_plain_pickle(path: str | Path) -> Any:
     """Read a pickle of plain data without running anything in it.
 
-    Reads every protocol; byte strings of Python 2 are read as latin-1.
+    Reads every protocol; each byte string of Python 2 is read as UTF-8 or, where it is none, as Latin-1.
 
     Args:
         path: the file.

@@ -26,7 +26,7 @@ def picture(source: Any) -> ArrayImage:
         VGGymError: there is no such file, it is no image, or the array is of another type or shape.
     """
     if isinstance(source, (str, Path)):
-        return ArrayImage(read_image(source), str(source))
+        return ArrayImage(read_image(source))
     if isinstance(source, Image.Image):
         try:
             return ArrayImage(to_rgb(source))
