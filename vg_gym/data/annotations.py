@@ -34,10 +34,11 @@ def lookup(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def parse_instances(path: Path) -> Columns:
     """COCO's ``instances.json`` as columns.
 
-    A box that is not four finite numbers is NaN. Of images: ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and
-    height or 0 where unknown, ``image_name``. Of annotations: ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending, ``ann_box`` (N, 4) float32 ``xyxy``
-    pixels clipped to the image, ``ann_category`` (N,) row of ``category``, ``ann_crowd`` (N,), ``ann_mask``
-    (segmentation as JSON). And ``category`` (sorted names) and ``digest`` (32,), the SHA-256 of the file.
+    Of images: ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and height or 0 where unknown, ``image_name``. Of
+    annotations: ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending, ``ann_box`` (N, 4) float32 ``xyxy``
+    pixels clipped to the image, NaN where there are not four finite numbers, ``ann_category`` (N,) row of
+    ``category``, ``ann_crowd`` (N,), ``ann_mask`` (segmentation as JSON). And ``category`` (sorted names) and
+    ``digest`` (32,), the SHA-256 of the file.
 
     Raises:
         VGGymError: not JSON, or not of COCO's format; names the file and what is wrong.
@@ -128,8 +129,8 @@ def parse_refs(path: Path) -> Columns:
 
     ``ref_id``, ``ref_ann``, ``ref_image`` (R,) ids, ``ref_targets`` (R,) number of its annotations: one, or what a list
     has, as in gRefCOCO; ``ref_ann`` is -1 where it is not one. ``ref_split`` (R,) row of ``split``, ``ref_name`` (file
-    names as given); ``sent_id``, ``sent_ref`` (S,) row of the ref, ``sent`` (the cleaned sentence, or the raw one where that is
-    missing).
+    names as given); ``sent_id``, ``sent_ref`` (S,) row of the ref, ``sent`` (the cleaned sentence, or the raw one where
+    that is missing).
 
     Raises:
         VGGymError: not a pickle of plain data, or not a list of refs; names the file and what is wrong.
