@@ -1,1 +1,1 @@
-"""Boxes by denoising: noise schedules, samplers, two box denoisers, and the grounders made of them."""
+"""Box diffusion: noise schedules, samplers, two box denoisers, and the grounders built from them."""

@@ -1,4 +1,4 @@
-"""From many denoised boxes to one: what weighs them, and their weighted mode."""
+"""Choice of one box among many denoised ones: weights by CLIP, and the weighted mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAME_BOX = 0.5
 
 
 def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale: float) -> np.ndarray:
-    """How similar CLIP finds boxes and expressions: softmax over K boxes, float32 (N, K).
+    """Return CLIP's similarity of boxes and expressions as a softmax over K boxes, float32 (N, K).
 
     Args:
         dense: CLIP's features (N, g, g, D).
@@ -28,15 +28,15 @@ def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale
 
 
 def heaviest(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The box (N, 4) of most weight, of (N, K, 4) and (N, K)."""
+    """Return the box (N, 4) of the largest weight among boxes (N, K, 4) with weights (N, K)."""
     return _pick(boxes, weights.argmax(dim=1))
 
 
 def weighted_mode(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The box (N, 4) that most of the weight agrees on.
+    """Return the box (N, 4) that most of the weight agrees on.
 
-    A box is supported by the weights of all boxes times their IoU with it; the box of most support wins and is averaged
-    with those that overlap it, by weight and IoU.
+    The support of a box is the sum over all boxes of weight times IoU with it. The box with the most support wins and
+    is averaged with the boxes that overlap it, by weight and IoU.
 
     Args:
         boxes: (N, K, 4), ``xyxy``.
@@ -47,10 +47,11 @@ def weighted_mode(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     winner = support.argmax(dim=1)
     near = _pick(iou, winner)
     share = weights * near * (near >= SAME_BOX)
-    share = share.scatter(1, winner[:, None], _pick(weights[..., None], winner).clamp(min=1e-6))  # itself, in any case
+    # The winner always counts, even with a weight of 0.
+    share = share.scatter(1, winner[:, None], _pick(weights[..., None], winner).clamp(min=1e-6))
     return (boxes * share[..., None]).sum(dim=1) / share.sum(dim=1, keepdim=True)
 
 
 def _pick(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """``values`` (N, K, ...) at ``index`` (N,)."""
+    """Return ``values`` (N, K, ...) at ``index`` (N,)."""
     return values[torch.arange(len(values), device=values.device), index]

@@ -1,4 +1,4 @@
-"""What the two denoisers share: their interface, and the loss of the confidence."""
+"""Interface of the two denoisers, and the loss of the confidence."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 
 @dataclass(frozen=True)
 class Estimate:
-    """A denoiser's answer to P noisy boxes of N expressions."""
+    """Output of a denoiser for P noisy boxes of N expressions."""
 
     boxes: torch.Tensor
     """(N, P, 4), normalised ``xyxy``."""
     signal: torch.Tensor
-    """(N, P, 4), the same as x_0."""
+    """The boxes as signals x_0, (N, P, 4)."""
     prediction: torch.Tensor
-    """(N, P, 4), what the target is compared with."""
+    """Network output that the loss compares with the target, (N, P, 4)."""
     logits: torch.Tensor
-    """(N, P), of the boxes' IoU with the answer."""
+    """Logits of the IoU of each box with the true one, (N, P)."""
 
 
 class Denoiser(nn.Module, ABC):
-    """A network that encodes an image once, a query once, and denoises boxes at every step of a sampler.
+    """Network that encodes an image once and a query once, and denoises boxes in every step of a sampler.
 
     Args:
-        o: sizes.
-        clip: what it is conditioned on.
-        schedule: of the noise.
+        o: sizes of the network.
+        clip: frozen CLIP that encodes images and expressions.
+        schedule: noise schedule.
     """
 
     def __init__(self, o: BoxDiffusionOptions, clip: FrozenClip, schedule: Schedule):
@@ -44,23 +44,23 @@ class Denoiser(nn.Module, ABC):
 
     @abstractmethod
     def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, K) of normalised images (B, 3, S, S) that no training changes."""
+        """Return the frozen features (B, K) of normalised images (B, 3, S, S)."""
 
     @abstractmethod
     def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Encoded images, tensors with B rows, of :meth:`frozen_image_features` (B, K)."""
+        """Encode the output of :meth:`frozen_image_features` (B, K) to tensors with B rows."""
 
     @abstractmethod
     def encode_query(
         self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
     ) -> Any:
-        """Encoded queries, for :meth:`forward`.
+        """Encode queries for :meth:`forward`.
 
         Args:
-            images: of :meth:`encode_image`.
-            image_of: (N,), the image of each expression.
-            texts: N expressions.
-            dropped: (N,) bool, expressions that are withheld.
+            images: output of :meth:`encode_image`.
+            image_of: row of the image of each expression, (N,).
+            texts: features of N expressions.
+            dropped: expressions that are withheld, bool (N,).
         """
 
     @abstractmethod
@@ -68,29 +68,29 @@ class Denoiser(nn.Module, ABC):
         """Denoise signals.
 
         Args:
-            query: of :meth:`encode_query`.
-            x_t: (N, P, 4), noisy signals.
-            t: (N,), their times.
-            previous: (N, P, 4), the last estimate of x_0, zeros where there is none.
+            query: output of :meth:`encode_query`.
+            x_t: noisy signals, (N, P, 4).
+            t: times of the signals, (N,).
+            previous: last estimate of x_0, (N, P, 4); zeros in the first step.
 
         Returns:
-            Estimates, each a correction of the one before; the last one is the answer.
+            Estimates. Each corrects the one before it, and the last one is the answer.
         """
 
     @abstractmethod
     def losses(
         self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Weighted losses of estimates.
+        """Return the weighted losses of estimates.
 
         Args:
-            estimates: of :meth:`forward`.
-            truth: (N, 4), the answers, normalised ``xyxy``.
-            noise: (N, P, 4), what was added to signals.
-            t: (N,), times.
+            estimates: output of :meth:`forward`.
+            truth: true boxes, normalised ``xyxy`` (N, 4).
+            noise: noise that was added to the signals, (N, P, 4).
+            t: times, (N,).
         """
 
 
 def confidence_loss(estimate: Estimate, iou: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of the confidence with the IoU (N, P) that its box turned out to have."""
+    """Return the binary cross-entropy of the confidence with the IoU (N, P) of its box."""
     return F.binary_cross_entropy_with_logits(estimate.logits, iou.detach().clamp(0, 1))

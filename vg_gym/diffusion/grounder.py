@@ -1,4 +1,4 @@
-"""Box-diffusion grounders, as the registry builds them."""
+"""Factories of the box-diffusion grounders in the registry."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vg_gym.learned.weights import find_model
 def diffusion(
     weights: str = "refshapes", device: str = "cpu", batch_size: PositiveInt = 64, **sampling: Any
 ) -> LearnedGrounder:
-    """A trained box diffusion.
+    """Load a trained box diffusion.
 
     Args:
         weights: ``refshapes``, or a folder that ``train_grounder.py`` wrote.
         device: torch device.
-        batch_size: expressions at a time.
-        **sampling: fields of :class:`vg_gym.diffusion.options.Sampling` that differ from those it was saved with.
+        batch_size: expressions in a batch.
+        **sampling: fields of :class:`vg_gym.diffusion.options.Sampling` that replace the saved ones.
 
     Raises:
-        VGGymError: there are no such weights, or an option is unknown or out of range.
+        VGGymError: the weights do not exist, or an option is unknown or out of range.
     """
     return _load("diffusion", weights, device, batch_size, sampling)
 
@@ -37,14 +37,14 @@ def diffusion_ddpm(
     steps: PositiveInt = 50,
     **sampling: Any,
 ) -> LearnedGrounder:
-    """:func:`diffusion` by ancestral sampling (DDPM).
+    """Load :func:`diffusion` with ancestral sampling (DDPM).
 
     Args:
-        weights: as of :func:`diffusion`.
+        weights: see :func:`diffusion`.
         device: torch device.
-        batch_size: expressions at a time.
-        steps: of the sampler; ``timesteps`` of them are the whole chain.
-        **sampling: as of :func:`diffusion`.
+        batch_size: expressions in a batch.
+        steps: number of sampling steps; ``timesteps`` steps run the whole chain.
+        **sampling: see :func:`diffusion`.
     """
     return _load("diffusion-ddpm", weights, device, batch_size, {"sampler": "ddpm", "steps": steps, **sampling})
 
@@ -55,15 +55,15 @@ def diffusion_vector(
     batch_size: PositiveInt = 64,
     **sampling: Any,
 ) -> LearnedGrounder:
-    """:func:`diffusion` of four numbers, from global CLIP features; its weights are not shipped.
+    """Load a diffusion of four numbers from global CLIP features; its weights are not shipped.
 
-    They are made by ``python train_grounder.py configs/diffusion_vector_refshapes.yaml``.
+    ``python train_grounder.py configs/diffusion_vector_refshapes.yaml`` makes them.
 
     Args:
         weights: a folder that ``train_grounder.py`` wrote.
         device: torch device.
-        batch_size: expressions at a time.
-        **sampling: as of :func:`diffusion`.
+        batch_size: expressions in a batch.
+        **sampling: see :func:`diffusion`.
     """
     return _load("diffusion-vector", weights, device, batch_size, sampling)
 

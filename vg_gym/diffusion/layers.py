@@ -1,7 +1,7 @@
-"""Small parts of the denoisers: attention, FiLM, sinusoidal embeddings.
+"""Layers of the denoisers: attention, FiLM, sinusoidal embeddings.
 
-Pre-norm transformer layers. Keys and values of a memory are computed once and given to every step of a sampler,
-which torch's own layers cannot take.
+The transformer layers normalise first. Keys and values of a memory are computed once and reused in every step of a
+sampler; torch's own layers do not accept them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
-"""Each (N, heads, S, D / heads)."""
+"""Keys and values, each (N, heads, S, D / heads)."""
 
 
 class Attention(nn.Module):
@@ -21,7 +21,7 @@ class Attention(nn.Module):
 
     Args:
         dim: width D.
-        heads: of it.
+        heads: number of heads.
     """
 
     def __init__(self, dim: int, heads: int):
@@ -30,15 +30,15 @@ class Attention(nn.Module):
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
     def keys_values(self, memory: torch.Tensor) -> KeysValues:
-        """Keys and values of tokens (N, S, D)."""
+        """Return keys and values of tokens (N, S, D)."""
         key, value = self.key_value(memory).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
     def forward(self, x: torch.Tensor, memory: KeysValues, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Tokens (N, Q, D) that attend to a memory; ``attention_mask`` (N, S) bool, True where there is a token."""
+        """Let tokens (N, Q, D) attend to a memory; ``attention_mask`` is bool (N, S), True at tokens."""
         mask = None if attention_mask is None else attention_mask[:, None, None, :]
-        found = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask)
-        return self.out(found.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -60,16 +60,16 @@ class EncoderLayer(nn.Module):
         self.attention, self.feedforward = Attention(dim, heads), FeedForward(dim, hidden)
 
     def forward(self, x: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Tokens (N, S, D), of which those in ``attention_mask`` (N, S) are attended to, to tokens (N, S, D)."""
+        """Transform tokens (N, S, D); they attend to the tokens marked in ``attention_mask`` (N, S)."""
         normed = self.norm1(x)
         x = x + self.attention(normed, self.attention.keys_values(normed), attention_mask)
         return x + self.feedforward(self.norm2(x))
 
 
 class FiLM(nn.Module):
-    """Feature-wise modulation (Perez et al., AAAI 2018): x * (1 + scale) + shift, both linear in a condition.
+    """Feature-wise modulation (Perez et al., AAAI 2018): x * (1 + scale) + shift.
 
-    Starts as the identity.
+    Scale and shift are linear in a condition. At the start of training the layer is the identity.
     """
 
     def __init__(self, condition: int, dim: int):
@@ -79,13 +79,15 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """``x`` (N, P, D) by ``condition`` (N, C)."""
+        """Modulate ``x`` (N, P, D) by ``condition`` (N, C)."""
         scale, shift = self.linear(condition)[:, None].chunk(2, dim=-1)
         return x * (1 + scale) + shift
 
 
 def sinusoidal_embedding(x: torch.Tensor, count: int, top: float) -> torch.Tensor:
-    """Sines and cosines (..., 2 * count) of numbers (...) in [0, 1], with frequencies from pi to ``top`` * pi.
+    """Return sines and cosines (..., 2 * count) of numbers (...) in [0, 1].
+
+    The frequencies go from pi to ``top`` * pi.
 
     >>> sinusoidal_embedding(torch.tensor([0.0, 1.0]), 2, 4.0).round().abs().tolist()
     [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
@@ -96,7 +98,7 @@ def sinusoidal_embedding(x: torch.Tensor, count: int, top: float) -> torch.Tenso
 
 
 class TimeEmbedding(nn.Module):
-    """A time in [0, 1) as a vector of width ``dim``: sinusoids, then two linear layers."""
+    """Embedding of a time in [0, 1) in ``dim`` numbers: sinusoids, then two linear layers."""
 
     FREQUENCIES = 32
 
@@ -105,12 +107,12 @@ class TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, time: torch.Tensor) -> torch.Tensor:
-        """Times (N,) to (N, dim)."""
+        """Embed times (N,) to (N, dim)."""
         return self.mlp(sinusoidal_embedding(time, self.FREQUENCIES, 1000.0))
 
 
 class BoxEmbedding(nn.Module):
-    """Four numbers as a vector of width ``dim``: sinusoids of each, then a linear layer."""
+    """Embedding of four numbers in ``dim`` numbers: sinusoids of each, then a linear layer."""
 
     FREQUENCIES = 8
 
@@ -119,18 +121,18 @@ class BoxEmbedding(nn.Module):
         self.linear = nn.Linear(4 * 2 * self.FREQUENCIES, dim)
 
     def forward(self, boxes: torch.Tensor) -> torch.Tensor:
-        """Numbers (..., 4) in [0, 1] to (..., dim)."""
+        """Embed numbers (..., 4) in [0, 1] to (..., dim)."""
         return self.linear(sinusoidal_embedding(boxes, self.FREQUENCIES, 64.0).flatten(-2))
 
 
 def grid_embedding(height: int, width: int, dim: int, like: torch.Tensor) -> torch.Tensor:
-    """Embeddings (height * width, dim) of the cells of a map, rows first.
+    """Return embeddings (height * width, dim) of the cells of a map, row by row.
 
     Args:
-        height: cells.
-        width: cells.
-        dim: of the embedding; zeros fill up what is no multiple of 4.
-        like: a tensor of the device and precision that are wanted.
+        height: number of rows.
+        width: number of columns.
+        dim: width of an embedding; zeros pad it to a multiple of 4.
+        like: tensor whose device and precision the result gets.
     """
     y, x = (((torch.arange(n, device=like.device) + 0.5) / n).to(like.dtype) for n in (height, width))
     embedding = sinusoidal_embedding(torch.cartesian_prod(y, x), dim // 4, float(max(height, width))).flatten(1)

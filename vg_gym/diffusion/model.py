@@ -23,9 +23,9 @@ DENOISERS: dict[str, type[Denoiser]] = {"roi": RoIDenoiser, "vector": VectorDeno
 
 
 class BoxDiffusion(GroundingModel):
-    """A denoiser of boxes, conditioned on a frozen CLIP.
+    """Denoiser of boxes that is conditioned on a frozen CLIP.
 
-    The canvas is CLIP's: images are squashed to a square, so that boxes normalised by the canvas are boxes normalised
+    The canvas is CLIP's: images are stretched to a square, so that boxes normalised by the canvas are also normalised
     by the image.
     """
 
@@ -41,15 +41,15 @@ class BoxDiffusion(GroundingModel):
         self.denoiser = DENOISERS[options.shape](options, self.clip, self.schedule)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
-        """Expressions as CLIP's tokens; the end token has the highest id."""
+        """Return CLIP's tokens of expressions; the end token has the highest id."""
         return self.clip.tokenize(texts)
 
     def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's features, and what else of images no training changes, (B, K)."""
+        """Return the frozen features of images, CLIP's among them, (B, K)."""
         return self.denoiser.frozen_image_features(images)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The denoiser's, at random times, of boxes that are noised answers."""
+        """Return the denoiser's losses at random times, for true boxes with noise."""
         assert batch.boxes is not None
         o, device = self.options, batch.boxes.device
         dropped = torch.rand(len(batch), device=device) < o.drop
@@ -66,43 +66,43 @@ class BoxDiffusion(GroundingModel):
                 previous = signal.clamp(-self.schedule.scale, self.schedule.scale)
         return self.denoiser.losses(self.denoiser(query, x_t, t, previous), batch.boxes, noise, t)
 
-    def _clean_signals(self, answers: torch.Tensor, image_of: torch.Tensor) -> torch.Tensor:
-        """Signals (N, P, 4) to be noised: the answers, or for some of the RoI boxes something else."""
+    def _clean_signals(self, true_boxes: torch.Tensor, image_of: torch.Tensor) -> torch.Tensor:
+        """Return the signals (N, P, 4) before noise: true boxes, and for a share of the RoI boxes other boxes."""
         o = self.options
-        clean = self.schedule.to_signal(answers)[:, None].expand(-1, o.train_boxes, -1)
+        clean = self.schedule.to_signal(true_boxes)[:, None].expand(-1, o.train_boxes, -1)
         if o.shape != "roi":
             return clean
         stray = torch.rand(clean.shape[:2], device=clean.device) < o.strays
         together = (image_of[:, None] == image_of).double()
-        chance = together / together.sum(1, keepdim=True) + 1 / len(answers)
-        others = answers[torch.multinomial(chance, o.train_boxes, replacement=True)]
+        chance = together / together.sum(1, keepdim=True) + 1 / len(true_boxes)
+        others = true_boxes[torch.multinomial(chance, o.train_boxes, replacement=True)]
         return torch.where(stray[..., None], self.schedule.to_signal(others), clean)
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Sampled boxes, their confidence; ``proposals`` (N, P, 4), the last step's boxes, and their ``confidences``.
+        """Return sampled boxes, their confidences, and details.
 
-        On a CPU expressions are taken one at a time, so that no answer depends, in its last bits, on the rest of the
-        batch.
+        The details are ``proposals`` (N, P, 4), the boxes of the last step, and their ``confidences``. On a CPU
+        expressions run one at a time, so that the last bits of an answer do not depend on the rest of the batch.
         """
-        alone = batch.images.device.type == "cpu"
-        chunks = batch.images.split(1) if alone else (batch.images,)
+        one_by_one = batch.images.device.type == "cpu"
+        chunks = batch.images.split(1) if one_by_one else (batch.images,)
         parts = zip(*(self.encode_image(chunk) for chunk in chunks), strict=True)
         images = tuple(torch.cat(part) for part in parts)
         keys = [content_key(image) for image in batch.images]
         rows = torch.arange(len(batch), device=batch.image_of.device)
-        found = [self._sample(batch, images, keys, part) for part in (rows.split(1) if alone else (rows,))]
-        boxes, scores, proposals, confidences = (torch.cat(part) for part in zip(*found, strict=True))
+        samples = [self._sample(batch, images, keys, part) for part in (rows.split(1) if one_by_one else (rows,))]
+        boxes, scores, proposals, confidences = (torch.cat(part) for part in zip(*samples, strict=True))
         return boxes, scores, {"proposals": proposals, "confidences": confidences}
 
     def encode_image(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The denoiser's encoding of images; behind it CLIP's dense features, where they are to choose."""
+        """Return the denoiser's encoding of images, followed by CLIP's dense features if CLIP chooses the box."""
         encoded = self.denoiser.encode_image(self.frozen_image_features(images))
         return encoded if self.options.sampling.choose == "confidence" else (*encoded, self.clip.encode_dense(images))
 
     def _sample(
         self, batch: Batch, images: tuple[torch.Tensor, ...], keys: list[int], rows: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Boxes, scores, proposals and confidences of some rows of a batch."""
+        """Return boxes, scores, proposals and confidences of some rows of a batch."""
         o: Sampling = self.options.sampling
         image_of, tokens = batch.image_of[rows], batch.tokens[rows]
         texts = self.clip.encode_text(tokens)
@@ -118,19 +118,19 @@ class BoxDiffusion(GroundingModel):
         return answer, score, *self._boxes(trace, slice(-1, None))
 
     def _first_signals(self, draw: Draw, initial_boxes: torch.Tensor | None) -> tuple[torch.Tensor, list[int]]:
-        """Noisy signals (N, P, 4) and the times from theirs on."""
+        """Return the first noisy signals (N, P, 4) and the times of the sampler from there on."""
         o: Sampling = self.options.sampling
         x = draw()
         if initial_boxes is None:
             return x, self.schedule.times(o.steps)
         first = max(1, round(o.refine_from * self.schedule.timesteps)) - 1
-        given = self.schedule.to_signal(initial_boxes)[:, None].expand_as(x)
-        noised = self.schedule.add_noise(given, x, torch.full((len(x),), first, device=x.device))
+        clean = self.schedule.to_signal(initial_boxes)[:, None].expand_as(x)
+        noised = self.schedule.add_noise(clean, x, torch.full((len(x),), first, device=x.device))
         near = max(1, round(o.near * o.boxes))
         return torch.cat([noised[:, :near], x[:, near:]], dim=1), self.schedule.times(o.steps, first)
 
     def _denoise(self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures) -> Denoise:
-        """The denoiser of some expressions, guided; what does not depend on the boxes is computed here, once."""
+        """Return the guided denoiser of some expressions; everything that does not depend on boxes is computed here."""
         guidance, count = self.options.sampling.guidance, len(image_of)
         copies = 1 if guidance == 1 else 2
         dropped = torch.arange(copies * count, device=image_of.device) >= count
@@ -150,7 +150,7 @@ class BoxDiffusion(GroundingModel):
         return denoise
 
     def _boxes(self, trace: Trace, steps: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, K, 4) float32, inside the image, and confidences (N, K) of some steps."""
+        """Return boxes inside the image, float32 (N, K, 4), and confidences (N, K) of some steps."""
         signals = torch.cat(trace.signals[steps], dim=1)
         boxes = self.schedule.to_boxes(signals).float().clamp(0, 1)
         return boxes, torch.cat(trace.confidences[steps], dim=1).float()
@@ -158,13 +158,13 @@ class BoxDiffusion(GroundingModel):
     def _weights(
         self, dense: torch.Tensor, texts: TextFeatures, boxes: torch.Tensor, confidences: torch.Tensor
     ) -> torch.Tensor:
-        """Weights (N, K) of boxes, as the option ``choose`` asks.
+        """Return the weights (N, K) of boxes by the option ``choose``.
 
         Args:
             dense: CLIP's features (N, D, g, g); not used for ``confidence``.
-            texts: N expressions.
-            boxes: (N, K, 4), normalised ``xyxy``.
-            confidences: (N, K).
+            texts: features of N expressions.
+            boxes: normalised ``xyxy`` (N, K, 4).
+            confidences: confidence of each box, (N, K).
         """
         if self.options.sampling.choose == "confidence":
             return confidences
@@ -175,6 +175,6 @@ class BoxDiffusion(GroundingModel):
 
 
 def content_key(tensor: torch.Tensor) -> int:
-    """64 bits that stand for the content of a tensor."""
+    """Return a 64-bit hash of the content of a tensor."""
     raw = tensor.detach().cpu().contiguous().numpy().tobytes()
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")

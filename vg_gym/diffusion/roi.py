@@ -1,11 +1,11 @@
-"""The RoI denoiser, after DiffusionDet (Chen et al., ICCV 2023): heads that correct boxes by the features under them.
+"""The RoI denoiser, after DiffusionDet (Chen et al., ICCV 2023): heads correct boxes by the features under them.
 
-Where it differs: one target a query, hence no class head and no matching; a confidence, taught to be the IoU of its
-box, in place of the class score; one small encoder over CLIP's features takes image and expression together; and a
-head does not only move its box but may leave it for another place that attention to the whole image has found, because
-the one object that is meant is mostly not near the noise. Boxes do not attend to each other: in training all of a
-query's boxes are noised from one answer, which each would learn from the others instead of finding it (a network
-that was trained with such attention had 0.41 mean IoU with one box, 0.71 with eight).
+It differs from DiffusionDet in these points. A query has one target, so a class head and matching are not needed. A
+confidence replaces the class score and learns the IoU of its box. One small encoder over CLIP's features reads image
+and expression together. A head can move its box, or leave it for another place that attention to the whole image
+finds, because the target is mostly not near the noise. Boxes do not attend to each other: in training all boxes of a
+query are noised copies of one true box, and each would copy it from the others (a network with such attention had 0.41
+mean IoU with one box and 0.71 with eight).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from vg_gym.diffusion.trunk import FusedFeatures, Trunk
 from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 
 L1, GIOU, CONFIDENCE = 5.0, 2.0, 1.0
-"""Weights of the losses; the first two are DETR's and DiffusionDet's."""
-SMALLEST = 0.02
-"""A box is moved in steps of its own sides, but of no less than this: noise may have no width at all."""
+"""Weights of the losses. The first two are those of DETR and DiffusionDet."""
+MIN_SIDE = 0.02
+"""Least side (normalised) of a box when it is moved in units of its sides; the width of noise may be 0."""
 
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    """Queries, as the heads take them."""
+    """Encoded queries, the input of the heads."""
 
     features: FusedFeatures
-    """Of image and expression."""
+    """Features of image and expression."""
     memories: list[KeysValues]
-    """Every head's keys and values of their memory."""
+    """Keys and values of the memory, for each head."""
 
 
 class Head(nn.Module):
-    """One correction of boxes, by the features under them, all tokens of image and expression, and time."""
+    """Head that corrects boxes by the features under them, all tokens of image and expression, and the time."""
 
     def __init__(self, o: BoxDiffusionOptions):
         super().__init__()
@@ -54,19 +54,19 @@ class Head(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(o.dim) for _ in range(3))
         self.across = Attention(o.dim, o.heads)
         self.feedforward = FeedForward(o.dim, o.feedforward)
-        self.out = nn.Linear(o.dim, 4 + 4 + 4 + 1)  # moves, place elsewhere, which of the two, confidence
+        self.out = nn.Linear(o.dim, 4 + 4 + 4 + 1)  # move, other place, gate between the two, confidence
 
     def forward(
         self, features: FusedFeatures, memory: KeysValues, boxes: torch.Tensor, x: torch.Tensor, time: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Better boxes (N, P, 4), their tokens (N, P, D), and logits (N, P) of their IoU.
+        """Return corrected boxes (N, P, 4), their tokens (N, P, D), and logits (N, P) of their IoU.
 
         Args:
-            features: of N queries.
+            features: features of N queries.
             memory: this head's keys and values of the queries' tokens.
-            boxes: (N, P, 4), normalised ``xyxy``.
-            x: (N, P, D), a token for each.
-            time: (N, D), embedded times.
+            boxes: normalised ``xyxy`` (N, P, 4).
+            x: a token for each box, (N, P, D).
+            time: embedded times, (N, D).
         """
         centered = to_cxcywh(boxes)
         x = x + self.under(self._features_under(features.map, centered)) + self.place(centered.clamp(0, 1))
@@ -79,23 +79,23 @@ class Head(nn.Module):
         return from_cxcywh(better), x, logits[..., 0]
 
     def _features_under(self, maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Features (N, P, C * roi ** 2) in windows around boxes (N, P, 4), centre and size."""
-        windows = from_cxcywh(torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=SMALLEST) * self.context], dim=-1))
+        """Return features (N, P, C * roi ** 2) in windows around boxes (N, P, 4), given as centre and size."""
+        windows = from_cxcywh(torch.cat([boxes[..., :2], boxes[..., 2:].clamp(min=MIN_SIDE) * self.context], dim=-1))
         row = torch.arange(len(maps), device=maps.device, dtype=maps.dtype)
         side = maps.new_tensor([maps.shape[-1], maps.shape[-2]] * 2)
         regions = torch.cat([row.repeat_interleave(boxes.shape[1])[:, None], (windows * side).flatten(0, 1)], dim=1)
-        found = roi_align(maps, regions, self.size, sampling_ratio=1, aligned=True)
-        return found.flatten(1).unflatten(0, boxes.shape[:2])
+        pooled = roi_align(maps, regions, self.size, sampling_ratio=1, aligned=True)
+        return pooled.flatten(1).unflatten(0, boxes.shape[:2])
 
 
 def _moved(boxes: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
-    """Boxes (N, P, 4), centre and size, moved in units of their sides; sides grow by factors of up to e squared."""
-    sides = boxes[..., 2:].clamp(min=SMALLEST)
+    """Move boxes (N, P, 4), centre and size, in units of their sides; sides change by factors of up to e squared."""
+    sides = boxes[..., 2:].clamp(min=MIN_SIDE)
     return torch.cat([boxes[..., :2] + moves[..., :2] * sides, sides * moves[..., 2:].clamp(-2, 2).exp()], dim=-1)
 
 
 class RoIDenoiser(Denoiser):
-    """Trunk and heads; every head is supervised."""
+    """RoI denoiser of a trunk and several heads; every head is supervised."""
 
     def __init__(self, o: BoxDiffusionOptions, clip: FrozenClip, schedule: Schedule):
         super().__init__(o, clip, schedule)
@@ -104,11 +104,11 @@ class RoIDenoiser(Denoiser):
         self.heads = nn.ModuleList(Head(o) for _ in range(o.stages))
 
     def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's dense features and the pixels at half their size, in one row an image."""
+        """Return CLIP's dense features and the pixels at half size, one row for each image."""
         return torch.cat([self.clip.encode_dense(images).flatten(1), F.avg_pool2d(images, 2).flatten(1)], dim=1)
 
     def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Tokens and maps of images."""
+        """Return tokens and maps of images."""
         width, grid, side = self.clip.encoder.dim, self.clip.encoder.grid, self.clip.encoder.image_size // 2
         dense, pixels = features.split([width * grid**2, 3 * side**2], dim=1)
         return self.trunk.encode_image(pixels.unflatten(1, (3, side, side)), dense.unflatten(1, (width, grid, grid)))
@@ -124,7 +124,7 @@ class RoIDenoiser(Denoiser):
     def forward(
         self, query: EncodedQuery, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
     ) -> list[Estimate]:
-        """An estimate of every head."""
+        """Return an estimate of every head."""
         boxes = self.schedule.to_boxes(x_t.float())
         time = self.time(t / self.schedule.timesteps)
         scale = self.schedule.scale
@@ -139,7 +139,7 @@ class RoIDenoiser(Denoiser):
     def losses(
         self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """L1 and GIoU of the boxes, and the confidence, of every head; whatever was noised, the answer is the same."""
+        """Return L1, GIoU and confidence losses of every head; the target is the true box for all noisy boxes."""
         target = truth[:, None].expand_as(noise).float()
         terms: dict[str, torch.Tensor] = {}
         for stage, estimate in enumerate(estimates):

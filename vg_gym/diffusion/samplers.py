@@ -1,10 +1,10 @@
-"""Samplers of boxes: DDIM with eta, DDPM, as one loop over a function that denoises.
+"""Samplers of boxes: DDIM with eta, and DDPM, in one loop over a denoising function.
 
-DDPM (Ho et al., NeurIPS 2020) takes the mean and variance of q(x_s | x_t, x_0); on fewer times than it was trained on,
-those of the shortened chain (Nichol & Dhariwal, ICML 2021). DDIM (Song et al., ICLR 2021) with eta = 1 is the same
-thing, which the tests check, and with eta = 0 moves without new noise. Box renewal and the order of operations are
-those of DiffusionDet (Chen et al., ICCV 2023), whose published code does one image at a time; here rows are queries,
-each with noise of its own.
+DDPM (Ho et al., NeurIPS 2020) takes the mean and variance of q(x_s | x_t, x_0). With fewer steps than in training it
+takes those of the shortened chain (Nichol & Dhariwal, ICML 2021). DDIM (Song et al., ICLR 2021) with eta = 1 is equal
+to it, which the tests check, and with eta = 0 adds no noise. Box renewal and the order of operations follow
+DiffusionDet (Chen et al., ICCV 2023). Its published code handles one image at a time; here rows are queries, each with
+its own noise.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import torch
 from vg_gym.diffusion.schedule import Schedule
 
 Denoise = Callable[[torch.Tensor, int, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
-"""(x_t (N, P, 4), time, last estimate of x_0 or None) to x_0 (N, P, 4) as signals, confidence (N, P) in [0, 1]."""
+"""Function of (x_t (N, P, 4), time, last estimate of x_0 or None) that returns signals x_0 (N, P, 4) and confidences
+(N, P) in [0, 1]."""
 
 Draw = Callable[[], torch.Tensor]
-"""Standard normal noise (N, P, 4), new at every call."""
+"""Function that returns new standard normal noise (N, P, 4) at every call."""
 
 
 @dataclass
@@ -40,17 +41,17 @@ class Trace:
 def ddim_step(
     schedule: Schedule, x: torch.Tensor, x0: torch.Tensor, t: int, following: int, noise: torch.Tensor, eta: float
 ) -> torch.Tensor:
-    """Signals (N, P, 4) at the ``following`` time.
+    """Return signals (N, P, 4) at the ``following`` time.
 
-    The noise in x is computed anew from the estimate, which has been clamped.
+    The noise in x is computed again from the estimate, because the estimate was clamped.
 
     Args:
-        schedule: of the noise.
-        x: (N, P, 4), noisy signals.
-        x0: (N, P, 4), their clean estimate.
-        t: the time of ``x``.
-        following: the time to go to.
-        noise: (N, P, 4).
+        schedule: noise schedule.
+        x: noisy signals, (N, P, 4).
+        x0: clean estimate of the signals, (N, P, 4).
+        t: time of ``x``.
+        following: next time.
+        noise: standard normal noise, (N, P, 4).
         eta: 0 adds no noise, 1 as much as DDPM.
     """
     now, then = schedule.alpha(t), schedule.alpha(following)
@@ -63,15 +64,15 @@ def ddim_step(
 def ddpm_step(
     schedule: Schedule, x: torch.Tensor, x0: torch.Tensor, t: int, following: int, noise: torch.Tensor
 ) -> torch.Tensor:
-    """Signals (N, P, 4) at the ``following`` time, a sample of q(x at that time | x at ``t``, x_0).
+    """Return signals (N, P, 4) at the ``following`` time, a sample of q(x at that time | x at ``t``, x_0).
 
     Args:
-        schedule: of the noise.
-        x: (N, P, 4), noisy signals.
-        x0: (N, P, 4), their clean estimate.
-        t: the time of ``x``.
-        following: the time to go to.
-        noise: (N, P, 4).
+        schedule: noise schedule.
+        x: noisy signals, (N, P, 4).
+        x0: clean estimate of the signals, (N, P, 4).
+        t: time of ``x``.
+        following: next time.
+        noise: standard normal noise, (N, P, 4).
     """
     now, then = schedule.alpha(t), schedule.alpha(following)
     alpha = now / then
@@ -90,17 +91,17 @@ def sample(
     eta: float = 1.0,
     renewal: float = 0.0,
 ) -> Trace:
-    """Denoise boxes, step by step.
+    """Denoise boxes step by step.
 
     Args:
-        denoise: the denoiser.
-        x: (N, P, 4), noisy signals at the first of the ``times``.
-        times: falling, the last -1.
-        schedule: of the noise.
-        draw: noise; called once a step but the last, and once more where boxes are renewed.
+        denoise: denoising function.
+        x: noisy signals at the first of the ``times``, (N, P, 4).
+        times: falling times; the last is -1.
+        schedule: noise schedule.
+        draw: source of noise, called once in each step but the last, and once more if boxes are renewed.
         sampler: ``ddim`` or ``ddpm``.
-        eta: of DDIM: 0 adds no noise, 1 as much as DDPM.
-        renewal: boxes of no more confidence than this become noise anew between steps, behind the others (0: none).
+        eta: noise of DDIM: 0 adds none, 1 as much as DDPM.
+        renewal: boxes with at most this confidence become new noise between steps and are sorted last (0: none).
     """
     trace, previous = Trace(), None
     for t, following in pairwise(times):
@@ -111,9 +112,9 @@ def sample(
         trace.confidences.append(confidence)
         if following < 0:
             break
-        kept = None
+        is_kept = None
         if renewal > 0:
-            kept, order = (confidence > renewal).sort(dim=1, descending=True, stable=True)
+            is_kept, order = (confidence > renewal).sort(dim=1, descending=True, stable=True)
             x, x0 = (v.gather(1, order[..., None].expand_as(v)) for v in (x, x0))
         noise = draw()
         if sampler == "ddim":
@@ -121,19 +122,19 @@ def sample(
         else:
             x = ddpm_step(schedule, x, x0, t, following, noise)
         previous = x0
-        if kept is not None:
-            x = torch.where(kept[..., None], x, draw())
-            previous = torch.where(kept[..., None], previous, 0.0)
+        if is_kept is not None:
+            x = torch.where(is_kept[..., None], x, draw())
+            previous = torch.where(is_kept[..., None], previous, 0.0)
     return trace
 
 
 def seeded_draw(seeds: Sequence[Sequence[int]], boxes: int, device: torch.device | str = "cpu") -> Draw:
-    """Noise that depends, row by row, on the row's own seed and not on its neighbours.
+    """Return a source of noise in which a row depends only on its seed.
 
     Args:
-        seeds: N seeds, each some non-negative integers.
-        boxes: P; the first boxes of a draw are the same whatever P is at the first call only.
-        device: where the noise is wanted; it is drawn on the CPU, so that it is the same on all.
+        seeds: N seeds, each a sequence of non-negative integers.
+        boxes: number P of boxes. In the first call only, the first boxes do not depend on P.
+        device: device of the noise. It is drawn on the CPU, so that it is equal on all devices.
     """
     generators = [np.random.default_rng(list(seed)) for seed in seeds]
 

@@ -3,12 +3,12 @@
 Linear (Ho et al., DDPM, NeurIPS 2020) and cosine (Nichol & Dhariwal, Improved DDPM, ICML 2021) schedules, the scaling
 of boxes of DiffusionDet (Chen et al., ICCV 2023), x0 / epsilon / v targets (Salimans & Ho, ICLR 2022).
 
-Why not the schedulers of ``diffusers`` (0.42): they keep ``alphas_cumprod`` in single precision, where
-``1 - alpha - sigma ** 2`` of a step of DDIM with eta = 1 cancels; its boxes are 2e-4 from those of DiffusionDet's
-published code, ours are equal. ``set_timesteps`` spaces times differently (666 for 665 at three steps), always starts
-at the noisiest time, while refining a given box starts in the middle, and ``step`` finds the following time by
-subtracting a fixed number, which is wrong where times are not evenly spaced. What would be left of them is four lines
-of arithmetic, for a dependency that takes 4 s to import.
+The schedulers of ``diffusers`` (0.42) are not used, for these reasons. They keep ``alphas_cumprod`` in single
+precision, where ``1 - alpha - sigma ** 2`` of a DDIM step with eta = 1 cancels; their boxes differ by 2e-4 from those
+of DiffusionDet's published code, and ours are equal. ``set_timesteps`` spaces times differently (666 for 665 at three
+steps) and always starts at the noisiest time, while refinement starts in the middle. ``step`` subtracts a fixed number
+to get the next time, which is wrong for uneven times. Only four lines of arithmetic would remain, and the import takes
+4 s.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from vg_gym.errors import unknown
 
 
 def linear_betas(timesteps: int) -> torch.Tensor:
-    """Betas (T,) float64 from 1e-4 to 0.02 at T = 1000, scaled so that other T end as noisy."""
+    """Return betas from 1e-4 to 0.02 at T = 1000, float64 (T,), scaled so that any T ends equally noisy."""
     scale = 1000 / timesteps
     return torch.linspace(scale * 1e-4, scale * 0.02, timesteps, dtype=torch.float64)
 
 
 def cosine_betas(timesteps: int, offset: float = 0.008) -> torch.Tensor:
-    """Betas (T,) float64 whose cumulated alphas fall like a squared cosine; at most 0.999."""
+    """Return betas of at most 0.999, float64 (T,), whose cumulated alphas fall like a squared cosine."""
     time = torch.linspace(0, timesteps, timesteps + 1, dtype=torch.float64) / timesteps
     alphas_cumprod = torch.cos((time + offset) / (1 + offset) * math.pi * 0.5) ** 2
     alphas_cumprod = alphas_cumprod / alphas_cumprod[0]
@@ -41,7 +41,7 @@ TARGETS = ("x0", "epsilon", "v")
 
 
 def tables(betas: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What follows from betas (T,), each (T,) float64, under the names of the published code."""
+    """Return the tables derived from betas (T,), each float64 (T,), under the names of the published code."""
     alphas = 1 - betas
     cumprod = alphas.cumprod(0)
     previous = torch.cat([torch.ones(1, dtype=torch.float64), cumprod[:-1]])
@@ -63,17 +63,17 @@ def tables(betas: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 class Schedule:
-    """A noise schedule and the scale of the signal it is added to.
+    """Noise schedule and the scale of the signal.
 
-    Not a module: as buffers the tables would be saved, and halved, with the weights.
+    It is not a torch module, because buffers would be saved with the weights and converted to half precision.
 
     Args:
         kind: ``linear`` or ``cosine``.
-        timesteps: T, of training.
-        scale: boxes become signals in [-scale, scale]; the larger, the less a given noise hides.
+        timesteps: number T of training steps.
+        scale: boxes become signals in [-scale, scale]; the larger the scale, the less the same noise hides.
 
     Raises:
-        VGGymError: unknown kind.
+        VGGymError: the kind is unknown.
     """
 
     def __init__(self, kind: str = "cosine", timesteps: int = 1000, scale: float = 2.0):
@@ -83,34 +83,34 @@ class Schedule:
         self.tables = tables(BETAS[kind](timesteps))
 
     def alpha(self, t: int) -> float:
-        """The cumulated alpha of a time in [-1, T); 1, no noise, at -1."""
+        """Return the cumulated alpha of a time in [-1, T); at -1 it is 1, which means no noise."""
         return 1.0 if t < 0 else float(self.tables["alphas_cumprod"][t])
 
     def rows(self, name: str, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Rows ``t`` (N,) of a table, shaped to multiply ``like`` (N, ..., 4), float64."""
+        """Return rows ``t`` (N,) of a table, float64, in a shape that multiplies ``like`` (N, ..., 4)."""
         return self.tables[name].to(like.device)[t].view(-1, *[1] * (like.ndim - 1))
 
     def add_noise(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """x_t (N, ..., 4) float64: signals ``x0`` (N, ..., 4) with noise (N, ..., 4), at times ``t`` (N,)."""
+        """Return x_t, float64 (N, ..., 4): signals ``x0`` with noise (both (N, ..., 4)) at times ``t`` (N,)."""
         keep = self.rows("sqrt_alphas_cumprod", t, x0)
         return keep * x0 + self.rows("sqrt_one_minus_alphas_cumprod", t, x0) * noise
 
     def noise_of(self, x_t: torch.Tensor, x0: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The noise (N, ..., 4) float64 that turns ``x0`` into ``x_t``."""
+        """Return the noise that turns ``x0`` into ``x_t``, float64 (N, ..., 4)."""
         grown = self.rows("sqrt_recip_alphas_cumprod", t, x_t) * x_t
         return (grown - x0) / self.rows("sqrt_recipm1_alphas_cumprod", t, x_t)
 
     def target(self, kind: str, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """What a denoiser should predict, (N, ..., 4).
+        """Return the prediction target of a denoiser, (N, ..., 4).
 
         Args:
             kind: ``x0``, ``epsilon`` or ``v``.
-            x0: (N, ..., 4), clean signals.
-            noise: (N, ..., 4).
-            t: (N,), times.
+            x0: clean signals, (N, ..., 4).
+            noise: standard normal noise, (N, ..., 4).
+            t: times, (N,).
 
         Raises:
-            VGGymError: unknown kind.
+            VGGymError: the kind is unknown.
         """
         if kind == "x0":
             return x0
@@ -122,18 +122,18 @@ class Schedule:
         raise unknown("target", kind, TARGETS)
 
     def x0_from(self, kind: str, prediction: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The signal (N, ..., 4) float64 that follows from a prediction; not clamped.
+        """Return the signal that follows from a prediction, float64 (N, ..., 4), not clamped.
 
-        At the noisiest times ``epsilon`` divides by almost nothing: its x0 is then an end of the scale once clamped.
+        At the noisiest times ``epsilon`` divides by almost zero, so that x0 lies at an end of the scale once clamped.
 
         Args:
-            kind: what was predicted: ``x0``, ``epsilon`` or ``v``.
-            prediction: (N, ..., 4).
-            x_t: (N, ..., 4), the noisy signals.
-            t: (N,), times.
+            kind: prediction target: ``x0``, ``epsilon`` or ``v``.
+            prediction: output of the network, (N, ..., 4).
+            x_t: noisy signals, (N, ..., 4).
+            t: times, (N,).
 
         Raises:
-            VGGymError: unknown kind.
+            VGGymError: the kind is unknown.
         """
         if kind == "x0":
             return prediction.double()
@@ -146,20 +146,20 @@ class Schedule:
         raise unknown("target", kind, TARGETS)
 
     def times(self, steps: int, first: int | None = None) -> list[int]:
-        """Times of a sampler, falling: ``steps`` + 1 evenly spaced ones, cut to integers, the last -1.
+        """Return the falling times of a sampler: ``steps`` + 1 evenly spaced integers, of which the last is -1.
 
         Args:
-            steps: of the sampler.
-            first: the time it starts at; None: T - 1, pure noise.
+            steps: number of steps.
+            first: first time; by default T - 1, pure noise.
         """
         first = self.timesteps - 1 if first is None else first
         times = torch.linspace(-1, first, steps + 1).int().tolist()
-        return list(dict.fromkeys(reversed(times)))  # more steps than times: every time once
+        return list(dict.fromkeys(reversed(times)))  # with more steps than times, each time occurs once
 
     def to_signal(self, boxes: torch.Tensor) -> torch.Tensor:
-        """Normalised ``xyxy`` boxes (..., 4) as centre and size in [-scale, scale]."""
+        """Convert normalised ``xyxy`` boxes (..., 4) to centre and size in [-scale, scale]."""
         return ((to_cxcywh(boxes) * 2 - 1) * self.scale).clamp(-self.scale, self.scale)
 
     def to_boxes(self, signal: torch.Tensor) -> torch.Tensor:
-        """Signals (..., 4), clamped to the scale, as normalised ``xyxy`` boxes; they may leave the image."""
+        """Convert signals (..., 4), clamped to the scale, to normalised ``xyxy`` boxes, which may leave the image."""
         return from_cxcywh((signal.clamp(-self.scale, self.scale) / self.scale + 1) / 2)

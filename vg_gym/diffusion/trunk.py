@@ -1,4 +1,4 @@
-"""The part of the RoI denoiser that runs once a query: one encoder over image and expression."""
+"""Encoder of the RoI denoiser over image and expression, which runs once for a query."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from vg_gym.learned.similarity_maps import SimilarityMaps
 
 @dataclass(frozen=True)
 class FusedFeatures:
-    """Images conditioned on their expressions."""
+    """Features of images, conditioned on their expressions."""
 
     map: torch.Tensor
-    """(N, C, H, W), to take features under boxes from."""
+    """Map of which the features under boxes are taken, (N, C, H, W)."""
     memory: torch.Tensor
-    """(N, S, D), tokens to attend to."""
+    """Tokens that boxes attend to, (N, S, D)."""
     attention_mask: torch.Tensor
-    """(N, S) bool, True where there is a token."""
+    """True at tokens, bool (N, S)."""
     summary: torch.Tensor
-    """(N, D), of the whole query."""
+    """Summary of the whole query, (N, D)."""
 
 
 class Stem(nn.Sequential):
-    """Pixels (B, 3, S, S) to edges (B, C, S / 2, S / 2): CLIP's patches know what there is, less well where it ends."""
+    """Convolutions from pixels (B, 3, S, S) to edges (B, C, S / 2, S / 2), which CLIP's patches lose."""
 
     def __init__(self, channels: int):
         super().__init__(
@@ -41,10 +41,10 @@ class Stem(nn.Sequential):
 
 
 class Trunk(nn.Module):
-    """CLIP's grid and the expression's tokens in one encoder, and a finer map for features under boxes.
+    """Encoder over CLIP's grid and the expression's tokens, with a finer map for features under boxes.
 
     Args:
-        o: sizes.
+        o: sizes of the network.
         features: width of CLIP's features.
         grid: cells a side of CLIP's dense features.
     """
@@ -71,10 +71,10 @@ class Trunk(nn.Module):
     def encode_image(
         self, pixels: torch.Tensor, dense: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Tokens (B, h * w, D), a fine map (B, C, H, W) and ``dense``.
+        """Return tokens (B, h * w, D), a fine map (B, C, H, W) and ``dense``.
 
         Args:
-            pixels: (B, 3, S, S), normalised.
+            pixels: normalised pixels, (B, 3, S, S).
             dense: CLIP's features (B, F, g, g).
         """
         cells = F.gelu(self.enter(self.enter_norm(dense.permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)
@@ -92,10 +92,10 @@ class Trunk(nn.Module):
         """Encode N expressions with their images.
 
         Args:
-            images: of :meth:`encode_image`.
-            image_of: (N,), the image of each expression.
-            texts: N expressions.
-            dropped: (N,) bool, expressions that are withheld.
+            images: output of :meth:`encode_image`.
+            image_of: row of the image of each expression, (N,).
+            texts: features of N expressions.
+            dropped: expressions that are withheld, bool (N,).
         """
         image_tokens, fine, dense = (part[image_of] for part in images[:3])
         text_tokens, text_mask = self._text_tokens(texts, dropped)
@@ -113,15 +113,15 @@ class Trunk(nn.Module):
         return FusedFeatures(F.gelu(self.mix(fine)), tokens, mask, tokens[:, 0])
 
     def _similarity(self, dense: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor) -> torch.Tensor:
-        """Similarity maps (N, M, g, g) of the expression, its head and its anchor.
+        """Return similarity maps (N, M, g, g) of the expression, its head and its anchor.
 
-        CLIP recognises "the blue heart", but not where "left of the blue heart" is.
+        CLIP recognises "the blue heart" but does not know which place "left of the blue heart" is.
         """
         parts = (part.masked_fill(dropped[:, None], 0.0) for part in (texts.expression, texts.head, texts.anchor))
         return torch.cat([similar(dense, part) for similar, part in zip(self.matching, parts, strict=True)], dim=1)
 
     def _text_tokens(self, texts: TextFeatures, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (N, L, D) of the expressions and their attention mask; one token for nothing where withheld."""
+        """Return tokens (N, L, D) of the expressions and their attention mask; a withheld expression has one token."""
         tokens = torch.where(dropped[:, None, None], self.nothing, self.word(self.word_norm(texts.tokens)))
         first = torch.arange(tokens.shape[1], device=tokens.device) == 0
         return tokens, torch.where(dropped[:, None], first, texts.attention_mask)

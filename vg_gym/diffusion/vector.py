@@ -1,8 +1,8 @@
-"""The vector denoiser: four noisy numbers, and CLIP's global embeddings of image and expression.
+"""The vector denoiser: four noisy numbers, with CLIP's global embeddings of image and expression.
 
-Student projects try this first, with a U-Net over the concatenated vectors and no figure at the end. A box is no
-image, so here it is a small residual network, modulated by time, image and expression. It knows of places only what a
-global embedding happens to keep.
+Student projects try this first, with a U-Net over the concatenated vectors and without reporting a figure. A box is not
+an image, so here the denoiser is a small residual network that time, image and expression modulate. Its only knowledge
+of places is that of a global embedding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 
 
 class Block(nn.Module):
-    """A residual feed-forward network, modulated by a condition."""
+    """Residual feed-forward network that a condition modulates."""
 
     def __init__(self, o: BoxDiffusionOptions):
         super().__init__()
@@ -27,12 +27,12 @@ class Block(nn.Module):
         self.feedforward = FeedForward(o.dim, o.feedforward)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """``x`` (N, P, D) by ``condition`` (N, D)."""
+        """Modulate ``x`` (N, P, D) by ``condition`` (N, D)."""
         return x + self.feedforward(self.film(self.norm(x), condition))
 
 
 class VectorDenoiser(Denoiser):
-    """A FiLM network from four numbers to four numbers and a confidence."""
+    """FiLM network from four numbers to four numbers and a confidence."""
 
     def __init__(self, o: BoxDiffusionOptions, clip: FrozenClip, schedule: Schedule):
         super().__init__(o, clip, schedule)
@@ -46,17 +46,17 @@ class VectorDenoiser(Denoiser):
         self.norm, self.out = nn.LayerNorm(o.dim), nn.Linear(o.dim, 5)
 
     def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's embeddings (B, F) of images."""
+        """Return CLIP's embeddings (B, F) of images."""
         return self.clip.encode_image(images)
 
     def encode_image(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The features as they are: no part reads images alone."""
+        """Return the features unchanged: no part of this network reads images alone."""
         return (features,)
 
     def encode_query(
         self, images: tuple[torch.Tensor, ...], image_of: torch.Tensor, texts: TextFeatures, dropped: torch.Tensor
     ) -> torch.Tensor:
-        """The condition (N, D): embeddings of image and expression, and their product, whose sum is the cosine."""
+        """Return the condition (N, D) from the embeddings of image and expression and their product."""
         image = images[0][image_of]
         text = torch.where(dropped[:, None], self.nothing, texts.expression)
         scale = image.shape[-1] ** 0.5  # to unit variance
@@ -65,7 +65,7 @@ class VectorDenoiser(Denoiser):
     def forward(
         self, query: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
     ) -> list[Estimate]:
-        """One estimate."""
+        """Return one estimate."""
         condition = query + self.time(t / self.schedule.timesteps)
         x = self.enter(torch.cat([x_t, previous], dim=-1).float())
         for block in self.blocks:
@@ -77,7 +77,7 @@ class VectorDenoiser(Denoiser):
     def losses(
         self, estimates: list[Estimate], truth: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Squared error of the target (Ho et al.'s simple loss) and the confidence."""
+        """Return the squared error of the target (the simple loss of Ho et al.) and the loss of the confidence."""
         (estimate,) = estimates
         boxes = truth[:, None].expand_as(noise).float()
         target = self.schedule.target(self.target, self.schedule.to_signal(boxes), noise, t).float()
