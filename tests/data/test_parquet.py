@@ -1,7 +1,9 @@
+import io
 import json
 import pickle
 import shutil
 import tracemalloc
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +15,10 @@ from stable_baselines3 import PPO
 from vg_gym import registry
 from vg_gym.agents.rollout import play
 from vg_gym.data.parquet import LAYOUTS, ParquetDataset
+from vg_gym.data.parquet_cells import box_of, has_box
+from vg_gym.data.parquet_files import split_files
 from vg_gym.envs.grounding import GroundingEnv
-from vg_gym.errors import VGGymError
+from vg_gym.errors import ImageError, VGGymError
 from vg_gym.evaluation.comparison import Comparison
 
 pytestmark = pytest.mark.filterwarnings("ignore:refcocog-umd:UserWarning")
@@ -234,3 +238,272 @@ def test_errors_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(VGGymError, match="unknown data set 'huub'"):
         registry.open_dataset("huub:x", "test")
     assert set(LAYOUTS) == {"lmms-lab", "jxu124"}
+
+
+# Files of a split
+
+
+def plain(**changes):
+    """Columns of one row in the layout of lmms-lab."""
+    return {
+        "question_id": ["1"], "image": [{"bytes": encoded(90), "path": "x.png"}], "answer": [["a dog"]],
+        "bbox": [[10.0, 10.0, 50.0, 50.0]], "file_name": ["x.png"], **changes,
+    }  # fmt: skip
+
+
+def encoded(gray, orientation=1, kind="PNG", size=(100, 100)):
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", size, gray).save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+def write(path, columns=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(plain() if columns is None else columns), path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["test-00000-of-00002", "test-00001-of-00002"],
+        ["data/test-00000-of-00001-0123456789abcdef"],
+        ["test/0000", "test/0001"],
+        ["test/part-0", "test/part-1", "train/part-0"],
+        ["test-1", "test-2", "test-unseen-1"],
+        ["test_2014", "test_2017"],
+        ["test/test-00000-of-00001", "train/train-00000-of-00001"],
+        ["test", ".cache/test"],
+        ["testA", "test"],
+    ],
+)
+def test_files_of_a_split_are_told_by_their_names(tmp_path, names):
+    for name in names:
+        write(tmp_path / f"{name}.parquet")
+    names = [name for name in names if not name.startswith((".", "train", "test-u", "testA"))]
+    assert split_files(tmp_path, "test") == [tmp_path / f"{name}.parquet" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["test-00000-of-00002"], "lacks part 1 of a split in 2 parts"),
+        (["test-00001-of-00002"], "lacks part 0 of a split in 2 parts"),
+        (["test/0000", "test/0002"], "lacks part 1 of a split in 3 parts"),
+        (["test-00000-of-00002", "test-00001-of-00003"], "different uploads"),
+        (["test-00000-of-00001", "test-00000-of-00001-0123456789abcdef"], "hold the same part"),
+        (["test", "test-00000-of-00001"], "hold the same part"),
+        (["a/test", "b/test"], r"several configurations with a split 'test': a, b; .*configuration=b"),
+        (["a/test-00000-of-00001", "b/test-00000-of-00001", "b/train-00000-of-00001"], "configurations .*: a, b;"),
+        (["a/test/0000", "b/test/0000"], "configurations .*: a, b;"),
+        (["test", "b/test"], r"configurations .*: \(none\), b;"),
+    ],
+)
+def test_files_that_are_not_one_whole_split_are_refused(tmp_path, names, message):
+    for name in names:
+        write(tmp_path / f"{name}.parquet")
+    with pytest.raises(VGGymError, match=message):
+        split_files(tmp_path, "test")
+
+
+def test_one_of_several_configurations(tmp_path):
+    write(tmp_path / "a" / "test.parquet")
+    write(tmp_path / "b" / "test.parquet", plain(answer=[["a cat"]]))
+    write(tmp_path / "b" / "train.parquet")
+    assert registry.open_dataset(f"hub:{tmp_path}", "test", configuration="b")[0].query.expression == "a cat"
+    assert len(registry.open_dataset(f"hub:{tmp_path / 'a'}", "test")) == 1
+    with pytest.raises(VGGymError, match="no configuration 'c'; it has a, b"):
+        registry.open_dataset(f"hub:{tmp_path}", "test", configuration="c")
+    with pytest.warns(UserWarning, match="the configurations a, b; the split 'train' is of b"):
+        registry.open_dataset(f"hub:{tmp_path}", "train")
+
+
+def test_shards_that_are_empty_damaged_or_of_other_columns(tmp_path):
+    write(tmp_path / "test-00000-of-00002.parquet")
+    second = tmp_path / "test-00001-of-00002.parquet"
+    write(second, pa.table(plain()).slice(1))
+    assert len(registry.open_dataset(f"hub:{tmp_path}", "test")) == 1
+    write(second, {**plain(), "extra": [1]})
+    with pytest.raises(VGGymError, match="different columns: only one has extra"):
+        registry.open_dataset(f"hub:{tmp_path}", "test")
+    write(second, plain(bbox=["[10, 10, 50, 50]"]))
+    with pytest.raises(VGGymError, match="do not go together"):
+        registry.open_dataset(f"hub:{tmp_path}", "test")
+    second.write_bytes(b"")
+    with pytest.raises(VGGymError, match=r"cannot read .*test-00001-of-00002\.parquet .*; fetch this file again"):
+        registry.open_dataset(f"hub:{tmp_path}", "test")
+
+
+# Cells
+
+
+def opened_rows(folder, columns, **options):
+    write(folder / "test.parquet", columns)
+    data = registry.open_dataset(f"hub:{folder}", "test", **options)
+    return [data[i] for i in range(len(data))]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [10, 10, 50, 50], [[10.0, 10.0, 50.0, 50.0]], "[10, 10, 50, 50]",
+        [Decimal(10), Decimal(10), Decimal(50), Decimal(50)], ["10", "10", "50", "50.0"],
+    ],
+)  # fmt: skip
+def test_boxes_of_every_kind_are_read(tmp_path, box):
+    for columns in (plain(bbox=[box]), pa.table(plain(bbox=[box])).to_pydict()):
+        (sample,) = opened_rows(tmp_path, columns)
+        assert sample.box.tolist() == [10, 10, 60, 60]
+    assert box_of(box) == [10, 10, 50, 50]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        None, [1.0, 2.0, 3.0], [], [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, None, 4.0], [1.0, 2.0, float("nan"), 4.0],
+        [1.0, 2.0, float("inf"), 4.0], [True, False, True, True], "the left", "[1, 2, 3]",
+        {"x": 1, "y": 2, "w": 3, "h": 4},
+        [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]], [["a", "b", "c", "d"]],
+    ],
+)  # fmt: skip
+def test_a_row_whose_box_is_none_is_left_out(tmp_path, box):
+    two = {key: values * 2 for key, values in plain().items()}
+    column = pa.array([box, None])
+    with pytest.raises(VGGymError, match=r"none of 2 rows has text in 'answer' and four finite numbers in 'bbox'"):
+        with pytest.warns(UserWarning, match="left out 2 rows with no box of four finite numbers, the first is row 0"):
+            opened_rows(tmp_path, {**two, "bbox": column})
+    if isinstance(box, list) and box and isinstance(box[0], float):
+        with pytest.warns(UserWarning, match="left out 1 rows with no box"):
+            (sample,) = opened_rows(
+                tmp_path, {**two, "bbox": [box, [10.0, 10.0, 50.0, 50.0]], "question_id": ["7", "8"]}
+            )
+        assert sample.box.tolist() == [10, 10, 60, 60] and sample.ann_id == 8
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 4), pa.large_list(pa.int64()), pa.list_(pa.float16())])
+def test_arrow_s_lists_of_numbers(kind):
+    column = pa.array([[1, 2, 3, 4], None, [5, 6, 7, 8]], pa.list_(pa.int64())).cast(kind)
+    assert has_box(column).tolist() == has_box(column.slice(0)).tolist() == [True, False, True]
+    assert has_box(column.slice(1)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "box", [[10, 10, 100, 50], [60, 10, -20, 20], [-5, 10, 50, 50], [200, 10, 5, 5], [10, 10, 0, 5]]
+)
+def test_a_box_that_leaves_its_image_or_is_empty_is_an_error(tmp_path, box):
+    with pytest.raises(VGGymError, match="is not inside its image of"):
+        opened_rows(tmp_path, plain(bbox=[box]))
+    (sample,) = opened_rows(tmp_path, plain(bbox=[[10, 10, 90.5, 50]]))
+    assert sample.box.tolist() == [10, 10, 100, 60]
+
+
+@pytest.mark.parametrize(
+    ("answer", "texts"),
+    [
+        ("a dog", ["a dog"]), ([" a dog", None, "", "the dog "], ["a dog", "the dog"]), ("[a dog", ["[a dog"]),
+        ('["a dog", "it"]', ["a dog", "it"]), ("['a dog', \"dog's\"]", ["a dog", "dog's"]), (b"caf\xc3\xa9", ["café"]),
+        ([{"sent": "a dog", "raw": "A dog!"}], ["a dog"]), ([{"sent": None, "raw": "A dog"}], ["A dog"]),
+        ({"sent": ["a dog", "it"]}, ["a dog", "it"]),
+    ],
+)  # fmt: skip
+def test_expressions_of_every_kind(tmp_path, answer, texts):
+    assert [s.query.expression for s in opened_rows(tmp_path, plain(answer=[answer]))] == texts
+
+
+@pytest.mark.parametrize("answer", [None, [], [None], "  ", 7, [{"text": "a dog"}]])
+def test_a_row_without_words_is_left_out(tmp_path, answer):
+    with pytest.raises(VGGymError, match="none of 1 rows has text"), pytest.warns(UserWarning, match="with no text"):
+        opened_rows(tmp_path, plain(answer=[answer]))
+
+
+@pytest.mark.parametrize(
+    ("ids", "numbers"),
+    [
+        (["17", "18"], [17, 18]), ([17.0, 18.0], [17, 18]), (["refcoco_17", "refcoco_18"], [0, 1]),
+        (["1", "x"], [0, 1]), (["x", "x"], [0, 0]), ([None, "0"], [0, 1]), (["7", "07"], [0, 1]), ([0.5, 1.0], [0, 1]),
+        ([None, None], [0, 1]), ([True, False], [0, 1]), (["9" * 20, "1"], [0, 1]),
+    ],
+)  # fmt: skip
+def test_ids_are_numbers_or_are_numbered(tmp_path, ids, numbers):
+    two = {key: values * 2 for key, values in plain().items()}
+    assert [s.ann_id for s in opened_rows(tmp_path, {**two, "question_id": ids})] == numbers
+
+
+@pytest.mark.parametrize(
+    ("ids", "numbers"), [([[5, 6, 7], [8]], [5, 7, 8]), ([[5, 6], [8]], [0, 1, 2]), ([[5, 6, 7], [7]], [0, 1, 2]),
+                         ([["a", "b", "c"], ["d"]], [0, 1, 2]), ([None, [8]], [0, 1, 2])],
+)  # fmt: skip
+def test_ids_of_expressions_belong_to_them_and_differ(tmp_path, ids, numbers):
+    columns = {**{key: values * 2 for key, values in plain().items()}, "answer": [["a", "", "b"], ["c"]], "sents": ids}
+    samples = opened_rows(tmp_path, columns, sent_ids="sents")
+    assert [s.sent_id for s in samples] == numbers and [s.query.expression for s in samples] == ["a", "b", "c"]
+
+
+# Pictures
+
+
+@pytest.mark.parametrize(
+    "image", [None, {"bytes": None, "path": "x.png"}, b"", "x.png", 7, [], {"bytes": b"x", "path": ""}]
+)
+def test_a_row_without_a_picture_is_an_error_of_that_row(tmp_path, image):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())]) if image is None else None
+    (sample,) = opened_rows(tmp_path, plain(image=pa.array([image], kind)))
+    assert isinstance(sample.query.image.key, str)
+    with pytest.raises(ImageError, match=r"has no image in 'image'|damaged or unsupported image"):
+        sample.query.image.array()
+
+
+@pytest.mark.parametrize(
+    "wrap", [bytes, lambda data: [{"bytes": data, "path": None}], lambda data: pa.scalar(data, pa.large_binary())]
+)
+def test_pictures_of_every_kind_of_column(tmp_path, wrap):
+    (sample,) = opened_rows(tmp_path, plain(image=pa.array([wrap(encoded(90))])))
+    assert sample.query.image.array().shape == (100, 100, 3) and sample.query.image.array()[0, 0, 0] == 90
+
+
+def test_pictures_are_told_apart_by_path_and_content(tmp_path):
+    two = {key: values * 2 for key, values in plain().items()}
+    paths = ["train/1/image.png", "train/2/image.png"]
+    one, other = opened_rows(tmp_path / "a", {**two, "file_name": paths})
+    assert one.image_id != other.image_id and one.query.image.key != other.query.image.key
+    images = [{"bytes": encoded(gray, kind="BMP"), "path": "x"} for gray in (60, 200)]
+    keys = [opened_rows(tmp_path / str(i), plain(image=[image]))[0].query.image.key for i, image in enumerate(images)]
+    assert len(set(keys)) == 2 and keys[0].endswith("@x.png")
+    again = opened_rows(tmp_path / "copy", {**two, "image": images})
+    assert [sample.query.image.key for sample in again] == keys
+
+
+def test_names_alone_are_looked_up_with_their_folders(tmp_path):
+    for folder, gray in (("1", 60), ("2", 200)):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        (tmp_path / "images" / folder / "image.png").write_bytes(encoded(gray))
+    columns = {
+        "name": ["1/image.png", "2/image.png", "3/image.png"],
+        "text": ["a", "b", "c"],
+        "box": [[1, 1, 9, 9]] * 3,
+    }
+    options = {"file_name": "name", "expressions": "text", "box": "box", "box_format": "xyxy"}
+    one, two, three = opened_rows(tmp_path / "rows", columns, root=str(tmp_path), **options)
+    assert [int(sample.query.image.array()[0, 0, 0]) for sample in (one, two)] == [60, 200]
+    (tmp_path / "images" / "image.png").write_bytes(encoded(7))
+    with pytest.raises(ImageError, match=r"no image image\.png"):
+        three.query.image.array()
+    assert len({sample.query.image.key for sample in (one, two, three)}) == 3
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_the_layout_or_an_option_says_how_pictures_are_turned(tmp_path, orientation):
+    columns = plain(image=[{"bytes": encoded(90, orientation, "JPEG", (100, 80)), "path": None}])
+    (stored,) = opened_rows(tmp_path, columns)
+    (upright,) = opened_rows(tmp_path, columns, orientation="upright")
+    assert stored.query.image.array().shape == (80, 100, 3) and stored.query.image.size == (100, 80)
+    size = (100, 80) if orientation < 5 else (80, 100)
+    assert upright.query.image.size == size == upright.query.image.array().shape[1::-1]
+    assert stored.query.image.key != upright.query.image.key
+    names = {"image": "picture", "expressions": "answer", "box": "bbox", "box_format": "xywh"}
+    unknown_layout = {"picture": columns["image"], "answer": columns["answer"], "bbox": columns["bbox"]}
+    (sample,) = opened_rows(tmp_path, unknown_layout, **names)
+    with pytest.raises(ImageError, match=f"EXIF orientation {orientation}, and nothing says"):
+        sample.query.image.array()
+    with pytest.raises(VGGymError, match="unknown orientation 'sideways'"):
+        opened_rows(tmp_path, columns, orientation="sideways")

@@ -356,8 +356,8 @@ def test_lists_of_annotations_have_one_target_or_are_left_out(tmp_path, targets,
 @pytest.mark.parametrize(
     "box",
     [
-        None, [1, 2, 3], [[20, 5, 10, 10]], "20 5 10 10", [20, 5, -10, 10], [20, 5, 10, True], [20, 5, 10, float("nan")],
-        [20, 5, 10, float("inf")], ["20", 5, 10, 10], [900, 5, 9, 9],
+        None, [1, 2, 3], [[20, 5, 10, 10]], "20 5 10 10", [20, 5, -10, 10], [20, 5, 10, True],
+        [20, 5, 10, float("nan")], [20, 5, 10, float("inf")], ["20", 5, 10, 10], [900, 5, 9, 9],
     ],
 )  # fmt: skip
 def test_a_box_that_is_none_is_left_out(tmp_path, box):
