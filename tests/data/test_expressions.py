@@ -62,7 +62,7 @@ def test_every_expression_means_exactly_one_object(name):
     dataset = RefShapes(name, "test", scenes=150)
     for i in range(len(dataset)):
         sample = dataset[i]
-        record = sample.query.image
+        record = dataset.record(i // 4)
         target, expression = record.expressions()[i % 4]
         scene = record.scene()
         assert parse(sample.query.expression) == expression

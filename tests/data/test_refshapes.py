@@ -52,6 +52,8 @@ def test_bad_names_are_named():
         open_dataset("refshape", "val")
     with pytest.raises(VGGymError, match="unknown options.*'size'"):
         open_dataset("refshapes", "val", size=3)
+    with pytest.raises(VGGymError, match="seed=-1 must be in"):
+        open_dataset("refshapes", "val", seed=-1)
     with pytest.raises(VGGymError, match="drawn, not read"):
         open_dataset("refshapes", "val", root="somewhere")
     with pytest.raises(IndexError):
@@ -72,7 +74,8 @@ def test_written_to_disk_it_reads_as_refcocog(tmp_path):
 
 def test_the_planted_prior_of_a_target_is_that_of_its_shape():
     data = RefShapes("refshapes-biased", "val", scenes=20)
-    for sample in data:
-        target, _ = sample.query.image.expressions()[sample.sent_id % 4]
-        assert data.prior_agrees(sample) is sample.query.image.scene()[target].agrees
+    for number, sample in enumerate(data):
+        record = data.record(number // 4)
+        target, _ = record.expressions()[number % 4]
+        assert data.prior_agrees(sample) is record.scene()[target].agrees
     assert RefShapes("refshapes", "val", scenes=1).prior_agrees(RefShapes("refshapes", "val", scenes=1)[0]) is None

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vg_gym import registry
+from vg_gym.data.refshapes import RefShapes
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
@@ -14,6 +15,8 @@ from vg_gym.evaluation.options import method_options
 from vg_gym.types import Prediction
 
 CALLS = []
+PLACES = {sample.query.key: place % 4 for place, sample in enumerate(RefShapes("refshapes", "test", scenes=6))}
+"""Key of a query -> number of its expression in its scene."""
 
 
 class Clumsy:
@@ -25,10 +28,11 @@ class Clumsy:
         CALLS.extend(q.key for q in queries)
         if any(not hasattr(q, "expression") or hasattr(q, "box") for q in queries):
             raise AssertionError("a grounder was given an answer")
-        if any(q.key.endswith("/1") for q in queries):
+        places = [PLACES[q.key] for q in queries]
+        if 1 in places:
             raise ZeroDivisionError("clumsy")
-        bad = {"2": np.array([np.nan, 0, 1, 1]), "3": np.array([5, 5, 900, 900])}
-        return [Prediction(bad.get(q.key[-1], np.array([0, 0, 64, 64]))) for q in queries]
+        bad = {2: np.array([np.nan, 0, 1, 1]), 3: np.array([5, 5, 900, 900])}
+        return [Prediction(bad.get(place, np.array([0, 0, 64, 64]))) for place in places]
 
 
 @pytest.fixture

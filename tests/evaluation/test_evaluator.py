@@ -1,9 +1,11 @@
 import json
+from collections import Counter
 from functools import partial
 
 import numpy as np
 import pytest
 
+from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch
@@ -76,3 +78,17 @@ def test_samples_with_one_key_are_refused(shapes, tmp_path):
 
     with pytest.raises(VGGymError, match="samples 0 and 2 of twice/test have the same key"):
         Evaluator(Twice([shapes[0], shapes[1], shapes[0]]), tmp_path, {})
+
+
+def test_the_order_in_which_a_method_is_asked_tells_no_kind_of_expression(tmp_path):
+    data, orders = RefShapes("refshapes", "val", scenes=200), []
+    for batch_size in (1, 7, 64):
+        evaluator, asked = Evaluator(data, tmp_path / str(batch_size), {}, batch_size=batch_size), []
+        evaluator.predict("any", answering(lambda query, asked=asked: asked.append(query.key) or [0, 0, 9, 9]))
+        orders.append(asked)
+    kinds = {sample.query.key: (number // 4, sample.kind) for number, sample in enumerate(data)}
+    assert orders[0] == orders[1] == orders[2] and set(orders[0]) == kinds.keys()
+    scenes, named = zip(*(kinds[key] for key in orders[0]), strict=True)
+    assert list(scenes) == sorted(scenes)  # methods keep the last images
+    counts = Counter((place % 4, kind) for place, kind in enumerate(named))
+    assert len(counts) == 16 and all(25 <= count <= 75 for count in counts.values())  # 50 each, 6.1 to either side

@@ -35,7 +35,7 @@ class Moody:
     def ground(self, queries, initial_boxes=None):
         if any(hasattr(query, "box") for query in queries):
             raise VGGymError("a grounder was given an answer")
-        if any(query.key.endswith("7/1") for query in queries):
+        if any(query.key.endswith("7") for query in queries):
             raise ZeroDivisionError("moody")
         sides = np.array([self.side + len(query.expression) for query in queries], dtype=np.float32)
         boxes = np.stack([0 * sides, 0 * sides, sides, sides], axis=1)

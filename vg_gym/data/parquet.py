@@ -21,6 +21,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.answers.frames import place, to_pixels
 from vg_gym.data.images import FileImage
+from vg_gym.data.opaque import opaque
 from vg_gym.data.parquet_cells import box_of, has_box, numbered, texts_of, whole_numbers
 from vg_gym.data.parquet_files import columns_of, fetch, read_table, split_files
 from vg_gym.data.parquet_images import EncodedImages, ParquetImage
@@ -198,9 +199,9 @@ class ParquetDataset(Sequence[Sample]):
         position = range(len(self))[index]
         row = int(np.searchsorted(self._starts, position, side="right")) - 1
         words = [text for text in texts_of(self._value("expressions", row)) if text]
-        image = self._image(row)
+        expression, image = words[position - int(self._starts[row])], self._image(row)
         return Sample(
-            query=Query(image, words[position - int(self._starts[row])], f"{self._digest}/{self.split}/{position}"),
+            query=Query(image, expression, f"{self._digest}/{self.split}/{opaque(position)}"),
             box=self._box(row, image),
             category=self._category(row),
             ref_id=int(self._ids("ref_id")[row]),

@@ -98,10 +98,10 @@ class EncodedImages:
 
     def _load(self, number: int, group: int) -> Any:
         """The bytes alone of a row group: the path beside them may name the object that is meant."""
-        file, inside = parquet_package().ParquetFile(self.files[number]), f"{self.column}.bytes"
+        file = parquet_package().ParquetFile(self.files[number])
         leaves = [file.schema.column(leaf).path for leaf in range(len(file.schema))]
-        table = file.read_row_group(group, columns=[inside if inside in leaves else self.column])
-        return (table.flatten() if inside in leaves else table).column(0).combine_chunks()
+        inside = [leaf for leaf in leaves if leaf.startswith(f"{self.column}.") and leaf.endswith(".bytes")]
+        return file.read_row_group(group, columns=inside or [self.column]).column(0).combine_chunks()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy as np
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import Strings, indexed
+from vg_gym.data.opaque import opaque
 from vg_gym.data.pixels import STORED
 from vg_gym.errors import DatasetNotFound, VGGymError
 from vg_gym.types import Objects, Query, Sample
@@ -248,7 +249,7 @@ class RefCOCO(Sequence[Sample]):
         ann = int(self._ann_rows[ref])
         sent_id = int(self._refs["sent_id"][sentence])
         image = self._image(self._instances["ann_image"][ann], self._ref_names[ref])
-        query = Query(image, self._texts[sentence], f"{self.name}/{sent_id}")
+        query = Query(image, self._texts[sentence], f"{self.name}/{opaque(sent_id)}")
         return Sample(
             query=query,
             box=np.array(self._instances["ann_box"][ann]),
@@ -319,10 +320,10 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
 def without_suffix(file_name: str) -> str:
     """A ref's file name without the object's number that may follow the twelve digits of the image.
 
-    >>> without_suffix("COCO_train2014_000000000154_12345.jpg")
-    'COCO_train2014_000000000154.jpg'
+    >>> without_suffix("COCO_train2014_000000000154_12345.jpg"), without_suffix("000000000154_12345")
+    ('COCO_train2014_000000000154.jpg', '000000000154')
     """
-    return re.sub(r"(_\d{12})_\d+(\.\w+)$", r"\1\2", file_name)
+    return re.sub(r"(?<!\d)(\d{12})_\d+(\.\w+)?$", r"\1\2", file_name)
 
 
 def open_refcoco(name: str, split: str, root: str | Path | None = None, **options: object) -> RefCOCO:

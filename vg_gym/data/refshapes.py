@@ -3,12 +3,16 @@
 A sample is a pure function of (name, split, index, seed). Every scene has exactly one expression of each of the four
 kinds, so sample ``i`` is expression ``i % 4`` of scene ``i // 4``. Splits draw from different random streams and share
 no scene.
+
+What a method is sent holds neither the scene nor its number: a :class:`DrawnImage` has a sealed key and a size, and a
+query's key is made of that key and the words alone, so that it tells nothing that they do not.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.data.expressions import KINDS, Expression, sample_expressions
+from vg_gym.data.opaque import opaque, seal, unseal
 from vg_gym.data.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene, scene_segments
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import replacing, write_text
@@ -29,6 +34,9 @@ SPLITS = {"train": 20_000, "val": 500, "test": 500}
 COMPOSED = 2**15
 """Scenes that are kept, 5 KB each: more than all splits have, as of too few none would be there at the next pass."""
 _IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
+_NAMES, _SPLITS = tuple(LEVELS), tuple(SPLITS)
+_FIELDS = struct.Struct(">BBHIQ")
+"""Name, split, image size, index and seed of a scene, as its sealed key has them."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,6 @@ class SceneRecord:
     """Of the data set."""
     image_size: int
     """Side of the square image in pixels."""
-
-    @property
-    def key(self) -> str:
-        """Identity of the image (:attr:`vg_gym.types.ImageRef.key`)."""
-        return f"{self.name}/{self.split}/{self.seed}/{self.image_size}/{self.index}"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,6 +84,37 @@ class SceneRecord:
     def array(self) -> np.ndarray:
         """The image, uint8 RGB (S, S, 3), drawn anew at every call."""
         return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
+
+
+@dataclass(frozen=True)
+class DrawnImage:
+    """The picture of a scene, drawn anew when its pixels are asked for; implements :class:`vg_gym.types.ImageRef`.
+
+    The scene itself cannot be reached from it: it is composed in this module, of what the key seals.
+    """
+
+    key: str
+    """Identity of the pixels."""
+    size: tuple[int, int]
+    """(width, height) in pixels."""
+
+    def array(self) -> np.ndarray:
+        """The pixels, uint8 RGB (H, W, 3)."""
+        return _record_of(self.key).array()
+
+
+@lru_cache(COMPOSED)
+def _image_of(record: SceneRecord) -> DrawnImage:
+    """Return the picture of a scene."""
+    name, split = _NAMES.index(record.name), _SPLITS.index(record.split)
+    fields = _FIELDS.pack(name, split, record.image_size, record.index, record.seed)
+    return DrawnImage(f"{record.name}/{seal(fields)}", record.size)
+
+
+def _record_of(key: str) -> SceneRecord:
+    """Return the scene behind the key of a picture."""
+    name, split, image_size, index, seed = _FIELDS.unpack(unseal(key.rpartition("/")[2]))
+    return SceneRecord(_NAMES[name], _SPLITS[split], index, seed, image_size)
 
 
 @lru_cache(COMPOSED)
@@ -117,6 +151,8 @@ class RefShapes(Sequence[Sample]):
             raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
         if scenes is not None and scenes < 1 or image_size < 64:
             raise VGGymError(f"{name}: scenes={scenes} must be >= 1 and image_size={image_size} >= 64")
+        if not (0 <= seed < 2**64 and image_size < 2**16):
+            raise VGGymError(f"{name}: seed={seed} must be in [0, 2**64) and image_size={image_size} < 2**16")
         self.name, self.split, self.seed, self.image_size = name, split, seed, image_size
         self.scenes = scenes or SPLITS[split]
 
@@ -141,7 +177,8 @@ class RefShapes(Sequence[Sample]):
         scene, expressions = _compose(record)
         (target, expression), image_id = expressions[position], record.image_id
         ann_id, sent_id = image_id * 10 + target, image_id * len(KINDS) + position
-        query = Query(record, expression.text, f"{record.key}/{position}")
+        image, words = _image_of(record), expression.text
+        query = Query(image, words, f"{image.key}/{opaque(words)}")
         category, box = scene[target].shape, np.array(scene[target].box, dtype=np.float32) * self.image_size
         return Sample(query, box, category, ann_id, ann_id, sent_id, image_id, self.split, expression.kind)
 

@@ -143,7 +143,12 @@ class Evaluator:
     def _batches(
         self, shown: Sequence[Asked], rows: np.ndarray, initial_boxes: np.ndarray | None
     ) -> LazySequence[Batch]:
-        """What a method is shown of some rows, in batches that are made when it is their turn."""
+        """What a method is shown of some rows, in batches that are made when it is their turn.
+
+        Images follow each other as in the data set; the queries of one are ordered by their opaque keys, because their
+        places in the data set may tell the kind of expression, or which of them mean the same object.
+        """
+        rows = rows[np.argsort(self.columns.turns[rows])]
 
         def batch(number: int) -> Batch:
             part = rows[number * self.batch_size : (number + 1) * self.batch_size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from sys import intern
+from zlib import crc32
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +18,7 @@ from vg_gym.types import Query, Sample
 
 
 class SampleColumns:
-    """Columns of N samples: some 80 bytes each.
+    """Columns of N samples: some 90 bytes each.
 
     Args:
         samples: of which.
@@ -40,10 +41,11 @@ class SampleColumns:
         self.unreadable: dict[int, Exception] = {}
         """Sample -> why its image cannot be read."""
         self._sizes: dict[str, tuple[int, int] | Exception] = {}
-        groups, content = [], ContentHash()
+        marks, groups, content = np.empty(count, np.uint32), [], ContentHash()
         for i, sample in enumerate(tqdm(samples, desc="samples", unit="sample", delay=2)):
             query = sample.query
             boxes[i], self.hashes[i] = sample.box, hash(query.key)
+            marks[i] = crc32(query.key.encode())
             groups.append(sample.image_id)
             self.kinds.append(intern(sample.kind))
             content.add(query.key, query.expression, sample.box.tolist())
@@ -53,6 +55,8 @@ class SampleColumns:
         """True boxes (N, 4), normalised."""
         self.groups = np.array(groups)
         """Image ids (N,)."""
+        self.turns = _turns(self.groups, marks)
+        """Places (N,) in the order in which methods are asked."""
         self.content = str(content)
         """Hash of what is asked and what is true."""
         self._refuse_clashes(samples, name)
@@ -80,3 +84,13 @@ class SampleColumns:
     def readable(self) -> np.ndarray:
         """Indices (M,) of the samples whose images can be read."""
         return np.delete(np.arange(len(self.scales)), list(self.unreadable))
+
+
+def _turns(groups: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Return the places (N,) of samples when images keep their order, and those of an image (``groups``) have their
+    order by ``marks``, hashes of their keys.
+    """
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    turns = np.empty(len(groups), np.int64)
+    turns[np.lexsort((marks, first[inverse]))] = np.arange(len(groups))
+    return turns
