@@ -155,7 +155,7 @@ def numbers_of(value):
 
 
 def is_box(numbers, forms):
-    """Whether a form of the box is a row of numbers (..., 4), or all of its four numbers are among some numbers (N,)."""
+    """Whether a form of the box is a row of some numbers (..., 4), or all four are among some numbers (N,)."""
     for form in forms:
         near = TOLERANCE * min(1.0, np.abs(form).max())
         if numbers.shape[-1:] == (4,) and (np.abs(numbers - form) < near).all(axis=-1).any():

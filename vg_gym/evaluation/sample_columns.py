@@ -87,8 +87,11 @@ class SampleColumns:
 
 
 def _turns(groups: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Return the places (N,) of samples when images keep their order, and those of an image (``groups``) have their
-    order by ``marks``, hashes of their keys.
+    """Return the places (N,) of samples in an order that keeps images together, and tells nothing within an image.
+
+    Args:
+        groups: images of the samples (N,).
+        marks: hashes of their keys (N,).
     """
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     turns = np.empty(len(groups), np.int64)
