@@ -123,7 +123,7 @@ def rollout(options: dict[str, Any]) -> Any:
     for _ in range(14):
         seen, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
         found.append(({k: v.copy() for k, v in seen.items()}, reward, terminated, truncated))
-        found.append({k: info[k] for k in ("box", "clip_score", "iou", "key")})
+        found.append({k: info[k] for k in ("box", "clip_score", "iou", "sent_id")})
         one = single.step(single.action_space.sample())
         found.append(one[:4])
         if one[2] or one[3]:

@@ -19,7 +19,10 @@ from vg_gym.errors import VGGymError
 
 @runtime_checkable
 class ImageRef(Protocol):
-    """A lazy reference to an image: cheap to hold, decoded when asked."""
+    """A lazy reference to an image: cheap to hold, decoded when asked.
+
+    A method is handed it as it is: what can be reached from it must not lead to an answer.
+    """
 
     @property
     def key(self) -> str:
@@ -38,7 +41,7 @@ class ImageRef(Protocol):
 
 @dataclass(frozen=True)
 class Query:
-    """All that a method may see: an image, a referring expression, and a key that names the pair."""
+    """All that a method may see: an image, a referring expression, and an opaque key that names the pair."""
 
     image: ImageRef
     expression: str
