@@ -87,6 +87,13 @@ def parquet_of_pixels(root):
     return opened(root, rows)
 
 
+def parquet_of_lists(root):
+    """As copies whose rows have a list of one image each."""
+    rows = [{"id": number, "pictures": [{"bytes": (root / name).read_bytes(), "path": f"{number}.jpg"}], "words": words,
+             "where": box} for name, words, box, number in rows_of(root)]  # fmt: skip
+    return opened(root, rows, image="pictures", expressions="words", box="where", box_format="xyxy", ann_id="id")
+
+
 def parquet_of_names(root):
     """As jxu124's copies: the images are COCO's."""
     rows = [{"ref_id": number, "ann_id": number, "image_id": 1, "sent_ids": [5], "bbox": box, "captions": [words],
@@ -104,7 +111,7 @@ OPENERS = {"vg_gym.data.refshapes:open_refshapes": drawn, "vg_gym.data.refcoco:o
 """Factory of data sets -> what opens a small copy of one of them."""
 KINDS_OF_FILES = {
     registry.dataset_spec("a.jsonl").factory: (json_lines, coco_style),
-    registry.dataset_spec("hub:a/b").factory: (parquet_of_pixels, parquet_of_names),
+    registry.dataset_spec("hub:a/b").factory: (parquet_of_pixels, parquet_of_lists, parquet_of_names),
 }
 """Factory of data sets that are named by a place -> what writes such files and opens them."""
 
