@@ -99,7 +99,7 @@ def _measure(weights: str, samples: list, options: dict, seeds: int) -> dict:
         start = time.perf_counter()
         found = grounder.ground(queries)
         seconds.append(time.perf_counter() - start)
-        ious.append(box_ops.iou(np.stack([p.box for p in found]), truth))
+        ious.append(box_ops.pixel_iou(np.stack([p.box for p in found]), truth))
     return {
         "mean_iou": float(np.mean(ious)),
         "acc@0.5": float((np.array(ious) >= 0.5).mean()),

@@ -51,7 +51,7 @@ def _judge(samples, scored, tau: float, alpha: float) -> tuple[float, float]:
         heat = heat_map(masks, cosines, tau)
         height, width = heat.shape
         box = best_box(heat, alpha)[0] / np.array([width, height, width, height])
-        ious.append(float(box_ops.iou(box_ops.denormalize(box, sample.query.image.size), sample.box)))
+        ious.append(float(box_ops.pixel_iou(box_ops.denormalize(box, sample.query.image.size), sample.box)))
     return float(np.mean(ious)), float(np.mean(np.array(ious) >= 0.5))
 
 

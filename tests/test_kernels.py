@@ -116,8 +116,14 @@ def test_they_are_compiled_where_nothing_can_be_kept(tmp_path):
     assert done.stdout.split() == ["1", "NullCache"]
 
 
-def test_iou_of_a_pair_is_that_of_arrays(rng):
+def test_ious_in_pixels_are_those_of_arrays_to_the_bit(rng):
     boxes = scene(rng)[2]
     boxes[5] = boxes[6] = [0.5, 0.5, 0.5, 0.5]  # both empty: no union
-    for a, b in zip(boxes, np.roll(boxes, 1, axis=0), strict=True):
-        assert kernels.pair_iou(a, b) == box_ops.iou(a, b)
+    targets, found = np.roll(boxes, 1, axis=0), np.empty(len(boxes))
+    targets[2] = np.nan
+    scales = box_ops.image_scale((97, 640)).repeat(len(boxes)).reshape(4, -1).T.copy()
+    kernels.pixel_ious(0, len(boxes), boxes, targets, scales, found)
+    np.testing.assert_array_equal(
+        found, box_ops.pixel_iou(box_ops.pixels(boxes, scales), box_ops.pixels(targets, scales))
+    )
+    assert np.isnan(found[2]) and found[6] == 0

@@ -20,6 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from vg_gym.boxes import PIXEL_PARTS, ROUNDING
 from vg_gym.devices import torch_threads
 
 MANY = 512
@@ -70,20 +71,40 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="vg_gym-rows")
 
 
-@_compiled(_real(_line, _line))
-def pair_iou(a, b):
-    """Intersection over union of two boxes (4,), to the bit that of :func:`vg_gym.boxes.iou`.
+@numba.njit(**_OPTIONS)
+def _pixel(coordinate, scale):
+    """A normalised coordinate in pixels, as :func:`vg_gym.boxes.pixels` gives it."""
+    value = numba.float64(coordinate) * scale
+    near = np.rint(value * PIXEL_PARTS) / PIXEL_PARTS
+    return near if abs(value - near) <= scale * ROUNDING else value
 
-    >>> pair_iou(np.array([0, 0, 2, 2], dtype=np.float32), np.array([1, 0, 3, 2], dtype=np.float32))
-    0.3333333432674408
+
+@_rows(_table, _table, _table, numba.float64[::1])
+def pixel_ious(first, last, boxes, targets, scales, out):
+    """IoUs of normalised boxes in pixels, to the bit :func:`vg_gym.boxes.pixel_iou` of :func:`vg_gym.boxes.pixels`.
+
+    Args:
+        first: row.
+        last: row, not included.
+        boxes: (B, 4).
+        targets: (B, 4); NaN where there is none.
+        scales: (W, H, W, H) of the images (B, 4).
+        out: float64 (B,), written to; NaN where there is no target.
     """
-    overlap, size, other = ONE, ONE, ONE
-    for axis in range(2):
-        overlap *= max(min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis]), ZERO)
-        size *= max(a[axis + 2] - a[axis], ZERO)
-        other *= max(b[axis + 2] - b[axis], ZERO)
-    union = size + other - overlap
-    return overlap / union if union > ZERO else ZERO
+    for b in range(first, last):
+        if np.isnan(targets[b, 0]):
+            out[b] = np.nan
+            continue
+        overlap, size, other = 1.0, 1.0, 1.0
+        for axis in range(2):
+            scale = numba.float64(scales[b, axis])
+            low, high = _pixel(boxes[b, axis], scale), _pixel(boxes[b, axis + 2], scale)
+            start, end = _pixel(targets[b, axis], scale), _pixel(targets[b, axis + 2], scale)
+            overlap *= max(min(high, end) - max(low, start), 0.0)
+            size *= max(high - low, 0.0)
+            other *= max(end - start, 0.0)
+        union = size + other - overlap
+        out[b] = overlap / union if union > 0 else 0.0
 
 
 @_rows(_table, _table, _real, _real, _table)

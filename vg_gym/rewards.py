@@ -74,7 +74,7 @@ def format_reward(completions: Sequence[Completion], **columns: Any) -> list[flo
 
 def iou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
     """IoU of the answered box with the true one, 0 without an answer."""
-    return np.nan_to_num(box_ops.iou(_boxes(completions, columns), _column(columns, "box"))).tolist()
+    return np.nan_to_num(box_ops.pixel_iou(_boxes(completions, columns), _column(columns, "box"))).tolist()
 
 
 def giou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
@@ -84,7 +84,7 @@ def giou_reward(completions: Sequence[Completion], **columns: Any) -> list[float
 
 def improvement_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
     """How much more IoU the answered box has than ``initial_box`` (pixels), the box that the prompt showed."""
-    before = box_ops.iou(_column(columns, "initial_box"), _column(columns, "box"))
+    before = box_ops.pixel_iou(_column(columns, "initial_box"), _column(columns, "box"))
     return (np.array(iou_reward(completions, **columns)) - before).tolist()
 
 
@@ -166,14 +166,14 @@ def compute_score(
 
 
 def _column(columns: Mapping[str, Any], name: str) -> np.ndarray:
-    """Boxes of a column, float32 (N, 4).
+    """Boxes of a column, pixels, float64 (N, 4).
 
     Raises:
         VGGymError: there is no such column.
     """
     if name not in columns:
         raise VGGymError(f"this reward reads the column {name!r}; make the data with vg_gym.chat.to_chat_dataset")
-    return np.asarray(columns[name], dtype=np.float32)
+    return np.asarray(columns[name], dtype=np.float64)
 
 
 def _boxes(completions: Sequence[Completion], columns: Mapping[str, Any]) -> np.ndarray:

@@ -4,13 +4,12 @@ import pytest
 from vg_gym.envs.rewards import REWARDS, Reward
 from vg_gym.errors import VGGymError
 
-BOXES = np.array([[0, 0, 0.5, 1], [0, 0, 1, 1]], np.float32)
-TARGETS = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], np.float32)
+OVERLAPS = np.array([0.5, 0.25])
 SCORES = np.array([0.3, -0.1], np.float32)
 
 
 def test_potentials_by_hand():
-    potentials = {name: Reward(name, iou_weight=0.75).potential(BOXES, SCORES, TARGETS) for name in REWARDS}
+    potentials = {name: Reward(name, iou_weight=0.75).potential(SCORES, OVERLAPS) for name in REWARDS}
     np.testing.assert_allclose(potentials["clip"], [0.3, -0.1])
     np.testing.assert_allclose(potentials["iou"], [0.5, 0.25])
     np.testing.assert_allclose(potentials["clip+iou"], [0.75 * 0.5 + 0.25 * 0.3, 0.75 * 0.25 - 0.25 * 0.1], rtol=1e-6)
@@ -18,7 +17,7 @@ def test_potentials_by_hand():
 
 def test_only_the_clip_reward_needs_no_labels():
     assert {name for name in REWARDS if not Reward(name).needs_labels} == {"clip"}
-    np.testing.assert_array_equal(Reward("clip").potential(BOXES, SCORES, None), SCORES)
+    np.testing.assert_array_equal(Reward("clip").potential(SCORES, None), SCORES)
 
 
 def test_a_step_pays_the_change_minus_its_cost_and_the_trigger_a_bonus():

@@ -180,7 +180,7 @@ def _meant(engine: GroundingEngine) -> np.ndarray:
     targets, proposals = to_numpy(engine.targets), to_numpy(engine.proposals)
     if not proposals.shape[1]:
         return np.full(len(targets), -1)
-    overlaps = proposal_overlaps(proposals, targets)
+    overlaps = proposal_overlaps(proposals, targets, to_numpy(engine.scales))
     return np.where(overlaps.max(axis=1) >= 0.5, overlaps.argmax(axis=1), -1)
 
 

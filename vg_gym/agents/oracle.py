@@ -113,11 +113,18 @@ def _candidates(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, prop
     moves = [np.concatenate([steps, np.zeros((len(boxes), 1), dtype=steps.dtype)], axis=1)]
     if actions.jumps and proposals is not None:
         jumps = np.tile(actions.trigger, (len(boxes), 1))
-        jumps[:, 4] = 2 + proposal_overlaps(proposals, targets).argmax(axis=1)
+        jumps[:, 4] = 2 + proposal_overlaps(proposals, targets, np.ones_like(targets)).argmax(axis=1)
         moves.append(jumps)
     return moves
 
 
-def proposal_overlaps(proposals: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """IoU (N, K) of proposals (N, K, 5 or more) with targets (N, 4); 0 in rows without a proposal."""
-    return box_ops.iou(proposals[..., :4], targets[:, None]) * (proposals[..., 4] > 0)
+def proposal_overlaps(proposals: np.ndarray, targets: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the IoU of proposals with targets, float64 (N, K); 0 in rows without a proposal.
+
+    Args:
+        proposals: normalised corners and a confidence (N, K, 5 or more).
+        targets: normalised (N, 4).
+        scales: (W, H, W, H) of the images (N, 4), or ones where no threshold follows.
+    """
+    boxes, boxes_of_targets = box_ops.pixels(proposals[..., :4], scales[:, None]), box_ops.pixels(targets, scales)
+    return box_ops.pixel_iou(boxes, boxes_of_targets[:, None]) * (proposals[..., 4] > 0)

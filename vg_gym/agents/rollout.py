@@ -70,12 +70,13 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
     path, alive = [to_numpy(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
     length = np.zeros(engine.num_envs, dtype=int)
     returns, triggered = np.zeros(engine.num_envs), np.zeros(engine.num_envs, dtype=bool)
-    final_score = to_numpy(engine.score).copy()
+    final_score, final_iou = to_numpy(engine.score).copy(), to_numpy(engine.iou())
     for _ in range(engine.options.max_steps):
         result = engine.step(policy({name: to_numpy(values) for name, values in engine.observe().items()}))
         terminated, truncated = to_numpy(result.terminated), to_numpy(result.truncated)
         path.append(np.where(alive[:, None], to_numpy(engine.boxes), path[-1]))
         final_score = np.where(alive, to_numpy(engine.score), final_score)
+        final_iou = np.where(alive, to_numpy(engine.iou()), final_iou)
         returns += alive * to_numpy(result.reward)
         length += alive
         triggered |= alive & terminated
@@ -83,7 +84,6 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
         if not alive[:count].any():
             break
     trajectories = np.stack(path, axis=1)
-    ious = box_ops.iou(path[-1], to_numpy(engine.targets))
     return [
         Episode(
             index=index,
@@ -91,7 +91,7 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
             score=float(final_score[row]),
             triggered=bool(triggered[row]),
             reward=float(returns[row]),
-            iou=float(ious[row]),
+            iou=float(final_iou[row]),
         )
         for row, index in enumerate(indices)
     ]

@@ -59,6 +59,6 @@ def _measure_image(
         row = {"dense_r1": float(dense[:, i].argmax() == target)}
         if cropped is not None:
             row["crop_r1"] = float(cropped[:, i].argmax() == target)
-        row["window_iou"] = float(box_ops.iou(best[i], box_ops.normalize(sample.box, image.size)))
+        row["window_iou"] = float(box_ops.pixel_iou(box_ops.denormalize(best[i], image.size), sample.box))
         rows.append(row)
     return rows

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym import kernels
 from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.config import check_ranges
@@ -133,6 +134,9 @@ class GroundingEngine:
         self.index = np.zeros(n, dtype=np.int64)
         self.boxes = self._state(np.tile(box_ops.FULL, (n, 1)))
         self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
+        self.scales = self._state(np.ones((n, 4), dtype=np.float32))
+        """Pixels (W, H, W, H) of the images."""
+        self.overlap = self._everywhere_nan(n)
         self.steps = self._state(np.zeros(n, dtype=np.int64))
         self.slots, self.rows = (self._state(np.zeros(n, dtype=np.int32)) for _ in range(2))
         self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
@@ -149,6 +153,11 @@ class GroundingEngine:
         """What an observation holds that an episode does not change; tensors are as precise as they are seen."""
         self._everywhere = np.arange(n)
         self._basic = obs.BasicParts(self.observation_space)
+
+    def _everywhere_nan(self, count: int) -> Any:
+        """IoUs (N,) before there are any, float64."""
+        nothing = np.full(count, np.nan)
+        return nothing if self.device is None else torch.from_numpy(nothing).to(self.device)
 
     def _zeros(self, *shape: int) -> Any:
         return self._state(np.zeros(shape, dtype=np.float32))
@@ -224,6 +233,7 @@ class GroundingEngine:
         slots = bank.slots(at, lambda place: self.catalog.query(int(index[place])).image)
         self.index[rows] = index
         self.targets[rows] = self._state(self.catalog.targets[index])
+        self.scales[rows] = self._state(self.catalog.scales[index])
         self.slots[rows], self.rows[rows] = (self._state(numbers.astype(np.int32)) for numbers in (slots, at))
         self.text[rows] = text = self._rows_of(bank.text, at)
         fixed = {"text": text, "image": self._rows_of(bank.images.means, slots),
@@ -301,16 +311,28 @@ class GroundingEngine:
     def _measure(self, rows: np.ndarray | None) -> None:
         """Score the boxes of some rows, or of all, and look up their region features."""
         playing = Playing(self.index, self.rows, self.slots, self.text)
-        boxes, targets = self.boxes, self.targets
+        boxes, targets, scales = self.boxes, self.targets, self.scales
         if rows is not None:
-            playing, boxes, targets = Playing(*(values[rows] for values in playing)), boxes[rows], targets[rows]
+            playing = Playing(*(values[rows] for values in playing))
+            boxes, targets, scales = boxes[rows], targets[rows], scales[rows]
         region, score = self.scorer.score(boxes, playing)
         region, score = self._state(region), self._state(score)
-        potential = self.reward.potential(boxes, score, targets)
+        overlap = self._overlap(boxes, targets, scales)
+        potential = self._state(self.reward.potential(score, overlap))
         if rows is None:
             self.region, self.score, self.score_change, self.potential = region, score, score - self.score, potential
+            self.overlap = overlap
         else:
             self.region[rows], self.score[rows], self.potential[rows] = region, score, potential
+            self.overlap[rows] = overlap
+
+    def _overlap(self, boxes: Any, targets: Any, scales: Any) -> Any:
+        """IoUs (B,) of normalised boxes with their targets in pixels, float64."""
+        if self.device is not None:
+            return box_ops.pixel_iou(box_ops.pixels(boxes, scales), box_ops.pixels(targets, scales))
+        overlap = np.empty(len(boxes))
+        kernels.over_rows(kernels.pixel_ious, len(boxes), boxes, targets, scales, overlap)
+        return overlap
 
     def observe(self, rows: np.ndarray | None = None) -> dict[str, Any]:
         """Observations of some rows, or of all, each part (B, ...); they are the caller's to keep."""
@@ -371,8 +393,8 @@ class GroundingEngine:
         return {name: self._state(np.stack(parts)) for name, parts in zip(names, zip(*views, strict=True), strict=True)}
 
     def iou(self) -> Any:
-        """IoU (N,) of the boxes with the targets; NaN in rows without a target."""
-        return box_ops.iou(self.boxes, self.targets)
+        """Return the IoU of the boxes with the targets, float64 (N,), NaN in rows without a target; to be kept."""
+        return self.overlap.copy() if self.device is None else self.overlap.clone()
 
     def masks(self) -> np.ndarray:
         """Which actions would change something; see :meth:`ActionSet.masks`. A trigger that is too early does not."""

@@ -10,7 +10,6 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from vg_gym import kernels
 from vg_gym.boxes import to_numpy
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import StepResult
@@ -234,7 +233,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         }
         target = to_numpy(engine.targets)[0]
         if not np.isnan(target[0]):
-            info["iou"] = iou = kernels.pair_iou(self._trail[-1], target)
+            info["iou"] = iou = float(engine.iou()[0])
             info["is_success"] = iou >= SUCCESS_IOU
         return info
 
@@ -393,7 +392,7 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         infos["dataset"] = self._dataset
         infos["box"], infos["clip_score"] = to_numpy(engine.boxes).copy(), to_numpy(engine.score).astype(np.float64)
         infos |= {f"_{name}": everywhere for name in tuple(infos)}
-        iou = to_numpy(engine.iou()).astype(np.float64)
+        iou = to_numpy(engine.iou())
         labeled = ~np.isnan(iou)
         if labeled.any():
             infos["iou"], infos["_iou"] = iou, labeled

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vg_gym import boxes as box_ops
 from vg_gym.errors import unknown
 
 REWARDS = ("clip", "iou", "clip+iou")
@@ -54,15 +53,12 @@ class Reward:
         """Whether the potential reads target boxes."""
         return self.name != "clip"
 
-    def potential(self, boxes: np.ndarray, clip_score: np.ndarray, targets: np.ndarray | None) -> np.ndarray:
-        """Phi (B,) of normalised boxes (B, 4) with CLIP scores (B,); ``targets`` (B, 4) unless the name is ``clip``."""
+    def potential(self, clip_score: np.ndarray, overlap: np.ndarray | None) -> np.ndarray:
+        """Phi (B,) of boxes with CLIP scores (B,) and IoUs ``overlap`` (B,); the name ``clip`` needs no IoUs."""
         if not self.needs_labels:
             return clip_score
-        assert targets is not None
-        overlap = box_ops.iou(boxes, targets)
-        if self.name == "iou":
-            return overlap
-        return self.iou_weight * overlap + (1 - self.iou_weight) * clip_score
+        assert overlap is not None
+        return overlap if self.name == "iou" else self.iou_weight * overlap + (1 - self.iou_weight) * clip_score
 
     def __call__(self, before: np.ndarray, after: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """Rewards (B,) of steps from potential ``before`` to ``after``, where ``stop`` marks pulled triggers."""

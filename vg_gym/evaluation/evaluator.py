@@ -200,7 +200,7 @@ class Evaluator:
         rows, boxes, lines = np.flatnonzero(answers.with_proposals), answers.boxes.copy(), answers.lines
         for row in rows.tolist():
             proposals = np.array(lines[row]["proposals"], dtype=np.float32)
-            boxes[row] = proposals[int(box_ops.iou(proposals, self.samples[row].box).argmax())]
+            boxes[row] = proposals[int(box_ops.pixel_iou(proposals, self.samples[row].box).argmax())]
 
         def best(row: int) -> Line:
             return {**lines[row], "box": boxes[row].tolist()} if answers.with_proposals[row] else lines[row]
@@ -215,10 +215,10 @@ class Evaluator:
 
     def score(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
-        boxes: np.ndarray = (self.boxes(answers) / self.columns.scales).astype(np.float32)
-        found = answers.found
-        ious = np.where(found, box_ops.iou(boxes, self.columns.targets), 0.0)
-        return ious, np.where(found, box_ops.giou(boxes, self.columns.targets), -1.0), boxes
+        boxes, found = self.boxes(answers), answers.found
+        ious = np.where(found, box_ops.pixel_iou(boxes, self.columns.boxes), 0.0)
+        gious = np.where(found, box_ops.giou(boxes.astype(np.float64), self.columns.boxes.astype(np.float64)), -1.0)
+        return ious, gious, (boxes / self.columns.scales).astype(np.float32)
 
     def save(self, meta: dict[str, Any]) -> None:
         """Write ``results.json``, and ``queries.jsonl``, by which it can be paired with others."""
@@ -235,9 +235,14 @@ class Evaluator:
             "by_kind": probes.by_kind(ious, columns.kinds),
             "by_cell": probes.by_cell(seen, targets),
             "centre_slope": probes.center_slope(boxes[rows], targets),
-            "prior_gap": None if self.prior is None else probes.prior_gap(seen, targets, self.prior),
+            "prior_gap": None if self.prior is None else probes.prior_gap(seen, columns.boxes[rows], self._prior_boxes),
             "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, columns.groups, self.seed),
         }
+
+    @cached_property
+    def _prior_boxes(self) -> np.ndarray:
+        """The constant floor's box in pixels of the images that can be read (M, 4)."""
+        return box_ops.pixels(self.prior, self.columns.scales[self.columns.readable])
 
     @cached_property
     def _prior_agrees(self) -> list[bool | None] | None:

@@ -58,8 +58,8 @@ def center_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
 
 
 def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float | None:
-    """Acc@0.5 where the best constant box (4,) overlaps the target at all, minus where it does not."""
-    agrees = box_ops.iou(targets, prior[None]) >= 0.1
+    """Return Acc@0.5 where the best constant box overlaps the target at all, minus where it does not; pixels (N, 4)."""
+    agrees = box_ops.pixel_iou(targets, prior) >= 0.1
     if agrees.all() or not agrees.any():
         return None
     return metrics.accuracy(ious[agrees], 0.5) - metrics.accuracy(ious[~agrees], 0.5)

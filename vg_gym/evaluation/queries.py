@@ -16,8 +16,6 @@ from vg_gym.types import Sample
 
 NAME = "queries.jsonl"
 """Of the file, beside ``results.json``."""
-DECIMALS = 8
-"""Of IoUs on file: as many as a float32 below 1 has, so that none crosses a threshold."""
 
 
 class ContentHash:
@@ -58,7 +56,7 @@ def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[s
                 "kind": sample.kind,
                 "image_id": sample.image_id,
                 "box": sample.box.tolist(),
-                "ious": {row["method"]: round(float(row["ious"][i]), DECIMALS) for row in rows},
+                "ious": {row["method"]: float(row["ious"][i]) for row in rows},  # all digits: none crosses a threshold
             }
             file.write(json.dumps(line) + "\n")
 

@@ -48,7 +48,7 @@ def recorded_detections(path: Path, min_confidence: float = 0.7) -> tuple[np.nda
             boxes = np.array([d["box_xyxy"] for d in row["det"] if d["conf"] > min_confidence]).reshape(-1, 4)
             if not len(boxes):
                 continue
-            overlaps = box_ops.iou(boxes, target)
+            overlaps = box_ops.pixel_iou(boxes, target)
             for _, scores in zip(row["captions"], row["clip_text_similarity"], strict=True):
                 chosen.append(overlaps[int(np.argmax(scores[: len(boxes)]))])
                 best.append(overlaps.max())

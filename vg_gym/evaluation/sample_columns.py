@@ -51,6 +51,8 @@ class SampleColumns:
             content.add(query.key, query.expression, sample.box.tolist())
             self._note_size(i, query, decode)
         self._sizes.clear()
+        self.boxes = boxes
+        """True boxes (N, 4), pixels."""
         self.targets = boxes / self.scales
         """True boxes (N, 4), normalised."""
         self.groups = np.array(groups)

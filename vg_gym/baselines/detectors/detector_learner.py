@@ -104,7 +104,7 @@ class DetectorLearner(Learner):
         for proposals, true, classes in zip(found, self.val.boxes, self.val.labels, strict=True):
             overlap = np.zeros((len(true), 1))
             if len(proposals):
-                overlap = box_ops.iou_matrix(true, proposals.boxes)
+                overlap = box_ops.pixel_iou(true[:, None], proposals.boxes)
             best += overlap.max(axis=1).tolist()
             for row, category in zip(overlap, classes, strict=True):
                 if row.max() >= 0.5:
