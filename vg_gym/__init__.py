@@ -21,7 +21,7 @@ for _id, _dataset in ENVIRONMENTS.items():
     _register(
         id=_id,
         entry_point="vg_gym.envs.grounding:GroundingEnv",
-        vector_entry_point="vg_gym.envs.grounding:GroundingVectorEnv",
+        vector_entry_point="vg_gym.envs.vector:GroundingVectorEnv",
         kwargs={"dataset": _dataset, "fallback": None if _dataset == "refshapes" else "refshapes"},
     )
 

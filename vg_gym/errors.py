@@ -25,6 +25,10 @@ class ImageError(VGGymError):
     """An image that cannot be read: missing, damaged, or not of the size that the annotations say."""
 
 
+class WrongValue(VGGymError, ValueError):
+    """A value that is not one of those allowed; a ``ValueError`` too, as Gymnasium's own environments raise."""
+
+
 class NotJSON(VGGymError, TypeError):
     """Something that was to be written as JSON and cannot be; a ``TypeError`` too, as of Python's own ``json``."""
 

@@ -8,6 +8,7 @@ from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.envs import GroundingEnv
 from vg_gym.envs.factory import make_engine
+from vg_gym.errors import VGGymError
 
 
 @pytest.fixture
@@ -54,3 +55,13 @@ def test_maskable_ppo_finds_the_masks(arguments):
     np.testing.assert_array_equal(masks, env.engine.masks())
     with pytest.raises(AttributeError):
         env.get_attr("no_such_thing")
+
+
+def test_a_step_before_the_first_reset_is_refused_and_seeds_may_be_numpy_s(arguments):
+    env = GroundingVecEnv(make_engine(3, **arguments), seed=np.int64(2))
+    with pytest.raises(VGGymError, match=r"reset\(\)"):
+        env.step(np.stack([env.engine.actions.noop] * 3))
+    env.seed(np.int64(7))
+    first = env.reset()
+    other = GroundingVecEnv(make_engine(3, **arguments), seed=7)
+    np.testing.assert_array_equal(first["box"], other.reset()["box"])

@@ -58,17 +58,19 @@ def test_the_trigger_stops_and_moves_nothing(name, rng):
 @pytest.mark.parametrize("name", NAMES)
 def test_masked_moves_change_nothing_and_allowed_ones_do(name, rng):
     actions, boxes = make(name), some_boxes(rng)
-    masks = actions.masks(boxes)
+    masks = actions.masks(boxes, some_proposals(boxes))
     for i, box in enumerate(boxes):
         for choice, allowed in enumerate(masks[i]):
             action = choice
             if isinstance(actions, MultiEdgeActions):
                 edge, level = divmod(choice, len(actions.levels))
-                if edge >= 4 or level == actions.stay:
+                last = choice - 4 * len(actions.levels)
+                if last in (0, 1) or edge < 4 and level == actions.stay:
                     assert allowed
                     continue
-                action = np.array([*[actions.stay] * 4, 0])
-                action[edge] = level
+                action = np.array([*[actions.stay] * 4, max(last, 0)])
+                if last < 0:
+                    action[edge] = level
             elif choice == actions.trigger:
                 assert allowed
                 continue

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RecordEpisodeStatistics
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import vg_gym
@@ -274,8 +275,50 @@ def test_steps_before_reset_are_refused(shapes, tiny_clip):
     env = gymnasium.make("RefShapes-Ground-v0", clip=tiny_clip)
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(env.action_space.sample())
-    with pytest.raises(VGGymError, match="reset"):
-        GroundingVectorEnv(2, dataset=shapes, clip=tiny_clip).step(np.zeros((2, 5), int))
+    bare = GroundingEnv(dataset=shapes, clip=tiny_clip, render_mode="rgb_array")
+    for use in (lambda: bare.step(bare.action_space.sample()), lambda: bare.place([0, 0, 1, 1]), bare.action_masks,
+                bare.render):  # fmt: skip
+        with pytest.raises(VGGymError, match=r"reset\(\)"):
+            use()
+
+
+@pytest.mark.parametrize("ending", ["trigger", "steps"])
+def test_a_step_after_the_end_warns_and_pays_nothing(shapes, tiny_clip, ending):
+    env = gymnasium.make("RefShapes-Ground-v0", dataset=shapes, clip=tiny_clip, reward="iou", min_steps=1, max_steps=2)
+    env.reset(seed=0)
+    actions = env.unwrapped.engine.actions
+    played = [
+        env.step(actions.trigger if ending == "trigger" else actions.noop) for _ in range(1 + (ending == "steps"))
+    ]
+    seen, _, *end, info = played[-1]
+    assert end == [ending == "trigger", ending == "steps"]
+    for use in (lambda: env.step(actions.trigger), lambda: env.unwrapped.place(np.array([0.1, 0.1, 0.5, 0.5]))):
+        with pytest.warns(UserWarning, match=r"after the end of an episode.*call reset\(\)"):
+            again, reward, *same_end, same_info = use()
+        assert reward == 0.0 and same_end == end and same(seen, again)
+        np.testing.assert_array_equal(same_info["box"], info["box"])
+    assert env.unwrapped.engine.steps[0] == len(played)
+    env.reset(seed=0)
+    assert env.step(actions.trigger)[2]
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_episode_steps": 5}, {"max_steps": 5}, {"max_episode_steps": 5, "max_steps": 7}]
+)
+def test_the_trigger_counts_in_the_last_step_at_the_latest(shapes, tiny_clip, limit):
+    arguments = {"dataset": shapes, "clip": tiny_clip, "reward": "iou", **limit}
+    env = RecordEpisodeStatistics(gymnasium.make("RefShapes-Ground-v0", **arguments))
+    trigger = env.unwrapped.engine.actions.trigger
+    for _ in range(2):
+        env.reset(seed=0)
+        assert not env.unwrapped.action_masks()[env.unwrapped.engine.actions.trigger_column]
+        assert [env.step(trigger)[2] for _ in range(5)] == [False] * 4 + [True]
+    envs = gymnasium.make_vec("RefShapes-Ground-v0", 2, **arguments)
+    envs.reset(seed=0)
+    assert [envs.step(np.stack([trigger] * 2))[2].all() for _ in range(5)] == [False] * 4 + [True]
+    bare = env.unwrapped  # without the limit around it
+    bare.reset(seed=0)
+    assert [bare.step(trigger)[2] for _ in range(5)] == [False] * 4 + [limit == {"max_steps": 5}]
 
 
 def test_the_trigger_counts_from_min_steps_on(shapes, tiny_clip):

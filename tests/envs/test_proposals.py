@@ -106,3 +106,28 @@ def test_an_empty_row_is_no_place_to_jump_to():
 def test_options_that_do_not_fit(options, words):
     with pytest.raises(VGGymError, match=words):
         gymnasium.make("RefShapes-Ground-v0", dataset_options={"scenes": 1}, **options)
+
+
+def test_a_jump_is_allowed_if_and_only_if_it_changes_the_box():
+    env = gymnasium.make("RefShapes-Ground-v0", **OPTIONS).unwrapped
+    noop, allowed = env.engine.actions.noop, []
+    for seed in range(6):
+        env.reset(seed=seed)
+        for start in (None, *env.engine.proposals[0, :2, :4]):  # a jump to where the box is changes nothing
+            given = {} if start is None or not start.any() else {"initial_box": start}
+            _, info = env.reset(seed=seed, options=given)
+            masks = env.action_masks()[-OPTIONS["num_proposals"] :]
+            for k, mask in enumerate(masks):
+                env.reset(seed=seed, options=given)
+                moved = env.step([*noop[:4], 2 + k])[4]["box"]
+                assert bool(mask) == bool(np.abs(moved - info["box"]).max() > 1e-6)
+            allowed.append(masks)
+    assert 0 < np.mean(allowed) < 1
+    envs = gymnasium.make_vec("RefShapes-Ground-v0", 4, **OPTIONS).unwrapped
+    envs.reset(seed=0)
+    for seed, masks in enumerate(envs.action_masks()):
+        env.reset(seed=seed)
+        np.testing.assert_array_equal(env.action_masks(), masks)
+    tensors = GroundingTensorEnv(4, **OPTIONS)
+    tensors.reset(seed=0)
+    np.testing.assert_array_equal(tensors.engine.masks(), envs.action_masks())

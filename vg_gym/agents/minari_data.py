@@ -21,8 +21,8 @@ from tqdm import tqdm
 from vg_gym import __version__
 from vg_gym.agents.checkpoint import env_of, find_agent, load_policy, read_about
 from vg_gym.agents.oracle import oracle_actions
-from vg_gym.envs.grounding import GroundingVectorEnv
 from vg_gym.envs.spec import GroundingSpec
+from vg_gym.envs.vector import GroundingVectorEnv
 from vg_gym.errors import VGGymError, importing, unknown
 from vg_gym.storage.files import cache_folder, fingerprint, replacing_folder
 
@@ -96,7 +96,11 @@ def play(envs: GroundingVectorEnv, actor: Actor, seed: int, count: int) -> list[
         told.append(infos)
         steps.append((actions, *outcome))
         length += alive
-        alive &= ~(outcome[1] | outcome[2])
+        ended = outcome[1] | outcome[2]
+        alive &= ~ended
+        if ended.any() and alive[:count].any():  # those that ended play their episode again, unseen
+            again = {"reset_mask": ended, "index": envs.engine.index[ended]}
+            observations = envs.reset(options=again)[0]
     moments, columns = _stacked(seen), [np.stack(column) for column in zip(*steps, strict=True)]
     facts = _stacked([{name: values for name, values in info.items() if name[0] != "_"} for info in told])
     names = ("actions", "rewards", "terminations", "truncations")

@@ -16,6 +16,7 @@ from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.grounding import SUCCESS_IOU
 from vg_gym.envs.rng import CounterRNG
+from vg_gym.errors import VGGymError
 
 
 class GroundingVecEnv(VecEnv):
@@ -38,13 +39,13 @@ class GroundingVecEnv(VecEnv):
         self._rng = CounterRNG.from_seeds(range(seed, seed + engine.num_envs), engine.device)
         self._returns = np.zeros(engine.num_envs, dtype=np.float64)
         self._actions: np.ndarray | None = None
+        self._begun = False
 
     def reset(self) -> dict[str, np.ndarray]:
         """Start all episodes; seeds given by :meth:`seed` are used once."""
-        for row, seed in enumerate(self._seeds):
-            if seed is not None:
-                self._rng.reseed(row, seed)
+        self._rng.reseed_rows(self._seeds)
         self._reset_seeds()
+        self._begun = True
         self.engine.reset_rows(range(self.num_envs), self._rng)
         self._returns[:] = 0
         return self._observations()
@@ -57,7 +58,13 @@ class GroundingVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self):
-        """Act; returns observations, rewards, dones, infos."""
+        """Act; returns observations, rewards, dones, infos.
+
+        Raises:
+            VGGymError: no episode was started, or an action is not of the space.
+        """
+        if not self._begun:
+            raise VGGymError("step() before reset(): call reset() first")
         engine = self.engine
         assert self._actions is not None
         result = engine.step(self._actions)

@@ -32,6 +32,8 @@ from vg_gym.lazily import torch
 
 MIN_SIDE = 0.04
 """Shortest side of a box, as a fraction of the image's."""
+CHANGE = 1e-6
+"""Least change of a coordinate, as a fraction of the image's side, that counts as one in masks."""
 EDGES = ("left", "top", "right", "bottom")
 OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
 """Which way is out of the box, for each edge."""
@@ -116,11 +118,15 @@ class ActionSet(ABC):
         deltas, _ = self._deltas(self.menu())
         return shift_edges(boxes[:, None], deltas[None])
 
-    def masks(self, boxes: np.ndarray) -> np.ndarray:
+    def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
         """Booleans (B, n): which choices would change the box; the trigger always may be pulled.
 
         For Discrete spaces n is the number of actions; for MultiDiscrete the choices of all parts one after the
         other, as sb3-contrib's MaskablePPO reads them.
+
+        Args:
+            boxes: normalised (B, 4).
+            proposals: (B, K, 5 or more) as in :meth:`apply`, for sets that jump.
 
         Raises:
             VGGymError: the space is continuous.
@@ -174,9 +180,9 @@ class TableActions(ActionSet):
         """Indices (A,) of all moves."""
         return np.arange(self.trigger)
 
-    def masks(self, boxes: np.ndarray) -> np.ndarray:
+    def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
         """Booleans (B, A + 1)."""
-        changes = np.abs(self.outcomes(boxes) - boxes[:, None]).max(axis=-1) > 1e-6
+        changes = _changes(boxes[:, None], self.outcomes(boxes))
         return np.concatenate([changes, np.ones((len(boxes), 1), dtype=bool)], axis=1)
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
@@ -224,15 +230,21 @@ class MultiEdgeActions(ActionSet):
         """All combinations of edge moves, (625, 5) with two steps."""
         return np.array([(*choice, 0) for choice in itertools.product(range(len(self.levels)), repeat=4)])
 
-    def masks(self, boxes: np.ndarray) -> np.ndarray:
-        """Booleans (B, n): the steps of each edge on its own ("stay" always allowed), then the last part, all true."""
+    def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
+        """Booleans (B, n): the steps of each edge on its own ("stay" always allowed), then the last part.
+
+        Of that "go on" and the trigger are true, and the jumps that change the box.
+        """
         singles = np.zeros((4, len(self.levels), 4), dtype=np.float32)
         for edge in range(4):
             singles[edge, :, edge] = self.levels * OUT[edge]
         moved = shift_edges(boxes[:, None, None], singles[None])
-        changes = np.abs(moved - boxes[:, None, None]).max(axis=-1) > 1e-6
+        changes = _changes(boxes[:, None, None], moved)
         changes[:, :, self.stay] = True
         last = np.ones((len(boxes), 2 + self.jumps), dtype=bool)
+        if self.jumps:
+            assert proposals is not None
+            last[:, 2:] = _changes(boxes[:, None], _landings(proposals, boxes[:, None]))
         return np.concatenate([changes.reshape(len(boxes), -1), last], axis=1)
 
     @property
@@ -255,8 +267,7 @@ class MultiEdgeActions(ActionSet):
         xp, jump = box_ops.namespace(boxes), actions[:, 4] - 2
         rows = np.arange(len(boxes)) if xp is np else torch.arange(len(boxes), device=boxes.device)
         chosen = proposals[rows, box_ops.clamp(jump, 0, self.jumps - 1)]
-        there = xp.where(chosen[:, 4:5] > 0, chosen[:, :4], boxes)
-        return xp.where((jump >= 0)[:, None], box_ops.fit_edges(there[:, :2], there[:, 2:], min_side=MIN_SIDE), moved)
+        return xp.where((jump >= 0)[:, None], _landings(chosen, boxes), moved)
 
     def check(self, actions: np.ndarray) -> None:
         """Refuse what is not five integers of the space each."""
@@ -266,6 +277,17 @@ class MultiEdgeActions(ActionSet):
         good = actions.astype(np.uint64) < sizes.view(np.uint64)  # what is negative becomes large
         if np.count_nonzero(good) < good.size:
             raise VGGymError(f"action {actions[~good.all(axis=1)][0].tolist()} is not in {self.space}")
+
+
+def _landings(proposals: Any, boxes: Any) -> Any:
+    """Where jumps to proposals (..., 5 or more) lead from boxes (..., 4): nowhere where there is no proposal."""
+    there = box_ops.namespace(boxes).where(proposals[..., 4:5] > 0, proposals[..., :4], boxes)
+    return box_ops.fit_edges(there[..., :2], there[..., 2:], min_side=MIN_SIDE)
+
+
+def _changes(boxes: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
+    """Whether outcomes (..., 4) are other boxes than before."""
+    return np.abs(outcomes - boxes).max(axis=-1) > CHANGE
 
 
 class ContinuousActions(ActionSet):

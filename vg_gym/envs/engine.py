@@ -89,7 +89,7 @@ class GroundingEngine:
     def __post_init__(self):
         o, clip = self.options, self.clip
         check_ranges(o)
-        self.min_steps = min(o.min_steps, o.max_steps)
+        self.limit_steps(None)
         tensors = not clip.on_cpu if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
         """Where the state is; None: in numpy."""
@@ -111,6 +111,10 @@ class GroundingEngine:
         self.scorer = make_scorer(o, self.catalog)
         self._allocate()
         self.features.images.users.add(self)
+
+    def limit_steps(self, limit: int | None) -> None:
+        """Let the trigger count in the last step at the latest, where episodes may also end after ``limit`` steps."""
+        self.min_steps = min(self.options.min_steps, self.options.max_steps, limit or self.options.max_steps)
 
     @property
     def row_bytes(self) -> int:
@@ -136,7 +140,7 @@ class GroundingEngine:
         self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
         self.scales = self._state(np.ones((n, 4), dtype=np.float32))
         """Pixels (W, H, W, H) of the images."""
-        self.overlap = self._everywhere_nan(n)
+        self.overlap = self._overlap(self.boxes, self.targets, self.scales)
         self.steps = self._state(np.zeros(n, dtype=np.int64))
         self.slots, self.rows = (self._state(np.zeros(n, dtype=np.int32)) for _ in range(2))
         self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
@@ -153,11 +157,6 @@ class GroundingEngine:
         """What an observation holds that an episode does not change; tensors are as precise as they are seen."""
         self._everywhere = np.arange(n)
         self._basic = obs.BasicParts(self.observation_space)
-
-    def _everywhere_nan(self, count: int) -> Any:
-        """IoUs (N,) before there are any, float64."""
-        nothing = np.full(count, np.nan)
-        return nothing if self.device is None else torch.from_numpy(nothing).to(self.device)
 
     def _zeros(self, *shape: int) -> Any:
         return self._state(np.zeros(shape, dtype=np.float32))
@@ -398,7 +397,7 @@ class GroundingEngine:
 
     def masks(self) -> np.ndarray:
         """Which actions would change something; see :meth:`ActionSet.masks`. A trigger that is too early does not."""
-        masks = self.actions.masks(to_numpy(self.boxes))
+        masks = self.actions.masks(to_numpy(self.boxes), to_numpy(self.proposals))
         masks[to_numpy(self.steps) + 1 < self.min_steps, self.actions.trigger_column] = False
         return masks
 

@@ -1,27 +1,30 @@
-"""The environment, in two faces over one engine, after the pattern of Gymnasium's ``cartpole.py``."""
+"""The environment as Gymnasium's single one, after the pattern of its ``cartpole.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.wrappers import TimeLimit
 
 from vg_gym.boxes import to_numpy
 from vg_gym.envs import rendering
 from vg_gym.envs.engine import StepResult
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.keyboard import keys_to_action
-from vg_gym.envs.rng import CounterRNG
+from vg_gym.envs.rng import CounterRNG, checked_seed
 from vg_gym.envs.spec import HasGroundingSpec
 from vg_gym.envs.window import Window
 from vg_gym.errors import VGGymError, unknown
 
 SUCCESS_IOU = 0.5
 """IoU from which ``info["is_success"]`` is true, as in the Acc@0.5 of the literature."""
+
+
+CALLERS = 32
+"""Calls up the stack among which the ``reset`` of a wrapper is looked for."""
 
 
 class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
@@ -112,9 +115,10 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         VGGymError: the render mode, an option, data set or CLIP is unknown, or files are missing.
 
     ## Vectorized environment
-    `gymnasium.make_vec("RefShapes-Ground-v0", num_envs=256, reward="iou")` makes a :class:`GroundingVectorEnv`: the
-    same episodes as 256 single environments with the same seeds, in one batched engine. For learners on a GPU there is
-    :class:`~vg_gym.envs.GroundingTensorEnv`, whose observations never leave the device.
+    `gymnasium.make_vec("RefShapes-Ground-v0", num_envs=256, reward="iou")` makes a
+    :class:`~vg_gym.envs.GroundingVectorEnv`: the same episodes as 256 single environments with the same seeds, in one
+    batched engine. For learners on a GPU there is :class:`~vg_gym.envs.GroundingTensorEnv`, whose observations never
+    leave the device.
 
     ## References
     Caicedo & Lazebnik, *Active Object Localization with Deep Reinforcement Learning*, ICCV 2015; Mao et al.,
@@ -137,36 +141,71 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         self.render_mode = render_mode
         self._rng: CounterRNG | None = None
         self._trail: list[np.ndarray] = []
+        self._end: tuple[bool, bool] | None = None
+        """How the episode ended (terminated, truncated); None while it goes on."""
         self._window: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Start an episode; see the class for ``options``."""
-        super().reset(seed=seed)
+        """Start an episode; see the class for ``options``.
+
+        Raises:
+            WrongValue: the seed is no whole number from 0 on.
+            VGGymError: an option is unknown or out of range.
+        """
+        super().reset(seed=(seed := checked_seed(seed)))
+        self.engine.limit_steps(_time_limit(self))
         if self._rng is None or seed is not None:
             self._rng = CounterRNG.from_generators([self.np_random], self.engine.device)
         self.engine.reset_rows([0], self._rng, options)
-        self._trail = [self._box()]
+        self._trail, self._end = [self._box()], None
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info()
 
     def step(self, action: Any):
-        """Act; the usual five."""
-        return self._after(self.engine.step(np.asarray(action)[None]))
+        """Act; the usual five. After the end of an episode nothing changes and nothing is paid, and a warning says so.
+
+        Raises:
+            VGGymError: no episode was started, or the action is not of the space.
+        """
+        return self._stay() if self._is_over() else self._after(self.engine.step(np.asarray(action)[None]))
 
     def place(self, box: np.ndarray):
-        """A step that puts the box, normalised (4,), somewhere else; the usual five."""
-        return self._after(self.engine.place(np.asarray(box)[None]))
+        """A step that puts the box, normalised (4,), somewhere else; as :meth:`step`."""
+        return self._stay() if self._is_over() else self._after(self.engine.place(np.asarray(box)[None]))
+
+    def _is_over(self) -> bool:
+        """Whether the episode has ended.
+
+        Raises:
+            VGGymError: none was started.
+        """
+        if not self._trail:
+            raise VGGymError("step() before reset(): call reset() first")
+        return self._end is not None
+
+    def _stay(self):
+        """What a step after the end gives: the last observation again, no reward, and the same end."""
+        assert self._end is not None
+        gym.logger.warn("step() after the end of an episode changes nothing and pays nothing: call reset() first")
+        return self._observation(), 0.0, *self._end, self._info()
 
     def _after(self, result: StepResult):
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
+        self._end = (terminated, truncated) if terminated or truncated else None
         self._trail.append(self._box())
         if self.render_mode == "human":
             self.render()
         return self._observation(), float(result.reward[0]), terminated, truncated, self._info()
 
     def action_masks(self) -> np.ndarray:
-        """Booleans: which choices would change something, as sb3-contrib's MaskablePPO reads them."""
+        """Booleans: which choices would change something, as sb3-contrib's MaskablePPO reads them.
+
+        Raises:
+            VGGymError: no episode was started, or the action space is continuous.
+        """
+        if not self._trail:
+            raise VGGymError("action_masks() before reset(): call reset() first")
         return self.engine.masks()[0]
 
     def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:
@@ -238,163 +277,16 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         return info
 
 
-class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
-    """N grounding environments in one batched engine: the same episodes as N single ones with the same seeds.
+def _time_limit(env: gym.Env) -> int | None:
+    """Return the limit of a ``TimeLimit`` around an environment that is being reset; None where there is none.
 
-    >>> import gymnasium, vg_gym
-    >>> envs = gymnasium.make_vec("RefShapes-Ground-v0", num_envs=3, max_steps=5)
-    >>> observations, infos = envs.reset(seed=0)
-    >>> observations["box"].shape, infos["dataset"].tolist()
-    ((3, 8), ['refshapes', 'refshapes', 'refshapes'])
-
-    Args:
-        num_envs: N.
-        autoreset_mode: next-step (Gymnasium's default) or same-step.
-        render_mode: ``rgb_array``: :meth:`render` returns one frame per environment.
-        max_episode_steps: also truncate after so many, as Gymnasium's ``TimeLimit`` does around a single environment:
-            the observation's ``step`` remains the share of ``max_steps``.
-        **arguments: those of :class:`GroundingEnv`.
-
-    Raises:
-        VGGymError: as for :class:`GroundingEnv`; ``max_episode_steps`` is below 1.
+    Gymnasium tells it to the wrapper alone, but the wrapper's own ``reset`` is among the callers.
     """
-
-    metadata = {
-        "render_modes": ["rgb_array"],
-        "render_fps": 4,
-        "autoreset_mode": AutoresetMode.NEXT_STEP,
-    }
-
-    def __init__(
-        self,
-        num_envs: int = 1,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        render_mode: str | None = None,
-        max_episode_steps: int | None = None,
-        **arguments: Any,
-    ):
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise VGGymError(f"max_episode_steps={max_episode_steps} must be at least 1")
-        self.engine, self.max_episode_steps = make_engine(num_envs, **arguments), max_episode_steps
-        self.num_envs, self.render_mode = num_envs, render_mode
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_action_space = self.engine.actions.space
-        self.single_observation_space = self.engine.observation_space
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._everywhere = np.ones(num_envs, dtype=bool)
-        self._dataset = np.full(num_envs, self.engine.episodes.dataset)
-        self._rng: CounterRNG | None = None
-        self._done = np.zeros(num_envs, dtype=bool)
-
-    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
-        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an int seeds env i with seed + i.
-
-        Raises:
-            VGGymError: the mask has another length or is true nowhere, or an option is wrong.
-        """
-        options = dict(options or {})
-        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise VGGymError(f"options['reset_mask'] must be {self.num_envs} booleans, at least one of them true")
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        self._rng = self._seeded(seeds or [None] * self.num_envs, mask)
-        self.engine.reset_rows(np.flatnonzero(mask), self._rng, options)
-        self._done[mask] = False
-        return self._observations(), self._infos()
-
-    def _seeded(self, seeds: Sequence[int | None], mask: np.ndarray) -> CounterRNG:
-        """The random numbers, once rows of a mask have their seeds; without one, a row goes on where it is."""
-        if self._rng is None:
-            return CounterRNG.from_seeds(seeds, self.engine.device)
-        for row, (seed, chosen) in enumerate(zip(seeds, mask, strict=True)):
-            if chosen and seed is not None:
-                self._rng.reseed(row, seed)
-        return self._rng
-
-    def step(self, actions: np.ndarray):
-        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says.
-
-        Raises:
-            VGGymError: no episode was started, or an action is not of the space.
-        """
-        if self._rng is None:
-            raise VGGymError("step() before reset(): call reset() first")
-        actions = self.engine.checked_shape(actions)
-        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._done.any():
-            return self._step_and_reset(actions)
-        reward, terminated, truncated = self._act(actions)
-        done = terminated | truncated
-        if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
-            self._done = done
-            return self._observations(), reward, terminated, truncated, self._infos()
-        final_obs, final_info = self._observations(), self._infos()
-        rows = np.flatnonzero(done)
-        self.engine.reset_rows(rows, self._rng)
-        first = self.engine.observe(rows)
-        observations = {name: values.copy() for name, values in final_obs.items()}
-        for name, values in observations.items():
-            values[rows] = to_numpy(first[name])
-        last = np.full(self.num_envs, None, dtype=object)
-        for row in rows:
-            last[row] = {name: values[row] for name, values in final_obs.items()}
-        infos = {**self._infos(), "final_obs": last, "_final_obs": done, "final_info": final_info,
-                 "_final_info": done}  # fmt: skip
-        return observations, reward, terminated, truncated, infos
-
-    def _act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rewards, terminations and truncations of a step, as arrays."""
-        result = self.engine.step(actions)
-        reward, terminated, truncated = map(to_numpy, (result.reward, result.terminated, result.truncated))
-        if self.max_episode_steps is not None:
-            truncated = truncated | (to_numpy(self.engine.steps) >= self.max_episode_steps)
-        return reward, terminated, truncated
-
-    def _step_and_reset(self, actions: np.ndarray):
-        """Next-step autoreset: rows that ended start anew and ignore their action, the others act."""
-        engine, ended = self.engine, self._done
-        actions = np.array(actions)
-        actions[ended] = engine.actions.trigger  # any valid action: the row is overwritten by its reset
-        reward, terminated, truncated = (values.copy() for values in self._act(actions))
-        assert self._rng is not None
-        engine.reset_rows(np.flatnonzero(ended), self._rng)
-        for values in (reward, terminated, truncated):
-            values[ended] = 0
-        self._done = terminated | truncated
-        return self._observations(), reward, terminated, truncated, self._infos()
-
-    def _observations(self) -> dict[str, np.ndarray]:
-        return {name: to_numpy(values) for name, values in self.engine.observe().items()}
-
-    def action_masks(self) -> np.ndarray:
-        """Booleans (N, n); see :meth:`GroundingEnv.action_masks`."""
-        return self.engine.masks()
-
-    def render(self) -> tuple[np.ndarray, ...] | None:
-        """One frame per environment in mode ``rgb_array``."""
-        if self.render_mode is None:
+    frame: Any = sys._getframe(1)
+    for _ in range(CALLERS):
+        if (frame := frame.f_back) is None:
             return None
-        engine = self.engine
-        return tuple(
-            rendering.draw_frame(query.image.array(), box, expression=query.expression)
-            for query, box in zip(engine.queries, to_numpy(engine.boxes), strict=True)
-        )
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the file of the cache."""
-        self.engine.close()
-
-    def _infos(self) -> dict[str, Any]:
-        """Infos as arrays with masks, in Gymnasium's vector style."""
-        engine, everywhere = self.engine, self._everywhere
-        infos: dict[str, Any] = engine.identity()
-        infos["dataset"] = self._dataset
-        infos["box"], infos["clip_score"] = to_numpy(engine.boxes).copy(), to_numpy(engine.score).astype(np.float64)
-        infos |= {f"_{name}": everywhere for name in tuple(infos)}
-        iou = to_numpy(engine.iou())
-        labeled = ~np.isnan(iou)
-        if labeled.any():
-            infos["iou"], infos["_iou"] = iou, labeled
-            infos["is_success"], infos["_is_success"] = labeled & (iou >= SUCCESS_IOU), labeled
-        return infos
+        caller = frame.f_locals.get("self") if frame.f_code.co_name == "reset" else None
+        if isinstance(caller, TimeLimit) and caller.unwrapped is env:
+            return caller._max_episode_steps
+    return None

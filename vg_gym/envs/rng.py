@@ -7,15 +7,66 @@ Numbers: As Easy as 1, 2, 3*, SC 2011; the hash is SplitMix64, Steele et al., OO
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from gymnasium.utils import seeding
 
+from vg_gym.errors import WrongValue
 from vg_gym.lazily import torch
 
 _GOLDEN, _FIRST, _SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def checked_seed(seed: Any) -> int | None:
+    """Return a seed as a plain integer; None stays None, which asks for a fresh one.
+
+    Args:
+        seed: an integer of any type, numpy's included.
+
+    Raises:
+        WrongValue: it is no integer, or it is negative.
+
+    >>> checked_seed(np.int64(3)), checked_seed(None)
+    (3, None)
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, np.ndarray) and seed.ndim == 0:
+        seed = seed[()]
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise WrongValue(f"seed={seed!r:.60} is a {type(seed).__name__}; a seed is a whole number from 0 on, or None")
+    if seed < 0:
+        raise WrongValue(f"seed={seed} is negative; a seed is a whole number from 0 on, or None")
+    return int(seed)
+
+
+def row_seeds(seed: Any, count: int) -> list[int | None]:
+    """Return the seeds of rows, as Gymnasium's own vector environments do: an integer gives row i ``seed + i``.
+
+    Args:
+        seed: None, an integer of any type, or one of these for each row in a list, a tuple or an array.
+        count: number of rows.
+
+    Raises:
+        WrongValue: it is none of these, or there is not one for each row.
+
+    >>> row_seeds(np.int64(5), 2), row_seeds([7, None], 2), row_seeds(None, 2)
+    ([5, 6], [7, None], [None, None])
+    """
+    if (
+        isinstance(seed, np.ndarray)
+        and seed.ndim == 1
+        or isinstance(seed, Sequence)
+        and not isinstance(seed, str | bytes)
+    ):
+        if len(seed) != count:
+            raise WrongValue(f"seed={seed!r:.60} has {len(seed)} seeds for {count} environments; give one for each")
+        return [checked_seed(one) for one in seed]
+    first = checked_seed(seed)
+    return [None] * count if first is None else [first + row for row in range(count)]
 
 
 class CounterRNG:
@@ -40,9 +91,9 @@ class CounterRNG:
         """Episodes that each row has begun."""
 
     @classmethod
-    def from_seeds(cls, seeds: Iterable[int | None], device: torch.device | None = None) -> CounterRNG:
+    def from_seeds(cls, seeds: Iterable[Any], device: torch.device | None = None) -> CounterRNG:
         """Rows with the keys that Gymnasium's generators of some seeds draw; None: a fresh seed."""
-        return cls.from_generators((seeding.np_random(seed)[0] for seed in seeds), device)
+        return cls.from_generators((seeding.np_random(checked_seed(seed))[0] for seed in seeds), device)
 
     @classmethod
     def from_generators(
@@ -53,8 +104,14 @@ class CounterRNG:
 
     def reseed(self, row: int, seed: int) -> None:
         """Give a row the key of a seed, and begin at its first number."""
-        self.keys[row] = _draw_key(seeding.np_random(seed)[0])
+        self.keys[row] = _draw_key(seeding.np_random(checked_seed(seed))[0])
         self.counters[row] = self.begun[row] = 0
+
+    def reseed_rows(self, seeds: Iterable[int | None]) -> None:
+        """Give each row the key of its seed; a row whose seed is None goes on where it is."""
+        for row, seed in enumerate(seeds):
+            if seed is not None:
+                self.reseed(row, seed)
 
     def uniform(self, rows: Any, count: int) -> Any:
         """The next numbers (len(rows), count) of some rows, float64 in [0, 1)."""

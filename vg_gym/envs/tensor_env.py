@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from vg_gym.envs.factory import make_engine
-from vg_gym.envs.rng import CounterRNG
+from vg_gym.envs.rng import CounterRNG, row_seeds
 from vg_gym.errors import VGGymError
 
 Tensors = dict[str, torch.Tensor]
@@ -31,9 +32,21 @@ class GroundingTensorEnv:
         self.single_observation_space = self.engine.observation_space
         self._rng: CounterRNG | None = None
 
-    def reset(self, seed: int = 0) -> Tensors:
-        """Start episodes everywhere; observations, each part (N, ...). Environment i has seed + i."""
-        self._rng = CounterRNG.from_seeds(range(seed, seed + self.num_envs), self.engine.device)
+    def reset(self, seed: int | Sequence[int | None] | None = None) -> Tensors:
+        """Start episodes everywhere; observations, each part (N, ...).
+
+        Args:
+            seed: an integer gives environment i ``seed + i``; a list has one for each. Without a seed each goes on
+                where it is in its random numbers, which begin anywhere at the first reset.
+
+        Raises:
+            WrongValue: the seed is no integer, or there is not one for each environment.
+        """
+        seeds = row_seeds(seed, self.num_envs)
+        if self._rng is None:
+            self._rng = CounterRNG.from_seeds(seeds, self.engine.device)
+        else:
+            self._rng.reseed_rows(seeds)
         self.engine.reset_rows(range(self.num_envs), self._rng)
         return self.engine.observe()
 
