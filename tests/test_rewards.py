@@ -45,6 +45,47 @@ def test_rewards_are_those_of_the_boxes(shapes):
     assert verl == pytest.approx(expected[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        ("[100, 200, 500, 600]", 1.0),
+        ("[0, 0, 1000, 1000]", 1.0),
+        ("[-500, -500, 5000, 5000]", 0.0),
+        ("[100, 100, 1920, 1080]", 0.0),
+        ("[0.1, 0.2, 0.5, 0.6]", 0.0),
+        ("[100, 200, 100, 600]", 0.0),
+        ("[100, 200, 500, 600] [100, 200, 500, 601]", 0.0),
+        ("<think>[100, 200, 500, 600], but", 0.0),
+    ],
+)
+def test_only_one_box_in_the_numbers_of_the_frame_has_the_format(text, reward):
+    assert rewards.format_reward([text], box=[[0, 0, 9, 9]], size=[[6400, 4800]], frame=["0-1000"]) == [reward]
+
+
+def test_reasoning_that_the_prompt_opened_is_none_until_it_is_closed():
+    given = {"box": [[0, 0, 40, 40]] * 2, "size": [[80, 40]] * 2, "frame": ["pixels"] * 2}
+    said = ["perhaps [0, 0, 40, 40]", "hm</think>[0, 0, 40, 40]"]
+    for prompts in (["user: where? <think>"] * 2, [[{"role": "assistant", "content": "<think>"}]] * 2):
+        assert rewards.iou_reward(said, prompts=prompts, **given) == [0.0, 1.0]
+        assert rewards.format_reward(said, prompts=prompts, **given) == [0.0, 1.0]
+        assert rewards.giou_reward(said, prompts=prompts, **given) == [-1.0, 1.0]
+    assert rewards.iou_reward(said, **given) == [1.0, 1.0]
+
+
+def asked(shapes, prompt):
+    return to_chat_dataset(shapes, prompt=prompt, limit=1)[0]["prompt"][0]["content"][1]["text"]
+
+
+def test_braces_of_a_prompt_are_literal(shapes):
+    words = shapes[0].query.expression
+    plain = 'Locate {expression}. Answer as JSON: {"bbox_2d": [x1, y1, x2, y2], "of": {"a": {}}}'
+    assert asked(shapes, plain) == plain.replace("{expression}", words)
+    assert asked(shapes, 'Locate {expression} as {{"box": {form}}}') == f'Locate {words} as {{"box": [x1, y1, x2, y2]}}'
+    assert asked(shapes, "{expression} {other} } {") == f"{words} {{other}} }} {{"
+    with pytest.raises(VGGymError, match="has no {expression}"):
+        asked(shapes, "Locate {}.")
+
+
 def test_the_clip_reward_is_that_of_the_environment_and_reads_no_label(shapes, tiny_clip):
     rows = to_chat_dataset(shapes, "pixels", limit=3)[:]
     given = columns(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +12,19 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.answers.frames import FRAMES, frame_called, say
+from vg_gym.errors import VGGymError
 from vg_gym.types import GroundingDataset, Sample
 
 PROMPT = "Locate {expression} in the image. Answer with its box alone, as {form}, in {unit}."
 """What is asked by default."""
-FORMS = {"loc": "<loc_x1><loc_y1><loc_x2><loc_y2>", "loc1024": "<locy1><locx1><locy2><locx2>"}
-"""How a box is written in frames of places; in others as four numbers in brackets."""
+FORMS = {
+    "loc": "<loc_x1><loc_y1><loc_x2><loc_y2>",
+    "loc1024": "<locy1><locx1><locy2><locx2>",
+    "0-1000-yx": "[y1, x1, y2, x2]",
+}
+"""How a box is written in frames of places and with y first; in others as ``[x1, y1, x2, y2]``."""
+FIELDS = {"expression", "form", "unit"}
+"""What a prompt may have in braces; all other braces are literal."""
 
 
 @dataclass
@@ -35,12 +44,14 @@ class ChatDataset(Sequence[dict[str, Any]]):
     """In which boxes are to be said, a key of :data:`vg_gym.answers.frames.FRAMES`; not ``resized``, whose numbers
     depend on the model's processor."""
     prompt: str = PROMPT
-    """With ``{expression}``, and where it likes ``{form}`` and ``{unit}``."""
+    """With ``{expression}``, and where it likes ``{form}`` and ``{unit}``; other braces, of JSON, are literal."""
     limit: int | None = None
     """Only the first so many samples."""
 
     def __post_init__(self):
         frame_called(self.frame)
+        if "{expression}" not in self.prompt:
+            raise VGGymError(f"prompt {self.prompt!r} has no {{expression}} where the expression goes")
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -53,7 +64,7 @@ class ChatDataset(Sequence[dict[str, Any]]):
         sample = self.samples[range(len(self))[index]]
         query = sample.query
         form = FORMS.get(self.frame, "[x1, y1, x2, y2]")
-        asked = self.prompt.format(expression=query.expression, form=form, unit=FRAMES[self.frame].summary)
+        asked = fill(self.prompt, expression=query.expression, form=form, unit=FRAMES[self.frame].summary)
         return {
             "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]}],
             "image": Image.fromarray(query.image.array()),
@@ -67,6 +78,28 @@ class ChatDataset(Sequence[dict[str, Any]]):
         }
 
 
+def fill(prompt: str, **values: str) -> str:
+    """A prompt with the values of its fields; braces that hold anything else stay, and doubled ones may stand for them.
+
+    >>> fill('Where is {expression}? {"bbox_2d": [x1, y1, x2, y2]}', expression="it", form="", unit="")
+    'Where is it? {"bbox_2d": [x1, y1, x2, y2]}'
+    >>> fill('Where is {expression}? {{"bbox_2d": {form}}}', expression="it", form="[x1, y1, x2, y2]", unit="")
+    'Where is it? {"bbox_2d": [x1, y1, x2, y2]}'
+    """
+    if _is_format(prompt):
+        return prompt.format(**values)
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), prompt)
+
+
+def _is_format(prompt: str) -> bool:
+    """Whether Python's own format language reads a prompt, with known fields alone."""
+    try:
+        parts = list(string.Formatter().parse(prompt))
+    except ValueError:
+        return False
+    return all(name is None or (name in FIELDS and not spec and not how) for _, name, spec, how in parts)
+
+
 def to_chat_dataset(samples: GroundingDataset | Sequence[Sample], frame: str = "0-1000", **options: Any) -> ChatDataset:
     """Prompts and answers of a data set.
 
@@ -76,7 +109,7 @@ def to_chat_dataset(samples: GroundingDataset | Sequence[Sample], frame: str = "
         **options: others of :class:`ChatDataset`.
 
     Raises:
-        VGGymError: the frame is unknown.
+        VGGymError: the frame is unknown, or the prompt has no ``{expression}``.
 
     >>> from vg_gym import registry
     >>> rows = to_chat_dataset(registry.open_dataset("refshapes", "val", scenes=1), "0-1000")

@@ -3,7 +3,8 @@
 Their signature is that of TRL's ``GRPOTrainer(reward_funcs=...)``: completions, and columns of the data set by name,
 one entry for each completion; a list of floats comes back. The columns are those of
 :class:`vg_gym.chat.ChatDataset`: ``box`` (pixels of the answer), ``size`` (W, H), ``frame`` (in which boxes are to be
-said), and where they are there ``input_size`` and ``initial_box``. :func:`compute_score` has verl's signature.
+said), and where they are there ``input_size``, ``initial_box`` and ``prompts``, which
+TRL passes itself. :func:`compute_score` has verl's signature.
 
 >>> said = ["[0, 0, 500, 1000]", "no idea"]
 >>> columns = {"box": [[0, 0, 40, 40]] * 2, "size": [[80, 40]] * 2, "frame": ["0-1000"] * 2}
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.answers.frames import place
+from vg_gym.answers.frames import Size, is_within, place
+from vg_gym.answers.reasoning import is_reasoning
 from vg_gym.answers.text import find_boxes
 from vg_gym.errors import VGGymError
 
@@ -46,6 +48,7 @@ def answered_boxes(
     size: Sequence[Sequence[int]],
     frame: Sequence[str],
     input_size: Sequence[Sequence[int] | None] | None = None,
+    prompts: Sequence[Completion] | None = None,
 ) -> np.ndarray:
     """The first box of every completion, in pixels, (N, 4); NaN where there is none inside the image.
 
@@ -54,22 +57,45 @@ def answered_boxes(
         size: (W, H) of every image.
         frame: a key of :data:`vg_gym.answers.frames.FRAMES` for each.
         input_size: (W, H) of every image as the model saw it; only the frame ``resized`` needs it.
+        prompts: of the completions; what follows one that ends in an open ``<think>`` is reasoning until it is closed.
     """
-    found = np.full((len(completions), 4), np.nan, dtype=np.float32)
-    for row, completion in enumerate(completions):
-        if said := find_boxes(text_of(completion), frame[row]):
-            seen = input_size[row] if input_size is not None else None
-            width, height = size[row]
-            box = place(said[0], frame[row], (width, height), None if seen is None else (seen[0], seen[1]))
-            found[row] = np.nan if box is None else box
-    return found
+    boxes = np.full((len(completions), 4), np.nan, dtype=np.float32)
+    for row, said in enumerate(_said(completions, frame, prompts)):
+        box = place(said[0], frame[row], *_sizes(size, input_size, row)) if said else None
+        boxes[row] = np.nan if box is None else box
+    return boxes
+
+
+def _said(
+    completions: Sequence[Completion], frame: Sequence[str], prompts: Sequence[Completion] | None
+) -> list[list[list[float]]]:
+    """All boxes of every completion, in its frame."""
+    texts = [text_of(completion) for completion in completions]
+    if prompts is not None:
+        texts = [
+            f"<think>{text}" if is_reasoning(text_of(prompt)) else text
+            for text, prompt in zip(texts, prompts, strict=True)
+        ]
+    return [find_boxes(text, name) for text, name in zip(texts, frame, strict=True)]
+
+
+def _sizes(
+    size: Sequence[Sequence[int]], input_size: Sequence[Sequence[int] | None] | None, row: int
+) -> tuple[Size, Size | None]:
+    """(W, H) of a row's image, and as the model saw it."""
+    (width, height), seen = size[row], None if input_size is None else input_size[row]
+    return (width, height), None if seen is None else (seen[0], seen[1])
 
 
 def format_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
-    """1 where a completion says exactly one box, inside the image and in the frame that was asked for; else 0."""
-    boxes = _boxes(completions, columns)
-    single = [len(find_boxes(text_of(c), f)) == 1 for c, f in zip(completions, columns["frame"], strict=True)]
-    return [float(one and good) for one, good in zip(single, ~np.isnan(boxes[:, 0]), strict=True)]
+    """1 where a completion says one box alone, in the numbers of the frame, inside the image; else 0."""
+    boxes, frame = _boxes(completions, columns), columns["frame"]
+    rewards = []
+    for row, said in enumerate(_said(completions, frame, columns.get("prompts"))):
+        sizes = _sizes(columns["size"], columns.get("input_size"), row)
+        good = len(said) == 1 and not np.isnan(boxes[row, 0]) and is_within(said[0], frame[row], *sizes)
+        rewards.append(float(good))
+    return rewards
 
 
 def iou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
@@ -180,4 +206,5 @@ def _boxes(completions: Sequence[Completion], columns: Mapping[str, Any]) -> np.
     for name in ("size", "frame"):
         if name not in columns:
             raise VGGymError(f"rewards read the column {name!r}; make the data with vg_gym.chat.to_chat_dataset")
-    return answered_boxes(completions, columns["size"], columns["frame"], columns.get("input_size"))
+    optional = {name: columns.get(name) for name in ("input_size", "prompts")}
+    return answered_boxes(completions, columns["size"], columns["frame"], **optional)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vg_gym.answers.frames import CHECKED, FRAMES, FrameCheck, from_pixels, place, say, to_pixels
+from vg_gym.answers.frames import CHECKED, FRAMES, FrameCheck, from_pixels, is_within, place, say, to_pixels
 from vg_gym.answers.text import find_boxes
 from vg_gym.errors import VGGymError
 
@@ -44,6 +44,7 @@ def test_what_is_said_is_read(frame, case):
         ("pixels", [10, 20, 30, 40], [10, 20, 30, 40]),
         ("resized", [28, 56, 140, 112], [20, 40, 100, 80]),
         ("0-1000", [0, 100, 500, 1000], [0, 33.3, 100.5, 333]),
+        ("0-1000-yx", [100, 0, 1000, 500], [0, 33.3, 100.5, 333]),
         ("normalised", [0.0, 0.5, 0.5, 1.0], [0, 166.5, 100.5, 333]),
         ("loc", [0, 499, 500, 999], [0.1005, 166.3335, 100.6005, 332.8335]),
         ("loc1024", [512, 0, 1023, 256], [0, 166.5, 50.25, 332.6748]),
@@ -65,6 +66,27 @@ def test_errors_name_the_frame():
         to_pixels(np.zeros(4), "normalized", (10, 10))
     with pytest.raises(VGGymError, match="frame 'resized' need the size"):
         to_pixels(np.zeros(4), "resized", (10, 10))
+
+
+@pytest.mark.parametrize(
+    ("frame", "said", "within"),
+    [
+        ("0-1000", [0, 0, 1000, 1000], True),
+        ("0-1000", [0, 0, 1001, 1000], False),
+        ("0-1000", [-1, 0, 10, 10], False),
+        ("0-1000", [0.1, 0.2, 0.5, 0.9], False),
+        ("0-1000-yx", [0, 0, 1000, 1000], True),
+        ("pixels", [0, 0, 200, 100], True),
+        ("pixels", [0, 0, 100, 200], False),
+        ("resized", [0, 0, 100, 50], True),
+        ("resized", [0, 0, 200, 100], False),
+        ("normalised", [0, 0, 1, 1], True),
+        ("normalised", [0, 0, 10, 10], False),
+        ("loc1024", [0, 0, 1023, 1023], True),
+    ],
+)
+def test_numbers_of_a_frame_are_within_the_image(frame, said, within):
+    assert is_within(said, frame, (200, 100), (100, 50)) is within
 
 
 def watched(frame, said, size=(640, 480), times=CHECKED):

@@ -176,6 +176,31 @@ def test_scripted_answers_mean_their_boxes(family, folders, odd):
     assert found.details["answer"] == SCRIPTED[family] and "failure" not in found.details
 
 
+def test_reasoning_that_the_template_opens_is_no_answer(folders, odd):
+    grounder = registry.grounder(f"vlm:{folders('qwen3_vl')}", max_new_tokens=3, device="cpu")
+    template = grounder.model.processor.chat_template
+    grounder.model.processor.chat_template = template + "{{ '<think>' }}"
+    (answer,), _ = grounder.answer([odd[0].image.array()], ["the cup"])
+    assert answer.startswith("<think>")
+    assert "no box in the answer" in grounder.read(odd[0], answer + "[0, 0, 500, 500]", None).details["failure"]
+
+
+def test_every_family_is_asked_as_its_makers_do(folders):
+    asked = {kind: registry.grounder(f"vlm:{folders(kind)}", device="cpu") for kind in ("qwen2_5_vl", "qwen3_vl")}
+    assert "Locate it in this image and output the bbox coordinates" in asked["qwen2_5_vl"].text("it")
+    assert 'Locate every object that matches the description "it" in the image.' in asked["qwen3_vl"].text("it")
+    assert [grounder.frame for grounder in asked.values()] == ["resized", "0-1000"]
+
+
+def test_a_prompt_needs_a_place_for_the_expression_and_may_have_braces(folders):
+    grounder = registry.grounder("owlv2", weights=folders("owlv2"), prompt='{"find": "{}"}', device="cpu")
+    grounder.detect([np.zeros((32, 32, 3), np.uint8)], [["a cup"]])
+    for name in ("owlv2", f"vlm:{folders('qwen3_vl')}"):
+        options = {"weights": folders("owlv2")} if name == "owlv2" else {}
+        with pytest.raises(VGGymError, match="prompt 'Where\\?' has no {} where the expression goes"):
+            registry.grounder(name, prompt="Where?", device="cpu", **options)
+
+
 def test_an_answer_without_a_box_is_a_failure_that_keeps_its_text(folders, odd):
     grounder = registry.grounder(f"vlm:{folders('qwen3_vl')}", device="cpu")
     sorry = grounder.read(odd[0], "I see no cup.", None)

@@ -39,6 +39,9 @@ FRAMES: dict[str, Frame] = {
     "pixels": Frame("pixels of the original image"),
     "resized": Frame("pixels of the image as the model saw it (Qwen2.5-VL)", resized=True),
     "0-1000": Frame("thousandths of the image's sides (Qwen2-VL, Qwen3-VL, InternVL)", span=1000.0),
+    "0-1000-yx": Frame(
+        "thousandths of the image's sides, y before x (box_2d of Gemini)", span=1000.0, vertical_first=True
+    ),
     "normalised": Frame("fractions of the image's sides, 0 to 1", span=1.0),
     "loc": Frame("bins <loc_0> to <loc_999> (Florence-2)", span=1000.0, bins=True, token="<loc_{}>"),
     "loc1024": Frame(
@@ -149,6 +152,28 @@ def say(box: np.ndarray, frame: str, size: Size, input_size: Size | None = None)
         return "".join(token.format(int(number)) for number in numbers)
     written = (str(round(number, 4)) if frame == "normalised" else str(int(number)) for number in numbers)
     return f"[{', '.join(written)}]"
+
+
+def is_within(said: Sequence[float], frame: str, size: Size, input_size: Size | None = None) -> bool:
+    """Whether all numbers of a box are numbers of the frame: none beyond the image, and no fractions as thousandths.
+
+    Args:
+        said: four numbers in the frame.
+        frame: a key of :data:`FRAMES`.
+        size: of the original image.
+        input_size: of the image as the model saw it; only ``resized`` needs it.
+
+    >>> is_within([0, 0, 1000, 1000], "0-1000", (640, 480)), is_within([100, 100, 1920, 1080], "0-1000", (640, 480))
+    (True, False)
+    """
+    known = frame_called(frame)
+    numbers = np.asarray(said, dtype=np.float64)
+    if known.span == 1000 and numbers.max() <= 1 and (numbers % 1).any():
+        return False
+    if known.vertical_first:
+        numbers = numbers[[1, 0, 3, 2]]
+    ends = box_ops.image_scale(size) / _pixels_per_unit(frame, known, size, input_size)
+    return bool((numbers >= 0).all() and (numbers <= ends * (1 + 1e-9)).all())
 
 
 CHECKED = 8

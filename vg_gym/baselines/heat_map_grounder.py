@@ -101,13 +101,15 @@ class HeatMapGrounder:
         """
         refuse_initial_boxes(self.name, initial_boxes)
         encoded = self._encode({query.image.key: query.image for query in queries})
-        texts = self.clip.encode_text([self.prompt.format(query.expression) for query in queries])
+        texts = self.clip.encode_text([self.prompt.replace("{}", query.expression) for query in queries])
         return [self._answer(q, encoded[q.image.key], text) for q, text in zip(queries, texts, strict=True)]
 
     def cosines(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
         """Segments bool (R, h, w) of a query's image and their cosines (R,) with its expression."""
         encoded = self._encode({query.image.key: query.image})[query.image.key]
-        return encoded.masks, encoded.embeddings @ self.clip.encode_text([self.prompt.format(query.expression)])[0]
+        return encoded.masks, encoded.embeddings @ self.clip.encode_text([self.prompt.replace("{}", query.expression)])[
+            0
+        ]
 
     def _answer(self, query: Query, encoded: EncodedSegments, text: np.ndarray) -> Prediction:
         heat = heat_map(encoded.masks, encoded.embeddings @ text, self.tau, self.aggregate)

@@ -114,7 +114,7 @@ class ClipRanker:
         """CLIP's logits (M, V, C) of the candidates for a text, by model and view."""
         rows = []
         for clip, views in zip(self.clips, image.embeddings, strict=True):
-            target = clip.encode_text([self.prompt.format(text)])[0]
+            target = clip.encode_text([self.prompt.replace("{}", text)])[0]
             rows.append([clip.logit_scale * (view @ target) for view in views])
         return np.array(rows, dtype=np.float32)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vg_gym.errors import VGGymError
+
 
 @dataclass(frozen=True)
 class Family:
@@ -25,9 +27,14 @@ class Family:
 
 
 _QWEN = "Locate {} in this image and output the bbox coordinates in JSON format."
-"""What Qwen's makers evaluate RefCOCO with: https://github.com/QwenLM/Qwen3-VL/issues/991."""
+"""What Qwen's makers evaluate RefCOCO with, for Qwen2.5-VL: https://github.com/QwenLM/Qwen3-VL/issues/991."""
 
-QWEN3 = Family("0-1000", _QWEN, source="https://github.com/QwenLM/Qwen3-VL, cookbooks/spatial_understanding.ipynb")
+QWEN3 = Family(
+    "0-1000",
+    'Locate every object that matches the description "{}" in the image. Report bbox coordinates in JSON format.',
+    source="https://github.com/QwenLM/Qwen3-VL/issues/1721",
+)
+"""Its makers evaluate RefCOCO with this prompt, and its boxes are in thousandths."""
 
 FAMILIES: dict[str, Family] = {
     "qwen2_vl": Family("0-1000", _QWEN, source="https://github.com/QwenLM/Qwen3-VL/issues/536"),
@@ -56,3 +63,17 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 """transformers' ``model_type`` -> what is known of it."""
+
+
+def checked_prompt(prompt: str) -> str:
+    """A prompt that has a place for the expression.
+
+    Raises:
+        VGGymError: it has none.
+
+    >>> checked_prompt("the {}")
+    'the {}'
+    """
+    if "{}" not in prompt:
+        raise VGGymError(f"prompt {prompt!r} has no {{}} where the expression goes")
+    return prompt

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from vg_gym import registry
+from vg_gym.baselines.foundation.families import checked_prompt
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.config import PositiveInt, UnitInterval
@@ -61,7 +62,7 @@ class OpenVocabularyDetector:
         device: str = "auto",
         precision: str = "auto",
     ):
-        self.name, self.prompt = name, prompt
+        self.name, self.prompt = name, checked_prompt(prompt)
         self.min_score, self.max_boxes, self.batch_size = min_score, max_boxes, batch_size
         self.classes = class_names(classes)
         auto = "AutoModelForZeroShotObjectDetection"
@@ -105,7 +106,7 @@ class OpenVocabularyDetector:
             images: B of them, uint8 (H, W, 3).
             names: for each, what to look for.
         """
-        texts = [[self.prompt.format(name) for name in those] for those in names]
+        texts = [[self.prompt.replace("{}", name) for name in those] for those in names]
         inputs = self.model.on_device(self._inputs(images, texts))
         with self.model.autocast():
             outputs = self.model.module(**inputs)

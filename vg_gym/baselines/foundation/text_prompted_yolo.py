@@ -18,6 +18,7 @@ import torch
 from vg_gym import registry
 from vg_gym.baselines.detectors.base import weights_folder
 from vg_gym.baselines.detectors.yolo import ultralytics_package
+from vg_gym.baselines.foundation.families import checked_prompt
 from vg_gym.baselines.foundation.open_vocabulary import class_names, coco_names
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.clip.encoder import ClipEncoder, load_clip
@@ -62,7 +63,8 @@ class TextPromptedYolo(ABC):
         image_size: PositiveInt = 640,
         device: str = "auto",
     ):
-        self.prompt, self.min_score, self.max_boxes, self.image_size = prompt, min_score, max_boxes, image_size
+        self.prompt, self.image_size = checked_prompt(prompt), image_size
+        self.min_score, self.max_boxes = min_score, max_boxes
         self.classes = class_names(classes)
         self.device = pick_device(device)
         self.model, self.path = self._load(weights or registry.proposer_spec(self.name).published or "")
@@ -128,7 +130,7 @@ class TextPromptedYolo(ABC):
 
     def _tell(self, names: Sequence[str]) -> None:
         """What ``set_classes`` of ultralytics does, with the features of our encoder, and without a new predictor."""
-        features = torch.as_tensor(self.clip.encode_text([self.prompt.format(name) for name in names]))[None]
+        features = torch.as_tensor(self.clip.encode_text([self.prompt.replace("{}", name) for name in names]))[None]
         inner = self.model.model
         if len(names) != inner.model[-1].nc:
             self.model.predictor = None  # it keeps the number of classes

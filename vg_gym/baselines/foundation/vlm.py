@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from vg_gym.answers.frames import FrameCheck, Size, frame_called, place, to_pixels
+from vg_gym.answers.reasoning import is_reasoning
 from vg_gym.answers.text import find_boxes, find_outline
-from vg_gym.baselines.foundation.families import FAMILIES
+from vg_gym.baselines.foundation.families import FAMILIES, checked_prompt
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.config import PositiveInt
@@ -86,7 +87,7 @@ class VisionLanguageGrounder:
                 f"{weights} is a {kind}, whose prompt and box frame are not known; give both: prompt='... {{}} ...' "
                 f"and frame=; known are {', '.join(FAMILIES)}"
             )
-        self.prompt = prompt or family.prompt  # type: ignore[union-attr]
+        self.prompt = checked_prompt(prompt or family.prompt)  # type: ignore[union-attr]
         self.frame = frame or family.frame  # type: ignore[union-attr]
         self.chat = family is None or family.chat
         self.system, self.batch_size = system, batch_size
@@ -137,7 +138,8 @@ class VisionLanguageGrounder:
             written = written[:, inputs["input_ids"].shape[1] :]
         places = bool(frame_called(self.frame).token)
         answers = self.model.processor.tokenizer.batch_decode(written, skip_special_tokens=not places)
-        return [_without_ends(text) for text in answers], _seen_sizes(self.model.processor, inputs, len(texts))
+        answers = [_opened(prompt) + _without_ends(text) for prompt, text in zip(texts, answers, strict=True)]
+        return answers, _seen_sizes(self.model.processor, inputs, len(texts))
 
     def text(self, expression: str) -> str:
         """What the model is given to read, the chat template included."""
@@ -167,6 +169,11 @@ class VisionLanguageGrounder:
         if box is None:
             return unanswered(query, f"{self.name}: no box inside the image in the answer {text[:100]!r}", **details)
         return Prediction(box, details=details)
+
+
+def _opened(prompt: str) -> str:
+    """What was opened in a prompt and belongs to the answer: templates of reasoning models end with ``<think>``."""
+    return "<think>" if is_reasoning(prompt) else ""
 
 
 def _without_ends(text: str) -> str:
