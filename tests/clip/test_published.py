@@ -180,3 +180,9 @@ def test_a_repository_of_the_hub_is_described_by_its_own_config(network, monkeyp
     clip = load_clip("hf-hub:someone/a-clip")
     assert is_quick(clip.model) and clip.config["quick_gelu"] and clip.interpolation == "bilinear"
     assert list(clip.model.visual.preprocess_cfg["std"]) == [0.25] * 3
+
+
+def test_an_empty_checkpoint_is_named(tmp_path):
+    torch.save({}, tmp_path / "weights.pt")
+    with pytest.raises(VGGymError, match="cannot load clip 'ViT-B-32-quickgelu:"):
+        load_clip(f"ViT-B-32-quickgelu:{tmp_path / 'weights.pt'}")

@@ -305,8 +305,8 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
         folder = Path(name.removeprefix("local-dir:"))
         with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
             return _load_folder(name, folder, device) if folder.is_dir() else _load_named(name, device)
-    except (RuntimeError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, SafetensorError,
-            pickle.UnpicklingError) as error:  # fmt: skip
+    except (RuntimeError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, StopIteration,
+            SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
         if "forked subprocess" in str(error):  # torch's own words
             raise _forked(name) from error
         reason = " ".join(str(error).split())[:300]

@@ -16,11 +16,11 @@ from vg_gym.baselines.foundation.text_prompted_yolo import TextPromptedYolo
 class YoloWorld(TextPromptedYolo):
     """A YOLO that compares regions with texts, which also shape its feature maps.
 
-    Its ``text_clip`` is ``ViT-B-32:openai`` by default.
+    Its ``text_clip`` is ``ViT-B-32-quickgelu:openai`` by default.
     """
 
     name, example = "yolo-world", "yolov8s-worldv2.pt"
-    trained_with = "ViT-B-32:openai"
+    trained_with = "ViT-B-32-quickgelu:openai"
 
     def open(self, path: str) -> Any:
         """An ``ultralytics.YOLOWorld``."""
