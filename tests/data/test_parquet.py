@@ -117,7 +117,7 @@ def test_a_copy_without_pixels_finds_them_under_root(published, realdata, tmp_pa
 
 
 def test_the_results_are_those_of_the_published_layout(folder, published, realdata, tmp_path):
-    options = {"clip": "none", "train_split": "test"}
+    options = {"clip": "none", "options": {"constant": {"box": [0, 0, 0.5, 1]}}}
     ours = Comparison(["center"], str(tmp_path / "a"), f"hub:{folder}", **options).run()
     root = str(realdata / "refcocog_mini")
     theirs = Comparison(["center"], str(tmp_path / "b"), "refcocog-umd", root=root, **options).run()

@@ -4,10 +4,11 @@ import pickle
 import numpy as np
 import pytest
 
+from tests.data.own import rows, write_images, write_rows
 from vg_gym import registry
 from vg_gym.errors import ImageError, VGGymError, importing
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.methods import GrounderFactory, build_ceiling, common_failure, failed, predict_batch
+from vg_gym.evaluation.methods import GrounderFactory, Unfitted, build_ceiling, common_failure, failed, predict_batch
 from vg_gym.types import Prediction
 
 
@@ -98,3 +99,12 @@ def test_a_missing_package_leaves_the_others_their_rows(tmp_path, monkeypatch):
         comparison.run()
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["method"] for row in rows][-1] == "random"
+
+
+@pytest.mark.parametrize(("train", "evaluated"), [("val", "val"), ("val", "all"), ("all", "val")])
+def test_nothing_is_fitted_on_what_is_evaluated(train, evaluated, tmp_path):
+    write_images(tmp_path / "images", 2)
+    data = str(write_rows(tmp_path / "mine.jsonl", rows(split="val")))
+    with pytest.raises(Unfitted, match=f"constant is fitted on .*/{train}, .*{evaluated} is evaluated.*--train-split"):
+        GrounderFactory("constant", {}, "none", data, train, None, evaluated)()
+    assert GrounderFactory("constant", {}, "none", data, "val", None, "test").grounder.name == "constant"

@@ -274,7 +274,9 @@ class Comparison:
                 options = {key: value for key, value in options.items() if not is_sweep(value)}
             options = {**options, **(swept or {})}
             assert self.dataset is not None
-            self._factories[row] = GrounderFactory(name, options, self.clip, self.dataset, self.train_split, self.root)
+            self._factories[row] = GrounderFactory(
+                name, options, self.clip, self.dataset, self.train_split, self.root, self.split
+            )
         return self._factories[row]
 
     def _meta(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.data.rows import ALL
 from vg_gym.errors import ImageError, MissingExtra, VGGymError
 from vg_gym.types import Fitted, Grounder, MayLack, Prediction, Query, Sample
 
@@ -51,6 +52,8 @@ class GrounderFactory:
     """Of that data set."""
     root: str | None
     """Folder of that data set."""
+    evaluated: str = ""
+    """The split that is evaluated, which nothing is fitted on."""
     known: tuple[dict, dict, dict] = field(default_factory=registry.registered)
     """All that is registered; a process that did not register what this one has finds it here."""
 
@@ -87,6 +90,8 @@ class GrounderFactory:
         train = registry.open_dataset(self.dataset, self.split, self.root)
         if isinstance(train, MayLack) and not (train.labeled and train.splits):
             raise VGGymError(f"it has no {'split' if train.labeled else 'boxes'} to learn from")
+        if self.evaluated in (self.split, ALL) or self.evaluated and self.split == ALL:
+            raise VGGymError(f"{self.evaluated} is evaluated, and its boxes are the answers")
         samples = [train[i] for i in range(min(FIT_SAMPLES, len(train)))]
         return [sample for sample in samples if not isinstance(readable_size(sample.query), Exception)]
 
