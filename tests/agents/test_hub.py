@@ -108,6 +108,7 @@ def test_only_the_two_files_of_an_agent_are_fetched(hub):
         ({"env": {"features": "/srv/features"}}, "names features=/srv/features"),
         ({"clip": "hf-hub:else/where"}, "names clip=hf-hub:else/where"),
         ({"clip": "ViT-B-32:/tmp/evil.pt"}, "names clip=ViT-B-32:/tmp/evil.pt"),
+        ({"clip": "hf-hub:evil"}, "names clip=hf-hub:evil"),
         ({"width": 10**9}, "has width 1000000000"),
         ({"width": True}, "has width True"),
         ({"algo": 3}, "agent.json is damaged .algo is 3"),

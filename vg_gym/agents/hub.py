@@ -24,7 +24,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 """``ORG/NAME``."""
 PLACES = ("full", "center", "random", "jitter")
 """First boxes that are no grounder's."""
-CLIP = re.compile(r"[\w.-]+(:[\w.-]+)?")
+CLIP = re.compile(r"(?!hf-hub:|local-dir:)[\w.-]+(:[\w.-]+)?")
 """``refshapes``, ``ViT-B-32:openai``: a built-in CLIP or a published one, no path and no repository."""
 MAX_WIDTH = 4096
 """Of a network that is built because a stranger's file says so."""

@@ -43,16 +43,16 @@ _OTHER_UNIT = {
 _CORNER_NAMES = {name for names in CORNERS for name in names}
 _NAMED = re.compile(rf"""(?<![\w-])["']?(\w+)["']?\s*[:=]\s*["']?({NUMBER})(?![\d.]*\s*(?:%|percent|px))""")
 _X, _Y, _FAR_X, _FAR_Y = "x_?(?:min|1|0)?", "y_?(?:min|1|0)?", "x_?(?:max|2|1)", "y_?(?:max|2|1)"
-_PERCENTAGES = r"|\bpercentages?\b|\bin percent\b|\(%\)"
+_OTHER_FORMATS = r"|\b(?:coco|yolo)(?: bbox)? format\b|\bpercentages?\b|\bin percent\b|\(%\)"
 _ORDERS = {
     False: re.compile(
         rf"\b(?:{_X}|left)\W+(?:{_Y}|top)\W+(?:w|width)\W+(?:h|height)\b|\b{_Y}\W+{_X}\W+{_FAR_Y}\b"
         rf"|\b{_X}\W+{_FAR_X}\W+{_Y}\b|\btop\s*,\s*left\s*,\s*bottom\b|\bc_?x\W+c_?y\b|\bx_?c(?:enter)?\W+y_?c"
-        r"|\b(?:cxcywh|xywh|yxyx)\b|\bcent(?:er|re)_?x\b" + _PERCENTAGES,
+        r"|\b(?:cxcywh|xywh|yxyx)\b|\bcent(?:er|re)_?x\b" + _OTHER_FORMATS,
         re.IGNORECASE,
     ),
     True: re.compile(
-        rf"\b{_X}\W+{_Y}\W+(?:{_FAR_X}|w|width)\b|\bleft\s*,\s*top\b|\b(?:xyxy|xywh|cxcywh)\b" + _PERCENTAGES,
+        rf"\b{_X}\W+{_Y}\W+(?:{_FAR_X}|w|width)\b|\bleft\s*,\s*top\b|\b(?:xyxy|xywh|cxcywh)\b" + _OTHER_FORMATS,
         re.IGNORECASE,
     ),
 }
