@@ -22,7 +22,7 @@ from vg_gym.storage.npy import read_npy
 Columns = dict[str, np.ndarray]
 """Name -> column."""
 
-FORMAT = 2
+FORMAT = 3
 """Part of an index's name; raise it when the columns change their meaning."""
 SMALL = 8 * 2**20
 """Sources below this many bytes are parsed at every opening: it takes no longer than to read an index."""

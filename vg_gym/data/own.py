@@ -14,8 +14,9 @@ from vg_gym import boxes as box_ops
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import Strings, indexed
 from vg_gym.data.own_files import parse_coco_style, parse_json_lines
-from vg_gym.data.rows import ALL, FRAMES, SLACK
-from vg_gym.errors import ImageError, VGGymError
+from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN, UPRIGHT, UnknownOrientation
+from vg_gym.data.rows import ALL, FRAMES, ORIENTATION_CODES, SLACK
+from vg_gym.errors import ImageError, VGGymError, unknown
 from vg_gym.types import Objects, Query, Sample
 
 PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style}
@@ -34,12 +35,15 @@ class OwnData(Sequence[Sample]):
         path: ``FILE.jsonl`` or ``FILE.json``.
         split: a split that rows name, or ``all`` for every row.
         root: what paths of images are relative to; default: the file's folder.
+        orientation: what boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, where rows do not say. Default:
+            in COCO's style the stored pixels; without boxes the upright image; else unknown, so that an image that
+            the two turn differently is an error.
 
     Raises:
         VGGymError: there is no such file or split, a row is wrong (the message names it), or boxes leave their images.
     """
 
-    def __init__(self, path: Path, split: str, root: str | Path | None = None):
+    def __init__(self, path: Path, split: str, root: str | Path | None = None, orientation: str = UNKNOWN):
         if not path.is_file():
             raise VGGymError(f"no data set {path}: there is no such file; correct the path")
         self.path, self.name, self.split = path, path.name, split
@@ -49,6 +53,10 @@ class OwnData(Sequence[Sample]):
         self._texts, self._images, self._ids = (Strings(self._columns, name) for name in ("text", "image", "id"))
         self._names = {field: _all(self._columns, f"{field}_name") for field in ("category", "kind", "split")}
         self._rows = self._rows_of(split)
+        if orientation not in (UNKNOWN, *ORIENTATIONS):
+            raise unknown("orientation", orientation, ORIENTATIONS)
+        coco_style = STORED if path.suffix.lower() == ".json" else UNKNOWN
+        self._orientation = orientation or (coco_style if self.labeled else UPRIGHT)
         self._probe()
 
     def _rows_of(self, split: str) -> np.ndarray:
@@ -67,14 +75,20 @@ class OwnData(Sequence[Sample]):
     def _probe(self) -> None:
         """Look at a few images of unknown size: the likeliest mistake is boxes in another frame than they say."""
         columns = self._columns
-        unsure = self._rows[(columns["size"][self._rows, 0] == 0) & (columns["frame"][self._rows] == 0)]
+        unsure = self._rows[columns["size"][self._rows, 0] == 0]
         for row in unsure[:: max(1, len(unsure) // PROBED)][:PROBED].tolist():
             try:
                 width, height = self._image(row).size
+            except UnknownOrientation as error:
+                raise VGGymError(f"{self.path} row {columns['number'][row]}: {error}") from error
             except ImageError:
                 continue
             frames = ", ".join(FRAMES)
-            if self.labeled and (columns["box"][row, 2:] > np.array([width, height]) + SLACK).any():
+            if (
+                self.labeled
+                and not columns["frame"][row]
+                and (columns["box"][row, 2:] > np.array([width, height]) + SLACK).any()
+            ):
                 raise VGGymError(
                     f'{self.path} row {columns["number"][row]}: "box": {columns["box"][row].tolist()} leaves the '
                     f'image, {width} x {height} pixels; say the "frame" it is in ({frames}) or its "box_format"'
@@ -115,7 +129,7 @@ class OwnData(Sequence[Sample]):
             category=self._text_of("category", row),
             ref_id=int(columns["ref_id"][row]),
             ann_id=int(columns["ann_id"][row]),
-            sent_id=int(name) if name.isdecimal() and len(name) < 19 else int(columns["number"][row]),
+            sent_id=int(columns["sent_id"][row]),
             image_id=int(columns["image_id"][row]),
             split=self._text_of("split", row) or self.split,
             kind=self._text_of("kind", row),
@@ -123,7 +137,9 @@ class OwnData(Sequence[Sample]):
 
     def _image(self, row: int) -> FileImage:
         name, (width, height) = self._images[row], self._columns["size"][row].tolist()
-        return FileImage(self._root / name, f"{self._home}/{name}", (width, height) if width else None)
+        size, code = (width, height) if width else None, int(self._columns["orientation"][row])
+        turned = ORIENTATION_CODES[code] or self._orientation
+        return FileImage(self._root / name, f"{self._home}/{name}", size, (), turned)
 
     def _box(self, row: int, image: FileImage) -> np.ndarray:
         box, edge = np.array(self._columns["box"][row]), _EDGES[self._columns["frame"][row]]
@@ -182,11 +198,12 @@ def open_own(name: str, split: str, root: str | None = None, **options: object) 
         name: path of a ``.jsonl`` or ``.json`` file.
         split: of its splits; ``all`` for every row.
         root: what paths of images are relative to; default: the file's folder.
-        **options: none are known.
+        **options: ``orientation``, as of :class:`OwnData`.
 
     Raises:
-        VGGymError: an option was given, or as :class:`OwnData` says.
+        VGGymError: an option is unknown, or as :class:`OwnData` says.
     """
+    orientation = str(options.pop("orientation", UNKNOWN))
     if options:
-        raise VGGymError(f"{name} takes no options, got {', '.join(sorted(options))}; leave them out")
-    return OwnData(Path(name), split, root)
+        raise VGGymError(f"{name} takes no options but orientation, got {', '.join(sorted(options))}; leave them out")
+    return OwnData(Path(name), split, root, orientation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 number += 1
                 if len(line) > LONGEST:
                     raise VGGymError(f"{path} row {number} is longer than {LONGEST:,} bytes: not a row of JSON Lines")
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                text = line.removeprefix(BOM_UTF8).decode("utf-8").strip()  # joined files have several marks
                 if text:
                     yield number, text
     except OSError as error:
@@ -87,14 +88,18 @@ def parse_coco_style(path: Path) -> Columns:
     by_id = {image["id"]: image for image in _objects(path, "images", images)}
     if len(by_id) < len(images):
         raise VGGymError(f'{path}: {len(images) - len(by_id)} of "images" share an id with another; ids must differ')
+    whole = {
+        "image_id": all(type(image["id"]) is int for image in images),
+        "ann_id": all(type(annotation["id"]) is int for annotation in _objects(path, "annotations", annotations)),
+    }
     names = {str(c["id"]): c.get("name") for c in _objects(path, "categories", content.get("categories") or [])}
     defaults = {"box_format": "xywh", **_defaults(path, content.get("defaults") or {})}
     table, number = RowTable(path, "annotation", defaults), 0
-    for number, annotation in enumerate(_objects(path, "annotations", annotations), 1):
+    for number, annotation in enumerate(annotations, 1):
         wanted = annotation.get("image_id")
         if not isinstance(wanted, (int, str)) or (image := by_id.get(wanted)) is None:
             raise VGGymError(f"{path} annotation {number}: no image has the id {wanted!r:.60}")
-        row = _row(annotation, image, names.get(str(annotation.get("category_id"))))
+        row = _row(annotation, image, names.get(str(annotation.get("category_id"))), whole)
         texts = annotation.get("expressions", [annotation["expression"]] if "expression" in annotation else [])
         if not isinstance(texts, list):
             raise VGGymError(f'{path} annotation {number}: "expressions" is a list of texts, not {texts!r:.60}')
@@ -123,8 +128,8 @@ def _objects(path: Path, name: str, found: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _row(annotation: dict[str, Any], image: dict[str, Any], category: Any) -> dict[str, Any]:
-    """The fields of a row, without its expression."""
+def _row(annotation: dict[str, Any], image: dict[str, Any], category: Any, whole: dict[str, bool]) -> dict[str, Any]:
+    """The fields of a row, without its expression; ids of a kind are taken where all are ``whole`` numbers."""
     row: dict[str, Any] = {
         "image": image.get("file_name"),
         "width": image.get("width"),
@@ -133,8 +138,9 @@ def _row(annotation: dict[str, Any], image: dict[str, Any], category: Any) -> di
         "category": category,
         "split": annotation.get("split", image.get("split")),
         "id": annotation["id"],
-        "image_id": image["id"] if type(image["id"]) is int else None,
-        "ann_id": annotation["id"] if type(annotation["id"]) is int else None,
+        "image_id": image["id"] if whole["image_id"] else None,
+        "ann_id": annotation["id"] if whole["ann_id"] else None,
+        "orientation": annotation.get("orientation", image.get("orientation")),
     }
     named: dict[str, Any] = {
         field: annotation[field] for field in ("frame", "box_format", "kind", "ref_id") if field in annotation

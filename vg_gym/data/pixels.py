@@ -49,6 +49,10 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error,
            Image.DecompressionBombWarning)  # fmt: skip
 
 
+class UnknownOrientation(ImageError):
+    """An image that is turned, where nothing says whether its boxes are."""
+
+
 @lru_cache(1)
 def _formats() -> tuple[str, ...]:
     """Those of :data:`FORMATS` that this Pillow reads."""
@@ -161,7 +165,7 @@ def chosen_orientation(image: Image.Image, wanted: str, known_size: tuple[int, i
         path: its name, for errors.
 
     Raises:
-        ImageError: nothing says which, and the two differ.
+        UnknownOrientation: nothing says which, and the two differ.
     """
     number = _number(image)
     if number == 1:
@@ -171,8 +175,8 @@ def chosen_orientation(image: Image.Image, wanted: str, known_size: tuple[int, i
         return fitting[0]
     if wanted:
         return wanted
-    raise ImageError(
+    raise UnknownOrientation(
         f"{path} has the EXIF orientation {number}, and nothing says whether boxes refer to its stored or its upright "
-        'pixels: give dataset_options.orientation=upright (or stored), "orientation" in the rows, or "width" and '
-        '"height" where these differ'
+        'pixels: give dataset_options.orientation=upright (or stored); in rows of your own "orientation", or "width" '
+        'and "height" where these differ'
     )

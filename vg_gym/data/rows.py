@@ -11,22 +11,24 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate, chain, groupby, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.data.index import Columns, Strings
+from vg_gym.data.pixels import ORIENTATIONS, UNKNOWN
 from vg_gym.errors import VGGymError
 
 FIELDS = (
     "image", "expression", "box", "frame", "box_format", "width", "height", "category", "kind", "split", "id",
-    "image_id", "ann_id", "ref_id",
+    "image_id", "ann_id", "ref_id", "orientation",
 )  # fmt: skip
 """What a row may hold; other fields are ignored."""
-DEFAULTS = ("frame", "box_format", "width", "height", "category", "kind", "split")
+DEFAULTS = ("frame", "box_format", "width", "height", "category", "kind", "split", "orientation")
 """Fields that may be said once for all rows."""
 TOGETHER = ("split", "id", "image_id", "ann_id", "ref_id")
 """Fields that all rows of a file have, or none."""
@@ -46,6 +48,10 @@ TOGETHER_AT_MOST = 1024
 """Rows that are checked together."""
 
 _FRAMES, _FORMATS = tuple(FRAMES), tuple(FORMATS)
+ORIENTATION_CODES = (UNKNOWN, *ORIENTATIONS)
+"""What a row's box refers to; its code is its place here."""
+NO_NUMBER = -1
+"""In place of the number that an id is, where it is none."""
 _NO_BOX = array("d", [math.nan] * 4)
 Row = dict[str, Any]
 
@@ -116,7 +122,8 @@ class RowTable:
         self._codes = {name: Codes() for name in ("category", "kind", "split")}
         self._whole = {name: array("q") for name in ("width", "height", "image_id", "ann_id", "ref_id")}
         self._numbers, self._boxes = array("q"), array("d")
-        self._frames, self._formats = array("b"), array("b")
+        self._frames, self._formats, self._orientations = array("b"), array("b"), array("b")
+        self._sent_ids = array("q")
         self._image_hash, self._id_hash = array("q"), array("q")
         self._together: dict[str, bool] | None = None
         self._waiting: list[tuple[int, Row, bool]] = []
@@ -175,11 +182,19 @@ class RowTable:
         encoded = {column: "".join(parts).encode() for column, parts in texts.items()}
         if b"\0" in encoded["image"] or b"://" in encoded["image"]:
             raise WrongRow(f'"image": {images[0]!r:.60} is not the path of a file')
+        if b"./" in encoded["image"] or b"//" in encoded["image"]:  # one image has one spelling
+            images = texts["image"] = [str(PurePosixPath(image)) for image in images]
+            encoded["image"] = "".join(images).encode()
         coded = {field: _texts(rows, field) if field in fields else None for field in self._codes}
         whole = {field: _whole(rows, field) if field in fields else [-1] * count for field in self._whole}
         boxes = _four_numbers(rows) if "box" in fields else _NO_BOX * count
         frames = _choices(rows, "frame", _FRAMES) if "frame" in fields else [0] * count
         formats = _choices(rows, "box_format", _FORMATS) if "box_format" in fields else [0] * count
+        turned = (
+            [1 + code for code in _choices(rows, "orientation", ORIENTATIONS)]
+            if "orientation" in fields
+            else [0] * count
+        )
         for column, parts in texts.items():
             self._texts[column].extend(parts, encoded[column])
         for field, kinds in coded.items():
@@ -190,6 +205,8 @@ class RowTable:
         self._boxes.extend(boxes)
         self._frames.extend(frames)
         self._formats.extend(formats)
+        self._orientations.extend(turned)
+        self._sent_ids.extend(_numbers_of(names) if "id" in fields or "sent_id" in fields else numbers)
         self._image_hash.extend(map(hash, images))
         self._id_hash.extend(map(hash, names if expression else ((number,) for number in numbers)))
 
@@ -210,7 +227,8 @@ class RowTable:
 
         ``number`` (N,), ``text`` (empty where no expression means the object), ``image``, ``id``, ``box`` (N, 4)
         float32 ``xyxy``, NaN where there is none, ``frame`` (N,) row of :data:`FRAMES`, ``size`` (N, 2) or 0,
-        ``category``, ``kind`` and ``split`` (N,) with their names, ``image_id``, ``ann_id``, ``ref_id`` (N,).
+        ``category``, ``kind`` and ``split`` (N,) with their names, ``image_id``, ``ann_id``, ``ref_id``, ``sent_id``
+        (N,), ``orientation`` (N,) row of :data:`ORIENTATION_CODES`.
 
         Raises:
             VGGymError: there is no row, a box or a size is wrong, or two rows have the same id; names them.
@@ -231,7 +249,16 @@ class RowTable:
         refs = _given_or(self._whole["ref_id"], objects)
         size = sizes.astype(np.int32)
         return {**found, "box": boxes.astype(np.float32), "frame": frames, "size": size,
-                "image_id": images, "ann_id": objects, "ref_id": refs}  # fmt: skip
+                "image_id": images, "ann_id": objects, "ref_id": refs, "sent_id": self._sentence_numbers(),
+                "orientation": np.frombuffer(self._orientations, np.int8)}  # fmt: skip
+
+    def _sentence_numbers(self) -> np.ndarray:
+        """Numbers (N,) that differ: the ids where all are whole numbers, else the rows' own, else their places."""
+        places = np.arange(1, len(self._numbers) + 1)
+        for numbers in (np.frombuffer(self._sent_ids, np.int64), np.frombuffer(self._numbers, np.int64)):
+            if numbers.min() > NO_NUMBER and ((np.diff(numbers) > 0).all() or len(np.unique(numbers)) == len(numbers)):
+                return numbers
+        return places
 
     def _refuse(self, wrong: Any, reason: Callable[[int], str]) -> None:
         """Raise what is wrong with the first of the rows (N,) that are."""
@@ -333,6 +360,11 @@ def _texts(rows: list[Row], field: str) -> list[str]:
     return texts
 
 
+def _numbers_of(names: list[str]) -> list[int]:
+    """The whole numbers that ids are; :data:`NO_NUMBER` of those that are none."""
+    return [int(name) if name.isdecimal() and len(name) < 19 else NO_NUMBER for name in names]
+
+
 def _choices(rows: list[Row], field: str, known: tuple[str, ...]) -> list[int]:
     values = [row[field] for row in rows]
     if not all(value in known for value in values):
@@ -360,7 +392,8 @@ def _four_numbers(rows: list[Row]) -> array:
     boxes = [row["box"] for row in rows]
     four = all(isinstance(box, list) and len(box) == 4 for box in boxes)
     if four and not {type(side) for side in chain.from_iterable(boxes)} - {int, float}:
-        sides = array("d", chain.from_iterable(boxes))
-        if np.isfinite(sides).all():
-            return sides
+        with suppress(OverflowError):
+            sides = array("d", chain.from_iterable(boxes))
+            if np.isfinite(sides).all():
+                return sides
     raise WrongRow(f'"box": {boxes[0]!r:.60} is not four finite numbers')
