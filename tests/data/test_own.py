@@ -108,7 +108,7 @@ GOOD = {"image": "images/0.png", "expression": "it", "box": [0, 0, 32, 48]}
         ({"box": None, "bbox": [1, 2, 3, 4]}, '"bbox" means several things'),
         ({"frame": "percent"}, "none of pixels, normalised, 0-1000"),
         ({"frame": ["pixels"]}, "none of pixels"),
-        ({"box_format": "yxyx"}, "none of xyxy, xywh, cxcywh"),
+        ({"box_format": "ltrb"}, "none of xyxy, xywh, cxcywh, yxyx"),
         ({"width": 64}, "both or none"),
         ({"width": 0, "height": 0}, "from 1 on"),
         ({"width": 64.5, "height": 48}, "not a whole number"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vg_gym.answers.frames import FRAMES
 from vg_gym.cli.parsing import Parser, add_plugins
 from vg_gym.config import field_docs
+from vg_gym.data.rows import FORMATS
 from vg_gym.registry import load_plugins
 from vg_gym.runners import RUNNERS
 
@@ -97,7 +98,7 @@ def _parser(usage: str | None = None, program: str | None = None) -> argparse.Ar
             type=int if "int" in str(f.type) else str,
             default="" if f.default is MISSING else f.default,
             required=f.name == "out",
-            choices={"runner": RUNNERS, "frame": FRAMES}.get(f.name),
+            choices={"runner": RUNNERS, "frame": FRAMES, "box_format": FORMATS}.get(f.name),
             metavar=METAVARS.get(f.name),
             help=about,
         )

@@ -38,6 +38,7 @@ FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "xyxy": lambda box: box,
     "xywh": box_ops.from_xywh,
     "cxcywh": box_ops.from_cxcywh,
+    "yxyx": lambda box: box[..., [1, 0, 3, 2]],
 }
 """Format of a box -> function to ``xyxy``."""
 SLACK = 1.0
@@ -215,7 +216,7 @@ class RowTable:
         if not isinstance(row, dict):
             raise WrongRow('is not an object like {"image": "a.jpg", "expression": "the red cup", "box": [1, 2, 3, 4]}')
         if "bbox" in row and "box" not in row:
-            raise WrongRow('"bbox" means several things; call it "box", with "box_format" xyxy, xywh or cxcywh')
+            raise WrongRow('"bbox" means several things; call it "box", with "box_format" xyxy, xywh, cxcywh or yxyx')
         given = {field: field in row or field == "id" and "sent_id" in row for field in TOGETHER}
         before = self._together = self._together or given
         for field in (field for field in TOGETHER if given[field] != before[field]):

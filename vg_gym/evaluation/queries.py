@@ -12,6 +12,8 @@ import numpy as np
 
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import replacing
+from vg_gym.storage.texts import lines as text_lines
+from vg_gym.storage.texts import read_text
 from vg_gym.types import Sample
 
 NAME = "queries.jsonl"
@@ -74,7 +76,7 @@ class Queries:
 
     def __init__(self, path: Path, content: str):
         try:
-            lines = [json.loads(text) for text in path.read_text().splitlines()]
+            lines = [json.loads(text) for _, text in text_lines(read_text(path))]
             self.kinds = [str(line["kind"]) for line in lines]
             """The kind of each expression."""
             self.images = [str(line["image_id"]) for line in lines]

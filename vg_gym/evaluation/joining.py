@@ -1,0 +1,259 @@
+"""Recorded answers joined with the queries that they answer: the strongest name that an answer has decides."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation.image_names import ImageNames
+from vg_gym.evaluation.recorded_rows import IDS, Row, id_of
+from vg_gym.types import Sample
+
+LEVELS = (("key", "sent_id"), ("ref_id", "ann_id"), ("image", "image_id"))
+"""Names of a query from the strongest on; those of one level are equally strong."""
+SHOWN = 3
+"""Answers that a message names."""
+
+
+@dataclass
+class Joined:
+    """Which answer belongs to which query, and what was remarkable."""
+
+    partners: dict[str, int]
+    """Key of a query -> number of its row."""
+    counts: dict[str, int]
+    """How many ``answers`` there are, and how many ``answers_without_query`` and ``queries_without_answer``."""
+    remarks: list[str] = field(default_factory=list)
+    """What to warn of."""
+
+
+def join(path: str, rows: Sequence[Row], samples: Sequence[Sample]) -> Joined:
+    """Find the query of every answer, and warn of whatever is not certain.
+
+    Args:
+        path: of the file, for messages.
+        rows: answers, as :func:`vg_gym.evaluation.recorded_rows.read_rows` returns them.
+        samples: the queries, with their ids.
+
+    Raises:
+        VGGymError: a query has more than one answer, and no score says which is better.
+    """
+    questions = _Questions(rows, samples)
+    matches = [questions.match(row) for row in rows]
+    numbers: dict[int, list[int]] = defaultdict(list)
+    for number, match in enumerate(matches):
+        for index in match.queries:
+            numbers[index].append(number)
+    keys = questions.keys
+    chosen = _Chosen(path, rows, keys)
+    partners = {keys[index]: chosen.of(index, several) for index, several in numbers.items()}
+    lost = [number for number, match in enumerate(matches) if not match.queries]
+    without = [key for key in keys if key not in partners]
+    counts = {"answers": len(rows), "answers_without_query": len(lost), "queries_without_answer": len(without)}
+    joined = Joined(partners, counts, chosen.remarks())
+    if lost or without:
+        joined.remarks.insert(0, _of_lost(rows, matches, lost, without, len(keys)))
+    joined.remarks += _of_matches(rows, matches) + questions.remarks()
+    if joined.remarks:
+        warnings.warn(f"{path}: {'. '.join(joined.remarks)}", stacklevel=3)
+    return joined
+
+
+@dataclass
+class _Match:
+    """The queries that a row answers."""
+
+    queries: set[int]
+    """Their numbers; none where it joins nothing."""
+    reason: str = ""
+    """Why it joins nothing."""
+    conflicts: list[str] = field(default_factory=list)
+    """Names that the row has and that belong to other queries."""
+    differs: bool = False
+    """Whether the queries are of different objects and only their words are alike."""
+
+
+class _Questions:
+    """Queries by all names that rows have."""
+
+    def __init__(self, rows: Sequence[Row], samples: Sequence[Sample]):
+        used = {name for row in rows for name in row}
+        self.keys: list[str] = []
+        self._words: list[str] = []
+        self._images: list[str] = []
+        self._objects: list[int] = []
+        self._by_name: dict[str, dict[Any, set[int]]] = {name: defaultdict(set) for name in ("key", "image", *IDS)}
+        for index, sample in enumerate(samples):
+            query = sample.query
+            self.keys.append(query.key)
+            self._words.append(_plain(query.expression))
+            self._images.append(query.image.key)
+            self._objects.append(sample.ann_id)
+            for name, value in _names_of(sample):
+                if name in used:
+                    self._by_name[name][value].add(index)
+        self._names = ImageNames(sample.query.image for sample in samples) if "image" in used else None
+
+    def match(self, row: Row) -> _Match:
+        """Return the queries of a row."""
+        level = next(level for level in LEVELS if any(name in row for name in level))
+        queries, conflicts = self._decide(row, level)
+        if not queries:
+            names = " and ".join(f"{name} {row[name]!r:.60}" for name in level if name in row)
+            return _Match(set(), f"no query has {names}")
+        for name in (name for weaker in LEVELS[LEVELS.index(level) + 1 :] for name in weaker if name in row):
+            same = self._named(name, row[name])
+            conflicts += [name] if same and not same & queries else []
+            queries = queries & same or queries
+        if "expression" in row:
+            words = _plain(row["expression"])
+            same = {index for index in queries if self._words[index] == words}
+            if not same and level == LEVELS[-1]:
+                return _Match(
+                    set(), f"nothing of the kind is asked of {level[0]} {row.get('image', row.get('image_id'))!r:.60}"
+                )
+            conflicts += [] if same else ["expression"]
+            queries = same or queries
+        return self._checked(queries, conflicts)
+
+    def _decide(self, row: Row, level: tuple[str, ...]) -> tuple[set[int], list[str]]:
+        """Return the queries that the names of a level have in common, and which name disagrees."""
+        queries: set[int] = set()
+        conflicts = []
+        for name in (name for name in level if name in row):
+            same = self._named(name, row[name])
+            conflicts += [name] if queries and same and not same & queries else []
+            queries = queries & same or queries or same
+        return queries, conflicts
+
+    def _named(self, name: str, value: Any) -> set[int]:
+        if name == "image":
+            value = self._names.find(value) if self._names else None
+        return self._by_name[name].get(value, set())
+
+    def _checked(self, queries: set[int], conflicts: list[str]) -> _Match:
+        """Return a match with several queries only where all ask the same words of the same picture."""
+        if len({(self._images[index], self._words[index]) for index in queries}) > 1:
+            named = ", ".join(self.keys[index] for index in sorted(queries)[:SHOWN])
+            return _Match(set(), f"it fits {len(queries)} queries, {named}, ...: give sent_id or the expression")
+        return _Match(queries, "", conflicts, len({self._objects[index] for index in queries}) > 1)
+
+    def remarks(self) -> list[str]:
+        """Return what to warn of in the paths of pictures."""
+        if not self._names:
+            return []
+        about = (
+            (self._names.by_base_name, "name pictures in other folders than the data set, and joined by base name"),
+            (self._names.ambiguous, "fit several pictures, and so none: give the folder too"),
+        )
+        return [f"{len(paths)} paths {what}, the first {min(paths)}" for paths, what in about if paths]
+
+
+class _Chosen:
+    """The answer that counts of each query."""
+
+    def __init__(self, path: str, rows: Sequence[Row], keys: Sequence[str]):
+        self._path, self._rows, self._keys = path, rows, keys
+        self._repeated: list[str] = []
+        self._ranked: list[str] = []
+
+    def of(self, index: int, numbers: Sequence[int]) -> int:
+        """Return the row that counts.
+
+        Raises:
+            VGGymError: rows differ, and no score says which is better.
+        """
+        answers = {_content(self._rows[number]) for number in numbers}
+        if len(numbers) == 1 or len(answers) == 1:
+            self._repeated += [self._keys[index]] if len(numbers) > 1 else []
+            return numbers[0]
+        scores = [self._rows[number].get("score") for number in numbers]
+        known = [score for score in scores if score is not None]
+        if len(known) < len(scores) or known.count(max(known)) > 1:
+            places = " and ".join(self._rows[number]["where"] for number in numbers[:SHOWN])
+            raise VGGymError(
+                f"{self._path}: the query {self._keys[index]} has more than one answer, and they differ: {places}; "
+                "keep one of them, or give each a score, of which the highest counts"
+            )
+        self._ranked.append(self._keys[index])
+        return numbers[known.index(max(known))]
+
+    def remarks(self) -> list[str]:
+        """Return what to warn of."""
+        about = (
+            (self._repeated, "are answered twice or more in the same way"),
+            (self._ranked, "have several answers, of which the one with the highest score counts"),
+        )
+        return [f"{len(keys)} queries {what}, the first {keys[0]}" for keys, what in about if keys]
+
+
+def _content(row: Row) -> str:
+    names = ("box", "written", "frame", "input_size", "failure")
+    return repr([row.get(name) for name in names])
+
+
+def _names_of(sample: Sample) -> list[tuple[str, Any]]:
+    """Return all names of a query; the id of a row of one's own data may be a word, which its key ends with."""
+    query = sample.query
+    word = id_of(query.key.rpartition("/")[2])
+    names = [(name, getattr(sample, name)) for name in IDS] + [("key", query.key), ("image", query.image.key)]
+    return names if isinstance(word, int) else [*names, ("sent_id", word)]
+
+
+def _plain(text: str) -> str:
+    """Return the words of a text.
+
+    >>> _plain(" The dog, in  Red.")
+    'the dog in red'
+    """
+    return " ".join(re.sub(r"[^\w\s]", " ", text.lower()).split()) or text.strip()
+
+
+def _of_lost(
+    rows: Sequence[Row], matches: Sequence[_Match], lost: Sequence[int], without: Sequence[str], count: int
+) -> str:
+    named = "; ".join(f"{shown(rows[number])}: {matches[number].reason}" for number in lost[:SHOWN])
+    first = f", the first {named}" if lost else ""
+    query = f", the first {without[0]}" if without else ""
+    return (
+        f"{len(lost)} of {len(rows)} answers joined no query{first}; {len(without)} of {count} queries have no answer"
+        f"{query}, and count as failures"
+    )
+
+
+def _of_matches(rows: Sequence[Row], matches: Sequence[_Match]) -> list[str]:
+    remarks = []
+    if wrong := [number for number, match in enumerate(matches) if match.conflicts]:
+        named = "; ".join(f"{shown(rows[n])}: {', '.join(matches[n].conflicts)}" for n in wrong[:SHOWN])
+        remarks.append(
+            f"{len(wrong)} answers contradict themselves: they have names of other queries than the one that the "
+            f"strongest name decides, the first {named}"
+        )
+    if differs := [number for number, match in enumerate(matches) if match.differs]:
+        remarks.append(
+            f"{len(differs)} answers are ambiguous: their words mean several objects of one picture, and all of these "
+            f"get the answer; give sent_id; the first {shown(rows[differs[0]])}"
+        )
+    if flat := [n for n, row in enumerate(rows) if _is_flat(row)]:
+        remarks.append(
+            f"{len(flat)} boxes have no area as xyxy, as left is not below right, or top not below bottom; if they are "
+            f"xywh, say --box-format xywh; the first {shown(rows[flat[0]])}"
+        )
+    return remarks
+
+
+def _is_flat(row: Row) -> bool:
+    left, top, right, bottom = row.get("box") or (0, 0, 1, 1)
+    return right <= left or bottom <= top
+
+
+def shown(row: Row) -> str:
+    """Return where a row is and what it says of its query, for messages."""
+    names = {name: row[name] for name in ("key", *IDS, "image", "expression") if name in row}
+    return f"{row['where']} {json.dumps(names, default=str)[:120]}"

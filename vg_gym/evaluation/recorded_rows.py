@@ -1,0 +1,214 @@
+"""Files of recorded answers, read row by row: JSON Lines, JSON lists, CSV, and samples that lmms-eval logs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vg_gym.answers.frames import frame_called
+from vg_gym.data.rows import FORMATS
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.storage.texts import lines, read_text
+
+Row = dict[str, Any]
+"""One answer, as it is in the file."""
+BOXES = ("box", "boxes", "bbox_2d")
+"""Names of boxes that are ``xyxy`` where nothing else is said."""
+AMBIGUOUS = ("bbox", "bboxes", "box_2d")
+"""Names of boxes whose format must be said: ``bbox`` is ``xywh`` in COCO's results, ``box_2d`` ``yxyx`` of Gemini."""
+CORNERS = ("x1", "y1", "x2", "y2")
+"""Names of the numbers of a box, each in its column."""
+TEXTS = ("answer", "response", "prediction", "text")
+"""Names of a text with a box in it."""
+EXPRESSIONS = ("expression", "sentence", "sent")
+"""Names of the expression."""
+IMAGES = ("image", "file_name")
+"""Names of the path of the image."""
+IDS = ("sent_id", "ref_id", "ann_id", "image_id")
+"""Names of ids."""
+NOTHING: list[float] = []
+"""Stands for the box of an answer that says that it has none."""
+
+
+def read_rows(path: Path, frame: str | None, box_format: str | None) -> list[Row]:
+    """Read the answers of a file under our names.
+
+    Returns:
+        Rows with ``where`` in the file, ``box`` (four numbers ``xyxy``, or none) or ``written`` (a text), ``frame``,
+        what they answer (``key``, :data:`IDS`, ``image``, ``expression``), and ``score`` and ``input_size`` where they
+        have them.
+
+    Raises:
+        VGGymError: the file cannot be read; or a row has no box, text or name of what it answers, or does not say its
+            format or frame; names the file and the row.
+    """
+    if box_format is not None and box_format not in FORMATS:
+        raise unknown("box format", box_format, FORMATS)
+    if frame is not None:
+        frame_called(frame)
+    return [_checked(row, f"{path} {where}", where, frame, box_format) for row, where in _raw_rows(path)]
+
+
+def _raw_rows(path: Path) -> Iterator[tuple[Row, str]]:
+    """Yield the rows of a file as they are, and where each is."""
+    text = read_text(path)
+    readers = {".csv": _csv_rows, ".json": _json_rows}
+    try:
+        for row, where in readers.get(path.suffix.lower(), _json_lines)(text):
+            if not isinstance(row, dict):
+                raise VGGymError(f"{path} {where} is no object with names")
+            yield (_of_lmms_eval(row) if "doc_id" in row else row), where
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise VGGymError(f"cannot read {path}: {error}") from error
+
+
+def _csv_rows(text: str) -> Iterator[tuple[Row, str]]:
+    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
+        if None in row:
+            raise ValueError(f"row {number} has more cells than the header; quote what has commas")
+        yield dict(row), f"row {number}"
+
+
+def _json_rows(text: str) -> Iterator[tuple[Any, str]]:
+    content = json.loads(text)
+    listed = content.get("logs", content) if isinstance(content, dict) else content
+    if not isinstance(listed, list):
+        raise ValueError("it is no list of answers")
+    yield from ((row, f"entry {number}") for number, row in enumerate(listed))
+
+
+def _json_lines(text: str) -> Iterator[tuple[Any, str]]:
+    for number, line in lines(text):
+        try:
+            yield json.loads(line), f"line {number}"
+        except json.JSONDecodeError as error:
+            raise ValueError(f'line {number} is not {{"key": ..., "box": [4 numbers]}}: {error}') from error
+
+
+def _of_lmms_eval(row: Row) -> Row:
+    """Return what a logged sample of lmms-eval's RefCOCO tasks says: the model's text, and the question's names."""
+    answer = row.get("filtered_resps") or row.get("resps") or ""
+    while isinstance(answer, list):
+        answer = answer[0] if answer else ""
+    asked = next((v for k, v in row.items() if k.startswith("refcoco") and isinstance(v, dict)), {})
+    doc = {**(row.get("doc") or {}), **asked}
+    expression = doc.get("answer") if isinstance(doc.get("answer"), str) else row.get("target")
+    number = str(doc.get("ann_id", doc.get("question_id", "")))
+    names = {"ann_id": number if number.isdigit() else None, "expression": expression}
+    return {**names, "image": doc.get("file_name"), "answer": str(answer) or " "}
+
+
+def _checked(raw: Row, place: str, where: str, frame: str | None, box_format: str | None) -> Row:
+    """Return a row under our names."""
+    row = {name: value for name, value in raw.items() if not _is_missing(value)}
+    checked: Row = {"where": where}
+    try:
+        checked.update({name: id_of(row[name]) for name in IDS if name in row})
+        if "key" in row:
+            checked["key"] = str(row["key"])
+        for name, names in (("image", IMAGES), ("expression", EXPRESSIONS)):
+            if values := [row[other] for other in names if other in row]:
+                checked[name] = str(values[0])
+        if "score" in row and not isinstance(row["score"], list):
+            checked["score"] = float(row["score"])
+        if "failure" in row:
+            checked["failure"] = str(row["failure"])
+        if "input_size" in row:
+            checked["input_size"] = tuple(int(side) for side in row["input_size"])
+        checked.update(_answer(raw, row, place, box_format))
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
+        raise VGGymError(f"{place} is no answer: {error}") from error
+    checked["frame"] = _agreed(place, "frame", row.get("frame"), frame) or _default_frame(checked, place)
+    frame_called(checked["frame"])
+    if not {"key", "image", *IDS} & checked.keys():
+        raise VGGymError(f"{place} does not say what it answers: key, {', '.join(IDS)}, or image and expression")
+    return checked
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or isinstance(value, float) and math.isnan(value)
+
+
+def id_of(value: Any) -> int | str:
+    """Return an id: whole numbers as such, however they are written, other ids as text.
+
+    >>> id_of("7"), id_of(7.0), id_of("7.0"), id_of("x7")
+    (7, 7, 7, 'x7')
+    """
+    text = str(value).strip()
+    whole = text.removesuffix(".0")
+    return int(whole) if whole.removeprefix("-").isdecimal() and len(whole) < 20 else text
+
+
+def _answer(raw: Row, row: Row, place: str, box_format: str | None) -> Row:
+    """Return ``box`` or ``written`` of a row."""
+    name = next((name for name in (*BOXES, *AMBIGUOUS) if name in row), None)
+    if name is not None:
+        kind = _agreed(place, "box_format", row.get("box_format"), box_format)
+        if kind is None and name in AMBIGUOUS:
+            raise VGGymError(_needs_format(place, name, row))
+        return {"box": _to_xyxy(_one_box(row[name], row, place), kind or "xyxy")}
+    if all(name in raw for name in CORNERS):
+        return {"box": _finite([float(row[name]) for name in CORNERS if name in row])}
+    if texts := [str(row[name]) for name in TEXTS if name in row]:
+        return {"written": texts[0]}
+    if "failure" in row or any(name in raw for name in (*BOXES, *AMBIGUOUS)):
+        return {"box": NOTHING}
+    names = ", ".join((*BOXES, *AMBIGUOUS))
+    raise VGGymError(f"{place} has no box of four numbers ({names}) and no text ({', '.join(TEXTS)})")
+
+
+def _one_box(value: Any, row: Row, place: str) -> list[float]:
+    """Return the box of a row, or none; of several that with the highest of their ``scores``."""
+    boxes = json.loads(value) if isinstance(value, str) else value
+    boxes = list(boxes) if boxes and isinstance(boxes[0], list) else [boxes] if len(boxes) else []
+    scores = row.get("scores", row.get("score"))
+    at = 0
+    if len(boxes) > 1:
+        if not isinstance(scores, list) or len(scores) != len(boxes):
+            raise VGGymError(f'{place} has {len(boxes)} boxes; give one, or "scores" to choose the best by')
+        at = max(range(len(boxes)), key=lambda i: float(scores[i]))
+    four = [float(number) for number in boxes[at]] if boxes else []
+    if len(four) not in (0, 4):
+        raise VGGymError(f"{place} has no box of four numbers but {four}")
+    return _finite(four)
+
+
+def _finite(four: list[float]) -> list[float]:
+    """Return four numbers, or none where one is missing, infinite or not a number."""
+    return four if len(four) == 4 and all(map(math.isfinite, four)) else NOTHING
+
+
+def _to_xyxy(four: list[float], kind: str) -> list[float]:
+    if kind not in FORMATS:
+        raise unknown("box format", kind, FORMATS)
+    return FORMATS[kind](np.array(four)).tolist() if four else NOTHING
+
+
+def _agreed(place: str, name: str, written: Any, typed: str | None) -> str | None:
+    """Return what the row or the command line says, which must agree where both say it."""
+    if written is not None and typed is not None and written != typed:
+        option = f"--{name.replace('_', '-')}"
+        raise VGGymError(f'{place} says "{name}": {written!r}, and {option} says {typed!r}; leave {option} out')
+    return typed if written is None else str(written)
+
+
+def _default_frame(row: Mapping[str, Any], place: str) -> str:
+    if "written" in row:
+        raise VGGymError(f"{place} is an answer as text; name the frame of its box: --frame 0-1000, pixels, ...")
+    return "pixels"
+
+
+def _needs_format(place: str, name: str, row: Mapping[str, Any]) -> str:
+    is_coco = name == "bbox" and {"image_id", "category_id", "score"} <= row.keys()
+    meaning = "xywh in files like this one, COCO's results" if is_coco else "xywh in COCO's results and xyxy elsewhere"
+    if name == "box_2d":
+        meaning = "yxyx of Gemini and xyxy elsewhere"
+    return f'{place} calls its box "{name}", which is {meaning}; say --box-format, one of {", ".join(FORMATS)}'
