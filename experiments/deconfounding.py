@@ -20,6 +20,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.cli.run import run
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation.intervals import gap_interval
 from vg_gym.learned.grounder import query_batch
 from vg_gym.learned.model import GroundingModel
 from vg_gym.learned.weights import load_model
@@ -90,7 +91,7 @@ def compared(after: np.ndarray, before: np.ndarray, agrees: list, groups: list) 
     return {
         "gap": {
             "mean": float(gained[yes].mean() - gained[no].mean()),
-            "ci": metrics.bootstrap_gap_ci(gained, yes, no, groups),
+            "ci": gap_interval(gained, yes, no, groups, -1.0),
         },
         "Acc@0.5": metrics.paired_difference(after, before, groups),
     }

@@ -64,7 +64,7 @@ def main() -> None:
     }
     for trained in ("dense", "lattice"):
         own, other = (np.mean(found[trained, evaluated], axis=0) for evaluated in ("dense", "crop"))
-        change = metrics.paired_difference(other, own, groups, 0)
+        change = metrics.paired_difference(other, own, groups)
         scores = f"evaluated on dense {own.mean():.3f}, on crop {other.mean():.3f}"
         print(f"trained on {trained:8} {scores}; crop - dense {change}")
         low, high = change["ci"]

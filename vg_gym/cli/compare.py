@@ -15,7 +15,6 @@ def add(commands) -> None:
     parser.add_argument("--a", metavar="METHOD", help="of A; without it all methods that A and B both have")
     parser.add_argument("--b", metavar="METHOD", help="of B; without it the same as --a")
     parser.add_argument("--out", type=Path, default=Path("compare.png"), metavar="FILE.png", help="the drawing")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
     parser.set_defaults(command=compare)
 
 
@@ -31,9 +30,9 @@ def compare(options: argparse.Namespace) -> None:
     from vg_gym.storage.files import replacing
 
     first, second = read_results(options.first), read_results(options.second)
-    pairs = pair_results(first, second, options.a, options.b, options.seed)
+    pairs = pair_results(first, second, options.a, options.b)
     print(f"A: {first.path}\nB: {second.path}")
-    print_pairs(pairs, f"{first.title}: B - A, paired; bootstrap over images")
+    print_pairs(pairs, f"{first.title}: B - A, paired; 95 % intervals over images")
     for pair in pairs:
         figures = "; ".join(
             f"{name} {pair.figures[f'{key}_a']:.3f} (A), {pair.figures[f'{key}_b']:.3f} (B)"

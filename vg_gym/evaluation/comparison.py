@@ -18,7 +18,7 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError
-from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation import intervals, metrics, probes
 from vg_gym.evaluation.answers import Answers
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import GrounderFactory, Unfitted, build_ceiling
@@ -33,7 +33,7 @@ from vg_gym.storage.locks import writing_alone
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
-SETTINGS = ("dataset", "split", "limit", "clip", "seed", "options", "frame")
+SETTINGS = ("dataset", "split", "limit", "clip", "seed", "options", "frame", "box_format")
 """Fields that a resumed run must agree in."""
 UNRECORDED = ("root", "out", "command", "runner", "workers")
 """Fields that ``results.json`` leaves out, or has in another place: results do not depend on them."""
@@ -74,12 +74,14 @@ class Comparison:
     """Recorded answers to evaluate as another method: see :mod:`vg_gym.evaluation.recorded_answers`."""
     frame: str | None = None
     """Of the boxes in ``predictions``, a key of :data:`vg_gym.answers.frames.FRAMES`; None: pixels."""
+    box_format: str | None = None
+    """Of the boxes in ``predictions``: xyxy, xywh, cxcywh or yxyx; None: xyxy, and ``bbox`` is refused."""
     recorded: str | None = None
     """A file of recorded detections to evaluate, without a data set."""
     probes: bool = False
     """Also rerun every method with empty, shuffled and swapped expressions."""
     seed: int = 0
-    """Of the bootstrap and the probes."""
+    """Of the probes."""
     fresh: bool = False
     """Throw earlier predictions away."""
     retry_failures: bool = False
@@ -163,7 +165,7 @@ class Comparison:
             print(f"left out: {name}. {reason}")
 
     def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
-        rows, out = recorded_rows(path, self.seed), Path(self.out)
+        rows, out = recorded_rows(path), Path(self.out)
         write_results(out, {**self._meta(), "recorded": path.name, "content": fingerprint(path)[:16]}, rows)
         print_table(rows, f"{path.name}, {rows[0]['n']} expressions")
         return rows
@@ -195,9 +197,9 @@ class Comparison:
 
     def _add_recorded(self, evaluator: Evaluator, path: str) -> None:
         """The row of recorded predictions, with how many of them joined."""
-        recorded = RecordedGrounder(path, self.frame)
+        recorded = RecordedGrounder(path, self.frame, box_format=self.box_format)
         partners, joined = recorded.join(evaluator.samples)
-        answers = evaluator.predict(recorded.name, partial(build_recorded, path, self.frame, partners))
+        answers = evaluator.predict(recorded.name, partial(build_recorded, path, self.frame, self.box_format, partners))
         evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined)
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
@@ -261,7 +263,7 @@ class Comparison:
         label = f"{name} + {refiner}"
         refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(answers))
         after = evaluator.add(label, "refined", refined, refines=name)
-        gain = partial(metrics.paired_difference, groups=evaluator.columns.groups, seed=self.seed)
+        gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
         evaluator.rows[-1]["refined_by"] = gain(after, before)
         evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
 
@@ -287,5 +289,5 @@ class Comparison:
             "command": self.command,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
-            "bootstrap": {"resamples": metrics.RESAMPLES, "level": 0.95, "groups": "images"},
+            "intervals": {"method": "empirical likelihood", "level": intervals.LEVEL, "groups": "images"},
         }

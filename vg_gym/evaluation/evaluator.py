@@ -59,7 +59,7 @@ class Evaluator:
     clip: ClipEncoder | None = None
     """Encoder of the crop metrics; None leaves them out."""
     seed: int = 0
-    """Of the bootstrap and the probes."""
+    """Of the probes."""
     batch_size: int = 64
     """Queries per call of a method."""
     runner: Runner = field(default_factory=LocalRunner)
@@ -186,7 +186,7 @@ class Evaluator:
         """
         ious, gious, boxes = self.score(answers)
         self.count(name, role, answers).update(
-            **metrics.summary(ious, self.columns.groups, self.seed, gious),
+            **metrics.summary(ious, self.columns.groups, gious),
             **self._clip_metrics(boxes),
             **self._probes(ious, boxes),
             ious=ious.astype(np.float64),
@@ -236,7 +236,7 @@ class Evaluator:
             "by_cell": probes.by_cell(seen, targets),
             "centre_slope": probes.center_slope(boxes[rows], targets),
             "prior_gap": None if self.prior is None else probes.prior_gap(seen, columns.boxes[rows], self._prior_boxes),
-            "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, columns.groups, self.seed),
+            "planted_prior": None if agrees is None else probes.planted_gap(ious, agrees, columns.groups),
         }
 
     @cached_property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation.intervals import TOO_FEW
 from vg_gym.evaluation.page import render
 from vg_gym.evaluation.saved import FILE, Results, check_one_setup, is_ranked, printable, read_results
 from vg_gym.storage.files import write_text
@@ -108,8 +109,8 @@ def _line(entry: Entry, kinds: Sequence[str]) -> list[str]:
     ]
 
 
-def _with_interval(value: float, ci: Sequence[float]) -> str:
-    return f"{value:.3f} ({ci[0]:.3f}-{ci[1]:.3f})"
+def _with_interval(value: float, ci: Sequence[float] | None) -> str:
+    return f"{value:.3f} ({TOO_FEW})" if ci is None else f"{value:.3f} ({ci[0]:.3f}-{ci[1]:.3f})"
 
 
 def _cell(text: str) -> str:

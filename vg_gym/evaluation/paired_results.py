@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation.intervals import TOO_FEW, Interval
 from vg_gym.evaluation.pairs import Difference, Pairing
 from vg_gym.evaluation.saved import Results, check_one_setup
 from vg_gym.evaluation.scatter import BETTER, GRID, INK, WORSE, font
@@ -35,9 +36,7 @@ class Pair:
         return self.a if self.a == self.b else f"{self.b} against {self.a}"
 
 
-def pair_results(
-    first: Results, second: Results, a: str | None = None, b: str | None = None, seed: int = 0
-) -> list[Pair]:
+def pair_results(first: Results, second: Results, a: str | None = None, b: str | None = None) -> list[Pair]:
     """Pair methods of two runs on the same queries; see :func:`chosen_methods` for which.
 
     Args:
@@ -45,7 +44,6 @@ def pair_results(
         second: others; the same, to compare two methods of one run.
         a: a method of the first; default: all that both have.
         b: a method of the second; default: the same.
-        seed: of the bootstrap.
 
     Raises:
         VGGymError: the results are not of the same queries, lack a method, or have none in common.
@@ -56,7 +54,7 @@ def pair_results(
     pairs = []
     for name_a, name_b in names:
         ious = {"a": here.ious(name_a), "b": there.ious(name_b)}
-        pairing = Pairing(ious, here.kinds, here.images, seed)
+        pairing = Pairing(ious, here.kinds, here.images)
         rows = {"a": first.row(name_a), "b": second.row(name_b)}
         figures = {
             f"{figure}_{side}": row[column]
@@ -123,8 +121,8 @@ def print_pairs(pairs: Sequence[Pair], title: str) -> None:
     Console(width=None if Console().is_terminal else 168).print(table)
 
 
-def _interval(ci: tuple[float, float]) -> str:
-    return f"{ci[0]:+.3f} to {ci[1]:+.3f}"
+def _interval(ci: Interval | None) -> str:
+    return TOO_FEW if ci is None else f"{ci[0]:+.3f} to {ci[1]:+.3f}"
 
 
 LEFT, PANEL, GAP, LINE, TOP, BOTTOM, MARGIN = 300, 600, 80, 48, 112, 68, 24
@@ -170,7 +168,11 @@ def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
 def _scale(pairs: Sequence[Pair]) -> float:
     """The first of the scales that no interval leaves."""
     differences = [difference for pair in pairs for difference in pair.differences]
-    ends = [abs(end) for d in differences for end in (*d.mean_iou_ci, *d.accuracy_ci, d.mean_iou, d.accuracy)]
+    ends = [
+        abs(end)
+        for d in differences
+        for end in (*(d.mean_iou_ci or ()), *(d.accuracy_ci or ()), d.mean_iou, d.accuracy)
+    ]
     return next((scale for scale in SCALES if max(ends) <= scale), SCALES[-1])
 
 
@@ -183,10 +185,11 @@ def _draw_grid(draw: ImageDraw.ImageDraw, left: int, lines: int, scale: float) -
 
 
 def _draw_interval(
-    draw: ImageDraw.ImageDraw, left: int, y: int, scale: float, value: float, ci: tuple[float, float]
+    draw: ImageDraw.ImageDraw, left: int, y: int, scale: float, value: float, ci: Interval | None
 ) -> None:
-    color = BETTER[:3] if ci[0] > 0 else WORSE[:3] if ci[1] < 0 else NEUTRAL
-    low, at, high = (left + (x / scale + 1) / 2 * PANEL for x in (ci[0], value, ci[1]))
+    first, last = ci or (value, value)
+    color = NEUTRAL if ci is None else BETTER[:3] if first > 0 else WORSE[:3] if last < 0 else NEUTRAL
+    low, at, high = (left + (x / scale + 1) / 2 * PANEL for x in (first, value, last))
     middle = y + LINE / 2
     draw.line((low, middle, high, middle), color, 5)
     draw.ellipse((at - 9, middle - 9, at + 9, middle + 9), color)

@@ -11,6 +11,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.errors import unknown
 from vg_gym.evaluation import metrics
+from vg_gym.evaluation.intervals import gap_interval
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Query, Sample
 
@@ -66,15 +67,14 @@ def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float
 
 
 def planted_gap(
-    ious: np.ndarray, agrees: Sequence[bool | None], groups: Sequence | np.ndarray, seed: int = 0
+    ious: np.ndarray, agrees: Sequence[bool | None], groups: Sequence | np.ndarray
 ) -> dict[str, object] | None:
     """Acc@0.5 where a prior that was planted in the training data agrees with the target, and where it conflicts.
 
     Args:
         ious: (N,).
         agrees: N values, None where nothing was planted.
-        groups: N group labels (image ids) for the bootstrap interval of the difference.
-        seed: of the bootstrap.
+        groups: N image ids.
 
     Returns:
         ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None where nothing
@@ -86,9 +86,9 @@ def planted_gap(
     if not yes.any() or not no.any():
         return None
     hit = metrics.hits(ious)
-    low, high = metrics.bootstrap_gap_ci(hit, yes, no, groups, seed)
+    ci = gap_interval(hit, yes, no, groups)
     agree, conflict = float(hit[yes].mean()), float(hit[no].mean())
-    return {"agree": agree, "conflict": conflict, "gap": agree - conflict, "gap_ci": [low, high],
+    return {"agree": agree, "conflict": conflict, "gap": agree - conflict, "gap_ci": ci and list(ci),
             "n_agree": int(yes.sum()), "n_conflict": int(no.sum())}  # fmt: skip
 
 

@@ -11,48 +11,62 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
-from vg_gym.evaluation.recorded_answers import read_text
+from vg_gym.storage.texts import read_text
+
+MIN_CONFIDENCE = 0.7
+"""Detector confidence above which detections have a CLIP score in the file."""
 
 
-def recorded_rows(path: Path, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of recorded detections: the one with the best CLIP score, and the ceiling of the best IoU.
+def recorded_rows(path: Path) -> list[dict[str, Any]]:
+    """Return rows of recorded detections: that with the best CLIP score, and the upper bound of the best IoU.
 
     Raises:
         VGGymError: the file is missing, or not of the format of :func:`recorded_detections`.
     """
-    chosen, best, groups = recorded_detections(path)
+    chosen, best, groups, missing = recorded_detections(path)
     return [
-        {"method": name, "role": role, **metrics.summary(ious, groups, seed)}
+        {"method": name, "role": role, "failures": int(missing.sum()), **metrics.summary(ious, groups)}
         for name, role, ious in (("recorded", "method", chosen), ("proposal-oracle", "ceiling", best))
     ]
 
 
-def recorded_detections(path: Path, min_confidence: float = 0.7) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def recorded_detections(
+    path: Path, min_confidence: float = MIN_CONFIDENCE
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Score recorded detections and CLIP scores (the format of ``andreacoppari/visual-grounding-DL23``).
 
     For each expression the file holds CLIP's scores of the detections with confidence above ``min_confidence``, in
-    order, then of the full image. Expressions without a detection are left out.
+    order, then of the full image. An expression without a detection is a failure with IoU 0.
 
     Returns:
         IoUs (N,) of the detection with the highest score (the full image left out), IoUs (N,) of the best detection,
-        and the index of the ref (N,).
+        the index of the ref (N,), and whether there is no detection (N,).
 
     Raises:
         VGGymError: the file is missing, or not of this format.
     """
+    chosen, best, groups, missing = [], [], [], []
     try:
-        content = json.loads(read_text(path))
-        chosen, best, groups = [], [], []
-        for ref, row in enumerate(content):
+        for ref, row in enumerate(json.loads(read_text(path))):
             target = box_ops.from_xywh(np.array(row["bbox_target_xywh"]))
             boxes = np.array([d["box_xyxy"] for d in row["det"] if d["conf"] > min_confidence]).reshape(-1, 4)
-            if not len(boxes):
-                continue
             overlaps = box_ops.pixel_iou(boxes, target)
             for _, scores in zip(row["captions"], row["clip_text_similarity"], strict=True):
-                chosen.append(overlaps[int(np.argmax(scores[: len(boxes)]))])
-                best.append(overlaps.max())
+                chosen.append(overlaps[_best(scores, len(boxes))] if len(boxes) else 0.0)
+                best.append(overlaps.max(initial=0.0))
                 groups.append(ref)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+                missing.append(not len(boxes))
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise VGGymError(f"{path} is not a file of recorded detections ({type(error).__name__}: {error})") from error
-    return np.array(chosen), np.array(best), np.array(groups)
+    if not chosen:
+        raise VGGymError(f"{path} holds no expression")
+    return np.array(chosen), np.array(best), np.array(groups), np.array(missing)
+
+
+def _best(scores: list[float], count: int) -> int:
+    """Return the number of the detection with the highest score."""
+    if len(scores) != count + 1:
+        raise ValueError(f"{len(scores)} scores of {count} detections and the full image")
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not a number")
+    return int(np.argmax(scores[:count]))

@@ -61,7 +61,7 @@ def write_report(
         "rows": [_figures(row, labels, kinds, colors.get(row["method"], FLOOR)) for row in rows],
         "kinds": kinds,
         **_gallery(shown, samples, labels, lines),
-        "pairs": _pairs(shown, labels, images, meta.get("seed", 0)),
+        "pairs": _pairs(shown, labels, images),
         "points": _points(shown, samples),
         "images": {},
     }
@@ -129,10 +129,10 @@ def _gallery(
     return {"samples": spaced, "cases": cases, "queries": queries}
 
 
-def _pairs(shown: list[Row], kinds: Sequence[str], images: Sequence[int], seed: int) -> dict[str, list[tuple]]:
+def _pairs(shown: list[Row], kinds: Sequence[str], images: Sequence[int]) -> dict[str, list[tuple]]:
     """``"A,B"`` -> the fields of every :class:`~vg_gym.evaluation.pairs.Difference`, for every pair of rows."""
     ious = {row["method"]: np.array(row["ious"]) for row in shown}
-    pairing = Pairing(ious, kinds, images, seed)
+    pairing = Pairing(ious, kinds, images)
     return {
         f"{a},{b}": [astuple(found) for found in pairing.differences(shown[a]["method"], shown[b]["method"])]
         for a, b in combinations(range(len(shown)), 2)

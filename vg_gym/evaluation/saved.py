@@ -19,7 +19,7 @@ SETUP = ("dataset", "split", "limit", "content hash")
 FIGURES = ("mean_iou", "acc@0.5", "acc@0.75")
 """Columns that every row has, from 0 to 1."""
 INTERVALS = ("mean_iou_ci", "acc@0.5_ci")
-"""Columns of pairs."""
+"""Columns of pairs of figures; None with too few images."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     if not names["role"].strip():
         raise ValueError(f"{names['method']} has no role")
     figures = {name: _share(row[name]) for name in FIGURES}
-    intervals = {name: [_share(end) for end in (row[name][0], row[name][1])] for name in INTERVALS}
+    intervals = {name: _interval(row[name]) for name in INTERVALS}
     ms = None if row.get("ms_per_query") is None else float(row["ms_per_query"])
     counts = {"n": int(row["n"]), "failures": int(row.get("failures", 0)), "ms_per_query": ms}
     tightness = {"tightness": None if row.get("tightness") is None else _share(row["tightness"])}
@@ -118,6 +118,10 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
         for kind, part in row.get("by_kind", {}).items()
     }
     return {**row, **names, **figures, **intervals, **counts, **tightness, "by_kind": by_kind}
+
+
+def _interval(ends: Any) -> list[float] | None:
+    return None if ends is None else [_share(ends[0]), _share(ends[1])]
 
 
 def _share(value: Any) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vg_gym.evaluation.intervals import TOO_FEW
+
 INK, GRID, BETTER, WORSE = (33, 37, 41, 255), (222, 226, 230, 255), (47, 159, 68, 90), (224, 49, 49, 90)
 SIDE, LEFT, TOP, RIGHT, BOTTOM = 260, 46, 62, 14, 40
 """Pixels of a panel's square, and around it."""
@@ -60,9 +62,9 @@ def _panel(old: dict[str, Any], new: dict[str, Any]) -> Image.Image:
     draw.line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), INK)
     draw.text((LEFT, 10), new["method"], INK, font(15 if len(new["method"]) < 30 else 11))
     gain = new["refined_by"]
-    low, high = gain["ci"]
+    interval = TOO_FEW if gain["ci"] is None else "95 % CI {:+.3f} to {:+.3f}".format(*gain["ci"])
     draw.text((LEFT, 30), f"mean IoU {x.mean():.3f} to {y.mean():.3f}", INK, font(11))
-    draw.text((LEFT, 44), f"{gain['mean']:+.3f}, 95 % CI {low:+.3f} to {high:+.3f}", INK, font(11))
+    draw.text((LEFT, 44), f"{gain['mean']:+.3f}, {interval}", INK, font(11))
     draw.text((LEFT + SIDE / 2, TOP + SIDE + 22), "across: IoU before; up: IoU after", INK, font(11), anchor="ma")
     return panel.convert("RGB")
 

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vg_gym.evaluation.intervals import TOO_FEW
+
 
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows: floors first, then methods, then ceilings, as they were added."""
@@ -58,12 +60,12 @@ def _gain(row: dict[str, Any], refined: bool) -> list[str]:
         return []
     if "refined_by" not in row:
         return ["", ""]
-    low, high = row["refined_by"]["ci"]
-    return [f"{row['refined_by']['mean']:+.3f}", f"{low:+.3f} to {high:+.3f}"]
+    gain = row["refined_by"]
+    return [f"{gain['mean']:+.3f}", TOO_FEW if gain["ci"] is None else "{:+.3f} to {:+.3f}".format(*gain["ci"])]
 
 
 def _interval(ci: Any) -> str:
-    return f"{ci[0]:.3f}-{ci[1]:.3f}"
+    return TOO_FEW if ci is None else f"{ci[0]:.3f}-{ci[1]:.3f}"
 
 
 def _number(value: Any, form: str) -> str:

@@ -129,16 +129,19 @@
   }
 
   // Differences of a pair; the page has them for A before B, and turns them round where B is before A.
+  const turned = ci => ci && [-ci[1], -ci[0]]; // null: too few images
   function differences(a, b) {
     const kept = data.pairs[a < b ? `${a},${b}` : `${b},${a}`];
     return kept.map(([kind, n, iou, ci, acc, accCi, onlyA, onlyB]) => a < b
       ? { kind, n, iou, ci, acc, accCi, onlyA, onlyB }
-      : { kind, n, iou: -iou, ci: [-ci[1], -ci[0]], acc: -acc, accCi: [-accCi[1], -accCi[0]], onlyA: onlyB, onlyB: onlyA });
+      : { kind, n, iou: -iou, ci: turned(ci), acc: -acc, accCi: turned(accCi), onlyA: onlyB, onlyB: onlyA });
   }
-  const colorOf = ci => ci[0] > 0 ? "better" : ci[1] < 0 ? "worse" : "";
-  function interval(value, [low, high], scale) {
+  const colorOf = ci => !ci ? "" : ci[0] > 0 ? "better" : ci[1] < 0 ? "worse" : "";
+  function interval(value, ci, scale) {
+    if (!ci) return element("td", { class: "text" }, element("small", {}, "too few images"));
+    const [low, high] = ci;
     const x = v => 70 + 64 * v / scale;
-    const line = drawn("svg", { viewBox: "0 0 140 16", width: 140, height: 16, class: colorOf([low, high]) });
+    const line = drawn("svg", { viewBox: "0 0 140 16", width: 140, height: 16, class: colorOf(ci) });
     line.append(
       drawn("line", { x1: 70, x2: 70, y1: 0, y2: 16, stroke: "#868e96" }),
       drawn("line", { x1: x(low), x2: x(high), y1: 8, y2: 8, stroke: "currentColor", "stroke-width": 3 }),
@@ -156,7 +159,7 @@
       return;
     }
     const found = differences(a, b);
-    const scale = Math.max(0.02, ...found.flatMap(d => [...d.ci, ...d.accCi].map(Math.abs)));
+    const scale = Math.max(0.02, ...found.flatMap(d => [...(d.ci || []), ...(d.accCi || [])].map(Math.abs)));
     body.replaceChildren(...found.map(d => element("tr", d.kind === state.kind ? { class: "chosen" } : {},
       element("td", {}, d.kind || "all"), element("td", {}, String(d.n)),
       element("td", { class: colorOf(d.ci) }, signed(d.iou)), interval(d.iou, d.ci, scale),
