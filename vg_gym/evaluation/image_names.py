@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Mapping
 
 from vg_gym.data.images import FileImage
 from vg_gym.data.refcoco import without_suffix
@@ -16,20 +17,20 @@ class ImageNames:
     """The pictures of a data set by path.
 
     Args:
-        images: of the data set; several may be the same picture.
+        images: of the data set, by their keys.
     """
 
-    def __init__(self, images: Iterable[ImageRef]):
+    def __init__(self, images: Mapping[str, ImageRef]):
         self._names: dict[str, dict[str, list[Parts]]] = {}
         self.by_base_name: set[str] = set()
         """Paths whose folders the data set does not have, found because their base name is unique."""
         self.ambiguous: set[str] = set()
         """Paths that fit several pictures equally well, and so none."""
-        for image in images:
-            names = [_parts(image.key.partition("/")[2] or image.key)]
+        for key, image in images.items():
+            names = [_parts(key.partition("/")[2] or key)]
             if isinstance(image, FileImage):
-                names.append(_parts(str(image.path.absolute())))
-            self._names.setdefault(names[0][-1], {})[image.key] = names
+                names.append(_parts(os.path.abspath(image.path)))
+            self._names.setdefault(names[0][-1], {})[key] = names
 
     def find(self, path: str) -> str | None:
         """Return the key of the picture at a path; None where there is none, or where it fits several."""

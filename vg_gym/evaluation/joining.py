@@ -13,7 +13,7 @@ from typing import Any
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.image_names import ImageNames
 from vg_gym.evaluation.recorded_rows import IDS, Row, id_of
-from vg_gym.types import Sample
+from vg_gym.types import ImageRef, Sample
 
 LEVELS = (("key", "sent_id"), ("ref_id", "ann_id"), ("image", "image_id"))
 """Names of a query from the strongest on; those of one level are equally strong."""
@@ -88,17 +88,20 @@ class _Questions:
         self._words: list[str] = []
         self._images: list[str] = []
         self._objects: list[int] = []
+        pictures: dict[str, ImageRef] = {}
         self._by_name: dict[str, dict[Any, set[int]]] = {name: defaultdict(set) for name in ("key", "image", *IDS)}
         for index, sample in enumerate(samples):
             query = sample.query
             self.keys.append(query.key)
             self._words.append(_plain(query.expression))
-            self._images.append(query.image.key)
+            picture = query.image.key
+            self._images.append(picture)
+            pictures.setdefault(picture, query.image)
             self._objects.append(sample.ann_id)
-            for name, value in _names_of(sample):
+            for name, value in _names_of(sample, picture):
                 if name in used:
                     self._by_name[name][value].add(index)
-        self._names = ImageNames(sample.query.image for sample in samples) if "image" in used else None
+        self._names = ImageNames(pictures) if "image" in used else None
 
     def match(self, row: Row) -> _Match:
         """Return the queries of a row."""
@@ -198,11 +201,11 @@ def _content(row: Row) -> str:
     return repr([row.get(name) for name in names])
 
 
-def _names_of(sample: Sample) -> list[tuple[str, Any]]:
+def _names_of(sample: Sample, picture: str) -> list[tuple[str, Any]]:
     """Return all names of a query; the id of a row of one's own data may be a word, which its key ends with."""
     query = sample.query
     word = id_of(query.key.rpartition("/")[2])
-    names = [(name, getattr(sample, name)) for name in IDS] + [("key", query.key), ("image", query.image.key)]
+    names = [(name, getattr(sample, name)) for name in IDS] + [("key", query.key), ("image", picture)]
     return names if isinstance(word, int) else [*names, ("sent_id", word)]
 
 

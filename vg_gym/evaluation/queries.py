@@ -75,6 +75,8 @@ class Queries:
     """
 
     def __init__(self, path: Path, content: str):
+        if not path.is_file():
+            raise VGGymError(f"{path} is missing, and methods are paired by it: {_again(path)}")
         try:
             lines = [json.loads(text) for _, text in text_lines(read_text(path))]
             self.kinds = [str(line["kind"]) for line in lines]
@@ -85,9 +87,7 @@ class Queries:
             found = ContentHash()
             for line in lines:
                 found.add(line["key"], line["expression"], line["box"])
-        except FileNotFoundError:
-            raise VGGymError(f"{path} is missing, and methods are paired by it: {_again(path)}") from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise VGGymError(f"{path} is damaged ({type(error).__name__}: {error}): {_again(path)}") from None
         if str(found) != content:
             raise VGGymError(f"{path} is not of the results beside it: {_again(path)}")

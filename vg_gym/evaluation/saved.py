@@ -11,6 +11,7 @@ from typing import Any
 
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.queries import NAME, Queries
+from vg_gym.storage.texts import read_text
 
 FILE = "results.json"
 """What an evaluation writes into its folder."""
@@ -86,8 +87,10 @@ def read_results(path: Path) -> Results:
     """
     if path.is_dir():
         path = path / FILE
+    if not path.is_file():
+        raise VGGymError(f"{path} is not there: name a results.json, or a folder that has one")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_text(path))
         meta = {**content["meta"], "content": str(content["meta"]["content"])}
         of_recorded = {"dataset": meta.get("recorded"), "split": "recorded"}
         results = Results(path, meta, [_checked({**of_recorded, **row}) for row in content["rows"]])
@@ -96,9 +99,7 @@ def read_results(path: Path) -> Results:
         if not isinstance(meta.get("limit"), int | None):
             raise ValueError(f"limit is {meta['limit']!r:.40}")
         return results
-    except FileNotFoundError:
-        raise VGGymError(f"{path} is not there: name a results.json, or a folder that has one") from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise VGGymError(f"{path} is not results of this evaluator ({reason})") from None
 
