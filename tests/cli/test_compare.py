@@ -15,7 +15,7 @@ def test_compare_prints_and_draws(tmp_path, samples, capsys):
     second = write_run(tmp_path / "b", samples, x=[0.9] * 8)
     main(["compare", str(first), str(second), "--out", str(tmp_path / "drawn.png")])
     said = capsys.readouterr().out
-    assert "refshapes/test, 8 expressions" in said and "+0.500 to +0.500" in said and "relation" in said
+    assert "refshapes/test, 8 expressions" in said and "too few images" in said and "relation" in said
     assert "x: mean IoU 0.400 (A), 0.900 (B); Acc@0.5 0.000 (A), 1.000 (B)" in said
     with Image.open(tmp_path / "drawn.png") as drawn:
         assert drawn.width > 1000

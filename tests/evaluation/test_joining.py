@@ -173,6 +173,11 @@ def test_y_first_is_read_as_such(men, tmp_path):
     row = {"sent_id": 0, "box_2d": [100, 200, 300, 600], "frame": "0-1000"}
     with pytest.warns(UserWarning, match="have no answer"):
         assert boxes(men, tmp_path / "answers.jsonl", row, box_format="yxyx")[0] == pytest.approx([24, 12, 72, 36])
+    row["frame"] = "0-1000-yx"
+    with pytest.warns(UserWarning, match="have no answer"):
+        assert boxes(men, tmp_path / "answers.jsonl", row)[0] == pytest.approx([24, 12, 72, 36])
+    with pytest.raises(VGGymError, match="its frame says that y is first, so leave the box format 'yxyx' out"):
+        boxes(men, tmp_path / "answers.jsonl", row, box_format="yxyx")
 
 
 def test_corners_in_the_wrong_order_are_reported(men, tmp_path):

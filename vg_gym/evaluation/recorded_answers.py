@@ -95,7 +95,14 @@ class RecordedGrounder:
 def build_recorded(
     path: str, frame: str | None, box_format: str | None, partners: Mapping[str, int]
 ) -> Callable[[Batch], list[Line]]:
-    """A worker that answers from a file of predictions."""
+    """Return a worker that answers from a file of predictions.
+
+    Args:
+        path: of the file.
+        frame: of its boxes.
+        box_format: of its boxes.
+        partners: key of a query -> number of its row.
+    """
     return partial(predict_batch, RecordedGrounder(path, frame, partners, box_format).ground)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vg_gym.answers.frames import frame_called
+from vg_gym.answers.frames import FRAMES, frame_called
 from vg_gym.data.rows import FORMATS
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.storage.texts import lines, read_text
@@ -122,7 +122,7 @@ def _checked(raw: Row, place: str, where: str, frame: str | None, box_format: st
             checked["failure"] = str(row["failure"])
         if "input_size" in row:
             checked["input_size"] = tuple(int(side) for side in row["input_size"])
-        checked.update(_answer(raw, row, place, box_format))
+        checked.update(_answer(raw, row, place, frame, box_format))
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
         raise VGGymError(f"{place} is no answer: {error}") from error
     checked["frame"] = _agreed(place, "frame", row.get("frame"), frame) or _default_frame(checked, place)
@@ -147,12 +147,16 @@ def id_of(value: Any) -> int | str:
     return int(whole) if whole.removeprefix("-").isdecimal() and len(whole) < 20 else text
 
 
-def _answer(raw: Row, row: Row, place: str, box_format: str | None) -> Row:
+def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format: str | None) -> Row:
     """Return ``box`` or ``written`` of a row."""
     name = next((name for name in (*BOXES, *AMBIGUOUS) if name in row), None)
     if name is not None:
         kind = _agreed(place, "box_format", row.get("box_format"), box_format)
-        if kind is None and name in AMBIGUOUS:
+        frame = FRAMES.get(str(row.get("frame", typed_frame)))
+        has_order = frame is not None and frame.vertical_first
+        if has_order and kind is not None:
+            raise VGGymError(f"{place}: its frame says that y is first, so leave the box format {kind!r} out")
+        if kind is None and name in AMBIGUOUS and not has_order:
             raise VGGymError(_needs_format(place, name, row))
         return {"box": _to_xyxy(_one_box(row[name], row, place), kind or "xyxy")}
     if all(name in raw for name in CORNERS):
