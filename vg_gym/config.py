@@ -11,7 +11,7 @@ import inspect
 import math
 import sys
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -98,7 +98,7 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     config = OmegaConf.structured(schema)
     for argument in arguments:
         try:
-            if "=" in argument:
+            if is_pair(argument):
                 config = _merged(config, argument)
             else:
                 config = OmegaConf.merge(config, _read(argument))
@@ -109,14 +109,36 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     return made
 
 
+def is_pair(argument: str) -> bool:
+    """Whether an argument is ``key=value``, and not a file whose name has an equals sign in it."""
+    return "=" in argument and not Path(argument).is_file()
+
+
 def _merged(config: Any, pair: str) -> Any:
-    """The config with ``key=value``; ``key=`` is no value where the option may have none, else an empty text."""
+    """The config with ``key=value``; ``key=`` is no value where the option may have none, else an empty text.
+
+    Of a mapping, ``key={}`` removes everything, and so do ``key=null`` and ``key=`` where it cannot be none.
+    """
+    key, _, value = pair.partition("=")
+    if value.strip() == "{}" and _is_mapping(config, key):
+        OmegaConf.update(config, key, {}, merge=False)
+        return config
     try:
         return OmegaConf.merge(config, read_pairs([pair]))
     except ValidationError:
+        if value.strip() in ("", "null", "~") and _is_mapping(config, key):
+            return _merged(config, f"{key}={{}}")
         if not pair.endswith("="):
             raise
         return OmegaConf.merge(config, read_pairs([f"{pair}''"]))
+
+
+def _is_mapping(config: Any, key: str) -> bool:
+    """Whether an option holds names and values of any kind."""
+    try:
+        return OmegaConf.get_type(config, key) is dict
+    except (OmegaConfBaseException, AttributeError):
+        return False
 
 
 def read_pairs(pairs: Sequence[str]) -> DictConfig:
@@ -134,6 +156,19 @@ def read_pairs(pairs: Sequence[str]) -> DictConfig:
         reason = " ".join(str(error).split())[:200]
         said = " ".join(map(repr, pairs))[:200]
         raise VGGymError(f"{said} is not KEY=VALUE with a value in YAML ({reason}); put texts in quotes") from error
+
+
+def leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of nested options.
+
+    >>> dict(leaves({"seed": 1, "clone": {"minutes": None}}))
+    {'seed': 1, 'clone.minutes': None}
+    """
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:

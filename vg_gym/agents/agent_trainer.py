@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from PIL import Image
 from stable_baselines3 import DQN, PPO
@@ -33,6 +35,7 @@ from vg_gym.agents.checkpoint import (
     load_weights,
     policy_arguments,
     policy_of,
+    read_about,
     read_resumable,
 )
 from vg_gym.agents.cloning import clone_oracle, learn_choice
@@ -49,6 +52,9 @@ from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import Interrupted, VGGymError, unknown
+from vg_gym.fitting.origin import START, check_origin, weights_mark, write_origin
+from vg_gym.fitting.resuming import check_options, command_to_resume
+from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
 from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.interrupts import interrupted_with
 from vg_gym.registry import dataset_spec, open_dataset
@@ -72,18 +78,21 @@ class AgentTrainer:
 
     Raises:
         VGGymError: an option is unknown, out of its range or does not fit another; a split is not there; another
-            process writes to the folder of the run; or the run needs more memory than there is.
+            process writes to the folder of the run; a run that goes on would have other options than it may, or other
+            data; or the run needs more memory than there is.
         Interrupted: while features are computed.
     """
 
     def __init__(self, config: TrainConfig):
         check_ranges(config)
         self.config = config = completed(config)
-        self.out = Path(config.out or f"runs/{config.dataset}-{config.algo}-{config.reward}-s{config.seed}")
+        self.out = config.folder()
         if config.algo not in ALGORITHMS:
             raise unknown("algorithm", config.algo, ALGORITHMS)
         with ExitStack() as folder:
             folder.enter_context(claimed(self.out, config.resume, config.fresh))
+            for line in check_options(config) if config.resume else ():
+                tqdm.write(line)
             self._prepare(config)
             self._folder = folder.pop_all()  # until the end of the run
 
@@ -96,7 +105,7 @@ class AgentTrainer:
         self.resumed = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
         had_it = self.resumed.get("warm_start", True)
         self.warm_start = Budget(0.0) if had_it else Budget(config.clone.minutes or 0.0, config.clone.steps)
-        self.budget = Budget(config.minutes - self.warm_start.minutes, config.total_timesteps)
+        self.budget = Budget(config.minutes - (config.clone.minutes or 0.0), config.total_timesteps)
         with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
             self.env, self.validation = self._environments()
             self.model = self._model()
@@ -110,6 +119,7 @@ class AgentTrainer:
         self.clip = load_clip(c.clip, self.device)
         bank = make_bank(Episodes(train), self.clip, self.options)
         kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
+        self._compare_origin(train, kept)
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
         self._check_memory(engine)
         queries = engine.episodes.queries()
@@ -119,10 +129,22 @@ class AgentTrainer:
         validation.initial_boxes.prepare(Episodes(kept).queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation
 
+    def _compare_origin(self, train: GroundingDataset, validation: Sequence[Any]) -> None:
+        """Refuse to go on with other data or another CLIP; a start from other weights is a warning."""
+        clip = f"{self.config.clip}, content {self.clip.fingerprint[:12]}"
+        self.made_of = {**splits_made_of(train, validation), "CLIP": clip}
+        with suppress(VGGymError) if self.config.resume else nullcontext():  # weights that are not needed may be gone
+            if self.config.init_from:
+                self.made_of[START] = weights_mark(find_agent(self.config.init_from))
+        if self.config.resume:
+            check_origin(self.out, self.made_of)
+
     def open(self, split: str) -> GroundingDataset:
-        """A split of the run's data set; ``dataset_options`` count for the training split."""
+        """A split of the run's data set; ``dataset_options`` that do not count for all count for the training split."""
         c = self.config
-        options = dict(c.dataset_options) if split == c.train_split else {}
+        options = dict(c.dataset_options)
+        if split != c.train_split:
+            options = options_of_all_splits(c.dataset, options)
         if split == c.train_split and c.dataset.startswith("refshapes") and not dataset_spec(c.dataset).read_from_disk:
             options.setdefault("scenes", TRAIN_SCENES)
         return open_dataset(c.dataset, split, c.root, **options)
@@ -141,7 +163,7 @@ class AgentTrainer:
             "device": self.device,
         }
         model = self._ppo(common) if c.algo == "ppo" else self._dqn(common)
-        if c.init_from:
+        if c.init_from and not c.resume:
             load_weights(model.policy, find_agent(c.init_from))
         return model
 
@@ -181,14 +203,16 @@ class AgentTrainer:
     def _begin(self) -> dict[str, float]:
         c = self.config
         if c.resume:
-            load_state(self.model, self.out / "last")
-            self.budget.taken = self.model.num_timesteps
+            self._go_on()
         if c.fresh:
             clear(self.out)
-        save_config(c, self.out / CONFIG)
+        save_config(replace(c, resume=False, fresh=False, out=c.out and str(self.out)), self.out / CONFIG)
+        write_origin(self.out, self.made_of)
         with writing(self.out):
             self.model.set_logger(configure(str(self.out), ["tensorboard"]))
             _point_latest(self.out)
+        if self._is_finished():
+            return dict(self.resumed["val"])
         evaluation = self._evaluation()
         evaluation.init_callback(self.model)
         tqdm.write(f"{self.out}: {c.algo} on {c.dataset}, reward={c.reward}, {self._size()}")
@@ -197,21 +221,52 @@ class AgentTrainer:
                 return self._run(evaluation)
         except KeyboardInterrupt:
             evaluation.save_last()
-            said = f"interrupted; saved in {self.out}/last. Go on with: resume=true out={self.out}"
+            said = f"interrupted; saved in {self.out}/last. Go on with: {command_to_resume(c)}"
             raise Interrupted(said) from None
+
+    def _go_on(self) -> None:
+        """Take weights and counts from ``last/``; episodes and actions are drawn anew, not those of the beginning."""
+        model = self.model
+        self.budget.spent = load_state(model, self.out / "last")
+        self.budget.taken = model.num_timesteps
+        model.set_random_seed(
+            int(np.random.SeedSequence([self.config.seed, model.num_timesteps]).generate_state(1)[0] >> 1)
+        )
+        if isinstance(model, DQN):
+            model.learning_starts += model.num_timesteps  # its replay buffer is empty again
 
     def _evaluation(self) -> Evaluation:
         c = self.config
         about = {"algo": c.algo, "width": c.width, "clip": c.clip, "dataset": c.dataset, "seed": c.seed,
                  "env": env_options(c), "warm_start": self.warm_start.progress() == 1}  # fmt: skip
         every = 1 / EVALUATIONS if self.budget.steps is not None else c.eval_every / max(self.budget.minutes, 1e-9)
-        best = self.resumed.get("best")
+        best = self._best_return()
         return Evaluation(self.validation, c.eval_samples, self.out, about, self.budget, every, best)
+
+    def _is_finished(self) -> bool:
+        """Whether nothing of a run is left to do, which is said."""
+        c, drawn = self.config, (self.out / "trajectories.png").is_file()
+        self.finished = c.resume and drawn and "val" in self.resumed
+        self.finished &= self.warm_start.progress() == 1 and self.budget.progress() == 1
+        if self.finished:
+            measure = "minutes" if c.total_timesteps is None else "total_timesteps"
+            whole = f"{self.model.num_timesteps:,} steps, {measure}={getattr(c, measure):g}"
+            tqdm.write(f"{self.out} is finished ({whole}): {measure}=N with more goes on")
+        return self.finished
+
+    def _best_return(self) -> float | None:
+        """Mean return of the agent in ``best/``, which may be newer than ``last/`` where a run was killed."""
+        if not self.config.resume or not (self.out / "best").is_dir():
+            return None
+        returns = (self.resumed.get("best"), read_about(self.out / "best").get("val", {}).get("return"))
+        return max((value for value in returns if isinstance(value, (int, float))), default=None)
 
     def _run(self, evaluation: Evaluation) -> dict[str, float]:
         if writer := tensorboard_writer(self.model.logger):
             describe_run(writer, self.config, METRICS)
         if self.warm_start.progress() < 1:
+            if self.config.resume:
+                tqdm.write("the warm start was cut off, and begins again with the weights that it had")
             self._warm_start()
             evaluation.about["warm_start"] = True
             evaluation.run()

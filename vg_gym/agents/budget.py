@@ -13,6 +13,7 @@ class Budget:
     Args:
         minutes: from :meth:`start` on.
         steps: how many; who takes them counts them in :attr:`taken`.
+        spent: minutes that an earlier part of the run took.
 
     >>> budget = Budget(minutes=60, steps=1000)
     >>> budget.taken = 500
@@ -20,8 +21,8 @@ class Budget:
     0.5
     """
 
-    def __init__(self, minutes: float, steps: int | None = None):
-        self.minutes, self.steps, self.taken = minutes, steps, 0
+    def __init__(self, minutes: float, steps: int | None = None, spent: float = 0.0):
+        self.minutes, self.steps, self.taken, self.spent = minutes, steps, 0, spent
         self._started: float | None = None
 
     def start(self) -> None:
@@ -35,8 +36,8 @@ class Budget:
         return min(1.0, self.spent_minutes() / self.minutes) if self.minutes > 0 else 1.0
 
     def spent_minutes(self) -> float:
-        """Minutes since the start."""
-        return 0.0 if self._started is None else (time.monotonic() - self._started) / 60
+        """Minutes since the start, and those of an earlier part."""
+        return self.spent + (0.0 if self._started is None else (time.monotonic() - self._started) / 60)
 
     def part(self, share: float) -> Budget:
         """A budget of its own, of a share of this one's."""

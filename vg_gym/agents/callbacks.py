@@ -191,7 +191,8 @@ class Evaluation(BaseCallback):
             **figures: also for ``agent.json``, e.g. ``val``.
         """
         best = self.best if np.isfinite(self.best) else None
-        save_agent(self.out / "last", self.model, self._about(**figures, best=best), resumable=True)
+        about = self._about(**figures, best=best)
+        save_agent(self.out / "last", self.model, about, minutes=self.budget.spent_minutes())
 
     def _about(self, **more: Any) -> dict[str, Any]:
         return {**self.about, "steps": self.model.num_timesteps, **more}

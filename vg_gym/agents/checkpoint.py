@@ -51,22 +51,23 @@ def policy_arguments(algo: str, width: int) -> dict[str, Any]:
     }
 
 
-def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], resumable: bool = False) -> None:
+def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], minutes: float | None = None) -> None:
     """Write an agent, whole or not at all.
 
     Args:
         folder: takes the place of the one that is there.
         model: whose policy to save.
         about: goes into ``agent.json``: ``algo``, ``width``, ``clip``, ``dataset``, ``env`` and metrics.
-        resumable: also save the optimiser and the number of steps.
+        minutes: that it has learned for; given, the optimiser and the counts from which a run goes on are saved too.
     """
     with uninterrupted(), replacing_folder(folder) as part:
         # save_model and load_model know about tensors that modules share, as SB3's actor and critic share encoders.
         save_model(model.policy, str(part / WEIGHTS))
         # It also names the shared ones, in an order that is another each time: equal weights are to be equal files.
         (part / WEIGHTS).write_bytes(save(load((part / WEIGHTS).read_bytes())))
-        if resumable:
-            state = {"optimizer": model.policy.optimizer.state_dict(), "steps": model.num_timesteps}
+        if minutes is not None:
+            counts = {"steps": model.num_timesteps, "updates": model._n_updates, "minutes": minutes}
+            state = {"optimizer": model.policy.optimizer.state_dict(), **counts}
             with (part / "state.pt").open("wb") as file:
                 torch.save(state, file)
         write_json(part / ABOUT, about)
@@ -83,8 +84,8 @@ def read_resumable(folder: Path) -> dict[str, Any]:
     return read_about(folder)
 
 
-def load_state(model: BaseAlgorithm, folder: Path) -> None:
-    """Give a model the weights, the optimiser and the count of steps of a resumable agent.
+def load_state(model: BaseAlgorithm, folder: Path) -> float:
+    """Give a model the weights, the optimiser and the counts of a resumable agent; returns the minutes it learned for.
 
     Raises:
         VGGymError: a file of it is damaged or of another network.
@@ -94,7 +95,8 @@ def load_state(model: BaseAlgorithm, folder: Path) -> None:
     state = read_tensors(path, model.device, "start again with fresh=true")
     try:
         model.policy.optimizer.load_state_dict(state["optimizer"])
-        model.num_timesteps = int(state["steps"])
+        model.num_timesteps, model._n_updates = int(state["steps"]), int(state.get("updates", 0))
+        return float(state.get("minutes", 0.0))  # runs of earlier versions have no minutes and updates
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error

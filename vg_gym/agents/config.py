@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
 from vg_gym.agents.cloning import CloneConfig
@@ -43,6 +45,12 @@ class TrainConfig(EnvOptions):
         "clone.buffer": "clone.buffer_size",
     }  # fmt: skip
     """Names of options before they were those of SB3 -> today's."""
+    TRAINS: ClassVar[str] = "agent"
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
+        "minutes", "total_timesteps", "learning_rate", "eval_every", "device", "threads", "cache", "root", "features",
+        "memory", "test_split", "test_samples",
+    )  # fmt: skip
+    """Options that a run may go on with other values of."""
 
     reward: str = "iou"
     """Potential of the reward: ``clip`` (needs no box label), ``iou``, ``clip+iou``."""
@@ -87,7 +95,9 @@ class TrainConfig(EnvOptions):
     steps in place of minutes, learning rates, warm start and evaluations included: its results do not depend on how
     fast the machine is. Two such runs with the same options, ``threads`` named, agree bit for bit on one machine."""
     resume: bool = False
-    """Go on from ``OUT/last``: weights, moments and the count of steps come from there, not the episodes under way."""
+    """Go on with the run in ``out``: weights, moments, minutes and steps taken come from ``OUT/last``, options from
+    ``OUT/config.yaml``; episodes under way are not kept. ``minutes``, ``total_timesteps``, ``learning_rate``,
+    ``eval_every``, ``device``, ``threads``, ``test_split``, ``test_samples`` and places of files may be others."""
     fresh: bool = False
     """Throw away what another run left in ``out``; without this or ``resume``, such a folder is refused."""
     seed: Seed = 0
@@ -139,6 +149,16 @@ class TrainConfig(EnvOptions):
     """Split of the table at the end."""
     test_samples: NonNegativeInt = 1000
     """Samples of that table (0: no table)."""
+
+    def completed(self) -> TrainConfig:
+        """The options with those that follow from others (:func:`completed`)."""
+        return completed(self)
+
+    def folder(self) -> Path:
+        """Where the run is; of ``runs/latest``, what it points to."""
+        data = re.split("[/:]", self.dataset)[-1]
+        path = Path(self.out or f"runs/{data}-{self.algo}-{self.reward}-s{self.seed}")
+        return path.parent / path.readlink() if path.is_symlink() else path
 
 
 def completed(config: TrainConfig) -> TrainConfig:

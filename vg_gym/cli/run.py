@@ -6,12 +6,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from vg_gym.config import load_config
+from vg_gym.config import is_pair, load_config
 from vg_gym.errors import Interrupted, VGGymError
+from vg_gym.fitting.resuming import resumed
 from vg_gym.interrupts import sigterm_as_ctrl_c
-from vg_gym.registry import DatasetSpec, GrounderSpec, load_plugins, refuse_code
+from vg_gym.registry import DatasetSpec, GrounderSpec, dataset_spec, load_plugins, refuse_code
+from vg_gym.storage.run_folder import CONFIG
 
 T = TypeVar("T")
 
@@ -57,12 +60,46 @@ def _leave_write_errors_to_the_main_thread(args: threading.ExceptHookArgs) -> No
 
 
 def configured(schema: type[T], arguments: Sequence[str]) -> T:
-    """:func:`~vg_gym.config.load_config`, with the plugins that the configuration names loaded."""
+    """The options of a training, with the plugins that they name loaded.
+
+    Args:
+        schema: the dataclass of options.
+        arguments: as for :func:`~vg_gym.config.load_config`; with ``resume=true`` the options of the run come first.
+
+    Raises:
+        VGGymError: as for :func:`~vg_gym.config.load_config`, there is no run to go on with, or a file names code.
+    """
     config: Any = load_config(schema, arguments)
-    typed: Any = load_config(schema, [argument for argument in arguments if "=" in argument])
-    refuse_code_of_files(config, typed, " ".join(argument for argument in arguments if "=" not in argument))
+    pairs = [argument for argument in arguments if is_pair(argument)]
+    files = [argument for argument in arguments if not is_pair(argument)]
+    if config.resume:
+        config = resumed(schema, arguments)  # type: ignore[type-var]
+        files = [str(config.folder() / CONFIG)]
+    refuse_code_of_files(config, load_config(schema, pairs), " ".join(files))
     load_plugins(config.plugins)
-    return config
+    return config if config.resume else without_options_of_another_dataset(config, schema, files, pairs)
+
+
+def without_options_of_another_dataset(config: Any, schema: type, files: Sequence[str], pairs: Sequence[str]) -> Any:
+    """The options without ``dataset_options`` of files that were written for another kind of data set; says so.
+
+    Args:
+        config: all options.
+        schema: their dataclass.
+        files: the configuration files among the arguments.
+        pairs: the typed ``key=value`` among them.
+    """
+    of_files: Any = load_config(schema, files)
+    if not of_files.dataset_options:
+        return config
+    theirs, name = of_files.completed().dataset, config.completed().dataset
+    if dataset_spec(theirs).factory == dataset_spec(name).factory:
+        return config
+    typed: Any = load_config(schema, pairs)
+    left_out = ", ".join(name for name in of_files.dataset_options if name not in typed.dataset_options)
+    if left_out:
+        print(f"{' '.join(files)}: dataset_options {left_out} is of {theirs}, and left out for {name}")
+    return replace(config, dataset_options=typed.dataset_options)
 
 
 def refuse_code_of_files(config: Any, typed: Any, files: str) -> None:

@@ -12,6 +12,7 @@ from vg_gym.cli.evaluate import command_of
 from vg_gym.cli.run import configured
 from vg_gym.errors import Interrupted
 from vg_gym.evaluation.comparison import Comparison
+from vg_gym.fitting.splits import options_of_all_splits
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     trainer = AgentTrainer(configured(TrainConfig, arguments))
     trainer.run()
-    if trainer.config.test_samples:
+    has_table = trainer.finished and (trainer.out / "test" / "results.json").is_file()
+    if trainer.config.test_samples and not has_table:
         _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)))
     print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
 
@@ -49,6 +51,7 @@ def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
         dataset=config.dataset,
         split=config.test_split,
         root=config.root,
+        dataset_options=options_of_all_splits(config.dataset, config.dataset_options),
         train_split=config.train_split,
         clip=config.clip,
         limit=config.test_samples,

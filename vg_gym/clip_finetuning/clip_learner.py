@@ -26,8 +26,9 @@ from vg_gym.clip_finetuning.model import freeze, save_model, starting_encoder, w
 from vg_gym.clip_finetuning.refshapes_batches import RefShapesBatches
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.fitting.learner import Learner
+from vg_gym.fitting.origin import START
 from vg_gym.fitting.processes import training_device
-from vg_gym.fitting.splits import open_splits
+from vg_gym.fitting.splits import open_splits, splits_made_of
 from vg_gym.fitting.train import train
 
 MAX_LOG_SCALE = math.log(100)
@@ -53,6 +54,9 @@ class ClipLearner(Learner):
         self.module: nn.Module = self.encoder.model
         freeze(self.module, config.train_image_blocks, config.train_text_blocks)
         dataset, self.val = open_splits(config)
+        self.made_of = splits_made_of(dataset, self.val)
+        if config.model is None:
+            self.made_of = {**self.made_of, START: f"content {self.encoder.fingerprint[:12]}"}
         sizes = (config.batch_size, self.encoder.image_size, self.encoder.crop_size, config.crops, config.texts)
         batches: type[DatasetBatches] = RefShapesBatches if isinstance(dataset, RefShapes) else DatasetBatches
         self.batches = batches(dataset, *sizes, seed=config.seed, interpolation=self.encoder.interpolation)

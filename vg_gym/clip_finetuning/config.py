@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range
 from vg_gym.fitting.config import DatasetFitConfig, Decay
@@ -14,6 +14,8 @@ Blocks = Annotated[int, Range(ge=-1)]
 @dataclass
 class ClipTrainConfig(DatasetFitConfig):
     """Options of ``train_clip.py``."""
+
+    TRAINS: ClassVar[str] = "clip"
 
     out: str = "runs/clip"
     """Folder for checkpoints, TensorBoard logs and the finished model (load it as ``clip=OUT/model``)."""

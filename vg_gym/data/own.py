@@ -205,5 +205,8 @@ def open_own(name: str, split: str, root: str | None = None, **options: object) 
     """
     orientation = str(options.pop("orientation", UNKNOWN))
     if options:
-        raise VGGymError(f"{name} takes no options but orientation, got {', '.join(sorted(options))}; leave them out")
+        raise VGGymError(
+            f"{name} takes no options but orientation, got {', '.join(sorted(options))}: leave them out "
+            "(dataset_options=null removes all)"
+        )
     return OwnData(Path(name), split, root, orientation)

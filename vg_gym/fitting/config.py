@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 from vg_gym.config import (
     NonNegativeFloat,
@@ -22,6 +23,13 @@ Decay = Annotated[float, Range(ge=0, lt=1)]
 @dataclass
 class FitConfig:
     """Options of :func:`vg_gym.fitting.loop.fit`, shared by every training config."""
+
+    TRAINS: ClassVar[str] = ""
+    """``vg-gym train TRAINS`` runs it; empty where no command does."""
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (
+        "steps", "lr", "validate_every", "device", "threads", "workers", "root",
+    )  # fmt: skip
+    """Options that a run may go on with other values of."""
 
     out: str = "runs/fit"
     """Folder for checkpoints, TensorBoard logs and the finished model."""
@@ -61,9 +69,19 @@ class FitConfig:
     workers: Processes = 1
     """Processes that prepare batches (0: prepare them between the steps)."""
     resume: bool = False
-    """Go on from ``OUT/checkpoint.pt``. Weights, moments and step come from there, every other option from this run."""
+    """Go on with the run in ``out``: weights, moments and step come from ``OUT/checkpoint.pt``, options from
+    ``OUT/config.yaml``. ``steps``, ``lr``, ``validate_every``, ``device``, ``threads``, ``workers`` and ``root`` may be
+    others."""
     fresh: bool = False
     """Throw away what another run left in ``out``; without this or ``resume``, such a folder is refused."""
+
+    def completed(self) -> Self:
+        """The options with those that follow from others."""
+        return self
+
+    def folder(self) -> Path:
+        """Where the run is."""
+        return Path(self.out)
 
 
 @dataclass

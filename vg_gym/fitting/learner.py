@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +20,8 @@ class Learner(ABC):
     module: nn.Module
     metric: ClassVar[str]
     """The figure of :meth:`validate` that chooses the best weights (more is better)."""
+    made_of: Mapping[str, str] = MappingProxyType({})
+    """What a run that goes on must find again: a name and a hash each (:mod:`vg_gym.fitting.origin`)."""
 
     @abstractmethod
     def batch(self, step: int) -> Any:

@@ -23,6 +23,7 @@ from vg_gym.fitting.batches import prepared
 from vg_gym.fitting.config import FitConfig
 from vg_gym.fitting.learner import Learner, Objective
 from vg_gym.fitting.processes import processes, training_device, use_threads
+from vg_gym.fitting.resuming import command_to_resume
 from vg_gym.fitting.state import TrainingState
 from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.interrupts import uninterrupted
@@ -55,6 +56,8 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     make_folder(state.out)
     if config.resume:
         state.load(device)
+        if state.step >= config.steps:
+            tqdm.write(f"{state.out} is finished: {state.step} of {config.steps} steps; steps=N with more goes on")
     scheduler = learning_rate(optimizer, config, state.step)
     amp = computes_bfloat16(device.type) if config.amp is None else config.amp
     objective, stepper = accelerator.prepare(Objective(learner), optimizer)
@@ -63,7 +66,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     each = config.accumulate * accelerator.num_processes
     mine = range(state.step * each + accelerator.process_index, config.steps * each, accelerator.num_processes)
     batches = prepared(learner.batch, mine, config.workers)
-    writer = _writer(learner, config) if accelerator.is_main_process else None
+    writer = _writer(learner, config, state.step) if accelerator.is_main_process else None
     bar = tqdm(total=config.steps, initial=state.step, desc=state.out.name, unit="step", mininterval=2,
                disable=writer is None)  # fmt: skip
     try:
@@ -105,7 +108,8 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
         if writer:
             with uninterrupted():
                 state.save()
-        raise Interrupted(f"interrupted at step {state.step}; go on with: resume=true out={state.out}") from None
+        again = command_to_resume(config, accelerator.num_processes)
+        raise Interrupted(f"interrupted at step {state.step}; go on with: {again}") from None
     finally:
         bar.close()
         if writer:
@@ -158,8 +162,9 @@ def _write(writer: SummaryWriter, kind: str, figures: dict[str, float], step: in
             writer.add_scalar(f"{kind}/{name}", value, step)
 
 
-def _writer(learner: Learner, config: FitConfig) -> SummaryWriter:
+def _writer(learner: Learner, config: FitConfig, step: int) -> SummaryWriter:
+    """What writes the curves; points beyond the step at which a run goes on, which a killed one left, are removed."""
     with writing(config.out):
-        writer = SummaryWriter(config.out)
+        writer = SummaryWriter(config.out, purge_step=step + 1 if step else None)
         describe_run(writer, config, [f"val/{learner.metric}", "loss/total"])
     return writer

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.fitting.config import DatasetFitConfig
-from vg_gym.registry import open_dataset
+from vg_gym.registry import DATASET_KINDS, dataset_spec, open_dataset
+from vg_gym.storage.files import fingerprint
 from vg_gym.types import GroundingDataset, MayLack
+
+MOST_SAMPLES = 20_000
+"""Samples of a split whose words and boxes are compared, evenly spaced."""
 
 
 def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDataset]:
@@ -16,7 +26,8 @@ def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDa
     """
     root = {"root": config.root} if config.root else {}
     train = open_dataset(config.dataset, "train", **root, **config.dataset_options)
-    val = open_dataset(config.dataset, config.validate_split, **root)
+    others = options_of_all_splits(config.dataset, config.dataset_options)
+    val = open_dataset(config.dataset, config.validate_split, **root, **others)
     for data in (train, val):
         if isinstance(data, MayLack) and not data.labeled:
             raise VGGymError(
@@ -24,3 +35,33 @@ def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDa
                 "rows, or train an agent with reward=clip, which reads none"
             )
     return train, val
+
+
+def options_of_all_splits(dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those ``dataset_options`` that count for more than the training split: they say how files are read.
+
+    >>> options_of_all_splits("hub:mine", {"box_format": "xywh"}), options_of_all_splits("refshapes", {"scenes": 9})
+    ({'box_format': 'xywh'}, {})
+    """
+    is_read = dataset.partition(":")[0] in DATASET_KINDS or dataset_spec(dataset).read_from_disk
+    return dict(options) if is_read else {}
+
+
+def splits_made_of(train: GroundingDataset, validation: GroundingDataset | Sequence[Any]) -> dict[str, str]:
+    """What tells the data of a run from others (:mod:`vg_gym.fitting.origin`)."""
+    return {"training split": samples_mark(train), "validation split": samples_mark(validation)}
+
+
+def samples_mark(samples: GroundingDataset | Sequence[Any]) -> str:
+    """The number of samples, and a hash of their words and boxes; of RefShapes, which options determine, the number."""
+    count = len(samples)
+    if isinstance(samples, RefShapes):
+        return f"{count:,} samples"
+    rows = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_SAMPLES)).astype(int))
+    return f"{count:,} samples, content {fingerprint(*(_words_and_box(samples[int(row)]) for row in rows))[:12]}"
+
+
+def _words_and_box(sample: Any) -> bytes:
+    query = getattr(sample, "query", sample)
+    box = np.asarray(getattr(sample, "box", ()), np.float32).tobytes()
+    return f"{query.expression}\0{getattr(sample, 'image_id', '')}\0".encode() + box

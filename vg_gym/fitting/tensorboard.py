@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from vg_gym.config import to_yaml
+from vg_gym.config import leaves, to_yaml
 
 
 def describe_run(writer: SummaryWriter, config: Any, metrics: Sequence[str]) -> None:
@@ -26,14 +26,11 @@ def describe_run(writer: SummaryWriter, config: Any, metrics: Sequence[str]) -> 
     writer.flush()
 
 
-def flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
+def flat(options: Mapping[str, Any]) -> Iterator[tuple[str, bool | int | float | str]]:
     """Names and values of nested options, as HPARAMS takes them.
 
     >>> dict(flat({"seed": 1, "clone": {"minutes": None}, "betas": (0.9, 0.99)}))
     {'seed': 1, 'clone.minutes': 'None', 'betas': '(0.9, 0.99)'}
     """
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value if isinstance(value, (bool, int, float, str)) else str(value)
+    for name, value in leaves(options):
+        yield name, value if isinstance(value, (bool, int, float, str)) else str(value)

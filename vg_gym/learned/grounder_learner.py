@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
 from vg_gym.fitting.config import DatasetFitConfig, FitConfig
 from vg_gym.fitting.learner import Learner, decay_groups
-from vg_gym.fitting.splits import open_splits
+from vg_gym.fitting.origin import START, weights_mark
+from vg_gym.fitting.splits import open_splits, splits_made_of
 from vg_gym.fitting.train import train
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.grounder import LearnedGrounder
@@ -33,6 +34,8 @@ from vg_gym.types import Grounder, Sample
 @dataclass
 class GrounderConfig(DatasetFitConfig):
     """Options of ``train_grounder.py``."""
+
+    TRAINS: ClassVar[str] = "grounder"
 
     out: str = "runs/grounder"
     """Folder for checkpoints, TensorBoard logs and the finished grounder (``OUT/model``)."""
@@ -75,13 +78,21 @@ class GrounderLearner(Learner):
         torch.manual_seed(config.seed)
         self.module = self.model = build(config.model, config.options)
         self.model.init_weights()
+        self.made_of = splits_made_of(data, val)
         if config.init_from:
-            init_from_weights(self.model, config.init_from, config)
+            self._start(config.init_from)
         self.model.learn_from_expressions([text for image in train_images for text in image.expressions])
         self.val = [val[i] for i in range(min(config.validate_samples, len(val)))]
         self.batches = GroundingBatches(
             train_images, self.model, config.batch_size, config.expressions, config.flip, config.seed
         )
+
+    def _start(self, weights: str) -> None:
+        """Begin with trained weights, but not where a run goes on, which has its own."""
+        if not self.config.resume:
+            init_from_weights(self.model, weights, self.config)
+        if (path := _weights_path(weights)).exists():
+            self.made_of = {**self.made_of, START: weights_mark(path)}
 
     def batch(self, step: int) -> Batch:
         """Images of the training split with their expressions."""
@@ -134,11 +145,16 @@ def init_from_weights(module: GroundingModel, weights: str, config: GrounderConf
         grounder: Any = registry.grounder(config.model, weights=weights, **config.options)
         name, other = config.model, grounder.model
     else:
-        name, other = load_model(ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights))
+        name, other = load_model(_weights_path(weights))
     taken = module.copy_shared_weights(other)
     if not taken:
         raise VGGymError(f"init_from={weights!r}: a {name} has nothing that this network could start with")
     tqdm.write(f"{taken} of {len(module.state_dict())} tensors start as those of {weights}")
+
+
+def _weights_path(weights: str) -> Path:
+    """The folder of a built-in grounder, or the path as it is."""
+    return ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights)
 
 
 def train_grounder(config: GrounderConfig) -> Path:

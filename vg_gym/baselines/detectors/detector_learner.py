@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from vg_gym.errors import VGGymError, unknown
 from vg_gym.features.proposals import select
 from vg_gym.fitting.config import DatasetFitConfig
 from vg_gym.fitting.learner import Learner
-from vg_gym.fitting.splits import open_splits
+from vg_gym.fitting.splits import open_splits, splits_made_of
 from vg_gym.fitting.train import train
 from vg_gym.types import GroundingDataset, HasSegments
 
@@ -37,6 +37,8 @@ PROPOSALS = 10
 @dataclass
 class DetectorConfig(DatasetFitConfig):
     """Options of ``train_detector.py``."""
+
+    TRAINS: ClassVar[str] = "detector"
 
     out: str = "runs/detector"
     """Folder for checkpoints, TensorBoard logs and the finished detector (``OUT/model``)."""
@@ -68,7 +70,7 @@ class DetectorLearner(Learner):
             raise unknown("detector", config.detector, KINDS)
         self.config = config
         data, val = open_splits(config)
-        self.names = data.categories
+        self.names, self.made_of = data.categories, splits_made_of(data, val)
         torch.manual_seed(config.seed)
         self.detector = KINDS[config.detector](data.categories, **config.options)
         self.module = self.detector.module
