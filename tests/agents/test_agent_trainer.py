@@ -25,6 +25,7 @@ from vg_gym.envs.factory import make_engine
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import Interrupted, VGGymError
+from vg_gym.fitting.resuming import resumed
 from vg_gym.storage import files, shards
 from vg_gym.storage.files import writing
 
@@ -101,6 +102,64 @@ def test_a_resumed_run_goes_on(clip_folder, tmp_path):
     assert about["steps"] == second.model.num_timesteps
     with pytest.raises(VGGymError, match="nothing to resume"):
         train(clip_folder, tmp_path / "other", "resume=true")
+
+
+def test_a_resumed_run_keeps_minutes_best_agent_and_options(clip_folder, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    train(clip_folder, run, *LIGHT, "reward=clip")
+    state = torch.load(run / "last" / "state.pt", weights_only=True)
+    torch.save({**state, "minutes": 3.0}, run / "last" / "state.pt")
+    best = run / "best" / "agent.json"
+    about = json.loads(best.read_text())
+    best.write_text(json.dumps({**about, "val": {**about["val"], "return": 99.0}}))
+    before = best.read_bytes()
+    capsys.readouterr()
+    again = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true"]))
+    means = again.run()
+    assert again.finished and means == json.loads((run / "last" / "agent.json").read_text())["val"]
+    assert "is finished (96 steps, total_timesteps=96): total_timesteps=N with more goes on" in capsys.readouterr().out
+
+    longer = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true", "total_timesteps=128"]))
+    assert longer.config.reward == "clip" and longer.config.action == "edges"
+    longer.run()
+    assert not longer.finished and longer.model._n_updates > state["updates"] > 0
+    assert best.read_bytes() == before  # no later agent is better than the best
+    assert torch.load(run / "last" / "state.pt", weights_only=True)["minutes"] > 3
+    saved = load_config(TrainConfig, [str(run / "config.yaml")])
+    assert (saved.total_timesteps, saved.reward, saved.resume, saved.fresh) == (128, "clip", False, False)
+    with pytest.raises(VGGymError, match="reward is iou here and clip in"):
+        train(clip_folder, run, *LIGHT, "resume=true")
+
+
+def test_a_resumed_run_draws_other_episodes(clip_folder, tmp_path):
+    drawn = []
+    for options in ((), ("resume=true", "total_timesteps=128")):
+        trainer, _ = train(clip_folder, tmp_path / "run", *LIGHT, *options)
+        drawn.append(trainer.env._rng.uniform(np.arange(4), 3))
+    assert not np.array_equal(*drawn)
+
+
+def test_latest_is_a_run_to_resume_and_points_to_it_still(clip_folder, tmp_path):
+    train(clip_folder, tmp_path / "run", *LIGHT)
+    AgentTrainer(resumed(TrainConfig, [f"out={tmp_path / 'latest'}", "resume=true", "total_timesteps=128"])).run()
+    assert (tmp_path / "latest").readlink().name == "run"
+    train(clip_folder, tmp_path / "latest", *LIGHT, "fresh=true")
+    assert (tmp_path / "latest").readlink().name == "run" and (tmp_path / "run" / "last").is_dir()
+
+
+def test_other_data_or_another_clip_are_refused(clip_folder, tmp_path, tiny_clip):
+    run, clip = tmp_path / "run", tmp_path / "clip"
+    shutil.copytree(clip_folder, clip)
+    train(str(clip), run, *LIGHT)
+    other = tiny_clip.copy()
+    with torch.no_grad():
+        other.model.logit_scale += 1
+    shutil.rmtree(clip)
+    save_model(other, clip)
+    with pytest.raises(VGGymError, match="CLIP is another than the run began with"):
+        train(str(clip), run, *LIGHT, "resume=true")
+    origin = json.loads((run / "origin.json").read_text())
+    assert origin["made of"]["CLIP"].startswith(f"{clip}, content ") and len(origin["made of"]) == 3
 
 
 def test_ctrl_c_saves(clip_folder, tmp_path, monkeypatch):

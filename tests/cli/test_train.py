@@ -1,16 +1,24 @@
 """The trainings and the evaluation as subcommands, for those who have the package alone."""
 
 import shlex
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
+from tests.data.own import rows, write_rows
 from vg_gym.agents.config import TrainConfig
+from vg_gym.baselines.detectors.detector_learner import DetectorConfig
 from vg_gym.cli.entry import main
+from vg_gym.cli.run import configured
+from vg_gym.clip_finetuning.config import ClipTrainConfig
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.config import CONFIGS, described, load_config
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import methods
 from vg_gym.evaluation.comparison import Comparison
+from vg_gym.fitting.splits import open_splits
+from vg_gym.learned.grounder_learner import GrounderConfig
 
 
 @pytest.mark.parametrize("what", ["agent", "grounder", "detector", "clip"])
@@ -37,6 +45,47 @@ def test_configs_of_the_package_are_found_by_name():
     assert load_config(TrainConfig, ["agent_refshapes", "seed=3"]).proposals == "ssd"
     with pytest.raises(VGGymError, match="did you mean 'agent_refshapes'"):
         load_config(TrainConfig, ["agent_refshape"])
+
+
+SCHEMAS = (TrainConfig, GrounderConfig, DetectorConfig, ClipTrainConfig)
+
+
+def schema_of(name):
+    """The options of the training that a shipped config is for."""
+    for schema in SCHEMAS:
+        with suppress(VGGymError):
+            load_config(schema, [name])
+            return schema
+
+
+@pytest.mark.parametrize("dataset", ["mine.jsonl", "mine.json", "hub:mine", "refcocog-umd"])
+@pytest.mark.parametrize("name", sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+def test_options_of_the_built_in_data_are_left_out_for_other_data(name, dataset, capsys):
+    schema, own = schema_of(name), f"dataset={dataset}"
+    shipped = load_config(schema, [name])
+    config = configured(schema, [name, own])
+    assert config == replace(shipped, dataset=dataset, dataset_options={})
+    said = f"{name}: dataset_options scenes is of refshapes, and left out for {dataset}\n"
+    assert capsys.readouterr().out == (said if shipped.dataset_options else "")
+    assert configured(schema, [name, own, "dataset_options.box=b"]).dataset_options == {"box": "b"}
+    assert configured(schema, [name, "dataset=refshapes-hard"]).dataset_options == shipped.dataset_options
+
+
+@pytest.mark.parametrize("nothing", ["null", "{}", ""])
+def test_dataset_options_can_be_removed(nothing, tmp_path):
+    assert load_config(TrainConfig, ["agent_refshapes", f"dataset_options={nothing}"]).dataset_options == {}
+    assert load_config(ClipTrainConfig, ["clip_refshapes", f"dataset_options={nothing}"]).dataset_options == {}
+    assert load_config(ClipTrainConfig, ["clip_refshapes", "model=null"]).model is None
+    assert load_config(TrainConfig, ["agent_refshapes", "clone.minutes=null"]).clone.minutes is None
+    with pytest.raises(VGGymError, match="'clone'"):
+        load_config(TrainConfig, ["clone=null"])
+
+
+def test_what_is_typed_for_own_data_and_not_known_is_named(tmp_path):
+    mine = write_rows(tmp_path / "mine.jsonl", rows())
+    config = configured(GrounderConfig, [f"dataset={mine}", "dataset_options.scenes=3"])
+    with pytest.raises(VGGymError, match="takes no options, got scenes: .*dataset_options=null"):
+        open_splits(config)
 
 
 def test_evaluate_is_evaluate_py(capsys, tmp_path):

@@ -51,7 +51,7 @@ def test_a_run_owns_its_folder(tmp_path):
         train(lambda _: Line(), replace(given, resume=True, fresh=True))
     shorter = replace(given, fresh=True, steps=20)
     train(lambda _: Line(), shorter)
-    assert load_config(FitConfig, [str(tmp_path / "run" / "config.yaml")]) == shorter
+    assert load_config(FitConfig, [str(tmp_path / "run" / "config.yaml")]) == replace(shorter, fresh=False)
     assert json.loads((tmp_path / "run" / "model" / "metrics.json").read_text())["step"] == 20
     assert len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 1
 

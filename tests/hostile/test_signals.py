@@ -72,12 +72,12 @@ def stop(process, number):
 def test_sigterm_saves_an_agent_that_goes_on(command, tmp_path):
     process = command(*AGENT, "minutes=9", "clone.minutes=0", "out=run")
     wait_for(process, lambda: "fps=" in process.said())
-    assert stop(process, signal.SIGTERM).endswith("Go on with: resume=true out=run")
+    assert stop(process, signal.SIGTERM).endswith("Go on with: vg-gym train agent resume=true out=run")
     steps = torch.load(tmp_path / "run" / "last" / "state.pt", weights_only=True)["steps"]
     assert steps > 0 and {p.name for p in (tmp_path / "run" / "last").iterdir()} == {
         "agent.json", "policy.safetensors", "state.pt"
     }  # fmt: skip
-    again = command(*AGENT, f"total_timesteps={steps + 100}", "clone.minutes=0", "out=run", "resume=true")
+    again = command("train", "agent", "resume=true", "out=run", f"total_timesteps={steps + 100}")
     assert again.wait(300) == 0, again.said()
     assert torch.load(tmp_path / "run" / "last" / "state.pt", weights_only=True)["steps"] >= steps + 100
 
@@ -98,8 +98,8 @@ def test_a_grounder_keeps_its_features_and_goes_on_to_the_same_weights(command, 
     assert "what was computed is kept: the same command goes on" in stop(process, number)
     process = command(*GROUNDER, "out=run")
     wait_for(process, lambda: "total=" in process.said())
-    assert stop(process, number).endswith("go on with: resume=true out=run")
-    process = command(*GROUNDER, "out=run", "resume=true")
+    assert stop(process, number).endswith("go on with: vg-gym train grounder resume=true out=run")
+    process = command("train", "grounder", "resume=true", "out=run")
     assert process.wait(300) == 0, process.said()
     after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("rows-*.npy")}
     assert after["rows-00000.npy"] == before["rows-00000.npy"]
@@ -113,11 +113,15 @@ def test_a_grounder_keeps_its_features_and_goes_on_to_the_same_weights(command, 
     ("arguments", "said", "last"),
     [
         ((*AGENT, "dataset_options.scenes=2000", "out=run"), "images:", "the same command goes on"),
-        ((*AGENT, "minutes=9", "out=run"), "agreement=", "resume=true out=run"),
+        ((*AGENT, "minutes=9", "out=run"), "agreement=", "vg-gym train agent resume=true out=run"),
         (("features", "--dataset", "refshapes", "--limit", "600", "--out", "store"), "images:", "interrupted"),
         (("train", "detector", "ssd_refshapes", "images=2000", "out=run"), "images:", "the same command goes on"),
-        (("train", "detector", "ssd_refshapes", "images=60", "workers=1", "out=run"), "total=", "resume=true out=run"),
-        (("train", "clip", "steps=500", "threads=1", "out=run"), "total=", "resume=true out=run"),
+        (
+            ("train", "detector", "ssd_refshapes", "images=60", "workers=1", "out=run"),
+            "total=",
+            "vg-gym train detector resume=true out=run",
+        ),
+        (("train", "clip", "steps=500", "threads=1", "out=run"), "total=", "vg-gym train clip resume=true out=run"),
     ],
 )
 def test_everywhere_a_signal_ends_in_seconds_with_one_line(command, number, arguments, said, last):

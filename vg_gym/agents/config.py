@@ -46,6 +46,7 @@ class TrainConfig(EnvOptions):
     }  # fmt: skip
     """Names of options before they were those of SB3 -> today's."""
     TRAINS: ClassVar[str] = "agent"
+    """``vg-gym train agent`` runs it."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = (
         "minutes", "total_timesteps", "learning_rate", "eval_every", "device", "threads", "cache", "root", "features",
         "memory", "test_split", "test_samples",

@@ -16,6 +16,7 @@ class ClipTrainConfig(DatasetFitConfig):
     """Options of ``train_clip.py``."""
 
     TRAINS: ClassVar[str] = "clip"
+    """``vg-gym train clip`` runs it."""
 
     out: str = "runs/clip"
     """Folder for checkpoints, TensorBoard logs and the finished model (load it as ``clip=OUT/model``)."""

@@ -6,7 +6,7 @@ import os
 import shlex
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -86,11 +86,22 @@ def options_of_run(schema: type[Options], folder: Path, arguments: Sequence[str]
         raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out={_others(folder)}")
     try:
         load_config(schema, [str(path)])
+        _check_whole(schema, path)
     except VGGymError as error:
         raise VGGymError(
             f"{path} is damaged or of another training, so the run cannot go on ({error}); name another run with out="
         ) from error
     return load_config(schema, [str(path), *arguments]).completed()
+
+
+def _check_whole(schema: Any, path: Path) -> None:
+    """Refuse a config that lacks options, as a file that was cut off does: their defaults may not be the run's."""
+    written: Any = OmegaConf.load(path)
+    lacking = [field.name for field in fields(schema) if field.name not in written]
+    if lacking:
+        raise VGGymError(
+            f"it lacks {', '.join(lacking[:4])}{' and more' if len(lacking) > 4 else ''}: add their values"
+        )
 
 
 def check_options(config: RunOptions) -> list[str]:

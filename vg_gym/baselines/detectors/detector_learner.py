@@ -39,6 +39,7 @@ class DetectorConfig(DatasetFitConfig):
     """Options of ``train_detector.py``."""
 
     TRAINS: ClassVar[str] = "detector"
+    """``vg-gym train detector`` runs it."""
 
     out: str = "runs/detector"
     """Folder for checkpoints, TensorBoard logs and the finished detector (``OUT/model``)."""
