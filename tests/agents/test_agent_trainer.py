@@ -19,6 +19,7 @@ from vg_gym.agents.config import STEPS_PER_MINIBATCH, TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
+from vg_gym.clip.encoder import load_clip
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.config import load_config
 from vg_gym.envs.factory import make_engine
@@ -119,14 +120,14 @@ def test_a_resumed_run_keeps_minutes_best_agent_and_options(clip_folder, tmp_pat
     assert again.finished and means == json.loads((run / "last" / "agent.json").read_text())["val"]
     assert "is finished (96 steps, total_timesteps=96): total_timesteps=N with more goes on" in capsys.readouterr().out
 
-    longer = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true", "total_timesteps=128"]))
+    longer = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true", "total_timesteps=192"]))
     assert longer.config.reward == "clip" and longer.config.action == "edges"
     longer.run()
     assert not longer.finished and longer.model._n_updates > state["updates"] > 0
     assert best.read_bytes() == before  # no later agent is better than the best
     assert torch.load(run / "last" / "state.pt", weights_only=True)["minutes"] > 3
     saved = load_config(TrainConfig, [str(run / "config.yaml")])
-    assert (saved.total_timesteps, saved.reward, saved.resume, saved.fresh) == (128, "clip", False, False)
+    assert (saved.total_timesteps, saved.reward, saved.resume, saved.fresh) == (192, "clip", False, False)
     with pytest.raises(VGGymError, match="reward is iou here and clip in"):
         train(clip_folder, run, *LIGHT, "resume=true")
 
@@ -156,6 +157,7 @@ def test_other_data_or_another_clip_are_refused(clip_folder, tmp_path, tiny_clip
         other.model.logit_scale += 1
     shutil.rmtree(clip)
     save_model(other, clip)
+    load_clip.cache_clear()  # as in a new process
     with pytest.raises(VGGymError, match="CLIP is another than the run began with"):
         train(str(clip), run, *LIGHT, "resume=true")
     origin = json.loads((run / "origin.json").read_text())

@@ -84,6 +84,20 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, workers, accum
     torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("stop", [33, 39])
+def test_dropout_goes_on_as_if_nothing_had_happened(tmp_path, stop):
+    class Dropping(Line):
+        def losses(self, batch):
+            step, x = batch
+            return super().losses((step, nn.functional.dropout(x)))  # its draw comes before an interrupt
+
+    whole = fit(Dropping(), config(tmp_path / "a"))
+    with pytest.raises(VGGymError, match="interrupted"):
+        fit(Dropping(interrupt_at=stop), config(tmp_path / "b"))
+    again = fit(Dropping(), config(tmp_path / "b", resume=True))
+    torch.testing.assert_close(again.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
 def test_a_resumed_run_may_be_longer_and_slower(tmp_path):
     whole = fit(Line(), config(tmp_path / "a", warmup=100, steps=60))
     fit(Line(), config(tmp_path / "b", warmup=100, steps=40))

@@ -89,6 +89,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
                 state.step += 1
                 if state.average:
                     state.average.update_parameters(module)
+                state.keep_random_state()
             stepper.zero_grad()
 
             bar.update()
@@ -101,6 +102,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
                     _write(writer, "val", figures, state.step)
                     tqdm.write(f"val step {state.step}  " + "  ".join(f"{k} {v:.4f}" for k, v in figures.items()))
                     with uninterrupted():
+                        state.keep_random_state()
                         state.keep_if_best(figures, learner.metric)
                         state.save()
                 accelerator.wait_for_everyone()

@@ -31,11 +31,18 @@ class TrainingState:
         self.out, self.module, self.optimizer = out, module, optimizer
         self.average = moving_average(module, ema) if ema else None
         self.step, self.best = 0, -math.inf
+        self.keep_random_state()
 
     @property
     def result(self) -> nn.Module:
         """The module that is validated and saved: the average, or the trained one itself."""
         return self.average.module if self.average else self.module
+
+    def keep_random_state(self) -> None:
+        """Remember where torch's random numbers are, of dropout for one: a run goes on with those that would follow."""
+        self.random_states = [torch.get_rng_state()]
+        if torch.cuda.is_available():
+            self.random_states.append(torch.cuda.get_rng_state())
 
     def save(self) -> None:
         """Write ``checkpoint.pt``, from which a run goes on."""
@@ -45,6 +52,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "best": self.best,
+            "random": self.random_states,
         }
         with replacing(self.out / "checkpoint.pt") as part, part.open("wb") as file:
             torch.save(content, file)
@@ -65,6 +73,10 @@ class TrainingState:
                 self.average.load_state_dict(content["average"])
             self._load_moments(content["optimizer"])
             self.step, self.best = int(content["step"]), float(content["best"])
+            setters = (torch.set_rng_state, torch.cuda.set_rng_state)
+            for state, restore in zip(content.get("random", []), setters[: len(self.random_states)], strict=False):
+                restore(state.cpu())
+            self.keep_random_state()
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise VGGymError(f"{path} is of another model, or damaged: {reason}; use another out=") from error

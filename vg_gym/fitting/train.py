@@ -30,7 +30,7 @@ def train(make_learner: Callable[[Config], Learner], config: Config) -> Path:
 
     Beside the model, ``metrics.json`` holds the figures of its validation. Two runs with the same config, the number of
     ``threads`` named, give the same weights on one machine, as ``steps`` measure everything; so does one that was
-    interrupted and resumed, where the network has no dropout.
+    interrupted and resumed.
 
     Args:
         make_learner: of the config.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from vg_gym.baselines.detectors.ssd import Ssd
 from vg_gym.baselines.detectors.yolo import Yolo
 from vg_gym.clip.crops import resize
 from vg_gym.config import PositiveInt
+from vg_gym.data.refshapes import RefShapes
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.features.proposals import select
 from vg_gym.fitting.config import DatasetFitConfig
@@ -30,6 +31,8 @@ from vg_gym.fitting.train import train
 from vg_gym.types import GroundingDataset, HasSegments
 
 KINDS: dict[str, Callable[..., Detector]] = {"yolo": Yolo.small, "detr": Detr.small, "ssd": Ssd.small, "sam": Sam.small}
+UNNAMED = "object"
+"""The category of objects that have none."""
 PROPOSALS = 10
 """Best proposals of an image that validation scores."""
 
@@ -71,12 +74,13 @@ class DetectorLearner(Learner):
             raise unknown("detector", config.detector, KINDS)
         self.config = config
         data, val = open_splits(config)
-        self.names, self.made_of = data.categories, splits_made_of(data, val)
+        self.made_of = splits_made_of(data, val)
+        self.names = class_names([(data, config.images), (val, config.validate_images)])
         torch.manual_seed(config.seed)
-        self.detector = KINDS[config.detector](data.categories, **config.options)
+        self.detector = KINDS[config.detector](self.names, **config.options)
         self.module = self.detector.module
-        self.train = load_images(data, config.images, config.side, masks=config.detector == "sam")
-        self.val = load_images(val, config.validate_images, config.side)
+        self.train = load_images(data, config.images, config.side, self.names, masks=config.detector == "sam")
+        self.val = load_images(val, config.validate_images, config.side, self.names)
 
     def batch(self, step: int) -> DetectionBatch:
         """Random images of the training split, half of them mirrored."""
@@ -143,13 +147,32 @@ class Images:
         return len(self.pixels)
 
 
-def load_images(dataset: GroundingDataset, count: int, side: int, masks: bool = False) -> Images:
+def class_names(splits: Sequence[tuple[GroundingDataset, int]]) -> tuple[str, ...]:
+    """The categories of splits, and :data:`UNNAMED` where an object of their first images has none.
+
+    Args:
+        splits: each with the number of images that are read of it.
+    """
+    named = {name for dataset, _ in splits for name in dataset.categories} - {""}
+    lacking = any(
+        not all(dataset.objects(dataset[row].image_id).categories)
+        for dataset, count in splits
+        if not isinstance(dataset, RefShapes)
+        for row in _first_rows(dataset, count)
+    )
+    return tuple(sorted(named | {UNNAMED} if lacking or not named else named))
+
+
+def load_images(
+    dataset: GroundingDataset, count: int, side: int, classes: Sequence[str], masks: bool = False
+) -> Images:
     """The first distinct images of a data set with all their objects, in memory.
 
     Args:
         dataset: what to read.
         count: how many images.
         side: pixels to which they are squashed.
+        classes: names of the categories; :data:`UNNAMED` is that of objects without one.
         masks: also read which pixels belong to which object.
 
     Raises:
@@ -157,7 +180,7 @@ def load_images(dataset: GroundingDataset, count: int, side: int, masks: bool = 
     """
     if masks and not isinstance(dataset, HasSegments):
         raise VGGymError(f"{dataset.name} has no masks to train a SAM on; use refshapes, or published SAM weights")
-    names = {name: i for i, name in enumerate(dataset.categories)}
+    names = {name: i for i, name in enumerate(classes)}
     rows = _first_rows(dataset, count)
     pixels, boxes, labels, segments = [], [], [], []
     for row in tqdm(rows, desc=f"{dataset.name}/{dataset.split} images", unit="image", mininterval=2):
@@ -166,7 +189,7 @@ def load_images(dataset: GroundingDataset, count: int, side: int, masks: bool = 
         scale = np.array(sample.query.image.size * 2, dtype=np.float32)
         pixels.append(resize(sample.query.image.array(), side))
         boxes.append((objects.boxes / scale * side).astype(np.float32))
-        labels.append(np.array([names[c] for c in objects.categories], dtype=np.int64))
+        labels.append(np.array([names[c or UNNAMED] for c in objects.categories], dtype=np.int64))
         found = dataset.segments(sample.image_id) if masks else np.zeros((1, 1), np.uint8)  # type: ignore[attr-defined]
         segments.append(_resized(found, side if masks else 1))
     return Images(np.stack(pixels), boxes, labels, np.stack(segments))
