@@ -23,6 +23,7 @@ def test_objects_without_a_category_are_objects(categories, names, tmp_path):
     assert class_names([(OwnData(path, "all"), 9)]) == names
     learner = DetectorLearner(load_config(DetectorConfig, ["ssd_refshapes", f"dataset={path}", "batch_size=2"]))
     assert learner.names == names and all(len(labels) for labels in learner.train.labels)
+    learner.module.train()
     assert all(loss.isfinite() for loss in learner.losses(learner.batch(0)).values())
 
 

@@ -102,7 +102,7 @@ class AgentTrainer:
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
         self.options = options_from(EnvOptions, env_options(config))
-        self.resumed = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
+        self.resumed: dict[str, Any] = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
         had_it = self.resumed.get("warm_start", True)
         self.warm_start = Budget(0.0) if had_it else Budget(config.clone.minutes or 0.0, config.clone.steps)
         self.budget = Budget(config.minutes - (config.clone.minutes or 0.0), config.total_timesteps)
