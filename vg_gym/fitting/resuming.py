@@ -32,8 +32,11 @@ class RunOptions(Protocol):
     MAY_CHANGE: ClassVar[tuple[str, ...]]
     """Options that a run may go on with other values of."""
     resume: bool
+    """Whether it goes on with the run in its folder."""
     fresh: bool
+    """Whether it throws away what is in its folder."""
     out: str
+    """The folder, as it was typed."""
 
     def completed(self) -> Any:
         """The options with those that follow from others."""
