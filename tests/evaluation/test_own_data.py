@@ -17,9 +17,12 @@ class Reads:
 
     name = "reads"
     asked: list = []
+    tired: tuple = ()
 
     def ground(self, queries, initial_boxes=None):
         Reads.asked.extend(q.key for q in queries)
+        if any(q.key in Reads.tired for q in queries):
+            raise KeyError("tired")
         return [Prediction(np.array([0, 0, q.image.array().shape[1] / 2, 48])) for q in queries]
 
 
@@ -94,7 +97,7 @@ def test_without_boxes_there_are_predictions_only(folder, capsys):
     assert all("mean_iou" not in row and row["n"] == 6 for row in found)
     kept = predictions(folder)
     assert len(kept) == 6 and all(line["box"] == [0, 0, 32, 48] for line in kept.values())
-    assert sorted(p.name for p in (folder / "out").iterdir()) == ["predictions.jsonl", "settings.json"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["inputs.json", "predictions.jsonl", "settings.json"]
     said = " ".join(capsys.readouterr().out.split())
     assert "has no boxes, so there is nothing to compare with" in said and "predictions.jsonl" in said
     assert len(compare(folder, ["action-oracle", "reads"], clip="refshapes").run()) == 1
@@ -164,12 +167,21 @@ def test_an_image_that_cannot_be_read_is_a_failure_and_no_more(
     assert (folder / "out" / "report.html").is_file()
 
 
-def test_failures_are_asked_again_where_that_is_wanted(folder):
+def test_an_image_that_was_repaired_is_asked_about_again(folder, capsys):
     write_rows(folder / "mine.jsonl", both(width=64, height=48))
     content = (folder / "images" / "1.png").read_bytes()
     cut_short(folder / "images" / "1.png")
     assert rows_of(compare(folder).run())["reads"]["failures"] == 2
     (folder / "images" / "1.png").write_bytes(content)
+    assert rows_of(compare(folder).run())["reads"]["failures"] == 0
+    assert "reads: pictures changed" in capsys.readouterr().err
+
+
+def test_failures_are_asked_again_where_that_is_wanted(folder, monkeypatch):
+    write_rows(folder / "mine.jsonl", both(width=64, height=48))
+    monkeypatch.setattr(Reads, "tired", ("mine/8", "mine/11"))
+    assert rows_of(compare(folder).run())["reads"]["failures"] == 2
+    monkeypatch.setattr(Reads, "tired", ())
     assert rows_of(compare(folder).run())["reads"]["failures"] == 2
     Reads.asked.clear()
     assert rows_of(compare(folder, retry_failures=True).run())["reads"]["failures"] == 0

@@ -48,3 +48,19 @@ def test_lines_stay_in_the_file_and_the_last_of_one_key_counts(tmp_path):
         assert [line["key"] for line in lines[np.array([1, 0])]] == ["a", "c"]
         assert kept.missing("m", hashes).tolist() == [] and kept.missing("m", hashes, True).tolist() == [2]
         assert kept.missing("other", hashes).tolist() == [0, 2]
+
+
+def test_predictions_with_other_inputs_no_longer_count(tmp_path):
+    file = PredictionFile(tmp_path, {})
+    assert file.renew("m", {"weights": "1", "options": "x"}) == []
+    file.append("m", [LINE, {**LINE, "key": "b"}])
+    file.append("other", [LINE])
+    others = file.lines("other", key_hashes("a", 1))
+    assert PredictionFile(tmp_path, {}).renew("m", {"weights": "1", "options": "x"}) == []
+    assert file.renew("m", {"weights": "2", "options": "x"}) == ["weights"]
+    assert not file.knows("m") and others[0]["method"] == "other", "places of others stay"
+    file.append("m", [{**LINE, "ms": 2.0}])
+    again = PredictionFile(tmp_path, {})
+    assert again["m", "a"]["ms"] == 2 and ("m", "b") not in again
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [(line["method"], line["ms"]) for line in lines] == [("other", 1.0), ("m", 2.0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.options import EnvOptions
+from vg_gym.envs.proposals import QueryProposals
 from vg_gym.features.score_maps import SCAN_SIZES
+from vg_gym.registry.identity import mark_of
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
 
@@ -61,7 +64,7 @@ class AgentGrounder:
         **options: Any,
     ):
         self.name, self.verify = f"agent:{name}", verify
-        self._folder = find_agent(name, revision)
+        self._folder = find_agent(name, revision).resolve()  # runs/latest may point elsewhere before it is read
         self._about = read_about(self._folder)
         env = env_of(self._folder, self._about, options)
         # A training reward may need labels; what ends an episode, and what the policy sees, does not.
@@ -75,18 +78,24 @@ class AgentGrounder:
             "initial_box": first_blind(env["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})
-        self._first_boxes_from: Grounder | None = None
         self.clip = load_clip(clip or self._about["clip"], device)
-        self.fingerprint = fingerprint(self._folder, self.clip.fingerprint, self.options, verify)
         self.device, self.batch_size = device, batch_size
         self._bank: FeatureBank | None = None
         self._policy: Any = None
 
-    def _first_boxes(self, queries: Sequence[Query]) -> np.ndarray:
-        """Pixel boxes (N, 4) of the grounder that the agent starts from."""
-        if self._first_boxes_from is None:
-            self._first_boxes_from = registry.grounder_with_clip(self.options.initial_box, self.clip.name)
-        return np.stack([p.box for p in self._first_boxes_from.ground(queries)])
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the agent, its options, and what it stands on: CLIP, proposer, grounder of its first boxes."""
+        o, first = self.options, self._first_boxes_from
+        proposals = QueryProposals(o.proposals, o.num_proposals, self.clip).fingerprint if o.proposals else ""
+        below = self.clip.fingerprint, proposals, mark_of(first) if first else ""
+        return fingerprint(self._folder, o, self.verify, *below)
+
+    @cached_property
+    def _first_boxes_from(self) -> Grounder | None:
+        """The grounder that the agent starts from; None where it starts from a place."""
+        name = self.options.initial_box
+        return registry.grounder_with_clip(name, self.clip.name) if registry.is_grounder(name) else None
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
@@ -97,8 +106,9 @@ class AgentGrounder:
         if not queries:
             return []
         options = self.options
-        if registry.is_grounder(options.initial_box):  # one for all batches, where an engine would build its own
-            initial_boxes = self._first_boxes(queries) if initial_boxes is None else initial_boxes
+        if first := self._first_boxes_from:  # one for all batches, where an engine would build its own
+            if initial_boxes is None:
+                initial_boxes = np.stack([p.box for p in first.ground(queries)])
             options = replace(options, initial_box="full")
         engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, options, self._bank)
         self._bank = engine.features

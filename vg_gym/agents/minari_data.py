@@ -24,7 +24,8 @@ from vg_gym.agents.oracle import oracle_actions
 from vg_gym.envs.spec import GroundingSpec
 from vg_gym.envs.vector import GroundingVectorEnv
 from vg_gym.errors import VGGymError, importing, unknown
-from vg_gym.storage.files import cache_folder, fingerprint, replacing_folder
+from vg_gym.registry.identity import versions
+from vg_gym.storage.files import cache_folder, fingerprint, place_mark, replacing_folder
 
 Actor = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Observations of N rows to N actions."""
@@ -175,7 +176,12 @@ def write_minari(
     spec.kwargs.update(arguments)
     recording = _Recording(envs, make_actor(agent, envs), GroundingSpec.of(spec), seed)
     who = find_agent(agent.removeprefix(PREFIX)) if agent.startswith(PREFIX) else agent
-    parts = cache_folder() / "minari" / fingerprint(recording.spec.to_json(), who, seed, __version__)[:16]
+    below = [
+        envs.engine.features.clip.fingerprint,
+        place_mark(*map(str, arguments.values())),
+        sorted(versions().items()),
+    ]
+    parts = cache_folder() / "minari" / fingerprint(recording.spec.to_json(), who, seed, below)[:16]
     done = recording.batches(parts, episodes, f"{name} by {agent}")
     references = ["random", "oracle"] if envs.engine.episodes.labeled else ["random"]
     scores = [mean_return(envs, make_actor(who, envs), REFERENCE_EPISODES, seed) for who in references]

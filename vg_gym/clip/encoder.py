@@ -31,6 +31,7 @@ from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
 from vg_gym.errors import VGGymError
 from vg_gym.lazily import torch
 from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import place_mark
 from vg_gym.storage.lru_cache import LRUCache
 
 SIDECAR = "vg_gym.json"
@@ -292,13 +293,20 @@ def _chunks(items: Sequence, size: int) -> Iterable[Sequence]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
-@lru_cache(maxsize=4)
 def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
-    """Load a CLIP by name; the same name and device give the same object. Torch's generator is left as it was.
+    """Load a CLIP by name. Torch's generator is left as it was.
+
+    The same name and device give the same object, until the files that the name stands for change.
 
     Raises:
         VGGymError: the name, tag or file is not there, or the file is not a checkpoint of that architecture.
     """
+    return _load(name, device, place_mark(name, name.partition(":")[2]))
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, device: str, mark: str) -> ClipEncoder:
+    """:func:`load_clip`; another ``mark`` is another state of the files."""
     try:
         if (folder := built_in("clip", name)) is not None:
             return BuiltInClip(name, folder, device)

@@ -16,6 +16,7 @@ from vg_gym.boxes import to_numpy
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import CannotWrite, VGGymError
+from vg_gym.registry.identity import mark_of
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
 from vg_gym.storage.npy import read_npy
 from vg_gym.types import Fingerprinted, Grounder, Query
@@ -168,12 +169,12 @@ def grounder_boxes(
 
     Args:
         grounder: cached only if it is :class:`~vg_gym.types.Fingerprinted`.
-        queries: what to ground; files are keyed by their images, expressions and the fingerprint.
+        queries: what to ground; files are keyed by their images, expressions and all that the grounder depends on.
         cache: keep the boxes for the next run, chunk by chunk, so that an interrupted one goes on where it stopped.
         progress: show a progress bar.
         chunk: queries per call and per file.
     """
-    mark = grounder.fingerprint if cache and isinstance(grounder, Fingerprinted) else None
+    mark = mark_of(grounder) if cache and isinstance(grounder, Fingerprinted) else None
     parts = []
     bar = tqdm(total=len(queries), desc=f"{grounder.name} boxes", unit="query", disable=not progress, mininterval=2)
     for at in range(0, len(queries), chunk):

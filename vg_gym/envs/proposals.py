@@ -23,6 +23,7 @@ from vg_gym.language.parsing import noun_phrases, parse
 from vg_gym.language.resolution import resolve
 from vg_gym.registry import proposer as make_proposer
 from vg_gym.registry import proposer_spec
+from vg_gym.storage.files import place_mark
 from vg_gym.types import ImageRef, Proposer, Query
 
 MIN_SCORE = 0.1
@@ -64,7 +65,7 @@ class QueryProposals:
             weights = given or ("refshapes" if clip.words else spec.published)
             chosen = {"weights": weights} if weights else {}
         try:
-            self._proposer = _proposer(name, str(clip.device), **chosen)
+            self._proposer = _proposer(name, str(clip.device), place_mark(*chosen.values()), **chosen)
         except VGGymError as error:
             raise VGGymError(
                 f"no proposals: {error}. Here local weights are named as proposals={name}:WEIGHTS; proposals= is none"
@@ -120,8 +121,8 @@ class QueryProposals:
 
 
 @lru_cache(2)
-def _proposer(name: str, device: str, **chosen: str) -> Proposer:
-    """A proposer, loaded once: every batch that an agent grounds asks for it anew."""
+def _proposer(name: str, device: str, mark: str, **chosen: str) -> Proposer:
+    """A proposer, loaded once for each state (``mark``) of its files: every batch that an agent grounds asks for it."""
     return make_proposer(name, **chosen, device=device)
 
 

@@ -27,13 +27,14 @@ from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
 from vg_gym.evaluation.report import write_report
 from vg_gym.evaluation.tables import print_counts, print_table
+from vg_gym.registry.identity import versions
 from vg_gym.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Every table has them; ``no-op`` is an agent that never moves its box."""
-SETTINGS = ("dataset", "split", "limit", "clip", "seed", "options", "frame", "box_format")
+SETTINGS = ("dataset", "dataset_options", "split", "limit", "seed")
 """Fields that a resumed run must agree in."""
 UNRECORDED = ("root", "out", "command", "runner", "workers")
 """Fields that ``results.json`` leaves out, or has in another place: results do not depend on them."""
@@ -105,6 +106,7 @@ class Comparison:
             for row, swept in sweep(name, self.options.get(registry.grounder_key(name), {})).items()
         }
         self._factories: dict[str, GrounderFactory] = {}
+        self._inputs: dict[str, dict[str, str]] = {}
         self.left_out: dict[str, str] = {}
         """Floors and ceilings that the table lacks, and why."""
         self._lacking: dict[str, MissingExtra] = {}
@@ -140,6 +142,7 @@ class Comparison:
             except KeyboardInterrupt:
                 raise Interrupted(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
         self._write(evaluator)
+        evaluator.tidy()
         for name, reason in evaluator.failed.items():
             raise VGGymError(
                 f"{name} failed on every query, the first: {reason}; mend it and add --retry-failures ({self.out} has "
@@ -175,7 +178,6 @@ class Comparison:
             raise VGGymError("name a data set: --dataset refshapes")
         data = registry.open_dataset(self.dataset, self.split, self.root, **self.dataset_options)
         settings = {name: value for name, value in asdict(self).items() if name in SETTINGS}
-        settings |= {"dataset_options": self.dataset_options} if self.dataset_options else {}
         clip = None if self.clip == "none" else load_clip(self.clip)
         out = Path(self.out)
         return Evaluator(
@@ -199,7 +201,14 @@ class Comparison:
         """The row of recorded predictions, with how many of them joined."""
         recorded = RecordedGrounder(path, self.frame, box_format=self.box_format)
         partners, joined = recorded.join(evaluator.samples)
-        answers = evaluator.predict(recorded.name, partial(build_recorded, path, self.frame, self.box_format, partners))
+        inputs = {
+            "answers": fingerprint(Path(path), sorted(partners.items()))[:16],
+            "frame": recorded.frame,
+            "box format": str(self.box_format),
+            **versions(),
+        }
+        build = partial(build_recorded, path, self.frame, self.box_format, partners)
+        answers = evaluator.predict(recorded.name, build, inputs=inputs)
         evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined)
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
@@ -213,11 +222,11 @@ class Comparison:
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
         for row in (row for row in self._rows if row not in self.left_out):
-            answers = evaluator.predict(row, self._factory(row))
+            answers = self._predict(evaluator, row)
             evaluator.count(row, "method", answers)
             for refiner in (name for name in self.refiners if name != row):
                 label = f"{row} + {refiner}"
-                refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(answers))
+                refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
                 evaluator.count(label, "refined", refined)
 
     def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
@@ -232,13 +241,15 @@ class Comparison:
             return None
 
     def _add_ceiling(self, evaluator: Evaluator, name: str) -> None:
-        build = partial(build_ceiling, name, self.options.get(name, {}))
-        answers = evaluator.predict(name, build, asked=evaluator.samples)
+        options = self.options.get(name, {})
+        inputs = {"options": repr(sorted(options.items())), **versions()}
+        build = partial(build_ceiling, name, options)
+        answers = evaluator.predict(name, build, asked=evaluator.samples, inputs=inputs)
         evaluator.add(name, "ceiling (sees the answer)", answers)
 
     def _add_method(self, evaluator: Evaluator, name: str) -> None:
         """The row of a method; where it is no floor also its probes, its proposal oracle, its refined rows."""
-        answers = evaluator.predict(name, self._factory(name))
+        answers = self._predict(evaluator, name)
         if name in FLOORS:
             evaluator.add(name, "floor", answers)
             return
@@ -254,18 +265,25 @@ class Comparison:
         found = {}
         for how in probes.PROBES:
             spoiled = probes.altered(evaluator.queries, how, self.seed)
-            ious, _, _ = evaluator.score(evaluator.predict(name, self._factory(name), asked=spoiled))
+            ious, _, _ = evaluator.score(self._predict(evaluator, name, asked=spoiled))
             found[how] = metrics.accuracy(ious, 0.5)
         return found
 
     def _add_refined(self, evaluator: Evaluator, name: str, refiner: str, answers: Answers, before: np.ndarray) -> None:
         """The row of a refiner that starts from a method's boxes, with what it gains over them."""
         label = f"{name} + {refiner}"
-        refined = evaluator.predict(label, self._factory(refiner), evaluator.boxes(answers))
+        refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
         after = evaluator.add(label, "refined", refined, refines=name)
         gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
         evaluator.rows[-1]["refined_by"] = gain(after, before)
         evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
+
+    def _predict(self, evaluator: Evaluator, row: str, label: str = "", **asked: Any) -> Answers:
+        """Predictions of the method of a row, kept under ``label``, by default the row's name."""
+        factory = self._factory(row)
+        if row not in self._inputs:
+            [(_, self._inputs[row])] = evaluator.runner.map(factory.describing, [None])
+        return evaluator.predict(label or row, factory, inputs=self._inputs[row], **asked)
 
     def _factory(self, row: str) -> GrounderFactory:
         """What builds the grounder of a row, with its options and, where it takes one, the comparison's CLIP."""

@@ -1,7 +1,8 @@
 """One evaluator for all methods: predictions, resumable and appended as they come; then rows of figures.
 
 A method is sent queries only, in this process or another. Its predictions are written to ``predictions.jsonl`` batch by
-batch, as batches are done; a run that was killed goes on where it stopped, and one with other settings refuses to mix.
+batch, as batches are done; a run that was killed goes on where it stopped, and one on other queries refuses to mix.
+Predictions on file count where all that they depend on is unchanged; else they are made again. Either is said.
 A query that fails scores 0 and is counted, one whose image cannot be read with every method; a method whose first batch
 fails as a whole, for one reason, ends the run.
 
@@ -12,7 +13,7 @@ read from the file, so that a million of them take some hundred megabytes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +31,9 @@ from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed
 from vg_gym.evaluation.predictions import PredictionFile, key_hashes
 from vg_gym.evaluation.queries import write_queries
 from vg_gym.evaluation.sample_columns import SampleColumns
+from vg_gym.registry.identity import source_of
 from vg_gym.runners import Factory, LocalRunner, Runner
-from vg_gym.storage.files import write_json
+from vg_gym.storage.files import fingerprint, write_json
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Query, Sample
 
@@ -53,7 +55,7 @@ class Evaluator:
     out: Path
     """Folder of results."""
     settings: dict[str, Any]
-    """What a resumed run must agree in (data set, limit, CLIP, seed, options)."""
+    """What a resumed run must agree in (data set, split, limit, seed)."""
     limit: int | None = None
     """Only the first so many samples."""
     clip: ClipEncoder | None = None
@@ -74,6 +76,8 @@ class Evaluator:
     """One per method added, as in ``results.json``, and its IoUs."""
     lines: dict[str, Sequence[Line]] = field(default_factory=dict, init=False)
     """Row -> the predictions that it is of."""
+    reused: dict[str, int] = field(default_factory=dict, init=False)
+    """Row -> number of its predictions, and those of its probes, that an earlier run made."""
     failed: dict[str, str] = field(default_factory=dict, init=False)
     """Methods without any box, and why their first query failed."""
 
@@ -90,6 +94,7 @@ class Evaluator:
             self._say_unreadable()
         settings = {**self.settings, "content": self.columns.content}
         self._kept = PredictionFile(self.out, settings, self.fresh)
+        self._outdated = False
 
     def _say_unreadable(self) -> None:
         first, reason = next(iter(self.columns.unreadable.items()))
@@ -106,8 +111,9 @@ class Evaluator:
         factory: Factory[Batch, list[Line]],
         initial_boxes: np.ndarray | None = None,
         asked: Sequence[Asked] | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> Answers:
-        """All predictions of a method, those on file taken from there.
+        """All predictions of a method; those on file count where what they depend on is unchanged.
 
         Args:
             name: of the method, in the file and in the table.
@@ -115,12 +121,15 @@ class Evaluator:
             initial_boxes: pixel boxes (N, 4) to start from.
             asked: what the method is shown for each sample: other queries, for the probes; the samples themselves, for
                 a ceiling. Default: the samples' queries.
+            inputs: what the predictions depend on, beside the pictures and the initial boxes: name of the part -> its
+                version or hash.
 
         Raises:
             VGGymError: all queries of the first batch failed for one reason.
         """
         shown: Sequence[Asked] = self.queries if asked is None else asked
         hashes = self._hashes_of(shown)
+        self._renew(name, {**(inputs or {}), **self._data_inputs}, initial_boxes, hashes)
         untried, missing = not self._kept.knows(name), self._kept.missing(name, hashes, self.retry_failures)
         lost = [i for i in missing.tolist() if i in self.columns.unreadable]
         missing = np.setdiff1d(missing, lost)
@@ -133,6 +142,23 @@ class Evaluator:
                 bar.update(len(lines))
         self._kept.append(name, [failed(query_of(shown[i]).key, self.columns.unreadable[i]) for i in lost])
         return Answers.of(self._kept.lines(name, hashes))
+
+    @cached_property
+    def _data_inputs(self) -> dict[str, str]:
+        """What all predictions depend on: the pictures, and the source of a data set of one's own."""
+        return {"pictures": self.columns.pictures, "data set": source_of(type(self.dataset))[:16]}
+
+    def _renew(self, name: str, inputs: dict[str, str], initial_boxes: np.ndarray | None, hashes: np.ndarray) -> None:
+        """Throw predictions on file away where what they depend on has changed, and say what is done with them."""
+        if initial_boxes is not None:
+            inputs["initial boxes"] = fingerprint(np.ascontiguousarray(initial_boxes).tobytes())[:16]
+        if changed := self._kept.renew(name, inputs):
+            self._outdated = True
+            print(f"{name}: {', '.join(changed)} changed, so its predictions on file are made again", file=sys.stderr)
+        elif count := len(hashes) - len(self._kept.missing(name, hashes)):
+            self.reused[name] = self.reused.get(name, 0) + count
+            same = "what they depend on is unchanged"
+            print(f"{name}: {count:,} of {len(hashes):,} predictions are those on file; {same}", file=sys.stderr)
 
     def _hashes_of(self, shown: Sequence[Asked]) -> np.ndarray:
         """Hashes (N,) of the keys of what a method is shown."""
@@ -167,6 +193,7 @@ class Evaluator:
             "ms_per_query": _mean(answers.ms),
             "evaluations": _mean(answers.evaluations),
             "failures": int(answers.failures.sum()),
+            **({"reused": self.reused[name]} if name in self.reused else {}),
             # Which weights answered, and how they were asked: one source, unless weights changed on the way.
             **({"source": " | ".join(answers.sources)} if answers.sources else {}),
         }
@@ -219,6 +246,11 @@ class Evaluator:
         ious = np.where(found, box_ops.pixel_iou(boxes, self.columns.boxes), 0.0)
         gious = np.where(found, box_ops.giou(boxes.astype(np.float64), self.columns.boxes.astype(np.float64)), -1.0)
         return ious, gious, (boxes / self.columns.scales).astype(np.float32)
+
+    def tidy(self) -> None:
+        """Remove predictions that no longer count from the file; lines of answers cannot be read after it."""
+        if self._outdated:
+            self._kept.tidy()
 
     def save(self, meta: dict[str, Any]) -> None:
         """Write ``results.json``, and ``queries.jsonl``, by which it can be paired with others."""

@@ -14,6 +14,9 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.data.rows import ALL
 from vg_gym.errors import ImageError, MissingExtra, VGGymError
+from vg_gym.evaluation.queries import hash_of_samples
+from vg_gym.registry.identity import inputs_of
+from vg_gym.storage.files import fingerprint
 from vg_gym.types import Fitted, Grounder, MayLack, Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
@@ -61,8 +64,18 @@ class GrounderFactory:
         """A worker for :meth:`vg_gym.runners.Runner.map`."""
         return partial(predict_batch, self.grounder.ground)
 
+    def describing(self) -> Callable[[None], dict[str, str]]:
+        """A worker that builds the grounder and says what its answers depend on; see :func:`inputs_of`."""
+        return lambda _: self.inputs
+
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "grounder"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("grounder", "inputs")}
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """What the answers depend on, told before there is any."""
+        fitted = {"training split": self.__dict__["_fitted_on"]} if isinstance(self.grounder, Fitted) else {}
+        return {**inputs_of(self.name, self.grounder, self.options, self.clip), **fitted}
 
     @cached_property
     def grounder(self) -> Grounder:
@@ -78,7 +91,11 @@ class GrounderFactory:
 
     def _fit(self, grounder: Fitted) -> None:
         try:
-            grounder.fit(self._training_samples())
+            samples = self._training_samples()
+            self.__dict__["_fitted_on"] = fingerprint(
+                hash_of_samples(samples), [sample.query.image.key for sample in samples]
+            )[:16]
+            grounder.fit(samples)
         except (VGGymError, ValueError) as error:
             raise Unfitted(
                 f"{self.name} is fitted on {self.dataset}/{self.split}, which is no use ({error}); name another "

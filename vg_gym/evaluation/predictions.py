@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation.methods import Line
 from vg_gym.storage.files import make_folder, replacing, write_json, writing
 
+INPUTS = "inputs.json"
+"""Name of the file that says what the predictions of each method depend on."""
+MADE_AGAIN = "made_again"
+"""Name of what a line holds that ends the predictions of a method before it: the names of the inputs that changed."""
 MOST = 1e9
 """What no number of a prediction reaches; NaN does not stay below it either."""
 
@@ -82,10 +86,10 @@ class _Places:
 
 
 class PredictionFile:
-    """The predictions in a folder, by method and query; all are made with the same settings.
+    """The predictions in a folder, by method and query; all are of the same queries.
 
     Args:
-        folder: holds ``predictions.jsonl`` and ``settings.json``.
+        folder: holds ``predictions.jsonl``, ``settings.json`` and ``inputs.json``.
         settings: what all predictions in the folder agree in.
         fresh: throw earlier predictions away.
 
@@ -104,7 +108,9 @@ class PredictionFile:
             _compare(settings, folder)
         write_json(folder / "settings.json", settings)
         self._places: dict[str, _Places] = {}
+        self._inputs: dict[str, dict[str, str]] = {}
         if self.path.is_file():
+            self._inputs = _read_inputs(folder / INPUTS)
             self._read()
 
     def __contains__(self, name: tuple[str, str]) -> bool:
@@ -114,6 +120,32 @@ class PredictionFile:
     def __getitem__(self, name: tuple[str, str]) -> Line:
         """The prediction of (method, key of the query)."""
         return self.lines(name[0], key_hashes(name[1:], 1))[0]
+
+    def renew(self, method: str, inputs: Mapping[str, str]) -> list[str]:
+        """Note what the predictions of a method depend on, and throw those away that were made with other inputs.
+
+        Args:
+            method: its name.
+            inputs: name of a part -> its version or hash.
+
+        Returns:
+            Names of the parts that changed; none where there are no predictions of the method.
+        """
+        before, changed = self._inputs.get(method), []
+        if self.knows(method) and before != inputs:
+            names = ["vg_gym"] if before is None else {**before, **inputs}  # an older vg_gym noted nothing
+            changed = [name for name in names if before is None or before.get(name) != inputs.get(name)]
+            self._drop(method, changed)
+        if before != inputs:
+            self._inputs[method] = dict(inputs)
+            write_json(self.path.with_name(INPUTS), self._inputs)
+        return changed
+
+    def _drop(self, method: str, changed: Sequence[str]) -> None:
+        """Append a line after which the predictions before it no longer count; places of others in the file stay."""
+        with writing(self.path), self.path.open("ab") as file:
+            file.write(f"{json.dumps({'method': method, MADE_AGAIN: changed})}\n".encode())
+        del self._places[method]
 
     def knows(self, method: str) -> bool:
         """Whether there is any prediction of a method."""
@@ -148,36 +180,58 @@ class PredictionFile:
         return self._places[method].find(hashes)
 
     def _note(self, line: Line, start: int) -> None:
-        self._places.setdefault(line["method"], _Places()).add(line["key"], start, "failure" in line)
+        if MADE_AGAIN in line:
+            self._places.pop(line["method"], None)
+        else:
+            self._places.setdefault(line["method"], _Places()).add(line["key"], start, "failure" in line)
 
     def _read(self) -> None:
-        """Find the predictions on file; a line cut off by a kill is dropped, in the file too."""
+        """Find the predictions on file."""
         if not self._note_all():
-            with replacing(self.path) as part, part.open("wb") as file:
-                file.writelines(text.rstrip() + b"\n" for line, text in _parsed(self.path) if line is not None)
+            self.tidy()
             self._places.clear()
             self._note_all()
 
+    def tidy(self) -> None:
+        """Leave only predictions that count in the file, without a line that was cut off by a kill.
+
+        Lines that were given out before cannot be read after it.
+        """
+        lines = enumerate(_parsed(self.path))
+        last = {line["method"]: number for number, (line, _) in lines if line is not None and MADE_AGAIN in line}
+        with replacing(self.path) as part, part.open("wb") as file:
+            for number, (line, text) in enumerate(_parsed(self.path)):
+                if line is not None and number > last.get(line["method"], -1):
+                    file.write(text.rstrip() + b"\n")
+
     def _note_all(self) -> bool:
-        """Note the lines of the file; returns whether it holds nothing else."""
+        """Note the lines of the file; returns whether all of them are predictions that count."""
         start, whole = 0, True
         for line, text in _parsed(self.path):
             if line is not None:
                 self._note(line, start)
-            whole &= line is not None and text.endswith(b"\n")
+            whole &= line is not None and MADE_AGAIN not in line and text.endswith(b"\n")
             start += len(text)
         return whole
 
 
 def _parsed(path: Path) -> Iterator[tuple[Line | None, bytes]]:
-    """(prediction, its text) of each line of a file; None where the text is none."""
+    """(prediction or mark, its text) of each line of a file; None where the text is neither."""
     with path.open("rb") as file:
         for text in file:
             try:
                 line = json.loads(text.decode())
-                yield (line if _is_prediction(line) else None), text
+                yield (line if _is_mark(line) or _is_prediction(line) else None), text
             except (ValueError, RecursionError):
                 yield None, text
+
+
+def _read_inputs(path: Path) -> dict[str, dict[str, str]]:
+    """What predictions depend on, by method; nothing where that was not noted, so that they are made again."""
+    try:
+        return {str(method): dict(inputs) for method, inputs in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _compare(settings: dict[str, Any], folder: Path) -> None:
@@ -194,6 +248,11 @@ def _compare(settings: dict[str, Any], folder: Path) -> None:
         raise VGGymError(
             f"{folder} holds predictions made with other {', '.join(changed)}; use another --out, or --fresh"
         )
+
+
+def _is_mark(line: Any) -> bool:
+    """Whether a line says that what is before it of a method no longer counts."""
+    return isinstance(line, dict) and MADE_AGAIN in line and isinstance(line.get("method"), str)
 
 
 def _is_prediction(line: Any) -> bool:

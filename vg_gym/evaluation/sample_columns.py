@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from sys import intern
@@ -41,6 +42,7 @@ class SampleColumns:
         self.unreadable: dict[int, Exception] = {}
         """Sample -> why its image cannot be read."""
         self._sizes: dict[str, tuple[int, int] | Exception] = {}
+        self._pictures = hashlib.sha256()
         marks, groups, content = np.empty(count, np.uint32), [], ContentHash()
         for i, sample in enumerate(tqdm(samples, desc="samples", unit="sample", delay=2)):
             query = sample.query
@@ -53,6 +55,8 @@ class SampleColumns:
         self._sizes.clear()
         self.boxes = boxes
         """True boxes (N, 4), pixels."""
+        self.pictures = self._pictures.hexdigest()[:16]
+        """Hash of the identities of all images, which changes where a file does."""
         self.targets = boxes / self.scales
         """True boxes (N, 4), normalised."""
         self.groups = np.array(groups)
@@ -67,6 +71,7 @@ class SampleColumns:
         """Note width and height of an image, or why it cannot be read; each image is looked at once."""
         if (key := query.image.key) not in self._sizes:
             self._sizes[key] = readable_size(query, decode)
+            self._pictures.update(key.encode())
         size = self._sizes[key]
         if isinstance(size, Exception):
             self.unreadable[index] = size

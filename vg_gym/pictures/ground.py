@@ -17,6 +17,7 @@ from vg_gym.data.images import ArrayImage
 from vg_gym.errors import VGGymError
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
+from vg_gym.storage.files import place_mark
 from vg_gym.types import Grounder, Query
 
 DRAWN = ("agent:refshapes", "refshapes")
@@ -84,7 +85,8 @@ def ground_each(
         if not text.strip():
             raise VGGymError("the expression is empty: say in a few words what is meant")
     name, encoder = chosen(method, clip, expressions)
-    grounder = _grounder(name, encoder, tuple(sorted(options.items())))
+    files = (name.partition(":")[2], encoder, encoder.partition(":")[2], *map(str, options.values()))
+    grounder = _grounder(name, encoder, tuple(sorted(options.items())), place_mark(*files))
     _warn_of_unknown(name, encoder, expressions, options)
     for at in range(0, len(images), BATCH):
         read = [_read(source) for source in images[at : at + BATCH]]
@@ -138,7 +140,8 @@ def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: 
 
 
 @lru_cache(KEPT)
-def _grounder(name: str, clip: str, options: tuple[tuple[str, Any], ...]) -> Grounder:
+def _grounder(name: str, clip: str, options: tuple[tuple[str, Any], ...], mark: str) -> Grounder:
+    """A method, built once for each state (``mark``) of its files."""
     return (
         registry.grounder_with_clip(name, clip, **dict(options)) if clip else registry.grounder(name, **dict(options))
     )

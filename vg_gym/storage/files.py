@@ -199,6 +199,33 @@ def _temporary_cache() -> TemporaryDirectory[str]:
     return folder
 
 
+def change_mark(path: Path) -> str:
+    """When a file was last changed, and its size; empty where there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return ""
+    return f"{about.st_mtime_ns:x}-{about.st_size:x}@"
+
+
+def place_mark(*names: str) -> str:
+    """Which files some names stand for now, and when these were changed; empty where they name no file or folder."""
+    marks = []
+    for path in filter(None, map(find_place, names)):
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        marks += [f"{change_mark(file)}{file.resolve()}" for file in files]
+    return "\n".join(marks)
+
+
+def find_place(name: str) -> Path | None:
+    """The file or folder of a name; None where there is none."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
 def fingerprint(*parts: object) -> str:
     """A hash of some things, for the names of cached files; paths of files and folders stand for their contents."""
     digest = hashlib.sha256()

@@ -78,9 +78,10 @@ class Detector(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights."""
+        """A hash of the weights, the categories and the size of images."""
         state = sorted(self.module.state_dict().items())
-        return fingerprint(*(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
+        about = self.categories, self.image_size
+        return fingerprint(about, *(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
 
     def with_module(self, module: nn.Module) -> Detector:
         """The same detector with other weights."""

@@ -17,6 +17,8 @@ EXTRA = "foundation"
 """The extra that brings what is needed here."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """What ``precision`` may be, beside ``auto``: bfloat16 on CUDA, float32 elsewhere."""
+READ = (".safetensors", ".json", ".jinja", ".txt", ".model")
+"""Endings of the files of a folder on which answers depend: weights, configs, chat templates, vocabularies."""
 CHUNK = 2**24
 """Bytes of a file that are read at a time."""
 
@@ -118,11 +120,12 @@ def _missing(who: str, weights: str, error: BaseException | str) -> VGGymError:
 
 
 def _source(weights: str, module: Any) -> str:
-    """The weights and their revision: the commit on the hub, or a hash of a folder's safetensors."""
+    """The weights and their revision: the commit on the hub, or a hash of a folder's files, the processor's too."""
     if not Path(weights).is_dir():
         return f"{weights}@{getattr(module.config, '_commit_hash', None) or 'unknown'}"
     digest = hashlib.sha256()
-    for path in sorted(Path(weights).glob("*.safetensors")):
+    for path in sorted(path for path in Path(weights).iterdir() if path.suffix in READ):
+        digest.update(path.name.encode())
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
