@@ -28,7 +28,9 @@ def compare(options: argparse.Namespace) -> None:
     from vg_gym.evaluation.saved import read_results
     from vg_gym.evaluation.scatter import png
     from vg_gym.storage.files import replacing
+    from vg_gym.storage.outputs import is_own_picture, refuse_foreign
 
+    refuse_foreign(options.out, is_own_picture)
     first, second = read_results(options.first), read_results(options.second)
     pairs = pair_results(first, second, options.a, options.b)
     print(f"A: {first.path}\nB: {second.path}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from vg_gym.cli.parsing import add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import load_plugins
 from vg_gym.storage.files import make_folder, replacing
+from vg_gym.storage.outputs import SOFTWARE, SOFTWARE_TAG, is_own_picture, refuse_foreign
 
 DEFAULTS = "{} where the built-in CLIP knows all words, else {}"
 """What is taken where nothing is named; :func:`vg_gym.pictures.ground.chosen` decides."""
@@ -56,8 +60,10 @@ def ground(options: argparse.Namespace) -> None:
     files = picture_files(options.images)
     more = {"weights": options.weights} if options.weights else {}
     answers = ground_each(files, [options.expression] * len(files), options.method, options.clip, **more)
-    several = len(files) > 1
-    if options.out is not None and several:
+    places = _places(files, options.out) if options.out else {}
+    for place in places.values():
+        refuse_foreign(place, is_own_picture)
+    if len(files) > 1 and options.out is not None:
         make_folder(options.out)
     broken = []
     warnings.showwarning = lambda message, *_, **__: tqdm.write(f"vg-gym: warning: {message}", file=sys.stderr)
@@ -68,7 +74,7 @@ def ground(options: argparse.Namespace) -> None:
             continue
         print(_line(file, found, options.json), flush=True)
         if options.out is not None:
-            _save(found, options.out / f"{file.stem}.png" if several else options.out)
+            _save(found, places[file])
         if not broken and file == files[0] and not options.json:
             clip = f" with {found.clip}" if found.clip else ""
             print(f"answered by {found.method}{clip}; --method and --clip choose", file=sys.stderr)
@@ -87,7 +93,27 @@ def _line(file: Path, found: Any, as_json: bool) -> str:
     return f"{file}  {' '.join(map(str, box))}{score}"
 
 
+def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Where each picture is drawn: ``out``, or a file in it; where names clash, the folders are in the name.
+
+    Raises:
+        VGGymError: ``out`` is a folder, and there is one picture.
+    """
+    if len(files) == 1:
+        if out.is_dir():
+            raise VGGymError(f"{out} is a folder: name a file for the one picture, e.g. {out / files[0].stem}.png")
+        return {files[0]: out}
+    stems = Counter(file.stem for file in files)
+    home = Path(os.path.commonpath([file.absolute().parent for file in files]))
+    clashing = {file: "-".join(file.absolute().relative_to(home).parts) for file in files if stems[file.stem] > 1}
+    return {file: out / f"{clashing.get(file, file.stem)}.png" for file in files}
+
+
 def _save(found: Any, path: Path) -> None:
+    """Draw the box, in a file that says who wrote it."""
     kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    drawn = found.draw()
+    exif = drawn.getexif()
+    exif[SOFTWARE_TAG] = SOFTWARE
     with replacing(path) as part:
-        found.draw().save(part, format=kind)
+        drawn.save(part, format=kind, exif=exif)

@@ -24,10 +24,12 @@ def leaderboard(options: argparse.Namespace) -> None:
         VGGymError: there are no results, or some are of other queries than the rest.
     """
     from vg_gym.evaluation.leaderboard import PAGE, markdown, ranked, read_folder, write_leaderboard
+    from vg_gym.storage.outputs import is_own_page, refuse_foreign
 
     results = read_folder(options.folder)
     entries = ranked(results, options.folder, options.by)
     out = options.out or options.folder / PAGE
+    refuse_foreign(out, is_own_page)
     write_leaderboard(out, entries, results, options.by)
     print(f"{results[0].title}, {len(results)} run{'' if len(results) == 1 else 's'}: {out}\n")
     print(markdown(entries))

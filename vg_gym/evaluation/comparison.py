@@ -26,6 +26,7 @@ from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
 from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
 from vg_gym.evaluation.report import write_report
+from vg_gym.evaluation.saved import refuse_other_folders
 from vg_gym.evaluation.tables import print_counts, print_table
 from vg_gym.registry.identity import versions
 from vg_gym.runners import Runner, make_runner
@@ -129,6 +130,7 @@ class Comparison:
             CannotWrite: ``out`` cannot be made or written.
         """
         with writing_alone(Path(self.out)):
+            refuse_other_folders(Path(self.out))
             return self._run_recorded(Path(self.recorded)) if self.recorded else self._run()
 
     def _run(self) -> list[dict[str, Any]]:

@@ -11,10 +11,15 @@ from typing import Any
 
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.queries import NAME, Queries
+from vg_gym.storage.outputs import holds, refuse_foreign_in
 from vg_gym.storage.texts import read_text
 
 FILE = "results.json"
 """What an evaluation writes into its folder."""
+WRITTEN = (
+    FILE, NAME, "predictions.jsonl", "settings.json", "inputs.json", "report.html", "refined.png",
+)  # fmt: skip
+"""What an evaluation may write into its folder."""
 SETUP = ("dataset", "split", "limit", "content hash")
 """What results agree in that may stand beside each other."""
 FIGURES = ("mean_iou", "acc@0.5", "acc@0.75")
@@ -72,6 +77,16 @@ class Results:
             VGGymError: they are missing, damaged, or of other results.
         """
         return Queries(self.path.parent / NAME, self.meta["content"])
+
+
+def refuse_other_folders(out: Path) -> None:
+    """Refuse a folder that has files of the names of an evaluation's, and is not an evaluation's.
+
+    Raises:
+        CannotWrite: it is such a folder.
+    """
+    is_own = holds(out / "settings.json", "content") or holds(out / FILE, "meta", "rows")
+    refuse_foreign_in(out, WRITTEN, is_own)
 
 
 def is_ranked(row: dict[str, Any]) -> bool:

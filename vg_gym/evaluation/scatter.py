@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vg_gym.evaluation.intervals import TOO_FEW
+from vg_gym.storage.outputs import SOFTWARE, SOFTWARE_TAG
 
 INK, GRID, BETTER, WORSE = (33, 37, 41, 255), (222, 226, 230, 255), (47, 159, 68, 90), (224, 49, 49, 90)
 SIDE, LEFT, TOP, RIGHT, BOTTOM = 260, 46, 62, 14, 40
@@ -42,9 +43,11 @@ def scatter(rows: Sequence[dict[str, Any]], columns: int = 3) -> Image.Image:
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as the content of a PNG file."""
+    """An image as the content of a PNG file, which says that it is ours."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    exif = Image.Exif()
+    exif[SOFTWARE_TAG] = SOFTWARE
+    image.save(buffer, format="PNG", exif=exif)
     return buffer.getvalue()
 
 

@@ -24,7 +24,7 @@ from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load, image_worker, text_worker
 from vg_gym.language.parsing import PHRASE_RULES
 from vg_gym.runners import Factory, LocalRunner, Runner
-from vg_gym.storage.files import make_folder
+from vg_gym.storage.files import PART, make_folder
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import ImageRef, Query
 
@@ -62,6 +62,8 @@ def begin(
     )  # fmt: skip
     if (path / "manifest.json").exists():
         _check_same(path, Manifest.load(path), asked)
+        if not Keys.are_in(path):
+            keys.save(path)  # that of before was killed as it began
     else:
         _create(path, keys, asked)
     images = LazySequence(len(first), lambda row: queries[int(first[row])].image)
@@ -113,12 +115,11 @@ def _check_same(path: Path, there: Manifest, asked: Manifest) -> None:
 
 def _create(path: Path, keys: Keys, manifest: Manifest) -> None:
     make_folder(path)
-    # Keys without a manifest are of a store that was killed as it began.
-    strange = [p.name for p in path.iterdir() if not p.name.startswith(("images.", "texts.", "queries.", "manifest."))]
+    strange = [file.name for file in path.iterdir() if file.suffix != PART]
     if strange:
         raise VGGymError(f"{path} is no feature store, and not empty: {strange[0]}; name another folder")
-    keys.save(path)
     manifest.save(path)
+    keys.save(path)
 
 
 @dataclass(frozen=True)

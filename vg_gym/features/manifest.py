@@ -80,6 +80,11 @@ class Keys:
         with replacing(folder / "queries.npy") as part, part.open("wb") as file:
             np.save(file, self.queries, allow_pickle=False)
 
+    @staticmethod
+    def are_in(folder: Path) -> bool:
+        """Whether all of their files are in a folder."""
+        return all((folder / name).is_file() for name in ("images.jsonl", "texts.jsonl", "queries.npy"))
+
     @classmethod
     def load(cls, folder: Path) -> Keys:
         """Read them back."""

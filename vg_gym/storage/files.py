@@ -23,6 +23,8 @@ from vg_gym.errors import CannotWrite, VGGymError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors of a full disk."""
+PART = ".part"
+"""Ending of the names of files that are not yet whole."""
 PROBE_BYTES = 2**16
 """Written, and removed, to see whether a folder takes files."""
 
@@ -74,7 +76,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         CannotWrite: the system refuses.
     """
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # others may be writing the same
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")  # others may be writing the same
     try:
         with writing(path):
             yield part

@@ -10,6 +10,7 @@ from pathlib import Path
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import check_writable, writing
 from vg_gym.storage.locks import writing_alone
+from vg_gym.storage.outputs import holds
 
 CONFIG = "config.yaml"
 """Every training writes it first."""
@@ -44,6 +45,8 @@ def _refuse_results(out: Path, resume: bool, fresh: bool) -> None:
     if resume and fresh:
         raise VGGymError("resume=true goes on with a run, fresh=true throws it away: give one of them")
     there = ", ".join(name for name in RESULTS if (out / name).exists())
+    if (out / CONFIG).is_file() and not holds(out / CONFIG, "out", "resume", "fresh"):
+        raise VGGymError(f"{out / CONFIG} is not of a training of vg_gym, which would write over it: name another out=")
     if there and not (resume or fresh):
         raise VGGymError(
             f"{out} holds another run's results ({there}): resume=true goes on with it, fresh=true throws it away, "
