@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_map
 from vg_gym import registry
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
+from vg_gym.clip.encoder import forget_clips
 from vg_gym.devices import Threads
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.figures import write_figures
@@ -49,7 +50,7 @@ Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]
 
 def fresh(name: str, other: Query) -> Grounder:
     """A loaded method that has answered nothing but another query, so that it remembers no text and no image."""
-    load_clip.cache_clear()
+    forget_clips()
     grounder = registry.grounder(name)
     grounder.ground([other])
     load_clip("refshapes").encode_crops([other.image.array()])  # that of the crop metrics

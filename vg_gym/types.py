@@ -184,6 +184,26 @@ class Fingerprinted(Protocol):
         ...
 
 
+@runtime_checkable
+class SaysSeen(Protocol):
+    """A grounder that says what its parts have seen of the truth; see :mod:`vg_gym.registry.seen`."""
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Name of a part -> what it has seen."""
+        ...
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """A grounder that moves a box, and says with which moves, so that a ceiling of them can be computed."""
+
+    @property
+    def moves(self) -> dict[str, Any]:
+        """Options of ``action-oracle``: ``action``, ``max_steps`` and the sizes of steps."""
+        ...
+
+
 @dataclass(frozen=True)
 class Proposals:
     """The proposals of one image, best first."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.encoder import forget_clips, load_clip
 from vg_gym.clip.published import CONFIG, PIXELS, build
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
@@ -49,9 +49,9 @@ def small(monkeypatch):
     for name in ("ViT-B-32", "ViT-B-32-quickgelu"):
         quick = {"quick_gelu": True} if name.endswith("quickgelu") else {}
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, {**SMALL, **quick})
-    load_clip.cache_clear()
+    forget_clips()
     yield known
-    load_clip.cache_clear()
+    forget_clips()
 
 
 @pytest.fixture

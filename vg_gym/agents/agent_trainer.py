@@ -42,6 +42,7 @@ from vg_gym.agents.cloning import clone_oracle, learn_choice
 from vg_gym.agents.config import EVALUATIONS, TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
+from vg_gym.agents.seen import NO_BOXES, method_seen, seen_in_training
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.encoder import load_clip
@@ -238,7 +239,8 @@ class AgentTrainer:
     def _evaluation(self) -> Evaluation:
         c = self.config
         about = {"algo": c.algo, "width": c.width, "clip": c.clip, "dataset": c.dataset, "seed": c.seed,
-                 "env": env_options(c), "warm_start": self.warm_start.progress() == 1}  # fmt: skip
+                 "seen": self._seen(), "env": env_options(c),
+                 "warm_start": self.warm_start.progress() == 1}  # fmt: skip
         every = 1 / EVALUATIONS if self.budget.steps is not None else c.eval_every / max(self.budget.minutes, 1e-9)
         best = self._best_return()
         return Evaluation(self.validation, c.eval_samples, self.out, about, self.budget, every, best)
@@ -260,6 +262,12 @@ class AgentTrainer:
             return None
         returns = (self.resumed.get("best"), read_about(self.out / "best").get("val", {}).get("return"))
         return max((value for value in returns if isinstance(value, (int, float))), default=None)
+
+    def _seen(self) -> str:
+        """What the agent has seen of the truth in training, and what that has seen from which it starts."""
+        c = self.config
+        before = method_seen(read_about(find_agent(c.init_from))) if c.init_from else NO_BOXES
+        return seen_in_training(c.reward, c.initial_box, bool(c.clone.minutes or c.clone.steps), before)
 
     def _run(self, evaluation: Evaluation) -> dict[str, float]:
         if writer := tensorboard_writer(self.model.logger):

@@ -13,6 +13,7 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.agents.checkpoint import env_of, find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
+from vg_gym.agents.seen import first_blind, seen_by_agent
 from vg_gym.agents.verifier import keep_best, reads_proposals
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import PositiveInt, check_options, options_from
@@ -91,6 +92,19 @@ class AgentGrounder:
         below = self.clip.fingerprint, proposals, mark_of(first) if first else ""
         return fingerprint(self._folder, o, self.verify, *below)
 
+    @property
+    def seen(self) -> dict[str, str]:
+        """What the agent and the parts below it have seen of the truth."""
+        return seen_by_agent(self._about, self.clip.name, self.options.proposals, self.options.initial_box)
+
+    @property
+    def moves(self) -> dict[str, Any]:
+        """Options of ``action-oracle`` for the ceiling of its moves; it sees no proposals, so without the jumps."""
+        o = self.options
+        action = "fine-edges" if o.action == "jump-edges" else o.action
+        steps = {"coarse": o.coarse, "fine": o.fine, "finest": o.finest}
+        return {"action": action, "max_steps": o.max_steps, **steps}
+
     @cached_property
     def _first_boxes_from(self) -> Grounder | None:
         """The grounder that the agent starts from; None where it starts from a place."""
@@ -123,16 +137,6 @@ class AgentGrounder:
     def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:
         actions, _ = self._policy.predict(observations, deterministic=True)
         return actions
-
-
-def first_blind(initial_boxes: str) -> str:
-    """Of several sources of first boxes, the first that needs no label: where an agent trained on all of them starts.
-
-    >>> first_blind("jitter,yolo-clip,detr-clip"), first_blind("center"), first_blind("jitter")
-    ('yolo-clip', 'center', 'full')
-    """
-    names = [name.strip() for name in initial_boxes.split(",")]
-    return next((name for name in names if name and name != "jitter"), "full")
 
 
 def _normalized(queries: Sequence[Query], boxes: np.ndarray) -> np.ndarray:

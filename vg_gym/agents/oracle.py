@@ -36,6 +36,8 @@ class ActionOracle:
     def __init__(self, action: str = "multi-edges", max_steps: NonNegativeInt = 12, **options: Any):
         check_options(self.name, make_actions, options, fixed=("name", "jumps"))
         self.actions, self.max_steps = make_actions(action, **options), max_steps
+        self.bounds = f"{action} in {max_steps} steps, from the whole image"
+        """What it is the ceiling of."""
 
     def ground_samples(self, samples: Sequence[Sample], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Where the oracle ends from ``initial_boxes`` (N, 4) or the full images, and its trajectory; all in pixels."""

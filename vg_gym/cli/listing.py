@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import warnings
@@ -11,18 +12,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vg_gym import ENVIRONMENTS
+from vg_gym.agents.seen import first_blind, seen_by_agent
 from vg_gym.cli.info import whereabouts
 from vg_gym.cli.parsing import add_plugins
 from vg_gym.registry import dataset_spec, list_datasets, list_grounders, list_proposers, load_plugins
+from vg_gym.registry.seen import seen_by, seen_by_clip, seen_by_proposer, seen_text
 from vg_gym.registry.specs import GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import FILES
 from vg_gym.storage.assets import ASSETS, built_in_names
+from vg_gym.storage.files import cache_folder
 
 PACKAGES = {
     "yolo": ("ultralytics",), "onnx": ("onnxruntime",), "detr": ("transformers", "timm"), "sam": ("segment_anything",),
     "segments": ("skimage",), "foundation": ("ultralytics", "transformers", "pyarrow"),
 }  # fmt: skip
 """Extra -> modules that it brings, by which it is known to be there."""
+WHAT = ("grounders", "datasets", "envs", "detectors", "clips", "seen")
+"""What can be listed."""
 Row = tuple[str, bool, str]
 """A name, whether it is there, and what it is and needs."""
 
@@ -31,7 +37,7 @@ def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     about = "what there is, what it needs, and whether that is there"
     parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}: ready, or missing.")
-    parser.add_argument("what", choices=("grounders", "datasets", "envs", "detectors", "clips"), help="what to list")
+    parser.add_argument("what", choices=WHAT, help="what to list; seen: what each built-in part has seen")
     parser.add_argument("--root", type=Path, help="where to look for data sets; default: $VG_GYM_DATA")
     add_plugins(parser)
     parser.set_defaults(command=listing)
@@ -44,6 +50,9 @@ def listing(options: argparse.Namespace) -> None:
         VGGymError: a module of ``--plugins`` cannot be imported.
     """
     load_plugins(options.plugins)
+    if options.what == "seen":
+        print(seen_table())
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         rows = list(_rows(options.what, options.root))
@@ -73,7 +82,7 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
         for name, spec in list_grounders().items():
             first = proposers.get(spec.proposer)
             if name == "agent":
-                yield from (("agent:" + agent, True, "built-in agent") for agent in built_in_names("agent"))
+                yield from ((agent, True, f"built-in agent; {text}") for agent, text in _agents().items())
             yield _row(name, spec, first.published if first else None)
 
 
@@ -84,12 +93,45 @@ def ready_grounders() -> list[str]:
     return agents + [name for name, spec in specs.items() if _installed(spec) and _has_weights(spec)]
 
 
-def _has_weights(spec: GrounderSpec) -> bool:
-    """Whether a grounder has built-in weights, or needs none."""
-    if spec.weights:
-        return (ASSETS / spec.weights).is_dir()
-    first = list_proposers().get(spec.proposer)
-    return spec.argument != "weights" and (first is None or first.published is None)
+def _has_weights(spec: GrounderSpec | ProposerSpec) -> bool:
+    """Whether a grounder or a detector has weights on this machine, or needs none; an agent needs a name."""
+    if spec.weights and (ASSETS / spec.weights).is_dir():
+        return True
+    first = list_proposers().get(getattr(spec, "proposer", ""))
+    if published := (first or spec).published:  # type: ignore[union-attr]
+        return _is_fetched(published)
+    return not spec.weights and not getattr(spec, "argument", "")
+
+
+def _is_fetched(weights: str) -> bool:
+    """Whether published weights are on this machine: a repository of the hub, or a file."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    kept = Path(HF_HUB_CACHE) / f"models--{weights.replace('/', '--')}" / "snapshots"
+    folders = (cache_folder() / "weights", Path("~/.cache/torch/hub/checkpoints").expanduser())
+    files = (path for folder in folders for path in folder.glob(f"{weights.replace('/', '-')}*"))
+    return (kept.is_dir() and any(kept.iterdir())) or any(files)
+
+
+def _agents() -> dict[str, str]:
+    """The built-in agents, and what their parts have seen."""
+    found = {}
+    for name in built_in_names("agent"):
+        about = json.loads((ASSETS / f"agent-{name}" / "agent.json").read_text())
+        env = about["env"]
+        parts = seen_by_agent(about, about["clip"], env.get("proposals", ""), first_blind(env["initial_box"]))
+        found[f"agent:{name}"] = f"has seen: {seen_text(parts)}"
+    return found
+
+
+def seen_table() -> str:
+    """What each built-in part has seen of the truth, as a table in Markdown."""
+    parts = {f"CLIP `{name}`": {"method": seen_by_clip(name)} for name in built_in_names("clip")}
+    parts |= {f"detector `{name}`": {"method": seen_by_proposer(name)} for name in list_proposers()}
+    parts |= {f"`{name}`": seen_by(name, {}) for name in list_grounders() if name != "agent"}
+    lines = [f"| {name} | {seen_text(seen).removeprefix('method: ')} |" for name, seen in parts.items()]
+    lines += [f"| `{name}` | {text.removeprefix('has seen: method: ')} |" for name, text in _agents().items()]
+    return "\n".join(["| part | has seen of the truth |", "|---|---|", *lines])
 
 
 def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) -> Row:
@@ -98,14 +140,19 @@ def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) ->
     needs = [spec.summary, _extra(spec.extra)]
     if spec.weights:
         needs.append("built-in weights" if built_in else f"its weights {spec.weights} are not there")
-    elif spec.published_extra or getattr(spec, "argument", "") == "weights":
+    elif name == "agent":
+        needs.append("needs a run folder: agent:RUN")
+    elif getattr(spec, "argument", "") == "weights":
         needs.append(f"no built-in weights: {name}:WEIGHTS")
-    if published:
-        needs.append(f"or {published}, fetched")
+    if published := published or getattr(spec, "published", ""):
+        state = "fetched before" if _is_fetched(published) else "not fetched yet"
+        needs.append(f"{'or ' if spec.weights else ''}published weights {published}, {state}")
     if spec.published_extra:
         needs.append(f"published weights: {_extra(spec.published_extra)}")
-    there = _installed(spec) and (built_in or not spec.weights)
-    return name, there, "; ".join(filter(None, needs))
+    if name != "agent":
+        seen = seen_text(seen_by(name, {})) if isinstance(spec, GrounderSpec) else seen_by_proposer(name)
+        needs.append(f"has seen: {seen}")
+    return name, _installed(spec) and _has_weights(spec), "; ".join(filter(None, needs))
 
 
 def _extra(extra: str) -> str:

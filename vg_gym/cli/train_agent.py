@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.config import TrainConfig
-from vg_gym.agents.grounder import first_blind
+from vg_gym.agents.seen import first_blind
 from vg_gym.cli.evaluate import command_of
 from vg_gym.cli.run import configured
 from vg_gym.errors import Interrupted
@@ -41,10 +41,7 @@ def _compare(comparison: Comparison) -> None:
 
 def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
     config = trainer.config
-    # The ceiling sees no proposals: of jump-edges it has the moves.
-    moves = "fine-edges" if config.action == "jump-edges" else config.action
     box = first_blind(config.initial_box)
-    steps = {"coarse": config.coarse, "fine": config.fine, "finest": config.finest}
     return Comparison(
         methods=[f"agent:{trainer.out}", "action-oracle"],
         out=str(trainer.out / "test"),
@@ -56,9 +53,6 @@ def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
         clip=config.clip,
         limit=config.test_samples,
         fresh=True,
-        options={
-            **({} if box == "full" else {"agent": {"initial_box": box}}),  # what the user typed may be code
-            "action-oracle": {"action": moves, "max_steps": config.max_steps, **steps},
-        },
+        options={} if box == "full" else {"agent": {"initial_box": box}},  # what the user typed may be code
         command=command,
     )

@@ -304,6 +304,11 @@ def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
     return _load(name, device, place_mark(name, name.partition(":")[2]))
 
 
+def forget_clips() -> None:
+    """Let go of the encoders that :func:`load_clip` keeps."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _load(name: str, device: str, mark: str) -> ClipEncoder:
     """:func:`load_clip`; another ``mark`` is another state of the files."""

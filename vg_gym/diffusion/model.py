@@ -40,6 +40,11 @@ class BoxDiffusion(GroundingModel):
         self.canvas = self.clip.canvas
         self.denoiser = DENOISERS[options.shape](options, self.clip, self.schedule)
 
+    @property
+    def frozen_parts(self) -> dict[str, str]:
+        """See :attr:`vg_gym.learned.model.GroundingModel.frozen_parts`."""
+        return {"CLIP": self.options.clip}
+
     def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
         """Return CLIP's tokens of expressions; the end token has the highest id."""
         return self.clip.tokenize(texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from vg_gym.errors import Interrupted, MissingExtra, VGGymError
 from vg_gym.evaluation import intervals, metrics, probes
 from vg_gym.evaluation.answers import Answers
 from vg_gym.evaluation.evaluator import Evaluator, write_results
-from vg_gym.evaluation.methods import GrounderFactory, Unfitted, build_ceiling
+from vg_gym.evaluation.methods import Description, GrounderFactory, Unfitted, build_ceiling
 from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
 from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
@@ -29,6 +29,7 @@ from vg_gym.evaluation.report import write_report
 from vg_gym.evaluation.saved import refuse_other_folders
 from vg_gym.evaluation.tables import print_counts, print_table
 from vg_gym.registry.identity import versions
+from vg_gym.registry.seen import ANSWER, RECORDED, seen_text
 from vg_gym.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
@@ -52,7 +53,8 @@ class Comparison:
     """
 
     methods: Sequence[str]
-    """Grounders (``vg-gym list grounders``), ceilings (``action-oracle``), and own ones: ``package.module:factory``."""
+    """Grounders (``vg-gym list grounders``), own ones (``package.module:factory``), and ``action-oracle``: without
+    options the ceiling of the moves of each agent in the table, or of ``multi-edges`` in 12 steps."""
     out: str
     """Folder of results."""
     dataset: str | None = None
@@ -107,7 +109,7 @@ class Comparison:
             for row, swept in sweep(name, self.options.get(registry.grounder_key(name), {})).items()
         }
         self._factories: dict[str, GrounderFactory] = {}
-        self._inputs: dict[str, dict[str, str]] = {}
+        self._descriptions: dict[str, Description] = {}
         self.left_out: dict[str, str] = {}
         """Floors and ceilings that the table lacks, and why."""
         self._lacking: dict[str, MissingExtra] = {}
@@ -193,7 +195,7 @@ class Comparison:
         floors = [name for name in FLOORS if name not in self.left_out]
         for row in (*floors, *(row for row in self._rows if row not in FLOORS)):
             try:
-                (self._add_ceiling if row in registry.CEILINGS else self._add_method)(evaluator, row)
+                (self._add_ceilings if self._is_ceiling(row) else self._add_method)(evaluator, row)
             except MissingExtra as error:
                 self._lacking[row] = error
         if self.predictions:
@@ -211,16 +213,14 @@ class Comparison:
         }
         build = partial(build_recorded, path, self.frame, self.box_format, partners)
         answers = evaluator.predict(recorded.name, build, inputs=inputs)
-        evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined)
+        evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined, seen=RECORDED)
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
         """Predict only: the data has no boxes."""
         if self.probes or self.predictions:
             needs = "--probes" if self.probes else "--predictions"
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs} needs; leave it out")
-        self.left_out = {
-            row: "It sees the answer, and there is none." for row in self._rows if row in registry.CEILINGS
-        }
+        self.left_out = {row: "It sees the answer, and there is none." for row in self._rows if self._is_ceiling(row)}
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
         for row in (row for row in self._rows if row not in self.left_out):
@@ -242,21 +242,46 @@ class Comparison:
             self.left_out["constant"] = str(error)
             return None
 
-    def _add_ceiling(self, evaluator: Evaluator, name: str) -> None:
-        options = self.options.get(name, {})
+    def _is_ceiling(self, row: str) -> bool:
+        return row in self._rows and self._rows[row][0] in registry.CEILINGS
+
+    def _add_ceilings(self, evaluator: Evaluator, row: str) -> None:
+        """The row of a ceiling; without options, one for each set of moves that methods of the table have."""
+        name, swept = self._rows[row]
+        options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
+        moves = {} if options else self._moves(evaluator)
+        if len(moves) < 2:
+            self._add_ceiling(evaluator, row, name, options or next(iter(moves.values()), {}))
+            return
+        for method, one in moves.items():
+            self._add_ceiling(evaluator, f"{row} of {method}", name, one)
+
+    def _moves(self, evaluator: Evaluator) -> dict[str, dict[str, Any]]:
+        """Method -> options of the ceiling of its moves; of several with the same moves, the first."""
+        found: dict[str, dict[str, Any]] = {}
+        for row in (row for row in self._rows if row not in FLOORS and not self._is_ceiling(row)):
+            with suppress(MissingExtra):  # its own row says so
+                moves = self._description(evaluator, row).moves
+                if moves is not None and moves not in found.values():
+                    found[row] = moves
+        return found
+
+    def _add_ceiling(self, evaluator: Evaluator, row: str, name: str, options: dict[str, Any]) -> None:
+        """A row of a ceiling, which says what it bounds."""
         inputs = {"options": repr(sorted(options.items())), **versions()}
         build = partial(build_ceiling, name, options)
-        answers = evaluator.predict(name, build, asked=evaluator.samples, inputs=inputs)
-        evaluator.add(name, "ceiling (sees the answer)", answers)
+        answers = evaluator.predict(row, build, asked=evaluator.samples, inputs=inputs)
+        bounds = registry.ceiling(name, **options).bounds
+        evaluator.add(row, f"ceiling of {bounds} (sees the answer)", answers, seen=ANSWER)
 
     def _add_method(self, evaluator: Evaluator, name: str) -> None:
         """The row of a method; where it is no floor also its probes, its proposal oracle, its refined rows."""
         answers = self._predict(evaluator, name)
         if name in FLOORS:
-            evaluator.add(name, "floor", answers)
+            evaluator.add(name, "floor", answers, seen=self._seen(evaluator, name))
             return
         extra = {"probes": self._probe(evaluator, name)} if self.probes else {}
-        ious = evaluator.add(name, "method", answers, **extra)
+        ious = evaluator.add(name, "method", answers, seen=self._seen(evaluator, name), **extra)
         evaluator.add_proposal_oracle(name, answers)
         for refiner in self.refiners:
             if refiner != name:
@@ -275,17 +300,26 @@ class Comparison:
         """The row of a refiner that starts from a method's boxes, with what it gains over them."""
         label = f"{name} + {refiner}"
         refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
-        after = evaluator.add(label, "refined", refined, refines=name)
+        seen = {**self._seen(evaluator, refiner), "first boxes": seen_text(self._seen(evaluator, name))}
+        after = evaluator.add(label, "refined", refined, refines=name, seen=seen)
         gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
         evaluator.rows[-1]["refined_by"] = gain(after, before)
         evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
 
     def _predict(self, evaluator: Evaluator, row: str, label: str = "", **asked: Any) -> Answers:
         """Predictions of the method of a row, kept under ``label``, by default the row's name."""
-        factory = self._factory(row)
-        if row not in self._inputs:
-            [(_, self._inputs[row])] = evaluator.runner.map(factory.describing, [None])
-        return evaluator.predict(label or row, factory, inputs=self._inputs[row], **asked)
+        inputs = self._description(evaluator, row).inputs
+        return evaluator.predict(label or row, self._factory(row), inputs=inputs, **asked)
+
+    def _seen(self, evaluator: Evaluator, row: str) -> dict[str, str]:
+        """What the parts of the method of a row have seen of the truth."""
+        return self._description(evaluator, row).seen
+
+    def _description(self, evaluator: Evaluator, row: str) -> Description:
+        """What the method of a row says of itself, where it is to run."""
+        if row not in self._descriptions:
+            [(_, self._descriptions[row])] = evaluator.runner.map(self._factory(row).describing, [None])
+        return self._descriptions[row]
 
     def _factory(self, row: str) -> GrounderFactory:
         """What builds the grounder of a row, with its options and, where it takes one, the comparison's CLIP."""

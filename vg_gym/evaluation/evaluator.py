@@ -32,6 +32,7 @@ from vg_gym.evaluation.predictions import PredictionFile, key_hashes
 from vg_gym.evaluation.queries import write_queries
 from vg_gym.evaluation.sample_columns import SampleColumns
 from vg_gym.registry.identity import source_of
+from vg_gym.registry.seen import ANSWER
 from vg_gym.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import fingerprint, write_json
 from vg_gym.storage.lazy_sequence import LazySequence
@@ -234,7 +235,7 @@ class Evaluator:
 
         if len(rows):
             chosen = replace(answers, boxes=boxes, lines=LazySequence(len(lines), best))
-            self.add(f"{name} proposal-oracle", "ceiling", chosen)
+            self.add(f"{name} proposal-oracle", f"ceiling of {name}'s proposals (sees the answer)", chosen, seen=ANSWER)
 
     def boxes(self, answers: Answers) -> np.ndarray:
         """Pixel boxes (N, 4) of predictions; the whole image where one failed."""

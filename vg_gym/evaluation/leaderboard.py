@@ -12,6 +12,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation.intervals import TOO_FEW
 from vg_gym.evaluation.page import render
 from vg_gym.evaluation.saved import FILE, Results, check_one_setup, is_ranked, printable, read_results
+from vg_gym.registry.seen import seen_text
 from vg_gym.storage.files import write_text
 
 ORDERS = {"mean-iou": "mean_iou", "acc": "acc@0.5"}
@@ -87,14 +88,14 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
 def markdown(entries: Sequence[Entry]) -> str:
     """Entries as a table in Markdown; the columns of kinds are Acc@0.5."""
     kinds = kinds_of(entries)
-    columns = ["#", "method", "run", "mean IoU", "Acc@0.5", "Acc@0.75", *map(_cell, kinds), "ms", "failed"]
+    columns = ["#", "method", "run", "mean IoU", "Acc@0.5", "Acc@0.75", *map(_cell, kinds), "ms", "failed", "has seen"]
     lines = [columns, ["---"] * len(columns), *(_line(entry, kinds) for entry in entries)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _line(entry: Entry, kinds: Sequence[str]) -> list[str]:
     row = entry.row
-    about = row["method"] if is_ranked(row) else f"{row['method']} ({row['role'].split()[0]})"
+    about = row["method"] if is_ranked(row) else f"{row['method']} ({row['role']})"
     of_kinds = [f"{row['by_kind'][kind]['acc@0.5']:.3f}" if kind in row["by_kind"] else "" for kind in kinds]
     return [
         "" if entry.rank is None else str(entry.rank),
@@ -106,6 +107,7 @@ def _line(entry: Entry, kinds: Sequence[str]) -> list[str]:
         *of_kinds,
         "" if row["ms_per_query"] is None else f"{row['ms_per_query']:.1f}",
         f"{row['failures']}",
+        _cell(seen_text(row["seen"])),
     ]
 
 

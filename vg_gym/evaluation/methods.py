@@ -16,8 +16,9 @@ from vg_gym.data.rows import ALL
 from vg_gym.errors import ImageError, MissingExtra, VGGymError
 from vg_gym.evaluation.queries import hash_of_samples
 from vg_gym.registry.identity import inputs_of
+from vg_gym.registry.seen import seen_by
 from vg_gym.storage.files import fingerprint
-from vg_gym.types import Fitted, Grounder, MayLack, Prediction, Query, Sample
+from vg_gym.types import Fitted, Grounder, MayLack, Moving, Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
 """Queries and pixel boxes (N, 4) to start from, to predictions: ``grounder.ground``. A ceiling's takes samples."""
@@ -34,6 +35,18 @@ FIT_SAMPLES = 2000
 
 class Unfitted(VGGymError):
     """A grounder that is to be fitted, and no samples to fit it on."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a grounder says of itself, once it is built."""
+
+    inputs: dict[str, str]
+    """What its answers depend on; see :func:`vg_gym.registry.identity.inputs_of`."""
+    moves: dict[str, Any] | None
+    """Options of the ceiling of its moves; None where it does not move a box."""
+    seen: dict[str, str]
+    """What its parts have seen of the truth; see :mod:`vg_gym.registry.seen`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +77,21 @@ class GrounderFactory:
         """A worker for :meth:`vg_gym.runners.Runner.map`."""
         return partial(predict_batch, self.grounder.ground)
 
-    def describing(self) -> Callable[[None], dict[str, str]]:
-        """A worker that builds the grounder and says what its answers depend on; see :func:`inputs_of`."""
-        return lambda _: self.inputs
+    def describing(self) -> Callable[[None], Description]:
+        """A worker that builds the grounder and describes it."""
+        return lambda _: self.description
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("grounder", "inputs")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("grounder", "description")}
 
     @cached_property
-    def inputs(self) -> dict[str, str]:
-        """What the answers depend on, told before there is any."""
+    def description(self) -> Description:
+        """What the grounder says of itself before it answers."""
+        grounder = self.grounder
+        moves = grounder.moves if isinstance(grounder, Moving) else None
+        return Description(self._inputs(), moves, seen_by(self.name, self.options, self.clip, grounder))
+
+    def _inputs(self) -> dict[str, str]:
         fitted = {"training split": self.__dict__["_fitted_on"]} if isinstance(self.grounder, Fitted) else {}
         return {**inputs_of(self.name, self.grounder, self.options, self.clip), **fitted}
 

@@ -129,11 +129,12 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     ms = None if row.get("ms_per_query") is None else float(row["ms_per_query"])
     counts = {"n": int(row["n"]), "failures": int(row.get("failures", 0)), "ms_per_query": ms}
     tightness = {"tightness": None if row.get("tightness") is None else _share(row["tightness"])}
+    seen = {printable(str(part)): printable(str(what)) for part, what in dict(row.get("seen") or {}).items()}
     by_kind = {
         printable(kind): {name: _share(part[name]) for name in ("mean_iou", "acc@0.5")}
         for kind, part in row.get("by_kind", {}).items()
     }
-    return {**row, **names, **figures, **intervals, **counts, **tightness, "by_kind": by_kind}
+    return {**row, **names, **figures, **intervals, **counts, **tightness, "seen": seen, "by_kind": by_kind}
 
 
 def _interval(ends: Any) -> list[float] | None:

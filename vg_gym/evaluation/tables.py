@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vg_gym.evaluation.intervals import TOO_FEW
+from vg_gym.registry.seen import seen_text
 
 
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
@@ -34,7 +35,20 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
             *_gain(row, refined),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
-    Console(width=None if Console().is_terminal else 198 if refined else 168).print(table)
+    Console(width=None if Console().is_terminal else 228 if refined else 198).print(table)
+    print_seen(rows)
+
+
+def print_seen(rows: list[dict[str, Any]]) -> None:
+    """Print what the parts of methods have seen of the truth, those that have seen the same together."""
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        if "seen" in row and not row["role"].startswith("ceiling"):
+            methods.setdefault(seen_text(row["seen"]), []).append(row["method"])
+    if methods:
+        print("what each part has seen of the truth:")
+    for text, names in methods.items():
+        print(f"  {', '.join(names)}: {text}")
 
 
 def print_counts(rows: list[dict[str, Any]], title: str) -> None:

@@ -10,8 +10,12 @@ import numpy as np
 import torch
 
 from vg_gym import boxes as box_ops
+from vg_gym.clip.encoder import load_clip
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
+from vg_gym.registry.seen import seen_by_clip, seen_by_proposer
+from vg_gym.registry.tables import EXPRESSION_BOXES
+from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
@@ -30,12 +34,22 @@ class LearnedGrounder:
         self.name, self.batch_size, self.device = name, batch_size, torch.device(device)
         self.model = model.eval().to(self.device)
 
+    @property
+    def seen(self) -> dict[str, str]:
+        """What the network and the frozen parts below it have seen of the truth."""
+        tell = {"CLIP": seen_by_clip, "detector": seen_by_proposer}
+        below = {part: tell[part](name) for part, name in self.model.frozen_parts.items()}
+        return {"method": EXPRESSION_BOXES, **below}
+
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of options and weights."""
+        """A hash of options and weights, with those of the frozen networks below it."""
         state = sorted(self.model.state_dict().items())
         hashes = [fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state]
-        return fingerprint(self.name, sorted(asdict(self.model.options).items(), key=str), hashes)
+        below = self.model.frozen_parts
+        clip = load_clip(below["CLIP"]).fingerprint if "CLIP" in below else ""
+        detector = built_in(below["detector"], "refshapes") if "detector" in below else ""
+        return fingerprint(self.name, sorted(asdict(self.model.options).items(), key=str), hashes, clip, detector)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Ground every query; an image that several of a batch are about is encoded once.

@@ -36,6 +36,11 @@ class GroundingModel(nn.Module, ABC):
         super().__init__()
         self.options = options
 
+    @property
+    def frozen_parts(self) -> dict[str, str]:
+        """Frozen networks below it: ``CLIP`` -> its name, ``detector`` -> the one whose built-in weights it has."""
+        return {}
+
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Weighted terms of the training loss; the batch has ``boxes``."""

@@ -46,6 +46,8 @@ class Spec:
     """Arguments of the factory that make it this thing; a caller cannot give them."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Defaults that differ from the factory's; a caller may give others."""
+    seen: str = ""
+    """What it has seen of the truth in training, without its CLIP and its detector; empty: that is not known."""
 
     def load(self) -> Any:
         """Import and return the factory.
@@ -68,8 +70,12 @@ class GrounderSpec(Spec):
     """It is :class:`~vg_gym.types.Fitted`: it learns from training samples before it is evaluated."""
     proposer: str = ""
     """The first stage of a two-stage pipeline, a proposer's name; options of that reach the pipeline."""
+    stands_on: Mapping[str, str] = field(default_factory=dict)
+    """Frozen parts of its built-in weights (``CLIP``, ``detector``) -> what these have seen."""
     any_words: bool = False
     """Its default weights know the words of photographs; those of others know drawn shapes only."""
+    published: str = ""
+    """Its published weights, which are fetched where none are named; empty: it has none."""
     argument: str = ""
     """The option that ARGUMENT of ``NAME:ARGUMENT`` stands for; empty: the name takes no argument."""
 

@@ -8,16 +8,32 @@ from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 
 FOUNDATION = "vg_gym.baselines.foundation"
 """The folder of today's grounders."""
+NOTHING = "nothing"
+"""Of a part in which nothing was trained."""
+CAPTIONS = "captions"
+"""Of a published CLIP: pictures and their captions, no box."""
+CLASS_BOXES = "boxes of classes"
+"""Of a detector; of SAM, masks."""
+PHRASE_BOXES = "boxes of phrases"
+"""Of a detector that was trained on phrases of captions with their boxes."""
+EXPRESSION_BOXES = "boxes of expressions"
+"""Of what was trained on expressions with their boxes."""
+BUILT_IN_CLIP_SEEN = EXPRESSION_BOXES
+"""Of the CLIP ``refshapes``: its losses of regions, crops and localisation read boxes of expressions, and by these its
+best weights were chosen."""
+TUNED = "two numbers tuned on boxes of expressions"
+"""Of heat maps, whose price of area and temperature were tuned on val."""
 
 
 def _detector(name: str, summary: str, extra: str, published: str) -> ProposerSpec:
     factory = f"vg_gym.baselines.detectors.{name}:load_{name}"
-    return ProposerSpec(factory, summary, extra, weights=f"{name}-refshapes", published=published)
+    seen = "masks" if name == "sam" else CLASS_BOXES
+    return ProposerSpec(factory, summary, extra, weights=f"{name}-refshapes", published=published, seen=seen)
 
 
-def _open_vocabulary(name: str, summary: str, published: str) -> ProposerSpec:
+def _open_vocabulary(name: str, summary: str, published: str, seen: str = EXPRESSION_BOXES) -> ProposerSpec:
     factory, about = f"{FOUNDATION}.open_vocabulary:OpenVocabularyDetector", f"{summary}, told names of classes"
-    return ProposerSpec(factory, about, "foundation", fixed={"name": name}, published=published)
+    return ProposerSpec(factory, about, "foundation", fixed={"name": name}, published=published, seen=seen)
 
 
 PROPOSERS: dict[str, ProposerSpec] = {
@@ -25,9 +41,11 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "detr": _detector("detr", "DETR or RT-DETR of transformers", "detr", "facebook/detr-resnet-50"),
     "ssd": _detector("ssd", "SSD of torchvision", "", "ssd300_vgg16"),
     "sam": _detector("sam", "segment anything", "sam", "vit_h"),
-    "segments": ProposerSpec("vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "segments"),
+    "segments": ProposerSpec(
+        "vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "segments", seen=NOTHING
+    ),
     "contours": ProposerSpec(
-        "vg_gym.baselines.contours:ContourProposer", "CLIP's windows, moved to contours", takes_clip=True
+        "vg_gym.baselines.contours:ContourProposer", "CLIP's windows, moved to contours", takes_clip=True, seen=NOTHING
     ),
     "grounding-dino": _open_vocabulary("grounding-dino", "Grounding DINO", "IDEA-Research/grounding-dino-base"),
     "mm-grounding-dino": _open_vocabulary(
@@ -38,11 +56,16 @@ PROPOSERS: dict[str, ProposerSpec] = {
         "YOLO-World, told names of classes",
         "yolo",
         published="yolov8x-worldv2.pt",
+        seen=PHRASE_BOXES,
     ),
     "yoloe": ProposerSpec(
-        f"{FOUNDATION}.yoloe:Yoloe", "YOLOE, told names of classes", "yolo", published="yoloe-11l-seg.pt"
+        f"{FOUNDATION}.yoloe:Yoloe",
+        "YOLOE, told names of classes",
+        "yolo",
+        published="yoloe-11l-seg.pt",
+        seen=PHRASE_BOXES,
     ),
-    "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble"),
+    "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble", PHRASE_BOXES),
 }
 """First stages of two-stage pipelines."""
 
@@ -57,43 +80,85 @@ def _two_stage(proposer: str, summary: str, **options: Any) -> GrounderSpec:
         options=options,
         takes_clip=True,
         proposer=proposer,
+        seen=NOTHING,
     )
 
 
 def _heat_map(scorer: str, summary: str) -> GrounderSpec:
     factory = "vg_gym.baselines.heat_map_grounder:HeatMapGrounder"
-    return GrounderSpec(factory, summary, "segments", fixed={"scorer": scorer}, takes_clip=True)
+    return GrounderSpec(factory, summary, "segments", fixed={"scorer": scorer}, takes_clip=True, seen=TUNED)
 
 
 def _one_stage(name: str, summary: str, weights: str = "") -> GrounderSpec:
     factory = "vg_gym.baselines.one_stage.grounders:one_stage"
-    fixed = {"name": name}
-    return GrounderSpec(factory, summary, published_extra="detr", weights=weights, fixed=fixed, argument="weights")
+    return GrounderSpec(
+        factory,
+        summary,
+        published_extra="detr",
+        weights=weights,
+        fixed={"name": name},
+        argument="weights",
+        seen=EXPRESSION_BOXES,
+        stands_on={"CLIP": BUILT_IN_CLIP_SEEN, "detector": CLASS_BOXES} if weights else {},
+    )
 
 
 def _diffusion(factory: str, summary: str, weights: str = "") -> GrounderSpec:
     factory = f"vg_gym.diffusion.grounder:{factory}"
-    return GrounderSpec(factory, summary, weights=weights, refines=True, argument="weights")
+    return GrounderSpec(
+        factory,
+        summary,
+        weights=weights,
+        refines=True,
+        argument="weights",
+        seen=EXPRESSION_BOXES,
+        stands_on={"CLIP": BUILT_IN_CLIP_SEEN},
+    )
 
 
 def _told(name: str, summary: str) -> GrounderSpec:
     """A proposer that can be told an expression."""
     p, about = PROPOSERS[name], f"{summary}, told the expression"
-    return GrounderSpec(p.factory, about, p.extra, fixed=p.fixed, argument="weights", any_words=True)
+    return GrounderSpec(
+        p.factory,
+        about,
+        p.extra,
+        fixed=p.fixed,
+        argument="weights",
+        any_words=True,
+        published=p.published or "",
+        seen=p.seen,
+    )
 
 
-def _vision_language(name: str, summary: str) -> GrounderSpec:
+def _vision_language(name: str, summary: str, published: str) -> GrounderSpec:
     factory = f"{FOUNDATION}.vlm:VisionLanguageGrounder"
-    return GrounderSpec(factory, summary, "foundation", fixed={"name": name}, argument="weights", any_words=True)
+    return GrounderSpec(
+        factory,
+        summary,
+        "foundation",
+        fixed={"name": name},
+        argument="weights",
+        any_words=True,
+        published=published,
+        seen=EXPRESSION_BOXES,
+    )
 
 
 GROUNDERS: dict[str, GrounderSpec] = {
-    "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True),
-    "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image"),
-    "center": GrounderSpec("vg_gym.baselines.priors:center", "a centred box"),
-    "constant": GrounderSpec("vg_gym.baselines.priors:constant", "the best constant box of training", fitted=True),
-    "random": GrounderSpec("vg_gym.baselines.priors:random", "a random box"),
-    "clip-window": GrounderSpec("vg_gym.baselines.clip_window:ClipWindow", "CLIP's best window", takes_clip=True),
+    "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True, seen=NOTHING),
+    "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image", seen=NOTHING),
+    "center": GrounderSpec("vg_gym.baselines.priors:center", "a centred box", seen=NOTHING),
+    "constant": GrounderSpec(
+        "vg_gym.baselines.priors:constant",
+        "the best constant box of training",
+        fitted=True,
+        seen="boxes, without pictures or words",
+    ),
+    "random": GrounderSpec("vg_gym.baselines.priors:random", "a random box", seen=NOTHING),
+    "clip-window": GrounderSpec(
+        "vg_gym.baselines.clip_window:ClipWindow", "CLIP's best window", takes_clip=True, seen=NOTHING
+    ),
     "yolo-clip": _two_stage("yolo", "boxes of YOLO, chosen by CLIP"),
     "detr-clip": _two_stage("detr", "boxes of DETR, chosen by CLIP"),
     "ssd-clip": _two_stage("ssd", "boxes of SSD, chosen by CLIP"),
@@ -122,8 +187,12 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "owlv2": _told("owlv2", "OWLv2"),
     "yolo-world": _told("yolo-world", "YOLO-World"),
     "yoloe": _told("yoloe", "YOLOE"),
-    "florence-2": _vision_language("florence-2", "Florence-2"),
-    "vlm": _vision_language("vlm", "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers"),
+    "florence-2": _vision_language("florence-2", "Florence-2", "florence-community/Florence-2-large-ft"),
+    "vlm": _vision_language(
+        "vlm",
+        "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+    ),
     "agent": GrounderSpec(
         "vg_gym.agents.grounder:load_agent", "agent:NAME, a run folder or built-in agent", refines=True, argument="name"
     ),

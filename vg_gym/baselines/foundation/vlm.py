@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vg_gym import registry
 from vg_gym.answers.frames import FrameCheck, Size, frame_called, place, to_pixels
 from vg_gym.answers.reasoning import is_reasoning
 from vg_gym.answers.text import find_boxes, find_outline
@@ -28,8 +29,6 @@ OUTLINE = "<REFERRING_EXPRESSION_SEGMENTATION>"
 """Florence-2's task whose answer is an outline; the box around it is taken."""
 END_OF_SEQUENCE = ("<s>", "</s>", "<pad>", "<eos>", "<bos>")
 """Words that are no part of an answer, where special tokens are kept because places are among them."""
-PUBLISHED = {"vlm": "Qwen/Qwen2.5-VL-7B-Instruct", "florence-2": "florence-community/Florence-2-large-ft"}
-"""Name -> weights on the hub that are taken by default."""
 
 
 class VisionLanguageGrounder:
@@ -76,7 +75,7 @@ class VisionLanguageGrounder:
         device: str = "auto",
         precision: str = "auto",
     ):
-        self.name, weights = name, weights or PUBLISHED[name]
+        self.name, weights = name, weights or registry.grounder_spec(name).published
         if frame is not None:
             frame_called(frame)
         self.model = load(name, "AutoModelForImageTextToText", weights, revision, device, precision, mixed=False)

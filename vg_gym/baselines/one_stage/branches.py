@@ -91,6 +91,13 @@ class BranchedModel(GroundingModel):
     def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
         """From the backbone's maps to image tokens, and from text features to text tokens."""
 
+    @property
+    def frozen_parts(self) -> dict[str, str]:
+        """See :attr:`vg_gym.learned.model.GroundingModel.frozen_parts`."""
+        o = self.options
+        detector = {"detector": "detr"} if o.backbone == FROZEN else {}
+        return {"CLIP": o.clip, **detector} if detector or o.red else {}
+
     def add_frozen_parts(self, dim: int) -> None:
         """Add the parts that the options ask for to tokens of width ``dim``."""
         o = self.options

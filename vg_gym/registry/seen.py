@@ -1,0 +1,82 @@
+"""What each part of a method has seen of the truth: captions, boxes of classes, boxes of expressions.
+
+A part is the method itself, its CLIP, its detector, or what its first boxes come from. Label-free is what has no part
+that has seen an expression with its box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vg_gym.registry import grounder_spec, proposer_spec
+from vg_gym.registry.tables import BUILT_IN_CLIP_SEEN, CAPTIONS
+from vg_gym.storage.assets import built_in
+from vg_gym.storage.files import find_place
+from vg_gym.types import Grounder, SaysSeen
+
+OWN_METHOD = "unknown (own method)"
+"""Of a method that does not say."""
+OWN_WEIGHTS = "unknown (own weights)"
+"""Of weights in a file or folder of the user's."""
+ANSWER = {"method": "the answer"}
+"""Of what sees the answer."""
+RECORDED = {"method": "unknown (recorded answers)"}
+"""Of answers from a file."""
+
+Seen = dict[str, str]
+"""Name of a part (``method``, ``CLIP``, ``detector``, ``first boxes``) -> what it has seen."""
+
+
+def seen_by(name: str, options: Mapping[str, Any], clip: str = "refshapes", grounder: Grounder | None = None) -> Seen:
+    """What the parts of a grounder have seen.
+
+    Args:
+        name: of the grounder.
+        options: that it is built with.
+        clip: name of the CLIP that it is given, where it takes one.
+        grounder: the grounder itself, where it is built; one that says what it has seen is believed.
+
+    >>> seen_by("yolo-clip", {}, "ViT-B-32:openai")
+    {'method': 'nothing', 'CLIP': 'captions', 'detector': 'boxes of classes'}
+    """
+    if isinstance(grounder, SaysSeen):
+        return grounder.seen
+    spec = grounder_spec(name)
+    weights = "" if spec.proposer else str(options.get("weights", ""))
+    seen = {"method": OWN_WEIGHTS if find_place(weights) else spec.seen or OWN_METHOD, **spec.stands_on}
+    if spec.takes_clip:
+        named = options.get("clip", clip if clip != "none" else spec.options.get("clip", "refshapes"))
+        seen["CLIP"] = seen_by_clip(str(named))
+    if spec.proposer:
+        seen["detector"] = seen_by_proposer(spec.proposer, str(options.get("weights", "")))
+    return seen
+
+
+def seen_by_clip(name: str) -> str:
+    """What a CLIP has seen, or several joined by ``+``.
+
+    >>> seen_by_clip("refshapes"), seen_by_clip("ViT-B-32:openai")
+    ('boxes of expressions', 'captions')
+    """
+    return " and ".join(dict.fromkeys(_seen_by_one_clip(part) for part in name.split("+")))
+
+
+def _seen_by_one_clip(name: str) -> str:
+    if built_in("clip", name) is not None:
+        return BUILT_IN_CLIP_SEEN
+    return OWN_WEIGHTS if find_place(name) or find_place(name.partition(":")[2]) else CAPTIONS
+
+
+def seen_by_proposer(name: str, weights: str = "") -> str:
+    """What a first stage has seen; ``weights`` where they are not its own."""
+    return OWN_WEIGHTS if find_place(weights) else proposer_spec(name).seen or OWN_METHOD
+
+
+def seen_text(seen: Mapping[str, str]) -> str:
+    """What parts have seen, in one line.
+
+    >>> seen_text({"method": "nothing", "CLIP": "captions"})
+    'method: nothing; CLIP: captions'
+    """
+    return "; ".join(f"{part}: {what}" for part, what in seen.items())
