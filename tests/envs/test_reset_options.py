@@ -21,7 +21,7 @@ def test_numbers_become_arrays():
         ({"indx": 0}, "unknown reset option 'indx': did you mean 'index'"),
         ({"index": 3}, r"index=3 is outside \[0, 3\)"),
         ({"index": [0, -1]}, "index="),
-        ({"query": "any"}, "no vg_gym.types.Query"),
+        ({"query": "any"}, "must be a vg_gym.types.Query"),
         ({"query": Query(ArrayImage(np.zeros((4, 4, 3), np.uint8)), "any", "a")}, "needs; use reward='clip'"),
         ({"initial_box": [0, 0, 1]}, "initial_box="),
         ({"initial_box": [0.5, 0, 0.5, 1]}, "initial_box="),

@@ -1,4 +1,4 @@
-"""What the agent can do to its box: named action sets, batched over boxes, for arrays and (after ``to``) tensors.
+"""Action sets by name. They act on batches of boxes: arrays, or tensors after ``to``.
 
 A move shifts the four edges by fractions of the box's own width and height. Boxes are normalised ``xyxy``.
 
@@ -7,7 +7,7 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 | `classic`     | Discrete(9)                  | left, right, up, down, bigger, smaller, fatter, taller, trigger    |
 | `edges`       | Discrete(21)                 | one edge, or all four, out or in, coarse or fine; trigger          |
 | `multi-edges` | MultiDiscrete([5,5,5,5,2])   | every edge at once: out/in, coarse/fine, or stay; trigger flag     |
-| `fine-edges`  | MultiDiscrete([7,7,7,7,2])   | the same, with a third, finest step                                |
+| `fine-edges`  | MultiDiscrete([7,7,7,7,2])   | `multi-edges` with a third, finest step                            |
 | `jump-edges`  | MultiDiscrete([7,7,7,7,2+K]) | `fine-edges`; the last part also jumps to one of K proposals       |
 | `continuous`  | Box(-1, 1, (5,))             | dx, dy, dw, dh, trigger if the last is > 0                         |
 
@@ -31,20 +31,21 @@ from vg_gym.errors import VGGymError, unknown
 from vg_gym.lazily import torch
 
 MIN_SIDE = 0.04
-"""Shortest side of a box, as a fraction of the image's."""
+"""Shortest side of a box, as a fraction of the side of the image."""
 CHANGE = 1e-6
-"""Least change of a coordinate, as a fraction of the image's side, that counts as one in masks."""
+"""Smallest change of a coordinate that counts in masks, as a fraction of the side of the image."""
 EDGES = ("left", "top", "right", "bottom")
+"""Names of the edges in the order of the coordinates."""
 OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
-"""Which way is out of the box, for each edge."""
+"""Sign of the direction out of the box, for each edge."""
 _SIDES = np.float32(MIN_SIDE), np.float32(1 - MIN_SIDE)
-"""Shortest side, and where the last box of that side begins."""
+"""Shortest side of a box, and the largest coordinate at which a box of that side begins."""
 
 
 def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-    """Move edges by ``deltas`` (..., 4), fractions of width and height; the result is inside the image.
+    """Move edges by ``deltas`` (..., 4), fractions of width and height; the result lies inside the image.
 
-    A pure translation stops at the border instead of shrinking the box.
+    A pure translation stops at the border, so that the box does not shrink.
 
     >>> box = np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)
     >>> shift_edges(box, np.array([0.5, 0, 0, 0], dtype=np.float32)).tolist()
@@ -66,28 +67,28 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
 
 
 class ActionSet(ABC):
-    """A named set of moves with a trigger that ends the episode; every method is batched over B boxes (B, 4)."""
+    """Named set of moves with a trigger that ends the episode; every method takes a batch of B boxes (B, 4)."""
 
     name: str
     space: spaces.Space
     trigger: Any
-    """The action that ends the episode and moves nothing."""
+    """Action that ends the episode and does not move the box."""
     noop: Any
-    """An action that moves and ends nothing; the trigger in sets that have none."""
+    """Action that changes nothing; the trigger in sets without such an action."""
 
     def apply(self, boxes: np.ndarray, actions: np.ndarray, proposals: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """New boxes (B, 4) and booleans (B,): the trigger was pulled; a box whose trigger was pulled stays.
+        """Return new boxes (B, 4), and whether the trigger was pulled, bool (B,); the trigger does not move a box.
 
         Args:
             boxes: normalised (B, 4).
-            actions: (B, ...) of :attr:`space`.
-            proposals: (B, K, 5 or more), normalised corners and a confidence that is 0 in empty rows, for sets that
-                jump to them.
+            actions: (B, ...) in :attr:`space`.
+            proposals: (B, K, 5 or more), normalised corners and a confidence, which is 0 in empty rows; needed by sets
+                that jump.
 
         Raises:
             VGGymError: an action is NaN or outside the space.
         """
-        if isinstance(actions, np.ndarray):  # reading a tensor would wait for its device
+        if isinstance(actions, np.ndarray):  # tensors stay unchecked: reading one waits for its device
             self.check(actions)
             actions = actions.astype(self.space.dtype, copy=False)
         deltas, stop = self._deltas(actions)
@@ -95,14 +96,14 @@ class ActionSet(ABC):
         return box_ops.namespace(boxes).where(stop[:, None], boxes, moved), stop
 
     def _jump(self, moved: Any, boxes: Any, actions: Any, proposals: Any) -> Any:
-        """The moved boxes (B, 4), but those of rows that jump; most sets have no jumps."""
+        """Return the boxes (B, 4) after jumps; in sets without jumps they are the moved boxes."""
         return moved
 
     jumps: int = 0
-    """K, proposals that an action can jump to."""
+    """Number K of proposals that an action can jump to."""
 
     def to(self, device: torch.device) -> ActionSet:
-        """A copy for tensors on a device; out-of-range tensor actions are an error of torch's, or undefined."""
+        """Return a copy for tensors on a device. Tensor actions out of range raise torch's errors, or are undefined."""
         copied = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
@@ -111,18 +112,18 @@ class ActionSet(ABC):
 
     @abstractmethod
     def menu(self) -> np.ndarray:
-        """All moves but the trigger, (A, ...): what a greedy oracle chooses from."""
+        """Return all moves except the trigger, (A, ...); a greedy oracle chooses among them."""
 
     def outcomes(self, boxes: np.ndarray) -> np.ndarray:
-        """The boxes (B, A, 4) that the moves of :meth:`menu` lead to."""
+        """Return the boxes (B, A, 4) that the moves of :meth:`menu` lead to."""
         deltas, _ = self._deltas(self.menu())
         return shift_edges(boxes[:, None], deltas[None])
 
     def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
-        """Booleans (B, n): which choices would change the box; the trigger always may be pulled.
+        """Return which choices would change the box, bool (B, n); the trigger is always allowed.
 
-        For Discrete spaces n is the number of actions; for MultiDiscrete the choices of all parts one after the
-        other, as sb3-contrib's MaskablePPO reads them.
+        In Discrete spaces n is the number of actions. In MultiDiscrete spaces the choices of all parts follow each
+        other, as sb3-contrib's MaskablePPO expects.
 
         Args:
             boxes: normalised (B, 4).
@@ -131,16 +132,16 @@ class ActionSet(ABC):
         Raises:
             VGGymError: the space is continuous.
         """
-        raise VGGymError(f"action={self.name!r} has no masks: its space is {self.space}")
+        raise VGGymError(f"action={self.name!r} does not support masks: its space is {self.space}")
 
     @property
     def trigger_column(self) -> int:
-        """Where the trigger is in the masks."""
+        """Column of the trigger in the masks."""
         return int(self.trigger)
 
     @abstractmethod
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """Actions as float32 (B, ``encoding``) for the history in the observation."""
+        """Encode actions as float32 (B, ``encoding``) for the history in the observation."""
 
     @property
     def encoding(self) -> int:
@@ -149,76 +150,76 @@ class ActionSet(ABC):
 
     @abstractmethod
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Edge shifts (B, 4) in fractions of the sides, and booleans (B,): the trigger was pulled."""
+        """Return edge shifts (B, 4) in fractions of the sides, and whether the trigger was pulled, bool (B,)."""
 
     @abstractmethod
     def check(self, actions: np.ndarray) -> None:
-        """Refuse actions that are not of the space.
+        """Raise an error unless all actions lie in the space.
 
         Raises:
-            VGGymError: there is such an action.
+            VGGymError: an action lies outside the space.
         """
 
 
 class TableActions(ActionSet):
-    """A Discrete set given by a table of edge shifts; the trigger is the last action.
+    """Discrete set with a table of edge shifts; the trigger is the last action.
 
     Args:
-        name: of the set.
-        table: (A, 4) shifts in fractions of the box's width and height.
-        names: of the A moves.
+        name: name of the set.
+        table: shifts of the A moves in fractions of the box's width and height, (A, 4).
+        names: names of the A moves.
     """
 
     def __init__(self, name: str, table: np.ndarray, names: tuple[str, ...]):
         self.name, self.names, self.trigger = name, (*names, "trigger"), len(table)
         self.noop = self.trigger
-        self.table = np.concatenate([table, np.zeros((1, 4))]).astype(np.float32)  # the trigger moves nothing
+        self.table = np.concatenate([table, np.zeros((1, 4))]).astype(np.float32)  # the trigger does not move the box
         self._one_hot = np.eye(self.trigger + 1, dtype=np.float32)
         self.space = spaces.Discrete(len(table) + 1)
 
     def menu(self) -> np.ndarray:
-        """Indices (A,) of all moves."""
+        """Return the indices (A,) of all moves."""
         return np.arange(self.trigger)
 
     def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
-        """Booleans (B, A + 1)."""
+        """Return which actions would change the box, bool (B, A + 1)."""
         changes = _changes(boxes[:, None], self.outcomes(boxes))
         return np.concatenate([changes, np.ones((len(boxes), 1), dtype=bool)], axis=1)
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """One-hot (B, A + 1)."""
+        """Return one-hot rows (B, A + 1)."""
         return self._one_hot[actions]
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.table[actions], actions == self.trigger
 
     def check(self, actions: np.ndarray) -> None:
-        """Refuse what is no integer in [0, A]."""
+        """Raise an error unless actions are integers in [0, A]."""
         good = (actions >= 0) & (actions <= self.trigger) & (actions.dtype.kind in "iu")
         if np.count_nonzero(good) < good.size:
             raise VGGymError(f"action {actions[~good][0]} is not an integer in [0, {self.trigger}]")
 
 
 class MultiEdgeActions(ActionSet):
-    """Every edge moves at once, each by one of some steps or not at all; the last part triggers, or jumps.
+    """Set in which every edge moves at once, by one of a few steps or not at all; the last part triggers or jumps.
 
-    Moves are ignored where the last part is the trigger (1) or a jump to proposal k (2 + k); a jump to an empty row of
-    the proposals leaves the box as it is.
+    The edge moves are ignored if the last part is the trigger (1) or a jump to proposal k (2 + k). A jump to an empty
+    row of the proposals leaves the box as it is.
 
     Args:
-        name: of the set.
-        steps: sizes, fractions of the box's side, from the biggest to the smallest.
-        jumps: K, proposals that can be jumped to.
+        name: name of the set.
+        steps: step sizes as fractions of the box's side, from the biggest to the smallest.
+        jumps: number K of proposals that an action can jump to.
     """
 
     def __init__(self, name: str, steps: Sequence[float], jumps: int = 0):
         self.name, self.jumps, self.stay = name, jumps, len(steps)
-        """``stay``: the choice that leaves an edge where it is."""
+        """``stay`` is the choice that leaves an edge where it is."""
         count = 2 * len(steps) + 1
         self.space = spaces.MultiDiscrete([count] * 4 + [2 + jumps])
         self.levels = np.array([*steps, 0, *(-step for step in reversed(steps))], dtype=np.float32)
         self.trigger, self.noop = np.array([self.stay] * 4 + [1]), np.array([self.stay] * 4 + [0])
-        self._places = count * np.arange(4)  # where each edge's choices begin in the tables
+        self._places = count * np.arange(4)  # index in the tables at which the choices of each edge begin
         self._shifts = (OUT[:, None] * self.levels).reshape(-1)
         self._codes = self._shifts / self.levels[0]
         sizes = ("coarse", "fine", "finest")[: len(steps)]
@@ -227,13 +228,14 @@ class MultiEdgeActions(ActionSet):
         self.names = (*(f"{edge} {move}" for edge in EDGES for move in moves), *last)
 
     def menu(self) -> np.ndarray:
-        """All combinations of edge moves, (625, 5) with two steps."""
+        """Return all combinations of edge moves, (625, 5) with two steps."""
         return np.array([(*choice, 0) for choice in itertools.product(range(len(self.levels)), repeat=4)])
 
     def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
-        """Booleans (B, n): the steps of each edge on its own ("stay" always allowed), then the last part.
+        """Return masks, bool (B, n): for each edge the steps that change the box, then the last part.
 
-        Of that "go on" and the trigger are true, and the jumps that change the box.
+        "Stay" is always allowed. In the last part "go on" and the trigger are true, and so are the jumps that change
+        the box.
         """
         singles = np.zeros((4, len(self.levels), 4), dtype=np.float32)
         for edge in range(4):
@@ -249,11 +251,11 @@ class MultiEdgeActions(ActionSet):
 
     @property
     def trigger_column(self) -> int:
-        """Where the trigger is in the masks: behind the edges and "go on"."""
+        """Column of the trigger in the masks, after the columns of the edges and "go on"."""
         return 4 * len(self.levels) + 1
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """The shift of each edge and the trigger, (B, 5); a sixth column says who jumped, in sets that jump."""
+        """Return edge shifts and the trigger, (B, 5); sets that jump have a sixth column that marks jumps."""
         codes, last = self._codes.take(actions[:, :4] + self._places), actions[:, 4:]
         parts = (codes, last == 1, last > 1) if self.jumps else (codes, last == 1)
         return box_ops.namespace(codes).concatenate(parts, axis=1)
@@ -270,28 +272,31 @@ class MultiEdgeActions(ActionSet):
         return xp.where((jump >= 0)[:, None], _landings(chosen, boxes), moved)
 
     def check(self, actions: np.ndarray) -> None:
-        """Refuse what is not five integers of the space each."""
+        """Raise an error unless each action is five integers in the space."""
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if actions.shape[1:] != (5,) or actions.dtype.kind not in "iu":
-            raise VGGymError(f"action {actions} is not five integers, as {self.space} asks")
-        good = actions.astype(np.uint64) < sizes.view(np.uint64)  # what is negative becomes large
+            raise VGGymError(f"action {actions} must be five integers, because the space is {self.space}")
+        good = actions.astype(np.uint64) < sizes.view(np.uint64)  # negative integers become large ones
         if np.count_nonzero(good) < good.size:
             raise VGGymError(f"action {actions[~good.all(axis=1)][0].tolist()} is not in {self.space}")
 
 
 def _landings(proposals: Any, boxes: Any) -> Any:
-    """Where jumps to proposals (..., 5 or more) lead from boxes (..., 4): nowhere where there is no proposal."""
-    there = box_ops.namespace(boxes).where(proposals[..., 4:5] > 0, proposals[..., :4], boxes)
-    return box_ops.fit_edges(there[..., :2], there[..., 2:], min_side=MIN_SIDE)
+    """Return the boxes after jumps from ``boxes`` (..., 4) to proposals (..., 5 or more); empty rows do nothing."""
+    targets = box_ops.namespace(boxes).where(proposals[..., 4:5] > 0, proposals[..., :4], boxes)
+    return box_ops.fit_edges(targets[..., :2], targets[..., 2:], min_side=MIN_SIDE)
 
 
 def _changes(boxes: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """Whether outcomes (..., 4) are other boxes than before."""
+    """Return which ``outcomes`` (..., 4) differ from ``boxes``, bool (...)."""
     return np.abs(outcomes - boxes).max(axis=-1) > CHANGE
 
 
 class ContinuousActions(ActionSet):
-    """dx, dy shift the box by up to half its side, dw, dh stretch it by a factor of up to 2; the last > 0 triggers."""
+    """Set of real numbers: dx, dy shift the box by up to half its side, dw, dh stretch it up to 2 times.
+
+    A fifth number above 0 pulls the trigger.
+    """
 
     name = "continuous"
 
@@ -301,12 +306,12 @@ class ContinuousActions(ActionSet):
         self.names = ("dx", "dy", "dw", "dh", "trigger")
 
     def menu(self) -> np.ndarray:
-        """A grid over the first four dimensions, (625, 5)."""
+        """Return a grid over the first four dimensions, (625, 5)."""
         levels = (-1.0, -0.25, 0.0, 0.25, 1.0)
         return np.array([(*c, -1.0) for c in itertools.product(levels, repeat=4)], dtype=np.float32)
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """The actions themselves."""
+        """Return the actions unchanged."""
         return actions
 
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -315,7 +320,7 @@ class ContinuousActions(ActionSet):
         return xp.concatenate([shift - grow, shift + grow], axis=1), actions[:, 4] > 0
 
     def check(self, actions: np.ndarray) -> None:
-        """Refuse what is not five finite numbers in [-1, 1] each."""
+        """Raise an error unless each action is five finite numbers in [-1, 1]."""
         if np.shape(actions)[1:] != (5,) or not np.isfinite(actions).all() or np.abs(actions).max() > 1 + 1e-6:
             raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
 
@@ -349,17 +354,17 @@ ACTIONS = ("classic", "edges", "multi-edges", "fine-edges", "jump-edges", "conti
 
 
 def make_actions(name: str, coarse: float = 0.3, fine: float = 0.08, finest: float = 0.02, jumps: int = 0) -> ActionSet:
-    """The action set called ``name``.
+    """Build an action set.
 
     Args:
         name: one of :data:`ACTIONS`.
-        coarse: big step as a fraction of the box's side (the only step of ``classic``).
-        fine: small step (``edges`` and all ``...-edges``).
-        finest: smallest step (``fine-edges``, ``jump-edges``).
-        jumps: K, proposals that ``jump-edges`` can jump to.
+        coarse: big step as a fraction of the box's side; the only step of ``classic``.
+        fine: small step of ``edges`` and all ``...-edges``.
+        finest: smallest step of ``fine-edges`` and ``jump-edges``.
+        jumps: number K of proposals that ``jump-edges`` can jump to.
 
     Raises:
-        VGGymError: the name is unknown, a step is not in (0, 1), or there are no proposals to jump to.
+        VGGymError: the name is unknown, a step is not in (0, 1), or ``jump-edges`` lacks proposals.
 
     >>> make_actions("classic").names[:5]
     ('left', 'right', 'up', 'down', 'bigger')

@@ -1,4 +1,4 @@
-"""Every option of the environment that is not its data or its CLIP."""
+"""Options of the environment, except its data and its CLIP."""
 
 from __future__ import annotations
 
@@ -11,51 +11,52 @@ Step = Annotated[float, Range(gt=0, lt=1)]
 
 
 Price = Annotated[float, Range(ge=0, lt=1e6)]
-"""Part of a reward, which is float32."""
+"""Part of a reward, which is float32 and therefore limited."""
 
 
 @dataclass
 class EnvOptions:
-    """Options of the environment; each name is checked by the part it configures."""
+    """Options of the environment; the part that an option configures checks its names."""
 
     action: str = "multi-edges"
     """Action set: ``classic``, ``edges``, ``multi-edges``, ``fine-edges``, ``jump-edges`` (needs ``proposals``) or
     ``continuous`` (:mod:`vg_gym.envs.actions`)."""
     coarse: Step = 0.3
-    """Big step, as a fraction of the box's side."""
+    """Size of the big step, as a fraction of the box's side."""
     fine: Step = 0.08
-    """Small step, as a fraction of the box's side."""
+    """Size of the small step, as a fraction of the box's side."""
     finest: Step = 0.02
-    """Smallest step, of the action sets ``fine-edges`` and ``jump-edges``."""
+    """Size of the smallest step, in the action sets ``fine-edges`` and ``jump-edges``."""
     reward: str = "clip"
     """Potential of the reward: ``clip``, ``iou``, ``clip+iou`` (:mod:`vg_gym.envs.rewards`)."""
     score: str = "context"
-    """The CLIP score: ``cosine``, ``context``, ``surround``, ``contrast`` (:mod:`vg_gym.clip.scores`), or
+    """CLIP score: ``cosine``, ``context``, ``surround``, ``contrast`` (:mod:`vg_gym.clip.scores`), or
     ``relational``, the expected IoU with the proposals (:mod:`vg_gym.envs.scoring.relational`)."""
     scoring: str = "dense"
-    """How it is computed: from ``dense`` features of the image, from ``crop``s encoded at every step, or from crops of
-    the boxes of a ``lattice``, encoded once per query (:mod:`vg_gym.envs.scoring`)."""
+    """Source of the CLIP score: ``dense`` features of the image, ``crop`` embeddings from every step, or a ``lattice``
+    of boxes whose crops are encoded once per query (:mod:`vg_gym.envs.scoring`)."""
     lattice: Annotated[int, Range(ge=1, le=64)] = 8
-    """Cells a side of that lattice."""
+    """Cells per axis of the lattice of ``scoring: lattice``."""
     step_cost: Price = 0.01
     """Price of every step, the trigger included."""
     trigger_bonus: Price = 0.1
     """Share of the potential that is paid when the trigger ends the episode."""
     initial_box: str = "full"
-    """``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or several with commas
-    between, of which each episode draws one."""
+    """Initial box: ``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or a
+    comma-separated list of these, of which each episode draws one."""
     max_steps: PositiveInt = 10
-    """Steps after which an episode is truncated."""
+    """Number of steps after which an episode is truncated."""
     min_steps: NonNegativeInt = 8
-    """The trigger counts from this step on, the last at the latest; pulled earlier it moves and ends nothing. With 1,
-    where half of all first actions end the episode, an untrained policy learns to stop at once."""
+    """Number of the step from which the trigger counts, at most the last step. A trigger pulled earlier neither moves
+    the box nor ends the episode. With 1, half of all first actions end the episode, and an untrained policy learns to
+    stop at once."""
     image_pool: NonNegativeInt = 8
-    """Images whose episodes are mixed before others follow (:mod:`vg_gym.envs.episode_order`); 0: each episode is drawn
-    from all, which is slow where features are not prepared."""
+    """Number of images whose episodes are mixed before other images follow (:mod:`vg_gym.envs.episode_order`). With 0,
+    each episode is drawn from all images, which is slow unless features are prepared."""
     observation: str = "features"
-    """``features``, or ``pixels``, which adds the image and the crop under the box, uint8 (84, 84, 3) each."""
+    """``features``, or ``pixels``, which adds the image and the crop inside the box, uint8 (84, 84, 3) each."""
     precision: str = "float32"
-    """Of the observation: ``float32``, or ``float16`` for half the memory of rollouts."""
+    """Precision of the observation: ``float32``, or ``float16``, which halves the memory of rollouts."""
     tokens: bool = False
     """Also observe the unit features of the expression's tokens."""
     glimpse_features: bool = False
@@ -66,18 +67,18 @@ class EnvOptions:
     """Also observe the proposals of a proposer of the registry, e.g. ``ssd`` or ``yolo:/path/to/yolov8n.pt``
     (:mod:`vg_gym.envs.proposals`)."""
     num_proposals: PositiveInt = 12
-    """Proposals of an image, the most confident ones."""
+    """Number of proposals of an image; the most confident ones are used."""
     edge_profiles: bool = False
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.envs.edge_profiles`)."""
     memory: Annotated[float, Range(ge=0, le=2**20)] = 4.0
-    """GiB for tables of images; where they do not all fit, they are read again."""
+    """Memory for tables of images in GiB. Tables that do not fit are read again when needed."""
     cache: bool = True
-    """Keep features in the user's cache folder, for the next run."""
+    """Store features in the user's cache folder for the next run."""
     features: str = ""
-    """Folder of a feature store, made by ``vg-gym features``; empty for none. What the store lacks is computed when
-    first needed, but a store that lacks the first episode is an error."""
+    """Folder of a feature store that ``vg-gym features`` made, or empty. Features that the store lacks are computed
+    when first needed, but a store without the features of the first episode is an error."""
 
     @property
     def needs_tokens(self) -> bool:
-        """Whether the observation has the tokens of the expression."""
+        """True if the observation includes the tokens of the expression."""
         return self.tokens or self.glimpse_features

@@ -2,9 +2,9 @@
 
 reward = Phi(new box) - Phi(old box) - step_cost + [trigger pulled] * trigger_bonus * Phi(box)
 
-The differences telescope: without discount, the return of an episode is what its last box is worth more than its first,
-minus the cost of the steps. Two things make the agent stop in time: every further step costs, and the bonus is paid
-only if it stops by itself before ``max_steps``.
+The differences telescope: without a discount, the return of an episode is the potential of its last box minus that of
+its first, minus the cost of the steps. Two things make the agent stop in time: every further step costs, and the bonus
+is paid only if the agent pulls the trigger before ``max_steps``.
 
 Potentials: ``clip`` is a named CLIP score (:mod:`vg_gym.clip.scores`) and reads no box label; ``iou`` is the IoU with
 the target; ``clip+iou`` is their weighted mean.
@@ -23,13 +23,13 @@ REWARDS = ("clip", "iou", "clip+iou")
 
 @dataclass(frozen=True)
 class Reward:
-    """A potential and what a step costs.
+    """Potential, and the price of a step.
 
     Args:
         name: ``clip``, ``iou`` or ``clip+iou``.
         step_cost: price of every step, the trigger included.
-        trigger_bonus: share of the potential paid when the trigger ends the episode.
-        iou_weight: weight of IoU in ``clip+iou``; CLIP gets the rest.
+        trigger_bonus: share of the potential that is paid if the trigger ends the episode.
+        iou_weight: weight of the IoU in ``clip+iou``; the CLIP score has the remaining weight.
 
     Raises:
         VGGymError: the name is unknown.
@@ -50,16 +50,16 @@ class Reward:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether the potential reads target boxes."""
+        """True if the potential reads target boxes."""
         return self.name != "clip"
 
     def potential(self, clip_score: np.ndarray, overlap: np.ndarray | None) -> np.ndarray:
-        """Phi (B,) of boxes with CLIP scores (B,) and IoUs ``overlap`` (B,); the name ``clip`` needs no IoUs."""
+        """Return Phi (B,) of boxes with CLIP scores (B,) and IoUs ``overlap`` (B,); ``clip`` needs no IoUs."""
         if not self.needs_labels:
             return clip_score
         assert overlap is not None
         return overlap if self.name == "iou" else self.iou_weight * overlap + (1 - self.iou_weight) * clip_score
 
     def __call__(self, before: np.ndarray, after: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        """Rewards (B,) of steps from potential ``before`` to ``after``, where ``stop`` marks pulled triggers."""
+        """Return rewards (B,) of steps from potential ``before`` to ``after``; ``stop`` marks pulled triggers."""
         return after - before - self.step_cost + stop * (self.trigger_bonus * after)

@@ -1,6 +1,8 @@
-"""How the CLIP score of a box is computed: from dense features, from crops, on a lattice.
+"""CLIP scores of boxes: from dense features, from crops, or from a lattice of crops.
 
-- Once per image, kept in ``FeatureBank.images``: summed-area tables of dense features.
-- Once per query, kept in ``FeatureBank.scores``: what :meth:`Scorer.query_scores` of the chosen scorer computes.
-- At every step: :meth:`Scorer.score`, which looks these up, or encodes.
+Scores use values from three places:
+
+- ``FeatureBank.images`` holds summed-area tables of dense features, computed once per image.
+- ``FeatureBank.scores`` holds the output of :meth:`Scorer.query_scores` of the chosen scorer, computed once per query.
+- :meth:`Scorer.score` runs in every step. It looks these values up, or encodes crops.
 """

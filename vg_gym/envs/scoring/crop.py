@@ -1,9 +1,10 @@
-"""``scoring="crop"``: the named scores from encoded crops, everything a step has to encode in one forward pass.
+"""``scoring="crop"``: the named scores from encoded crops. A step encodes all its crops in one forward pass.
 
-The scores are those of :mod:`vg_gym.clip.scores`; here ``context`` compares with the crop grown 1.5 times (a crop
-cannot be a ring), and ``surround`` mixes the crop with the image blurred outside the box (ReCLIP's isolation).
+The scores are those of :mod:`vg_gym.clip.scores`, with two differences. ``context`` compares with the crop grown 1.5
+times, because a crop cannot be a ring. ``surround`` mixes the crop with the image blurred outside the box (ReCLIP's
+isolation).
 
-Agents come back to boxes, and every episode may begin at the full image, so embeddings are kept by image and box. A new
+Agents return to boxes, and every episode may begin at the full image, so embeddings are cached by image and box. A new
 score is a function and a line of :data:`CROP_SCORES` here, beside its dense form in :mod:`vg_gym.clip.scores`.
 """
 
@@ -33,13 +34,13 @@ from vg_gym.types import ImageRef, Query
 BLUR = 0.06
 """Radius of the blur outside the box, as a fraction of the longer side of the image."""
 EMBEDDINGS = 100_000
-"""Crop embeddings kept, of D * 4 bytes each: 51 MB for the built-in CLIP, 205 MB for a ViT-B/32."""
+"""Number of cached crop embeddings of D * 4 bytes each: 51 MB for the built-in CLIP, 205 MB for a ViT-B/32."""
 IMAGE_BYTES = 2**29
-"""Pixels kept on the encoder's device: 580 images of 640 x 480; ``surround`` keeps a blurred copy of each too."""
+"""Bytes of pixels cached on the encoder's device: 580 images of 640 x 480. ``surround`` caches blurred copies too."""
 
 
 class View(NamedTuple):
-    """What is encoded: the crop of an image, or the image blurred outside the box; equal views have equal pixels."""
+    """Part of an image that CLIP encodes: a crop, or the image blurred outside a box. Equal views have equal pixels."""
 
     image: str
     isolated: bool
@@ -48,13 +49,13 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class CropScore:
-    """A named score of crops.
+    """Named score of crops.
 
     Args:
-        combine: (unit features (B, D) of the crops, of the second views, unit texts (B, D), negative texts (N, D)) ->
-            scores (B,).
-        second: what else is encoded for each box: ``wider``, its crop grown :data:`RING` times; ``isolated``, the image
-            blurred outside it; empty for nothing.
+        combine: function of unit features (B, D) of the crops and of the second views, unit texts (B, D) and negative
+            texts (N, D). It returns scores (B,).
+        second: second view that is encoded for each box: ``wider``, the crop grown :data:`RING` times; ``isolated``,
+            the image blurred outside the box; or empty, no second view.
     """
 
     combine: Callable[..., np.ndarray]
@@ -84,19 +85,18 @@ CROP_SCORES: dict[str, CropScore] = {
     "surround": CropScore(_surround, "isolated"),
     "contrast": CropScore(_contrast),
 }
-"""Name -> score over crops."""
+"""Scores over crops by name."""
 
 
 class CropScores:
-    """Region features and scores of one box per query, by encoding crops.
+    """Computes region features and scores of one box per query from encoded crops.
 
     Args:
-        clip: the encoder.
+        clip: encoder of the crops.
         score: a key of :data:`CROP_SCORES`.
         negatives: unit embeddings (N, D) of the texts that ``contrast`` compares with.
-        embeddings: crop embeddings to keep, of D * 4 bytes each.
-        image_bytes: pixels to keep; where they are fewer than the images of one step have, these are decoded anew
-            at every step.
+        embeddings: number of cached crop embeddings, of D * 4 bytes each.
+        image_bytes: bytes of cached pixels. If the images of one step have more, every step decodes them again.
 
     Raises:
         VGGymError: the score is unknown.
@@ -118,12 +118,12 @@ class CropScores:
         self._pixels: LRUCache[torch.Tensor] = LRUCache(image_bytes, attrgetter("nbytes"))
 
     def __call__(self, queries: Sequence[Query], boxes: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Measure a box of each query's image.
+        """Return features and scores of a box in each query's image.
 
         Args:
-            queries: B of them.
-            boxes: pixels (B, 4).
-            text: unit texts (B, D).
+            queries: B queries.
+            boxes: boxes in pixels (B, 4).
+            text: unit embeddings of the expressions (B, D).
 
         Returns:
             Unit region features (B, D) and scores (B,), float32.
@@ -143,7 +143,7 @@ class CropScores:
         return [View(image.key, isolated, tuple(box)) for image, box in zip(images, whole, strict=True)]
 
     def _size(self, image: ImageRef) -> tuple[int, int]:
-        """Width and height; an image on disk may have to open its file to know them."""
+        """Return width and height from the cache; an image on disk may have to open its file for them."""
         size = self._sizes.get(image.key)
         if size is None:
             size = image.size
@@ -151,26 +151,26 @@ class CropScores:
         return size
 
     def _encode(self, views: Sequence[View], images: Sequence[ImageRef]) -> np.ndarray:
-        """Unit embeddings (N, D) of views of N images; those not cached in one forward, each once."""
-        found = {view: self._embeddings.get(view) for view in views}
-        known = {view: embedding for view, embedding in found.items() if embedding is not None}
-        missing = {view: image for view, image in zip(views, images, strict=True) if view not in known}
+        """Return unit embeddings (N, D) of views of N images; one forward pass encodes each missing view once."""
+        cached = {view: self._embeddings.get(view) for view in views}
+        embeddings = {view: embedding for view, embedding in cached.items() if embedding is not None}
+        missing = {view: image for view, image in zip(views, images, strict=True) if view not in embeddings}
         if missing:
-            pixels, boxes = zip(*map(self._shown, missing, missing.values()), strict=True)
+            pixels, boxes = zip(*map(self._shown_pixels, missing, missing.values()), strict=True)
             for view, embedding in zip(missing, self.clip.encode_regions(pixels, np.array(boxes)), strict=True):
-                known[view] = embedding.copy()  # not a part of its batch, which would stay as long as it does
-                self._embeddings.add(view, known[view])
-        return np.stack([known[view] for view in views])
+                embeddings[view] = embedding.copy()  # a view of the batch would keep the whole batch in memory
+                self._embeddings.add(view, embeddings[view])
+        return np.stack([embeddings[view] for view in views])
 
-    def _shown(self, view: View, image: ImageRef) -> tuple[torch.Tensor, tuple[int, int, int, int]]:
-        """Pixels on the device, and the box in them that the view shows."""
+    def _shown_pixels(self, view: View, image: ImageRef) -> tuple[torch.Tensor, tuple[int, int, int, int]]:
+        """Return pixels on the device, and the box in them that the view shows."""
         sharp = self._pixels_of(image, blurred=False)
         if not view.isolated:
             return sharp, view.box
         return _reveal(self._pixels_of(image, blurred=True).clone(), sharp, view.box), (0, 0, *self._size(image))
 
     def _pixels_of(self, image: ImageRef, blurred: bool) -> torch.Tensor:
-        """The pixels of an image, sharp or blurred, on the device, decoded where they are not cached."""
+        """Return the pixels of an image, sharp or blurred, on the device; decode them if they are not cached."""
         pixels = self._pixels.get((image.key, blurred))
         if pixels is None:
             pixels = self.clip.upload(_blur(self._pixels_of(image, False).cpu().numpy()) if blurred else image.array())
@@ -179,7 +179,7 @@ class CropScores:
 
 
 class CropScorer(Scorer):
-    """Encodes the crops of all rows in one forward pass, and looks up cached ones."""
+    """Encodes the crops of all rows in one forward pass, except those in the cache."""
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
         super().__init__(options, catalog)
@@ -197,7 +197,7 @@ def _blur(image: np.ndarray) -> np.ndarray:
 
 
 def _reveal(blurred: torch.Tensor, sharp: torch.Tensor, box: Sequence[int]) -> torch.Tensor:
-    """A blurred image with the sharp one written into a box."""
+    """Copy a box of the sharp image into the blurred one and return the blurred one."""
     x1, y1, x2, y2 = box
     blurred[y1:y2, x1:x2] = sharp[y1:y2, x1:x2]
     return blurred

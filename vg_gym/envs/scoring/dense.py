@@ -1,4 +1,4 @@
-"""``scoring="dense"``: scores from dense features, which are computed once per image; O(1) a box."""
+"""``scoring="dense"``: scores from dense features, which are computed once per image; O(1) per box."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import unknown
 
 _RINGS = {"cosine": (np.float32(1), np.float32(0)), "context": (np.float32(RING), np.float32(RING_WEIGHT))}
-"""Scores that are compiled for arrays -> size of the ring, and what its cosine counts."""
+"""Size of the ring and weight of its cosine, by the name of each score that is compiled for arrays."""
 
 
 class DenseScorer(Scorer):
-    """Sums of features over boxes, from the bank's summed-area tables."""
+    """Sums features over boxes with the bank's summed-area tables."""
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
         super().__init__(options, catalog)
@@ -34,15 +34,15 @@ class DenseScorer(Scorer):
         if isinstance(boxes, np.ndarray) and self.options.score in _RINGS:
             region, score = np.empty_like(playing.text), np.empty(len(boxes), dtype=np.float32)
             tables, ring = self.bank.images.tables.array, _RINGS[self.options.score]
-            what = (tables, playing.slots, np.ascontiguousarray(boxes), playing.text, *ring, region, score)
-            kernels.over_rows(kernels.score_boxes, len(boxes), *what)
+            arguments = (tables, playing.slots, np.ascontiguousarray(boxes), playing.text, *ring, region, score)
+            kernels.over_rows(kernels.score_boxes, len(boxes), *arguments)
             return region, score
         sums = partial(table_sums, self.bank.images.tables.like(boxes), playing.slots)
         region, score = measure(self.options.score, sums, playing.text, boxes[:, None], self._negatives_like(boxes))
         return box_ops.clamp(region[:, 0], -1, 1), score[:, 0]
 
     def _negatives_like(self, boxes: Any) -> Any:
-        """The negative texts as an array or a tensor, as the boxes are; moved to their device once."""
+        """Return the negative texts as an array or a tensor, like the boxes; they move to the device once."""
         if self._negatives is not None and box_ops.namespace(boxes) is not box_ops.namespace(self._negatives):
             self._negatives = boxes.new_tensor(self._negatives)
         return self._negatives

@@ -1,4 +1,4 @@
-"""Scorers by name. A new one is a file with a :class:`~vg_gym.envs.scoring.protocol.Scorer`, and a line here."""
+"""Scorers by name. To add one, write a :class:`~vg_gym.envs.scoring.protocol.Scorer` and add a line here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vg_gym.envs.scoring.relational import RelationalScorer
 from vg_gym.errors import unknown
 
 SCORERS: dict[str, type[Scorer]] = {"dense": DenseScorer, "crop": CropScorer, "lattice": LatticeScorer}
-"""Value of ``scoring=`` -> scorer."""
+"""Scorer classes by the value of ``scoring=``."""
 
 
 def make_scorer(options: EnvOptions, catalog: Catalog) -> Scorer:
-    """The scorer that ``options.scoring`` names.
+    """Build the scorer that ``options.scoring`` names.
 
     Raises:
         VGGymError: the scoring or the score is unknown.
@@ -28,7 +28,7 @@ def make_scorer(options: EnvOptions, catalog: Catalog) -> Scorer:
 
 
 def make_query_scores(options: EnvOptions, clip: ClipEncoder) -> QueryScores | None:
-    """What the scorer that ``options.scoring`` names wants computed once for each query.
+    """Return the function whose values ``options.scoring`` needs once per query; None if it needs none.
 
     Raises:
         VGGymError: the scoring or the score is unknown, or an option of the scorer is out of range.

@@ -1,8 +1,8 @@
-"""``scoring="lattice"``: crop scores of all boxes on a lattice, computed once for a query, then looked up.
+"""``scoring="lattice"``: crop scores of all boxes on a lattice, computed once per query and then looked up.
 
-The score of a box is that of its crop with the edges snapped to the nearest of K + 1 lines a side: exact on the
-lattice, and O(1) a step whatever the CLIP costs. There are (K (K + 1) / 2) ** 2 boxes, 1,296 for K = 8, so it pays
-where a query is played more often than that, or where scores are made once, on a GPU, for many runs.
+The score of a box is the score of the crop whose edges are moved to the nearest of K + 1 lines per axis. It is exact on
+the lattice, and a step costs O(1) whatever the size of the CLIP. There are (K (K + 1) / 2) ** 2 boxes, 1,296 for K = 8.
+The lattice pays if a query is played more often than that, or if scores are computed once, on a GPU, for many runs.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from vg_gym.storage.shards import ShardedArray, even_sizes
 from vg_gym.types import Query
 
 MAX_CELLS = 16
-SHARD = 32
-"""Queries whose scores are written at a time."""
+"""Largest number of cells per axis."""
+QUERIES_PER_SHARD = 32
+"""Number of queries whose scores are written together."""
 
 
 def snap(boxes: Any, cells: int) -> Any:
-    """The numbers (B,), int64, of the lattice boxes nearest to normalised boxes (B, 4); arrays or tensors.
+    """Return the indices (B,), int64, of the lattice boxes nearest to normalised boxes (B, 4); arrays or tensors.
 
-    Edges go to the nearest line; a side that would vanish becomes the cell around its middle.
+    Edges move to the nearest line. A side that would vanish becomes the cell around its middle.
     """
     xp = box_ops.namespace(boxes)
     low, high = xp.round(boxes[:, :2] * cells), xp.round(boxes[:, 2:] * cells)
@@ -49,13 +50,13 @@ def snap(boxes: Any, cells: int) -> Any:
 
 
 class LatticeScores:
-    """Scores (L,) of all lattice boxes for a query, by crops.
+    """Computes crop scores (L,) of all lattice boxes for a query.
 
     Args:
-        clip: the encoder.
+        clip: encoder of crops and expressions.
         score: name of the score.
         negatives: unit embeddings (N, D) for ``contrast``.
-        cells: K.
+        cells: number of cells per axis, K.
 
     Raises:
         VGGymError: K is out of range.
@@ -66,13 +67,13 @@ class LatticeScores:
             raise VGGymError(f"lattice={cells} must be between 2 and {MAX_CELLS}: there are (K (K + 1) / 2)^2 boxes")
         self.clip, self.boxes = clip, lattice_boxes(cells)
         self.count = len(self.boxes)
-        # Expressions of one image follow each other: its crops are still there for the next.
+        # Expressions of one image follow each other, so the next expression finds its crops in the cache.
         self._crops = CropScores(clip, score, negatives, embeddings=4 * len(self.boxes))
         self.fingerprint = fingerprint(clip.fingerprint, score, cells)
         self._stored: dict[tuple[str, str], tuple[ShardedArray, int]] = {}
 
     def __call__(self, query: Query) -> np.ndarray:
-        """Scores (L,), float32."""
+        """Return the scores (L,) of a query, float32."""
         name = (query.image.key, query.expression)
         if name in self._stored:
             array, row = self._stored[name]
@@ -81,12 +82,12 @@ class LatticeScores:
         return self._crops([query] * self.count, box_ops.denormalize(self.boxes, query.image.size), text)[1]
 
     def prepare(self, queries: Sequence[Query], progress: bool = False) -> None:
-        """Compute those of many queries and keep them in the cache folder, or find them there.
+        """Compute the scores of many queries and store them in the cache folder, or find them there.
 
-        What an interrupted run has computed is not lost.
+        The scores that an interrupted run has computed are not lost.
         """
         names = [(query.image.key, query.expression) for query in queries]
-        sizes = even_sizes(len(names), SHARD)
+        sizes = even_sizes(len(names), QUERIES_PER_SHARD)
         folder = cache_place("lattice", fingerprint(self.fingerprint, names)[:24])
         array = ShardedArray(folder, "scores", sizes, (self.count,), np.float32)
         missing = array.missing()
@@ -100,11 +101,12 @@ class LatticeScores:
 
 
 class LatticeScorer(Scorer):
-    """Looks up the score of the nearest lattice box; the region's features are dense."""
+    """Looks up the score of the nearest lattice box; the features of the region are dense."""
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
         super().__init__(options, catalog)
-        self._dense = DenseScorer(replace(options, score="cosine"), catalog)  # for its features: the least work
+        # The cosine is the cheapest score; only the features of this scorer are used.
+        self._dense = DenseScorer(replace(options, score="cosine"), catalog)
 
     @classmethod
     def query_scores(cls, options: EnvOptions, clip: ClipEncoder) -> LatticeScores:

@@ -1,4 +1,4 @@
-"""What every scorer is: the one interface between the engine and the ways to compute a CLIP score."""
+"""Interface between the engine and the ways to compute a CLIP score."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from vg_gym.envs.options import EnvOptions
 
 
 class Playing(NamedTuple):
-    """What B rows of an engine are playing; arrays, or tensors on the engine's device where it says so."""
+    """Episodes that B rows of an engine play; arrays, or tensors on the engine's device where stated."""
 
     episodes: np.ndarray
-    """Numbers of the episodes in the catalog (B,), always an array."""
+    """Index of each episode in the catalog (B,), always an array."""
     rows: Any
-    """Rows of the queries in the bank (B,)."""
+    """Row of each query in the bank (B,), array or tensor."""
     slots: Any
-    """Slots of the images in ``bank.images`` (B,)."""
+    """Slot of each image in ``bank.images`` (B,), array or tensor."""
     text: Any
-    """Unit embeddings of the expressions (B, D)."""
+    """Unit embeddings of the expressions (B, D), array or tensor."""
 
 
 class Scorer(ABC):
-    """Region features and CLIP scores of one box per row.
+    """Computes region features and CLIP scores of one box per row.
 
-    What can be computed once for a query is not the scorer's to keep: :meth:`query_scores` says how it is computed, the
-    feature bank keeps it, and :meth:`score` looks it up at every step.
+    A scorer does not store values that depend on the query alone. :meth:`query_scores` returns the function that
+    computes them, the feature bank stores them, and :meth:`score` looks them up in every step.
 
     Args:
-        options: of the environment.
+        options: options of the environment.
         catalog: the episodes that are played, and the bank with their features.
 
     Raises:
@@ -45,7 +45,7 @@ class Scorer(ABC):
 
     @classmethod
     def query_scores(cls, options: EnvOptions, clip: ClipEncoder) -> QueryScores | None:
-        """What the bank should compute once for each query; None where there is nothing."""
+        """Return the function whose values the bank computes once per query; None if the scorer needs none."""
         return None
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Scorer(ABC):
 
         Args:
             boxes: normalised (B, 4), an array or a tensor.
-            playing: what these rows are playing.
+            playing: the episodes that these rows play.
 
         Returns:
             Unit region features (B, D) and scores (B,), float32 arrays or tensors.

@@ -1,7 +1,8 @@
-"""``score="relational"``: the IoU that a box is expected to have, by what the words and CLIP say of the proposals.
+"""``score="relational"``: the expected IoU of a box with the object that the expression refers to.
 
-Relations are decided over the proposals' boxes, all else by CLIP (:class:`vg_gym.envs.proposals.QueryProposals`). A
-box scores the IoU that it has with each proposal, weighted by how likely the proposal is meant. No label is read.
+The probability that the expression refers to a proposal comes from relations between the proposals' boxes and from CLIP
+(:class:`vg_gym.envs.proposals.QueryProposals`). The score of a box is its IoU with each proposal, weighted by these
+probabilities. It reads no label.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ NAME = "relational"
 
 
 class RelationalScorer(Scorer):
-    """Expected IoU with the proposals; the region's features are dense.
+    """Scores boxes by their expected IoU; the features of the region are dense.
 
     Raises:
-        VGGymError: the environment has no proposals, or a scoring other than dense is asked for.
+        VGGymError: the environment lacks proposals, or its scoring is not ``dense``.
     """
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
@@ -32,7 +33,8 @@ class RelationalScorer(Scorer):
             raise VGGymError(
                 "score=relational reads proposals: name a proposer with proposals=, and leave scoring=dense"
             )
-        self._dense = DenseScorer(replace(options, score="cosine"), catalog)  # for its features: the least work
+        # The cosine is the cheapest score; only the features of this scorer are used.
+        self._dense = DenseScorer(replace(options, score="cosine"), catalog)
 
     def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
         """See :meth:`Scorer.score`."""
@@ -42,11 +44,11 @@ class RelationalScorer(Scorer):
 
 
 def expected_iou(boxes: Any, proposals: Any, meant: Any) -> Any:
-    """Expected IoU (...) of boxes (..., 1, 4), where of the proposals (..., K, 4) each is meant with a probability.
+    """Return the expected IoU (...) of boxes with proposals; arrays or tensors.
 
     Args:
-        boxes: arrays or tensors.
-        proposals: their corners, in the same unit.
-        meant: the probabilities (..., K).
+        boxes: boxes (..., 1, 4).
+        proposals: boxes (..., K, 4) in the same unit.
+        meant: probability that the expression refers to each proposal (..., K).
     """
     return (box_ops.iou(boxes, proposals) * meant).sum(-1)
