@@ -33,6 +33,8 @@ PUBLISHED = (0.8, 0.02)
 """(alpha, tau) for other CLIPs, of the size that Li et al. use."""
 MAP_SIDE = 224
 """Longer side, in cells, of a map that is searched for a box."""
+LEAST_SIDE = 2
+"""Shorter side, in cells: boxes of a map have sides of at least two cells (:func:`best_box`)."""
 IMAGES = 256
 """Images whose segments and embeddings are kept."""
 
@@ -133,10 +135,10 @@ class HeatMapGrounder:
 
 
 def _fit(image: np.ndarray) -> np.ndarray:
-    """An image whose longer side is at most :data:`MAP_SIDE`."""
+    """An image whose longer side is at most :data:`MAP_SIDE`, and whose shorter side is at least :data:`LEAST_SIDE`."""
     height, width = image.shape[:2]
-    scale = MAP_SIDE / max(height, width)
-    if scale >= 1:
+    scale = min(1.0, MAP_SIDE / max(height, width))
+    size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
+    if size == (width, height):
         return image
-    size = max(2, round(width * scale)), max(2, round(height * scale))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))

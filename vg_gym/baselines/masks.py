@@ -34,3 +34,16 @@ def mask_box(mask: np.ndarray) -> np.ndarray:
     if not len(rows):
         return np.zeros(4, dtype=np.float32)
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask as bool (height, width): each pixel is that of the mask at the same place.
+
+    >>> resize_mask(np.array([[True, False]]), 2, 4).astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0]]
+    """
+    if mask.shape == (height, width):
+        return mask
+    pairs = zip(mask.shape, (height, width), strict=True)
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in pairs)
+    return mask[rows][:, columns]

@@ -12,10 +12,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vg_gym.errors import unknown
 from vg_gym.learned.tokenization import Tokens
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation by which images are normalised."""
+CANVASES = ("letterbox", "shortest", "square")
+"""Kinds of :class:`Canvas`."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,14 @@ class Canvas:
 
     >>> Canvas("shortest", 800).scaled_size(640, 480), Canvas("letterbox", 640).scaled_size(320, 160)
     ((1067, 800), (640, 320))
+
+    Raises:
+        VGGymError: the kind is unknown.
     """
 
     kind: str
     """``letterbox`` (longer side to ``size``, centred in a square; TransVG), ``shortest`` (shorter side to ``size``,
-    the longer at most ``longest``, in the upper left corner; DETR and MDETR) or ``square`` (squashed)."""
+    the longer at most ``longest``, in the upper left corner; DETR and MDETR) or ``square`` (stretched to a square)."""
     size: int
     """Pixels."""
     longest: int = 1333
@@ -78,6 +84,10 @@ class Canvas:
     """By which pixels in [0, 1] are normalised."""
     std: tuple[float, ...] = IMAGENET[1]
     """By which pixels in [0, 1] are normalised."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in CANVASES:
+            raise unknown("canvas", self.kind, CANVASES)
 
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) in pixels that an image of some size is scaled to."""

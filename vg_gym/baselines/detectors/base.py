@@ -133,6 +133,12 @@ def _folded(module: nn.Module) -> nn.Module:
     return module
 
 
+def scale_between(seen: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Factors (4,) float32 from ``xyxy`` pixels of an image that a network saw to those of the image itself."""
+    height, width = (own / shown for own, shown in zip(image.shape[:2], seen.shape[:2], strict=True))
+    return np.array([width, height, width, height], dtype=np.float32)
+
+
 def weights_folder() -> Path:
     """Where fetched weights are kept."""
     return make_folder(cache_place("weights"))

@@ -27,7 +27,8 @@ from vg_gym.baselines.detectors.base import (
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolo import ultralytics_package
-from vg_gym.baselines.masks import from_masks
+from vg_gym.baselines.masks import from_masks, resize_mask
+from vg_gym.clip.crops import resize
 from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.errors import importing
 from vg_gym.storage.assets import built_in
@@ -61,6 +62,8 @@ class Sam(Detector):
         nms_iou: overlap of boxes beyond which only the better mask stays.
         largest: greatest side of a box as a fraction of the image's, which leaves the background out.
         device: torch device.
+        stretch: whether images are stretched to a square, as ``train_detector.py`` does; published weights saw images
+            in their own shape.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class Sam(Detector):
         nms_iou: UnitInterval = 0.7,
         largest: UnitInterval = 0.98,
         device: str = "cpu",
+        stretch: bool = False,
     ):
         super().__init__("sam", module.eval(), (), module.image_encoder.img_size, device)
+        self.stretch = stretch
         self.settings = {
             "points_per_side": points_per_side,
             "min_score": min_score,
@@ -110,12 +115,12 @@ class Sam(Detector):
         prompts = modeling.PromptEncoder(inner, (grid, grid), (image_size, image_size), mask_in_chans=16)
         transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=inner, mlp_dim=256, num_heads=4)
         decoder = modeling.MaskDecoder(transformer_dim=inner, transformer=transformer, iou_head_hidden_dim=inner)
-        return cls(modeling.Sam(encoder, prompts, decoder), **SMALL)
+        return cls(modeling.Sam(encoder, prompts, decoder), stretch=True, **SMALL)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights and the settings."""
-        return fingerprint(super().fingerprint, sorted(self.settings.items()))
+        """A hash of the weights, the settings, and whether images are stretched."""
+        return fingerprint(super().fingerprint, sorted(self.settings.items()), self.stretch)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Focal, dice and quality losses of one point prompt per object and one on the background, each image.
@@ -172,10 +177,14 @@ class Sam(Detector):
             stability_score_thresh=settings["min_stability"],
             box_nms_thresh=settings["nms_iou"],
         )
-        return [self._masks(image, generator.generate(image)) for image in images]
+        shown = [resize(image, self.image_size) if self.stretch else image for image in images]
+        return [self._masks(image, generator.generate(seen)) for image, seen in zip(images, shown, strict=True)]
 
     def _masks(self, image: np.ndarray, found: list[dict[str, Any]]) -> Proposals:
-        masks = np.array([m["segmentation"] for m in found], dtype=bool).reshape(-1, *image.shape[:2])
+        height, width = image.shape[:2]
+        masks = np.array([resize_mask(m["segmentation"], height, width) for m in found], bool).reshape(
+            -1, height, width
+        )
         return from_masks(masks, np.array([m["predicted_iou"] for m in found]), image, self.settings["largest"])
 
     def save(self, folder: Path) -> None:
@@ -284,4 +293,4 @@ def _load_folder(folder: Path, device: str, **options: Any) -> Sam:
     config = read_config(folder)
     sam = Sam.small(image_size=config.pop("image_size"))
     load_weights(sam.module, folder)
-    return Sam(sam.module, device=device, **{**config, **options})
+    return Sam(sam.module, device=device, **{"stretch": True, **config, **options})

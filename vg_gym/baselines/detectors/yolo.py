@@ -25,9 +25,11 @@ from vg_gym.baselines.detectors.base import (
     missing_weights,
     read_config,
     save_folder,
+    scale_between,
     weights_folder,
 )
 from vg_gym.baselines.detectors.yolox import Yolox, is_yolox
+from vg_gym.clip.crops import resize
 from vg_gym.config import PositiveInt, UnitInterval, check_options
 from vg_gym.errors import VGGymError, importing
 from vg_gym.features.proposals import proposals
@@ -73,6 +75,8 @@ class Yolo(Detector):
         min_score: least confidence that leaves the network.
         nms_iou: overlap within a class beyond which only the better box stays.
         device: torch device.
+        stretch: whether images are stretched to a square, as ``train_detector.py`` does; published weights saw images
+            in their own shape.
     """
 
     def __init__(
@@ -82,16 +86,18 @@ class Yolo(Detector):
         min_score: UnitInterval = 0.05,
         nms_iou: UnitInterval = 0.7,
         device: str = "cpu",
+        stretch: bool = False,
     ):
-        self.model, self.min_score, self.nms_iou = model, min_score, nms_iou
+        self.model, self.min_score, self.nms_iou, self.stretch = model, min_score, nms_iou, stretch
         module = model.model if isinstance(model.model, torch.nn.Module) else torch.nn.Module()
         categories = tuple(model.names.values()) if hasattr(model, "names") else ()
         super().__init__("yolo", module, categories, image_size, device)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights, or of the exported file that holds them."""
-        return fingerprint(Path(self.model.model)) if isinstance(self.model.model, str) else super().fingerprint
+        """A hash of the weights, or of the exported file that holds them, and of whether images are stretched."""
+        weights = fingerprint(Path(self.model.model)) if isinstance(self.model.model, str) else super().fingerprint
+        return fingerprint(weights, "stretched") if self.stretch else weights
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 128, config: str = "yolo11n.yaml") -> Yolo:
@@ -102,13 +108,13 @@ class Yolo(Detector):
         model.model = DetectionModel(config, nc=len(categories), verbose=False)
         model.model.names = dict(enumerate(categories))
         model.model.args = GAINS
-        return cls(model, image_size)
+        return cls(model, image_size, stretch=True)
 
     def with_module(self, module: Any) -> Yolo:
         """The same detector with other weights."""
         model = ultralytics_package().YOLO(module.yaml["yaml_file"], task="detect", verbose=False)
-        model.model = module
-        return Yolo(model, self.image_size, self.min_score, self.nms_iou, str(next(module.parameters()).device))
+        model.model, device = module, str(next(module.parameters()).device)
+        return Yolo(model, self.image_size, self.min_score, self.nms_iou, device, self.stretch)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Box, class and distribution-focal losses."""
@@ -126,8 +132,9 @@ class Yolo(Detector):
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Proposals of a batch of images (H, W, 3) uint8."""
+        shown = [resize(image, self.image_size) if self.stretch else image for image in images]
         results = self.model.predict(
-            [np.ascontiguousarray(image[..., ::-1]) for image in images],  # ultralytics takes BGR
+            [np.ascontiguousarray(image[..., ::-1]) for image in shown],  # ultralytics takes BGR
             imgsz=self.image_size,
             conf=self.min_score,
             iou=self.nms_iou,
@@ -135,10 +142,10 @@ class Yolo(Detector):
             verbose=False,
         )
         found = []
-        for image, result in zip(images, results, strict=True):
+        for image, seen, result in zip(images, shown, results, strict=True):
             boxes = result.boxes.cpu().numpy()
             labels = [result.names[int(c)] for c in boxes.cls]
-            found.append(proposals(boxes.xyxy, boxes.conf, labels, image))
+            found.append(proposals(boxes.xyxy * scale_between(seen, image), boxes.conf, labels, image))
         return found
 
     def save(self, folder: Path) -> None:
@@ -173,4 +180,4 @@ def _load_folder(folder: Path, device: str, **options: Any) -> Yolo:
     config = read_config(folder)
     yolo = Yolo.small(config["categories"], config["image_size"], config["config"])
     load_weights(yolo.module, folder)
-    return Yolo(yolo.model, **{"image_size": config["image_size"], "device": device, **options})
+    return Yolo(yolo.model, **{"image_size": config["image_size"], "device": device, "stretch": True, **options})

@@ -33,6 +33,9 @@ class BranchOptions:
     features of the built-in CLIP and detector, stride 16."""
     backbone_weights: str | None = "imagenet"
     """What training starts the backbone from: ``imagenet`` (fetched), a file, or null; frozen ones need nothing."""
+    canvas: str = "letterbox"
+    """How images of any shape are brought to one size (:class:`vg_gym.learned.batch.Canvas`): ``letterbox`` as
+    published; ``square`` for networks that saw square images alone, whose answers then hold for the others too."""
     image_size: int = 640
     """Side of the canvas in pixels."""
     dim: int = 256

@@ -50,7 +50,7 @@ class MDETROptions(BranchOptions):
     contrastive_dim: int = 64
     """Width of the projections that the contrastive losses compare."""
     canvas: str = "shortest"
-    """Kind of :class:`vg_gym.learned.batch.Canvas`."""
+    """``shortest`` as published; ``square`` for networks that saw square images alone."""
     image_size: int = 800
     """Shorter side of the image in pixels; the longer is at most 1333."""
     tokenizer: str = "roberta-base"

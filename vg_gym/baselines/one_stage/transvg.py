@@ -107,7 +107,7 @@ class TwoBranches(BranchedModel, BoxRegressor):
     def __init__(self, options: TransVGOptions):
         super().__init__(options)
         o, dim = options, options.vl_sizes.dim
-        self.canvas = Canvas("letterbox", o.image_size)
+        self.canvas = Canvas(o.canvas, o.image_size)
         self.visumodel = VisualBranch(o)
         clip = o.tokenizer == "clip"
         bert = FrozenText(o.clip) if clip else text_branch.text_encoder("bert", o.text)
