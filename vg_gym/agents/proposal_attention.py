@@ -16,6 +16,9 @@ SMALLEST = 1e-4
 """Least area whose logarithm is taken."""
 EMPTY = -20.0
 """Score of a row without a proposal."""
+SOLE = 5.0
+"""Score of a proposal that is alone. Which one is meant is learned by comparing proposals, so that a score without a
+rival has a level that nothing taught; whether to jump is left to what is common to all jumps."""
 SPLIT = 128
 """Rows of a minibatch from which on those with few proposals are computed apart from those with many."""
 
@@ -97,7 +100,8 @@ class ProposalAttention(nn.Module):
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
         for layer, part in zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True):
             x = layer(x, part)
-        scores = self.score(x)[..., 0].masked_fill(~there, EMPTY)
+        alone = there.sum(1, keepdim=True) == 1
+        scores = self.score(x)[..., 0].masked_fill(alone, SOLE).masked_fill(~there, EMPTY)
         weights = (self.read_outs(x) + absent[..., None]).softmax(1)
         read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
         return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY)
