@@ -24,17 +24,32 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vg_gym.language.vocabulary import RELATIONS, SUPERLATIVES, Relation
+from vg_gym.language.places import without_superlatives
+from vg_gym.language.vocabulary import (
+    OF_AN_AGENT,
+    OVER_ITSELF,
+    PLACED,
+    RELATIONS,
+    SCENES,
+    UNPLACEABLE,
+    VIEWER,
+    Relation,
+)
 
-PHRASE_RULES = 1
+PHRASE_RULES = 2
 """Raise it when :func:`noun_phrases` cuts expressions differently: feature stores hold what the phrases led to."""
 ARTICLES = ("", "a", "an", "the")
 """What stands before a relation without being a head."""
 UNNAMED = (*ARTICLES, "one", "the one")
 """What may be left of a phrase that says only where the object is."""
+COPULA = re.compile(r"\s(?:(?:that|which|who)(?: is| are|'s)?|is|are)$", re.IGNORECASE)
+"""Of a relative clause, what stands before the words of place: "the cup that is" left of the plate."""
+ADVERB = re.compile(
+    r"(?<! the)(?<! on)(?<! to)(?<! at)(?<! far)(?<! top)(?<!bottom) (?:right|just|directly)$", re.IGNORECASE
+)
+"""What stands before a relation and belongs to it: "the cup right" next to the plate, but "on the right" next to it."""
 
 _RELATION = re.compile(rf"(?<!\S)(?:{'|'.join(f'({r.pattern})' for r in RELATIONS)})(?!\S)", re.IGNORECASE)
-_SUPERLATIVES = {s.name: re.compile(rf"\b(?:{s.pattern})\b") for s in SUPERLATIVES}
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,8 @@ def cuts(text: str) -> Iterator[Cut]:
     [('a man', 'in', 'a red coat next to a dog'), ('a man in a red coat', 'near', 'a dog')]
     """
     for match in _RELATION.finditer(text):
-        head, anchor = text[: match.start()].strip(), text[match.end() :].strip()
+        head = COPULA.sub("", ADVERB.sub("", text[: match.start()].strip()))
+        anchor = text[match.end() :].strip()
         if head.lower() not in ARTICLES and anchor:
             yield Cut(head, RELATIONS[int(match.lastindex or 0) - 1], anchor)
 
@@ -103,18 +119,30 @@ superlatives=(), relation=None, anchor=None))
     Parsed(phrase='ring in the box', superlatives=('left',), relation=None, anchor=None)
     """
     text = " ".join(expression.lower().split())
-    cut = next((cut for cut in cuts(text) if cut.relation.over_boxes), None)
+    cut = next(filter(_decided_by_boxes, cuts(text)), None)
     if cut is None:
-        return Parsed(*_without_superlatives(text))
-    return Parsed(*_without_superlatives(cut.head), cut.relation.name, parse(cut.anchor))
+        return Parsed(*_phrase(text))
+    return Parsed(*_phrase(cut.head), cut.relation.name, parse(cut.anchor))
 
 
-def _without_superlatives(text: str) -> tuple[str, tuple[str, ...]]:
-    """What is left of a phrase, and the names of the superlatives taken out of it."""
-    found = []
-    for name, pattern in _SUPERLATIVES.items():
-        rest, count = pattern.subn(" ", text)
-        if count:
-            found.append(name)
-            text = " ".join(rest.split())
-    return ("object" if text in UNNAMED else text), tuple(found)
+def _decided_by_boxes(cut: Cut) -> bool:
+    """Whether a cut is at a relation that the boxes of two objects decide, and not at words that look like one."""
+    name, head, anchor = cut.relation.name, cut.head, cut.anchor
+    if not cut.relation.over_boxes or re.match(UNPLACEABLE, anchor):
+        return False
+    if name in ("left of", "right of"):
+        return not re.match(rf"(?:the |a )?(?:\w+ )?(?:{SCENES})\b", anchor)
+    if name == "near":
+        made_by = re.search(OF_AN_AGENT, head) and not re.search(PLACED, head)
+        return not made_by and not re.match(VIEWER, anchor)
+    if name in ("above", "below"):
+        inner = re.search(r"\b(?:with|holding|wearing|carrying|having)\b", head)
+        return not inner and not re.search(OVER_ITSELF, head) and not re.match("(?:his|her|its|their) ", anchor)
+    return True
+
+
+def _phrase(text: str) -> tuple[str, tuple[str, ...]]:
+    """What CLIP reads of a phrase, and the names of its superlatives."""
+    rest, names = without_superlatives(text)
+    rest = re.sub(COPULA, "", rest) if names else rest
+    return ("object" if rest in UNNAMED else rest), names
