@@ -120,7 +120,7 @@ class ClipRanker:
 
     def rank(self, image: EncodedImage, expression: str) -> Ranking:
         """The proposals ranked by how well they fit the expression."""
-        parsed = parse_expression(expression) if self.parse else None
+        parsed = parse_expression(self.clips[0].reword(expression)) if self.parse else None
         prior = None
         if parsed is not None and not parsed.plain:
             boxes = image.proposals.boxes[image.candidates]

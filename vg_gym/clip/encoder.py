@@ -28,6 +28,7 @@ from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.published import CONFIG, build, unusual
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
+from vg_gym.data.rewording import RULES
 from vg_gym.errors import VGGymError
 from vg_gym.lazily import torch
 from vg_gym.storage.assets import built_in
@@ -126,6 +127,13 @@ class ClipEncoder:
         """The vocabulary of a word-level tokenizer; None for BPE, which reads anything."""
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
+    def reword(self, expression: str) -> str:
+        """The expression in the language that the model was trained on: RefShapes' for the built-in one, else as it is.
+
+        Whoever takes an expression apart does so with this one.
+        """
+        return self.tokenizer.reword(expression) if isinstance(self.tokenizer, WordTokenizer) else expression
+
     def prompt_template(self, given: str | None = None) -> str:
         """The prompt to read expressions in: as given, else ``a photo of {}``, and ``{}`` alone for a word-level CLIP.
 
@@ -140,7 +148,8 @@ class ClipEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how they are used; caches of features are keyed by it."""
-        digest = hashlib.sha256(f"{self.dense} {self.image_size} {self.crop_size}".encode())
+        use = (self.dense, self.image_size, self.crop_size, *([] if self.words is None else [RULES]))
+        digest = hashlib.sha256(" ".join(map(str, use)).encode())
         digest.update(unusual(self.config or {}, self._preprocess).encode())
         for name, weights in sorted(self._weights().items()):
             digest.update(name.encode() + weights.tobytes())

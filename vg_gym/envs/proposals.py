@@ -88,9 +88,10 @@ class QueryProposals:
         if there.any():
             table = summed_area(dense.astype(np.float32)[None])
             features = l2_normalize(box_mean(table, boxes[None, there, :4])[0])
-            texts = [query.expression, *noun_phrases(query.expression)]
+            expression = self.clip.reword(query.expression)
+            texts = [expression, *noun_phrases(expression)]
             found[there, 5:8] = np.stack([self._cosines(features, text) for text in texts], axis=1)
-            found[there, 8] = self._probabilities(query.expression, boxes[there, :4], features)
+            found[there, 8] = self._probabilities(expression, boxes[there, :4], features)
         return found
 
     def _cosines(self, features: np.ndarray, text: str) -> np.ndarray:

@@ -70,7 +70,7 @@ class FrozenClip:
 
     def _encode_phrases(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit embeddings (N, 2, D) of head and anchor; each distinct phrase is encoded once."""
-        phrases = [phrase for text in texts for phrase in noun_phrases(text)]
+        phrases = [phrase for text in texts for phrase in noun_phrases(self.encoder.reword(text))]
         found = torch.from_numpy(self.encoder.encode_text(phrases)).clone()
         found[[not phrase for phrase in phrases]] = 0.0
         return found.unflatten(0, (-1, 2))

@@ -1,0 +1,119 @@
+"""Other words for what the language of RefShapes says: "a circle which is red" becomes "the red circle".
+
+The built-in CLIP was trained on the texts of :class:`vg_gym.data.expressions.Expression` alone: every phrase has its
+article, and the words stand in one order. :func:`reword` brings a text into that form where it can account for every
+word of it. Articles, requests ("find ... please") and the verbs of relative clauses are dropped, words and turns of
+phrase that mean the same are replaced, and attributes may stand on either side of the noun. Other texts stay as they
+are.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import chain, zip_longest
+
+from vg_gym.data.expressions import _PLACES, _SUPERLATIVES, ANY_SHAPE, RELATIONS, Expression, NounPhrase
+from vg_gym.data.scenes import COLORS, FILLS, SHAPES, SIZES
+
+RULES = 1
+"""Raise it when :func:`reword` changes: features of texts are kept under it."""
+TEXTS = 2**14
+"""Texts whose rewording is kept in memory."""
+_SIDE = "left|right|top|bottom"
+
+_TURNS = (
+    (r"'s\b", " is"),
+    (r"[^a-z0-9]+", " "),
+    (r"\b(?:in|of|on|from) (?:the|this|that|an?) (?:whole )?(?:image|picture|photo|drawing|scene|frame)\b", ""),
+    (r"\b(?:without|with no|has no) stripes\b|\b(?:not|un) ?striped\b|\bplain\b|\bfilled\b", "solid"),
+    (r"\bstrip(?:es|y|ey)\b", "striped"),
+    (r"\b(left|right)(?: hand)? side of\b", r"\1 of"),
+    (r"\bon top of\b|\bhigher than\b|\bover\b", "above"),
+    (r"\blower than\b|\bunder(?:neath)?\b|\bbeneath\b", "below"),
+    (r"\b(?:upper|uppermost)\b", "top"),
+    (r"\b(?:lower|lowermost)\b", "bottom"),
+    (r"\b(?:cent(?:er|re)|middlemost)\b", "middle"),
+    (rf"\b(?:far|very) ({_SIDE})\b|\b({_SIDE}) most\b|\bfurthest (?:to the )?({_SIDE})\b", r"\1\2\3most"),
+    (r"\bhighest\b", "topmost"),
+    (r"\blowest\b", "bottommost"),
+    (r"\b(?:closest|nearest)(?: to)?\b|\bnext to\b|\b(?:close|near)(?: to)?\b|\bbeside\b", "nearest to"),
+    (r"\bbig\b|\bhuge\b", "large"),
+    (r"\blittle\b|\btiny\b", "small"),
+    (r"\bmid(?:dle)? sized?\b", "medium"),
+    (r"\btiniest\b|\blittlest\b", "smallest"),
+    (r"\b(?:disc|disk)\b", "circle"),
+    (r"\b(?:rhombus|lozenge)\b", "diamond"),
+    (r"\bplus(?: sign)?\b", "cross"),
+    (r"\b(?:half )?moon\b", "crescent"),
+    (r"\bdo(?:ugh)?nut\b", "ring"),
+    (r"\bviolet\b", "purple"),
+    (r"\bturquoise\b", "cyan"),
+)
+"""(Pattern, what it is replaced by), over lower-case text, one after the other."""
+_REQUEST = re.compile(
+    r"(?:(?:please|now|kindly|can you|could you|would you|i want(?: to see)?|i mean) )*"
+    r"(?:(?:find|locate|show|give|select|pick|mark|detect|ground|segment|identify|box|look for|search for"
+    r"|point (?:to|at)|click(?: on)?|where (?:is|are)|what is|(?:it|this|there) is|draw a box around)(?: me| us)? )?"
+)
+_THANKS = re.compile(r"(?: (?:please|thanks|thank you|for me|now))+$")
+_SLOTS = {
+    **{f"{shape}{ending}": ("shape", shape) for shape in (*SHAPES, ANY_SHAPE) for ending in ("", "s", "es")},
+    **dict.fromkeys(("one", "object", "thing", "figure", "item"), ("shape", ANY_SHAPE)),
+    **{word: ("color", word) for word in COLORS},
+    **{word: ("fill", word) for word in FILLS},
+    **{word: ("size", word) for word in SIZES},
+    **{word: ("superlative", word) for word in _SUPERLATIVES},
+    **{word: ("position", word) for word in ("left", "right", "top", "bottom", "middle")},
+}
+"""Word -> the part of a phrase that it fills, and what it says there."""
+_PLACE_OF = {
+    frozenset(): "", **{frozenset(word for word in place.split() if word in _SLOTS): place for place in _PLACES}
+}  # fmt: skip
+"""The positions that a place names -> the place."""
+_MEANINGLESS = {
+    "a", "an", "the", "this", "that", "which", "who", "its", "is", "are", "has", "and", "with", "of", "in", "on", "at",
+    "to", "very", "located", "placed", "positioned", "situated", "found", "lying", "sitting", "standing", "hand",
+    "side", "corner", "part", "color", "colour", "colored", "coloured", "size", "sized", "pattern", "fill",
+}  # fmt: skip
+"""Words that may stand among the others."""
+_RELATION = re.compile(rf"\b({'|'.join(RELATIONS)})\b")
+
+
+@lru_cache(TEXTS)
+def reword(text: str) -> str:
+    """The expression of RefShapes that says the same, or the text as it is where there is none.
+
+    >>> reword("Find a circle which is red, please!"), reword("star with stripes to the left of blue heart")
+    ('the red circle', 'the striped star left of the blue heart')
+    >>> reword("the man in the red coat"), reword("the circle and the star")
+    ('the man in the red coat', 'the circle and the star')
+    """
+    plain = text.lower()
+    for pattern, replacement in _TURNS:
+        plain = re.sub(pattern, replacement, plain)
+    plain = _THANKS.sub("", _REQUEST.sub("", " ".join(plain.split()), count=1))
+    pieces = _RELATION.split(plain)
+    phrases = [_phrase(piece) for piece in pieces[::2]]
+    if None in phrases:
+        return text
+    return " ".join(chain.from_iterable(zip_longest(phrases, pieces[1::2], fillvalue=""))).strip()
+
+
+def _phrase(words: str) -> str | None:
+    """The phrase of RefShapes that some words, none of them a relation, say; None where they say more, or no phrase."""
+    slots: dict[str, set[str]] = {}
+    for word in words.split():
+        if word in _SLOTS:
+            slot, meaning = _SLOTS[word]
+            slots.setdefault(slot, set()).add(meaning)
+        elif word not in _MEANINGLESS:
+            return None
+    place = _PLACE_OF.get(frozenset(slots.pop("position", ())))
+    shapes = slots.get("shape", set())
+    slots["shape"] = shapes - {ANY_SHAPE} if len(shapes) > 1 else shapes
+    if place is None or not shapes or any(len(meanings) > 1 for meanings in slots.values()):
+        return None
+    said = {slot: meaning for slot, (meaning,) in slots.items()}
+    superlative = said.pop("superlative", None)
+    return Expression(NounPhrase(**said), superlative, place or None).text
