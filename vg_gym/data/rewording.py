@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import chain, zip_longest
 
 from vg_gym.data.expressions import _PLACES, _SUPERLATIVES, ANY_SHAPE, RELATIONS, Expression, NounPhrase
 from vg_gym.data.scenes import COLORS, FILLS, SHAPES, SIZES
@@ -93,11 +92,13 @@ def reword(text: str) -> str:
     for pattern, replacement in _TURNS:
         plain = re.sub(pattern, replacement, plain)
     plain = _THANKS.sub("", _REQUEST.sub("", " ".join(plain.split()), count=1))
-    pieces = _RELATION.split(plain)
-    phrases = [_phrase(piece) for piece in pieces[::2]]
-    if None in phrases:
-        return text
-    return " ".join(chain.from_iterable(zip_longest(phrases, pieces[1::2], fillvalue=""))).strip()
+    pieces = _RELATION.split(plain)  # phrases, and between them relations
+    for at in range(0, len(pieces), 2):
+        phrase = _phrase(pieces[at])
+        if phrase is None:
+            return text
+        pieces[at] = phrase
+    return " ".join(pieces)
 
 
 def _phrase(words: str) -> str | None:
@@ -114,6 +115,6 @@ def _phrase(words: str) -> str | None:
     slots["shape"] = shapes - {ANY_SHAPE} if len(shapes) > 1 else shapes
     if place is None or not shapes or any(len(meanings) > 1 for meanings in slots.values()):
         return None
-    said = {slot: meaning for slot, (meaning,) in slots.items()}
-    superlative = said.pop("superlative", None)
-    return Expression(NounPhrase(**said), superlative, place or None).text
+    parts = {slot: meaning for slot, (meaning,) in slots.items()}
+    superlative = parts.pop("superlative", None)
+    return Expression(NounPhrase(**parts), superlative, place).text

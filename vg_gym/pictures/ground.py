@@ -13,7 +13,9 @@ import numpy as np
 
 from vg_gym import registry
 from vg_gym.clip.encoder import load_clip
+from vg_gym.data.expressions import ANY_SHAPE
 from vg_gym.data.images import ArrayImage
+from vg_gym.data.scenes import SHAPES
 from vg_gym.errors import VGGymError
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
@@ -115,8 +117,14 @@ def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> 
 
 
 def unknown_words(text: str) -> list[str]:
-    """The words of a text that the built-in CLIP has never read."""
-    return [word for word in re.findall(r"[a-z0-9]+", text.lower()) if word not in _known_words()]
+    """The words of a text that the built-in CLIP has never read.
+
+    It reads other words for the same ("find a circle which is red"), but who says "donut" or "one" may mean anything.
+    """
+    reworded = load_clip(DRAWN[1]).reword(text).lower()
+    says_more = any(noun in reworded.split() and noun not in text.lower() for noun in (*SHAPES, ANY_SHAPE))
+    words = re.findall(r"[a-z0-9]+", text.lower() if says_more else reworded)
+    return [word for word in words if word not in _known_words()]
 
 
 @lru_cache
