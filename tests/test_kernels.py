@@ -12,7 +12,7 @@ import torch
 from vg_gym import boxes as box_ops
 from vg_gym import kernels
 from vg_gym.clip.dense import summed_area
-from vg_gym.clip.scores import RING, RING_WEIGHT, score_boxes
+from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, score_boxes
 from vg_gym.envs.actions import MIN_SIDE, shift_edges
 
 
@@ -38,7 +38,7 @@ def scene(rng, count=600):
 def scored(scene, ring=True):
     tables, slots, boxes, texts = scene
     regions, scores = np.empty_like(texts), np.empty(len(boxes), np.float32)
-    weights = np.float32(RING), np.float32(RING_WEIGHT if ring else 0)
+    weights = np.float32(RING_SCALE), np.float32(RING_WEIGHT if ring else 0)
     kernels.over_rows(kernels.score_boxes, len(boxes), tables, slots, boxes, texts, *weights, regions, scores)
     return regions, scores
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vg_gym.clip.encoder import forget_clips, load_clip
-from vg_gym.clip.published import CONFIG, PIXELS, build
+from vg_gym.clip.published import CONFIG, PREPROCESS_KEYS, build
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 
@@ -77,7 +77,7 @@ def test_every_tag_has_the_activation_and_the_pixels_of_its_config(recorded, arc
     quick_gelu = wanted.get("quick_gelu", own.get("quick_gelu", False))
     assert bool(model.config.get("quick_gelu", False)) == config["quick_gelu"] == quick_gelu
     described = model.visual.preprocess_cfg
-    for name in PIXELS:
+    for name in PREPROCESS_KEYS:
         assert tuple(described[name]) == tuple(wanted[name]), name
     assert described["size"] == wanted.get("size", own["vision_cfg"]["image_size"])
     assert tokenizer == architecture
@@ -121,7 +121,7 @@ def test_pixels_are_resized_and_normalised_as_the_tag_says_and_saved_so(network,
     np.testing.assert_allclose(clip.encode_crops([image]), wanted, atol=1e-5)
     save_model(clip, tmp_path / "tuned")
     again = load_clip(str(tmp_path / "tuned"))
-    for name in PIXELS:
+    for name in PREPROCESS_KEYS:
         assert tuple(again.model.visual.preprocess_cfg[name]) == tuple(described[name])
     assert again.interpolation == "bilinear"
 
@@ -164,7 +164,7 @@ def test_a_file_has_the_pixels_of_the_published_weights_of_its_architecture(reco
         (tag,) = open_clip.list_pretrained_tags_by_model(architecture)[:1]
         wanted = open_clip.get_pretrained_cfg(architecture, tag)
         model, _, _ = build(f"{architecture}:{path}")
-        assert all(tuple(model.visual.preprocess_cfg[name]) == tuple(wanted[name]) for name in PIXELS)
+        assert all(tuple(model.visual.preprocess_cfg[name]) == tuple(wanted[name]) for name in PREPROCESS_KEYS)
 
 
 def test_a_repository_of_the_hub_is_described_by_its_own_config(network, monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from vg_gym.clip.dense import l2_normalize
-from vg_gym.clip.region_attention import OUTSIDE, attention_bias, encode_segments, pool_regions
+from vg_gym.clip.region_attention import OUTSIDE_BIAS, attention_bias, encode_segments, pool_regions
 from vg_gym.clip.towers import resize_positions
 from vg_gym.errors import VGGymError
 
@@ -170,7 +170,7 @@ def test_bias_by_hand():
     masks = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
     masks[0, 0, :2], masks[0, 1, 3, 3] = True, True
     bias = attention_bias(masks, (2, 2))[0]
-    o = OUTSIDE
+    o = OUTSIDE_BIAS
     assert bias.tolist() == [[0, 0, o, o, 0, o], [o, o, o, o, o, 0]]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_sum, l2_normalize, lattice_sums, summed_area
 from vg_gym.clip.encoder import load_clip
-from vg_gym.clip.scores import RING, RING_WEIGHT, negative_prompts
+from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, negative_prompts
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
 from vg_gym.features.edge_maps import SIDE, edge_maps
 from vg_gym.features.proposals import proposals, select
@@ -31,8 +31,8 @@ SPANS = np.concatenate(
     [np.arange(0, 1 - side + STEP / 2, STEP)[:, None] + np.array([0, side]) for side in SIDES]
 ).astype(np.float32)
 """Where windows begin and end along an axis (S, 2)."""
-WIDER = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING - 1) * np.diff(SPANS), 0, 1)
-"""The same of windows grown by :data:`RING`."""
+WIDER = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING_SCALE - 1) * np.diff(SPANS), 0, 1)
+"""The same of windows grown by :data:`RING_SCALE`."""
 _RATIOS = np.diff(SPANS) / np.diff(SPANS)[:, 0]
 FITS = np.maximum(_RATIOS, 1 / _RATIOS) <= LONGEST
 """Which spans along y (S,) and along x (S,) make a window together."""
@@ -96,7 +96,7 @@ class ContourProposer:
         contours = edge_maps(image).max(axis=-1) > self.contrast
         boxes = to_gaps(chosen, contours, self.reach)
         boxes = boxes[(boxes[:, 2:] - boxes[:, :2] >= SMALLEST / SIDE).all(axis=1)]
-        wider = box_ops.clamp(box_ops.scale(boxes, RING), 0, 1)
+        wider = box_ops.clamp(box_ops.scale(boxes, RING_SCALE), 0, 1)
         scores = self._scores(*np.split(box_sum(table, np.concatenate([boxes, wider])[None])[0], 2))
         labels = [self.prompts[i] for i in scores.argmax(axis=1)]
         confidences = 1 / (1 + np.exp((level - scores.max(axis=1)) / spread))

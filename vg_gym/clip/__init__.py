@@ -1,4 +1,4 @@
-"""CLIP: one encoder over open_clip, dense region features, named scores, fine-tuning."""
+"""CLIP: an encoder over open_clip, dense region features and named scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch and open_clip only when the encoder is asked for."""
+    """Import torch and open_clip on the first use of the encoder."""
     if name in ("ClipEncoder", "load_clip"):
         from vg_gym.clip import encoder
 

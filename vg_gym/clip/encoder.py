@@ -1,8 +1,9 @@
-"""The one way to CLIP: a class over open_clip that encodes texts, crops, and whole images densely.
+"""Encoder of texts, crops and dense image features over open_clip; all rooms use CLIP through it.
 
-Names: ``ViT-B-32:openai`` (architecture:tag), ``ViT-B-32:/path/to/weights.pt`` (architecture:file),
-``hf-hub:owner/repository``, ``refshapes`` (the built-in model), or a folder that :mod:`vg_gym.clip_finetuning.model`
-wrote. Activation and pixels are those that the weights were trained with (:mod:`vg_gym.clip.published`).
+A model is named ``ViT-B-32:openai`` (architecture:tag), ``ViT-B-32:/path/to/weights.pt`` (architecture:file),
+``hf-hub:owner/repository``, ``refshapes`` (the built-in model), or by a folder that
+:mod:`vg_gym.clip_finetuning.model` wrote. Activation and preprocessing are those that the weights were trained with
+(:mod:`vg_gym.clip.published`).
 """
 
 from __future__ import annotations
@@ -36,28 +37,28 @@ from vg_gym.storage.files import place_mark
 from vg_gym.storage.lru_cache import LRUCache
 
 SIDECAR = "vg_gym.json"
-"""In a model folder, beside open_clip's own config: crop size, kind of dense features, vocabulary."""
-TEXTS = 2**16
-"""Texts whose embeddings are kept in memory."""
-WEIGHTS = "open_clip_model.safetensors"
-"""Open_clip's own name for a folder's weights."""
+"""File in a model folder with crop size, kind of dense features and vocabulary, next to open_clip's config."""
+MAX_CACHED_TEXTS = 2**16
+"""Number of texts whose embeddings are cached in memory."""
+WEIGHTS_FILE = "open_clip_model.safetensors"
+"""Name that open_clip gives to the weights in a model folder."""
 _LOADING = threading.RLock()
 
 
 class ClipEncoder:
-    """Texts, crops and dense features of one open_clip model; embeddings are float32, of unit length by default.
+    """Encoder of texts, crops and dense features with one open_clip model; embeddings are float32 of unit length.
 
     Args:
-        name: what the model was loaded as.
-        model: an ``open_clip.CLIP`` or ``CustomTextCLIP``.
-        tokenizer: texts to ids (N, L).
-        crop_size: side in pixels at which crops are encoded; positional embeddings are interpolated where it is not
-            the model's own image size.
+        name: name that the model was loaded by.
+        model: ``open_clip.CLIP`` or ``CustomTextCLIP``.
+        tokenizer: function from texts to ids (N, L).
+        crop_size: side in pixels at which crops are encoded. If it differs from the model's image size, positional
+            embeddings are interpolated.
         dense: ``"tokens"`` (final patch tokens through the projection; for models trained with the region loss) or
             ``"maskclip"`` (values of the last attention, Zhou et al., ECCV 2022; for models trained on whole images).
         device: torch device.
-        batch_size: crops per forward pass; on a CPU always 8.
-        config: open_clip's model config, kept so that a fine-tuned copy can be saved.
+        batch_size: crops per forward pass; always 8 on a CPU.
+        config: open_clip's model config, which is saved with a fine-tuned copy.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class ClipEncoder:
         self, name: str, tokenizer: Any, crop_size: int | None, dense: str, device: str, batch_size: int,
         config: dict[str, Any] | None, preprocess: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        """Keep what does not need the model."""
+        """Store the attributes that do not need the model."""
         self.name, self.tokenizer, self.config = name, tokenizer, config
         self.batch_size, self.dense, self._preprocess = batch_size, dense, preprocess
         self.crop_size = crop_size or self.image_size
@@ -89,56 +90,56 @@ class ClipEncoder:
         self.on_cpu = str(device).startswith("cpu")
         if str(device) != "cpu":
             self.device = torch.device(device)
-            _ = self._moments  # a device that is not there is an error now, not at the first image
-        self._text_cache: LRUCache[np.ndarray] = LRUCache(TEXTS)
+            _ = self._moments  # a missing device raises here rather than at the first image
+        self._text_cache: LRUCache[np.ndarray] = LRUCache(MAX_CACHED_TEXTS)
 
     is_loaded: bool = True
-    """Whether the model is in memory."""
+    """True if the model is in memory."""
     on_cpu: bool
-    """Whether the model is on a CPU; to know it takes no torch."""
+    """True if the model is on a CPU; reading it does not import torch."""
 
     @cached_property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Torch device of the model."""
         return torch.device("cpu")
 
     @cached_property
     def grid(self) -> int:
-        """Cells along a side of a dense feature map; an error where the image tower has none."""
+        """Number of cells along a side of a dense feature map; raises an error if the image tower does not give one."""
         return self.encode_dense([np.zeros((8, 8, 3), dtype=np.uint8)]).shape[1]
 
     @cached_property
     def num_tokens(self) -> int:
-        """Tokens of a text; an error where the text tower gives no feature of each."""
+        """Number of tokens of a text; raises an error if the text tower gives no token features."""
         return self.encode_tokens([""]).shape[1]
 
     @property
     def logit_scale(self) -> float:
-        """The learned inverse temperature."""
+        """Learned inverse temperature."""
         return np.exp(_numpy(self.model.logit_scale.detach())).item()
 
     @property
     def interpolation(self) -> str:
-        """How pixels are brought to the model's size: ``bicubic`` or ``bilinear``, as its weights were trained."""
+        """Interpolation that resizes pixels to the model's size, ``bicubic`` or ``bilinear``, as in its training."""
         return "bilinear" if self._preprocess.get("interpolation") == "bilinear" else "bicubic"
 
     @property
     def words(self) -> list[str] | None:
-        """The vocabulary of a word-level tokenizer; None for BPE, which reads anything."""
+        """Vocabulary of a word-level tokenizer; None for BPE, which encodes any text."""
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
     def reword(self, expression: str) -> str:
-        """The expression in the language that the model was trained on: RefShapes' for the built-in one, else as it is.
+        """Rewrite an expression in the language of the model's training: RefShapes for the built-in CLIP, else unchanged.
 
-        Whoever takes an expression apart does so with this one.
+        Parsers of expressions read the result.
         """
         return self.tokenizer.reword(expression) if isinstance(self.tokenizer, WordTokenizer) else expression
 
     def prompt_template(self, given: str | None = None) -> str:
-        """The prompt to read expressions in: as given, else ``a photo of {}``, and ``{}`` alone for a word-level CLIP.
+        """Return the prompt for expressions: ``given``, or ``a photo of {}``, or ``{}`` for a word-level CLIP.
 
         Raises:
-            VGGymError: the given one has no ``{}``.
+            VGGymError: the prompt lacks ``{}``.
         """
         prompt = given or ("a photo of {}" if self.words is None else "{}")
         if "{}" not in prompt:
@@ -147,7 +148,7 @@ class ClipEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the weights and of how they are used; caches of features are keyed by it."""
+        """Hash of the weights and their use, which is the key of feature caches."""
         use = (self.dense, self.image_size, self.crop_size, *([] if self.words is None else [RULES]))
         digest = hashlib.sha256(" ".join(map(str, use)).encode())
         digest.update(unusual(self.config or {}, self._preprocess).encode())
@@ -156,17 +157,17 @@ class ClipEncoder:
         return digest.hexdigest()
 
     def _weights(self) -> Mapping[str, np.ndarray]:
-        """In single precision."""
+        """Return the weights in single precision by name."""
         return {name: _numpy(tensor) for name, tensor in self.model.state_dict().items()}
 
     def copy(self) -> ClipEncoder:
-        """An encoder with weights of its own: training one leaves the other as it is."""
+        """Return an encoder with a copy of the weights, which can be trained without changing this encoder."""
         model = deepcopy(self.model)
         device, size = str(self.device), self.batch_size
         return ClipEncoder(self.name, model, self.tokenizer, self.crop_size, self.dense, device, size, self.config)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # An unpickled encoder has its own copy, so it may be used.
+        # An unpickled encoder has its own copy of the weights, so this process may use it.
         self.__dict__.update(state, _process=os.getpid())
 
     def _check_process(self) -> None:
@@ -184,16 +185,16 @@ class ClipEncoder:
         return tensor.to(self.device)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Text embeddings (N, D); each distinct text is encoded once in the encoder's life.
+        """Return text embeddings (N, D); each distinct text is encoded once and cached.
 
-        Texts go one at a time on a CPU, where little is gained by more, and in padded batches on a GPU, so that not a
-        bit of an embedding depends on what is encoded beside it.
+        Texts are encoded one at a time on a CPU, where batches save little, and in padded batches on a GPU. So no bit
+        of an embedding depends on the other texts.
         """
-        found = self._text_cache.get_or_make(texts, self._encode_texts)
-        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+        embeddings = self._text_cache.get_or_make(texts, self._encode_texts)
+        return np.stack([embeddings[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
 
     def _encode_texts(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
-        """Embeddings (D,) of texts."""
+        """Yield the embedding (D,) of each text."""
         size = 1 if self.on_cpu else self.batch_size
         for chunk in _chunks(texts, size):
             with self._inference():
@@ -202,7 +203,7 @@ class ClipEncoder:
             yield from l2_normalize(_numpy(features))
 
     def encode_tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """One feature per token (N, L, D) in the joint space, unit length, zero beyond the end of a text."""
+        """Return unit features of all tokens in the joint space (N, L, D), zero beyond the end of a text."""
         parts = []
         for chunk in _chunks(texts, self.batch_size):
             with self._inference():
@@ -211,21 +212,22 @@ class ClipEncoder:
         return np.concatenate(parts)
 
     def encode_boxes(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) of the crops of an image (H, W, 3) uint8 under pixel boxes (N, 4), in one forward."""
+        """Return the embeddings (N, D) of the crops of an image, uint8 (H, W, 3), under pixel boxes (N, 4)."""
         return self.encode_regions([self.upload(image)] * len(boxes), boxes)
 
     def upload(self, image: np.ndarray) -> torch.Tensor:
-        """A copy of an image, uint8 (H, W, 3), on the device, from which :meth:`encode_regions` cuts crops."""
+        """Copy an image, uint8 (H, W, 3), to the device, as input of :meth:`encode_regions`."""
         return self._to_device(torch.tensor(np.ascontiguousarray(image)))
 
     def encode_regions(self, images: Sequence[torch.Tensor], boxes: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) of the crops of N uploaded images under one box each.
+        """Return the embeddings (N, D) of the crops of N uploaded images under one box each.
 
-        On a CUDA device the pixels never leave it. Elsewhere Pillow cuts them, on a CPU at least twice as fast.
+        On a CUDA device the pixels never leave it. On other devices Pillow cuts the crops, which is at least twice as
+        fast on a CPU.
 
         Args:
-            images: from :meth:`upload`, of any sizes; the same may come many times.
-            boxes: pixels (N, 4).
+            images: images from :meth:`upload`, of any sizes; an image may occur several times.
+            boxes: pixel boxes (N, 4).
         """
         if self.device.type != "cuda":
             return self.encode_crops([crop(image.numpy(), box) for image, box in zip(images, boxes, strict=True)])
@@ -235,16 +237,16 @@ class ClipEncoder:
         return self._embed(self.normalize(pixels / 255) for pixels in levels)
 
     def encode_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Embeddings (N, D) of uint8 crops (h, w, 3) of any sizes, squashed to ``crop_size`` squared.
+        """Return the embeddings (N, D) of uint8 crops (h, w, 3) of any sizes, squashed to ``crop_size`` squared.
 
-        They are squashed where a model was trained on crops of the centre, too: what is at the ends of a box counts.
+        They are squashed even if a model was trained on centre crops, because the ends of a box matter.
         """
-        # A few at a time stay in a CPU's cache: a fifth faster for small models, and no slower for a ViT-B/32.
+        # Few crops at a time fit into a CPU's cache: 20 % faster for small models, equally fast for a ViT-B/32.
         chunks = _chunks(crops, 8 if self.on_cpu else self.batch_size)
         return self._embed(self._pixels(chunk, self.crop_size) for chunk in chunks)
 
     def _embed(self, batches: Iterable[torch.Tensor]) -> np.ndarray:
-        """Unit embeddings (N, D) of batches of normalised pixels (B, 3, S, S)."""
+        """Return the unit embeddings (N, D) of batches of normalised pixels (B, 3, S, S)."""
         parts = []
         for pixels in batches:
             with self._inference():
@@ -252,10 +254,11 @@ class ClipEncoder:
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def encode_dense(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Features (N, g, g, D) in the joint space, not unit length: the region feature of a box is their mean.
+        """Return features (N, g, g, D) in the joint space; their mean over a box is the feature of the region.
 
-        Images are squashed to the model's image size. They go through the model one at a time on a CPU and in
-        batches padded to ``batch_size`` / 4 on a GPU, so that an image's features do not depend on its neighbours.
+        They do not have unit length. Images are squashed to the model's image size. They are encoded one at a time on
+        a CPU and in batches padded to ``batch_size`` / 4 on a GPU, so that an image's features do not depend on the
+        other images.
         """
         chunk_size = 1 if self.on_cpu else max(1, self.batch_size // 4)
         parts = []
@@ -270,17 +273,18 @@ class ClipEncoder:
         return self.pixels(np.stack([resize(image, size, self.interpolation) for image in images]))
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
-        """Normalised pixels (B, 3, S, S) on the device, from uint8 (B, S, S, 3)."""
+        """Return normalised pixels (B, 3, S, S) on the device from uint8 images (B, S, S, 3)."""
         return self.normalize(self._to_device(torch.from_numpy(images)).permute(0, 3, 1, 2).float() / 255)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, 3, S, S) in [0, 1] as the model takes them."""
+        """Normalise pixels (B, 3, S, S) in [0, 1] by the model's mean and standard deviation."""
         mean, std = self._moments
         return (pixels - mean) / std
 
     @cached_property
     def _moments(self) -> list[torch.Tensor]:
-        """Mean and standard deviation of pixels (1, 3, 1, 1); asked for while encoding, but for training too."""
+        """Mean and standard deviation of pixels, each (1, 3, 1, 1)."""
+        # These may be created while encoding, but training uses them too, hence no inference tensors.
         with torch.inference_mode(False):
             numbers = (self._preprocess[name] for name in ("mean", "std"))
             return [torch.tensor(three, device=self.device).view(1, 3, 1, 1) for three in numbers]
@@ -288,9 +292,9 @@ class ClipEncoder:
 
 def _forked(name: str) -> VGGymError:
     return VGGymError(
-        f"clip {name!r} is on a GPU and was loaded before this process was forked, which CUDA does not survive; one "
+        f"clip {name!r} is on a GPU and was loaded before this process was forked, which CUDA does not support. One "
         "CLIP serves all environments of one process: use gymnasium.make_vec or GroundingVecEnv, or start the workers "
-        "with context='spawn' (start_method='spawn' in Stable-Baselines3) and give clip= by name"
+        "with context='spawn' (start_method='spawn' in Stable-Baselines3) and pass clip= as a name"
     )
 
 
@@ -303,39 +307,39 @@ def _chunks(items: Sequence, size: int) -> Iterable[Sequence]:
 
 
 def load_clip(name: str = "refshapes", device: str = "cpu") -> ClipEncoder:
-    """Load a CLIP by name. Torch's generator is left as it was.
+    """Load a CLIP by name without changing torch's random state.
 
-    The same name and device give the same object, until the files that the name stands for change.
+    Equal names and devices return the same object until the files of the model change.
 
     Raises:
-        VGGymError: the name, tag or file is not there, or the file is not a checkpoint of that architecture.
+        VGGymError: the name, tag or file does not exist, or the file is not a checkpoint of that architecture.
     """
     return _load(name, device, place_mark(name, name.partition(":")[2]))
 
 
 def forget_clips() -> None:
-    """Let go of the encoders that :func:`load_clip` keeps."""
+    """Clear the cache of :func:`load_clip`."""
     _load.cache_clear()
 
 
 @lru_cache(maxsize=4)
 def _load(name: str, device: str, mark: str) -> ClipEncoder:
-    """:func:`load_clip`; another ``mark`` is another state of the files."""
+    """Load a CLIP for :func:`load_clip`; ``mark`` identifies the state of the files."""
     try:
         if (folder := built_in("clip", name)) is not None:
             return BuiltInClip(name, folder, device)
         folder = Path(name.removeprefix("local-dir:"))
-        with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+        with torch.random.fork_rng(devices=[]):  # weights are initialised at random before the checkpoint is read
             return _load_folder(name, folder, device) if folder.is_dir() else _load_named(name, device)
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, StopIteration,
             SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
-        if "forked subprocess" in str(error):  # torch's own words
+        if "forked subprocess" in str(error):  # from torch's message
             raise _forked(name) from error
         reason = " ".join(str(error).split())[:300]
-        if isinstance(error, pickle.UnpicklingError):  # torch's words recommend to read it without restriction
+        if isinstance(error, pickle.UnpicklingError):  # torch's message recommends an unrestricted load
             reason = "the file is damaged, or holds more than tensors and plain containers"
         raise VGGymError(
-            f"cannot load clip {name!r}: {reason}. Give ARCHITECTURE:TAG with hub access, or ARCHITECTURE:FILE with a "
+            f"cannot load clip {name!r}: {reason}. Use ARCHITECTURE:TAG with hub access, or ARCHITECTURE:FILE with a "
             "local open_clip checkpoint"
         ) from error
 
@@ -357,21 +361,21 @@ def _load_folder(name: str, folder: Path, device: str) -> ClipEncoder:
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], list[str] | None, dict[str, Any]]:
-    """Of a model folder: open_clip's config, the vocabulary if it has one, and other arguments of the encoder."""
+    """Read open_clip's config, the vocabulary (or None) and other encoder arguments from a model folder."""
     saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     sidecar = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
     return saved, sidecar.pop("vocabulary", None), sidecar
 
 
 class BuiltInClip(ClipEncoder):
-    """A CLIP that comes with the package; its model is built when something is first encoded.
+    """CLIP that is shipped with the package; its model is built when something is first encoded.
 
-    What an environment asks before that is read from its files, so that one whose features are in the cache needs
-    neither the model nor open_clip, whose import takes longer than torch's.
+    Sizes and vocabulary are read from its files. So an environment whose features are cached needs neither the model
+    nor open_clip, whose import takes longer than torch's.
 
     Args:
-        name: of the weights.
-        folder: with an image tower that is a ViT, and a word-level vocabulary.
+        name: name of the weights.
+        folder: model folder of a CLIP with a ViT image tower and a word-level vocabulary.
         device: torch device.
     """
 
@@ -387,13 +391,13 @@ class BuiltInClip(ClipEncoder):
 
     @cached_property
     def model(self) -> Any:  # type: ignore[override]
-        """The ``open_clip.CLIP``. Torch's generator is left as it was."""
+        """The ``open_clip.CLIP``; building it does not change torch's random state."""
         import open_clip
 
         self._check_process()
-        with _LOADING:  # threads that encode may all be the first to ask
+        with _LOADING:  # several threads may encode first at the same time
             if not self.is_loaded:
-                # Asked for while encoding, but made as any other: its copies can be trained.
+                # Encoding runs in inference mode; leaving it here makes copies of the model trainable.
                 with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
                     model = open_clip.create_model(f"local-dir:{self._folder}", device="cpu")
                     self.__dict__["model"] = model.eval().to(self.device)
@@ -401,20 +405,20 @@ class BuiltInClip(ClipEncoder):
 
     @property
     def is_loaded(self) -> bool:  # type: ignore[override]
-        """Whether the model is in memory."""
+        """True if the model is in memory."""
         return "model" in self.__dict__
 
     @property
     def logit_scale(self) -> float:
-        """The learned inverse temperature."""
+        """Learned inverse temperature."""
         return super().logit_scale if self.is_loaded else self._saved_scale
 
     @cached_property
     def _saved_scale(self) -> float:
-        with safe_open(self._folder / WEIGHTS, "numpy") as file:
+        with safe_open(self._folder / WEIGHTS_FILE, "numpy") as file:
             return np.exp(np.asarray(file.get_tensor("logit_scale"), dtype=np.float32)).item()
 
     def _weights(self) -> Mapping[str, np.ndarray]:
         if self.is_loaded:
             return super()._weights()
-        return {name: array.astype(np.float32) for name, array in load_file(self._folder / WEIGHTS).items()}
+        return {name: array.astype(np.float32) for name, array in load_file(self._folder / WEIGHTS_FILE).items()}

@@ -1,8 +1,8 @@
-"""Weights that others published, through open_clip: each runs in the network, and on the pixels, it was trained with.
+"""Published CLIP weights through open_clip, with the activation and the preprocessing that they were trained with.
 
-The config of a tag decides about activation, mean, standard deviation and interpolation: ``ViT-B-32:openai`` and
-``ViT-B-32-quickgelu:openai`` are the same model. What a local file needs is said by the tensors that only OpenAI's
-releases hold, by an ``open_clip_config.json`` beside the file, or else by the name of the architecture.
+The config of a tag states activation, mean, standard deviation and interpolation, so ``ViT-B-32:openai`` and
+``ViT-B-32-quickgelu:openai`` are the same model. A local file is identified by the tensors that only OpenAI's releases
+contain, by an ``open_clip_config.json`` next to it, or else by the name of the architecture.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from vg_gym.errors import VGGymError, unknown
 from vg_gym.lazily import open_clip, torch
 
 CONFIG = "open_clip_config.json"
-"""Open_clip's own name for a folder's config."""
-HUB = "hf-hub:"
-"""What names of repositories on the hub begin with; their own config describes them."""
-PIXELS = ("mean", "std", "interpolation", "resize_mode")
-"""What a config says about the pixels that weights were trained on."""
+"""Name that open_clip gives to the config in a model folder."""
+HUB_PREFIX = "hf-hub:"
+"""Prefix of repositories on the hub; the config in the repository describes the model."""
+PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
+"""Keys of a config that describe the preprocessing of the training images."""
 OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}
-"""Tensors that OpenAI's releases hold beside the weights."""
-USUAL = {
+"""Tensors that OpenAI's releases contain in addition to the weights."""
+DEFAULT_USE = {
     "quick_gelu": False,
     "interpolation": "bicubic",
     "mean": [0.48145466, 0.4578275, 0.40821073],
     "std": [0.26862954, 0.26130258, 0.27577711],
 }
-"""What a model does by default; fingerprints mention only what differs."""
+"""Default activation and preprocessing; fingerprints contain only a use that differs."""
 
 Built = tuple[Any, Any, dict[str, Any]]
-"""A model on the CPU, its tokenizer, and its config, which states its activation."""
+"""Model on the CPU, its tokenizer, and its config, which states its activation."""
 
 
 def build(name: str) -> Built:
-    """The model of ``ARCHITECTURE:TAG``, ``ARCHITECTURE:FILE`` or ``hf-hub:OWNER/REPOSITORY``.
+    """Build the model of ``ARCHITECTURE:TAG``, ``ARCHITECTURE:FILE`` or ``hf-hub:OWNER/REPOSITORY``.
 
     Raises:
-        VGGymError: the name has no such form, there is no such architecture, or the file is a TorchScript archive.
+        VGGymError: the name has another form, the architecture is unknown, or the file is a TorchScript archive.
     """
-    if name.startswith(HUB):
+    if name.startswith(HUB_PREFIX):
         model = open_clip.create_model(name, require_pretrained=True)
         return model, open_clip.get_tokenizer(name), open_clip.get_model_config(name)
     architecture, colon, weights = name.partition(":")
@@ -57,7 +57,7 @@ def build(name: str) -> Built:
     if config is None:
         raise unknown("CLIP architecture", architecture, open_clip.list_models())
     tag = open_clip.get_pretrained_cfg(architecture, weights)
-    # A tag that says nothing of its activation was trained with the one of its architecture.
+    # A tag without an entry for the activation was trained with the one of its architecture.
     quick_gelu = tag.get("quick_gelu", config.get("quick_gelu", False))
     if tag or not Path(weights).is_file():
         model = _create(architecture, weights, quick_gelu)
@@ -74,7 +74,7 @@ def _create(architecture: str, weights: str, quick_gelu: bool, pixels: Mapping[s
 
 
 def _from_file(architecture: str, path: Path, quick_gelu: bool) -> tuple[Any, bool]:
-    """The model with the weights of a file, and whether its activation is QuickGELU."""
+    """Return the model with the weights of a file, and True if its activation is QuickGELU."""
     beside = path.with_name(CONFIG)
     saved = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
     pixels = saved.get("preprocess_cfg") or pixels_of(architecture)
@@ -110,31 +110,31 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _has_quick_gelu_weights(architecture: str) -> bool:
-    """Whether weights of an architecture that is described with GELU were published that need QuickGELU."""
+    """Return True if some published weights of an architecture with GELU need QuickGELU."""
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     return any(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False) for tag in tags)
 
 
 def pixels_of(architecture: str) -> dict[str, Any]:
-    """What all published weights of an architecture say about their pixels; empty where they disagree or are none.
+    """Return the preprocessing of all published weights of an architecture; empty if they disagree or do not exist.
 
     >>> pixels_of("MobileCLIP-B")["mean"], pixels_of("ViT-L-14")
     ((0.0, 0.0, 0.0), {})
     """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
-    pixels = [{name: config[name] for name in PIXELS if name in config} for config in configs]
+    pixels = [{name: config[name] for name in PREPROCESS_KEYS if name in config} for config in configs]
     return pixels[0] if pixels and all(other == pixels[0] for other in pixels) else {}
 
 
 def unusual(config: Mapping[str, Any], pixels: Mapping[str, Any]) -> str:
-    """What distinguishes two uses of the same weights, their activation and their pixels; empty: as by default.
+    """Return activation and preprocessing as JSON if they differ from the default, else an empty string.
 
     Args:
-        config: of the model.
-        pixels: its preprocessing.
+        config: config of the model.
+        pixels: preprocessing of the model.
     """
     used: dict[str, Any] = {"quick_gelu": bool(config.get("quick_gelu", False))}
     used["interpolation"] = "bilinear" if pixels.get("interpolation") == "bilinear" else "bicubic"
     used |= {name: list(pixels[name]) for name in ("mean", "std")}
-    return "" if used == USUAL else json.dumps(used, sort_keys=True)
+    return "" if used == DEFAULT_USE else json.dumps(used, sort_keys=True)

@@ -1,8 +1,8 @@
 """Region-based attention pooling: one embedding per segment of an image, from one pass through CLIP.
 
-Li et al., "Adapting CLIP For Phrase Localization Without Further Training" (2022): copies of the class token, one per
-region, attend to the patches of their own region and to themselves only. Patches never see them, so that the
-embedding of a region does not depend on which other regions are asked for.
+Copies of the class token, one per region, attend only to the patches of their region and to themselves (Li et al.,
+"Adapting CLIP For Phrase Localization Without Further Training", 2022). Patches do not attend to the copies, so the
+embedding of a region does not depend on the other regions.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.towers import resize_positions
 from vg_gym.errors import VGGymError
 
-OUTSIDE = -100.0
-"""Attention bias of what lies outside a region; finite, as published."""
+OUTSIDE_BIAS = -100.0
+"""Attention bias (logits) of patches outside a region; finite, as published."""
 
 
 def encode_segments(clip: ClipEncoder, image: np.ndarray, masks: np.ndarray, upsample: int = 2) -> np.ndarray:
-    """Unit-length embeddings (R, D) float32 of the segments of one image.
+    """Return the unit embeddings of the segments of one image, float32 (R, D).
 
     Args:
-        clip: whose image tower is a ViT or a CLIP ResNet.
-        image: uint8 (H, W, 3); squashed to the model's image size.
-        masks: bool (R, h, w), squashed alike; may overlap.
-        upsample: as in :func:`pool_regions`.
+        clip: encoder with a ViT or a CLIP ResNet as its image tower.
+        image: uint8 image (H, W, 3), squashed to the model's image size.
+        masks: masks of the segments, bool (R, h, w), squashed like the image; they may overlap.
+        upsample: see :func:`pool_regions`.
 
     Raises:
-        VGGymError: as :func:`pool_regions`.
+        VGGymError: see :func:`pool_regions`.
     """
     if not len(masks):
         return np.zeros((0, clip.dim), dtype=np.float32)
@@ -54,17 +54,18 @@ def pool_regions(
     start_block: int = 0,
     padding: int | None = None,
 ) -> torch.Tensor:
-    """Embeddings of regions (B, R, D), not unit length.
+    """Return embeddings of regions (B, R, D), which do not have unit length.
 
     Args:
-        visual: image tower of open_clip: a ViT with a class token, or a CLIP ResNet.
-        pixels: normalised (B, 3, H, W), any size; positions are enlarged where it is not the model's own.
-        masks: bool (B, R, h, w), any size; may overlap. A region that vanishes on the patch grid sees only itself.
-        upsample: patches per patch side: a ViT's stride is divided by it, a ResNet is shown an enlarged image.
-        start_block: the block before which the class token is copied (ViT only).
-        padding: pixels of zeros around the image (ViT only); default, as published, (patch - 1) // 2, also where
-            ``upsample`` is 1, which moves the patches by so much. With 0 the region that covers the whole image
-            has the very embedding that CLIP gives the image.
+        visual: image tower of open_clip, a ViT with a class token or a CLIP ResNet.
+        pixels: normalised images (B, 3, H, W) of any size; positions are interpolated if it is not the model's size.
+        masks: masks of the regions, bool (B, R, h, w), of any size; they may overlap. A region that vanishes on the
+            patch grid attends only to itself.
+        upsample: patches per patch side; a ViT's stride is divided by it, and a ResNet's image is enlarged by it.
+        start_block: block before which the class token is copied (ViT only).
+        padding: pixels of zeros around the image (ViT only). The default is the published (patch - 1) // 2, which
+            shifts the patches even if ``upsample`` is 1. With 0 the region that covers the whole image has CLIP's
+            embedding of the image.
 
     Raises:
         VGGymError: the tower is of another kind, or ``upsample`` does not divide its patch.
@@ -72,11 +73,11 @@ def pool_regions(
     if isinstance(visual, ModifiedResNet):
         return _resnet_regions(visual, pixels, masks, upsample)
     if not isinstance(visual, VisionTransformer):
-        raise VGGymError(f"no region attention in a {type(visual).__name__}; use a ViT or ResNet CLIP such as ViT-B-32")
-    if visual.pool_type != "tok" or visual.attn_pool is not None:
         raise VGGymError(
-            "region attention copies the class token, and this ViT pools otherwise; use one such as ViT-B-32"
+            f"region attention does not support a {type(visual).__name__}; use a ViT or ResNet CLIP such as ViT-B-32"
         )
+    if visual.pool_type != "tok" or visual.attn_pool is not None:
+        raise VGGymError("region attention copies the class token, but this ViT does not pool by it; use e.g. ViT-B-32")
     return _vit_regions(visual, pixels, masks, upsample, start_block, padding)
 
 
@@ -87,20 +88,20 @@ def _vit_regions(
     blocks = visual.transformer.resblocks
     for block in blocks[:start]:
         x = block(x)
-    own = x.shape[1]
+    image_tokens = x.shape[1]
     x = torch.cat([x, x[:, :1].expand(-1, masks.shape[1], -1)], dim=1)
     bias = _sequence_bias(attention_bias(masks, grid)).to(x.dtype)
     bias = bias[0] if len(bias) == 1 else bias.repeat_interleave(blocks[0].attn.num_heads, dim=0)
     for block in blocks[start:]:
         x = block(x, attn_mask=bias)
-    regions = visual.ln_post(x[:, own:])
+    regions = visual.ln_post(x[:, image_tokens:])
     return regions if visual.proj is None else regions @ visual.proj
 
 
 def _tokens(
     visual: Any, pixels: torch.Tensor, upsample: int, padding: int | None
 ) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Class token and patch tokens (B, 1+h*w, W), normed and with positions, and the grid (h, w)."""
+    """Return class token and patch tokens with positions, normalised, (B, 1+h*w, W), and the grid (h, w)."""
     patch = visual.patch_size
     if any(side % upsample for side in patch):
         raise VGGymError(f"upsample {upsample} does not divide the patch of {patch[0]} x {patch[1]} pixels")
@@ -116,22 +117,22 @@ def _tokens(
 
 
 def attention_bias(masks: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """What regions may attend to (B, R, h*w+R): 0 for their own patches and themselves, :data:`OUTSIDE` elsewhere.
+    """Return the attention bias of regions (B, R, h*w+R): 0 for their patches and themselves, else OUTSIDE_BIAS.
 
     Args:
-        masks: bool (B, R, H, W).
-        grid: (h, w), patches; masks are sampled at the nearest pixel.
+        masks: masks of the regions, bool (B, R, H, W).
+        grid: rows and columns of patches (h, w); masks are sampled at the nearest pixel.
     """
     count = masks.shape[1]
     small = F.interpolate(masks.float(), size=grid, mode="nearest").flatten(2) > 0
     itself = torch.eye(count, dtype=torch.bool, device=masks.device).expand(len(masks), -1, -1)
-    return torch.where(torch.cat([small, itself], dim=2), 0.0, OUTSIDE)
+    return torch.where(torch.cat([small, itself], dim=2), 0.0, OUTSIDE_BIAS)
 
 
 def _sequence_bias(bias: torch.Tensor) -> torch.Tensor:
-    """The bias (B, L, L) of a whole sequence of class token, P patches and R regions, from that (B, R, P+R) of regions.
+    """Expand the bias of regions (B, R, P+R) to the sequence of class token, P patches and R regions (B, L, L).
 
-    Regions do not attend to the class token they are copied from, and no other token attends to a region.
+    Regions do not attend to the class token, and no other token attends to a region.
     """
     batch, count, length = bias.shape
     whole = bias.new_zeros(batch, 1 + length, 1 + length)
@@ -142,7 +143,7 @@ def _sequence_bias(bias: torch.Tensor) -> torch.Tensor:
 
 
 def _resnet_regions(visual: Any, pixels: torch.Tensor, masks: torch.Tensor, upsample: int) -> torch.Tensor:
-    """Attention pool per region: the query is the region's mean feature, its keys are its own cells and itself."""
+    """Pool each region by attention: its query is its mean feature, its keys are its cells and the query itself."""
     if upsample > 1:
         pixels = F.interpolate(pixels, scale_factor=upsample, mode="bicubic", align_corners=False)
     x = visual.stem(pixels)
@@ -159,7 +160,7 @@ def _resnet_regions(visual: Any, pixels: torch.Tensor, masks: torch.Tensor, upsa
 
 
 def _attend(pool: Any, queries: torch.Tensor, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """What the heads of CLIP's pool read (B, R, W): queries (B, R, W), tokens (B, N, W), bias (B, R, N)."""
+    """Return the attended values (B, R, W) of CLIP's pool for queries (B, R, W), tokens (B, N, W), bias (B, R, N)."""
 
     def heads(x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(2, (pool.num_heads, -1)).transpose(1, 2)

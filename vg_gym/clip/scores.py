@@ -1,13 +1,14 @@
-"""Named CLIP scores of a box for an expression: the candidates for a reward.
+"""Named CLIP scores of a box for an expression, which can serve as rewards.
 
-Plain cosine can be gamed (a part of the object often scores as well as the whole), so the others compare. For each,
-``experiments/clip_scores.py`` measures the correlation with IoU and where its maximum lies.
+Plain cosine can be gamed, because a part of the object often scores as high as the whole. The other scores compare the
+box with something else. ``experiments/clip_scores.py`` measures each score's correlation with IoU and the place of its
+maximum.
 
 - ``cosine``: cos(box, text).
-- ``context``: cosine minus half the cosine of the ring around the box (the box grown 1.5 times, without the box).
-- ``surround``: cosine of the box's feature mixed with a quarter of the whole image's: the dense analogue of a crop with
-  a blurred surround (ReCLIP, Subramanian et al., ACL 2022).
-- ``contrast``: cosine minus the highest cosine the box has with other texts (:func:`negative_prompts`).
+- ``context``: cosine minus half the cosine of the ring around the box (the box scaled 1.5 times, without the box).
+- ``surround``: cosine of the box's feature plus a quarter of the whole image's feature, the dense analogue of a crop
+  with a blurred surround (ReCLIP, Subramanian et al., ACL 2022).
+- ``contrast``: cosine minus the highest cosine of the box with other texts (:func:`negative_prompts`).
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from vg_gym.errors import unknown
 if TYPE_CHECKING:
     from vg_gym.clip.encoder import ClipEncoder
 
-RING = 1.5
-"""Sides of the outer edge of the ring over the box's."""
+RING_SCALE = 1.5
+"""Ratio of the sides of the ring's outer edge to those of the box."""
 RING_WEIGHT = 0.5
-"""What the ring's cosine counts beside the box's."""
+"""Weight of the ring's cosine relative to the box's."""
 SURROUND_WEIGHT = 0.25
-"""What the whole image's feature counts beside the box's."""
+"""Weight of the whole image's feature relative to the box's."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A named score, for arrays and tensors alike.
+    """Named score, which accepts arrays or tensors.
 
     Args:
-        combine: (feature sums (B, N, D) inside the boxes or, where there are wider ones, (B, 2 N, D) inside both, which
-            may be overwritten; boxes (B, N, 4); texts (B, 1, D); negatives (K, D) or None) -> unit features (B, N, D)
-            of the boxes, scores (B, N).
-        wider: boxes -> the wider boxes that the score also reads; None where it reads none.
+        combine: function of feature sums, boxes (B, N, 4), texts (B, 1, D) and negatives (K, D) or None that returns
+            unit features of the boxes (B, N, D) and scores (B, N). The sums are (B, N, D) over the boxes, or
+            (B, 2 N, D) over boxes and wider boxes; they may be overwritten.
+        wider: function from boxes to the wider boxes that the score also reads; None if it reads only the boxes.
     """
 
     combine: Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -70,15 +71,15 @@ def _surround(sums, boxes, text, negatives):
 
 def _contrast(sums, boxes, text, negatives):
     if negatives is None:
-        raise ValueError("the contrast score compares with other texts: give their embeddings as negatives")
+        raise ValueError("the contrast score compares with other texts: pass their embeddings as negatives")
     region = l2_normalize(sums)
-    if isinstance(region, np.ndarray):  # not a matrix product, whose last bits depend on the number of rows
+    if isinstance(region, np.ndarray):  # the last bits of a matrix product would depend on the number of rows
         return region, dot(region, text) - dot(region[..., None, :], negatives).max(-1)
     return region, dot(region, text) - (region @ negatives.T).amax(-1)
 
 
 def _ring(boxes: np.ndarray) -> np.ndarray:
-    return box_ops.clamp(box_ops.scale(boxes, RING), 0, 1)
+    return box_ops.clamp(box_ops.scale(boxes, RING_SCALE), 0, 1)
 
 
 def _whole(boxes: np.ndarray) -> np.ndarray:
@@ -93,20 +94,20 @@ SCORES: dict[str, Score] = {
     "surround": Score(_surround, _whole),
     "contrast": Score(_contrast),
 }
-"""Name -> score over dense features."""
+"""Scores over dense features by name."""
 
 
 def score_boxes(
     name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, negatives: np.ndarray | None = None
 ) -> np.ndarray:
-    """Scores (B,) or (B, N) of boxes; arguments as in :func:`measure_boxes`.
+    """Return the scores of boxes, (B,) or (B, N).
 
     Args:
         name: a key of :data:`SCORES`.
         table: summed-area tables of dense features (B, g+1, g+1, D).
         text: unit text embeddings (B, D).
         boxes: normalised boxes (B, 4) or (B, N, 4).
-        negatives: unit embeddings (K, D) for ``contrast``.
+        negatives: unit embeddings (K, D) of the texts that ``contrast`` compares with.
 
     Raises:
         VGGymError: the name is unknown.
@@ -117,7 +118,7 @@ def score_boxes(
 def measure_boxes(
     name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, negatives: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit features and scores of boxes.
+    """Return unit features and scores of boxes.
 
     Args:
         name: a key of :data:`SCORES`.
@@ -145,18 +146,20 @@ def measure(
     boxes: np.ndarray,
     negatives: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit features (B, N, D) and scores (B, N) of boxes, given how to sum features over them; arrays or tensors.
+    """Return unit features (B, N, D) and scores (B, N) of boxes from a function that sums features over boxes.
+
+    Accepts arrays or tensors.
 
     Args:
         name: a key of :data:`SCORES`.
-        sums: normalised boxes (B, K, 4) -> sums of dense features inside them (B, K, D), in cells.
+        sums: function from normalised boxes (B, K, 4) to the sums of dense features inside them in cells, (B, K, D).
         text: unit text embeddings (B, D).
         boxes: normalised boxes (B, N, 4).
-        negatives: as in :func:`measure_boxes`.
+        negatives: see :func:`measure_boxes`.
 
     Raises:
         VGGymError: the name is unknown.
-        ValueError: the score is ``contrast``, and there are no negatives.
+        ValueError: the score is ``contrast`` and ``negatives`` is None.
     """
     if name not in SCORES:
         raise unknown("score", name, SCORES)
@@ -166,7 +169,7 @@ def measure(
 
 
 def negative_prompts(words: list[str] | None) -> list[str]:
-    """Prompts for ``contrast``: every colour-shape of RefShapes for its CLIP, frequent COCO things for others."""
+    """Return prompts for ``contrast``: all coloured shapes for RefShapes's CLIP, frequent COCO things for others."""
     if words is not None:
         from vg_gym.data.scenes import COLORS, SHAPES
 
@@ -180,5 +183,5 @@ def negative_prompts(words: list[str] | None) -> list[str]:
 
 
 def negative_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
-    """Unit embeddings (N, D) of the texts that ``contrast`` compares with; None for the other scores."""
+    """Return unit embeddings (N, D) of the texts that ``contrast`` compares with, or None for the other scores."""
     return clip.encode_text(negative_prompts(clip.words)) if score == "contrast" else None

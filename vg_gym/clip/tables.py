@@ -1,8 +1,8 @@
-"""Summed-area tables for many boxes on few tables, on any device; the arithmetic of :mod:`vg_gym.clip.dense`.
+"""Summed-area tables for many boxes on few tables, on any device, with the arithmetic of :mod:`vg_gym.clip.dense`.
 
-A sum over a box is a weighted sum of 16 rows of a table, four at each corner: for arrays one compiled loop, for tensors
-torch's embedding bag, gather and sum fused. Values of tensors on a lattice of points are its bilinear grid sampling.
-Tables, boxes and results are of one kind, arrays or tensors.
+A sum over a box is a weighted sum of 16 rows of a table, four at each corner. Arrays use one compiled loop. Tensors use
+torch's embedding bag, which fuses gather and sum, and its bilinear grid sampling for a lattice of points. Tables, boxes
+and results are all arrays or all tensors.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from vg_gym import kernels
 from vg_gym.lazily import torch
 
 _SUM, _BILINEAR, _BORDER = 0, 0, 1
-"""Torch's own numbers of these modes."""
+"""Codes of these modes in torch."""
 
 
 def table_sums(tables: Any, slots: Any, boxes: Any) -> Any:
-    """Feature sums over boxes, in cells.
+    """Return feature sums over boxes, in cells.
+
+    All arguments are arrays or all are tensors.
 
     Args:
-        tables: summed-area tables (T, g+1, g+1, D) float32; arrays or tensors, as are the others.
-        slots: (B,) int32: the table of each item.
-        boxes: (B, K, 4) normalised, inside the image.
+        tables: summed-area tables, float32 (T, g+1, g+1, D).
+        slots: index of the table of each item, int32 (B,).
+        boxes: normalised boxes inside the image, (B, K, 4).
 
     Returns:
-        (B, K, D).
+        Sums (B, K, D).
     """
     (batch, count, _), dim = boxes.shape, tables.shape[3]
     if isinstance(boxes, np.ndarray):
@@ -46,26 +48,26 @@ def table_sums(tables: Any, slots: Any, boxes: Any) -> Any:
     shares = weights[..., 1::2, :, None, None] * weights[..., None, None, 0::2, :]
     index, shares = corners.reshape(-1), shares.reshape(-1)
     bags = torch.arange(0, len(index), 16, device=index.device, dtype=index.dtype)
-    found = torch.embedding_bag(tables.view(-1, dim), index, bags, False, _SUM, False, shares)[0]
-    return found.view(batch, count, dim)
+    sums = torch.embedding_bag(tables.view(-1, dim), index, bags, False, _SUM, False, shares)[0]
+    return sums.view(batch, count, dim)
 
 
 @lru_cache
 def _corners(lines: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sign of each edge (4, 1), and from the first row beside a corner to all four (2, 1, 2): down, then across."""
+    """Return the signs of the edges (4, 1) and the offsets from the first of a corner's four rows to all, (2, 1, 2)."""
     signs = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]], device=device)  # the integral up to x2 minus that up to x1
     return signs, torch.tensor([[[0, 1]], [[lines, lines + 1]]], dtype=torch.int32, device=device)
 
 
 def lattice_values(tables: torch.Tensor, lines: torch.Tensor) -> torch.Tensor:
-    """A table's values at the crossings of columns and rows, by bilinear sampling, all maps of an item at once.
+    """Sample tables bilinearly at the crossings of columns and rows, for all maps of an item at once.
 
     Args:
-        tables: (B, M, g+1, g+1).
-        lines: (B, 2, K, P) columns and rows, normalised; those outside the image count as its border.
+        tables: summed-area tables (B, M, g+1, g+1).
+        lines: normalised columns and rows (B, 2, K, P); those outside the image are moved to its border.
 
     Returns:
-        (B, M, K, P, P).
+        Values (B, M, K, P, P).
     """
     batch, _, count, number = lines.shape
     across, down = torch.broadcast_tensors(2 * lines[:, 0, :, None] - 1, 2 * lines[:, 1, :, :, None] - 1)

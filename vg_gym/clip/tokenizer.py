@@ -1,4 +1,4 @@
-"""A word-level tokenizer for the small built-in CLIP: a vocabulary of a few dozen words needs no BPE table."""
+"""Word-level tokenizer for the small built-in CLIP, whose few dozen words do not need a BPE table."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _FIRST_WORD = 3
 
 
 class WordTokenizer:
-    """Words to ids, with open_clip's conventions: the end token has the highest id, so ``argmax`` pooling finds it.
+    """Tokenizer from words to ids in which the end token has the highest id, as open_clip's ``argmax`` pooling expects.
 
-    With the vocabulary of RefShapes, texts are first brought into its language (:mod:`vg_gym.data.rewording`).
+    With the vocabulary of RefShapes, texts are first rewritten in its language (:mod:`vg_gym.data.rewording`).
 
     Args:
-        words: the vocabulary, in the order that fixes the ids.
-        context_length: tokens per text, start and end included; longer texts are cut.
+        words: vocabulary in the order of the ids.
+        context_length: tokens per text, including start and end; longer texts are cut.
     """
 
     def __init__(self, words: Sequence[str], context_length: int):
@@ -34,11 +34,11 @@ class WordTokenizer:
         return self.end + 1
 
     def reword(self, text: str) -> str:
-        """The text in the words and the order that the vocabulary is for."""
+        """Rewrite a text in the words and the order of the vocabulary."""
         return reword(text) if self.rewords else text
 
     def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
-        """Token ids, int64 (N, context_length), padded with 0; unknown words share one id."""
+        """Return token ids, int64 (N, context_length), padded with 0; all unknown words have the same id."""
         texts = [texts] if isinstance(texts, str) else texts
         out = torch.zeros(len(texts), self.context_length, dtype=torch.long)
         for row, text in enumerate(texts):

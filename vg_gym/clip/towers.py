@@ -1,6 +1,6 @@
-"""What open_clip's towers can do but do not offer: other image sizes, dense features, token features.
+"""Functions that open_clip's towers lack: other image sizes, dense features, token features.
 
-Shared by the encoder (inference) and by training, so that both see the same numbers.
+The encoder and the training share them, so both compute the same numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from vg_gym.lazily import torch
 
 
 def _embed(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """Patch tokens with a class token in front (B, 1+g*g, W), at any image size that the patch size divides."""
-    own, grid = visual.grid_size[0], pixels.shape[-1] // visual.patch_size[0]
-    if own == grid:
+    """Return class token and patch tokens (B, 1+g*g, W) at any image size that the patch size divides."""
+    model_grid, grid = visual.grid_size[0], pixels.shape[-1] // visual.patch_size[0]
+    if model_grid == grid:
         return visual._embeds(pixels)
     x = visual.conv1(pixels).flatten(2).transpose(1, 2)
     positions = resize_positions(visual.positional_embedding, (grid, grid), antialias=True)
@@ -29,26 +29,26 @@ def resize_positions(
     mode: str = "bicubic",
     antialias: bool = False,
 ) -> torch.Tensor:
-    """The positions of a ViT (1+h*w, W) for another grid of patches; the class token's row stays as it is.
+    """Resize the positional embeddings of a ViT to another grid of patches, (1+h*w, W); the class token's row stays.
 
     Args:
-        table: (1+n*m, W), class token first, then row by row.
-        grid: (h, w).
-        own: (n, m), the grid that the table is for; default: a square.
+        table: positional embeddings (1+n*m, W), the class token first, then row by row.
+        grid: rows and columns (h, w) of the new grid.
+        own: rows and columns (n, m) of the table's grid; default: a square.
         mode: ``bicubic`` or ``bilinear``.
-        antialias: whether the kernel grows with the patches where the grid shrinks.
+        antialias: widen the kernel when the grid shrinks.
     """
     side = round((len(table) - 1) ** 0.5)
-    own = own or (side, side)
-    if tuple(own) == tuple(grid):
+    table_grid = own or (side, side)
+    if tuple(table_grid) == tuple(grid):
         return table
-    patches = table[1:].T.reshape(1, -1, *own)
+    patches = table[1:].T.reshape(1, -1, *table_grid)
     patches = torch.nn.functional.interpolate(patches, size=grid, mode=mode, antialias=antialias, align_corners=False)
     return torch.cat([table[:1], patches.flatten(2)[0].T])
 
 
 def embed_image(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """Global embeddings (B, D) of normalised pixels (B, 3, S, S), not unit length."""
+    """Return global embeddings (B, D) of normalised pixels (B, 3, S, S), which do not have unit length."""
     from open_clip.transformer import VisionTransformer
 
     if not isinstance(visual, VisionTransformer):
@@ -58,7 +58,7 @@ def embed_image(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def dense_tokens(visual: Any, pixels: torch.Tensor, mode: str) -> torch.Tensor:
-    """Dense features (B, g, g, D) in the joint space; modes as in :class:`vg_gym.clip.encoder.ClipEncoder`.
+    """Return dense features (B, g, g, D) in the joint space; :class:`~vg_gym.clip.encoder.ClipEncoder` has the modes.
 
     Raises:
         VGGymError: the image tower is neither a ViT nor a CLIP ResNet, or it pools its tokens by attention.
@@ -81,7 +81,7 @@ def dense_tokens(visual: Any, pixels: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def _last_values(visual: Any, x: torch.Tensor) -> torch.Tensor:
-    """Tokens after the last block with its attention replaced by the value projection (MaskCLIP)."""
+    """Return the tokens after the last block with its attention replaced by the value projection (MaskCLIP)."""
     for block in visual.transformer.resblocks[:-1]:
         x = block(x)
     block = visual.transformer.resblocks[-1]
@@ -93,7 +93,7 @@ def _last_values(visual: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _resnet_values(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """Value and output projection of the attention pool at every cell (MaskCLIP)."""
+    """Apply value and output projection of the attention pool to every cell (MaskCLIP)."""
     x = visual.stem(pixels)
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         x = layer(x)
@@ -102,17 +102,17 @@ def _resnet_values(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def text_tokens(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (B, L, D) of all text tokens in the joint space, and a mask (B, L), 1 up to the end token.
+    """Return features of all text tokens in the joint space (B, L, D), and a mask (B, L) that is 1 up to the end token.
 
     Raises:
-        VGGymError: the text tower is not open_clip's own transformer, or does not end a text with the highest id.
+        VGGymError: the text tower is not open_clip's transformer, or does not end a text with the highest id.
     """
     text = model if hasattr(model, "token_embedding") else model.text
     if not hasattr(text, "token_embedding"):
         raise VGGymError(f"no token features from a {type(text).__name__}; use one with open_clip's text transformer")
     pool = model.text_pool_type if text is model else text.pool_type
     if pool != "argmax" or getattr(text, "cls_emb", None) is not None:
-        raise VGGymError("no token features from a text tower that pools another token than the end; use e.g. ViT-B-32")
+        raise VGGymError("no token features from a text tower that does not pool the end token; use e.g. ViT-B-32")
     dtype = text.transformer.get_cast_dtype()
     x = text.token_embedding(ids).to(dtype) + text.positional_embedding[: ids.shape[1]].to(dtype)
     x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))

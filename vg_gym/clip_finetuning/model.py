@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vg_gym.clip.encoder import SIDECAR, ClipEncoder, load_clip
-from vg_gym.clip.published import CONFIG, PIXELS
+from vg_gym.clip.published import CONFIG, PREPROCESS_KEYS
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip_finetuning.config import ClipTrainConfig
 from vg_gym.data.expressions import vocabulary
@@ -100,7 +100,7 @@ def save_model(encoder: ClipEncoder, folder: Path) -> None:
     """Write a model folder that :func:`vg_gym.clip.load_clip` and open_clip's ``local-dir:`` read; weights in fp16."""
     folder.mkdir(parents=True, exist_ok=True)
     described = encoder.model.visual.preprocess_cfg
-    preprocess = {name: described[name] for name in PIXELS if name in described}
+    preprocess = {name: described[name] for name in PREPROCESS_KEYS if name in described}
     write_json(folder / CONFIG, {"model_cfg": encoder.config, "preprocess_cfg": preprocess})
     sidecar: dict[str, Any] = {"crop_size": encoder.crop_size, "dense": encoder.dense}
     if encoder.words is not None:

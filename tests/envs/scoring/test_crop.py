@@ -8,7 +8,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.crops import crop, pixel_boxes
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import RING, SCORES
+from vg_gym.clip.scores import RING_SCALE, SCORES
 from vg_gym.data.images import ArrayImage
 from vg_gym.envs.scoring.crop import BLUR, CROP_SCORES, CropScores
 from vg_gym.errors import VGGymError
@@ -62,7 +62,7 @@ def naive(clip, name, negatives, queries, boxes, text):
     """Every crop by itself, nothing kept."""
     images = [query.image.array() for query in queries]
     region = np.stack([clip.encode_crops([crop(i, b)])[0] for i, b in zip(images, boxes, strict=True)])
-    wide = [clip.encode_crops([crop(i, b)])[0] for i, b in zip(images, box_ops.scale(boxes, RING), strict=True)]
+    wide = [clip.encode_crops([crop(i, b)])[0] for i, b in zip(images, box_ops.scale(boxes, RING_SCALE), strict=True)]
     isolated = [clip.encode_crops([blur_outside(i, b)])[0] for i, b in zip(images, boxes, strict=True)]
     cosine = (region * text).sum(-1)
     scores = {

@@ -22,7 +22,7 @@ from vg_gym.boxes import to_numpy
 from vg_gym.clip.crops import blur, pixel_boxes
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import RING, RING_WEIGHT, SURROUND_WEIGHT, negative_texts
+from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, SURROUND_WEIGHT, negative_texts
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.protocol import Playing, Scorer
@@ -54,7 +54,7 @@ class CropScore:
     Args:
         combine: function of unit features (B, D) of the crops and of the second views, unit texts (B, D) and negative
             texts (N, D). It returns scores (B,).
-        second: second view that is encoded for each box: ``wider``, the crop grown :data:`RING` times; ``isolated``,
+        second: second view that is encoded for each box: ``wider``, the crop grown :data:`RING_SCALE` times; ``isolated``,
             the image blurred outside the box; or empty, no second view.
     """
 
@@ -131,7 +131,7 @@ class CropScores:
         images = [query.image for query in queries]
         views = self._views(images, boxes)
         if self.score.second == "wider":
-            views += self._views(images, box_ops.scale(boxes, RING))
+            views += self._views(images, box_ops.scale(boxes, RING_SCALE))
         elif self.score.second == "isolated":
             views += self._views(images, boxes, isolated=True)
         features = self._encode(views, images * (len(views) // len(images)))

@@ -9,14 +9,14 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import kernels
-from vg_gym.clip.scores import RING, RING_WEIGHT, SCORES, measure, negative_texts
+from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, SCORES, measure, negative_texts
 from vg_gym.clip.tables import table_sums
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import unknown
 
-_RINGS = {"cosine": (np.float32(1), np.float32(0)), "context": (np.float32(RING), np.float32(RING_WEIGHT))}
+_RINGS = {"cosine": (np.float32(1), np.float32(0)), "context": (np.float32(RING_SCALE), np.float32(RING_WEIGHT))}
 """Size of the ring and weight of its cosine, by the name of each score that is compiled for arrays."""
 
 
