@@ -1,1 +1,1 @@
-"""What ``train_clip.py`` trains: batches, losses, validation."""
+"""CLIP fine-tuning for ``train_clip.py``: batches, losses, validation."""

@@ -1,6 +1,6 @@
-"""Training batches of box-text pairs: images, true boxes, perturbed boxes, texts, and which text fits which object.
+"""Training batches of box-text pairs: images, true boxes, perturbed boxes, texts, and matches of texts and objects.
 
-A batch is a pure function of (seed, step), so a resumed run gets the batches of an uninterrupted one.
+A batch is a pure function of (seed, step), so a resumed run gets the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,43 +17,44 @@ from vg_gym.clip.crops import crop, resize
 from vg_gym.types import GroundingDataset, Objects, Sample
 
 UNKNOWN = -1
-"""In ``match``: whether the text fits the object is not known."""
+"""Value in ``match`` if it is unknown whether the text fits the object."""
 
 
 @dataclass
 class Batch:
-    """I images with up to N objects and K regions each, T texts, C crops. Boxes are normalised."""
+    """Batch of I images with up to N objects and K regions each, T texts and C crops; boxes are normalised."""
 
     images: np.ndarray
-    """uint8 (I, S, S, 3)."""
+    """Images, uint8 (I, S, S, 3)."""
     objects: np.ndarray
-    """True boxes, float32 (I, N, 4), rows beyond an image's objects are the whole image."""
+    """True boxes, float32 (I, N, 4); rows after the last object of an image are the whole image."""
     valid: np.ndarray
-    """bool (I, N): which rows are objects."""
+    """True in rows that are objects, bool (I, N)."""
     regions: np.ndarray
     """Perturbed and random boxes, float32 (I, K, 4)."""
     texts: list[str]
+    """Referring expressions, T strings."""
     text_image: np.ndarray
-    """int (T,): the image of each text."""
+    """Image of each text, int (T,)."""
     text_object: np.ndarray
-    """int (T,): the object that each text means."""
+    """Object that each text refers to, int (T,)."""
     match: np.ndarray
-    """int8 (T, I, N): 1 the text fits the object, 0 it does not, -1 unknown (leave it out)."""
+    """1 if the text fits the object, 0 if it does not, -1 if unknown (ignored by the losses), int8 (T, I, N)."""
     by_appearance: np.ndarray
-    """bool (T,): the text can be understood from a crop of its object alone."""
+    """True if a crop of the object suffices to understand the text, bool (T,)."""
     crops: np.ndarray
-    """uint8 (C, s, s, 3)."""
+    """Crops, uint8 (C, s, s, 3)."""
     crop_image: np.ndarray
-    """int (C,): the image of each crop."""
+    """Image of each crop, int (C,)."""
     crop_object: np.ndarray
-    """int (C,): the object of each crop."""
+    """Object of each crop, int (C,)."""
 
 
 def perturb(boxes: np.ndarray, rng: np.random.Generator, copies: int) -> np.ndarray:
-    """Near misses (N * copies, 4) of boxes (N, 4): too small, too big, shifted, stretched, cut."""
+    """Return near misses (N * copies, 4) of boxes (N, 4): too small, too big, shifted, stretched, cut."""
     boxes = np.repeat(boxes, copies, axis=0)
     side = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    # Every edge moves on its own by up to half a side, or all move out or in together, about equally often.
+    # The three kinds are equally frequent: edges that move independently, a change of scale, and a shift of the box.
     moved = boxes + side * rng.normal(0, 0.22, boxes.shape)
     grown = box_ops.scale(boxes, np.exp(rng.uniform(-0.9, 0.9, (len(boxes), 1))))
     shifted = boxes + np.tile(side[:, :2] * rng.uniform(-0.7, 0.7, (len(boxes), 2)), 2)
@@ -62,7 +63,7 @@ def perturb(boxes: np.ndarray, rng: np.random.Generator, copies: int) -> np.ndar
 
 
 def random_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Boxes (count, 4) of all sizes (log-uniform sides in [0.08, 1]) and places, normalised."""
+    """Return normalised boxes (count, 4) at random places, with log-uniform sides in [0.08, 1]."""
     side = np.exp(rng.uniform(np.log(0.08), 0, (count, 2)))
     low = rng.uniform(0, 1, (count, 2)) * (1 - side)
     return np.concatenate([low, low + side], axis=1)
@@ -79,30 +80,30 @@ def _pad(boxes: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarra
 def _regions(
     boxes: Sequence[np.ndarray], valid: np.ndarray, rng: np.random.Generator, near: int, far: int
 ) -> np.ndarray:
-    """Perturbed copies of every object and random boxes, (I, N * near + far, 4)."""
+    """Return perturbed copies of every object and random boxes, (I, N * near + far, 4)."""
     count = valid.shape[1]
     rows = []
-    for own in boxes:
-        filled = np.concatenate([own, own[rng.integers(len(own), size=count - len(own))]])
+    for objects in boxes:
+        filled = np.concatenate([objects, objects[rng.integers(len(objects), size=count - len(objects))]])
         rows.append(np.concatenate([perturb(filled, rng, near), random_boxes(rng, far)]))
     return np.array(rows, dtype=np.float32)
 
 
 class DatasetBatches:
-    """Batches from any data set: texts of an image are negatives for its other objects and for other images.
+    """Batches from any data set, in which texts are negatives for the other objects and the other images.
 
     Args:
         dataset: samples with boxes.
         images: images per batch.
-        image_size: side S of the full images, pixels.
-        crop_size: side s of the crops, pixels.
+        image_size: side S of the full images in pixels.
+        crop_size: side s of the crops in pixels.
         crops: crops per image.
         texts: texts per image.
-        max_objects: annotated objects kept per image (those with texts first).
+        max_objects: largest number of annotated objects per image; those with texts come first.
         near: perturbed copies per object.
         far: random boxes per image.
-        seed: of the stream of batches.
-        interpolation: of images and crops, a key of :data:`vg_gym.clip.crops.KERNELS`.
+        seed: seed of the batches.
+        interpolation: interpolation of images and crops, a key of :data:`vg_gym.clip.crops.KERNELS`.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class DatasetBatches:
         return list(groups.values())
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
+        """Return the batch of a step."""
         rng = np.random.default_rng([self.seed, step])
         groups = self._draw(rng)
         images = [group[0].query.image for group in groups]
@@ -144,17 +145,17 @@ class DatasetBatches:
         return self._assemble(rng, arrays, boxes, texts, pairs, self._match(texts, pairs), np.ones(len(texts), bool))
 
     def _draw(self, rng: np.random.Generator) -> list[list[Sample]]:
-        """Samples of random images, some of each."""
+        """Draw random images and some samples of each."""
         rows = self._rows_by_image
         chosen = rng.choice(len(rows), size=self.images, replace=len(rows) < self.images)
         picked = [rng.permutation(rows[image])[: self.texts] for image in chosen]
         return [[self.dataset[int(row)] for row in group] for group in picked]
 
     def _objects(self, samples: list[Sample]) -> Objects:
-        """The annotated objects of an image, those that texts mean first, at most ``max_objects``."""
+        """Return up to ``max_objects`` annotated objects of an image, those with texts first."""
         objects = self.dataset.objects(samples[0].image_id)
-        meant = {s.ann_id for s in samples}
-        order = sorted(range(len(objects.ann_ids)), key=lambda i: objects.ann_ids[i] not in meant)[: self.max_objects]
+        targets = {s.ann_id for s in samples}
+        order = sorted(range(len(objects.ann_ids)), key=lambda i: objects.ann_ids[i] not in targets)[: self.max_objects]
         return Objects(
             objects.boxes[order],
             tuple(objects.categories[i] for i in order),
@@ -162,7 +163,7 @@ class DatasetBatches:
         )
 
     def _match(self, texts: list[str], pairs: list[tuple[int, int]]) -> np.ndarray:
-        """``match`` of texts that mean (image, object) pairs; one that is used twice fits both objects."""
+        """Return ``match`` of texts that refer to (image, object) pairs; a repeated text fits all its objects."""
         match = np.zeros((len(texts), self.images, self.max_objects), dtype=np.int8)
         for row, (image, position) in enumerate(pairs):
             match[row, image, position] = 1
@@ -179,16 +180,16 @@ class DatasetBatches:
         match: np.ndarray,
         by_appearance: np.ndarray,
     ) -> Batch:
-        """A batch from a data set's annotations, with near misses, random boxes and crops.
+        """Assemble a batch from annotations and add near misses, random boxes and crops.
 
         Args:
-            rng: of the batch.
-            arrays: the images, uint8 (H, W, 3).
-            boxes: of their objects, normalised (N, 4) each.
+            rng: random generator of the batch.
+            arrays: images, uint8 (H, W, 3) each.
+            boxes: normalised boxes of the objects of each image, (N, 4) each.
             texts: referring expressions.
-            pairs: the image of each text, and the object in it.
-            match: as in :class:`Batch`.
-            by_appearance: as in :class:`Batch`.
+            pairs: image of each text and object in the image.
+            match: see :class:`Batch`.
+            by_appearance: see :class:`Batch`.
         """
         objects, valid = _pad(boxes, self.max_objects)
         regions = _regions(boxes, valid, rng, self.near, self.far)
@@ -212,9 +213,9 @@ class DatasetBatches:
         )
 
     def _crops(self, cuts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Crops (C, s, s, 3) of images under one normalised box each."""
-        found = np.zeros((len(cuts), self.crop_size, self.crop_size, 3), np.uint8)
+        """Return crops (C, s, s, 3) of images under one normalised box each."""
+        crops = np.zeros((len(cuts), self.crop_size, self.crop_size, 3), np.uint8)
         for row, (array, box) in enumerate(cuts):
             size = array.shape[1], array.shape[0]
-            found[row] = resize(crop(array, box_ops.denormalize(box, size)), self.crop_size, self.interpolation)
-        return found
+            crops[row] = resize(crop(array, box_ops.denormalize(box, size)), self.crop_size, self.interpolation)
+        return crops

@@ -1,9 +1,9 @@
-"""Fine-tuning CLIP on box-text pairs, from any open_clip start or from scratch (``train_clip.py``).
+"""Fine-tuning of CLIP on box-text pairs, from any open_clip model or from scratch (``train_clip.py``).
 
-Three losses, each with a weight: *crop* (crops against texts), *region* (mean dense features of true boxes against
-texts) and *localize* (a text's scores over many boxes of its image should follow their IoU with the box meant). The
-last two are what makes dense features usable for an agent: trained on crops alone, nothing tells a CLIP that a box
-half or twice too big is a worse match. RegionCLIP (Zhong et al., CVPR 2022) is the published relative.
+There are three weighted losses. *crop* contrasts crops with texts. *region* contrasts mean dense features of true boxes
+with texts. *localize* makes a text's scores over many boxes of its image follow their IoU with the true box. An agent
+needs the last two to use dense features: a CLIP trained on crops alone does not learn that a box of half or twice the
+right size is a worse match. RegionCLIP (Zhong et al., CVPR 2022) is the closest published method.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from vg_gym.fitting.splits import open_splits, splits_made_of
 from vg_gym.fitting.train import train
 
 MAX_LOG_SCALE = math.log(100)
-"""CLIP's own bound on its logit scale (Radford et al., ICML 2021)."""
+"""Upper bound of the logit scale in CLIP's training (Radford et al., ICML 2021)."""
 
 
 class ClipLearner(Learner):
-    """A CLIP and its data.
+    """CLIP with its training data and losses.
 
-    The weights kept are those with the best ``window_iou``, the IoU of the window whose dense feature is most like the
-    text, over all kinds of expression: it tells good boxes from near misses, which R@1 among true boxes does not.
+    The saved weights are those with the best ``window_iou`` over all kinds of expression. It is the IoU of the window
+    whose dense feature is most similar to the text. It separates good boxes from near misses, unlike R@1 among true
+    boxes.
 
     Raises:
-        VGGymError: a CLIP or a data set that cannot be opened, or blocks to train that the CLIP does not have.
+        VGGymError: the CLIP or a data set cannot be opened, or the CLIP lacks the blocks to train.
     """
 
     metric = "window_iou"
@@ -62,11 +63,11 @@ class ClipLearner(Learner):
         self.batches = batches(dataset, *sizes, seed=config.seed, interpolation=self.encoder.interpolation)
 
     def batch(self, step: int) -> Batch:
-        """Images of the training split with texts, boxes and crops."""
+        """Return a batch of training images with texts, boxes and crops."""
         return self.batches.batch(step)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The weighted losses; the towers may run in mixed precision, similarities are always float32."""
+        """Return the weighted losses; the towers may run in mixed precision, and similarities are always float32."""
         model: Any = self.module
         device = self.encoder.device
         ids = self.encoder.tokenizer(batch.texts).to(device)
@@ -96,8 +97,8 @@ class ClipLearner(Learner):
         parts = {}
         if c.region_weight:
             true = features[:, : objects.shape[1]].flatten(0, 1)
-            known = torch.where(valid[None], match, -1).flatten(1)
-            parts["region"] = c.region_weight * symmetric_contrastive(scale * text @ true.T, known)
+            valid_match = torch.where(valid[None], match, -1).flatten(1)
+            parts["region"] = c.region_weight * symmetric_contrastive(scale * text @ true.T, valid_match)
         if c.localize_weight:
             scores = scale * torch.einsum("td,tkd->tk", text, features[image])
             overlap = box_ops.iou(boxes[image], objects[image, target][:, None])
@@ -110,21 +111,21 @@ class ClipLearner(Learner):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Keep the logit scale within CLIP's bounds."""
+        """Clamp the logit scale to CLIP's bounds."""
         self.encoder.model.logit_scale.clamp_(0, MAX_LOG_SCALE)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
-        """Figures of :func:`localization_report` over all expressions, then by kind (``window_iou/size``)."""
+        """Return the measures of :func:`localization_report` over all expressions and by kind (``window_iou/size``)."""
         report = localization_report(with_model(self.encoder, module), self.val, self.config.validate_samples)
         whole = report.pop("all")
         by_kind = {f"{name}/{kind}": value for kind, row in report.items() for name, value in row.items()}
         return {**whole, **by_kind, "logit_scale": self.encoder.logit_scale}
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write what ``clip=FOLDER`` and open_clip load."""
+        """Write a model folder that ``clip=FOLDER`` and open_clip load."""
         save_model(with_model(self.encoder, module), folder)
 
 
 def train_clip(config: ClipTrainConfig) -> Path:
-    """Fine-tune a CLIP and write it to ``OUT/model``, which ``clip=`` takes; returns that folder."""
+    """Fine-tune a CLIP, write it to ``OUT/model`` for ``clip=``, and return that folder."""
     return train(ClipLearner, config)

@@ -21,39 +21,39 @@ class ClipTrainConfig(DatasetFitConfig):
     out: str = "runs/clip"
     """Folder for checkpoints, TensorBoard logs and the finished model (load it as ``clip=OUT/model``)."""
     clip: str = "refshapes"
-    """The CLIP to start from (``ViT-B-32:openai``); ignored where ``model`` is given."""
+    """CLIP to start from (``ViT-B-32:openai``); ignored if ``model`` is set."""
     model: dict[str, Any] | None = None
-    """An open_clip model config to train from scratch, with a word-level vocabulary of RefShapes."""
+    """open_clip model config to train from scratch, with the word-level vocabulary of RefShapes."""
     crop_size: PositiveInt | None = None
-    """Side of crops in pixels (default: the start's own)."""
+    """Side of crops in pixels (default: that of the initial CLIP)."""
     dense: str | None = None
-    """Kind of dense features, ``tokens`` or ``maskclip`` (default: the start's own)."""
+    """Kind of dense features, ``tokens`` or ``maskclip`` (default: that of the initial CLIP)."""
     batch_size: PositiveInt = 16
-    """Images per forward pass, in each process; negatives are shared within a forward pass only."""
+    """Images per forward pass in each process; negatives are shared only within a forward pass."""
     crops: NonNegativeInt = 1
     """Crops per image."""
     texts: PositiveInt = 9
-    """Texts per image (RefShapes has a mix of its own)."""
+    """Texts per image (ignored for RefShapes, which has a fixed mix of kinds)."""
     crop_weight: NonNegativeFloat = 1.0
-    """Weight of the contrastive loss of crops and texts (0: none)."""
+    """Weight of the contrastive loss of crops and texts (0: no loss)."""
     region_weight: NonNegativeFloat = 1.0
-    """Weight of the contrastive loss of dense features of true boxes and texts (0: none)."""
+    """Weight of the contrastive loss of dense features of true boxes and texts (0: no loss)."""
     localize_weight: NonNegativeFloat = 1.0
-    """Weight of the loss by which a text's scores over boxes of its image follow their IoU (0: none)."""
+    """Weight of the loss that makes a text's scores over boxes of its image follow their IoU (0: no loss)."""
     softness: PositiveFloat = 0.1
-    """Of the localization target, in IoU: how fast it falls as boxes get worse."""
+    """Softness of the localization target in IoU; the smaller, the faster the target falls as boxes get worse."""
     lr: NonNegativeFloat = 1e-5
-    """Peak learning rate; from scratch take 1e-3."""
+    """Peak learning rate; use 1e-3 to train from scratch."""
     betas: tuple[Decay, Decay] = (0.9, 0.98)
-    """Decay of AdamW's running means; CLIP's own."""
+    """Decay of AdamW's running means, as for CLIP."""
     ema: Decay = 0.0
     """Decay of the moving average of the weights (0: no average)."""
     amp: bool | None = None
-    """Mixed precision: the towers run under bfloat16 autocast. Default: where the device computes bfloat16 itself; a
-    CPU that emulates it takes ten times as long."""
+    """Mixed precision: the towers run under bfloat16 autocast. Default: true if the device supports bfloat16 natively;
+    a CPU that emulates it takes ten times as long."""
     train_image_blocks: Blocks = -1
-    """Unfreeze only the last N blocks of the image tower (0: none, -1: all)."""
+    """Number of last blocks of the image tower to train (0: none, -1: the whole tower)."""
     train_text_blocks: Blocks = -1
-    """Unfreeze only the last N blocks of the text tower (0: none, -1: all)."""
+    """Number of last blocks of the text tower to train (0: none, -1: the whole tower)."""
     validate_samples: PositiveInt = 400
-    """Expressions of the validation split, the first so many."""
+    """Number of expressions of the validation split to use, from its start."""

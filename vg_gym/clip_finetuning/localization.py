@@ -1,4 +1,4 @@
-"""How well a CLIP localizes: picking among true boxes, by crops and densely, and the window that scores highest."""
+"""Localization measures of a CLIP: choice among true boxes, by crops and by dense features, and the best window."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from vg_gym.types import GroundingDataset, Sample, by_image
 def localization_report(
     encoder: ClipEncoder, dataset: GroundingDataset, limit: int = 400, crops: bool = True, step: float = 1.0
 ) -> dict[str, dict[str, float]]:
-    """R@1 among the true boxes of the same image, and the IoU of the best window, per kind of expression.
+    """Measure R@1 among the true boxes of the same image, and the IoU of the best window, per kind of expression.
 
     Args:
-        encoder: the CLIP to measure.
+        encoder: CLIP to measure.
         dataset: samples with objects.
-        limit: how many samples to use (from the start).
+        limit: number of samples to use, from the start.
         crops: also rank by crops.
-        step: lattice of the window search, in cells; sides from 1 cell to 5/8 of the image.
+        step: step of the window lattice in cells; the windows' sides range from 1 cell to 5/8 of the image.
 
     Returns:
-        kind (and ``"all"``) -> ``dense_r1``, ``crop_r1``, ``window_iou``, ``n``.
+        ``dense_r1``, ``crop_r1``, ``window_iou`` and ``n`` for each kind and for ``"all"``.
     """
     samples = [dataset[i] for i in range(min(limit, len(dataset)))]
     windows = lattice_boxes(encoder.grid, step, 1.0, encoder.grid * 5 / 8)
-    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    rows_by_kind: dict[str, list[dict[str, float]]] = defaultdict(list)
     for group in by_image(samples):
         for sample, row in zip(group, _measure_image(encoder, dataset, group, windows, crops), strict=True):
-            found[sample.kind or "any"].append(row)
-            found["all"].append(row)
+            rows_by_kind[sample.kind or "any"].append(row)
+            rows_by_kind["all"].append(row)
     return {
         kind: {"n": len(rows), **{k: float(np.mean([r[k] for r in rows])) for k in rows[0]}}
-        for kind, rows in sorted(found.items())
+        for kind, rows in sorted(rows_by_kind.items())
     }
 
 

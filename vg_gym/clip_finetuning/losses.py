@@ -9,7 +9,7 @@ from vg_gym.boxes import cell_overlaps
 
 
 def region_features(tokens: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Unit features (I, K, D) of normalised boxes (I, K, 4): area-weighted means of dense tokens (I, g, g, D)."""
+    """Return unit features (I, K, D) of normalised boxes (I, K, 4), weighted means of dense tokens (I, g, g, D)."""
     covered = cell_overlaps(boxes, tokens.shape[1])
     columns, rows = (covered / covered.sum(-1, keepdim=True).clamp(min=1e-6)).unbind(-2)
     weights = (rows[..., :, None] * columns[..., None, :]).flatten(2)
@@ -17,11 +17,11 @@ def region_features(tokens: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
 
 
 def multi_positive(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy per row over its positives (SupCon, Khosla et al., NeurIPS 2020).
+    """Return the mean cross-entropy of rows over their positives (SupCon, Khosla et al., NeurIPS 2020).
 
     Args:
-        logits: (R, C).
-        match: (R, C), 1 positive, 0 negative, -1 left out. Rows without a positive are left out.
+        logits: logits (R, C).
+        match: 1 for positives, 0 for negatives, -1 for ignored entries, (R, C). Rows without a positive are ignored.
     """
     log_p = logits.masked_fill(match < 0, -1e4).log_softmax(-1)
     positive = (match > 0).float()
@@ -33,20 +33,20 @@ def multi_positive(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
 
 
 def symmetric_contrastive(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """CLIP's loss with many positives: the mean of both directions of (texts, things)."""
+    """Return CLIP's loss with many positives, the mean of both directions of (texts, regions)."""
     return (multi_positive(logits, match) + multi_positive(logits.T, match.T)) / 2
 
 
 def localization_loss(
     logits: torch.Tensor, overlap: torch.Tensor, valid: torch.Tensor, softness: float
 ) -> torch.Tensor:
-    """Cross-entropy of a text's scores over regions of its image against a target that follows IoU.
+    """Return the cross-entropy of a text's scores over regions of its image with a target that follows IoU.
 
     Args:
-        logits: (T, K) scaled similarities of texts and regions of the same image.
-        overlap: (T, K) IoU of each region with the box meant; a region with IoU 1 must be among them.
-        valid: (T, K) bool.
-        softness: how fast the target falls with IoU: it is proportional to ``exp((IoU - 1) / softness)``.
+        logits: scaled similarities of texts and regions of the same image, (T, K).
+        overlap: IoU of each region with the true box, (T, K); one region must have an IoU of 1.
+        valid: True at valid regions, bool (T, K).
+        softness: softness of the target, which is proportional to ``exp((IoU - 1) / softness)``.
     """
     target = ((overlap - 1) / softness).masked_fill(~valid, -1e4).softmax(-1)
     log_p = logits.masked_fill(~valid, -1e4).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""The CLIP that is fine-tuned: where it starts, which of its weights are trained, how it is saved."""
+"""CLIP to fine-tune: initial weights, trained weights, and the saved model folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from vg_gym.storage.files import write_json
 from vg_gym.storage.half_precision import half_precision
 
 PROJECTIONS = ("proj", "ln_post", "text_projection", "ln_final")
-"""What follows the blocks of a tower, and is trained along with the last of them."""
+"""Layers after the blocks of a tower, which are trained together with its last blocks."""
 
 
 def starting_encoder(config: ClipTrainConfig, device: str) -> ClipEncoder:
-    """The encoder to train: from scratch where ``model`` is given, else a copy of a loaded one.
+    """Return the encoder to train: from scratch if ``model`` is set, else a copy of a loaded one.
 
     Raises:
-        VGGymError: the CLIP cannot be loaded, has no open_clip config to save with it, or does not fit the vocabulary.
+        VGGymError: the CLIP cannot be loaded, lacks the open_clip config to save, or does not fit the vocabulary.
     """
     if config.model is not None:
         return _from_scratch(config, config.model, device)
@@ -56,12 +56,12 @@ def freeze(model: Any, image_blocks: int, text_blocks: int) -> None:
     """Leave only the last blocks (and the projections) of each tower trainable.
 
     Args:
-        model: an open_clip model.
-        image_blocks: how many of the image tower (0: none, -1: the whole tower).
-        text_blocks: how many of the text tower.
+        model: open_clip model.
+        image_blocks: number of blocks of the image tower (0: none, -1: the whole tower).
+        text_blocks: number of blocks of the text tower (0: none, -1: the whole tower).
 
     Raises:
-        VGGymError: a tower has no transformer blocks and only some were asked for.
+        VGGymError: only some blocks are to be trained, and the tower does not have transformer blocks.
     """
     text = model if hasattr(model, "token_embedding") else model.text
     for prefix, tower, blocks in (("image", model.visual, image_blocks), ("text", text, text_blocks)):
@@ -88,7 +88,7 @@ def _text_parameters(text: Any) -> list[nn.Parameter]:
 
 
 def with_model(encoder: ClipEncoder, model: nn.Module) -> ClipEncoder:
-    """The same encoder with other weights, on their device."""
+    """Return the same encoder with other weights, on their device."""
     device = str(next(model.parameters()).device)
     return ClipEncoder(
         encoder.name, model, encoder.tokenizer, encoder.crop_size, encoder.dense, device, encoder.batch_size,

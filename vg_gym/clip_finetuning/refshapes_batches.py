@@ -1,4 +1,4 @@
-"""Batches from RefShapes, whose language can be evaluated: more expressions, and matches that are known to be true."""
+"""Batches from RefShapes, whose expressions can be evaluated: more expressions, and correct matches."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class _Text:
 
 
 class RefShapesBatches(DatasetBatches):
-    """As :class:`DatasetBatches`, with fresh expressions of every kind and no false negatives.
+    """Batches like :class:`DatasetBatches`, with new expressions of every kind and without false negatives.
 
-    An expression whose noun phrase does not fit an object is no match for it, in whatever image; one that fits by
-    attributes alone is a match; whether "the leftmost star" fits a star of another image is left open.
+    An expression does not match an object, in any image, if its noun phrase does not fit the object. It matches if it
+    uses only attributes and they fit. It is unknown whether "the leftmost star" fits a star of another image.
     """
 
     dataset: RefShapes
     PER_KIND = {"attribute": 2, "location": 2, "size": 2, "relation": 3}
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
+        """Return the batch of a step."""
         rng = np.random.default_rng([self.seed, step])
         records = [self.dataset.record(int(i)) for i in rng.integers(self.dataset.scenes, size=self.images)]
         scenes = [record.scene() for record in records]
@@ -51,19 +51,19 @@ class RefShapesBatches(DatasetBatches):
         fits = _fits(texts, scenes, self.max_objects)
         match = np.where(fits, np.where(by_appearance[:, None, None], 1, UNKNOWN), 0).astype(np.int8)
         for row, text in enumerate(texts):
-            match[row, text.image] = 0  # within its own image an expression means one object
+            match[row, text.image] = 0  # within its image an expression refers to one object
             match[row, text.image, text.target] = 1
         return match
 
 
 def _fits(texts: list[_Text], scenes: list[Scene], count: int) -> np.ndarray:
-    """Bool (T, I, N): the head of the text fits the object, sizes included."""
+    """Return where the head of a text, including its size word, fits an object, bool (T, I, N)."""
     fields = ("shape", "color", "fill", "size")
     items = np.full((len(scenes), count, len(fields)), "", dtype=object)
     for i, scene in enumerate(scenes):
         for j, item in enumerate(scene):
             items[i, j] = [getattr(item, f) for f in fields]
     heads = [[getattr(t.expression.head, f) for f in fields] for t in texts]
-    wanted = np.array([["*" if w in (None, ANY_SHAPE) else w for w in head] for head in heads], dtype=object)
-    wanted = wanted[:, None, None, :]
-    return ((items[None] == wanted) | (wanted == "*")).all(axis=-1) & (items[None, ..., 0] != "")
+    head_fields = np.array([["*" if w in (None, ANY_SHAPE) else w for w in head] for head in heads], dtype=object)
+    head_fields = head_fields[:, None, None, :]
+    return ((items[None] == head_fields) | (head_fields == "*")).all(axis=-1) & (items[None, ..., 0] != "")
