@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vg_gym.answers.frames import CHECKED, FRAMES, FrameCheck, from_pixels, is_within, place, say, to_pixels
+from vg_gym.answers.frames import FRAMES, MIN_CHECKED_BOXES, FrameCheck, from_pixels, is_within, place, say, to_pixels
 from vg_gym.answers.text import find_boxes
 from vg_gym.errors import VGGymError
 
@@ -89,7 +89,7 @@ def test_numbers_of_a_frame_are_within_the_image(frame, said, within):
     assert is_within(said, frame, (200, 100), (100, 50)) is within
 
 
-def watched(frame, said, size=(640, 480), times=CHECKED):
+def watched(frame, said, size=(640, 480), times=MIN_CHECKED_BOXES):
     check = FrameCheck("a model", frame)
     for _ in range(times):
         check.see(to_pixels(np.array(said), frame, size), size)
@@ -109,7 +109,7 @@ def test_fractions_read_as_thousandths_are_a_loud_warning():
 def test_it_warns_once_and_not_of_few_or_of_good_boxes():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        watched("pixels", [300, 200, 990, 700], times=CHECKED - 1)
+        watched("pixels", [300, 200, 990, 700], times=MIN_CHECKED_BOXES - 1)
         watched("0-1000", [300, 200, 990, 700], times=100)
     with pytest.warns(UserWarning) as caught:
         watched("pixels", [300, 200, 990, 700], times=100)

@@ -1,1 +1,1 @@
-"""Boxes said in words: the frames of their coordinates, and how they are found in a text."""
+"""Boxes in texts: frames of coordinates, and extraction of boxes from the answers of models."""

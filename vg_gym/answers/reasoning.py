@@ -1,4 +1,4 @@
-"""The answer in a text that reasons first: reasoning is no answer, and reasoning that was cut off has none."""
+"""Separation of reasoning and answer in texts; reasoning that was cut off has an empty answer."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ _CHANNEL = re.compile(
     r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>(.*?)(?=<\|(?:end|return|start|channel)\|>|$)", re.DOTALL
 )
 _CHANNEL_WORDS = re.compile(r"^\s*analysis.*assistant\s*final", re.DOTALL)
-"""What is left of channels where special tokens are skipped."""
+"""Remains of channel names after special tokens were skipped."""
 
 
 def answer_part(text: str) -> str:
-    """What a text answers: what is not reasoning, and of that the last ``<answer>`` where there is one.
+    """Return the part of a text that is not reasoning, or its last ``<answer>`` if it has one.
 
-    Reasoning is what is between tags such as ``<think>`` and ``</think>``, also nested, and what is before a closing
-    tag that was opened in the prompt. A text that ends within its reasoning answers nothing.
+    Text between tags such as ``<think>`` and ``</think>``, also nested, is reasoning. So is text before a closing tag
+    that was opened in the prompt. A text that ends within its reasoning has an empty answer.
 
     >>> answer_part("<think>[1, 2, 3, 4]?</think><answer>[5, 6, 7, 8]</answer>")
     '[5, 6, 7, 8]'
     >>> answer_part("<think>[1, 2, 3, 4], or rather")
     ''
     """
-    spoken, depth = _spoken(text)
+    outside, depth = _outside_reasoning(text)
     if depth:
         return ""
-    if answers := _ANSWER.findall(spoken):
+    if answers := _ANSWER.findall(outside):
         return answers[-1][1] or answers[-1][3]
-    return spoken
+    return outside
 
 
 def is_reasoning(text: str) -> bool:
-    """Whether a text, for instance a prompt, ends within reasoning that it opened.
+    """Return True if a text, for instance a prompt, ends within reasoning that it opened.
 
     >>> is_reasoning("assistant: <think>"), is_reasoning("<think></think>")
     (True, False)
     """
-    return _spoken(text)[1] > 0
+    return _outside_reasoning(text)[1] > 0
 
 
-def _spoken(text: str) -> tuple[str, int]:
-    """What is outside of reasoning, and how many levels of it are open at the end."""
+def _outside_reasoning(text: str) -> tuple[str, int]:
+    """Return the text outside of reasoning, and the number of levels of reasoning that are open at its end."""
     if "<|channel|>" in text:
         channels = _CHANNEL.findall(text)
         final = [message for name, message in channels if name == "final"]
@@ -67,7 +67,7 @@ def _spoken(text: str) -> tuple[str, int]:
             depth += 1
         elif depth:
             depth -= 1
-        else:  # opened in the prompt: all before it is reasoning
+        else:  # the tag was opened in the prompt, so all text before it is reasoning
             parts = []
         at = mark.end()
     return "".join([*parts, text[at:]]), depth

@@ -1,7 +1,7 @@
-"""Boxes in what JSON, lists and brackets hold, by the names that they have: corners, sizes, polygons, points.
+"""Boxes in values of JSON, lists and brackets, by their names: corners, sizes, polygons, points.
 
-A box is read where names and shape leave one meaning, and else not at all: ``box_2d`` has y first, ``x, y, width,
-height`` may be of a corner or of a centre, two ``points`` are no corners.
+A box is read only if its names and its shape have one meaning. ``box_2d`` has y first, ``x, y, width, height`` may
+start at a corner or at a centre, and two ``points`` are not corners.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-DEPTH = 8
-"""Levels of brackets that are read."""
+MAX_DEPTH = 8
+"""Largest number of nested levels of brackets that is read."""
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-"""A number, as a pattern."""
+"""Pattern of a number."""
 CORNERS = (
     ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("minx", "miny", "maxx", "maxy"),
     ("left", "top", "right", "bottom"), ("xtl", "ytl", "xbr", "ybr"), ("x0", "y0", "x1", "y1"),
@@ -35,13 +35,13 @@ _NO_BOX = re.compile(
 _BOX = re.compile("box|^rect|coord|xyxy|xywh|ltrb|location|position|region|" + _OUTLINES.pattern)
 
 _OF_COCO = {"categoryid", "iscrowd"}
-"""Keys of COCO's annotations, whose boxes are a corner and a size, under the name of others' corners."""
+"""Keys of COCO annotations, whose ``bbox`` is a corner and a size, unlike in other formats."""
 
 Box = list[float]
 
 
 def plain(name: str) -> str:
-    """A name in lower case, letters and digits alone.
+    """Return the letters and digits of a name in lower case.
 
     >>> plain("Box_2D")
     'box2d'
@@ -50,11 +50,13 @@ def plain(name: str) -> str:
 
 
 def layout_of(name: str, vertical_first: bool) -> str:
-    """What four numbers under a name are: ``corners``, ``corner and size``, ``center and size``; empty: not known.
+    """Return the layout of four numbers under a name: ``corners``, ``corner and size`` or ``center and size``.
+
+    The layout is empty if it is unknown.
 
     Args:
-        name: of :func:`plain`; empty: none.
-        vertical_first: whether the frame has y before x.
+        name: output of :func:`plain`; empty: no name.
+        vertical_first: True if the frame has y before x.
     """
     if "cxcywh" in name or "xywh" in name or "ltwh" in name:
         return "" if vertical_first else "center and size" if "cxcywh" in name else "corner and size"
@@ -66,20 +68,20 @@ def layout_of(name: str, vertical_first: bool) -> str:
 
 
 def boxes_in(value: Any, name: str, vertical_first: bool, depth: int = 0) -> list[Box]:
-    """The boxes of a value of JSON or of nested brackets, four numbers each in the order of the frame.
+    """Return the boxes in a value of JSON or of nested brackets, four numbers each in the order of the frame.
 
     Args:
-        value: a mapping, a list, or anything else, which holds none.
-        name: the key that the value has; empty: none.
-        vertical_first: whether the frame has y before x.
-        depth: of the value.
+        value: mapping or list; other values do not contain boxes.
+        name: key of the value; empty: no name.
+        vertical_first: True if the frame has y before x.
+        depth: level of the value in the brackets.
 
     >>> boxes_in({"bbox_2d": [10, 20, 30, 40], "label": "cat"}, "", False)
     [[10.0, 20.0, 30.0, 40.0]]
     >>> boxes_in([[10, 20], [30, 15], [25, 40]], "polygon", False)
     [[10.0, 15.0, 30.0, 40.0]]
     """
-    if depth > DEPTH:
+    if depth > MAX_DEPTH:
         return []
     if isinstance(value, Mapping):
         return _of_mapping({plain(str(key)): part for key, part in value.items()}, name, vertical_first, depth)
@@ -95,15 +97,15 @@ def boxes_in(value: Any, name: str, vertical_first: bool, depth: int = 0) -> lis
 
 
 def named_box(values: Mapping[str, Any], vertical_first: bool) -> Box | None:
-    """The box of corners, or of sizes, that have names (:func:`plain`); None without one.
+    """Return the box of corners or sizes under known names (see :func:`plain`), or None.
 
     >>> named_box({"left": 10, "top": 20, "width": 5, "height": 6}, False)
     [10.0, 20.0, 15.0, 26.0]
     """
-    if "x3" in values or values.keys() >= {"x0", "x2"}:  # of more than two points
+    if "x3" in values or values.keys() >= {"x0", "x2"}:  # more than two points
         return None
-    for layout, known in _NAMED.items():
-        for names in known:
+    for layout, key_sets in _NAMED.items():
+        for names in key_sets:
             if values.keys() >= set(names):
                 boxes = _of_numbers([number(values[name]) for name in names], layout)
                 return [boxes[0][i] for i in (1, 0, 3, 2)] if boxes and vertical_first else next(iter(boxes), None)
@@ -111,7 +113,7 @@ def named_box(values: Mapping[str, Any], vertical_first: bool) -> Box | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or a text that is one; None for all else.
+    """Return a finite number or the number in a text; None for other values.
 
     >>> number("1e2"), number("10 %"), number(True), number(float("nan"))
     (100.0, None, None, None)
@@ -135,19 +137,19 @@ def _of_mapping(values: dict[str, Any], name: str, vertical_first: bool, depth: 
         return []
     form = plain(str(next((values[key] for key in ("format", "bboxformat", "boxformat") if key in values), "")))
     form = {"coco": "xywh", "yolo": "cxcywh"}.get(form, form)
-    meant = [key for key in values if _BOX.search(key) and isinstance(values[key], (list, tuple, dict, str))]
-    meant = [key for key in meant if "box" in key] or meant
-    found: list[Box] = []
-    for key in meant or values:
+    box_keys = [key for key in values if _BOX.search(key) and isinstance(values[key], (list, tuple, dict, str))]
+    box_keys = [key for key in box_keys if "box" in key] or box_keys
+    boxes: list[Box] = []
+    for key in box_keys or values:
         part = values[key]
         if isinstance(part, str):
-            part = [piece for piece in re.split(r"[\s,;()\[\]]+", part) if piece] if key in meant else None
-        found += boxes_in(part, plain(key + form), vertical_first, depth + 1)
-    return found
+            part = [piece for piece in re.split(r"[\s,;()\[\]]+", part) if piece] if key in box_keys else None
+        boxes += boxes_in(part, plain(key + form), vertical_first, depth + 1)
+    return boxes
 
 
 def _of_corner_pair(values: dict[str, Any], vertical_first: bool) -> Box | None:
-    """The box of two corners that are named and are lists or ``{"x": .., "y": ..}``."""
+    """Return the box of two named corners that are lists or ``{"x": .., "y": ..}``."""
     for names in _PAIRS:
         corners = [values.get(key) for key in names]
         if all(isinstance(corner, Mapping) and {"x", "y"} <= corner.keys() for corner in corners):
@@ -159,15 +161,15 @@ def _of_corner_pair(values: dict[str, Any], vertical_first: bool) -> Box | None:
 
 
 def _of_numbers(numbers: Sequence[float | None], layout: str) -> list[Box]:
-    """The box of four numbers, or of four and a score; none where one is missing."""
-    known = [value for value in numbers if value is not None]
-    if len(known) != len(numbers) or not layout:
+    """Return the box of four numbers, or of four numbers and a score, as a list; it is empty if a number is missing."""
+    present = [value for value in numbers if value is not None]
+    if len(present) != len(numbers) or not layout:
         return []
-    if len(known) == 5 and 0 <= known[4] <= 1 < max(known[:4]):
-        known = known[:4]
-    if len(known) != 4:
+    if len(present) == 5 and 0 <= present[4] <= 1 < max(present[:4]):
+        present = present[:4]
+    if len(present) != 4:
         return []
-    a, b, c, d = known
+    a, b, c, d = present
     if layout == "corner and size":
         a, b, c, d = a, b, a + c, b + d
     elif layout == "center and size":
@@ -176,8 +178,8 @@ def _of_numbers(numbers: Sequence[float | None], layout: str) -> list[Box]:
 
 
 def _points(value: Sequence[Any], name: str) -> list[list[float]]:
-    """The points of a list of two or more, each of two numbers, or of ``x`` and ``y`` under the name of an outline."""
-    found = []
+    """Return the points of a list of at least two pairs of numbers, or of ``x`` and ``y`` under an outline's name."""
+    points = []
     for part in value:
         if isinstance(part, Mapping) and _OUTLINES.search(name) and {"x", "y"} <= part.keys():
             part = [part["x"], part["y"]]
@@ -186,12 +188,12 @@ def _points(value: Sequence[Any], name: str) -> list[list[float]]:
         pair = [number(x) for x in part]
         if None in pair:
             return []
-        found.append(pair)
-    return found if len(found) >= 2 else []  # type: ignore[return-value]
+        points.append(pair)
+    return points if len(points) >= 2 else []  # type: ignore[return-value]
 
 
 def _around(points: Sequence[Sequence[float]]) -> Box:
-    """The box around points, in their own order of axes; two are corners as they are said."""
+    """Return the box around points, in their order of axes; two points are returned unchanged as corners."""
     if len(points) == 2:
         return [*points[0], *points[1]]
     first, second = zip(*points, strict=True)
