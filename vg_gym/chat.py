@@ -1,4 +1,4 @@
-"""Any data set as prompts and answers for language-model policies."""
+"""Conversion of any data set to prompts and answers for language-model policies."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from vg_gym.errors import VGGymError
 from vg_gym.types import GroundingDataset, Sample
 
 PROMPT = "Locate {expression} in the image. Answer with its box alone, as {form}, in {unit}."
-"""What is asked by default."""
+"""Default prompt."""
 FORMS = {
     "loc": "<loc_x1><loc_y1><loc_x2><loc_y2>",
     "loc1024": "<locy1><locx1><locy2><locx2>",
     "0-1000-yx": "[y1, x1, y2, x2]",
 }
-"""How a box is written in frames of places and with y first; in others as ``[x1, y1, x2, y2]``."""
+"""Format of a box in frames with location tokens or with y first; other frames use ``[x1, y1, x2, y2]``."""
 FIELDS = {"expression", "form", "unit"}
-"""What a prompt may have in braces; all other braces are literal."""
+"""Names of the fields that a prompt may have in braces; all other braces are literal."""
 
 
 @dataclass
 class ChatDataset(Sequence[dict[str, Any]]):
-    """One row for each expression: what is asked, and what rewards need to know.
+    """Sequence of rows, one for each expression, with the prompt, the answer and the columns that rewards read.
 
-    ``prompt`` (messages), ``image`` (Pillow), ``solution`` (the box as it is to be said), ``box`` and ``size``
-    (pixels), ``expression``, ``frame``, ``key``, and ``initial_box`` (pixels): the whole image.
+    A row has ``prompt`` (messages), ``image`` (Pillow), ``solution`` (the box as a text), ``box`` and ``size``
+    (pixels), ``expression``, ``frame``, ``key``, and ``initial_box`` (pixels), which is the whole image.
 
-    Images are decoded as rows are asked for. For TRL: ``datasets.Dataset.from_generator(lambda: iter(rows))``; a torch
-    ``DataLoader`` takes it as it is.
+    Images are decoded when their row is read. TRL takes ``datasets.Dataset.from_generator(lambda: iter(rows))``, and a
+    torch ``DataLoader`` takes the rows directly.
     """
 
     samples: GroundingDataset | Sequence[Sample]
-    """What is asked."""
+    """Data set or samples."""
     frame: str = "0-1000"
-    """In which boxes are to be said, a key of :data:`vg_gym.answers.frames.FRAMES`; not ``resized``, whose numbers
-    depend on the model's processor."""
+    """Frame of the boxes in the answers, a key of :data:`vg_gym.answers.frames.FRAMES`. ``resized`` is not supported,
+    because its numbers depend on the model's processor."""
     prompt: str = PROMPT
-    """With ``{expression}``, and where it likes ``{form}`` and ``{unit}``; other braces, of JSON, are literal."""
+    """Prompt with ``{expression}`` and optionally ``{form}`` and ``{unit}``; other braces, as in JSON, stay."""
     limit: int | None = None
-    """Only the first so many samples."""
+    """Number of samples to use, from the start; None: all."""
 
     def __post_init__(self):
         frame_called(self.frame)
@@ -58,15 +58,15 @@ class ChatDataset(Sequence[dict[str, Any]]):
         return len(self.samples) if self.limit is None else min(self.limit, len(self.samples))
 
     def __getitem__(self, index: Any) -> Any:
-        """A row, or the rows of a slice."""
+        """Return a row, or the rows of a slice."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         sample = self.samples[range(len(self))[index]]
         query = sample.query
         form = FORMS.get(self.frame, "[x1, y1, x2, y2]")
-        asked = fill(self.prompt, expression=query.expression, form=form, unit=FRAMES[self.frame].summary)
+        question = fill(self.prompt, expression=query.expression, form=form, unit=FRAMES[self.frame].summary)
         return {
-            "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]}],
+            "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}],
             "image": Image.fromarray(query.image.array()),
             "solution": say(sample.box, self.frame, query.image.size),
             "box": np.asarray(sample.box).tolist(),
@@ -79,7 +79,7 @@ class ChatDataset(Sequence[dict[str, Any]]):
 
 
 def fill(prompt: str, **values: str) -> str:
-    """A prompt with the values of its fields; braces that hold anything else stay, and doubled ones may stand for them.
+    """Fill the fields of a prompt; other braces are literal, and may be doubled as in Python's format strings.
 
     >>> fill('Where is {expression}? {"bbox_2d": [x1, y1, x2, y2]}', expression="it", form="", unit="")
     'Where is it? {"bbox_2d": [x1, y1, x2, y2]}'
@@ -92,7 +92,7 @@ def fill(prompt: str, **values: str) -> str:
 
 
 def _is_format(prompt: str) -> bool:
-    """Whether Python's own format language reads a prompt, with known fields alone."""
+    """Return True if a prompt is a valid Python format string with known fields only."""
     try:
         parts = list(string.Formatter().parse(prompt))
     except ValueError:
@@ -101,15 +101,15 @@ def _is_format(prompt: str) -> bool:
 
 
 def to_chat_dataset(samples: GroundingDataset | Sequence[Sample], frame: str = "0-1000", **options: Any) -> ChatDataset:
-    """Prompts and answers of a data set.
+    """Convert a data set to prompts and answers.
 
     Args:
-        samples: a data set, or samples.
-        frame: in which boxes are to be said.
-        **options: others of :class:`ChatDataset`.
+        samples: data set or samples.
+        frame: frame of the boxes in the answers.
+        **options: other options of :class:`ChatDataset`.
 
     Raises:
-        VGGymError: the frame is unknown, or the prompt has no ``{expression}``.
+        VGGymError: the frame is unknown, or the prompt lacks ``{expression}``.
 
     >>> from vg_gym import registry
     >>> rows = to_chat_dataset(registry.open_dataset("refshapes", "val", scenes=1), "0-1000")

@@ -1,14 +1,14 @@
-"""Rewards for language-model policies: verifiable, batched, plain functions.
+"""Verifiable, batched rewards for language-model policies, as plain functions.
 
-Their signature is that of TRL's ``GRPOTrainer(reward_funcs=...)``: completions, and columns of the data set by name,
-one entry for each completion; a list of floats comes back. The columns are those of
-:class:`vg_gym.chat.ChatDataset`: ``box`` (pixels of the answer), ``size`` (W, H), ``frame`` (in which boxes are to be
-said), and where they are there ``input_size``, ``initial_box`` and ``prompts``, which
-TRL passes itself. :func:`compute_score` has verl's signature.
+They have the signature of TRL's ``GRPOTrainer(reward_funcs=...)``: they take completions and columns of the data set by
+name, with one entry for each completion, and return a list of floats. The columns are those of
+:class:`vg_gym.chat.ChatDataset`: ``box`` (true box in pixels), ``size`` (W, H), ``frame`` (frame of the boxes in the
+answers), and optionally ``input_size``, ``initial_box`` and ``prompts``, which TRL adds. :func:`compute_score` has
+verl's signature.
 
->>> said = ["[0, 0, 500, 1000]", "no idea"]
+>>> answers = ["[0, 0, 500, 1000]", "no idea"]
 >>> columns = {"box": [[0, 0, 40, 40]] * 2, "size": [[80, 40]] * 2, "frame": ["0-1000"] * 2}
->>> iou_reward(said, **columns), format_reward(said, **columns)
+>>> iou_reward(answers, **columns), format_reward(answers, **columns)
 ([1.0, 0.0], [1.0, 0.0])
 """
 
@@ -26,13 +26,13 @@ from vg_gym.answers.text import find_boxes
 from vg_gym.errors import VGGymError
 
 Completion = str | Sequence[Mapping[str, Any]]
-"""A text, or the messages of a conversation, of which the last is read."""
+"""Text, or messages of a conversation; the last message is read."""
 Reward = Callable[..., list[float]]
-"""Completions and columns to rewards."""
+"""Function from completions and columns to rewards."""
 
 
 def text_of(completion: Completion) -> str:
-    """The text of a completion.
+    """Return the text of a completion.
 
     >>> text_of([{"role": "assistant", "content": [{"type": "text", "text": "[1, 2, 3, 4]"}]}])
     '[1, 2, 3, 4]'
@@ -50,26 +50,27 @@ def answered_boxes(
     input_size: Sequence[Sequence[int] | None] | None = None,
     prompts: Sequence[Completion] | None = None,
 ) -> np.ndarray:
-    """The first box of every completion, in pixels, (N, 4); NaN where there is none inside the image.
+    """Return the first box of every completion in pixels, float32 (N, 4); NaN if none lies inside the image.
 
     Args:
-        completions: N of them.
+        completions: N completions.
         size: (W, H) of every image.
-        frame: a key of :data:`vg_gym.answers.frames.FRAMES` for each.
+        frame: frame of every completion, a key of :data:`vg_gym.answers.frames.FRAMES`.
         input_size: (W, H) of every image as the model saw it; only the frame ``resized`` needs it.
-        prompts: of the completions; what follows one that ends in an open ``<think>`` is reasoning until it is closed.
+        prompts: prompts of the completions. After a prompt that ends in an open ``<think>``, a completion is reasoning
+            until the tag is closed.
     """
     boxes = np.full((len(completions), 4), np.nan, dtype=np.float32)
-    for row, said in enumerate(_said(completions, frame, prompts)):
-        box = place(said[0], frame[row], *_sizes(size, input_size, row)) if said else None
+    for row, answers in enumerate(_boxes_in_frames(completions, frame, prompts)):
+        box = place(answers[0], frame[row], *_sizes(size, input_size, row)) if answers else None
         boxes[row] = np.nan if box is None else box
     return boxes
 
 
-def _said(
+def _boxes_in_frames(
     completions: Sequence[Completion], frame: Sequence[str], prompts: Sequence[Completion] | None
 ) -> list[list[list[float]]]:
-    """All boxes of every completion, in its frame."""
+    """Return all boxes of every completion, in its frame."""
     texts = [text_of(completion) for completion in completions]
     if prompts is not None:
         texts = [
@@ -82,48 +83,47 @@ def _said(
 def _sizes(
     size: Sequence[Sequence[int]], input_size: Sequence[Sequence[int] | None] | None, row: int
 ) -> tuple[Size, Size | None]:
-    """(W, H) of a row's image, and as the model saw it."""
-    (width, height), seen = size[row], None if input_size is None else input_size[row]
-    return (width, height), None if seen is None else (seen[0], seen[1])
+    """Return (W, H) of a row's image, and (W, H) of the image that the model saw, or None."""
+    (width, height), model_input = size[row], None if input_size is None else input_size[row]
+    return (width, height), None if model_input is None else (model_input[0], model_input[1])
 
 
 def format_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
-    """1 where a completion says one box alone, in the numbers of the frame, inside the image; else 0."""
+    """Return 1 if a completion has exactly one box, valid in the frame and inside the image, else 0."""
     boxes, frame = _boxes(completions, columns), columns["frame"]
     rewards = []
-    for row, said in enumerate(_said(completions, frame, columns.get("prompts"))):
+    for row, answers in enumerate(_boxes_in_frames(completions, frame, columns.get("prompts"))):
         sizes = _sizes(columns["size"], columns.get("input_size"), row)
-        good = len(said) == 1 and not np.isnan(boxes[row, 0]) and is_within(said[0], frame[row], *sizes)
+        good = len(answers) == 1 and not np.isnan(boxes[row, 0]) and is_within(answers[0], frame[row], *sizes)
         rewards.append(float(good))
     return rewards
 
 
 def iou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
-    """IoU of the answered box with the true one, 0 without an answer."""
+    """Return the IoU of the answered box with the true one, 0 without an answer."""
     return np.nan_to_num(box_ops.pixel_iou(_boxes(completions, columns), _column(columns, "box"))).tolist()
 
 
 def giou_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
-    """Generalised IoU in [-1, 1] of the answered box with the true one, -1 without an answer."""
+    """Return the generalised IoU in [-1, 1] of the answered box with the true one, -1 without an answer."""
     return np.nan_to_num(box_ops.giou(_boxes(completions, columns), _column(columns, "box")), nan=-1.0).tolist()
 
 
 def improvement_reward(completions: Sequence[Completion], **columns: Any) -> list[float]:
-    """How much more IoU the answered box has than ``initial_box`` (pixels), the box that the prompt showed."""
+    """Return the IoU of the answered box minus that of ``initial_box`` (pixels), the box in the prompt."""
     before = box_ops.pixel_iou(_column(columns, "initial_box"), _column(columns, "box"))
     return (np.array(iou_reward(completions, **columns)) - before).tolist()
 
 
 class ClipReward:
-    """CLIP's score of the answered box for the expression, as the environment has with ``scoring="crop"``.
+    """CLIP's score of the answered box for the expression, equal to the environment's with ``scoring="crop"``.
 
-    It reads ``image`` and ``expression``, and no box of the data set: it needs no label. Without an answer it is that
-    of no evidence, ``floor``.
+    It needs no labels: it reads ``image`` and ``expression``, but no box of the data set.
 
     Args:
         clip: name of a CLIP, or an encoder.
         score: ``cosine``, ``context``, ``surround`` or ``contrast``.
-        floor: the reward without a box.
+        floor: reward without an answered box.
         device: torch device, or ``auto``.
 
     Raises:
@@ -141,7 +141,7 @@ class ClipReward:
         self.__name__ = f"clip_{score}_reward"
 
     def __call__(self, completions: Sequence[Completion], **columns: Any) -> list[float]:
-        """Scores of the answered boxes; ``image``: Pillow images or uint8 arrays (H, W, 3)."""
+        """Return the scores of the answered boxes; ``image`` holds Pillow images or uint8 arrays (H, W, 3)."""
         from vg_gym.data.images import ArrayImage
         from vg_gym.types import Query
 
@@ -157,11 +157,11 @@ class ClipReward:
 
 
 def combine(rewards: Mapping[Reward, float], name: str = "combined_reward") -> Reward:
-    """The weighted sum of rewards as one.
+    """Combine rewards into their weighted sum.
 
     Args:
-        rewards: reward -> weight.
-        name: of the result, as trainers log it.
+        rewards: weight of each reward.
+        name: name of the sum in the logs of trainers.
 
     >>> both = combine({iou_reward: 1.0, format_reward: 0.5})
     >>> both(["[0, 0, 40, 40]"], box=[[0, 0, 40, 40]], size=[[80, 40]], frame=["pixels"])
@@ -179,23 +179,23 @@ def combine(rewards: Mapping[Reward, float], name: str = "combined_reward") -> R
 def compute_score(
     data_source: str, solution_str: str, ground_truth: Sequence[float], extra_info: Mapping[str, Any]
 ) -> float:
-    """IoU of one answer, with the signature of verl's custom reward functions.
+    """Return the IoU of one answer, with the signature of verl's custom reward functions.
 
     Args:
-        data_source: name of the data set; not read.
-        solution_str: what the model wrote.
-        ground_truth: the true box, pixels (4,).
-        extra_info: ``size`` (W, H), ``frame``, and where the frame needs it ``input_size``.
+        data_source: name of the data set; not used.
+        solution_str: text of the model.
+        ground_truth: true box in pixels, (4,).
+        extra_info: ``size`` (W, H), ``frame``, and ``input_size`` if the frame needs it.
     """
     columns = {name: [extra_info[name]] for name in ("size", "frame", "input_size") if name in extra_info}
     return iou_reward([solution_str], box=[list(ground_truth)], **columns)[0]
 
 
 def _column(columns: Mapping[str, Any], name: str) -> np.ndarray:
-    """Boxes of a column, pixels, float64 (N, 4).
+    """Return the boxes of a column in pixels, float64 (N, 4).
 
     Raises:
-        VGGymError: there is no such column.
+        VGGymError: the column is missing.
     """
     if name not in columns:
         raise VGGymError(f"this reward reads the column {name!r}; make the data with vg_gym.chat.to_chat_dataset")
