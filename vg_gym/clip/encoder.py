@@ -129,7 +129,7 @@ class ClipEncoder:
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
     def reword(self, expression: str) -> str:
-        """Rewrite an expression in the language of the model's training: RefShapes for the built-in CLIP, else unchanged.
+        """Rewrite an expression in the language of the model's training; only the built-in CLIP changes it, to RefShapes'.
 
         Parsers of expressions read the result.
         """

@@ -1,1 +1,1 @@
-"""What trained grounders share, whatever room their network is in: batches, tokens, weights, training."""
+"""Shared parts of all trained grounders: batches, tokens, weights, training."""

@@ -1,4 +1,4 @@
-"""A trained network as a grounder."""
+"""Grounder of a trained network."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
 
 class LearnedGrounder:
-    """A trained network as a grounder.
+    """Grounder that runs a trained network.
 
     Args:
-        name: of the grounder.
-        model: the network.
+        name: name of the grounder.
+        model: trained network.
         device: torch device.
-        batch_size: expressions a forward pass.
+        batch_size: expressions per forward pass.
     """
 
     def __init__(self, name: str, model: GroundingModel, device: str = "cpu", batch_size: int = 64):
@@ -36,14 +36,14 @@ class LearnedGrounder:
 
     @property
     def seen(self) -> dict[str, str]:
-        """What the network and the frozen parts below it have seen of the truth."""
+        """Training labels that the network and the frozen parts below it have seen, by part."""
         tell = {"CLIP": seen_by_clip, "detector": seen_by_proposer}
         below = {part: tell[part](name) for part, name in self.model.frozen_parts.items()}
         return {"method": EXPRESSION_BOXES, **below}
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of options and weights, with those of the frozen networks below it."""
+        """Hash of options and weights, including those of the frozen networks below it."""
         state = sorted(self.model.state_dict().items())
         hashes = [fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state]
         below = self.model.frozen_parts
@@ -52,40 +52,40 @@ class LearnedGrounder:
         return fingerprint(self.name, sorted(asdict(self.model.options).items(), key=str), hashes, clip, detector)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """Ground every query; an image that several of a batch are about is encoded once.
+        """Ground queries; an image of several queries in a batch is encoded once.
 
         Args:
-            queries: what to ground.
-            initial_boxes: (N, 4) ``xyxy`` pixels to refine, for networks that do.
+            queries: queries to ground.
+            initial_boxes: initial boxes, ``xyxy`` pixels (N, 4), for networks that refine boxes.
 
         Raises:
-            VGGymError: there are initial boxes, and the network does not refine.
+            VGGymError: initial boxes are passed to a network that does not refine boxes.
         """
         if not self.model.refines:
             refuse_initial_boxes(self.name, initial_boxes)
-        found: list[Prediction] = []
+        predictions: list[Prediction] = []
         for at in range(0, len(queries), self.batch_size):
             rows = slice(at, at + self.batch_size)
-            found += self._ground_batch(queries[rows], None if initial_boxes is None else initial_boxes[rows])
-        return found
+            predictions += self._ground_batch(queries[rows], None if initial_boxes is None else initial_boxes[rows])
+        return predictions
 
     def _ground_batch(self, queries: Sequence[Query], initial_boxes: np.ndarray | None) -> list[Prediction]:
         batch = query_batch(self.model, queries, initial_boxes).to(self.device)
         with torch.inference_mode():
             boxes, scores, details = self.model.predict(batch)
-        kept = {k: v.float().cpu().numpy() for k, v in details.items()}
+        arrays = {k: v.float().cpu().numpy() for k, v in details.items()}
         return [
             Prediction(
                 _to_pixels(boxes[row].float().cpu().numpy(), query.image.size),
                 float(scores[row]),
-                {k: _to_pixels(v[row], query.image.size) if k == "proposals" else v[row] for k, v in kept.items()},
+                {k: _to_pixels(v[row], query.image.size) if k == "proposals" else v[row] for k, v in arrays.items()},
             )
             for row, query in enumerate(queries)
         ]
 
 
 def query_batch(model: GroundingModel, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> Batch:
-    """Queries as a batch of a network; ``initial_boxes`` are ``xyxy`` pixels (N, 4)."""
+    """Convert queries to a batch for a network; ``initial_boxes`` are ``xyxy`` pixels (N, 4)."""
     images = {query.image.key: query.image for query in queries}
     rows = {key: row for row, key in enumerate(images)}
     placed = model.canvas.place([image.array() for image in images.values()])
@@ -99,5 +99,5 @@ def query_batch(model: GroundingModel, queries: Sequence[Query], initial_boxes: 
 
 
 def _to_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Normalised boxes (..., 4) as valid pixel boxes."""
+    """Convert normalised boxes (..., 4) to valid pixel boxes."""
     return box_ops.denormalize(box_ops.fit_inside(boxes, min_side=1e-3), size)

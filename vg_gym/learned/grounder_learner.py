@@ -1,4 +1,4 @@
-"""Training a grounder (``train_grounder.py``)."""
+"""Training of a grounder (``train_grounder.py``)."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ class GrounderConfig(DatasetFitConfig):
     out: str = "runs/grounder"
     """Folder for checkpoints, TensorBoard logs and the finished grounder (``OUT/model``)."""
     model: str = "transvg"
-    """A name of :data:`vg_gym.registry.LEARNED`."""
+    """Name of the network, see :data:`vg_gym.registry.LEARNED`."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of the network: sizes that differ from the published ones."""
+    """Options of the network; unset options have the published values."""
     images: PositiveInt | None = None
-    """Only the first so many training images."""
+    """Number of training images to use, from the start (null: all)."""
     batch_size: PositiveInt = 16
-    """Images per forward pass, in each process; each brings up to ``expressions`` examples."""
+    """Images per forward pass in each process; each image adds up to ``expressions`` examples."""
     expressions: PositiveInt = 4
-    """Most expressions of an image in one step: the network encodes an image once for all of them."""
+    """Largest number of expressions of an image in one step; the network encodes an image once for all of them."""
     flip: bool = True
-    """Mirror half of the images, with left and right swapped in their words."""
+    """Mirror half of the images and swap left and right in their expressions."""
     lr: NonNegativeFloat = 5e-4
     """Peak learning rate."""
     slow_lr: NonNegativeFloat = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
     init_from: str | None = None
-    """A trained grounder to start from: a folder, a built-in one (``mdetr-refshapes``), or a published checkpoint
-    of the same kind. Another kind of network gives what both have: backbone, text encoder, joint encoder."""
+    """Trained grounder to start from: a folder, a built-in one (``mdetr-refshapes``), or a published checkpoint of the
+    same kind. From another kind of network only the shared parts are copied: backbone, text encoder, joint encoder."""
     validate_samples: PositiveInt = 400
-    """Expressions of the validation split, the first so many."""
+    """Number of expressions of the validation split to use, from its start."""
 
 
 class GrounderLearner(Learner):
-    """A grounder and its data, as :func:`vg_gym.fitting.loop.fit` takes them.
+    """Grounder with its training data, for :func:`vg_gym.fitting.loop.fit`.
 
     Raises:
-        VGGymError: unknown model or option, or a data set that cannot be opened.
+        VGGymError: the model or an option is unknown, or a data set cannot be opened.
     """
 
     metric = "mean_iou"
@@ -89,22 +89,22 @@ class GrounderLearner(Learner):
         )
 
     def _start(self, weights: str) -> None:
-        """Begin with trained weights, but not where a run goes on, which has its own."""
+        """Start from trained weights, except in a resumed run, which has its own."""
         if not self.config.resume:
             init_from_weights(self.model, weights, self.config)
         if (path := _weights_path(weights)).exists():
             self.made_of = {**self.made_of, START: weights_mark(path)}
 
     def batch(self, step: int) -> Batch:
-        """Images of the training split with their expressions."""
+        """Return a batch of training images with their expressions."""
         return self.batches(step)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The network's own."""
+        """Return the losses of the network."""
         return self.model.losses(batch.to(next(self.module.parameters()).device))
 
     def groups(self, config: FitConfig) -> list[dict[str, Any]]:
-        """Decay on matrices only; parts that start pretrained at their own rate."""
+        """Return parameter groups: only matrices have weight decay, and pretrained parts have their learning rate."""
         slow, fast = nn.ParameterList(), nn.ParameterList()
         for name, parameter in self.module.named_parameters():
             (slow if name.startswith(self.model.pretrained_prefixes) else fast).append(parameter)
@@ -112,19 +112,19 @@ class GrounderLearner(Learner):
         return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
 
     def validate(self, module: nn.Module) -> dict[str, float]:
-        """Figures of the evaluator on the validation samples."""
+        """Return the evaluator's measures on the validation samples."""
         device = str(next(module.parameters()).device)
         return judge(LearnedGrounder(self.config.model, module, device), self.val)  # type: ignore[arg-type]
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write what ``weights=FOLDER`` loads."""
+        """Write a folder that ``weights=FOLDER`` loads."""
         save_model(self.config.model, module, folder)  # type: ignore[arg-type]
 
 
 def judge(grounder: Grounder, samples: Sequence[Sample]) -> dict[str, float]:
-    """Mean IoU and Acc@0.5 of a grounder, whole and by kind of expression (``acc@0.5/size``)."""
-    found = grounder.ground([s.query for s in samples])
-    ious = box_ops.pixel_iou(np.stack([p.box for p in found]), np.stack([s.box for s in samples]))
+    """Return mean IoU and Acc@0.5 of a grounder, and Acc@0.5 by kind of expression (``acc@0.5/size``)."""
+    predictions = grounder.ground([s.query for s in samples])
+    ious = box_ops.pixel_iou(np.stack([p.box for p in predictions]), np.stack([s.box for s in samples]))
     figures = {"mean_iou": float(ious.mean()), "acc@0.5": metrics.accuracy(ious, 0.5)}
     for kind in sorted({s.kind for s in samples} - {""}):
         figures[f"acc@0.5/{kind}"] = metrics.accuracy(ious[[s.kind == kind for s in samples]], 0.5)
@@ -132,32 +132,32 @@ def judge(grounder: Grounder, samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def init_from_weights(module: GroundingModel, weights: str, config: GrounderConfig) -> None:
-    """Give a network what a trained one has in common with it (:meth:`GroundingModel.copy_shared_weights`).
+    """Copy the weights that a network shares with a trained one (:meth:`GroundingModel.copy_shared_weights`).
 
     Args:
-        module: the network.
+        module: network to initialise.
         weights: name of a built-in grounder, folder of a trained one, or published checkpoint of the same kind.
-        config: of the training.
+        config: options of the training.
 
     Raises:
-        VGGymError: there is no trained grounder of that name, or nothing in common.
+        VGGymError: the trained grounder does not exist, or shares no weights with the network.
     """
     if Path(weights).is_file():
         grounder: Any = registry.grounder(config.model, weights=weights, **config.options)
         name, other = config.model, grounder.model
     else:
         name, other = load_model(_weights_path(weights))
-    taken = module.copy_shared_weights(other)
-    if not taken:
-        raise VGGymError(f"init_from={weights!r}: a {name} has nothing that this network could start with")
-    tqdm.write(f"{taken} of {len(module.state_dict())} tensors start as those of {weights}")
+    copied = module.copy_shared_weights(other)
+    if not copied:
+        raise VGGymError(f"init_from={weights!r}: a {name} shares no weights with this network")
+    tqdm.write(f"{copied} of {len(module.state_dict())} tensors start as those of {weights}")
 
 
 def _weights_path(weights: str) -> Path:
-    """The folder of a built-in grounder, or the path as it is."""
+    """Return the folder of a built-in grounder, or the path unchanged."""
     return ASSETS / weights if (ASSETS / weights).is_dir() else Path(weights)
 
 
 def train_grounder(config: GrounderConfig) -> Path:
-    """Train a grounder and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
+    """Train a grounder, write it to ``OUT/model`` for ``weights=``, and return that folder."""
     return train(GrounderLearner, config)

@@ -1,4 +1,4 @@
-"""What a trainable grounder is."""
+"""Base class of trainable grounding networks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from vg_gym.registry import network_class
 
 
 class GroundingModel(nn.Module, ABC):
-    """A network that grounds batches.
+    """Network that grounds batches.
 
-    A subclass has a dataclass of options (:attr:`Options`), whose defaults are the published sizes, and is built from
-    one; ``canvas`` and ``tokenize`` make its batches.
+    A subclass has a dataclass of options (:attr:`Options`) with the published sizes as defaults, and is built from an
+    instance of it. ``canvas`` and ``tokenize`` make its batches.
     """
 
     Options: ClassVar[type]
     canvas: Canvas
     tokenize: Callable[[Sequence[str]], Tokens]
     refines: ClassVar[bool] = False
-    """Whether :meth:`predict` starts from ``initial_boxes`` where a batch has them."""
+    """True if :meth:`predict` starts from the batch's ``initial_boxes``."""
     pretrained_prefixes: ClassVar[tuple[str, ...]] = ()
-    """Prefixes of the parameters that start pretrained; training gives them a learning rate of their own."""
+    """Prefixes of the pretrained parameters, which have a separate learning rate."""
     shared_parts: ClassVar[dict[str, str]] = {}
-    """Prefix of parameters -> what the part is called in all networks that have it."""
+    """Names of the parts that other networks may share, by the prefix of their parameters."""
 
     def __init__(self, options: Any):
         super().__init__()
@@ -43,39 +43,39 @@ class GroundingModel(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Weighted terms of the training loss; the batch has ``boxes``."""
+        """Return the weighted terms of the training loss; the batch has ``boxes``."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Boxes (N, 4) ``xyxy`` normalised by their images, scores (N,), and details with N rows each."""
+        """Return ``xyxy`` boxes (N, 4) normalised by their images, scores (N,), and details with N rows each."""
 
     def init_weights(self) -> None:
-        """Give the parts that do not start at random their weights; called before training."""
+        """Initialise the parts that do not start at random; called before training."""
 
     def learn_from_expressions(self, expressions: Sequence[str]) -> None:
-        """Learn what the training expressions alone teach; called before training."""
+        """Learn from the training expressions alone; called before training."""
 
     def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor | None:
-        """Features (B, ...) of images (B, 3, H, W) that no training changes; None where there are none.
+        """Return features (B, ...) of images (B, 3, H, W) that training does not change, or None without such features.
 
         Training computes them once per image and passes them as ``batch.features``.
         """
         return None
 
     def copy_shared_weights(self, other: GroundingModel) -> int:
-        """Copy from another network the tensors that both have; returns their number.
+        """Copy the tensors that another network shares with this one, and return their number.
 
-        From the same class, or a base of it: tensors of the same name; from another class: those of the parts named in
-        :attr:`shared_parts`. Tensors of another shape are left out.
+        From the same class or a base of it, tensors of the same name are copied. From another class, tensors of the
+        parts in :attr:`shared_parts` are copied. Tensors of another shape are skipped.
         """
-        own = self.state_dict()
+        state = self.state_dict()
         theirs = other.state_dict() if isinstance(self, type(other)) else self._renamed(other)
-        fitting = {k: v for k, v in theirs.items() if k in own and v.shape == own[k].shape}
-        self.load_state_dict({**own, **fitting})
+        fitting = {k: v for k, v in theirs.items() if k in state and v.shape == state[k].shape}
+        self.load_state_dict({**state, **fitting})
         return len(fitting)
 
     def _renamed(self, other: GroundingModel) -> dict[str, torch.Tensor]:
-        """The weights of another network's shared parts, under the names they have here."""
+        """Return the weights of another network's shared parts under the names in this network."""
         prefixes = {part: prefix for prefix, part in self.shared_parts.items()}
         return {
             prefixes[part] + key[len(prefix) :]: value
@@ -87,10 +87,10 @@ class GroundingModel(nn.Module, ABC):
 
 
 def build(name: str, options: dict[str, Any]) -> GroundingModel:
-    """An untrained network of :data:`vg_gym.registry.LEARNED`.
+    """Build an untrained network of :data:`vg_gym.registry.LEARNED`.
 
     Raises:
-        VGGymError: unknown name or option.
+        VGGymError: the name or an option is unknown.
     """
     cls = network_class(name)
     return cls(options_from(cls.Options, options))

@@ -1,7 +1,7 @@
-"""Maps of how similar each part of an image is to an expression, for networks that read CLIP's features.
+"""Similarity maps of an image and an expression, for networks that read CLIP's features.
 
-CLIP was trained to find things by dot products. Attention that starts at random needs thousands of steps to learn the
-same; networks on this project's CLIP that are given these maps know colours and shapes after a few hundred.
+CLIP compares image and text by dot products. Randomly initialised attention needs thousands of steps to learn these.
+With similarity maps as input, networks on the built-in CLIP know colours and shapes after a few hundred steps.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch import nn
 
 
 class SimilarityMaps(nn.Module):
-    """Weighted dot products of dense features and text embeddings; the first starts as the dot product itself.
+    """Weighted dot products of dense features and text embeddings; the first one starts unweighted.
 
     Args:
-        width: of the features.
+        width: width of the features.
         maps: number of weightings.
 
     >>> maps = SimilarityMaps(width=16, maps=4)
@@ -28,5 +28,5 @@ class SimilarityMaps(nn.Module):
         nn.init.ones_(self.weights[0])
 
     def forward(self, dense: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """Features (N, D, h, w) and texts (N, D), both in CLIP's joint space, to maps (N, M, h, w)."""
+        """Return maps (N, M, h, w) of features (N, D, h, w) and texts (N, D), both in CLIP's joint space."""
         return ((texts[:, None] * self.weights) @ dense.flatten(2)).unflatten(2, dense.shape[2:])

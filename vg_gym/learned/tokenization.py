@@ -1,4 +1,4 @@
-"""Expressions to token ids."""
+"""Tokenization of expressions."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from vg_gym.errors import VGGymError, importing
 
 @dataclass(frozen=True)
 class Tokens:
-    """N texts of L tokens; ``tokens[rows]`` are those of some texts."""
+    """Tokens of N texts of length L; ``tokens[rows]`` selects texts."""
 
     ids: torch.Tensor
-    """int64 (N, L)."""
+    """Token ids, int64 (N, L)."""
     padding_mask: torch.Tensor
-    """bool (N, L), True where there is no token."""
+    """True at padding, bool (N, L)."""
     is_word: torch.Tensor
-    """bool (N, L), True where a token stands for characters and is no special one."""
+    """True at tokens of characters, False at special tokens, bool (N, L)."""
     phrases: torch.Tensor | None = None
-    """float32 (N, 2, D): a CLIP's unit embeddings of the head and the anchor noun phrase, zero where there is none;
-    None where no CLIP encodes the text."""
+    """CLIP's unit embeddings of the head and the anchor noun phrase, float32 (N, 2, D), zero for a missing phrase; None
+    if the texts are not encoded by a CLIP."""
 
     def __getitem__(self, rows: torch.Tensor) -> Tokens:
         phrases = None if self.phrases is None else self.phrases[rows]
         return Tokens(self.ids[rows], self.padding_mask[rows], self.is_word[rows], phrases)
 
     def to(self, device: torch.device | str) -> Tokens:
-        """The tokens on a device."""
+        """Return the tokens on a device."""
         phrases = None if self.phrases is None else self.phrases.to(device)
         return Tokens(self.ids.to(device), self.padding_mask.to(device), self.is_word.to(device), phrases)
 
 
 class HubTokenizer:
-    """A tokenizer of transformers, by hub name or local folder (``bert-base-uncased``, ``roberta-base``).
+    """Tokenizer of transformers from a hub name or a local folder (``bert-base-uncased``, ``roberta-base``).
 
     Args:
-        name: of the tokenizer.
-        length: most tokens of a text, special ones included.
-        fixed: pad all texts to ``length``, else to the longest.
+        name: name of the tokenizer.
+        length: largest number of tokens of a text, including special tokens.
+        fixed: pad all texts to ``length``, else to the longest text.
 
     Raises:
-        VGGymError: transformers is not installed, or there is no such tokenizer.
+        VGGymError: transformers is not installed, or the tokenizer does not exist.
     """
 
     def __init__(self, name: str, length: int, fixed: bool):
@@ -60,7 +60,7 @@ class HubTokenizer:
             ) from error
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of texts."""
+        """Return the tokens of texts."""
         encoded = self._tokenizer(
             list(texts),
             padding="max_length" if self.fixed else "longest",

@@ -1,4 +1,4 @@
-"""Training batches of grounders: images with several of their expressions, some of them mirrored."""
+"""Training batches of grounders: images with several of their expressions; some images are mirrored."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from vg_gym.storage.shards import ShardedArray, computed
 from vg_gym.types import GroundingDataset, ImageRef
 
 MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
-"""Words that a mirrored image turns into each other."""
-ENCODED_AT_ONCE = 8
-"""Images of which a network computes frozen features in one pass."""
-KEPT_AT_ONCE = 256
-"""Images whose frozen features are written at a time; an interruption loses those under way."""
+"""Words that are swapped in the expressions of a mirrored image."""
+IMAGES_PER_PASS = 8
+"""Number of images whose frozen features a network computes in one forward pass."""
+IMAGES_PER_WRITE = 256
+"""Number of images whose frozen features are written at a time; an interruption loses the unwritten ones."""
 
 
 def mirror_words(expression: str) -> str:
-    """The expression for the mirrored image: every left becomes right and the other way round.
+    """Return the expression for the mirrored image, with left and right swapped.
 
     >>> mirror_words("the leftmost star right of the ring")
     'the rightmost star left of the ring'
@@ -39,40 +39,40 @@ def mirror_words(expression: str) -> str:
 
 
 def mirror_box(box: np.ndarray) -> np.ndarray:
-    """A normalised box (4,) ``xyxy`` in the mirrored image, float32."""
+    """Return a normalised ``xyxy`` box (4,) in the mirrored image, float32."""
     return np.array([1 - box[2], box[1], 1 - box[0], box[3]], np.float32)
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image with all its expressions and their answers."""
+    """Image with all its expressions and their true boxes."""
 
     image: ImageRef
-    """Its pixels, read when asked."""
+    """Image, whose pixels are read on demand."""
     expressions: tuple[str, ...]
-    """K of them."""
+    """K expressions."""
     boxes: np.ndarray
-    """(K, 4) ``xyxy`` normalised."""
+    """True boxes, normalised ``xyxy`` (K, 4)."""
 
 
 def annotated_images(dataset: GroundingDataset, limit: int | None = None) -> list[AnnotatedImage]:
-    """The images of a data set with all their expressions.
+    """Return the images of a data set with all their expressions.
 
     Args:
-        dataset: what to read.
-        limit: the first so many images; what follows the first expression of one more is not read.
+        dataset: data set to read.
+        limit: number of images, from the start; reading ends at the first expression of the next image.
 
     Raises:
         VGGymError: the data set is empty.
     """
-    found: dict[int, list] = {}
+    samples_by_image: dict[int, list] = {}
     label = f"{dataset.name}/{dataset.split}"
     for row in tqdm(range(len(dataset)), desc=label, unit="expression", mininterval=2):
         sample = dataset[row]
-        if limit is not None and sample.image_id not in found and len(found) == limit:
+        if limit is not None and sample.image_id not in samples_by_image and len(samples_by_image) == limit:
             break
-        found.setdefault(sample.image_id, []).append(sample)
-    if not found:
+        samples_by_image.setdefault(sample.image_id, []).append(sample)
+    if not samples_by_image:
         raise VGGymError(f"{label} has no expressions to train on")
     return [
         AnnotatedImage(
@@ -80,21 +80,21 @@ def annotated_images(dataset: GroundingDataset, limit: int | None = None) -> lis
             tuple(s.query.expression for s in group),
             np.stack([box_ops.normalize(s.box, s.query.image.size) for s in group]),
         )
-        for group in found.values()
+        for group in samples_by_image.values()
     ]
 
 
 class GroundingBatches:
-    """Batches by step, a pure function of it.
+    """Function from steps to batches; a batch depends only on the step.
 
     Args:
         train: images to draw from.
-        model: whose canvas and tokens the batches have; its frozen features of an image are computed once and kept on
-            disk.
-        images: images a batch.
-        expressions: most expressions of each.
-        flip: mirror half of the images, and their words.
-        seed: of everything drawn.
+        model: network whose canvas and tokenizer make the batches. Its frozen features of an image are computed once
+            and cached on disk.
+        images: images per batch.
+        expressions: largest number of expressions per image.
+        flip: mirror half of the images and swap left and right in their expressions.
+        seed: seed of the order of images, of their expressions and of the mirroring.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class GroundingBatches:
         self.features = frozen_features(model, train, flip)
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step; every image comes once an epoch."""
+        """Return the batch of a step; every image occurs once per epoch."""
         rng = np.random.default_rng([self.seed, step])
         rows = self._rows(step)
         mirrored = rng.random(len(rows)) < 0.5 if self.flip else np.zeros(len(rows), dtype=bool)
@@ -122,7 +122,7 @@ class GroundingBatches:
         return Batch(*self._place(rows, mirrored), *queries, features=self._features(rows, mirrored))
 
     def _place(self, rows: list[int], mirrored: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images on the canvas; blank ones where their features are known."""
+        """Place images on the canvas; they are blank if their features are cached."""
         images = [self.train[row].image for row in rows]
         if self.features is not None:
             return self.canvas.place([np.zeros((*image.size[::-1], 3), dtype=np.uint8) for image in images])
@@ -134,7 +134,7 @@ class GroundingBatches:
         return torch.from_numpy(self.features[np.array(rows) + len(self.train) * mirrored].astype(np.float32))
 
     def _rows(self, step: int) -> list[int]:
-        """The images of a step: a new random order every epoch."""
+        """Return the indices of a step's images; every epoch has a new random order."""
         count = len(self.train)
         places = range(step * self.images, (step + 1) * self.images)
         return [int(_epoch_order(self.seed, place // count, count)[place % count]) for place in places]
@@ -142,32 +142,33 @@ class GroundingBatches:
 
 @lru_cache(maxsize=2)  # a step may reach from one epoch into the next
 def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of an epoch's images."""
+    """Return the order of an epoch's images."""
     return np.random.default_rng([seed, epoch, 1]).permutation(count)
 
 
 def frozen_features(model: GroundingModel, train: Sequence[AnnotatedImage], flip: bool) -> ShardedArray | None:
-    """A network's frozen features of images, fp16, kept in the cache folder; mirrored images follow where ``flip``.
+    """Return a network's frozen features of images, fp16, from the cache folder; computes them if they are missing.
 
-    None where the network has none. A computation that was interrupted goes on where it was.
+    With ``flip`` the features of the mirrored images follow. The result is None if the network does not have frozen
+    features. An interrupted computation resumes.
     """
     first = _encode(model, [train[0].image.array()])
     if first is None:
         return None
-    wanted = [(image.image, mirrored) for mirrored in (False, True)[: 1 + flip] for image in train]
+    inputs = [(image.image, mirrored) for mirrored in (False, True)[: 1 + flip] for image in train]
 
     def encoded(chunk: Sequence[tuple[ImageRef, bool]]) -> np.ndarray:
-        found = _encode(model, [_pixels(image, mirrored) for image, mirrored in chunk])
-        assert found is not None
-        return found.astype(np.float16)
+        features = _encode(model, [_pixels(image, mirrored) for image, mirrored in chunk])
+        assert features is not None
+        return features.astype(np.float16)
 
     def rows(start: int, stop: int) -> np.ndarray:
-        chunks = [wanted[at : min(at + ENCODED_AT_ONCE, stop)] for at in range(start, stop, ENCODED_AT_ONCE)]
+        chunks = [inputs[at : min(at + IMAGES_PER_PASS, stop)] for at in range(start, stop, IMAGES_PER_PASS)]
         return np.concatenate(share_out(encoded, chunks, next(model.parameters()).device))
 
-    pieces = f"{KEPT_AT_ONCE} at a time"
-    identity = [fingerprint(first.tobytes()), repr(model.canvas), pieces, *(f"{image.key} {m}" for image, m in wanted)]
-    return computed(identity, first.shape[1:], len(wanted), rows, "frozen features", most=KEPT_AT_ONCE)
+    pieces = f"{IMAGES_PER_WRITE} at a time"
+    identity = [fingerprint(first.tobytes()), repr(model.canvas), pieces, *(f"{image.key} {m}" for image, m in inputs)]
+    return computed(identity, first.shape[1:], len(inputs), rows, "frozen features", most=IMAGES_PER_WRITE)
 
 
 def _pixels(image: ImageRef, mirrored: bool) -> np.ndarray:
@@ -176,5 +177,5 @@ def _pixels(image: ImageRef, mirrored: bool) -> np.ndarray:
 
 def _encode(model: GroundingModel, pixels: Sequence[np.ndarray]) -> np.ndarray | None:
     device = next(model.parameters()).device
-    found = model.frozen_image_features(model.canvas.place(pixels)[0].to(device))
-    return None if found is None else found.float().cpu().numpy()
+    features = model.frozen_image_features(model.canvas.place(pixels)[0].to(device))
+    return None if features is None else features.float().cpu().numpy()

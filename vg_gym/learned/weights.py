@@ -1,4 +1,4 @@
-"""Trained networks on disk: a folder with the options as ``config.json`` and the weights as safetensors."""
+"""Folders of trained networks, with the options as ``config.json`` and the weights as safetensors."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def save_model(name: str, model: GroundingModel, folder: Path) -> None:
 
 
 def load_model(folder: Path) -> tuple[str, GroundingModel]:
-    """Read what :func:`save_model` wrote; returns the network's name, and the network in eval mode.
+    """Read a folder of :func:`save_model`, and return the network's name and the network in eval mode.
 
     Raises:
-        VGGymError: there is no such thing in the folder, or its weights are damaged or not all there.
+        VGGymError: the folder does not contain a network, or its weights are damaged or incomplete.
     """
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise VGGymError(f"no trained grounder in {folder}: it needs config.json and model.safetensors")
@@ -43,7 +43,7 @@ def load_model(folder: Path) -> tuple[str, GroundingModel]:
 
 
 def _build(path: Path) -> tuple[str, GroundingModel]:
-    """The name and the untrained network that a ``config.json`` describes."""
+    """Return the name and the untrained network that a ``config.json`` describes."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         return config["model"], build(config["model"], config["options"])
@@ -53,38 +53,38 @@ def _build(path: Path) -> tuple[str, GroundingModel]:
 
 
 def find_model(name: str, weights: str) -> GroundingModel | None:
-    """The network called ``name`` in a folder, or among the built-in ones; None where ``weights`` is no folder.
+    """Return the network ``name`` from a folder or the built-in weights; None if ``weights`` is not a folder.
 
     Raises:
-        VGGymError: the folder holds another network.
+        VGGymError: the folder contains another network.
     """
     folder = built_in(name, weights) or Path(weights)
     if not folder.is_dir():
         return None
-    found, model = load_model(folder)
-    if found != name:
-        raise VGGymError(f"{weights} is a {found}, not a {name}; use the grounder {found!r}")
+    saved_name, model = load_model(folder)
+    if saved_name != name:
+        raise VGGymError(f"{weights} is a {saved_name}, not a {name}; use the grounder {saved_name!r}")
     return model
 
 
 def load_strictly(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Fill a network with weights that must match it key by key.
+    """Load weights into a network that must have exactly their keys and shapes.
 
     Raises:
-        VGGymError: keys are missing, left over, or of another shape; the message counts and names them.
+        VGGymError: keys are missing, unexpected, or of another shape; the message counts and names them.
     """
-    wanted = model.state_dict()
-    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    expected = model.state_dict()
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     shapes = [
-        f"{k} is {tuple(state[k].shape)}, not {tuple(wanted[k].shape)}"
-        for k in sorted(wanted.keys() & state.keys())
-        if state[k].shape != wanted[k].shape
+        f"{k} is {tuple(state[k].shape)}, not {tuple(expected[k].shape)}"
+        for k in sorted(expected.keys() & state.keys())
+        if state[k].shape != expected[k].shape
     ]
     problems = [
-        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-        for what, found in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
-        if found
+        f"{len(keys)} {problem} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for problem, keys in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
+        if keys
     ]
     if problems:
         raise VGGymError(f"{source} is not the checkpoint of this model: {'; '.join(problems)}")
-    model.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()})
+    model.load_state_dict({k: v.to(expected[k].dtype) for k, v in state.items()})

@@ -54,8 +54,8 @@ class CropScore:
     Args:
         combine: function of unit features (B, D) of the crops and of the second views, unit texts (B, D) and negative
             texts (N, D). It returns scores (B,).
-        second: second view that is encoded for each box: ``wider``, the crop grown :data:`RING_SCALE` times; ``isolated``,
-            the image blurred outside the box; or empty, no second view.
+        second: second view that is encoded for each box: ``wider``, the crop grown :data:`RING_SCALE` times;
+            ``isolated``, the image blurred outside the box; or empty, no second view.
     """
 
     combine: Callable[..., np.ndarray]
