@@ -129,7 +129,7 @@ class ClipEncoder:
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
     def reword(self, expression: str) -> str:
-        """Rewrite an expression in the language of the model's training; only the built-in CLIP changes it, to RefShapes'.
+        """Rewrite an expression in the language of the model's training; only the built-in CLIP changes expressions.
 
         Parsers of expressions read the result.
         """

@@ -16,7 +16,7 @@ class ClipTrainConfig(DatasetFitConfig):
     """Options of ``train_clip.py``."""
 
     TRAINS: ClassVar[str] = "clip"
-    """``vg-gym train clip`` runs it."""
+    """Name in ``vg-gym train clip``, which runs this training."""
 
     out: str = "runs/clip"
     """Folder for checkpoints, TensorBoard logs and the finished model (load it as ``clip=OUT/model``)."""

@@ -36,7 +36,7 @@ class GrounderConfig(DatasetFitConfig):
     """Options of ``train_grounder.py``."""
 
     TRAINS: ClassVar[str] = "grounder"
-    """``vg-gym train grounder`` runs it."""
+    """Name in ``vg-gym train grounder``, which runs this training."""
 
     out: str = "runs/grounder"
     """Folder for checkpoints, TensorBoard logs and the finished grounder (``OUT/model``)."""

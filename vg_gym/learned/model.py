@@ -38,7 +38,7 @@ class GroundingModel(nn.Module, ABC):
 
     @property
     def frozen_parts(self) -> dict[str, str]:
-        """Frozen networks below it: ``CLIP`` -> its name, ``detector`` -> the one whose built-in weights it has."""
+        """Names of the frozen networks below this one: of its ``CLIP``, and of the built-in ``detector``."""
         return {}
 
     @abstractmethod
