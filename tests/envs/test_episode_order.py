@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vg_gym.envs.episode_order import RUN, EpisodeOrder
+from vg_gym.envs.episode_order import RUN_LENGTH, EpisodeOrder
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
 
@@ -17,9 +17,9 @@ def test_a_block_mixes_the_episodes_of_a_few_images():
     order = EpisodeOrder(80_000, 8)
     blocks = played(order, [3], 4 * order.length).reshape(4, -1)
     for block in blocks:
-        assert len(set(block // RUN)) == 8 and len(set(block)) == order.length
-    assert (np.diff(blocks[0] // RUN) == 0).mean() < 0.5
-    assert len(set(blocks.reshape(-1) // RUN)) == 32
+        assert len(set(block // RUN_LENGTH)) == 8 and len(set(block)) == order.length
+    assert (np.diff(blocks[0] // RUN_LENGTH) == 0).mean() < 0.5
+    assert len(set(blocks.reshape(-1) // RUN_LENGTH)) == 32
 
 
 def test_rows_play_what_they_would_play_alone():
@@ -65,7 +65,7 @@ def test_the_engine_plays_in_this_order(shapes, tiny_clip):
     engine = make_engine(2, dataset=shapes, clip=tiny_clip, image_pool=1)
     rng = CounterRNG(np.array([1, 2]))
     images = []
-    for _ in range(RUN):
+    for _ in range(RUN_LENGTH):
         engine.reset_rows(range(2), rng)
         images.append([query.image.key for query in engine.queries])
     assert all(len(set(column)) == 1 for column in zip(*images, strict=True))

@@ -137,7 +137,7 @@ def test_damaged_boxes_are_asked_for_anew(counting, blind, tmp_path):
     first = grounder_boxes(Counting(), blind, cache=True)
     (kept,) = (tmp_path / "vg_gym").rglob("*.npy")
     kept.write_bytes(kept.read_bytes()[:-5])
-    with pytest.warns(UserWarning, match="cannot be read .* asked for anew"):
+    with pytest.warns(UserWarning, match="cannot be read .* computed again"):
         np.testing.assert_array_equal(grounder_boxes(Counting(), blind, cache=True), first)
     assert Counting.asked == 2 * len(blind)
     np.testing.assert_array_equal(grounder_boxes(Counting(), blind, cache=True), first)

@@ -9,7 +9,7 @@ from vg_gym.envs import GroundingVectorEnv, feature_bank
 from vg_gym.envs.observations import (
     FEATURE_GLIMPSE,
     GLIMPSE,
-    LIMIT,
+    MAX_MAP_SCORE,
     feature_glimpses,
     glimpses,
     pixel_views,
@@ -113,7 +113,7 @@ def test_extreme_score_maps_stay_in_the_space(scale, rng, shapes, tiny_clip, mon
     for _ in range(6):
         assert ((seen["glimpses"] >= space.low) & (seen["glimpses"] <= space.high)).all()
         seen, *_ = env.step(env.action_space.sample())
-    assert scale < 1 or np.abs(seen["glimpses"]).max() > 0.9 * LIMIT
+    assert scale < 1 or np.abs(seen["glimpses"]).max() > 0.9 * MAX_MAP_SCORE
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.clip.encoder import load_clip
 from vg_gym.envs import GroundingTensorEnv
-from vg_gym.envs.proposals import FIELDS, LIMIT, NEAR, WIDTH, QueryProposals, relative
+from vg_gym.envs.proposals import FIELDS, FINE_FACTOR, MAX_OFFSET, WIDTH, QueryProposals, relative
 from vg_gym.errors import VGGymError
 from vg_gym.types import Query
 
@@ -51,7 +51,9 @@ def test_relative_corners_are_those_seen_from_the_box():
     found = relative(proposals, box)
     assert found.shape == (1, 2, WIDTH)
     np.testing.assert_allclose(found[0, 0, -8:-4], [0.5, 0, 0.5, 0], atol=1e-6)
-    np.testing.assert_allclose(found[0, 0, -4:], np.clip([0.5 * NEAR, 0, 0.5 * NEAR, 0], -LIMIT, LIMIT), atol=1e-5)
+    np.testing.assert_allclose(
+        found[0, 0, -4:], np.clip([0.5 * FINE_FACTOR, 0, 0.5 * FINE_FACTOR, 0], -MAX_OFFSET, MAX_OFFSET), atol=1e-5
+    )
     assert not found[0, 1].any()
     torch.testing.assert_close(relative(torch.from_numpy(proposals), torch.from_numpy(box)), torch.from_numpy(found))
 

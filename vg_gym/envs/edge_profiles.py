@@ -1,7 +1,7 @@
-"""Edge profiles in the observation: how strongly pixels change along the way across each edge of the box.
+"""Edge profiles in the observation: strength of the changes of pixels across each edge of the box.
 
-For each edge of the box, a strip a little longer than the edge is cut into slices on both sides of it, and the strength
-of each slice is averaged: where an object ends, its profile begins or ends. CLIP's patches are too coarse for that.
+For each edge of the box, a strip slightly longer than the edge is cut into slices on both sides of the edge, and the
+edge strength in each slice is averaged. Profiles show where an object ends; CLIP's patches are too coarse for that.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from vg_gym.clip.tables import table_sums
 from vg_gym.lazily import torch
 
 SLICES = 24
-"""Slices across each edge."""
+"""Number of slices across each edge."""
 REACH = 0.3
-"""How far the slices reach to either side of an edge, in sides of the box."""
+"""Distance that the slices reach to either side of an edge, in sides of the box."""
 MARGIN = 0.1
-"""How much longer than the edge a strip is at either end, in sides of the box."""
+"""Length that a strip extends beyond the edge at either end, in sides of the box."""
 SCALE = 4.0
-"""Strengths, in [0, 1], are multiplied by this: most are small."""
+"""Factor of strengths in [0, 1], most of which are small."""
 _OFFSETS = np.linspace(-REACH, REACH, SLICES + 1, dtype=np.float32)
 
 
 def edge_profiles(tables: Any, slots: Any, boxes: Any) -> Any:
-    """Mean edge strength in the slices across each edge.
+    """Return the mean edge strength in the slices across each edge.
 
     Args:
         tables: summed-area tables (S, side + 1, side + 1, 2) of edge maps in [0, 1].
-        slots: (B,) whose table is whose.
-        boxes: normalised (B, 4), arrays or tensors, as are the others.
+        slots: slot of each box's table (B,).
+        boxes: normalised (B, 4); all three are arrays, or all are tensors.
 
     Returns:
-        (B, 4 * SLICES): left, top, right and bottom edge; slices go from left to right or from top to bottom.
+        Profiles (B, 4 * SLICES) of the left, top, right and bottom edge; slices go from left to right or from top to
+        bottom.
     """
     xp = box_ops.namespace(boxes)
     offsets = _OFFSETS if xp is np else _on(boxes.device)
@@ -54,8 +55,8 @@ def edge_profiles(tables: Any, slots: Any, boxes: Any) -> Any:
     sums = table_sums(tables, slots, slices)
     means = sums / box_ops.clamp(cells, 1e-3, 1e9)[..., None]
     across = means.reshape(len(boxes), 4, SLICES, 2)
-    found = xp.stack([across[:, edge, :, edge % 2] for edge in range(4)], axis=1)
-    return box_ops.clamp(SCALE * found, 0, SCALE).reshape(len(boxes), -1)
+    profiles = xp.stack([across[:, edge, :, edge % 2] for edge in range(4)], axis=1)
+    return box_ops.clamp(SCALE * profiles, 0, SCALE).reshape(len(boxes), -1)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Where episodes come from: a data set with answers (training), or bare queries (test time)."""
+"""Source of episodes: a data set with answers (training), or bare queries (test time)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import GroundingDataset, MayLack, Query, Sample
 
-KEPT = 2**15
-"""Of a list of all queries, those that are in memory: most data sets whole, of larger ones what was asked for last."""
+MAX_LISTED_QUERIES = 2**15
+"""Largest number of queries of :meth:`Episodes.queries` in memory: all of most data sets, the recent ones of others."""
 
 
 class Episodes:
-    """An indexed source of queries, with targets where the source has them.
+    """Indexed source of queries, with targets if the source has them.
 
     Args:
-        items: a data set (or list of samples), or a list of queries. All of one sort.
+        items: a data set, a list of samples, or a list of queries; samples and queries cannot be mixed.
 
     Raises:
-        VGGymError: there is nothing in it.
+        VGGymError: the source is empty.
     """
 
     def __init__(self, items: GroundingDataset | Sequence[Sample] | Sequence[Query]):
         if len(items) == 0:
-            raise VGGymError("no queries to make episodes of: the data set or list is empty")
+            raise VGGymError("no queries for episodes: the data set or list is empty")
         self.items = items
         bare = isinstance(items[0], Query) or (isinstance(items, MayLack) and not items.labeled)
         self.labeled = not bare
@@ -40,18 +40,18 @@ class Episodes:
         return len(self.items)
 
     def query(self, index: int) -> Query:
-        """The query of an episode.
+        """Return the query of an episode.
 
         Raises:
-            VGGymError: its expression is empty.
+            VGGymError: the expression is empty.
         """
         return self.query_of(self.items[index])
 
     def query_of(self, item: Sample | Query) -> Query:
-        """The query of an item of the source.
+        """Return the query of an item of the source.
 
         Raises:
-            VGGymError: its expression is empty.
+            VGGymError: the expression is empty.
         """
         query = item if isinstance(item, Query) else item.query
         if not query.expression.strip():
@@ -59,61 +59,61 @@ class Episodes:
         return query
 
     def queries(self) -> Sequence[Query]:
-        """All queries, made when they are asked for; the last :data:`KEPT` are kept."""
-        return LazySequence(len(self), self.query, KEPT)
+        """Return all queries, which are made on access; the last :data:`MAX_LISTED_QUERIES` stay in memory."""
+        return LazySequence(len(self), self.query, MAX_LISTED_QUERIES)
 
     def target(self, index: int) -> np.ndarray:
-        """The normalised target box (4,); NaN for bare queries."""
+        """Return the normalised target box (4,); NaN for bare queries."""
         return self.target_of(self.items[index])
 
     def target_of(self, item: Sample | Query) -> np.ndarray:
-        """The normalised target box (4,) of an item of the source; NaN of a bare query."""
+        """Return the normalised target box (4,) of an item of the source; NaN for a bare query."""
         if isinstance(item, Query):
             return np.full(4, np.nan, dtype=np.float32)
         return box_ops.normalize(item.box, item.query.image.size)
 
 
-RECENT = 4096
-"""Queries that are kept in memory."""
+MAX_RECENT_QUERIES = 4096
+"""Largest number of queries in memory."""
 
 
 class Catalog:
-    """What an engine asks of its episodes, in columns that are filled when an episode is first played.
+    """Columns with the values that an engine needs of its episodes, filled when an episode is first played.
 
-    So that many episodes begin at once without a loop, and none is read that is not played. Queries that are not of
-    the source may be guests; they have no target.
+    With columns, many episodes begin at once without a loop, and episodes that are not played are not read. Queries
+    outside the source may be added as guests, without a target.
 
     Args:
-        episodes: the source.
-        bank: where features are.
-        guests: most queries from elsewhere at a time; their columns are behind those of the source.
+        episodes: source of the episodes.
+        bank: bank with the features.
+        guests: largest number of queries outside the source at a time; their rows follow those of the source.
     """
 
     def __init__(self, episodes: Episodes, bank: FeatureBank, guests: int = 64):
         self.episodes, self.bank = episodes, bank
         count = len(episodes) + guests
         self.rows = np.full(count, -1, dtype=np.int64)
-        """Row of the bank; -1 of an episode that was not played yet."""
+        """Row of each episode in the bank; -1 for episodes that were not played yet."""
         self.targets = np.full((count, 4), np.nan, dtype=np.float32)
-        """Normalised target boxes; NaN where there is none."""
+        """Normalised target boxes; NaN without a target."""
         self.scales = np.ones((count, 4), dtype=np.float32)
-        """Pixels (W, H, W, H) of the images."""
+        """Sizes of the images in pixels (W, H, W, H)."""
         self.identity: dict[str, np.ndarray] = {
             "key": np.full(count, "", dtype=object),
             "kind": np.full(count, "", dtype=object),
             "ref_id": np.full(count, -1, dtype=np.int64),
             "sent_id": np.full(count, -1, dtype=np.int64),
         }
-        """What ``info`` says of an episode."""
+        """Values of ``info`` that identify an episode."""
         self._made = np.full(count, -1, dtype=np.int64)
-        self._recent: LRUCache[Query] = LRUCache(RECENT)
+        self._recent: LRUCache[Query] = LRUCache(MAX_RECENT_QUERIES)
         self._guests: dict[int, Query] = {}
 
     def load(self, indices: np.ndarray) -> np.ndarray:
-        """Rows of the bank (B,), int64, of the episodes with indices (B,).
+        """Return rows of the bank (B,), int64, of the episodes with indices (B,).
 
         Raises:
-            VGGymError: an image cannot be read, or the bank has no room for so many at once.
+            VGGymError: an image cannot be read, or the bank is too small for so many rows at once.
         """
         old = self._is_old(indices)
         self.bank.used(self.rows[indices[~old]])
@@ -122,17 +122,18 @@ class Catalog:
                 self._load(int(index))
             if self._is_old(indices).any():
                 raise VGGymError(
-                    f"more than {self.bank.capacity:,} queries begin at once: raise memory= or lower num_envs="
+                    f"the bank holds {self.bank.capacity:,} queries, and more begin at once: "
+                    "raise memory= or lower num_envs="
                 )
         return self.rows[indices]
 
     def _is_old(self, indices: np.ndarray) -> np.ndarray:
-        """Whether episodes (B,) have no row of the bank, or had one that was given to another query since."""
+        """Return which episodes (B,) lack a row of the bank or lost it to another query, bool (B,)."""
         rows = self.rows[indices]
         return (rows < 0) | (self.bank.made[rows] != self._made[indices])
 
     def query(self, index: int) -> Query:
-        """The query of an episode."""
+        """Return the query of an episode."""
         if index in self._guests:
             return self._guests[index]
         query = self._recent.get(index)
@@ -141,37 +142,37 @@ class Catalog:
         return query
 
     def look_ahead(self, indices: Sequence[int]) -> None:
-        """Begin to read the images of episodes that are played soon."""
+        """Start to read the images of episodes that are played soon."""
         new = [index for index in indices if self.rows[index] < 0]
         if new and self.bank.store is None:
             self.bank.dense.look_ahead([self.query(index).image for index in new])
 
     def add(self, query: Query, playing: np.ndarray) -> int:
-        """Let in a query from elsewhere, for which the guest goes who came first of those that nobody plays.
+        """Add a query outside the source. It replaces the oldest guest that is not being played if all places are used.
 
         Args:
-            query: who comes.
-            playing: episodes that are played, by index; fewer than there may be guests.
+            query: the new guest.
+            playing: indices of the episodes that are being played, fewer than the places for guests.
 
         Returns:
-            The index of the query.
+            Index of the query.
         """
         for index, guest in self._guests.items():
             if guest is query:
                 return index
-        row, made = self.bank.row(query)  # first: an image may turn out unreadable
+        row, clock = self.bank.row(query)  # comes first, because the image may be unreadable
         places = range(len(self.episodes), len(self.rows))
         free = next((place for place in places if place not in self._guests), None)
         index = next(i for i in self._guests if i not in playing) if free is None else free
         self._guests.pop(index, None)
-        self._guests[index] = query  # the newest is the last
-        self.rows[index], self._made[index] = row, made
+        self._guests[index] = query  # the newest guest comes last
+        self.rows[index], self._made[index] = row, clock
         self.scales[index] = box_ops.image_scale(query.image.size)
         self.identity["key"][index] = query.key
         return index
 
     def _load(self, index: int) -> None:
-        if index in self._guests:  # its row was given to another query
+        if index in self._guests:  # the bank gave the row of this guest to another query
             self.rows[index], self._made[index] = self.bank.row(self._guests[index])
             return
         item = self.episodes.items[index]
@@ -181,7 +182,7 @@ class Catalog:
         self.scales[index] = box_ops.image_scale(query.image.size)
         self.identity["key"][index] = query.key
         if not isinstance(item, Query):
-            found: dict[str, Any] = {"kind": item.kind, "ref_id": item.ref_id, "sent_id": item.sent_id}
-            for name, value in found.items():
+            values: dict[str, Any] = {"kind": item.kind, "ref_id": item.ref_id, "sent_id": item.sent_id}
+            for name, value in values.items():
                 self.identity[name][index] = value
         self.rows[index], self._made[index] = self.bank.row(query)

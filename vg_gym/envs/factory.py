@@ -1,4 +1,4 @@
-"""From names to an engine: the data set, the CLIP and the options of :class:`~vg_gym.envs.GroundingEnv`."""
+"""Factory of the engine: opens the data set, loads the CLIP and applies the options of an environment."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def make_engine(
     """Open the data, load the CLIP and build an engine.
 
     Args:
-        num_envs: episodes side by side.
+        num_envs: number of parallel episodes.
         dataset: name of a data set, or a list of samples, or a list of queries.
-        split: of a named data set.
+        split: split of a named data set.
         root: folder of a named data set that is on disk.
-        clip: name of a CLIP or an encoder.
-        device: where the CLIP runs, and what it knows is kept.
-        fallback: the data set to use where ``dataset`` is not on this machine and ``root`` is None.
+        clip: name of a CLIP, or an encoder.
+        device: torch device of the CLIP and of its features.
+        fallback: data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
         bank: features to share between engines.
-        tensors: whether state and observations are tensors; default: where ``device`` is no CPU.
+        tensors: whether state and observations are tensors; default: True unless ``device`` is a CPU.
         **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
 
     Raises:
@@ -59,7 +59,7 @@ def make_engine(
 
 
 def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:
-    """Refuse what is no name and no thing of the kind that is named."""
+    """Raise an error if an argument is neither a name nor an object of the right type."""
     for name, value in texts.items():
         if not isinstance(value, str):
             raise VGGymError(f"option {name!r} is {value!r:.100}; it must be a name")
@@ -75,7 +75,7 @@ def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:
 
 
 def _open(name: str, split: str, root: str | None, fallback: str | None, options: dict[str, Any]) -> GroundingDataset:
-    """The data set; where it is not on this machine and no root is given, the fallback, with a warning."""
+    """Open a data set, or warn and open the fallback if it is not on this machine and no root is given."""
     try:
         return registry.open_dataset(name, split, root, **options)
     except DatasetNotFound as error:

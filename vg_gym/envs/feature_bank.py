@@ -1,7 +1,7 @@
-"""What the environment knows of images and expressions, on its device: looked up, not computed, at every step.
+"""Features of images and expressions on the device of the environment, which looks them up in every step.
 
-Features come from a :class:`~vg_gym.features.store.FeatureStore` where one holds them; else they are computed when
-first needed, and kept in a file of the cache folder for the next run.
+Features come from a :class:`~vg_gym.features.store.FeatureStore` if it holds them. Otherwise they are computed when
+first needed, and stored in a file of the cache folder for the next run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.dense_features import DenseFeatures
 from vg_gym.envs.image_tables import ImageTables, Rows, grown
-from vg_gym.envs.observations import GLIMPSE, LIMIT, glimpses, whole_lines
+from vg_gym.envs.observations import GLIMPSE, MAX_MAP_SCORE, glimpses, whole_lines
 from vg_gym.envs.proposals import FIELDS, QueryProposals
 from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.features.edge_maps import edge_map_arrays
@@ -35,46 +35,46 @@ from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
 
 ROW_SHARE = 0.25
-"""Of the memory for tables of images, as much again may be used for what is known of queries."""
+"""Memory for rows of queries, as a fraction of the memory for tables of images (which it adds to)."""
 MIN_ROWS = 4096
-"""Queries that fit, however little memory there is."""
-SCANNED = 32
-"""Images whose scanned regions are kept, 1.2 MB each, as queries of an image come close together."""
+"""Smallest capacity in queries, however small the memory."""
+SCANNED_IMAGES = 32
+"""Number of images whose scanned regions are cached, 1.2 MB each; queries of one image follow each other closely."""
 
 
 class QueryScores(Protocol):
-    """What a scorer computes once for each query (:mod:`vg_gym.envs.scoring`), such as scores of fixed boxes."""
+    """Function that a scorer needs computed once per query (:mod:`vg_gym.envs.scoring`), e.g. scores of fixed boxes."""
 
     count: int
-    """L, numbers a query."""
+    """Number of scores per query, L."""
     fingerprint: str
-    """Equal for what computes equal scores."""
+    """Fingerprint, equal for functions that compute equal scores."""
 
     def __call__(self, query: Query) -> np.ndarray:
-        """The numbers (L,), float32."""
+        """Return the scores (L,) of a query, float32."""
         ...
 
     def prepare(self, queries: Sequence[Query], progress: bool = False) -> None:
-        """Compute those of many queries ahead of time, and keep them in the cache folder."""
+        """Compute the scores of many queries ahead of time, and store them in the cache folder."""
         ...
 
 
 class FeatureBank:
-    """Embeddings and score maps of queries, one a row, and the tables of their images.
+    """Embeddings and score maps of queries, one query per row, and the tables of their images.
 
     Args:
-        clip: the encoder; the bank lives on its device.
-        tokens: also the expressions' tokens.
-        phrases: also score maps of the head and anchor noun phrases (M = 6 instead of 2).
-        memory: GiB for tables of images; 148 KB an image for the built-in CLIP, 131 KB for ViT-B/32.
-        store: where features are looked up before they are computed.
-        query_scores: also what this computes for each query.
-        proposals: also the proposals of each query.
-        edges: also the edge maps of images.
-        cache: keep what is computed when first needed for the next run.
+        clip: encoder; the bank lives on its device.
+        tokens: also hold the expressions' tokens.
+        phrases: also hold score maps of the head and anchor noun phrases (M = 6 instead of 2).
+        memory: memory for tables of images in GiB. An image takes 148 KB with the built-in CLIP, 131 KB with ViT-B/32.
+        store: store in which features are looked up before they are computed.
+        query_scores: function whose values the bank also holds for each query.
+        proposals: also hold these proposals of each query.
+        edges: also hold the edge maps of images.
+        cache: store features for the next run when they are first computed.
 
     Raises:
-        VGGymError: the store is of another CLIP, or lacks phrases (of this version) or tokens that are asked for.
+        VGGymError: the store belongs to another CLIP, or lacks phrases (of this version) or tokens that are needed.
     """
 
     def __init__(
@@ -98,33 +98,33 @@ class FeatureBank:
         self.overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip)
         """Glimpses of the whole image, score maps and coverage (R, M + 1, G, G)."""
         self.token_features = Rows((clip.num_tokens * clip.dim,), clip)
-        """Unit features of tokens, zero beyond a text's end (R, L * D)."""
+        """Unit features of tokens, zero beyond the end of a text (R, L * D)."""
         self.proposals = Rows((proposals.count if proposals else 0, len(FIELDS)), clip)
         """Proposals of queries (R, K, F), see :class:`vg_gym.envs.proposals.QueryProposals`."""
         self.scores = Rows((query_scores.count if query_scores else 0,), clip)
-        """What :attr:`query_scores` computed (R, L)."""
-        self._regions: LRUCache[np.ndarray] = LRUCache(SCANNED)
+        """Values of :attr:`query_scores` (R, L)."""
+        self._regions: LRUCache[np.ndarray] = LRUCache(SCANNED_IMAGES)
         self._rows: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
         self.capacity = max(MIN_ROWS, int(memory * ROW_SHARE * 2**30 / (4 * self._row_size())))
-        """Queries that fit; where they do not all, the least recently used goes."""
+        """Number of rows; when all are used, the least recently used row is replaced."""
         self.made = np.zeros(1, dtype=np.int64)
-        """When each row was made (R,); a row that is given to another query is made anew."""
+        """Clock at which each row was filled (R,); it changes when the row goes to another query."""
         self._last_used = np.zeros(0, dtype=np.int64)
         self._clock = 0
         self._image_of = np.zeros(0, dtype=np.int64)
 
     @property
     def num_maps(self) -> int:
-        """M, score maps per query."""
+        """Number of score maps per query, M."""
         return num_maps(self.phrases)
 
     def slots(self, rows: np.ndarray, image: Callable[[int], ImageRef]) -> np.ndarray:
-        """Slots of :attr:`images` of the images of rows (B,), int64.
+        """Return the slots in :attr:`images` of the images of rows (B,), int64.
 
         Args:
-            rows: of queries.
-            image: gives the image of the query at a place of ``rows``; asked where its table is not in memory.
+            rows: rows of queries.
+            image: returns the image of the query at a position in ``rows``; called if its table is not in memory.
         """
         return self.images.slots(self._image_of[rows], image)
 
@@ -132,34 +132,34 @@ class FeatureBank:
         self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None,
         proposals: QueryProposals | None = None, edges: bool = False,
     ) -> None:  # fmt: skip
-        """Refuse to be shared with an environment that asks for other features.
+        """Raise an error unless an environment that needs these features can share the bank.
 
         Args:
-            clip: its encoder.
-            tokens: whether it wants the expressions' tokens.
-            phrases: whether it wants score maps of noun phrases.
-            query_scores: what it wants computed for each query.
-            proposals: the proposals that it wants of each query.
-            edges: whether it wants edge maps.
+            clip: encoder of the environment.
+            tokens: whether it needs the expressions' tokens.
+            phrases: whether it needs score maps of noun phrases.
+            query_scores: function whose values it needs for each query.
+            proposals: proposals that it needs for each query.
+            edges: whether it needs edge maps.
 
         Raises:
             VGGymError: one of them differs.
         """
         mine = (self.clip, self.tokens, self.phrases, _mark(self.query_scores), _mark(self.query_proposals))
-        asked = (clip, tokens, phrases, _mark(query_scores), _mark(proposals))
-        if mine != asked or (self.edge_maps is not None) != edges:
+        theirs = (clip, tokens, phrases, _mark(query_scores), _mark(proposals))
+        if mine != theirs or (self.edge_maps is not None) != edges:
             raise VGGymError(
                 "the given bank= is for another CLIP, or other tokens, phrases, proposals, edge_profiles or scoring; "
                 "leave it out"
             )
 
     def row(self, query: Query) -> tuple[int, int]:
-        """The row of a query, made where it is new, and when it was made."""
+        """Return the row of a query, which is filled if the query is new, and the clock at which it was filled."""
         name = (query.image.key, query.expression)
         if name not in self._rows:
-            made = self._make_row(query)  # all of it before any is kept: an image may turn out unreadable
+            features = self._make_row(query)  # comes before any change, because the image may be unreadable
             row = self._free_row(name)
-            for rows, values in made:
+            for rows, values in features:
                 rows.put(row, values)
             self._image_of[row], self.made[row] = self.images.hold(query.image), self._clock
         row = self._rows[name]
@@ -167,12 +167,12 @@ class FeatureBank:
         return row, int(self.made[row])
 
     def used(self, rows: Any) -> None:
-        """Note that some rows are in use now."""
+        """Mark rows as used now."""
         self._clock += 1
         self._last_used[rows] = self._clock
 
     def _free_row(self, name: tuple[str, str]) -> int:
-        """A new row for a query, or the one that was not used for longest and that no engine plays."""
+        """Return a new row for a query, or the least recently used one that no engine plays."""
         if (row := len(self._names)) < self.capacity:
             self._names.append(name)
             self._image_of = grown(self._image_of, row + 1, -1)
@@ -191,40 +191,41 @@ class FeatureBank:
         return row
 
     def _row_size(self) -> int:
-        """Numbers of a row."""
+        """Return the number of values in a row."""
         parts = (self.text, self.maps, self.overviews, self.token_features, self.scores, self.proposals)
         return sum(math.prod(part.shape) for part in parts)
 
     def _make_row(self, query: Query) -> list[tuple[Rows, np.ndarray]]:
-        """What is known of a query, and where it goes."""
+        """Compute the features of a query, and return them with the tables that they belong to."""
         name, tables = (query.image.key, query.expression), (self.text, self.maps, self.overviews)
         maps = None if self.store is None else self.store.maps(*name)
         if maps is None:
-            known = "\n".join((f"row {self.num_maps} {GLIMPSE} {LIMIT:g}", *name))
-            row = self._kept(known, lambda: self._assemble(query, self._make_maps(query)))
+            cache_key = "\n".join((f"row {self.num_maps} {GLIMPSE} {MAX_MAP_SCORE:g}", *name))
+            row = self._cached(cache_key, lambda: self._assemble(query, self._make_maps(query)))
         else:
             row = self._assemble(query, maps)
-        made: list[tuple[Rows, np.ndarray]] = []
+        features: list[tuple[Rows, np.ndarray]] = []
         end = 0
         for rows in tables:
             begin, end = end, end + math.prod(rows.shape)
-            made.append((rows, row[begin:end].reshape(rows.shape)))
+            features.append((rows, row[begin:end].reshape(rows.shape)))
         if self.tokens:
-            found = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
-            made.append((self.token_features, found.astype(np.float32).clip(-1, 1).reshape(-1)))
+            token_features = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
+            features.append((self.token_features, token_features.astype(np.float32).clip(-1, 1).reshape(-1)))
         if self.query_scores is not None:
-            made.append((self.scores, self.query_scores(query)))
+            features.append((self.scores, self.query_scores(query)))
         if self.query_proposals is not None:
-            made.append((self.proposals, self.query_proposals(query, self.dense(query.image))))
-        return made
+            features.append((self.proposals, self.query_proposals(query, self.dense(query.image))))
+        return features
 
     def _assemble(self, query: Query, maps: np.ndarray) -> np.ndarray:
-        """Text embedding, tables of score maps (g, g, M or more) and overview of a query, one after the other, float32.
+        """Return a query's text embedding, tables of score maps (g, g, M or more) and overview as one vector, float32.
 
-        All of it is kept, and not the maps: to begin an episode that was played in another run is then one read.
+        The cache holds this vector instead of the maps, so that an episode of an earlier run begins with a single read.
         """
         text = self._lookup("text", query.expression, lambda: self._encode(query.expression))
-        maps = maps[..., : self.num_maps].astype(np.float32).clip(-LIMIT, LIMIT)  # a store may have those of phrases
+        maps = maps[..., : self.num_maps].astype(np.float32)  # a store may also have maps of phrases
+        maps = maps.clip(-MAX_MAP_SCORE, MAX_MAP_SCORE)
         table = np.ascontiguousarray(np.moveaxis(summed_area(maps), -1, 0))[None]
         overview = np.empty((1, 1, self.num_maps + 1, GLIMPSE, GLIMPSE), dtype=np.float32)
         tables = torch.from_numpy(table)
@@ -235,14 +236,14 @@ class FeatureBank:
         """Compute features ahead of time.
 
         Args:
-            queries: of what.
-            cache: keep them in a store in the user's cache folder, from which rows are read when first played; what
-                an interrupted run has computed is not lost. Where the folder is full, a warning says so, and they are
-                computed as without ``cache``.
+            queries: queries whose features are computed.
+            cache: write the features to a store in the user's cache folder, from which rows are read when first played.
+                The features that an interrupted run has computed are not lost. If the folder is full, a warning says
+                so, and features are computed as without ``cache``.
             progress: show progress bars.
 
         Raises:
-            VGGymError: there is a store, and it lacks some of the images.
+            VGGymError: the store lacks some of the images.
         """
         if self.store is not None:
             self._check_store(self.store, queries)
@@ -270,7 +271,7 @@ class FeatureBank:
             arrays.prepare((query.image for query in queries), progress)
 
     def close(self) -> None:
-        """Read no image ahead any more, and close the file of the cache; the next use opens it again."""
+        """Cancel pending reads of images, and close the file of the cache; the next access opens it again."""
         self.dense.close()
 
     def _attach(self, store: FeatureStore) -> None:
@@ -282,31 +283,31 @@ class FeatureBank:
 
     @property
     def _image_arrays(self) -> list[ImageArrays]:
-        """What is known of each image beside what CLIP knows."""
+        """Arrays of each image besides CLIP's features."""
         parts = [] if self.query_proposals is None else [self.query_proposals.images]
         return parts if self.edge_maps is None else [*parts, self.edge_maps]
 
     def _check_store(self, store: FeatureStore, queries: Sequence[Query]) -> None:
         keys = list(dict.fromkeys(query.image.key for query in queries))
-        lacking = [key for key, row in zip(keys, store.dense_rows(keys), strict=True) if row < 0]
-        if lacking:
+        missing = [key for key, row in zip(keys, store.dense_rows(keys), strict=True) if row < 0]
+        if missing:
             raise VGGymError(
-                f"{store.path} lacks {len(lacking):,} of {len(keys):,} images, e.g. {lacking[0]}: make one "
+                f"{store.path} lacks {len(missing):,} of {len(keys):,} images, e.g. {missing[0]}: make a store "
                 "of this data set with vg-gym features, or leave features= out"
             )
 
-    def _lookup(self, what: str, text: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """What is known of a text, from the store or the cache file, else computed."""
-        found = None if self.store is None else getattr(self.store, what)(text)
-        return self._kept(f"{what} {self.num_maps}\n{text}", compute) if found is None else found
+    def _lookup(self, kind: str, text: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return features of a text from the store or the cache file, or compute them."""
+        values = None if self.store is None else getattr(self.store, kind)(text)
+        return self._cached(f"{kind} {self.num_maps}\n{text}", compute) if values is None else values
 
-    def _kept(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array from the cache file, else computed, and kept there."""
+    def _cached(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return an array from the cache file, or compute it and store it there."""
         if self._cache is None:
             return compute()
-        if (found := self._cache.get(name)) is None:
-            self._cache.put(name, found := compute())
-        return found
+        if (values := self._cache.get(name)) is None:
+            self._cache.put(name, values := compute())
+        return values
 
     def _encode(self, expression: str) -> np.ndarray:
         return self.clip.encode_text([expression])[0]
@@ -320,7 +321,7 @@ class FeatureBank:
 
 
 def _cache_file(clip: ClipEncoder) -> ArrayCache:
-    """Named after all that its arrays are a function of, beside images and expressions."""
+    """Open the cache file. Its name depends on everything that determines its arrays, except images and expressions."""
     return ArrayCache(cache_place("played", f"{fingerprint(clip.fingerprint, SCAN_SIZES, PHRASE_RULES)[:24]}.sqlite"))
 
 

@@ -1,4 +1,4 @@
-"""The environment as a game for a person: one action a press, no clock, the answer when it is over."""
+"""The environment as a game for a person: one action per key press, no time limit, and the answer at the end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from vg_gym.envs.rendering import with_notes
 from vg_gym.envs.window import Window
 
 ENTER, ESCAPE = 13, 27
-"""Codes of keys."""
+"""Codes of the keys Enter and Escape."""
 
 
 class Game:
     """Episodes of an environment, played with the keyboard in a window.
 
-    The target and the IoU are shown when an episode is over, not before. Unlike Gymnasium's own ``play``, a key that is
-    held does not repeat, and the end of an episode stays on the screen.
+    The target and the IoU are hidden until an episode is over. Unlike in Gymnasium's own ``play``, a key that is held
+    does not repeat, and the last frame of an episode stays on the screen.
 
     Args:
-        env: in mode ``rgb_array``.
-        seed: of the first episode, the next has the next; None for any.
+        env: environment in mode ``rgb_array``.
+        seed: seed of the first episode, which grows by 1 per episode; None for a random one.
         report: called with the text of every result.
 
     Raises:
-        VGGymError: pygame is not installed, or there is no display.
+        VGGymError: pygame is not installed, or this machine lacks a display.
     """
 
     def __init__(self, env: GroundingEnv, seed: int | None = None, report: Callable[[str], None] = print):
@@ -37,7 +37,7 @@ class Game:
         self.played = 0
         self._keys = HeldKeys(env.get_keys_to_action())
         self._start()
-        self.window = Window(self.frame().shape[1::-1], "vg_gym: what is meant?")
+        self.window = Window(self.frame().shape[1::-1], "vg_gym: find the object")
 
     def run(self) -> None:
         """Play until the window is closed or Escape is pressed."""
@@ -57,19 +57,19 @@ class Game:
         window.close()
 
     def press(self, code: int) -> None:
-        """A key goes down."""
+        """Handle a key that goes down; Enter starts the next episode."""
         if code == ENTER:
             self._start()
         self._keys.press(code)
 
     def release(self, code: int) -> None:
-        """A key goes up, which may be an action."""
+        """Handle a key that goes up, which may complete an action."""
         action = self._keys.release(code)
         if action is not None and not self.result:
             self._step(action)
 
     def frame(self) -> np.ndarray:
-        """What is on the screen, uint8 (h, w, 3): the image, the sentence, the score, and the keys or the result."""
+        """Return the content of the window, uint8 (h, w, 3): image, expression, score, and the keys or the result."""
         self.env.show_target = bool(self.result)
         frame: Any = self.env.render()
         over = [self.result, "enter: next    esc: leave", *[""] * (len(self.help) - 2)]  # the window keeps its size
@@ -84,7 +84,7 @@ class Game:
         _, _, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
             hit = "a hit" if info.get("is_success") else "a miss"
-            found = f"IoU {info['iou']:.2f}, {hit}, " if "iou" in info else ""
+            overlap = f"IoU {info['iou']:.2f}, {hit}, " if "iou" in info else ""
             ended = "" if terminated else " (out of steps)"
-            self.result = f"{found}score {info['clip_score']:.2f}{ended}"
+            self.result = f"{overlap}score {info['clip_score']:.2f}{ended}"
             self.report(f"{self.env.engine.query(0).expression}: {self.result}")

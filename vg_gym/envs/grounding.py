@@ -1,4 +1,4 @@
-"""The environment as Gymnasium's single one, after the pattern of its ``cartpole.py``."""
+"""Single environment of Gymnasium, after the pattern of its ``cartpole.py``."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from vg_gym.envs.window import Window
 from vg_gym.errors import VGGymError, unknown
 
 SUCCESS_IOU = 0.5
-"""IoU from which ``info["is_success"]`` is true, as in the Acc@0.5 of the literature."""
+"""Smallest IoU with ``info["is_success"]``, as in the Acc@0.5 of the literature."""
 
 
-CALLERS = 32
-"""Calls up the stack among which the ``reset`` of a wrapper is looked for."""
+MAX_CALLERS = 32
+"""Largest number of callers that are searched for the ``reset`` of a wrapper."""
 
 
 class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
-    """Visual grounding as an episode: move and resize a box until it fits what the expression means.
+    """Visual grounding as an episode: move and resize a box until it fits the object that the expression refers to.
 
     ## Registered ids
     `RefCOCOg-Ground-v0`, `RefCOCO-Ground-v0`, `RefCOCOPlus-Ground-v0`, `RefShapes-Ground-v0`: the training splits of
-    those data sets. Where the first three are not on the machine, RefShapes stands in, and a warning says so.
+    those data sets. If one of the first three is not on the machine, RefShapes replaces it, with a warning.
 
     ## Task
     An episode is one image with one referring expression ("the small cross left of the blue heart"). The agent starts
@@ -43,14 +43,14 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     bottom edge at once: 0 out by 30 % of the box's side, 1 out by 8 %, 2 stay, 3 in by 8 %, 4 in by 30 %. The last is
     the trigger: 1 ends the episode and the moves are ignored. Other sets: `fine-edges` (a third step of 2 %),
     `jump-edges` (the last part also jumps to a proposal), `edges` (`Discrete(21)`), `classic` (`Discrete(9)`, the
-    published nine) and `continuous` (`Box(5)`); see :mod:`vg_gym.envs.actions`. Boxes stay inside
-    the image and keep a side of at least 4 % of it. `action_masks()` says which choices change something.
+    published nine) and `continuous` (`Box(5)`); see :mod:`vg_gym.envs.actions`. Boxes stay inside the image, with sides
+    of at least 4 % of it. `action_masks()` returns the choices that change something.
 
     ## Observation space
-    A flat `Dict`, D being CLIP's width, A the length of an encoded action; all float32 (float16 with
-    `precision="float16"`) but the images:
+    A flat `Dict`, where D is CLIP's width and A the length of an encoded action. All parts are float32 (float16 with
+    `precision="float16"`), except the images:
 
-    | key                         | shape               | what                                                  |
+    | key                         | shape               | content                                               |
     |-----------------------------|---------------------|-------------------------------------------------------|
     | `text`                      | (D,)                | unit embedding of the expression                      |
     | `image`, `region`           | (D,)                | unit features of the image, and of the box            |
@@ -62,35 +62,35 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     | `step`                      | (1,)                | share of `max_steps` used                             |
     | `tokens`                    | (L * D,)            | `tokens=True`: unit features of the tokens            |
     | `glimpse_features`          | (4 * 16 * D,)       | `glimpse_features=True`: features, 4 x 4 grids        |
-    | `proposals`                 | (K * 17,)           | `proposals="ssd"`: boxes of a detector, what CLIP and |
-    |                             |                     | the words say of each, corners seen from the box      |
+    | `proposals`                 | (K * 17,)           | `proposals="ssd"`: boxes of a detector, their scores  |
+    |                             |                     | by CLIP and words, corners relative to the box        |
     | `edge_profiles`             | (4 * 24,)           | `edge_profiles=True`: edge strength across each edge  |
     | `pixels_image`, `pixels_crop` | (84, 84, 3)       | `observation="pixels"`: image and crop, uint8         |
 
     ## Rewards
-    The change of a potential, minus `step_cost`, plus `trigger_bonus` times the potential when the trigger is pulled
-    (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score; `iou` the IoU with the target; `clip+iou`
-    their mean. With `clip`, neither rewards nor observations nor the end of an episode depend on a box label; where the
-    source has labels they are still read, for `info`. `score` names the CLIP score, `scoring` where it comes from:
-    `dense` features of the image, computed once; `crop`s encoded at every step, and cached; or a
-    `lattice` of crops, encoded once (:mod:`vg_gym.envs.scoring`).
+    The reward is the change of a potential, minus `step_cost`, plus `trigger_bonus` times the potential if the trigger
+    is pulled (:mod:`vg_gym.envs.rewards`). `reward="clip"` (default) uses a CLIP score; `iou` the IoU with the target;
+    `clip+iou` their mean. With `clip`, neither rewards nor observations nor the end of an episode depend on a box
+    label; if the source has labels, they are read only for `info`. `score` names the CLIP score, `scoring` its source:
+    `dense` features of the image, computed once; `crop`s encoded in every step, and cached; or a `lattice` of crops,
+    encoded once (:mod:`vg_gym.envs.scoring`).
 
     ## Starting state
     `initial_box`: `full`, `center`, `random`, `jitter` (around the target; training only) or the name of any grounder,
     whose boxes are computed once.
 
     ## Episode end
-    Terminated by the trigger, which counts from step `min_steps` (8) on, truncated after `max_steps` (10). An untrained
-    policy pulls the trigger in half of all steps; were it heard at once, "stop at once" would be what is learned. A
-    trained agent needs no such help: `min_steps=1`. Nothing ends an episode by looking at the answer.
+    The trigger terminates an episode, but counts only from step `min_steps` (8) on; `max_steps` (10) truncates it. An
+    untrained policy pulls the trigger in half of all steps, and would learn to stop at once if the trigger counted from
+    the start. A trained agent does not need this: `min_steps=1`. No episode ends because of the true box.
 
     ## Info
-    `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; `iou` and
-    `is_success` (IoU >= 0.5) where the source has labels.
+    `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; also `iou` and `is_success`
+    (IoU >= 0.5) if the source has labels.
 
     ## Reset options
-    `options={"index": i}` plays a given episode, `{"initial_box": [x1, y1, x2, y2]}` (normalised) starts from a given
-    box, `{"query": Query(...)}` plays a query of your own.
+    `options={"index": i}` plays the episode with this index, `{"initial_box": [x1, y1, x2, y2]}` (normalised) starts
+    from this box, `{"query": Query(...)}` plays your own query.
 
     ## Arguments
     ```python
@@ -100,12 +100,12 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     ```
 
     Args:
-        dataset: name of a data set, or a list of samples, or a list of queries (then there are no labels).
-        split: of a named data set.
+        dataset: name of a data set, a list of samples, or a list of queries (without labels).
+        split: split of a named data set.
         root: folder of a named data set that is on disk.
         clip: name of a CLIP (see :func:`vg_gym.clip.load_clip`) or an encoder.
-        device: where the CLIP runs, and what it knows is kept.
-        fallback: the built-in data set to use where ``dataset`` is not on this machine and ``root`` is None.
+        device: torch device of the CLIP and of its features.
+        fallback: built-in data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
         bank: a :class:`~vg_gym.envs.feature_bank.FeatureBank` to share.
         render_mode: ``rgb_array``, ``human`` (a window) or ``ansi`` (a line of text).
@@ -117,8 +117,8 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     ## Vectorized environment
     `gymnasium.make_vec("RefShapes-Ground-v0", num_envs=256, reward="iou")` makes a
     :class:`~vg_gym.envs.GroundingVectorEnv`: the same episodes as 256 single environments with the same seeds, in one
-    batched engine. For learners on a GPU there is :class:`~vg_gym.envs.GroundingTensorEnv`, whose observations never
-    leave the device.
+    batched engine. For learners on a GPU use :class:`~vg_gym.envs.GroundingTensorEnv`, whose observations stay on the
+    device.
 
     ## References
     Caicedo & Lazebnik, *Active Object Localization with Deep Reinforcement Learning*, ICCV 2015; Mao et al.,
@@ -130,7 +130,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
 
     metadata = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}
     show_target = True
-    """Whether frames show the target box and the IoU, where the source has labels."""
+    """True if frames show the target box and the IoU, which requires labels."""
 
     def __init__(self, render_mode: str | None = None, **arguments: Any):
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -142,14 +142,14 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         self._rng: CounterRNG | None = None
         self._trail: list[np.ndarray] = []
         self._end: tuple[bool, bool] | None = None
-        """How the episode ended (terminated, truncated); None while it goes on."""
+        """End of the episode (terminated, truncated); None while it continues."""
         self._window: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode; see the class for ``options``.
 
         Raises:
-            WrongValue: the seed is no whole number from 0 on.
+            WrongValue: the seed is not an integer of at least 0.
             VGGymError: an option is unknown or out of range.
         """
         super().reset(seed=(seed := checked_seed(seed)))
@@ -163,29 +163,31 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         return self._observation(), self._info()
 
     def step(self, action: Any):
-        """Act; the usual five. After the end of an episode nothing changes and nothing is paid, and a warning says so.
+        """Act, and return the usual five values.
+
+        After the end of an episode a step changes nothing, pays nothing, and logs a warning.
 
         Raises:
-            VGGymError: no episode was started, or the action is not of the space.
+            VGGymError: no episode was started, or the action is not in the space.
         """
         return self._stay() if self._is_over() else self._after(self.engine.step(np.asarray(action)[None]))
 
     def place(self, box: np.ndarray):
-        """A step that puts the box, normalised (4,), somewhere else; as :meth:`step`."""
+        """Take a step that places the box, normalised (4,), at any position; it returns the values of :meth:`step`."""
         return self._stay() if self._is_over() else self._after(self.engine.place(np.asarray(box)[None]))
 
     def _is_over(self) -> bool:
-        """Whether the episode has ended.
+        """Return True if the episode has ended.
 
         Raises:
-            VGGymError: none was started.
+            VGGymError: no episode was started.
         """
         if not self._trail:
             raise VGGymError("step() before reset(): call reset() first")
         return self._end is not None
 
     def _stay(self):
-        """What a step after the end gives: the last observation again, no reward, and the same end."""
+        """Return the result of a step after the end: the last observation, reward 0, and the same end."""
         assert self._end is not None
         gym.logger.warn("step() after the end of an episode changes nothing and pays nothing: call reset() first")
         return self._observation(), 0.0, *self._end, self._info()
@@ -199,7 +201,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         return self._observation(), float(result.reward[0]), terminated, truncated, self._info()
 
     def action_masks(self) -> np.ndarray:
-        """Booleans: which choices would change something, as sb3-contrib's MaskablePPO reads them.
+        """Return which choices change something, bool (n,), in the format of sb3-contrib's MaskablePPO.
 
         Raises:
             VGGymError: no episode was started, or the action space is continuous.
@@ -209,17 +211,17 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         return self.engine.masks()[0]
 
     def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:
-        """Keys and what they do; see :mod:`vg_gym.envs.keyboard`.
+        """Return keys and their actions, see :mod:`vg_gym.envs.keyboard`.
 
         With Gymnasium's own loop: ``play(env, wait_on_player=True, noop=env.unwrapped.engine.actions.noop)``.
         """
         return keys_to_action(self.engine.actions)
 
     def render(self) -> np.ndarray | str | None:
-        """The frame, uint8 (h, w, 3), in mode ``rgb_array``; a line in mode ``ansi``; a window in mode ``human``.
+        """Return the frame, uint8 (h, w, 3), or a line of text in mode ``ansi``; mode ``human`` shows a window.
 
         Raises:
-            VGGymError: no episode was started, or a window is asked for where there is no display.
+            VGGymError: no episode was started, or mode ``human`` is used without a display.
         """
         if self.render_mode is None:
             gym.logger.warn('render() does nothing without a render mode; make(..., render_mode="rgb_array")')
@@ -229,16 +231,16 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         engine = self.engine
         query, target = engine.query(0), to_numpy(engine.targets)[0]
         labeled = bool(np.isfinite(target).all()) and self.show_target
-        said: dict[str, Any] = {
+        caption: dict[str, Any] = {
             "expression": query.expression,
             "score": float(engine.score[0]),
             "iou": float(engine.iou()[0]) if labeled else None,
             "step": f"{int(engine.steps[0])}/{engine.options.max_steps}",
         }
         if self.render_mode == "ansi":
-            return rendering.describe(self._trail[-1], **said)
+            return rendering.describe(self._trail[-1], **caption)
         frame = rendering.draw_frame(
-            query.image.array(), self._trail[-1], target=target if labeled else None, trail=self._trail[:-1], **said
+            query.image.array(), self._trail[-1], target=target if labeled else None, trail=self._trail[:-1], **caption
         )
         if self.render_mode == "rgb_array":
             return frame
@@ -254,10 +256,10 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             self._window = None
 
     def _observation(self) -> dict[str, np.ndarray]:
-        seen = self.engine.observe()
+        observation = self.engine.observe()
         if self.engine.device is not None:
-            seen = {name: to_numpy(values) for name, values in seen.items()}
-        return {name: values[0] for name, values in seen.items()}
+            observation = {name: to_numpy(values) for name, values in observation.items()}
+        return {name: values[0] for name, values in observation.items()}
 
     def _box(self) -> np.ndarray:
         return to_numpy(self.engine.boxes)[0].copy()
@@ -278,12 +280,12 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
 
 
 def _time_limit(env: gym.Env) -> int | None:
-    """Return the limit of a ``TimeLimit`` around an environment that is being reset; None where there is none.
+    """Return the limit of a ``TimeLimit`` around an environment that is being reset; None without such a wrapper.
 
-    Gymnasium tells it to the wrapper alone, but the wrapper's own ``reset`` is among the callers.
+    Gymnasium passes the limit only to the wrapper, but the ``reset`` of the wrapper is among the callers.
     """
     frame: Any = sys._getframe(1)
-    for _ in range(CALLERS):
+    for _ in range(MAX_CALLERS):
         if (frame := frame.f_back) is None:
             return None
         caller = frame.f_locals.get("self") if frame.f_code.co_name == "reset" else None

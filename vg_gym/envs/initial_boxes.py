@@ -1,4 +1,4 @@
-"""Where an episode's box starts: fixed, random, near the target, where a grounder says, or a mixture of these."""
+"""Initial boxes of episodes: fixed, random, near the target, from a grounder, or a mixture of these."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from vg_gym.storage.npy import read_npy
 from vg_gym.types import Fingerprinted, Grounder, Query
 
 FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}
-"""Names of boxes that are the same in every episode."""
+"""Boxes that are equal in every episode, by name."""
 JITTER = 0.3
-"""Standard deviation of an edge around the target's, in sides of the target."""
+"""Standard deviation of an edge around the edge of the target, in sides of the target."""
 
 
 class InitialBoxes(Protocol):
-    """Chooses the first boxes of episodes."""
+    """Chooses the initial boxes of episodes."""
 
     def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
-        """First boxes of B episodes.
+        """Return the initial boxes of B episodes.
 
         Args:
-            rows: the rows of the engine that start (B,); each draws from its own stream.
-            index: numbers of their episodes in the catalog (B,).
-            targets: their normalised target boxes (B, 4), an array or a tensor; NaN where there is none.
+            rows: rows of the engine that start (B,); each draws from its own stream.
+            index: indices of their episodes in the catalog (B,).
+            targets: normalised target boxes (B, 4), an array or a tensor; NaN without a target.
             rng: random numbers of all rows.
 
         Returns:
@@ -45,24 +45,24 @@ class InitialBoxes(Protocol):
         ...
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
-        """Compute what can be computed ahead of time; see :func:`grounder_boxes`."""
+        """Compute boxes ahead of time, see :func:`grounder_boxes`."""
         ...
 
 
 def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
-    """The source of first boxes that ``initial_box=`` names.
+    """Build the source of initial boxes that ``initial_box=`` names.
 
     Args:
-        name: ``full``, ``center``, ``random``, ``jitter``, a grounder's name (it gets the CLIP of the catalog's bank,
-            where it takes one), or several of these with commas between: each episode draws one.
+        name: ``full``, ``center``, ``random``, ``jitter``, the name of a grounder, or a comma-separated list of these,
+            of which each episode draws one. A grounder that takes a CLIP gets the CLIP of the catalog's bank.
         catalog: the episodes that are played.
 
     Raises:
-        VGGymError: ``jitter`` on bare queries, or an unknown grounder.
+        VGGymError: ``jitter`` is combined with bare queries, or the grounder is unknown.
     """
     names = [part.strip() for part in name.split(",") if part.strip()]
     if not names:
-        raise VGGymError(f"initial_box={name!r} names no first box: use 'full', 'center', 'random', or a grounder")
+        raise VGGymError(f"initial_box={name!r} names no initial box: use 'full', 'center', 'random', or a grounder")
     if len(names) > 1:
         return _Mixture([make_initial_boxes(part, catalog) for part in names])
     if name in FIXED:
@@ -71,20 +71,20 @@ def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
         return _Random()
     if name == "jitter":
         if not catalog.episodes.labeled:
-            raise VGGymError("initial_box='jitter' starts near the target, and bare queries have none; use 'full'")
+            raise VGGymError("initial_box='jitter' starts near the target, which bare queries lack; use 'full'")
         return _Jitter()
     return _FromGrounder(registry.grounder_with_clip(name, catalog.bank.clip.name), catalog)
 
 
 class _Unprepared:
-    """A source with nothing to compute ahead of time."""
+    """Source of initial boxes without anything to compute ahead of time."""
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class _Fixed(_Unprepared):
-    """The same box always."""
+    """Source that always returns the same box."""
 
     def __init__(self, box: np.ndarray):
         self.box = box
@@ -94,7 +94,7 @@ class _Fixed(_Unprepared):
 
 
 class _Random(_Unprepared):
-    """Sides uniform in [0.1, 1], place uniform."""
+    """Source of boxes with sides uniform in [0.1, 1] and uniform positions."""
 
     def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
         draws = rng.uniform(rows, 4)
@@ -104,7 +104,7 @@ class _Random(_Unprepared):
 
 
 class _Jitter(_Unprepared):
-    """The target, every edge moved by a normal :data:`JITTER` of its side."""
+    """Source of targets whose edges are moved by normal noise of :data:`JITTER` times the side."""
 
     def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
         side = targets[:, 2:] - targets[:, :2]
@@ -113,7 +113,7 @@ class _Jitter(_Unprepared):
 
 
 class _Mixture:
-    """Each episode draws one of several sources, all equally likely."""
+    """Source that draws one of several sources for each episode, all equally likely."""
 
     def __init__(self, sources: Sequence[InitialBoxes]):
         self.sources = sources
@@ -122,18 +122,18 @@ class _Mixture:
         chosen = to_numpy(rng.integers(rows, len(self.sources)))
         boxes = np.zeros((len(rows), 4), dtype=np.float32)
         for number in np.unique(chosen):
-            mine = chosen == number
-            boxes[mine] = to_numpy(self.sources[number](rows[mine], index[mine], targets[mine], rng))
+            selected = chosen == number
+            boxes[selected] = to_numpy(self.sources[number](rows[selected], index[selected], targets[selected], rng))
         return boxes
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
-        """Prepare all."""
+        """Prepare all sources."""
         for source in self.sources:
             source.prepare(queries, cache, progress)
 
 
 class _FromGrounder:
-    """A grounder's boxes, asked for once per query and kept: by query, and in a column by episode."""
+    """Boxes of a grounder, computed once per query and cached by query and in a column by episode."""
 
     def __init__(self, grounder: Grounder, catalog: Catalog):
         self.grounder, self.catalog = grounder, catalog
@@ -142,9 +142,9 @@ class _FromGrounder:
 
     def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
         if index.max() >= len(self._column):
-            more = np.full((len(self.catalog.rows) - len(self._column), 4), np.nan, dtype=np.float32)
-            self._column = np.concatenate([self._column, more])
-        guests = index >= len(self.catalog.episodes)  # another may have had the column before
+            empty = np.full((len(self.catalog.rows) - len(self._column), 4), np.nan, dtype=np.float32)
+            self._column = np.concatenate([self._column, empty])
+        guests = index >= len(self.catalog.episodes)  # their places may have belonged to other guests before
         new = np.unique(index[guests | np.isnan(self._column[index, 0])])
         if len(new):
             self._column[new] = self._look_up([self.catalog.query(int(number)) for number in new])
@@ -157,7 +157,7 @@ class _FromGrounder:
         return np.stack([self._known[_identity(q)] for q in queries])
 
     def prepare(self, queries: Sequence[Query], cache: bool = False, progress: bool = False) -> None:
-        """Ask for the boxes of all queries, a few hundred at a time."""
+        """Compute the boxes of all queries, a few hundred at a time."""
         boxes = grounder_boxes(self.grounder, queries, cache, progress)
         self._known.update(zip((_identity(q) for q in queries), boxes, strict=True))
 
@@ -165,14 +165,14 @@ class _FromGrounder:
 def grounder_boxes(
     grounder: Grounder, queries: Sequence[Query], cache: bool = False, progress: bool = False, chunk: int = 256
 ) -> np.ndarray:
-    """A grounder's normalised boxes (N, 4) of queries, from the cache folder where they are there.
+    """Return a grounder's normalised boxes (N, 4) of queries, from the cache folder if they are stored there.
 
     Args:
-        grounder: cached only if it is :class:`~vg_gym.types.Fingerprinted`.
-        queries: what to ground; files are keyed by their images, expressions and all that the grounder depends on.
-        cache: keep the boxes for the next run, chunk by chunk, so that an interrupted one goes on where it stopped.
+        grounder: grounder, whose boxes are cached only if it is :class:`~vg_gym.types.Fingerprinted`.
+        queries: queries to ground; files are keyed by their images, expressions and all that the grounder depends on.
+        cache: store the boxes for the next run, chunk by chunk, so that an interrupted run resumes where it stopped.
         progress: show a progress bar.
-        chunk: queries per call and per file.
+        chunk: number of queries per call and per file.
     """
     mark = mark_of(grounder) if cache and isinstance(grounder, Fingerprinted) else None
     parts = []
@@ -194,7 +194,7 @@ def _stored(path: Path, grounder: Grounder, queries: Sequence[Query]) -> np.ndar
         try:
             return read_npy(path)
         except (OSError, ValueError) as error:
-            warnings.warn(f"the boxes in {path} cannot be read ({error}) and are asked for anew", stacklevel=4)
+            warnings.warn(f"the boxes in {path} cannot be read ({error}) and are computed again", stacklevel=4)
     boxes = _ask(grounder, queries)
     try:
         make_folder(path.parent)

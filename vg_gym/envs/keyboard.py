@@ -1,7 +1,7 @@
-"""Which keys of a keyboard act, for people who play: ``vg-gym play`` and :func:`gymnasium.utils.play.play`.
+"""Keys of the keyboard and their actions, for ``vg-gym play`` and :func:`gymnasium.utils.play.play`.
 
-``w a s d`` stretch the box up, left, down, right; ``i j k l`` shrink it towards those sides. Held together they act
-together, where the action set can: ``d`` and ``l`` move the box to the right.
+``w a s d`` stretch the box up, left, down, right; ``i j k l`` shrink it towards those sides. Keys held together act
+together if the action set allows it: ``d`` and ``l`` move the box to the right.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from vg_gym.envs.actions import EDGES, ActionSet, ContinuousActions, MultiEdgeActions, TableActions
 
 OUT_KEYS = {"left": "a", "top": "w", "right": "d", "bottom": "s"}
-"""The key that moves an edge out of the box."""
+"""Keys that move an edge out of the box."""
 IN_KEYS = {"left": "l", "top": "k", "right": "j", "bottom": "i"}
-"""The key that moves it into the box."""
+"""Keys that move an edge into the box."""
 SIZE_KEYS = {"coarse": "", "fine": "f", "finest": "v"}
-"""The key that is held for steps of a size."""
+"""Keys that are held for steps of a size."""
 TRIGGER_KEY = " "
 CLASSIC_KEYS = {"left": "a", "right": "d", "up": "w", "down": "s", "bigger": "e", "smaller": "q", "fatter": "f",
                 "taller": "t"}  # fmt: skip
@@ -29,7 +29,7 @@ CONTINUOUS_KEYS = {"a": (-1, 0, 0, 0), "d": (1, 0, 0, 0), "w": (0, -1, 0, 0), "s
 
 
 def keys_to_action(actions: ActionSet) -> dict[tuple[int, ...], Any]:
-    """Keys that are held, as sorted character codes, and the action that they stand for.
+    """Return the action for each combination of held keys, a tuple of sorted character codes.
 
     >>> from vg_gym.envs.actions import make_actions
     >>> keys = keys_to_action(make_actions("edges"))
@@ -37,44 +37,44 @@ def keys_to_action(actions: ActionSet) -> dict[tuple[int, ...], Any]:
     (20, 2, 12)
     """
     if isinstance(actions, MultiEdgeActions):
-        found: Mapping[str, Any] = _multi_edge_keys(actions)
+        actions_by_keys: Mapping[str, Any] = _multi_edge_keys(actions)
     elif isinstance(actions, ContinuousActions):
-        found = {key: np.array([*move, -1], dtype=np.float32) for key, move in CONTINUOUS_KEYS.items()}
+        actions_by_keys = {key: np.array([*move, -1], dtype=np.float32) for key, move in CONTINUOUS_KEYS.items()}
     else:
         assert isinstance(actions, TableActions)
-        found = _table_keys(actions)
-    found = {**found, TRIGGER_KEY: actions.trigger}
-    return {tuple(sorted(map(ord, keys))): action for keys, action in found.items()}
+        actions_by_keys = _table_keys(actions)
+    actions_by_keys = {**actions_by_keys, TRIGGER_KEY: actions.trigger}
+    return {tuple(sorted(map(ord, keys))): action for keys, action in actions_by_keys.items()}
 
 
 def _table_keys(actions: TableActions) -> dict[str, int]:
-    """Of ``classic``, by name; of ``edges``, by edge, way and size."""
+    """Return the actions of ``classic`` by key, or those of ``edges`` by the keys of edge, direction and size."""
     if actions.name == "classic":
         return {key: actions.names.index(name) for name, key in CLASSIC_KEYS.items()}
-    found = {}
+    actions_by_keys = {}
     for number, name in enumerate(actions.names[:-1]):
         edge, way, size = name.split()
         keys = {**(OUT_KEYS if way == "out" else IN_KEYS), "all": "e" if way == "out" else "q"}
-        found[keys[edge] + SIZE_KEYS[size]] = number
-    return found
+        actions_by_keys[keys[edge] + SIZE_KEYS[size]] = number
+    return actions_by_keys
 
 
 def _multi_edge_keys(actions: MultiEdgeActions) -> dict[str, np.ndarray]:
-    """All ways of moving some edges by steps of one size, and jumps to the first nine proposals."""
-    found = {}
+    """Return all moves of some edges by steps of one size, and jumps to the first nine proposals."""
+    actions_by_keys = {}
     ways = [[("", 0), (OUT_KEYS[edge], 1), (IN_KEYS[edge], -1)] for edge in EDGES]
     for choice in itertools.product(*ways):
         for number, size in enumerate(list(SIZE_KEYS.values())[: actions.stay]):
             keys, signs = "".join(key for key, _ in choice), [sign for _, sign in choice]
             levels = [actions.stay - sign * (actions.stay - number) for sign in signs]
             if keys:
-                found[keys + size] = np.array([*levels, 0])
+                actions_by_keys[keys + size] = np.array([*levels, 0])
     nothing = [actions.stay] * 4
-    return found | {str(k + 1): np.array([*nothing, 2 + k]) for k in range(min(actions.jumps, 9))}
+    return actions_by_keys | {str(k + 1): np.array([*nothing, 2 + k]) for k in range(min(actions.jumps, 9))}
 
 
 def describe(actions: ActionSet) -> list[str]:
-    """What the keys do, in lines for a person."""
+    """Describe the keys in lines of text."""
     lines = {
         "classic": ["w a s d: move the box", "e bigger, q smaller, f fatter, t taller"],
         "continuous": ["w a s d: move the box", "e bigger, q smaller, l wider, j narrower, i taller, k flatter"],
@@ -88,12 +88,12 @@ def describe(actions: ActionSet) -> list[str]:
 
 
 class HeldKeys:
-    """Keys that are held make one action together: at the first release after a press.
+    """Combines keys that are held together into one action, at the first release after a press.
 
-    Nothing repeats while a key is held, and ``f`` held with ``d`` pressed twice is two fine steps.
+    A held key does not repeat: ``f`` held while ``d`` is pressed twice makes two fine steps.
 
     Args:
-        keys: from :func:`keys_to_action`.
+        keys: actions by keys, from :func:`keys_to_action`.
 
     >>> held = HeldKeys({(100,): "out", (100, 102): "out a little"})
     >>> held.press(102), held.press(100), held.release(100), held.release(102)
@@ -106,13 +106,13 @@ class HeldKeys:
         self._pressed = False
 
     def press(self, code: int) -> None:
-        """A key goes down."""
+        """Handle a key that goes down."""
         if code in self._known:
             self._held.add(code)
             self._pressed = True
 
     def release(self, code: int) -> Any:
-        """A key goes up; the action that this makes, or None."""
+        """Handle a key that goes up, and return the action that it completes, or None."""
         if code not in self._held:
             return None
         together, pressed = tuple(sorted(self._held)), self._pressed

@@ -1,8 +1,9 @@
-"""What the agent sees: a flat Dict of vectors (SB3 takes anything with more axes for an image), for all rows at once.
+"""Observations of all rows at once: a flat Dict of vectors, because SB3 takes arrays with more axes for images.
 
-*Glimpses* are the heart: the score map of the expression, averaged on a small grid inside windows of 1x, 2x and 4x the
-box and over the whole image. They move with the box, so that "the object is to my upper right" looks the same wherever
-the box is. Score maps are standardised per image, because raw cosines have a small range, and limited to LIMIT.
+*Glimpses* are the main part: the score map of the expression, averaged on a small grid inside windows of 1x, 2x and 4x
+the box and over the whole image. They move with the box, so that "the object is to my upper right" looks the same
+wherever the box is. Score maps are standardised per image, because raw cosines have a small range, and limited to
++-MAX_MAP_SCORE.
 """
 
 from __future__ import annotations
@@ -34,27 +35,27 @@ GLIMPSE = 8
 """Cells per side of a glimpse of score maps."""
 FEATURE_GLIMPSE = 4
 """Cells per side of a glimpse of features."""
-LIMIT = 10.0
-"""Of score maps; averages stay in the space, which is a little wider, whatever rounding does."""
-PIXELS = 84
-"""Side of the images of ``observation="pixels"``."""
+MAX_MAP_SCORE = 10.0
+"""Largest absolute value in a score map; the space is slightly wider, so that rounded averages stay inside."""
+VIEW_SIDE = 84
+"""Side of the images of ``observation="pixels"`` in pixels."""
 HISTORY = 3
-"""Actions remembered."""
-SPECK = 1e-3
-"""Feature sums shorter than this are of next to no pixels, and their direction is rounding: they count as nothing."""
+"""Number of actions in the history."""
+MIN_FEATURE_NORM = 1e-3
+"""Norm below which a sum of features counts as zero: it covers almost no pixels, and rounding gives its direction."""
 _STEPS = np.linspace(0, 1, GLIMPSE + 1, dtype=np.float32)
 OFFSETS = np.array(WINDOWS, dtype=np.float32)[:, None] * (_STEPS - 0.5)
-"""Lines of the moving windows (3, G+1) about the box's centre, in sides of the box."""
+"""Lines of the moving windows (3, G+1) relative to the centre of the box, in sides of the box."""
 
 
 def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions: ActionSet) -> spaces.Dict:
-    """The Dict space of one environment.
+    """Return the Dict space of one environment.
 
     Args:
-        options: which parts there are, and how precise they are.
-        clip: the encoder, for the width of features and the number of tokens.
-        maps: M, score maps of a query.
-        actions: for the length of an encoded action.
+        options: options that select the parts and their precision.
+        clip: encoder, for the width of features and the number of tokens.
+        maps: number of score maps per query, M.
+        actions: action set, for the length of an encoded action.
 
     Raises:
         VGGymError: the observation or precision is unknown.
@@ -70,7 +71,7 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
 
     parts: dict[str, spaces.Space] = {
         "box": box(0, 1, 8),
-        "glimpses": box(-1.01 * LIMIT, 1.01 * LIMIT, windows * (maps + 1) * GLIMPSE**2),
+        "glimpses": box(-1.01 * MAX_MAP_SCORE, 1.01 * MAX_MAP_SCORE, windows * (maps + 1) * GLIMPSE**2),
         "history": box(-1, 1, HISTORY * actions.encoding),
         "image": box(-1, 1, clip.dim),
         "region": box(-1, 1, clip.dim),
@@ -83,20 +84,22 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
     if options.glimpse_features:
         parts["glimpse_features"] = box(-1, 1, windows * FEATURE_GLIMPSE**2 * clip.dim)
     if options.proposals:
-        parts["proposals"] = box(-proposals.LIMIT, proposals.LIMIT, options.num_proposals * proposals.WIDTH)
+        parts["proposals"] = box(-proposals.MAX_OFFSET, proposals.MAX_OFFSET, options.num_proposals * proposals.WIDTH)
     if options.edge_profiles:
         parts["edge_profiles"] = box(0, edge_profiles.SCALE, 4 * edge_profiles.SLICES)
     if options.observation == "pixels":
         for name in ("pixels_image", "pixels_crop"):
-            parts[name] = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
+            parts[name] = spaces.Box(0, 255, (VIEW_SIDE, VIEW_SIDE, 3), np.uint8)
     return spaces.Dict(parts)
 
 
 class BasicParts:
-    """What every observation of rows of arrays has, made in one pass; :func:`glimpses` and the engine do it in tensors.
+    """Computes the parts that every observation has, for arrays, in one pass.
+
+    For tensors :func:`glimpses` and the engine compute them.
 
     Args:
-        space: of one environment.
+        space: space of one environment.
     """
 
     NAMES = ("box", "glimpses", "history", "image", "region", "score", "step", "text")
@@ -106,38 +109,38 @@ class BasicParts:
         self._size, self._half = sum(self._sizes), space["box"].dtype == np.float16
 
     def __call__(self, rows: np.ndarray, *state: Any) -> dict[str, np.ndarray]:
-        """Parts (R, ...) of the observations of R rows, the caller's to keep.
+        """Return parts (R, ...) of the observations of R rows; the caller may keep them.
 
         Args:
-            rows: (R,).
-            *state: what :func:`vg_gym.kernels.observe` reads of all rows, in its order.
+            rows: indices of the rows (R,).
+            *state: arrays of all rows that :func:`vg_gym.kernels.observe` reads, in its order.
         """
-        seen = np.empty(len(rows) * self._size, dtype=np.float32)
-        parts = self._parts(seen, len(rows))
+        values = np.empty(len(rows) * self._size, dtype=np.float32)
+        parts = self._parts(values, len(rows))
         kernels.over_rows(kernels.observe, len(rows), rows, *state, OFFSETS, *parts)
-        if self._half:  # torch has the processor's own instruction for it, numpy takes twenty times as long
-            parts = self._parts(torch.from_numpy(seen).half().numpy(), len(rows))
+        if self._half:  # torch uses the processor's instruction for half precision; numpy takes twenty times as long
+            parts = self._parts(torch.from_numpy(values).half().numpy(), len(rows))
         return dict(zip(self.NAMES, parts, strict=True))
 
-    def _parts(self, seen: np.ndarray, count: int) -> list[np.ndarray]:
-        """Views (R, ...) of one array, in which the parts lie one after the other, each by itself."""
+    def _parts(self, values: np.ndarray, count: int) -> list[np.ndarray]:
+        """Return views (R, ...) of one array, in which the parts follow each other; each part is contiguous."""
         parts, begin = [], 0
         for size in self._sizes:
             end = begin + count * size
-            parts.append(seen[begin:end].reshape(count, size))
+            parts.append(values[begin:end].reshape(count, size))
             begin = end
         return parts
 
 
 def window_lines(boxes: Any) -> Any:
-    """Columns and rows (B, 2, 3, G+1) that divide the moving windows of normalised boxes (B, 4) into G x G cells."""
+    """Return columns and rows (B, 2, 3, G+1) that divide the windows of normalised boxes (B, 4) into G x G cells."""
     low, high = boxes[:, :2, None, None], boxes[:, 2:, None, None]
     offsets = OFFSETS if isinstance(boxes, np.ndarray) else _on(boxes.device)[0]
     return (low + high) / 2 + (high - low) * offsets
 
 
 def whole_lines(like: Any) -> Any:
-    """Those of the whole image, (B, 2, 1, G+1), for as many items as an array or tensor has, and of its kind."""
+    """Return the lines (B, 2, 1, G+1) of the whole image, with the length and type of an array or tensor (B, ...)."""
     steps = _STEPS if isinstance(like, np.ndarray) else _on(like.device)[1]
     return box_ops.namespace(like).broadcast_to(steps, (len(like), 2, 1, GLIMPSE + 1))
 
@@ -148,12 +151,13 @@ def _on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def glimpses(maps: torch.Tensor, lines: torch.Tensor, out: torch.Tensor) -> None:
-    """Averages of score maps in the cells of windows, and the share of each cell that lies inside the image.
+    """Average score maps in the cells of windows, and compute the share of each cell inside the image.
 
     Args:
         maps: summed-area tables (B, M, g+1, g+1).
-        lines: (B, 2, K, G+1) columns and rows of K windows, normalised; may lie outside the image, where maps are 0.
-        out: (B, K or more, M + 1, G, G), written to: for each window its M maps, then its coverage.
+        lines: normalised columns and rows of K windows (B, 2, K, G+1). They may lie outside the image, where scores
+            are 0.
+        out: output (B, K or more, M + 1, G, G): for each window its M maps, then its coverage.
     """
     inside, cell = lines.clip(0, 1), (lines[..., -1:] - lines[..., :1]) / GLIMPSE
     share = (inside[..., 1:] - inside[..., :-1]) / cell
@@ -167,34 +171,34 @@ def glimpses(maps: torch.Tensor, lines: torch.Tensor, out: torch.Tensor) -> None
 
 
 def feature_glimpses(tables: Any, slots: Any, boxes: Any) -> Any:
-    """Unit dense features averaged in the cells of all four windows.
+    """Return unit dense features averaged in the cells of all four windows.
 
     Args:
         tables: summed-area tables (S, g+1, g+1, D).
-        slots: (B,) whose table is whose.
+        slots: slot of each box's table (B,).
         boxes: normalised (B, 4).
 
     Returns:
-        (B, 4 * G' * G' * D).
+        Features (B, 4 * G' * G' * D).
     """
-    xp, every, cells = box_ops.namespace(boxes), GLIMPSE // FEATURE_GLIMPSE, FEATURE_GLIMPSE
+    xp, stride, cells = box_ops.namespace(boxes), GLIMPSE // FEATURE_GLIMPSE, FEATURE_GLIMPSE
     lines = xp.concatenate([window_lines(boxes), whole_lines(boxes)], axis=2)
-    lines = box_ops.clamp(lines[..., ::every], 0, 1)
+    lines = box_ops.clamp(lines[..., ::stride], 0, 1)
     columns, rows = lines[:, 0, :, None, :], lines[:, 1, :, :, None]
     edges = (columns[..., :-1], rows[..., :-1, :], columns[..., 1:], rows[..., 1:, :])
     shape = (len(boxes), len(WINDOWS) + 1, cells, cells, 1)
     places = xp.concatenate([xp.broadcast_to(edge[..., None], shape) for edge in edges], axis=-1)
     sums = table_sums(tables, slots, places.reshape(len(boxes), -1, 4))
-    return l2_normalize(sums, SPECK).reshape(len(boxes), -1)
+    return l2_normalize(sums, MIN_FEATURE_NORM).reshape(len(boxes), -1)
 
 
 def pixel_views(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image, and its crop under a pixel box, both uint8 (84, 84, 3)."""
-    return resize(image, PIXELS), resize(crop(image, box), PIXELS)
+    """Return the image, and its crop inside a pixel box, both uint8 (84, 84, 3)."""
+    return resize(image, VIEW_SIDE), resize(crop(image, box), VIEW_SIDE)
 
 
 def empty_observations(space: spaces.Dict, count: int, device: torch.device | None) -> dict[str, Any]:
-    """Room for ``count`` observations, any content: arrays, or tensors on a device, of shape (count, ...) each."""
+    """Return uninitialised observations: arrays, or tensors on a device, each of shape (count, ...)."""
     shapes = {name: (count, *(part.shape or ())) for name, part in space.items()}
     if device is None:
         return {name: np.empty(shape, space[name].dtype) for name, shape in shapes.items()}

@@ -1,7 +1,7 @@
-"""Proposals in the observation: boxes of a detector, and what CLIP and the words of the expression say of each.
+"""Proposals in the observation: boxes of a detector, with the values that CLIP and the words of the expression give.
 
-Boxes are found once per image, the rest once per query. None of it depends on the agent's box; :func:`relative` adds
-where the proposals lie as seen from it.
+Boxes are computed once per image, their values once per query. Neither depends on the agent's box; :func:`relative`
+adds the positions of the proposals relative to it.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from vg_gym.storage.files import place_mark
 from vg_gym.types import ImageRef, Proposer, Query
 
 MIN_SCORE = 0.1
-"""Least confidence of a proposal."""
+"""Smallest confidence of a proposal."""
 MAX_OVERLAP = 0.8
-"""Of two proposals that overlap more, the less confident goes."""
+"""Largest IoU of two proposals; of two that overlap more, the less confident one is dropped."""
 FIELDS = ("x1", "y1", "x2", "y2", "confidence", "expression", "head", "anchor", "relational")
-"""What is known of a proposal of a query: normalised corners, the detector's confidence, the cosines of its dense
-feature with the expression and with its head and its anchor noun phrase, and the probability that it is meant."""
-NEAR = 8.0
-"""Relative corners are told twice: limited to +-4 sides of the box, and this many times larger, for the last bit."""
-LIMIT = 4.0
-"""Of relative corners."""
+"""Names of a proposal's values: normalised corners, the detector's confidence, the cosines of its dense feature with
+the expression and with its head and anchor noun phrase, and the probability that the expression refers to it."""
+FINE_FACTOR = 8.0
+"""Magnification of the second copy of the relative corners, which shows small offsets."""
+MAX_OFFSET = 4.0
+"""Largest absolute value of relative corners; in the first copy it is a distance in sides of the box."""
 WIDTH = len(FIELDS) + 8
-"""Numbers of one proposal in the observation."""
+"""Number of values of one proposal in the observation."""
 
 
 class QueryProposals:
-    """Proposals (K, :data:`FIELDS`) of queries, best first; rows beyond those of an image are zero.
+    """Proposals (K, :data:`FIELDS`) of queries, best first; rows beyond the proposals of an image are zero.
 
     Args:
-        name: of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``; of one that takes
-            a CLIP, ``NAME:CLIP``, by default the encoder.
-        count: K, most proposals of an image.
-        clip: the encoder. Where no weights are named, the proposer has its built-in ones beside a CLIP that knows the
-            words of RefShapes alone, else published ones.
+        name: name of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``. A proposer
+            that takes a CLIP has ``NAME:CLIP``; the default CLIP is the encoder.
+        count: largest number of proposals of an image, K.
+        clip: encoder. Unless weights are named, the proposer has its built-in weights if this CLIP knows only the words
+            of RefShapes, and published ones otherwise.
 
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
@@ -57,49 +57,52 @@ class QueryProposals:
 
     def __init__(self, name: str, count: int, clip: ClipEncoder):
         self.count, self.clip = count, clip
-        name, _, given = name.partition(":")
+        name, _, suffix = name.partition(":")
         spec = proposer_spec(name)
         if spec.takes_clip:
-            chosen = {"clip": given or clip.name}
+            chosen = {"clip": suffix or clip.name}
         else:
-            weights = given or ("refshapes" if clip.words else spec.published)
+            weights = suffix or ("refshapes" if clip.words else spec.published)
             chosen = {"weights": weights} if weights else {}
         try:
             self._proposer = _proposer(name, str(clip.device), place_mark(*chosen.values()), **chosen)
         except VGGymError as error:
             raise VGGymError(
-                f"no proposals: {error}. Here local weights are named as proposals={name}:WEIGHTS; proposals= is none"
+                f"no proposals: {error}. Name local weights as proposals={name}:WEIGHTS; proposals= turns proposals off"
             ) from error
         identity = f"{self._proposer.fingerprint} {MIN_SCORE} {MAX_OVERLAP}"
         self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
         self.fingerprint = self.images.fingerprint
 
     def __call__(self, query: Query, dense: np.ndarray) -> np.ndarray:
-        """What is known of the proposals of a query, float32 (K, F).
+        """Return the values of a query's proposals, float32 (K, F).
 
         Args:
-            query: which.
+            query: query of the proposals.
             dense: dense features (g, g, D) of its image.
         """
-        found = np.zeros((self.count, len(FIELDS)), dtype=np.float32)
+        values = np.zeros((self.count, len(FIELDS)), dtype=np.float32)
         boxes = self.images(query.image)
-        found[:, :5] = boxes
-        there = boxes[:, 4] > 0
-        if there.any():
+        values[:, :5] = boxes
+        filled = boxes[:, 4] > 0
+        if filled.any():
             table = summed_area(dense.astype(np.float32)[None])
-            features = l2_normalize(box_mean(table, boxes[None, there, :4])[0])
+            features = l2_normalize(box_mean(table, boxes[None, filled, :4])[0])
             expression = self.clip.reword(query.expression)
             texts = [expression, *noun_phrases(expression)]
-            found[there, 5:8] = np.stack([self._cosines(features, text) for text in texts], axis=1)
-            found[there, 8] = self._probabilities(expression, boxes[there, :4], features)
-        return found
+            values[filled, 5:8] = np.stack([self._cosines(features, text) for text in texts], axis=1)
+            values[filled, 8] = self._probabilities(expression, boxes[filled, :4], features)
+        return values
 
     def _cosines(self, features: np.ndarray, text: str) -> np.ndarray:
-        """Cosines (P,) of features (P, D) with a text; zeros for an empty one."""
+        """Return cosines (P,) of features (P, D) with a text; zeros for an empty text."""
         return np.einsum("pd,d->p", features, self.clip.encode_text([text])[0]) if text else np.zeros(len(features))
 
     def _probabilities(self, expression: str, boxes: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """How likely each of P proposals is meant: relations decided over the boxes, all else by CLIP."""
+        """Return the probability that the expression refers to each of P proposals.
+
+        Boxes decide relations; CLIP decides the rest of the expression.
+        """
 
         def logits(text: str) -> np.ndarray:
             return self.clip.logit_scale * self._cosines(features, text)
@@ -112,35 +115,35 @@ class QueryProposals:
         return weights / weights.sum()
 
     def _propose(self, images: Sequence[ImageRef]) -> np.ndarray:
-        found = np.zeros((len(images), self.count, 5), dtype=np.float32)
+        rows = np.zeros((len(images), self.count, 5), dtype=np.float32)
         proposed = self._proposer.propose(share_out(lambda image: image.array(), images))
-        for row, image, proposals in zip(found, images, proposed, strict=True):
-            kept = select(proposals, MIN_SCORE, self.count, max_overlap=MAX_OVERLAP)
-            row[: len(kept), :4] = box_ops.normalize(kept.boxes, image.size)
-            row[: len(kept), 4] = kept.scores
-        return found
+        for row, image, proposals in zip(rows, images, proposed, strict=True):
+            selected = select(proposals, MIN_SCORE, self.count, max_overlap=MAX_OVERLAP)
+            row[: len(selected), :4] = box_ops.normalize(selected.boxes, image.size)
+            row[: len(selected), 4] = selected.scores
+        return rows
 
 
 @lru_cache(2)
 def _proposer(name: str, device: str, mark: str, **chosen: str) -> Proposer:
-    """A proposer, loaded once for each state (``mark``) of its files: every batch that an agent grounds asks for it."""
+    """Return a proposer, loaded once for each state (``mark``) of its files; every batch of an agent needs it."""
     return make_proposer(name, **chosen, device=device)
 
 
 def relative(proposals: Any, boxes: Any) -> Any:
-    """Proposals as an agent sees them: what is known of each, and its corners as seen from the agent's box.
+    """Return proposals as an agent observes them: their values, and their corners relative to the agent's box.
 
     Args:
-        proposals: (B, K, F) of :class:`QueryProposals`, an array or a tensor.
-        boxes: normalised (B, 4).
+        proposals: output of :class:`QueryProposals` (B, K, F), an array or a tensor.
+        boxes: boxes of the agent, normalised (B, 4).
 
     Returns:
-        (B, K, WIDTH): the fields, then left, top, right and bottom less those of the box, in its sides, then the same
-        on a finer scale; relative corners of rows without a proposal are zero.
+        Observed proposals (B, K, WIDTH): the fields, then left, top, right and bottom minus those of the box in sides
+        of the box, then these differences magnified by :data:`FINE_FACTOR`. Relative corners of empty rows are zero.
     """
     xp = box_ops.namespace(proposals)
     side = boxes[:, 2:] - boxes[:, :2]
     away = (proposals[..., :4] - boxes[:, None]) / xp.concatenate([side, side], axis=1)[:, None]
     away = away * (proposals[..., 4:5] > 0)
-    near = box_ops.clamp(away * NEAR, -LIMIT, LIMIT)
-    return xp.concatenate([proposals, box_ops.clamp(away, -LIMIT, LIMIT), near], axis=-1)
+    near = box_ops.clamp(away * FINE_FACTOR, -MAX_OFFSET, MAX_OFFSET)
+    return xp.concatenate([proposals, box_ops.clamp(away, -MAX_OFFSET, MAX_OFFSET), near], axis=-1)

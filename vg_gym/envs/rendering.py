@@ -13,7 +13,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.storage.files import replacing
 
 BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
-"""Colours (R, G, B)."""
+"""Colours (R, G, B) of the current box, the true box and earlier boxes."""
 _BAR = 44
 """Height of the caption in pixels."""
 _LINE = 18
@@ -31,21 +31,21 @@ def draw_frame(
     step: str = "",
     size: int = 512,
 ) -> np.ndarray:
-    """One frame of an episode: :func:`draw_boxes`, and a caption.
+    """Draw a frame of an episode: :func:`draw_boxes` with a caption.
 
     Args:
         image: uint8 (H, W, 3); scaled so that its longer side is ``size`` pixels.
         box: the current box, yellow.
-        target: the true box, dashed green, where known.
-        trail: earlier boxes, white, the older the fainter.
-        expression: the caption, on one line, cut where it is too long.
+        target: the true box, dashed green, if known.
+        trail: earlier boxes, white; older ones are fainter.
+        expression: caption on one line, truncated if it is too long.
         score: CLIP score, in the caption and as a bar from 0 to 1.
         iou: IoU, in the caption.
-        step: e.g. ``"3/10"``.
-        size: pixels of the longer side.
+        step: progress of the episode, e.g. ``"3/10"``.
+        size: length of the longer side in pixels.
 
     Returns:
-        uint8 (h + caption, w, 3).
+        Frame, uint8 (h + caption, w, 3).
     """
     return _caption(draw_boxes(image, box, target, trail, size), expression, score, iou, step)
 
@@ -57,14 +57,14 @@ def draw_boxes(
     trail: Sequence[np.ndarray] = (),
     size: int = 512,
 ) -> np.ndarray:
-    """An image with boxes, uint8 (h, w, 3).
+    """Draw boxes on an image, uint8 (h, w, 3).
 
     Args:
         image: uint8 (H, W, 3).
-        box: as of :func:`draw_frame`.
-        target: as of :func:`draw_frame`.
-        trail: as of :func:`draw_frame`.
-        size: pixels of the longer side of what is returned.
+        box: see :func:`draw_frame`.
+        target: see :func:`draw_frame`.
+        trail: see :func:`draw_frame`.
+        size: length of the longer side of the result in pixels.
     """
     height, width = image.shape[:2]
     factor = size / max(height, width)
@@ -95,7 +95,7 @@ def _dashed(draw: ImageDraw.ImageDraw, box: list[float], color: tuple[int, int, 
 
 
 def _caption(frame: np.ndarray, expression: str, score: float | None, iou: float | None, step: str) -> np.ndarray:
-    """The frame with two dark lines of text below it, the expression and the numbers, and a score bar at its foot."""
+    """Add two dark lines of text below a frame, the expression and the numbers, and a score bar at the bottom."""
     height, width = frame.shape[:2]
     canvas = Image.new("RGB", (width, height + _BAR), (24, 24, 28))
     canvas.paste(Image.fromarray(frame), (0, 0))
@@ -116,10 +116,10 @@ def _numbers(score: float | None, iou: float | None, step: str) -> str:
 
 
 def with_notes(frame: np.ndarray, lines: Sequence[str], width: int = 512) -> np.ndarray:
-    """A frame with lines of text below it, uint8 (h + 18 a line, w, 3); a frame narrower than ``width`` is padded."""
-    height, own = frame.shape[:2]
-    canvas = Image.new("RGB", (max(own, width), height + _LINE * len(lines) + 6), (24, 24, 28))
-    canvas.paste(Image.fromarray(frame), ((canvas.width - own) // 2, 0))
+    """Add lines of text below a frame, uint8 (h + 18 per line, w, 3); a frame narrower than ``width`` is padded."""
+    height, frame_width = frame.shape[:2]
+    canvas = Image.new("RGB", (max(frame_width, width), height + _LINE * len(lines) + 6), (24, 24, 28))
+    canvas.paste(Image.fromarray(frame), ((canvas.width - frame_width) // 2, 0))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
     for number, line in enumerate(lines):
         draw.text((6, height + 2 + _LINE * number), line, fill=(170, 170, 185), font=font)
@@ -129,14 +129,14 @@ def with_notes(frame: np.ndarray, lines: Sequence[str], width: int = 512) -> np.
 def describe(
     box: np.ndarray, expression: str = "", score: float | None = None, iou: float | None = None, step: str = ""
 ) -> str:
-    """One line about an episode.
+    """Describe a step of an episode in one line.
 
     Args:
         box: normalised (4,).
-        expression: what is meant.
+        expression: referring expression of the episode.
         score: CLIP score.
         iou: IoU.
-        step: e.g. ``"3/10"``.
+        step: progress of the episode, e.g. ``"3/10"``.
 
     >>> describe(np.array([0, 0, 0.5, 1]), "the red star", 0.25, step="3/10")
     'the red star   box 0.00 0.00 0.50 1.00   step 3/10   clip 0.25'
@@ -146,7 +146,7 @@ def describe(
 
 
 def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: float) -> str:
-    """The text on one line, cut with an ellipsis where it is wider than ``width`` pixels; empty where nothing fits."""
+    """Return the text on one line, truncated with an ellipsis at ``width`` pixels; empty if nothing fits."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -155,10 +155,10 @@ def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, wi
 
 
 def contact_sheet(frames: Sequence[np.ndarray], columns: int = 4, gap: int = 6) -> np.ndarray:
-    """Frames side by side, uint8; smaller ones are padded to the size of the largest.
+    """Arrange frames in a grid, uint8; smaller frames are padded to the size of the largest.
 
     Raises:
-        VGGymError: there are no frames.
+        VGGymError: ``frames`` is empty.
     """
     if not frames:
         raise VGGymError("no frames for a contact sheet: frames= is empty; give at least one")
@@ -179,15 +179,15 @@ def film(
     size: int = 320,
     between: int = 3,
 ) -> list[np.ndarray]:
-    """The frames of an episode whose box glides from step to step.
+    """Draw the frames of an episode whose box glides from step to step.
 
     Args:
         image: uint8 (H, W, 3).
-        path: the boxes (T + 1, 4), the first one first.
-        target: the true box, where known.
-        expression: the caption.
-        size: pixels of a frame's longer side.
-        between: frames between two steps.
+        path: boxes from the first to the last (T + 1, 4).
+        target: the true box, if known.
+        expression: caption.
+        size: length of the longer side of a frame in pixels.
+        between: number of frames between two steps.
 
     Returns:
         T * (between + 1) + 1 frames, uint8.
@@ -208,14 +208,14 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 8, hold: flo
 
     Args:
         frames: uint8 (h, w, 3).
-        path: of the file.
-        fps: frames a second.
-        hold: seconds that the last frame stays.
+        path: path of the file.
+        fps: frames per second.
+        hold: time that the last frame stays, in seconds.
         colors: number of colours of the palette, which all frames share. The palette covers the range of the colours
             and not their frequency, so that a small cyan heart among many blue ones stays cyan.
 
     Raises:
-        VGGymError: there are no frames.
+        VGGymError: ``frames`` is empty.
     """
     if not frames:
         raise VGGymError(f"no frames for {path}: frames= is empty; give at least one")
@@ -223,7 +223,7 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 8, hold: flo
     lines = [np.full((height // 8, width, 3), color, dtype=np.uint8) for color in (BOX, TARGET, TRAIL)]
     sampled = Image.fromarray(np.concatenate([*lines, *frames[:: max(1, len(frames) // 8)]]))
     palette = sampled.quantize(colors, Image.Quantize.MAXCOVERAGE)
-    shown = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [1000 / fps] * (len(frames) - 1) + [1000 * hold]
     with replacing(path) as part:
-        shown[0].save(part, format="GIF", save_all=True, append_images=shown[1:], duration=durations, loop=0)
+        images[0].save(part, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -1,8 +1,8 @@
 """Counter-based random numbers: one stream for each sub-environment, drawn for many at once.
 
-A draw is a hash of (key, counter), so that a row's numbers do not depend on which rows are drawn beside it, no loop
-over rows is needed, and arrays and tensors on any device give the same numbers (Salmon et al., *Parallel Random
-Numbers: As Easy as 1, 2, 3*, SC 2011; the hash is SplitMix64, Steele et al., OOPSLA 2014).
+A draw is a hash of (key, counter). The numbers of a row do not depend on other rows, no loop over rows is needed, and
+arrays and tensors on any device give the same numbers (Salmon et al., *Parallel Random Numbers: As Easy as 1, 2,
+3*, SC 2011; the hash is SplitMix64, Steele et al., OOPSLA 2014).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _GOLDEN, _FIRST, _SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1C
 
 
 def checked_seed(seed: Any) -> int | None:
-    """Return a seed as a plain integer; None stays None, which asks for a fresh one.
+    """Return a seed as a plain integer; None, which requests a fresh seed, stays None.
 
     Args:
-        seed: an integer of any type, numpy's included.
+        seed: integer of any type, including numpy's, or None.
 
     Raises:
-        WrongValue: it is no integer, or it is negative.
+        WrongValue: the seed is negative or not an integer.
 
     >>> checked_seed(np.int64(3)), checked_seed(None)
     (3, None)
@@ -37,9 +37,9 @@ def checked_seed(seed: Any) -> int | None:
     if isinstance(seed, np.ndarray) and seed.ndim == 0:
         seed = seed[()]
     if not isinstance(seed, Integral) or isinstance(seed, bool):
-        raise WrongValue(f"seed={seed!r:.60} is a {type(seed).__name__}; a seed is a whole number from 0 on, or None")
+        raise WrongValue(f"seed={seed!r:.60} is a {type(seed).__name__}; a seed is an integer of at least 0, or None")
     if seed < 0:
-        raise WrongValue(f"seed={seed} is negative; a seed is a whole number from 0 on, or None")
+        raise WrongValue(f"seed={seed} is negative; a seed is an integer of at least 0, or None")
     return int(seed)
 
 
@@ -47,11 +47,11 @@ def row_seeds(seed: Any, count: int) -> list[int | None]:
     """Return the seeds of rows, as Gymnasium's own vector environments do: an integer gives row i ``seed + i``.
 
     Args:
-        seed: None, an integer of any type, or one of these for each row in a list, a tuple or an array.
+        seed: None, an integer of any type, or a list, tuple or array with one of these for each row.
         count: number of rows.
 
     Raises:
-        WrongValue: it is none of these, or there is not one for each row.
+        WrongValue: ``seed`` is of another type, or its length differs from ``count``.
 
     >>> row_seeds(np.int64(5), 2), row_seeds([7, None], 2), row_seeds(None, 2)
     ([5, 6], [7, None], [None, None])
@@ -73,8 +73,8 @@ class CounterRNG:
     """N streams of random numbers, one for each row.
 
     Args:
-        keys: (N,) int64; rows with the same key have the same numbers.
-        device: None for numpy arrays, else the torch device of tensors.
+        keys: keys of the rows, int64 (N,); rows with the same key have the same numbers.
+        device: torch device of the numbers; None for numpy arrays.
 
     >>> rng = CounterRNG(np.array([7, 8, 7]))
     >>> first = rng.uniform(np.arange(3), 1)[:, 0]
@@ -88,33 +88,33 @@ class CounterRNG:
             self.keys = torch.from_numpy(self.keys).to(device)
         self.counters: Any = self.keys * 0
         self.begun = np.zeros(len(self.keys), dtype=np.int64)
-        """Episodes that each row has begun."""
+        """Number of episodes that each row has begun."""
 
     @classmethod
     def from_seeds(cls, seeds: Iterable[Any], device: torch.device | None = None) -> CounterRNG:
-        """Rows with the keys that Gymnasium's generators of some seeds draw; None: a fresh seed."""
+        """Build rows with the keys that Gymnasium's generators draw for some seeds; None is a fresh seed."""
         return cls.from_generators((seeding.np_random(checked_seed(seed))[0] for seed in seeds), device)
 
     @classmethod
     def from_generators(
         cls, generators: Iterable[np.random.Generator], device: torch.device | None = None
     ) -> CounterRNG:
-        """Rows with a key from each generator."""
+        """Build rows with a key from each generator."""
         return cls(np.array([_draw_key(generator) for generator in generators]), device)
 
     def reseed(self, row: int, seed: int) -> None:
-        """Give a row the key of a seed, and begin at its first number."""
+        """Give a row the key of a seed, and restart its numbers."""
         self.keys[row] = _draw_key(seeding.np_random(checked_seed(seed))[0])
         self.counters[row] = self.begun[row] = 0
 
     def reseed_rows(self, seeds: Iterable[int | None]) -> None:
-        """Give each row the key of its seed; a row whose seed is None goes on where it is."""
+        """Give each row the key of its seed; a row whose seed is None continues its numbers."""
         for row, seed in enumerate(seeds):
             if seed is not None:
                 self.reseed(row, seed)
 
     def uniform(self, rows: Any, count: int) -> Any:
-        """The next numbers (len(rows), count) of some rows, float64 in [0, 1)."""
+        """Return the next numbers (len(rows), count) of some rows, float64 in [0, 1)."""
         start, keys = self.counters[rows], self.keys[rows]
         self.counters[rows] = start + count
         ahead: Any = np.arange(1, count + 1)
@@ -123,12 +123,12 @@ class CounterRNG:
         return _uniform(keys[:, None] + (start[:, None] + ahead) * _GOLDEN)
 
     def integers(self, rows: Any, below: int) -> Any:
-        """One integer in [0, below) for each of some rows, int64 (len(rows),)."""
+        """Return an integer in [0, below) for each of some rows, int64 (len(rows),)."""
         drawn = self.uniform(rows, 1)[:, 0] * below
         return drawn.astype(np.int64) if isinstance(drawn, np.ndarray) else drawn.long()
 
     def normal(self, rows: Any, count: int) -> Any:
-        """Standard normal numbers (len(rows), count), by Box and Muller."""
+        """Return standard normal numbers (len(rows), count), by the Box-Muller method."""
         drawn = self.uniform(rows, 2 * count)
         xp: Any = np if isinstance(drawn, np.ndarray) else torch
         return xp.sqrt(-2 * xp.log(1 - drawn[:, :count])) * xp.cos(2 * np.pi * drawn[:, count:])
@@ -139,7 +139,7 @@ def _draw_key(generator: np.random.Generator) -> int:
 
 
 def _uniform(state: Any) -> Any:
-    """SplitMix64 of int64 states, as numbers in [0, 1) of 53 bits. Shifts of negative numbers need a mask."""
+    """Hash int64 states by SplitMix64 to numbers in [0, 1) of 53 bits; shifts of negative numbers need a mask."""
     z = (state ^ ((state >> 30) & (2**34 - 1))) * _FIRST
     z = (z ^ ((z >> 27) & (2**37 - 1))) * _SECOND
     z = z ^ ((z >> 31) & (2**33 - 1))

@@ -1,4 +1,4 @@
-"""The specification of an environment, which says what of it cannot be written to JSON."""
+"""Specification of an environment, with a clear error for arguments that JSON cannot hold."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from vg_gym.errors import NotJSON
 
 
 class GroundingSpec(EnvSpec):
-    """Gymnasium's :class:`EnvSpec`; its JSON is refused where an environment could not be made of it again.
+    """Gymnasium's :class:`EnvSpec`, which refuses JSON that could not rebuild the environment.
 
-    Gymnasium's own writes a list of queries as plain dicts, and fails without a name on samples and encoders.
+    Gymnasium's class writes a list of queries as plain dicts, and fails on samples and encoders without naming them.
     """
 
     @classmethod
     def of(cls, spec: EnvSpec) -> GroundingSpec:
-        """The same specification."""
+        """Convert a specification of Gymnasium."""
         return cls(**{field.name: getattr(spec, field.name) for field in fields(spec) if field.init})
 
     def to_json(self) -> str:
-        """The specification as JSON.
+        """Return the specification as JSON.
 
         Raises:
             NotJSON: the environment was made from objects, e.g. own queries, instead of names.
@@ -39,13 +39,13 @@ class GroundingSpec(EnvSpec):
 
 
 class HasGroundingSpec:
-    """For environments: what Gymnasium sets as ``spec`` becomes a :class:`GroundingSpec`."""
+    """Mixin for environments that turns the ``spec`` set by Gymnasium into a :class:`GroundingSpec`."""
 
     _spec: GroundingSpec | None = None
 
     @property
     def spec(self) -> GroundingSpec | None:
-        """How the environment was made; None where not by Gymnasium."""
+        """Specification from which Gymnasium made the environment; None if it was made without Gymnasium."""
         return self._spec
 
     @spec.setter

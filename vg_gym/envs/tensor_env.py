@@ -1,4 +1,4 @@
-"""The environment as tensors: state, features, observations and rewards on one device, nothing copied to the host."""
+"""The environment as tensors: state, features, observations and rewards stay on one device."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Tensors = dict[str, torch.Tensor]
 
 
 class GroundingTensorEnv:
-    """N grounding environments for learners on a GPU; works on a CPU too.
+    """N grounding environments for learners on a GPU; they also run on a CPU.
 
-    The same episodes as :class:`~vg_gym.envs.GroundingVectorEnv` with the same seed, in its same-step autoreset: the
+    The episodes equal those of :class:`~vg_gym.envs.GroundingVectorEnv` with the same seed and same-step autoreset: the
     observation after the last step of an episode is the first of the next one.
 
     Args:
-        num_envs: N.
-        **arguments: those of :class:`~vg_gym.envs.GroundingEnv`; ``device`` says where everything is.
+        num_envs: number of environments, N.
+        **arguments: arguments of :class:`~vg_gym.envs.GroundingEnv`; ``device`` is the device of all tensors.
     """
 
     def __init__(self, num_envs: int, **arguments: Any):
@@ -33,14 +33,14 @@ class GroundingTensorEnv:
         self._rng: CounterRNG | None = None
 
     def reset(self, seed: int | Sequence[int | None] | None = None) -> Tensors:
-        """Start episodes everywhere; observations, each part (N, ...).
+        """Start an episode in every environment and return the observations, each part (N, ...).
 
         Args:
-            seed: an integer gives environment i ``seed + i``; a list has one for each. Without a seed each goes on
-                where it is in its random numbers, which begin anywhere at the first reset.
+            seed: an integer gives environment i the seed ``seed + i``; a list has one seed for each. Without a seed an
+                environment continues its random numbers, which start at random in the first reset.
 
         Raises:
-            WrongValue: the seed is no integer, or there is not one for each environment.
+            WrongValue: the seed is not an integer, or a list lacks a seed for an environment.
         """
         seeds = row_seeds(seed, self.num_envs)
         if self._rng is None:
@@ -51,18 +51,18 @@ class GroundingTensorEnv:
         return self.engine.observe()
 
     def step(self, actions: torch.Tensor) -> tuple[Tensors, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Act everywhere.
+        """Act in every environment.
 
         Args:
             actions: (N, ...) on the device; they are not checked, because reading them waits for the device.
 
         Returns:
-            Observations, rewards (N,), terminated (N,), truncated (N,), and infos: ``iou`` (N,), NaN where there is no
-            label, and ``clip_score`` (N,), both of the boxes that were reached; ``final_rows`` (E,), which episodes
-            ended, and ``final_obs``, their last observations, each part (E, ...).
+            Observations, rewards (N,), terminated (N,), truncated (N,), and infos. The infos ``iou`` (N,), NaN without
+            a label, and ``clip_score`` (N,) belong to the boxes after the step. ``final_rows`` (E,) are the indices of
+            episodes that ended, and ``final_obs`` their last observations, each part (E, ...).
 
         Raises:
-            VGGymError: there was no reset.
+            VGGymError: :meth:`reset` was not called before.
         """
         if self._rng is None:
             raise VGGymError("step() before reset(): call reset() first")

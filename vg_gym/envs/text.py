@@ -1,6 +1,6 @@
-"""The environment in text: a vision-language policy plays the same episodes as any other agent.
+"""The environment in text, in which a vision-language policy plays the same episodes as other agents.
 
-An observation is a picture with the current box drawn, and a text; an answer is moves in words, ``stop``, or a new box
+An observation is an image with the current box drawn, and a text. An answer is moves in words, ``stop``, or a new box
 in a named frame.
 """
 
@@ -24,40 +24,40 @@ from vg_gym.errors import VGGymError
 from vg_gym.types import Query
 
 STOP = "stop"
-"""The word that pulls the trigger."""
+"""Word that pulls the trigger."""
 STAY = "stay"
-"""The word for no move."""
+"""Word for no move."""
 
 
 @dataclass(frozen=True)
 class TextObservation:
-    """What a policy sees."""
+    """Observation of a vision-language policy."""
 
     text: str
-    """The task, the current box, and how to answer."""
+    """Task, current box, and format of the answer."""
     image: Image.Image
-    """The picture with the current box."""
+    """Image with the current box."""
 
     def messages(self) -> list[dict[str, Any]]:
-        """As a chat template takes it; the image goes to the processor beside it."""
+        """Return the message for a chat template; the image goes to the processor separately."""
         return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self.text}]}]
 
 
 class TextGroundingEnv:
-    """:class:`~vg_gym.envs.grounding.GroundingEnv` with answers in words; the same rewards and the same ends.
+    """:class:`~vg_gym.envs.grounding.GroundingEnv` with answers in words, and the same rewards and ends of episodes.
 
-    An answer is ``stop``; or moves of edges with commas, ``left in coarse, top out fine`` (edges that are not named
-    stay); or, where the action set jumps, ``jump to 3``, to one of the proposals that the observation lists; or a new
-    box ``[x1, y1, x2, y2]``. Anything else is a step without a move, and ``info["unreadable"]``.
+    An answer is ``stop``; or comma-separated moves of edges, ``left in coarse, top out fine`` (edges that are not named
+    stay); or, if the action set jumps, ``jump to 3``, one of the proposals that the observation lists; or a new box
+    ``[x1, y1, x2, y2]``. Any other answer is a step without a move, and sets ``info["unreadable"]``.
 
     Args:
-        frame: of boxes in answers and observations, a key of :data:`vg_gym.answers.frames.FRAMES`.
-        size: pixels of the longer side of the pictures.
-        **arguments: those of :class:`~vg_gym.envs.grounding.GroundingEnv`; the action set is one of edges
+        frame: frame of boxes in answers and observations, a key of :data:`vg_gym.answers.frames.FRAMES`.
+        size: length of the longer side of the images in pixels.
+        **arguments: arguments of :class:`~vg_gym.envs.grounding.GroundingEnv`; the action set must move edges
             (``multi-edges``, ``fine-edges``, ``jump-edges``).
 
     Raises:
-        VGGymError: the frame is unknown, the action set moves no edges, or as for the environment.
+        VGGymError: the frame is unknown, the action set does not move edges, or as for the environment.
     """
 
     def __init__(self, frame: str = "0-1000", size: int = 512, **arguments: Any):
@@ -68,7 +68,7 @@ class TextGroundingEnv:
             raise VGGymError(f"action={actions.name!r} has no words; use multi-edges, fine-edges or jump-edges")
         self.actions = actions
         self.arrays: dict[str, np.ndarray] = {}
-        """The last observation of :class:`~vg_gym.envs.grounding.GroundingEnv`, for policies that read arrays."""
+        """Last observation of :class:`~vg_gym.envs.grounding.GroundingEnv`, for policies that read arrays."""
 
     def reset(self, **arguments: Any) -> tuple[TextObservation, dict[str, Any]]:
         """Start an episode; see :meth:`GroundingEnv.reset`."""
@@ -76,11 +76,11 @@ class TextGroundingEnv:
         return self._observation(info), info
 
     def step(self, answer: str) -> tuple[TextObservation, float, bool, bool, dict[str, Any]]:
-        """Act on an answer; the usual five."""
-        said = answer_part(answer)
-        boxes = find_boxes(said, self.frame)
+        """Act on an answer; return observation, reward, terminated, truncated and info."""
+        words = answer_part(answer)
+        boxes = find_boxes(words, self.frame)
         box = place(boxes[0], self.frame, self._image_size()) if boxes else None
-        action = None if boxes else read_action(said, self.actions)
+        action = None if boxes else read_action(words, self.actions)
         if box is not None:
             self.arrays, reward, terminated, truncated, info = self.env.place(
                 box_ops.normalize(box, self._image_size())
@@ -108,17 +108,17 @@ class TextGroundingEnv:
         return TextObservation(text, Image.fromarray(picture))
 
     def _proposals(self, query: Query) -> str:
-        """What can be jumped to, as a sentence."""
+        """Return a sentence that lists the proposals to jump to."""
         if not self.actions.jumps:
             return ""
-        size, found = query.image.size, to_numpy(self.env.engine.proposals)[0]
-        boxes = [say(box_ops.denormalize(row[:4], size), self.frame, size) for row in found if row[4] > 0]
+        size, proposals = query.image.size, to_numpy(self.env.engine.proposals)[0]
+        boxes = [say(box_ops.denormalize(row[:4], size), self.frame, size) for row in proposals if row[4] > 0]
         listed = "; ".join(f"{number} at {box}" for number, box in enumerate(boxes))
         return f" Or jump to a proposal, e.g. 'jump to 0': {listed}." if boxes else ""
 
 
 def say_action(action: np.ndarray, actions: MultiEdgeActions) -> str:
-    """An action (5,) in words, the inverse of :func:`read_action`.
+    """Return an action (5,) in words, the inverse of :func:`read_action`.
 
     >>> from vg_gym.envs.actions import make_actions
     >>> say_action(np.array([0, 2, 3, 2, 0]), make_actions("multi-edges"))
@@ -134,7 +134,7 @@ def say_action(action: np.ndarray, actions: MultiEdgeActions) -> str:
 
 
 def read_action(text: str, actions: MultiEdgeActions) -> np.ndarray | None:
-    """The action (5,) that a text says; None where it says none.
+    """Parse the action (5,) in a text; return None if it finds none.
 
     >>> from vg_gym.envs.actions import make_actions
     >>> read_action("Left OUT coarse; right in fine.", make_actions("multi-edges")).tolist()

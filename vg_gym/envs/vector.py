@@ -1,4 +1,4 @@
-"""The environment as Gymnasium's vector one: N episodes in one engine."""
+"""Vector environment of Gymnasium with N episodes in one engine."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
     ((3, 8), ['refshapes', 'refshapes', 'refshapes'])
 
     Args:
-        num_envs: N.
-        autoreset_mode: next-step (Gymnasium's default), same-step, or disabled: then whoever steps resets the rows that
-            have ended with ``options["reset_mask"]``, and a step before that is an error.
+        num_envs: number of environments, N.
+        autoreset_mode: next-step (Gymnasium's default), same-step, or disabled. If it is disabled, the caller resets
+            rows that have ended with ``options["reset_mask"]``, and a step before that is an error.
         render_mode: ``rgb_array``: :meth:`render` returns one frame per environment.
-        max_episode_steps: also truncate after so many, as Gymnasium's ``TimeLimit`` does around a single environment:
-            the observation's ``step`` remains the share of ``max_steps``. The trigger counts in the last of them at the
-            latest.
-        **arguments: those of :class:`~vg_gym.envs.GroundingEnv`.
+        max_episode_steps: number of steps after which episodes are truncated too, like Gymnasium's ``TimeLimit`` around
+            a single environment. The observation's ``step`` remains the share of ``max_steps``. The trigger counts in
+            the last of these steps at the latest.
+        **arguments: arguments of :class:`~vg_gym.envs.GroundingEnv`.
 
     Raises:
-        VGGymError: as for :class:`~vg_gym.envs.GroundingEnv`; ``max_episode_steps`` is below 1.
+        VGGymError: see :class:`~vg_gym.envs.GroundingEnv`; or ``max_episode_steps`` is below 1.
     """
 
     metadata = {
@@ -72,14 +72,14 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         self._begun, self._done = False, np.zeros(num_envs, dtype=bool)
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None):
-        """Start episodes everywhere, or where ``options["reset_mask"]`` is true; an integer seeds env i with seed + i.
+        """Start episodes in all rows, or where ``options["reset_mask"]`` is true; an integer seeds env i with seed + i.
 
-        Of the rows that go on the infos say nothing, as those of Gymnasium's own vector environments.
+        The infos leave out rows that continue, like those of Gymnasium's own vector environments.
 
         Raises:
-            VGGymError: the mask is not one boolean for each row, is true nowhere, or is not true everywhere in the
-                first reset; or an option is wrong.
-            WrongValue: a seed is no whole number from 0 on, or there is not one for each environment.
+            VGGymError: the mask does not have one boolean for each row, is false everywhere, or is false somewhere in
+                the first reset; or an option is wrong.
+            WrongValue: a seed is not an integer of at least 0, or a list lacks a seed for an environment.
         """
         options, seeds = dict(options or {}), row_seeds(seed, self.num_envs)
         mask = self._reset_mask(options.pop("reset_mask", self._everywhere))
@@ -91,9 +91,9 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         self._begun, self._done = True, self._done & ~mask
         return self._observations(), _only(self._infos(), mask)
 
-    def _reset_mask(self, given: Any) -> np.ndarray:
-        """Which rows start anew, booleans (N,)."""
-        mask = np.asarray(given)
+    def _reset_mask(self, value: Any) -> np.ndarray:
+        """Validate a mask of the rows that start a new episode, bool (N,)."""
+        mask = np.asarray(value)
         if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
             raise VGGymError(f"options['reset_mask'] must be {self.num_envs} booleans, at least one of them true")
         if not (self._begun or mask.all()):
@@ -103,11 +103,11 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         return mask
 
     def step(self, actions: np.ndarray):
-        """Act everywhere; episodes that ended are reset as ``autoreset_mode`` says.
+        """Act in every row; episodes that ended are reset according to ``autoreset_mode``.
 
         Raises:
-            VGGymError: no episode was started, one has ended and is not reset (without autoreset), or an action is not
-                of the space.
+            VGGymError: no episode was started, an episode has ended and was not reset (without autoreset), or an action
+                is not in the space.
         """
         self._check_begun("step()")
         if self.autoreset_mode == AutoresetMode.DISABLED and self._done.any():
@@ -130,7 +130,7 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
             raise VGGymError(f"{what} before reset(): call reset() first")
 
     def _reset_now(self, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray):
-        """Same-step autoreset: rows that ended show the first observation of the next episode."""
+        """Reset the rows that ended; they show the first observation of the next episode (same-step autoreset)."""
         done = terminated | truncated
         rows, final_obs, final_info = np.flatnonzero(done), self._observations(), _only(self._infos(), done)
         assert self._rng is not None
@@ -148,7 +148,7 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         return observations, reward, terminated, truncated, infos
 
     def _act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rewards, terminations and truncations of a step, as arrays."""
+        """Take a step and return rewards, terminations and truncations as arrays."""
         result = self.engine.step(actions)
         reward, terminated, truncated = map(to_numpy, (result.reward, result.terminated, result.truncated))
         reward = reward.astype(np.float64)
@@ -157,7 +157,7 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         return reward, terminated, truncated
 
     def _step_and_reset(self, actions: np.ndarray):
-        """Next-step autoreset: rows that ended start anew and ignore their action, the others act."""
+        """Reset the rows that ended, ignoring their actions, and act in the others (next-step autoreset)."""
         engine, ended = self.engine, self._done
         actions = np.array(actions)
         actions[ended] = engine.actions.trigger  # any valid action: the row is overwritten by its reset
@@ -173,12 +173,12 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         return {name: to_numpy(values) for name, values in self.engine.observe().items()}
 
     def action_masks(self) -> np.ndarray:
-        """Booleans (N, n); see :meth:`vg_gym.envs.GroundingEnv.action_masks`."""
+        """Return action masks, bool (N, n), see :meth:`vg_gym.envs.GroundingEnv.action_masks`."""
         self._check_begun("action_masks()")
         return self.engine.masks()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """One frame per environment in mode ``rgb_array``."""
+        """Return one frame per environment in mode ``rgb_array``."""
         if self.render_mode is None:
             return None
         self._check_begun("render()")
@@ -193,7 +193,7 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         self.engine.close()
 
     def _infos(self) -> dict[str, Any]:
-        """Infos as arrays with masks, in Gymnasium's vector style."""
+        """Return infos as arrays with masks, in the style of Gymnasium's vector environments."""
         engine, everywhere = self.engine, self._everywhere
         infos: dict[str, Any] = engine.identity()
         infos["dataset"] = self._dataset
@@ -208,12 +208,12 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
 
 
 def _only(infos: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    """Infos of some rows, booleans (N,), alone: nothing of the others, as Gymnasium's own vector environments give."""
+    """Return the infos of rows in a mask, bool (N,), and zeros elsewhere, like Gymnasium's own vector environments."""
     if mask.all():
         return infos
-    some = {}
+    selected = {}
     for name, values in infos.items():
         empty = np.full_like(values, None) if values.dtype == object else np.zeros_like(values)
         empty[mask] = values[mask]
-        some[name] = empty
-    return some
+        selected[name] = empty
+    return selected

@@ -1,4 +1,4 @@
-"""A window on the screen that shows frames, made with pygame."""
+"""Window on the screen that shows frames, made with pygame."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from vg_gym.errors import VGGymError, importing
 
-UNSEEN = ("offscreen", "dummy")
-"""Drivers of SDL that show nothing; it takes the first of them in silence where there is no display."""
-PATIENCE = 200
-"""Milliseconds for which SDL waits at a time."""
+INVISIBLE_DRIVERS = ("offscreen", "dummy")
+"""Drivers of SDL without a visible window; without a display, SDL silently takes the first of them."""
+WAIT_MS = 200
+"""Longest wait for an event in milliseconds before SDL is called again."""
 
 
 def load_pygame() -> Any:
-    """The module pygame, which greets nobody.
+    """Import and return pygame, without its greeting.
 
     Raises:
-        VGGymError: it is not installed.
+        VGGymError: pygame is not installed.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     with importing("a window", "pygame", "play"):
@@ -28,36 +28,37 @@ def load_pygame() -> Any:
 
 
 class Window:
-    """A pygame window.
+    """Window of pygame.
 
     Args:
         size: width and height in pixels.
-        title: of the window.
+        title: title of the window.
 
     Raises:
-        VGGymError: pygame is not installed, or there is no display. ``SDL_VIDEODRIVER=dummy`` asks for none.
+        VGGymError: pygame is not installed, or this machine lacks a display, which ``SDL_VIDEODRIVER=dummy`` does not
+            need.
     """
 
     def __init__(self, size: tuple[int, int], title: str = "vg_gym"):
         self.pygame = pygame = load_pygame()
         try:
             pygame.display.init()
-            asked = os.environ.get("SDL_VIDEODRIVER")
-            if pygame.display.get_driver() in UNSEEN and not asked:
+            driver = os.environ.get("SDL_VIDEODRIVER")
+            if pygame.display.get_driver() in INVISIBLE_DRIVERS and not driver:
                 pygame.display.quit()
                 raise pygame.error("no screen was found")
             self._screen = pygame.display.set_mode(size)
         except pygame.error as error:
             raise VGGymError(
-                f'a window needs a display, and there is none here ({error}); render_mode="rgb_array" needs none'
+                f'a window needs a display, and this machine lacks one ({error}); render_mode="rgb_array" needs none'
             ) from error
         pygame.display.set_caption(title)
         self._clock = pygame.time.Clock()
 
     def show(self, frame: np.ndarray, fps: int = 0) -> None:
-        """Show a frame, uint8 (h, w, 3), at ``fps`` frames a second at most; 0: at once.
+        """Show a frame, uint8 (h, w, 3), at most ``fps`` frames per second; 0 shows it at once.
 
-        The window takes the frame's size.
+        The window takes the size of the frame.
         """
         pygame, size = self.pygame, (frame.shape[1], frame.shape[0])
         pygame.event.pump()
@@ -68,11 +69,11 @@ class Window:
         self._clock.tick(fps)
 
     def wait(self) -> Any:
-        """The next event; Ctrl-C in the terminal is heard meanwhile, as it would not be in one long wait of SDL's."""
-        while (event := self.pygame.event.wait(PATIENCE)).type == self.pygame.NOEVENT:
+        """Return the next event. Short waits let Ctrl-C in the terminal through, which one long wait of SDL blocks."""
+        while (event := self.pygame.event.wait(WAIT_MS)).type == self.pygame.NOEVENT:
             pass
         return event
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         self.pygame.display.quit()
