@@ -75,7 +75,7 @@ def test_ties(values, expected):
 
 @pytest.mark.parametrize("cached", [1, 1000, 2**16])
 def test_a_batch_is_its_maps(rng, monkeypatch, cached):
-    monkeypatch.setattr("vg_gym.baselines.box_search.CACHED", cached)
+    monkeypatch.setattr("vg_gym.baselines.box_search.CHUNK_CELLS", cached)
     heats, alphas = rng.random((6, 17, 23)) ** 3, rng.uniform(0.3, 1.5, 6)
     boxes, values = best_boxes(heats, alphas, 2, (9, 11))
     for i in range(6):

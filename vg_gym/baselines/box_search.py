@@ -1,12 +1,13 @@
-"""The box that holds the most of a heat map for its area, found exactly.
+"""Exact search for the best box of a heat map.
 
-Maximises ``sum inside / sum of the map - alpha * area / area of the map`` over all boxes of whole cells (the objective
-of Li et al., "Adapting CLIP For Phrase Localization", 2022). That is the maximum-sum rectangle of a shifted map, solved
-by Kadane's scan over all pairs of rows (Bentley, CACM 1984) on a summed-area table: O(H^2 W) time and O(H W) memory a
-map, where four nested loops read the table O(H^2 W^2) times and a coarse-to-fine search can miss the optimum.
+The search maximises ``sum inside / sum of the map - alpha * area / area of the map`` over all boxes of whole cells (the
+objective of Li et al., "Adapting CLIP For Phrase Localization", 2022). The solution is the maximum-sum rectangle of a
+shifted map. Kadane's scan over all pairs of rows (Bentley, CACM 1984) on a summed-area table finds it in O(H^2 W) time
+and O(H W) memory per map. Four nested loops would read the table O(H^2 W^2) times, and a coarse-to-fine search can miss
+the optimum.
 
-Of equal boxes the one with the topmost upper edge wins, then the topmost lower edge, then the leftmost right edge, then
-the narrowest box.
+Ties are broken by the topmost upper edge, then the topmost lower edge, then the leftmost right edge, then the narrowest
+box.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from __future__ import annotations
 import numpy as np
 
 Side = int | tuple[int, int]
-"""A size in cells: of both sides, or (width, height)."""
-CACHED = 2**16
-"""Cells of maps searched together: more would leave the processor's cache, and be slower than one by one."""
+"""Size in cells: one number for both sides, or (width, height)."""
+CHUNK_CELLS = 2**16
+"""Number of cells of the maps in one chunk. Larger chunks do not fit in the processor's cache and are slower."""
 
 
 def best_box(
     heat: np.ndarray, alpha: float, min_side: Side = 2, max_side: Side | None = None
 ) -> tuple[np.ndarray, float]:
-    """The best box of one map; see :func:`best_boxes`.
+    """Return the best box of one map; see :func:`best_boxes`.
 
     Args:
-        heat: (H, W), non-negative.
-        alpha: price of area; greater, and the box is smaller.
-        min_side: least width and height.
-        max_side: greatest width and height; default the map's.
+        heat: non-negative map (H, W).
+        alpha: price of area; larger values give smaller boxes.
+        min_side: minimum width and height, in cells.
+        max_side: maximum width and height, in cells; default: the size of the map.
 
     Returns:
         ``xyxy`` box (4,) float32 in cells, right and bottom exclusive, and its value.
@@ -45,13 +46,13 @@ def best_box(
 def best_boxes(
     heats: np.ndarray, alpha: float | np.ndarray, min_side: Side = 2, max_side: Side | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best boxes of several maps of one size, each the same as alone.
+    """Return the best boxes of several maps of one size; each box is the same as that of :func:`best_box`.
 
     Args:
-        heats: (B, H, W), non-negative.
-        alpha: price of area, one for all or (B,).
-        min_side: least width and height, in cells; published: 2.
-        max_side: greatest width and height; default the map's.
+        heats: non-negative maps (B, H, W).
+        alpha: price of area, one number for all maps or (B,).
+        min_side: minimum width and height, in cells; published: 2.
+        max_side: maximum width and height, in cells; default: the size of the maps.
 
     Returns:
         ``xyxy`` boxes (B, 4) float32 in cells, right and bottom exclusive, and their values (B,) float64.
@@ -64,28 +65,31 @@ def best_boxes(
 
 
 def shifted(heats: np.ndarray, alpha: float | np.ndarray) -> np.ndarray:
-    """Maps (..., H, W) whose sums over boxes are the boxes' values, float64; ``alpha`` is one number or (...)."""
+    """Return float64 maps (..., H, W) whose sum over a box is the value of the box; ``alpha`` is a number or (...)."""
     heats = np.asarray(heats, dtype=np.float64)
     price = np.asarray(alpha, dtype=np.float64)[..., None, None] / (heats.shape[-2] * heats.shape[-1])
     return heats / (heats.sum(axis=(-2, -1), keepdims=True) + 1e-8) - price
 
 
 def box_values(heat: np.ndarray, boxes: np.ndarray, alpha: float) -> np.ndarray:
-    """Values (N,) float64 of boxes (N, 4) of whole cells, ``xyxy``, right and bottom exclusive, on a map (H, W)."""
+    """Return the values (N,) float64 of boxes on a map (H, W).
+
+    The boxes (N, 4) are ``xyxy`` in whole cells, right and bottom exclusive.
+    """
     x1, y1, x2, y2 = np.asarray(boxes).astype(int).T
     table = _table(shifted(heat, alpha)[None])[0]
     return table[y2, x2] + table[y1, x1] - table[y1, x2] - table[y2, x1]
 
 
 def max_sum_boxes(maps: np.ndarray, min_side: Side = 1, max_side: Side | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes with the greatest sums, of maps (B, H, W) with numbers of any sign.
+    """Return the boxes with the largest sums in maps (B, H, W) of any sign.
 
-    Whole numbers are summed without error, so that ties are ties.
+    Sums of integers are exact, so that equal boxes tie.
 
     Args:
-        maps: (B, H, W).
-        min_side: least width and height, in cells.
-        max_side: greatest width and height; default the map's.
+        maps: finite maps (B, H, W).
+        min_side: minimum width and height, in cells.
+        max_side: maximum width and height, in cells; default: the size of the maps.
 
     Returns:
         ``xyxy`` boxes (B, 4) int64 in cells, right and bottom exclusive, and their sums (B,) float64.
@@ -102,13 +106,13 @@ def max_sum_boxes(maps: np.ndarray, min_side: Side = 1, max_side: Side | None = 
         raise ValueError("a map to be searched has numbers that are not finite")
     if not batch:
         return np.zeros((0, 4), dtype=np.int64), np.zeros(0)
-    chunk = max(1, CACHED // (height * width))
+    chunk = max(1, CHUNK_CELLS // (height * width))
     parts = [_search(maps[start : start + chunk], least, most) for start in range(0, batch, chunk)]
     return np.concatenate([boxes for boxes, _ in parts]), np.concatenate([sums for _, sums in parts])
 
 
 def _search(maps: np.ndarray, least: tuple[int, int], most: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`max_sum_boxes` of as many maps as are searched together; sizes are (width, height)."""
+    """Search one chunk of maps, see :func:`max_sum_boxes`; sizes are (width, height)."""
     table = _table(maps)
     best, edges = np.full(len(maps), -np.inf), np.zeros((len(maps), 3), dtype=np.int64)
     for top in range(maps.shape[1] - least[1] + 1):
@@ -125,14 +129,14 @@ def _sides(side: Side) -> tuple[int, int]:
 
 
 def _table(maps: np.ndarray) -> np.ndarray:
-    """Summed-area tables (B, H+1, W+1) float64."""
+    """Return summed-area tables (B, H+1, W+1) float64."""
     return np.pad(np.cumsum(np.cumsum(maps, axis=1, dtype=np.float64), axis=2), [(0, 0), (1, 0), (1, 0)])
 
 
 def _best_below(
     table: np.ndarray, top: int, least: tuple[int, int], most: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best boxes with a given upper edge: values, lower edges, right edges, each (B,)."""
+    """Return values, lower edges and right edges, each (B,), of the best boxes with a given upper edge."""
     # prefix[., b, x]: sum left of x, between the upper edge and lower edge top + least + b.
     prefix = table[:, top + least[1] : top + most[1] + 1] - table[:, top : top + 1]
     starts = prefix[..., : prefix.shape[-1] - least[0]]
@@ -144,9 +148,9 @@ def _best_below(
 
 
 def _trailing_min(x: np.ndarray, length: int) -> np.ndarray:
-    """Minimum over each entry of the last axis and the ``length`` - 1 before it, in O(1) an entry.
+    """Return the minimum over each entry of the last axis and the ``length`` - 1 before it, in O(1) per entry.
 
-    Short windows by van Herk's (1992) running minima forwards and backwards in blocks of the window's length.
+    Short windows use van Herk's (1992) running minima, forwards and backwards in blocks of the window's length.
     """
     count = x.shape[-1]
     if length >= count:
@@ -160,7 +164,7 @@ def _trailing_min(x: np.ndarray, length: int) -> np.ndarray:
 
 
 def _with_left(table: np.ndarray, edges: list[int], least: int, most: int) -> tuple[int, int, int, int]:
-    """The box ``xyxy`` from its (top, bottom, right) edges: the last of the best left edges."""
+    """Return the ``xyxy`` box with the given (top, bottom, right) edges and the rightmost of its best left edges."""
     top, bottom, right = edges
     first = max(0, right - most)
     starts = (table[bottom] - table[top])[first : right - least + 1]

@@ -1,4 +1,4 @@
-"""The window that CLIP likes best: what the reward alone knows, without an agent."""
+"""Grounder that answers the window with the best CLIP score, to measure the reward without an agent."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
 
 class ClipWindow:
-    """Maximises a dense CLIP score over all boxes on a lattice, exhaustively.
+    """Grounder that maximises a dense CLIP score over all boxes on a lattice.
 
     Args:
         clip: name of the CLIP.
-        score: named score (:mod:`vg_gym.clip.scores`).
-        step: distance of the lattice's lines, in cells of the dense features.
-        largest: greatest side, as a fraction of the image's.
+        score: name of the score (:mod:`vg_gym.clip.scores`).
+        step: distance between lines of the lattice, in cells of the dense features.
+        largest: maximum side of a box, as a fraction of the image's side.
         device: torch device.
-        chunk: boxes scored at once; the features of many more are new memory at each call, a third of the time.
+        chunk: number of boxes in a scoring batch. Much larger batches allocate new memory at each call, which takes a
+            third of the time.
     """
 
     def __init__(
@@ -41,13 +42,16 @@ class ClipWindow:
         self.name, self.score, self.chunk = "clip-window", score, chunk
         self.clip = load_clip(clip, device)
         self.boxes = lattice_boxes(self.clip.grid, step, 1.0, self.clip.grid * largest)
-        # Small boxes first: of equal scores the smallest box wins.
+        # Small boxes come first, so that the smallest box wins a tie.
         self.boxes = self.boxes[np.argsort(box_ops.area(self.boxes), kind="stable")]
         self.fingerprint = fingerprint(self.name, score, step, largest, self.clip.fingerprint)
         self._negatives = negative_texts(self.clip, score)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The best box per query; an image's features are computed once per call. ``details``: ``evaluations``."""
+        """Return the best box per query, with ``evaluations`` in its details.
+
+        The features of an image are computed once per call.
+        """
         refuse_initial_boxes(self.name, initial_boxes)
         texts = self.clip.encode_text([q.expression for q in queries])
         tables: dict[str, np.ndarray] = {}

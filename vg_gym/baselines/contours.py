@@ -1,8 +1,8 @@
-"""Boxes without a detector: CLIP's best windows, moved to where the contours in them end.
+"""Proposals without a detector: CLIP's best windows, with edges moved to the end of the contours in them.
 
-CLIP's dense features know roughly where things are, pixels know where they end. No weights are learned for it and no
-box is read: it is a proposer for agents and pipelines whose makers have no detector. That contours wholly inside a box
-make an object likely is from Edge Boxes (Zitnick & Dollár, ECCV 2014).
+CLIP's dense features locate objects roughly, and contours in the pixels locate their edges. The proposer learns no
+weights and reads no annotated boxes, so agents and pipelines can use it in place of a detector. The idea that contours
+wholly inside a box indicate an object is from Edge Boxes (Zitnick & Dollár, ECCV 2014).
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ from vg_gym.features.proposals import proposals, select
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals
 
-SIDES = (1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
-"""Of windows, as fractions of the image's."""
-LONGEST = 2.5
-"""Longer side of a window over its shorter one, at most."""
-STEP = 1 / 16
-"""Between windows, as a fraction of the image's side."""
+WINDOW_SIDES = (1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
+"""Sides of windows, as fractions of the image's side."""
+MAX_ASPECT_RATIO = 2.5
+"""Maximum ratio of a window's longer side to its shorter side."""
+WINDOW_STEP = 1 / 16
+"""Distance between neighbouring windows, as a fraction of the image's side."""
 SPANS = np.concatenate(
-    [np.arange(0, 1 - side + STEP / 2, STEP)[:, None] + np.array([0, side]) for side in SIDES]
+    [np.arange(0, 1 - side + WINDOW_STEP / 2, WINDOW_STEP)[:, None] + np.array([0, side]) for side in WINDOW_SIDES]
 ).astype(np.float32)
-"""Where windows begin and end along an axis (S, 2)."""
-WIDER = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING_SCALE - 1) * np.diff(SPANS), 0, 1)
-"""The same of windows grown by :data:`RING_SCALE`."""
+"""Start and end of windows along an axis, normalised (S, 2)."""
+RING_SPANS = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING_SCALE - 1) * np.diff(SPANS), 0, 1)
+"""Spans of the windows enlarged by :data:`RING_SCALE`, normalised (S, 2)."""
 _RATIOS = np.diff(SPANS) / np.diff(SPANS)[:, 0]
-FITS = np.maximum(_RATIOS, 1 / _RATIOS) <= LONGEST
-"""Which spans along y (S,) and along x (S,) make a window together."""
-WINDOWS = np.concatenate([SPANS[np.nonzero(FITS)[1]], SPANS[np.nonzero(FITS)[0]]], axis=1)[:, [0, 2, 1, 3]]
-"""Normalised (N, 4), in the order in which :data:`FITS` picks them."""
-GAP = 2
-"""Pixels of an edge map beyond an edge of a box that must be free of contours."""
-SMALLEST = 3
-"""Least side of what is left of a window, in pixels of an edge map."""
-ROUNDS = 3
-"""How often all edges of a window are moved: where one ends decides what contours the others see."""
+SPAN_PAIRS = np.maximum(_RATIOS, 1 / _RATIOS) <= MAX_ASPECT_RATIO
+"""Mask of the pairs (span along y, span along x) that form a window, bool (S, S)."""
+WINDOWS = np.concatenate([SPANS[np.nonzero(SPAN_PAIRS)[1]], SPANS[np.nonzero(SPAN_PAIRS)[0]]], axis=1)[:, [0, 2, 1, 3]]
+"""All windows, normalised ``xyxy`` (N, 4), in the order of :data:`SPAN_PAIRS`."""
+GAP_PIXELS = 2
+"""Width of the contour-free strip that must follow an edge of a box, in pixels of an edge map."""
+MIN_SIDE_PIXELS = 3
+"""Minimum side of a box after its edges have moved, in pixels of an edge map."""
+EDGE_ROUNDS = 3
+"""Number of rounds in which all edges move. The position of one edge decides which contours the others meet."""
 
 
 class ContourProposer:
-    """Windows that CLIP finds like some prompt, each edge moved to the nearest gap between contours.
+    """Proposer of windows that resemble a prompt, with each edge moved to the nearest gap between contours.
 
-    Windows are rated by the ``context`` score of the prompt that they are most like (:mod:`vg_gym.clip.scores`). An
-    edge goes outwards, from well inside the window, until nothing ends beyond it; where there is no gap within its
-    reach it stays, as on textures.
+    The score of a window is the highest ``context`` score over the prompts (:mod:`vg_gym.clip.scores`). Each edge moves
+    outwards, from well inside the window, to the first gap between contours. An edge without a gap within reach stays
+    in place, for example on a texture.
 
     Args:
         clip: name of the CLIP.
-        count: windows whose edges are moved.
-        overlap: of two windows that overlap more, only the better is moved; the same holds for the boxes that result.
-        contrast: least difference of neighbouring pixels that makes a contour, of 255.
-        reach: how far an edge may go to either side, in sides of the window.
+        count: number of windows whose edges move.
+        overlap: IoU above which the lower-scored of two windows, or of two final boxes, is removed.
+        contrast: minimum difference of neighbouring pixels at a contour, of 255.
+        reach: maximum shift of an edge in either direction, in sides of the window.
         device: torch device.
     """
 
@@ -73,15 +73,15 @@ class ContourProposer:
     ):
         self.name, self.clip = "contours", load_clip(clip, device)
         self.count, self.overlap, self.contrast, self.reach = count, overlap, contrast, reach
-        self.prompts = negative_prompts(self.clip.words)[:-1]  # the last names no thing
+        self.prompts = negative_prompts(self.clip.words)[:-1]  # the last prompt does not name an object
         self.fingerprint = fingerprint(self.name, count, overlap, contrast, reach, self.clip.fingerprint)
         self._texts: np.ndarray | None = None
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Boxes of every image (H, W, 3) uint8, labelled with the prompt each is most like.
+        """Return boxes of every image (H, W, 3) uint8, each labelled with its most similar prompt.
 
-        A confidence tells by how many standard deviations a score stands out among those of all windows, put through
-        the logistic function.
+        The confidence is the logistic function of the box's score, standardised by the mean and standard deviation of
+        the scores of all windows.
         """
         if self._texts is None:
             self._texts = self.clip.encode_text(self.prompts)
@@ -89,13 +89,14 @@ class ContourProposer:
 
     def _one(self, image: np.ndarray) -> Proposals:
         table = summed_area(self.clip.encode_dense([image]))
-        scores = self._scores(*(lattice_sums(table[0], spans, spans)[FITS] for spans in (SPANS.T, WIDER.T))).max(axis=1)
+        sums = (lattice_sums(table[0], spans, spans)[SPAN_PAIRS] for spans in (SPANS.T, RING_SPANS.T))
+        scores = self._scores(*sums).max(axis=1)
         level, spread = scores.mean(), scores.std() + 1e-6
         windows = proposals(WINDOWS, scores, [""] * len(WINDOWS), image, min_side=0)
         chosen = select(windows, -np.inf, self.count, max_overlap=self.overlap).boxes
         contours = edge_maps(image).max(axis=-1) > self.contrast
         boxes = to_gaps(chosen, contours, self.reach)
-        boxes = boxes[(boxes[:, 2:] - boxes[:, :2] >= SMALLEST / SIDE).all(axis=1)]
+        boxes = boxes[(boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE_PIXELS / SIDE).all(axis=1)]
         wider = box_ops.clamp(box_ops.scale(boxes, RING_SCALE), 0, 1)
         scores = self._scores(*np.split(box_sum(table, np.concatenate([boxes, wider])[None])[0], 2))
         labels = [self.prompts[i] for i in scores.argmax(axis=1)]
@@ -104,22 +105,29 @@ class ContourProposer:
         return select(proposals(boxes * size, confidences, labels, image), max_overlap=self.overlap)
 
     def _scores(self, inside: np.ndarray, wider: np.ndarray) -> np.ndarray:
-        """The context score (N, P) with each prompt, given sums of features (N, D) over boxes and over wider ones."""
+        """Return the context score of each box and prompt (N, P).
+
+        Args:
+            inside: sums of features over the boxes (N, D).
+            wider: sums of features over the boxes enlarged by :data:`RING_SCALE` (N, D).
+        """
         assert self._texts is not None
         ring = l2_normalize(wider - inside)
         return (l2_normalize(inside) - RING_WEIGHT * ring) @ self._texts.T
 
 
 def to_gaps(boxes: np.ndarray, contours: np.ndarray, reach: float) -> np.ndarray:
-    """Move the edges of boxes outwards, from inside, to the first gap between contours; without one they stay.
+    """Move the edges of boxes outwards, from inside, to the first gap between contours.
+
+    Edges without a gap within reach stay in place.
 
     Args:
-        boxes: normalised (N, 4).
-        contours: bool (S, S), where pixels differ from their neighbours.
-        reach: how far an edge may go to either side, in sides of the box.
+        boxes: normalised ``xyxy`` (N, 4).
+        contours: mask of pixels that differ from their neighbours, bool (S, S).
+        reach: maximum shift of an edge in either direction, in sides of the box.
 
     Returns:
-        Normalised boxes (N, 4), edges on whole pixels where they moved.
+        Normalised boxes (N, 4). Edges that moved are on whole pixels.
 
     >>> contours = np.zeros((100, 100), bool); contours[20:61, 30:51] = True
     >>> to_gaps(np.array([[0.25, 0.25, 0.55, 0.55]]), contours, 0.4).tolist()
@@ -128,18 +136,20 @@ def to_gaps(boxes: np.ndarray, contours: np.ndarray, reach: float) -> np.ndarray
     side = len(contours)
     before = [np.pad(contours.cumsum(axis), [(1, 0) if a == axis else (0, 0) for a in (0, 1)]) for axis in (0, 1)]
     moved = boxes * float(side)
-    for _ in range(ROUNDS):
+    for _ in range(EDGE_ROUNDS):
         for axis in (0, 1):
             low, high = moved[:, axis].copy(), moved[:, axis + 2].copy()
             first = np.floor(moved[:, 1 - axis]).astype(int).clip(0, side)
             last = np.ceil(moved[:, 3 - axis]).astype(int).clip(0, side)
             across = before[0] if axis == 0 else before[1].T
             sums = (across[last] - across[first]).cumsum(axis=1)
-            sums = np.pad(sums, ((0, 0), (1 + GAP, 1 + GAP)), mode="edge")
-            free = sums[:, GAP:] == sums[:, :-GAP]  # free[:, x]: no contour in the GAP columns before column x
-            middle, far = (low + high) / 2, np.maximum(reach * (high - low), SMALLEST)
+            sums = np.pad(sums, ((0, 0), (1 + GAP_PIXELS, 1 + GAP_PIXELS)), mode="edge")
+            free = (
+                sums[:, GAP_PIXELS:] == sums[:, :-GAP_PIXELS]
+            )  # free[:, x]: no contour in the GAP_PIXELS columns before column x
+            middle, far = (low + high) / 2, np.maximum(reach * (high - low), MIN_SIDE_PIXELS)
             at = np.arange(side + 1)
-            down, up = free[:, : side + 1], free[:, 1 + GAP :]  # a contour lies in the first column beyond what ends
+            down, up = free[:, : side + 1], free[:, 1 + GAP_PIXELS :]  # a gap counts if a contour ends right beside it
             down = down & (at <= np.minimum(middle, low + far)[:, None]) & (at >= np.floor(low - far)[:, None])
             up = up & (at >= np.maximum(middle, high - far)[:, None]) & (at <= np.ceil(high + far)[:, None])
             moved[:, axis] = np.where(down.any(axis=1), side - down[:, ::-1].argmax(axis=1), low)

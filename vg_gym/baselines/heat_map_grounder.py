@@ -1,9 +1,9 @@
-"""Heat-map pipelines: segments are scored by CLIP, scores painted into a map, and the best box of the map is answered.
+"""Heat-map pipelines: CLIP scores segments, the scores are painted into a heat map, and the answer is its best box.
 
-Maps are :mod:`vg_gym.baselines.heat_maps`, their search is :mod:`vg_gym.baselines.box_search`.
+:mod:`vg_gym.baselines.heat_maps` paints the maps, :mod:`vg_gym.baselines.box_search` searches them.
 
-``seg-clip`` scores a segment by the crop of its box; ``adapting-clip`` by region-based attention pooling in one pass
-(Li et al. 2022, :mod:`vg_gym.clip.region_attention`).
+``seg-clip`` scores a segment by the crop of its box; ``adapting-clip`` scores all segments in one pass by region-based
+attention pooling (Li et al. 2022, :mod:`vg_gym.clip.region_attention`).
 """
 
 from __future__ import annotations
@@ -28,40 +28,42 @@ from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
 TUNED = {("crops", "refshapes"): (2.5, 0.005), ("regions", "refshapes"): (2.5, 0.02)}
-"""(scorer, CLIP) -> (alpha, tau), by ``python experiments/heat_map_tuning.py`` on RefShapes val."""
-PUBLISHED = (0.8, 0.02)
-"""(alpha, tau) for other CLIPs, of the size that Li et al. use."""
+"""(scorer, CLIP) -> (alpha, tau), tuned by ``python experiments/heat_map_tuning.py`` on RefShapes val."""
+PUBLISHED_ALPHA_TAU = (0.8, 0.02)
+"""(alpha, tau) of Li et al., for all other CLIPs."""
 MAP_SIDE = 224
-"""Longer side, in cells, of a map that is searched for a box."""
-LEAST_SIDE = 2
-"""Shorter side, in cells: boxes of a map have sides of at least two cells (:func:`best_box`)."""
-IMAGES = 256
-"""Images whose segments and embeddings are kept."""
+"""Maximum length of the longer side of a heat map, in cells."""
+MIN_MAP_SIDE = 2
+"""Minimum length of the shorter side of a heat map, in cells, equal to the minimum side of a box (:func:`best_box`)."""
+CACHED_IMAGES = 256
+"""Number of images whose segments and embeddings stay in memory."""
 
 
 @dataclass(frozen=True)
 class EncodedSegments:
-    """The segments of an image as CLIP sees them."""
+    """Segments of an image and their CLIP embeddings."""
 
     masks: np.ndarray
-    """Bool (R, h, w), on the map that is searched."""
+    """Masks of the segments on the cells of the heat map, bool (R, h, w)."""
     embeddings: np.ndarray
-    """(R, D), unit length."""
+    """Embeddings of unit length, (R, D)."""
 
 
 class HeatMapGrounder:
-    """Segments, CLIP, heat map, box search. An image is segmented and encoded once, however many expressions it has.
+    """Grounder that searches a heat map of segment scores.
+
+    Each image is segmented and encoded once for all its queries.
 
     Args:
-        scorer: ``crops`` (of the segments' boxes) or ``regions`` (region-based attention pooling).
+        scorer: ``crops`` (crops of the segments' boxes) or ``regions`` (region-based attention pooling).
         clip: name of the CLIP.
-        alpha: price of area in the box search; default as tuned on val (:data:`TUNED`).
-        tau: temperature of the heat map; default as tuned with it.
-        aggregate: over the segments of a pixel, a name in :data:`~vg_gym.baselines.heat_maps.AGGREGATES`.
-        methods: segmentations, joined by ``+``.
+        alpha: price of area in the box search; default: the value tuned on val (:data:`TUNED`).
+        tau: temperature of the heat map; default: the value tuned on val.
+        aggregate: function over the segments of a pixel, a name in :data:`~vg_gym.baselines.heat_maps.AGGREGATES`.
+        methods: names of segmentations, joined by ``+``.
         counts: numbers of segments.
         upsample: patches per patch size along each axis, for ``regions`` with a ViT.
-        prompt: text with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
+        prompt: text with ``{}`` for the expression; default: ``a photo of {}``, or ``{}`` for word-level CLIPs.
         device: torch device.
 
     Raises:
@@ -88,18 +90,19 @@ class HeatMapGrounder:
         self.name = "seg-clip" if scorer == "crops" else "adapting-clip"
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
         self.clip: ClipEncoder = load_clip(clip, device)
-        tuned = TUNED.get((scorer, clip), PUBLISHED)
+        tuned = TUNED.get((scorer, clip), PUBLISHED_ALPHA_TAU)
         self.alpha, self.tau = tuned[0] if alpha is None else alpha, tuned[1] if tau is None else tau
         self.fingerprint = fingerprint(sorted(settings.items()), self.alpha, self.tau, self.clip.fingerprint)
         self.scorer, self.aggregate, self.upsample = scorer, aggregate, upsample
         self.segments = SegmentProposer(methods, counts)
         self.prompt = self.clip.prompt_template(prompt)
-        self._encoded: LRUCache[EncodedSegments] = LRUCache(IMAGES)
+        self._encoded: LRUCache[EncodedSegments] = LRUCache(CACHED_IMAGES)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The best box of each query's heat map.
+        """Return the best box of each query's heat map.
 
-        ``score`` is the value of the box; ``details``: ``heat_map`` (h, w), ``evaluations`` (segments scored).
+        The ``score`` is the value of the box. The ``details`` are ``heat_map`` (h, w) and ``evaluations`` (number of
+        scored segments).
         """
         refuse_initial_boxes(self.name, initial_boxes)
         encoded = self._encode({query.image.key: query.image for query in queries})
@@ -107,7 +110,7 @@ class HeatMapGrounder:
         return [self._answer(q, encoded[q.image.key], text) for q, text in zip(queries, texts, strict=True)]
 
     def cosines(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
-        """Segments bool (R, h, w) of a query's image and their cosines (R,) with its expression."""
+        """Return the segments of a query's image, bool (R, h, w), and their cosines with its expression (R,)."""
         encoded = self._encode({query.image.key: query.image})[query.image.key]
         return encoded.masks, encoded.embeddings @ self.clip.encode_text([self.prompt.replace("{}", query.expression)])[
             0
@@ -127,18 +130,18 @@ class HeatMapGrounder:
 
     def _encode_one(self, image: np.ndarray) -> EncodedSegments:
         image = _fit(image)
-        found = self.segments.propose([image])[0]
-        assert found.masks is not None
+        segments = self.segments.propose([image])[0]
+        assert segments.masks is not None
         if self.scorer == "crops":
-            return EncodedSegments(found.masks, self.clip.encode_crops([crop(image, box) for box in found.boxes]))
-        return EncodedSegments(found.masks, encode_segments(self.clip, image, found.masks, self.upsample))
+            return EncodedSegments(segments.masks, self.clip.encode_crops([crop(image, box) for box in segments.boxes]))
+        return EncodedSegments(segments.masks, encode_segments(self.clip, image, segments.masks, self.upsample))
 
 
 def _fit(image: np.ndarray) -> np.ndarray:
-    """An image whose longer side is at most :data:`MAP_SIDE`, and whose shorter side is at least :data:`LEAST_SIDE`."""
+    """Resize an image so that its sides are at most :data:`MAP_SIDE` and at least :data:`MIN_MAP_SIDE` pixels."""
     height, width = image.shape[:2]
     scale = min(1.0, MAP_SIDE / max(height, width))
-    size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
+    size = max(MIN_MAP_SIDE, round(width * scale)), max(MIN_MAP_SIDE, round(height * scale))
     if size == (width, height):
         return image
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))

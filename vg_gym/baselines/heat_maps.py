@@ -1,8 +1,7 @@
-"""Heat maps from segments: scores of overlapping segments, painted on the pixels they cover.
+"""Heat maps from segments: scores of overlapping segments, painted on the pixels that they cover.
 
-Li et al., "Adapting CLIP For Phrase Localization Without Further Training" (2022): a pixel is as warm as
-exp(cosine / temperature), averaged over the segments that cover it. The box of such a map is found by
-:mod:`vg_gym.baselines.box_search`.
+The warmth of a pixel is exp(cosine / temperature), averaged over the segments that cover it (Li et al., "Adapting CLIP
+For Phrase Localization Without Further Training", 2022). :mod:`vg_gym.baselines.box_search` searches a map for a box.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def _max(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
 
 
 def _min(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
-    # Negated, as published: with it, a pixel is warm that some segment finds cold.
+    # Negated, as published: a pixel becomes warm if any of its segments is cold.
     return -np.where(masks, warmths[:, None], np.inf).min(axis=0)
 
 
@@ -37,20 +36,22 @@ def _median(masks: np.ndarray, warmths: np.ndarray) -> np.ndarray:
 
 
 AGGREGATES: dict[str, Aggregate] = {"mean": _mean, "max": _max, "median": _median, "min": _min}
-"""Name -> how a pixel's segments are made one. ``min`` is negated, as published."""
+"""Name -> aggregate over the segments of a pixel. ``min`` is negated, as published."""
 
 
 def heat_map(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregate: str = "mean") -> np.ndarray:
-    """A heat map (H, W) float64 in [0, 1], min-max normalised over the pixels of any segment; other pixels are 0.
+    """Return a heat map (H, W) float64 in [0, 1].
+
+    The map is min-max normalised over the pixels that any segment covers; other pixels are 0.
 
     Args:
-        masks: bool (R, H, W); may overlap.
+        masks: masks of the segments, bool (R, H, W); they may overlap.
         scores: cosines (R,) of the segments with a text.
-        temperature: tau; smaller, and only the best segments are warm.
+        temperature: tau; with small values only the best segments are warm.
         aggregate: name in :data:`AGGREGATES`.
 
     Raises:
-        VGGymError: unknown aggregate, there is no segment, or scores and masks do not match.
+        VGGymError: the aggregate is unknown, ``masks`` is empty, or scores and masks do not match.
 
     >>> masks = np.array([[[1, 1, 0]], [[0, 1, 0]], [[1, 0, 0]]], dtype=bool)
     >>> heat_map(masks, np.log([4.0, 2.0, 8.0]), 1.0).tolist()
@@ -68,16 +69,16 @@ def heat_map(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregat
 
 
 def heat_maps(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregate: str = "mean") -> np.ndarray:
-    """Heat maps (N, H, W) of N texts over the same segments.
+    """Return heat maps (N, H, W) of N texts over the same segments.
 
     Args:
-        masks: bool (R, H, W).
+        masks: masks of the segments, bool (R, H, W).
         scores: cosines (N, R).
-        temperature: as in :func:`heat_map`.
-        aggregate: as in :func:`heat_map`.
+        temperature: see :func:`heat_map`.
+        aggregate: see :func:`heat_map`.
 
     Raises:
-        VGGymError: as :func:`heat_map`.
+        VGGymError: see :func:`heat_map`.
     """
     if not len(scores):
         return np.zeros((0, *masks.shape[1:]))
@@ -85,13 +86,13 @@ def heat_maps(masks: np.ndarray, scores: np.ndarray, temperature: float, aggrega
 
 
 def _warmth(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """exp(score / temperature), less a common factor that normalising takes out and that could overflow."""
+    """Return exp(score / temperature), up to a common factor against overflow that normalisation removes."""
     scores = np.asarray(scores, dtype=np.float64)
     return np.exp((scores - scores.max(initial=-np.inf)) / temperature)
 
 
 def _normalize(values: np.ndarray) -> np.ndarray:
-    """Values moved and scaled to [0, 1]; all 0 where there is none or all are equal."""
+    """Shift and scale values to [0, 1]; equal values become 0."""
     if not values.size:
         return values
     low, high = values.min(), values.max()

@@ -1,4 +1,4 @@
-"""Masks as proposals, for whatever segments an image."""
+"""Conversion of segmentation masks to proposals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vg_gym.types import Proposals
 
 
 def from_masks(masks: np.ndarray, scores: np.ndarray, image: np.ndarray, largest: float = 1.0) -> Proposals:
-    """Proposals of masks, each with its tight box; empty masks are left out.
+    """Return one proposal per mask, with its tight box; empty masks are skipped.
 
     Args:
         masks: bool (P, H, W).
         scores: confidences (P,).
         image: uint8 (H, W, 3).
-        largest: greatest side of a box, as a fraction of the image's; larger ones are left out.
+        largest: maximum side of a box, as a fraction of the image's side; larger boxes are skipped.
     """
     height, width = image.shape[:2]
     boxes = np.array([mask_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4)
@@ -25,7 +25,7 @@ def from_masks(masks: np.ndarray, scores: np.ndarray, image: np.ndarray, largest
 
 
 def mask_box(mask: np.ndarray) -> np.ndarray:
-    """The tight ``xyxy`` pixel box (4,) of a mask (H, W), right and bottom exclusive; zeros where it is empty.
+    """Return the tight ``xyxy`` pixel box (4,) of a mask (H, W), right and bottom exclusive; zeros for an empty mask.
 
     >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool)).tolist()
     [1.0, 1.0, 3.0, 2.0]
@@ -37,7 +37,7 @@ def mask_box(mask: np.ndarray) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A mask as bool (height, width): each pixel is that of the mask at the same place.
+    """Resize a mask to bool (height, width) by nearest neighbours.
 
     >>> resize_mask(np.array([[True, False]]), 2, 4).astype(int).tolist()
     [[1, 1, 0, 0], [1, 1, 0, 0]]

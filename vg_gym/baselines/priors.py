@@ -1,4 +1,4 @@
-"""Grounders that read neither image nor expression: the floors that every table needs."""
+"""Grounders that read neither image nor expression: the baselines of every table."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
 
 class Prior:
-    """Predicts a normalised box that does not depend on the image or the words.
+    """Grounder whose normalised box depends on neither the image nor the words.
 
     Args:
-        name: of the grounder.
-        box: query -> normalised box (4,).
+        name: name of the grounder.
+        box: function from a query to a normalised box (4,).
     """
 
     def __init__(self, name: str, box: Callable[[Query], np.ndarray]):
         self.name, self._box = name, box
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """One box per query; refuses initial boxes."""
+        """Return one box per query; initial boxes are rejected."""
         refuse_initial_boxes(self.name, initial_boxes)
         return [Prediction(box_ops.denormalize(self._box(q), q.image.size)) for q in queries]
 
 
 def full() -> Prior:
-    """The whole image."""
+    """Return the grounder that predicts the whole image."""
     return Prior("full", lambda query: box_ops.FULL)
 
 
 def center(fraction: UnitInterval = 0.5) -> Prior:
-    """A centred box with ``fraction`` of the image's sides.
+    """Return the grounder that predicts a centred box with ``fraction`` of the image's sides.
 
     Raises:
         VGGymError: the fraction is not in (0, 1].
@@ -48,7 +48,10 @@ def center(fraction: UnitInterval = 0.5) -> Prior:
 
 
 def random(seed: Seed = 0) -> Prior:
-    """A random box (sides uniform in [0.1, 1]), a function of the query's key and the seed, not of the call."""
+    """Return the grounder that predicts a random box with sides uniform in [0.1, 1].
+
+    The box depends only on the query's key and the seed.
+    """
 
     def draw(query: Query) -> np.ndarray:
         rng = np.random.default_rng([seed, zlib.crc32(query.key.encode())])
@@ -60,19 +63,19 @@ def random(seed: Seed = 0) -> Prior:
 
 
 class NoOp:
-    """Answers the initial box, or the whole image where none is given: what an agent that never moves gets."""
+    """Grounder that predicts the initial box, or the whole image by default, like an agent that never moves."""
 
     name = "no-op"
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The initial boxes as they are."""
+        """Return the initial boxes unchanged."""
         if initial_boxes is None:
             return full().ground(queries)
         return [Prediction(np.asarray(box, dtype=np.float32)) for box in initial_boxes]
 
 
 class Constant:
-    """The one normalised box with the highest mean IoU over the training targets.
+    """Grounder that predicts the one normalised box with the highest mean IoU over the training targets.
 
     The evaluator calls :meth:`fit` with the training split before use.
     """
@@ -86,7 +89,7 @@ class Constant:
         """Find the box; see :func:`best_constant_box`.
 
         Raises:
-            VGGymError: there are no samples.
+            VGGymError: ``samples`` is empty.
         """
         if not samples:
             raise VGGymError("there are no samples to fit on")
@@ -95,10 +98,10 @@ class Constant:
         )
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The constant box on every image.
+        """Return the constant box on every image.
 
         Raises:
-            VGGymError: it was not fitted.
+            VGGymError: the box is not fitted.
         """
         refuse_initial_boxes(self.name, initial_boxes)
         if self.box is None:
@@ -107,24 +110,24 @@ class Constant:
 
 
 def constant(box: Sequence[float] | None = None) -> Prior | Constant:
-    """A normalised ``box``, or one that is fitted where none is given.
+    """Return the grounder that predicts a constant normalised ``box``; without one, the box is fitted.
 
     Raises:
-        VGGymError: that box is not inside the unit square, or has no area.
+        VGGymError: the box is empty or not inside the unit square.
     """
     if box is None:
         return Constant()
-    given = np.asarray(box, dtype=np.float32)
-    if given.shape != (4,) or not box_ops.is_valid(given, (1, 1)):
+    fixed = np.asarray(box, dtype=np.float32)
+    if fixed.shape != (4,) or not box_ops.is_valid(fixed, (1, 1)):
         raise VGGymError(f"constant.box={box} is not a normalised box [x1, y1, x2, y2]")
-    return Prior("constant", lambda query: given)
+    return Prior("constant", lambda query: fixed)
 
 
 def best_constant_box(targets: np.ndarray, lines: int = 11, rounds: int = 60) -> np.ndarray:
-    """The normalised box (4,) with (locally) the highest mean IoU with targets (N, 4).
+    """Return the normalised box (4,) with (locally) the highest mean IoU with targets (N, 4).
 
-    All boxes on a lattice of ``lines`` x ``lines`` corners are tried, then the best one's edges are moved by steps that
-    halve when no move helps.
+    The search tries all boxes on a lattice of ``lines`` x ``lines`` corners. It then moves the edges of the best one by
+    steps that halve when no move helps.
     """
     edges = np.linspace(0, 1, lines)
     low, high = (v.ravel() for v in np.meshgrid(edges, edges, indexing="ij"))

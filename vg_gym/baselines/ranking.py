@@ -1,4 +1,4 @@
-"""The second stage of a pipeline: CLIP ranks proposals by how well a view of each fits the expression."""
+"""Second stage of a pipeline: CLIP ranks proposals by how well views of them match the expression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vg_gym.language.resolution import resolve
 from vg_gym.types import Proposals
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
-"""Name -> how the logits of views become one."""
+"""Name -> aggregate over the logits of views."""
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -32,33 +32,33 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
-"""Name -> how logits become numbers in [0, 1]."""
+"""Name -> function that maps logits to [0, 1]."""
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The proposals of an image as CLIP sees them."""
+    """Proposals of an image and their CLIP embeddings."""
 
     proposals: Proposals
-    """P of them."""
+    """All P proposals."""
     candidates: np.ndarray
-    """Numbers (C,) of the proposals that are large enough."""
+    """Indices (C,) of the proposals that are large enough."""
     embeddings: list[list[np.ndarray]]
-    """Of the candidates, (C, D) per CLIP and view."""
+    """Embeddings of the candidates, (C, D) per CLIP and view."""
 
 
 class ClipRanker:
-    """Ranks proposals by CLIP: an ensemble of models and views, with parsing of superlatives and relations on top.
+    """Ranker of proposals by an ensemble of CLIPs and views, with optional parsing of superlatives and relations.
 
     Args:
         clip: names of one or more CLIPs, joined by ``+``; logits are summed over models as in ReCLIP.
         views: names of :data:`~vg_gym.baselines.visual_prompts.VIEWS`, joined by ``+``.
-        aggregate: how the logits of views become one: ``sum`` or ``max``.
-        prompt: what CLIP reads, with ``{}`` for the expression; default ``a photo of {}``, bare for word-level CLIPs.
-        margin: of the ``crop`` view, as a fraction of the box's side.
+        aggregate: aggregate over the logits of views: ``sum`` or ``max``.
+        prompt: text with ``{}`` for the expression; default: ``a photo of {}``, or ``{}`` for word-level CLIPs.
+        margin: margin of the ``crop`` view, as a fraction of the box's side.
         min_area: share of the image that a box must cover to be a candidate (:func:`large_enough`).
-        parse: take superlatives and relations out of the expression and resolve them over the boxes
-            (:mod:`vg_gym.language`); the whole expression is read all the same.
+        parse: resolve superlatives and relations of the expression over the boxes (:mod:`vg_gym.language`), in addition
+            to the CLIP score of the whole expression.
         device: torch device.
 
     Raises:
@@ -82,24 +82,24 @@ class ClipRanker:
                 raise unknown("view", name, visual_prompts.VIEWS)
         if aggregate not in AGGREGATES:
             raise unknown("aggregate", aggregate, AGGREGATES)
-        known: dict[str, visual_prompts.View] = {
+        view_functions: dict[str, visual_prompts.View] = {
             **visual_prompts.VIEWS,
             "crop": partial(visual_prompts.crop, margin=margin),
         }
-        self.views: list[visual_prompts.View] = [known[name] for name in views.split("+")]
+        self.views: list[visual_prompts.View] = [view_functions[name] for name in views.split("+")]
         self.prompt = self.clips[0].prompt_template(prompt)
         self.aggregate, self.parse, self.min_area = aggregate, parse, min_area
 
-    def encode(self, images: Sequence[np.ndarray], found: Sequence[Proposals]) -> list[EncodedImage]:
-        """Embed the views of all proposals of all images: one call of each CLIP for all of them together."""
+    def encode(self, images: Sequence[np.ndarray], proposals: Sequence[Proposals]) -> list[EncodedImage]:
+        """Embed the views of all proposals of all images, in one call of each CLIP."""
         chosen = [
             large_enough(p.boxes, (image.shape[1], image.shape[0]), self.min_area)
-            for image, p in zip(images, found, strict=True)
+            for image, p in zip(images, proposals, strict=True)
         ]
         views = [
             [view(image, p.boxes[i], None if p.masks is None else p.masks[i]) for i in candidates]
             for view in self.views
-            for image, p, candidates in zip(images, found, chosen, strict=True)
+            for image, p, candidates in zip(images, proposals, chosen, strict=True)
         ]
         flat = [view for group in views for view in group]
         ends = np.cumsum([len(group) for group in views])[:-1]
@@ -107,11 +107,11 @@ class ClipRanker:
         count = len(images)
         return [
             EncodedImage(p, chosen[i], [[parts[v * count + i] for v in range(len(self.views))] for parts in embedded])
-            for i, p in enumerate(found)
+            for i, p in enumerate(proposals)
         ]
 
     def logits(self, image: EncodedImage, text: str) -> np.ndarray:
-        """CLIP's logits (M, V, C) of the candidates for a text, by model and view."""
+        """Return CLIP's logits (M, V, C) for a text, by model, view and candidate."""
         rows = []
         for clip, views in zip(self.clips, image.embeddings, strict=True):
             target = clip.encode_text([self.prompt.replace("{}", text)])[0]
@@ -119,7 +119,7 @@ class ClipRanker:
         return np.array(rows, dtype=np.float32)
 
     def rank(self, image: EncodedImage, expression: str) -> Ranking:
-        """The proposals ranked by how well they fit the expression."""
+        """Rank the proposals of an image by an expression."""
         parsed = parse_expression(self.clips[0].reword(expression)) if self.parse else None
         prior = None
         if parsed is not None and not parsed.plain:
@@ -129,37 +129,39 @@ class ClipRanker:
         return rank_logits(logits, image.candidates, len(image.proposals), self.aggregate, prior=prior)
 
     def _one(self, image: EncodedImage, phrase: str) -> np.ndarray:
-        """One logit per candidate (C,)."""
+        """Return one logit per candidate (C,)."""
         return combine(self.logits(image, phrase), self.aggregate)
 
 
 def combine(logits: np.ndarray, aggregate: str) -> np.ndarray:
-    """Logits of models and views (M, V, C) as one per candidate (C,): summed over models, then over views."""
+    """Reduce logits (M, V, C) to one per candidate (C,): summed over models, then aggregated over views."""
     return np.asarray(AGGREGATES[aggregate](logits.sum(axis=0), axis=0))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Boxes ranked: the chosen one, and how likely each is."""
+    """Result of ranking N boxes: the best box and the probability of each."""
 
     best: int
-    """Number of the chosen box."""
+    """Index of the best box."""
     probabilities: np.ndarray
-    """float64 (N,); 0 for boxes that were not candidates."""
+    """Probabilities float64 (N,); 0 for boxes that are not candidates."""
     logits: np.ndarray
-    """Of the candidates (C,), over all models and views."""
+    """Logits of the candidates over all models and views, (C,)."""
 
 
 def large_enough(boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
-    """ReCLIP's candidates (C,): numbers of the boxes over more than a share of the image; all where there is none.
+    """Return ReCLIP's candidates (C,): indices of the boxes that cover more than a share of the image.
+
+    If no box does, all are candidates.
 
     Args:
-        boxes: pixels (N, 4).
+        boxes: ``xyxy`` pixels (N, 4).
         size: (W, H) of the image.
-        threshold: share of the image's area, strict.
+        threshold: share of the image's area that a candidate exceeds.
     """
-    kept = np.flatnonzero(box_ops.area(boxes) / (size[0] * size[1]) > threshold)
-    return kept if len(kept) else np.arange(len(boxes))
+    candidates = np.flatnonzero(box_ops.area(boxes) / (size[0] * size[1]) > threshold)
+    return candidates if len(candidates) else np.arange(len(boxes))
 
 
 def rank_logits(
@@ -170,18 +172,18 @@ def rank_logits(
     squash: str = "softmax",
     prior: np.ndarray | None = None,
 ) -> Ranking:
-    """ReCLIP's ranking of boxes from CLIP's logits: summed over models, then aggregated over views.
+    """Rank boxes by CLIP's logits as in ReCLIP: summed over models, then aggregated over views.
 
     Args:
-        logits: (M, V, C) of M models, V views and C candidates, with the logit scale.
-        candidates: numbers (C,) of the boxes they belong to.
-        count: N, boxes in all.
+        logits: logits (M, V, C) of M models, V views and C candidates, with the logit scale.
+        candidates: box indices (C,) of the candidates.
+        count: number of boxes N.
         aggregate: ``max`` or ``sum`` over views.
-        squash: ``softmax`` over candidates, or ``sigmoid`` of the logits in standard deviations from their mean.
+        squash: ``softmax`` over candidates, or ``sigmoid`` of the standardised logits.
         prior: log-probabilities (C,) that are added to the combined logits.
 
     Raises:
-        VGGymError: unknown aggregate or squash.
+        VGGymError: the aggregate or squash is unknown.
     """
     if aggregate not in AGGREGATES:
         raise unknown("aggregate", aggregate, AGGREGATES)

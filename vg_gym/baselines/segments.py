@@ -1,4 +1,4 @@
-"""Segments of an image at several sizes, by SLIC (Achanta et al. 2012) and watershed (Neubert & Protzel 2014)."""
+"""Segmentation of an image at several scales, by SLIC (Achanta et al. 2012) and watershed (Neubert & Protzel 2014)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def _skimage() -> Any:
 
 
 def slic(image: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` superpixels: labels int (H, W)."""
+    """Return labels int (H, W) of about ``count`` superpixels."""
     _, _, segmentation = _skimage()
     return segmentation.slic(image, n_segments=count, compactness=10, start_label=0)
 
 
 def watershed(image: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` basins of the gradient, flooded from a regular grid of markers: labels int (H, W)."""
+    """Return labels int (H, W) of about ``count`` basins of the gradient, flooded from a regular grid of markers."""
     color, filters, segmentation = _skimage()
     lab = color.rgb2lab(image)
     edges = np.sqrt(sum(filters.sobel(lab[..., i]) ** 2 for i in range(3)))
@@ -35,17 +35,17 @@ def watershed(image: np.ndarray, count: int) -> np.ndarray:
 
 
 METHODS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"slic": slic, "watershed": watershed}
-"""Name -> segmentation of an image (H, W, 3) uint8 into about so many parts."""
+"""Name -> function from an image (H, W, 3) uint8 and a number of parts to labels int (H, W)."""
 
 
 class SegmentProposer:
-    """Segments as proposals with masks.
+    """Proposer of segments with masks.
 
     Args:
         methods: names of :data:`METHODS`, joined by ``+``.
         counts: numbers of segments, from coarse to fine.
-        smallest: least area of a segment as a fraction of the image's.
-        device: unused; segments are made on the CPU.
+        smallest: minimum area of a segment, as a fraction of the image's area.
+        device: unused; segmentation runs on the CPU.
 
     Raises:
         VGGymError: a method is unknown, or scikit-image is missing.
@@ -66,7 +66,7 @@ class SegmentProposer:
         self.methods = [METHODS[method] for method in methods.split("+")]
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals with masks of every image (H, W, 3) uint8; all are equally confident."""
+        """Return proposals with masks of every image (H, W, 3) uint8; all have confidence 1."""
         return [self._one(image) for image in images]
 
     def _one(self, image: np.ndarray) -> Proposals:
@@ -75,5 +75,5 @@ class SegmentProposer:
             for count in self.counts:
                 labels = method(image, count)
                 masks += [labels == label for label in np.unique(labels)]
-        kept = np.array([mask for mask in masks if mask.mean() >= self.smallest])
-        return from_masks(kept, np.ones(len(kept)), image)
+        large = np.array([mask for mask in masks if mask.mean() >= self.smallest])
+        return from_masks(large, np.ones(len(large)), image)

@@ -1,4 +1,4 @@
-"""Two-stage pipelines: a proposer finds boxes, CLIP chooses among them."""
+"""Two-stage pipelines: a proposer finds boxes, and CLIP chooses one of them."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Prediction, Query, refuse_initial_boxes
 
-IMAGES = 256
-"""Images whose proposals and embeddings are kept."""
+CACHED_IMAGES = 256
+"""Number of images whose proposals and embeddings stay in memory."""
 
 
 class TwoStageGrounder:
-    """Proposer times ranker. Every image is proposed for and encoded once, however many expressions it has.
+    """Grounder of a proposer and a ranker.
+
+    The proposals of each image are computed and encoded once for all its queries.
 
     Args:
         proposer: a name of :data:`vg_gym.registry.PROPOSERS`.
         clip: the ranker's CLIP, or several joined by ``+``.
-        name: of the pipeline; default ``PROPOSER-clip``.
-        weights: of the proposer; default the built-in ones beside the built-in CLIP, where there are any, else its
-            spec's published ones.
-        views: how a box is shown to CLIP, joined by ``+``: ``crop``, ``blur``, ``red-circle``, ``fgvp``.
-        aggregate: of views, ``sum`` or ``max``.
+        name: name of the pipeline; default: ``PROPOSER-clip``.
+        weights: weights of the proposer; default: the built-in ones if the CLIP is built-in and they exist, otherwise
+            the published ones in the proposer's spec.
+        views: views of a box that CLIP encodes, joined by ``+``: ``crop``, ``blur``, ``red-circle``, ``fgvp``.
+        aggregate: aggregate over the views, ``sum`` or ``max``.
         prompt: text with ``{}`` for the expression.
-        margin: of crops, as a fraction of the box's side.
+        margin: margin of crops, as a fraction of the box's side.
         parse: resolve superlatives and relations over the boxes.
-        min_area: share of the image that a proposal must cover; where none does, all are candidates (ReCLIP).
-        min_confidence: least confidence of a proposal.
-        max_boxes: most proposals an image may have, best first.
-        classes: category names to keep; none: all.
-        max_overlap: of two proposals that overlap more, whatever their class, the less confident goes.
+        min_area: share of the image that a proposal must cover; if none does, all are candidates (ReCLIP).
+        min_confidence: minimum confidence of a proposal.
+        max_boxes: maximum number of proposals per image, the most confident first.
+        classes: names of the categories to use; empty: all.
+        max_overlap: IoU of two proposals of any class above which the less confident one is removed.
         device: torch device.
-        **options: of the proposer.
+        **options: options of the proposer.
 
-    Where there are no proposals the whole image is answered, and ``details["failure"]`` says so.
+    Without proposals the answer is the whole image, and ``details["failure"]`` says so.
     """
 
     def __init__(
@@ -71,28 +73,29 @@ class TwoStageGrounder:
         own = clip == "refshapes" and built_in(proposer, "refshapes") is not None
         chosen = weights or (published and ("refshapes" if own else published))
         settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
-        given = {"weights": chosen} if chosen else {}
+        proposer_options = {"weights": chosen} if chosen else {}
         if registry.proposer_spec(proposer).takes_clip:
-            given["clip"] = clip.partition("+")[0]
-        self.proposer = registry.proposer(proposer, **given, device=device, **options)
+            proposer_options["clip"] = clip.partition("+")[0]
+        self.proposer = registry.proposer(proposer, **proposer_options, device=device, **options)
         self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
         self._settings = sorted(settings.items())
         self.select = partial(
             select, min_score=min_confidence, max_boxes=max_boxes, classes=classes, max_overlap=max_overlap
         )
-        self._encoded: LRUCache[EncodedImage] = LRUCache(IMAGES)
+        self._encoded: LRUCache[EncodedImage] = LRUCache(CACHED_IMAGES)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of settings and weights; made when asked for, as those of a large model take seconds."""
+        """Hash of settings and weights, computed on first use because large weights take seconds."""
         clips = [encoder.fingerprint for encoder in self.ranker.clips]
         return fingerprint(self._settings, self.proposer.fingerprint, clips)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The likeliest proposal per query.
+        """Return the most probable proposal per query.
 
-        ``score`` is its probability among the proposals; ``details``: ``proposals`` (P, 4) pixels, ``scores`` (P,)
-        probabilities, ``labels``, ``evaluations`` (views encoded for the image), ``failure`` where nothing was found.
+        The ``score`` is its probability among the proposals. The ``details`` are ``proposals`` (P, 4) in pixels,
+        ``scores`` (P,) as probabilities, ``labels``, ``evaluations`` (number of encoded views of the image), and
+        ``failure`` if the image has no proposals.
         """
         refuse_initial_boxes(self.name, initial_boxes)
         images = {query.image.key: query.image for query in queries}
@@ -100,21 +103,20 @@ class TwoStageGrounder:
         return [self._answer(query, encoded[query.image.key]) for query in queries]
 
     def _encode(self, images: list[ImageRef]) -> list[EncodedImage]:
-        """Propose for images and encode their proposals, all together."""
+        """Compute and encode the proposals of several images in one batch."""
         pixels = [image.array() for image in images]
-        found = [self.select(p) for p in self.proposer.propose(pixels)]
-        return self.ranker.encode(pixels, found)
+        return self.ranker.encode(pixels, [self.select(p) for p in self.proposer.propose(pixels)])
 
     def _answer(self, query: Query, encoded: EncodedImage) -> Prediction:
-        found = encoded.proposals
-        if not len(found):
+        proposals = encoded.proposals
+        if not len(proposals):
             full = box_ops.denormalize(box_ops.FULL, query.image.size)
             return Prediction(full, details={"failure": f"{self.name}: no proposals", "evaluations": 0})
         ranking = self.ranker.rank(encoded, query.expression)
         details = {
-            "proposals": found.boxes,
+            "proposals": proposals.boxes,
             "scores": ranking.probabilities,
-            "labels": found.labels,
+            "labels": proposals.labels,
             "evaluations": len(encoded.candidates) * len(self.ranker.views) * len(self.ranker.clips),
         }
-        return Prediction(found.boxes[ranking.best].copy(), float(ranking.probabilities[ranking.best]), details)
+        return Prediction(proposals.boxes[ranking.best].copy(), float(ranking.probabilities[ranking.best]), details)

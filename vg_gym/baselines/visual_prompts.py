@@ -1,8 +1,8 @@
-"""Showing a box to CLIP: a view is a copy of an image, or a part of it, in which one box stands out.
+"""Visual prompts for CLIP: a view is a copy of an image, or of a part of it, that marks one box.
 
-``crop``, and ReCLIP's ``blur`` (Subramanian et al., ACL 2022); ``red-circle`` (Shtedritski et al., ICCV 2023);
-``fgvp``, the fine-grained visual prompt that blurs what is outside a mask (Yang et al., NeurIPS 2023). Views are pure:
-the image that comes in is never written to.
+The views are ``crop`` and ReCLIP's ``blur`` (Subramanian et al., ACL 2022), ``red-circle`` (Shtedritski et al., ICCV
+2023), and ``fgvp``, the fine-grained visual prompt that blurs everything outside a mask (Yang et al., NeurIPS 2023).
+No view changes its input image.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ View = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 
 
 def crop(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, margin: float = 0.0) -> np.ndarray:
-    """The pixels (h, w, 3) under a box, clipped to the image; at least one pixel.
+    """Return the pixels (h, w, 3) under a box, clamped to the image; at least one pixel.
 
-    Fractional edges are rounded, halves to the even pixel, as ReCLIP's are.
+    Fractional edges are rounded, halves to the even pixel, as in ReCLIP.
 
     Args:
         image: uint8 (H, W, 3).
-        box: pixels.
+        box: ``xyxy`` pixels (4,).
         mask: unused.
-        margin: how far each side is moved outwards, as a fraction of the box's width or height.
+        margin: outward shift of each edge, as a fraction of the box's width or height.
     """
     height, width = image.shape[:2]
     box = np.asarray(box, dtype=np.float64)
@@ -40,14 +40,14 @@ def crop(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, mar
 
 
 def blur(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, radius: float = 100.0) -> np.ndarray:
-    """The whole image (H, W, 3), blurred outside the box.
+    """Return the whole image (H, W, 3), blurred outside the box.
 
-    As ReCLIP's: fractional edges are cut down to whole pixels, and the pixels of the right and the bottom edge stay
-    sharp too, one column and one row more than :func:`crop` shows.
+    As in ReCLIP, fractional edges are rounded down. The pixels of the right and bottom edges stay sharp too: one column
+    and one row more than in :func:`crop`.
 
     Args:
         image: uint8 (H, W, 3).
-        box: pixels.
+        box: ``xyxy`` pixels (4,).
         mask: unused.
         radius: standard deviation of the Gaussian, in pixels.
     """
@@ -58,7 +58,7 @@ def blur(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, rad
 
 
 def fgvp(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, radius: float = 100.0) -> np.ndarray:
-    """The whole image (H, W, 3), blurred outside the mask.
+    """Return the whole image (H, W, 3), blurred outside the mask.
 
     Args:
         image: uint8 (H, W, 3).
@@ -67,7 +67,7 @@ def fgvp(image: np.ndarray, box: np.ndarray, mask: np.ndarray | None = None, rad
         radius: standard deviation of the Gaussian, in pixels.
 
     Raises:
-        VGGymError: there is no mask, or it is not of the image's size.
+        VGGymError: the mask is missing, or its size is not the image's.
     """
     if mask is None:
         raise VGGymError("view 'fgvp' blurs outside masks, and these proposals have none; use sam-clip, or view 'blur'")
@@ -83,16 +83,16 @@ def red_circle(
     thickness: float = 0.01,
     stretch: float = 1.0,
 ) -> np.ndarray:
-    """The whole image (H, W, 3) with a red ellipse around the box.
+    """Return the whole image (H, W, 3) with a red ellipse around the box.
 
     Args:
         image: uint8 (H, W, 3).
-        box: pixels.
+        box: ``xyxy`` pixels (4,).
         mask: unused.
-        thickness: of the line, as a fraction of the image's shorter side; at least one pixel. The line lies inside
-            the ellipse.
-        stretch: the ellipse's axes over the box's sides: at 1 it touches the sides, at sqrt(2) it goes through the
-            corners.
+        thickness: thickness of the line, as a fraction of the image's shorter side; at least one pixel. The line lies
+            inside the ellipse.
+        stretch: ratio of the ellipse's axes to the box's sides. At 1 the ellipse touches the sides, at sqrt(2) it
+            passes through the corners.
     """
     canvas = Image.fromarray(image)
     line = max(1, round(thickness * min(canvas.size)))

@@ -1,1 +1,1 @@
-"""Detectors as proposers (YOLO, DETR and RT-DETR, SSD, SAM): published weights, local files, or the built-in ones."""
+"""Detectors as proposers (YOLO, DETR and RT-DETR, SSD, SAM), with published, local or built-in weights."""

@@ -1,4 +1,4 @@
-"""What the detectors share: how they propose, the data they are trained on, and where their weights are."""
+"""Base class of the detectors, their training batches, and their weights on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vg_gym.storage.tensor_files import read_tensors
 from vg_gym.types import Proposals
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-"""Files of a folder with a trained detector."""
+"""Names of the files in a folder with a trained detector."""
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,30 @@ class DetectionBatch:
     """Images with all their objects."""
 
     images: torch.Tensor
-    """float32 (B, 3, S, S) in [0, 1]."""
+    """Pixels float32 (B, 3, S, S) in [0, 1]."""
     boxes: list[torch.Tensor]
-    """Of each image (N, 4), ``xyxy`` pixels."""
+    """Boxes of each image (N, 4), ``xyxy`` pixels."""
     labels: list[torch.Tensor]
-    """Of each image, category numbers (N,) int64."""
+    """Category numbers of each image, int64 (N,)."""
     segments: torch.Tensor
-    """uint8 (B, S, S), where the data set has masks: which object a pixel belongs to, from 1 on; 0 is none."""
+    """Number of the object at each pixel, from 1 on, uint8 (B, S, S); 0 is background. Used only with masks."""
 
     def to(self, device: torch.device | str) -> DetectionBatch:
-        """The batch on a device."""
+        """Return the batch on a device."""
         boxes, labels = ([x.to(device) for x in part] for part in (self.boxes, self.labels))
         return DetectionBatch(self.images.to(device), boxes, labels, self.segments.to(device))
 
 
 class Detector(ABC):
-    """A trainable detector: a proposer whose module also has a loss. Subclasses are thin shells over a library.
+    """Trainable detector: a proposer with a training loss. Subclasses are thin wrappers of a library.
 
     Args:
-        name: what it is called.
-        module: the library's network.
+        name: name of the proposer.
+        module: network of the library.
         categories: category names by number.
         image_size: side in pixels to which images are resized.
         device: torch device.
-        batch_size: images per forward pass; None: all at once.
+        batch_size: images per forward pass; None: all images in one pass.
     """
 
     def __init__(
@@ -74,27 +74,27 @@ class Detector(ABC):
         self.device = torch.device(device)
         self.module: Any = module.to(self.device)
         self.network: Any = self.module
-        """What proposes: the module, or a faster copy (:meth:`folded`)."""
+        """Network used for inference: the module, or a faster copy (:meth:`folded`)."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights, the categories and the size of images."""
+        """Hash of the weights, the categories and the size of images."""
         state = sorted(self.module.state_dict().items())
         about = self.categories, self.image_size
         return fingerprint(about, *(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
 
     def with_module(self, module: nn.Module) -> Detector:
-        """The same detector with other weights."""
+        """Return a copy of the detector with another module."""
         other = copy.copy(self)
         other.module, other.network, other.device = module, module, next(module.parameters()).device
         return other
 
     def folded(self) -> Detector:
-        """The same detector, whose boxes come from a copy of its module that takes a CPU half the time.
+        """Return a copy of the detector with a network that takes half the time on a CPU.
 
-        Batch norms are folded into the convolutions before them, and weights have their channels last, which is how a
-        CPU's convolutions read them. Boxes differ by some millionths of the image. Training the module changes the copy
-        no more.
+        The network is a copy of the module. Batch norms are folded into the convolutions before them, and weights are
+        in the channels-last format of a CPU's convolutions. Boxes differ by some millionths of the image. Later
+        training of the module does not change the network.
         """
         other = self.with_module(self.module)
         other.network = _folded(copy.deepcopy(self.module)).to(memory_format=torch.channels_last)
@@ -102,29 +102,29 @@ class Detector(ABC):
 
     @abstractmethod
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
-        """Weighted terms of the training loss, from the library's own criterion."""
+        """Return the weighted terms of the training loss, from the library's own criterion."""
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8."""
+        """Return the proposals of every image (H, W, 3) uint8."""
         size = self.batch_size or max(1, len(images))
         batches = [images[start : start + size] for start in range(0, len(images), size)]
-        return [found for of_batch in self._each(batches) for found in of_batch]
+        return [proposals for of_batch in self._each(batches) for proposals in of_batch]
 
     def _each(self, batches: Sequence[Sequence[np.ndarray]]) -> Iterable[list[Proposals]]:
-        """:meth:`propose_batch` of every batch, in order; a library's predictor takes one at a time."""
+        """Call :meth:`propose_batch` for every batch, in order; a library's predictor takes one batch at a time."""
         return map(self.propose_batch, batches)
 
     @abstractmethod
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """:meth:`propose` for one batch, of at least one image."""
+        """Return the proposals of one batch of at least one image; see :meth:`propose`."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write weights (fp16) and what is needed to load them into an existing folder."""
+        """Write weights (fp16) and the config for loading them into an existing folder."""
 
 
 def _folded(module: nn.Module) -> nn.Module:
-    """A module in evaluation mode, in whose sequences no batch norm follows a convolution any more."""
+    """Fold every batch norm into the convolution before it; the module must be in evaluation mode."""
     for sequence in (part for part in module.modules() if isinstance(part, nn.Sequential)):
         for (name, first), (after, second) in pairwise([*sequence.named_children()]):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
@@ -133,37 +133,43 @@ def _folded(module: nn.Module) -> nn.Module:
     return module
 
 
-def scale_between(seen: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Factors (4,) float32 from ``xyxy`` pixels of an image that a network saw to those of the image itself."""
-    height, width = (own / shown for own, shown in zip(image.shape[:2], seen.shape[:2], strict=True))
+def scale_between(network_input: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return the factors float32 (4,) from ``xyxy`` pixels of a network's input image to pixels of the original image.
+
+    Args:
+        network_input: input image of the network (H', W', 3).
+        image: original image (H, W, 3).
+    """
+    sizes = zip(image.shape[:2], network_input.shape[:2], strict=True)
+    height, width = (size / input_size for size, input_size in sizes)
     return np.array([width, height, width, height], dtype=np.float32)
 
 
 def weights_folder() -> Path:
-    """Where fetched weights are kept."""
+    """Return the folder of downloaded weights."""
     return make_folder(cache_place("weights"))
 
 
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a torch checkpoint.
+    """Read the tensors of a torch checkpoint.
 
     Raises:
-        OSError: there is no such file, or it holds anything but tensors and plain containers, which might run code.
+        OSError: the file does not exist, or it holds anything but tensors and plain containers, which might run code.
     """
     try:
         return read_tensors(path)
-    except VGGymError as error:  # the callers say what else to give
+    except VGGymError as error:  # the callers add advice
         raise OSError(str(error)) from error
 
 
 def missing_weights(detector: str, weights: str, error: BaseException | str, example: str) -> VGGymError:
-    """The error for weights that cannot be loaded: the reason, and that a local file can be given.
+    """Return the error for weights that cannot be loaded, with the reason and the advice to use a local file.
 
     Args:
         detector: name of the proposer.
-        weights: what was asked for.
-        error: why they cannot be loaded.
-        example: weights that would do.
+        weights: value of the option ``weights``.
+        error: reason of the failure.
+        example: example of valid weights.
     """
     reason = " ".join(str(error).split())[:300]
     return VGGymError(
@@ -179,10 +185,10 @@ def save_folder(module: nn.Module, folder: Path, **config: Any) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The settings that :func:`save_folder` wrote.
+    """Read the settings that :func:`save_folder` wrote.
 
     Raises:
-        VGGymError: there are none, or they are no JSON.
+        VGGymError: the file is missing or not valid JSON.
     """
     try:
         return json.loads((folder / CONFIG).read_text())
@@ -194,7 +200,7 @@ def load_weights(module: nn.Module, folder: Path) -> None:
     """Fill a module with the weights that :func:`save_folder` wrote.
 
     Raises:
-        VGGymError: there are none, or they do not match the module key by key; names those that are wrong.
+        VGGymError: the file is missing, or its keys do not match the module's; the message names them.
     """
     try:
         state = load_file(folder / WEIGHTS)

@@ -1,4 +1,4 @@
-"""Training a small detector of one of the architectures on a data set's objects (``train_detector.py``)."""
+"""Training of a small detector on the objects of a data set (``train_detector.py``)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from vg_gym.types import GroundingDataset, HasSegments
 
 KINDS: dict[str, Callable[..., Detector]] = {"yolo": Yolo.small, "detr": Detr.small, "ssd": Ssd.small, "sam": Sam.small}
 UNNAMED = "object"
-"""The category of objects that have none."""
-PROPOSALS = 10
-"""Best proposals of an image that validation scores."""
+"""Category of objects without an annotated category."""
+VALIDATED_PROPOSALS = 10
+"""Number of best proposals per image that validation scores."""
 
 
 @dataclass
@@ -49,22 +49,22 @@ class DetectorConfig(DatasetFitConfig):
     detector: str = "yolo"
     """Architecture: ``yolo``, ``detr`` (a small RT-DETR), ``ssd`` (ssdlite) or ``sam`` (the data set needs masks)."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of the architecture's ``small`` constructor, e.g. ``image_size``."""
+    """Options of the architecture's ``small`` constructor, e.g. ``image_size``."""
     images: PositiveInt = 12_000
-    """Training images, the first so many; they are kept in memory."""
+    """Number of training images, taken from the start of the split; they stay in memory."""
     side: PositiveInt = 128
     """Side in pixels to which training images are squashed."""
     flip: bool = True
-    """Mirror half of the images left to right (detectors read no words)."""
+    """Mirror half of the images left to right, which is safe because detectors read no words."""
     validate_images: PositiveInt = 250
-    """Images of the validation split, the first so many."""
+    """Number of validation images, taken from the start of the split."""
 
 
 class DetectorLearner(Learner):
-    """A detector and its data, as :func:`vg_gym.fitting.loop.fit` takes them.
+    """Learner of a detector, for :func:`vg_gym.fitting.loop.fit`.
 
     Raises:
-        VGGymError: unknown architecture, or a data set that cannot be opened.
+        VGGymError: the architecture is unknown, or the data set cannot be opened.
     """
 
     metric = "recall@0.75"
@@ -83,7 +83,7 @@ class DetectorLearner(Learner):
         self.val = load_images(val, config.validate_images, config.side, self.names)
 
     def batch(self, step: int) -> DetectionBatch:
-        """Random images of the training split, half of them mirrored."""
+        """Draw random images of the training split, half of them mirrored."""
         rng = np.random.default_rng([self.config.seed, step])
         rows = rng.choice(len(self.train), size=self.config.batch_size)
         mirrored = rng.random(len(rows)) < 0.5 if self.config.flip else np.zeros(len(rows), bool)
@@ -100,15 +100,19 @@ class DetectorLearner(Learner):
         )
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
-        """The library's criterion."""
+        """Return the losses of the library's own criterion."""
         return self.detector.losses(batch.to(next(self.module.parameters()).device))
 
     def validate(self, module: nn.Module) -> dict[str, float]:
-        """Of the ten best proposals: recall of the objects at IoU 0.5 and 0.75, accuracy of the right boxes' labels."""
+        """Return recall and label accuracy of the ten best proposals per image.
+
+        Recall is the share of objects with a proposal at an IoU of at least 0.5 or 0.75; label accuracy is that of the
+        proposals that match an object.
+        """
         proposed = self.detector.with_module(module).propose(list(self.val.pixels))
-        found = [select(p, max_boxes=PROPOSALS) for p in proposed]
+        selected = [select(p, max_boxes=VALIDATED_PROPOSALS) for p in proposed]
         best, right = [], []
-        for proposals, true, classes in zip(found, self.val.boxes, self.val.labels, strict=True):
+        for proposals, true, classes in zip(selected, self.val.boxes, self.val.labels, strict=True):
             overlap = np.zeros((len(true), 1))
             if len(proposals):
                 overlap = box_ops.pixel_iou(true[:, None], proposals.boxes)
@@ -121,37 +125,37 @@ class DetectorLearner(Learner):
             "recall@0.5": float((ious >= 0.5).mean()),
             "recall@0.75": float((ious >= 0.75).mean()),
             "label_accuracy": float(np.mean(right)) if right else 0.0,
-            "proposals": float(np.mean([len(p) for p in found])),
+            "proposals": float(np.mean([len(p) for p in selected])),
         }
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write what ``weights=FOLDER`` loads."""
+        """Write the detector to a folder that ``weights=FOLDER`` loads."""
         self.detector.with_module(module).save(folder)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images with their objects, decoded once."""
+    """Decoded images with their objects."""
 
     pixels: np.ndarray
-    """uint8 (N, S, S, 3)."""
+    """Squashed images, uint8 (N, S, S, 3)."""
     boxes: list[np.ndarray]
-    """Of each image float32 (K, 4) ``xyxy``, in pixels of the squashed image."""
+    """Boxes of each image, float32 (K, 4) ``xyxy`` in pixels of the squashed image."""
     labels: list[np.ndarray]
-    """Of each image int64 (K,), numbers of categories."""
+    """Category numbers of each image, int64 (K,)."""
     segments: np.ndarray
-    """uint8 (N, S, S) as in :class:`DetectionBatch`; (N, 1, 1) zeros where no masks are asked for."""
+    """Object at each pixel, uint8 (N, S, S), see :class:`DetectionBatch`; zeros (N, 1, 1) without masks."""
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.pixels)
 
 
 def class_names(splits: Sequence[tuple[GroundingDataset, int]]) -> tuple[str, ...]:
-    """The categories of splits, and :data:`UNNAMED` where an object of their first images has none.
+    """Return the categories of splits, with :data:`UNNAMED` if an object of their first images has no category.
 
     Args:
-        splits: each with the number of images that are read of it.
+        splits: pairs of a split and the number of images to read from it.
     """
     named = {name for dataset, _ in splits for name in dataset.categories} - {""}
     lacking = any(
@@ -166,17 +170,17 @@ def class_names(splits: Sequence[tuple[GroundingDataset, int]]) -> tuple[str, ..
 def load_images(
     dataset: GroundingDataset, count: int, side: int, classes: Sequence[str], masks: bool = False
 ) -> Images:
-    """The first distinct images of a data set with all their objects, in memory.
+    """Load the first distinct images of a data set, with all their objects, into memory.
 
     Args:
-        dataset: what to read.
-        count: how many images.
-        side: pixels to which they are squashed.
-        classes: names of the categories; :data:`UNNAMED` is that of objects without one.
-        masks: also read which pixels belong to which object.
+        dataset: data set to read.
+        count: number of images.
+        side: side of a squashed image in pixels.
+        classes: names of the categories; objects without a category get :data:`UNNAMED`.
+        masks: also read the masks of the objects.
 
     Raises:
-        VGGymError: masks are asked for and the data set has none.
+        VGGymError: ``masks`` is set and the data set does not have masks.
     """
     if masks and not isinstance(dataset, HasSegments):
         raise VGGymError(f"{dataset.name} has no masks to train a SAM on; use refshapes, or published SAM weights")
@@ -190,13 +194,13 @@ def load_images(
         pixels.append(resize(sample.query.image.array(), side))
         boxes.append((objects.boxes / scale * side).astype(np.float32))
         labels.append(np.array([names[c or UNNAMED] for c in objects.categories], dtype=np.int64))
-        found = dataset.segments(sample.image_id) if masks else np.zeros((1, 1), np.uint8)  # type: ignore[attr-defined]
-        segments.append(_resized(found, side if masks else 1))
+        mask = dataset.segments(sample.image_id) if masks else np.zeros((1, 1), np.uint8)  # type: ignore[attr-defined]
+        segments.append(_resized(mask, side if masks else 1))
     return Images(np.stack(pixels), boxes, labels, np.stack(segments))
 
 
 def _first_rows(dataset: GroundingDataset, count: int) -> list[int]:
-    """The row of the first expression of each of the first ``count`` images."""
+    """Return the row of the first expression of each of the first ``count`` images."""
     first: dict[int, int] = {}
     for row in range(len(dataset)):
         first.setdefault(dataset[row].image_id, row)
@@ -214,5 +218,5 @@ def _mirror(boxes: np.ndarray, side: int) -> np.ndarray:
 
 
 def train_detector(config: DetectorConfig) -> Path:
-    """Train a detector and write it to ``OUT/model``, which ``weights=`` takes; returns that folder."""
+    """Train a detector, write it to ``OUT/model`` for ``weights=``, and return that folder."""
     return train(DetectorLearner, config)

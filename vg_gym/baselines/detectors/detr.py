@@ -1,7 +1,7 @@
 """DETR (Carion et al., ECCV 2020) and RT-DETR (Zhao et al., CVPR 2024) through transformers.
 
 ``weights`` is a name on the hub (``facebook/detr-resnet-50``, ``PekingU/rtdetr_r18vd``) or a local folder in
-transformers' layout; the model class is what its config names.
+transformers' layout. Its config names the model class.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def _transformers() -> Any:
 
 
 class Detr(Detector):
-    """A DETR-like detector as proposer.
+    """DETR-like detector as a proposer.
 
     Args:
         module: a transformers model for object detection.
-        processor: its image processor.
-        min_score: least confidence.
+        processor: image processor of the model.
+        min_score: minimum confidence.
         batch_size: images per forward pass.
         device: torch device.
     """
@@ -56,13 +56,13 @@ class Detr(Detector):
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 128, width: int = 96, queries: int = 30) -> Detr:
-        """An untrained RT-DETR of 1.6 million weights: four residual blocks, two decoder layers.
+        """Build an untrained RT-DETR of 1.6 million weights: four residual blocks, two decoder layers.
 
         Args:
             categories: names of the categories.
-            image_size: side in pixels.
-            width: of encoder and decoder.
-            queries: number of object queries, the most proposals an image can have.
+            image_size: side of an image in pixels.
+            width: width of encoder and decoder.
+            queries: number of object queries, and so the maximum number of proposals per image.
         """
         t = _transformers()
         channels = [width // 3, width // 2, width, width * 5 // 3]
@@ -95,7 +95,7 @@ class Detr(Detector):
         return cls(t.RTDetrForObjectDetection(config), processor)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
-        """The criterion of the model: matching, classes, L1 and GIoU at every layer, weighted as published."""
+        """Return the loss of the model: matched class, L1 and GIoU losses of every layer, with published weights."""
         size = batch.images.shape[-1]
         labels = []
         for boxes, classes in zip(batch.boxes, batch.labels, strict=True):
@@ -103,8 +103,8 @@ class Detr(Detector):
         return {"detr": self.module(pixel_values=batch.images, labels=labels).loss}
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of a batch of images (H, W, 3) uint8."""
-        # Named, or an image of height 1, 3 or 4 would have its rows taken for channels.
+        """Return the proposals of a batch of images (H, W, 3) uint8."""
+        # Without input_data_format, the processor takes the rows of an image of height 1, 3 or 4 for channels.
         inputs = self.processor(images=list(images), input_data_format="channels_last", return_tensors="pt")
         inputs = inputs.to(self.device)
         with torch.inference_mode():
@@ -118,17 +118,17 @@ class Detr(Detector):
         ]
 
     def save(self, folder: Path) -> None:
-        """A folder in transformers' layout, weights in fp16."""
+        """Write a folder in transformers' layout, with weights in fp16."""
         self.module.half().save_pretrained(folder)
         self.module.float()
         self.processor.save_pretrained(folder)
 
 
 def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
-    """A DETR or RT-DETR by hub name or local folder; ``options`` as in :class:`Detr`.
+    """Load a DETR or RT-DETR by hub name or local folder; ``options`` are those of :class:`Detr`.
 
     Raises:
-        VGGymError: transformers or the weights are missing, or the folder holds no detector.
+        VGGymError: transformers or the weights are missing, or the folder does not hold a detector.
     """
     check_options("detr", Detr, options, fixed=("module", "processor"))
     t = _transformers()
@@ -140,7 +140,7 @@ def load_detr(weights: str = "refshapes", device: str = "cpu", **options: Any) -
         processor = t.AutoImageProcessor.from_pretrained(place)
     except (OSError, ValueError, SafetensorError) as error:
         raise missing_weights("detr", weights, error, EXAMPLE) from error
-    if missing := sorted(loading["missing_keys"]):  # transformers fills them at random
+    if missing := sorted(loading["missing_keys"]):  # transformers initialises missing tensors at random
         lacking = f"{len(missing)} tensors are missing: {', '.join(missing[:3])}"
         raise missing_weights("detr", weights, lacking, EXAMPLE)
     return Detr(module, processor, device=device, **options)

@@ -1,7 +1,7 @@
-"""The backbone of the small RT-DETR alone, in plain torch: learned grounders read its maps and need no transformers.
+"""Backbone of the small RT-DETR in plain torch, so that learned grounders can use its maps without transformers.
 
-A ResNet-D (He et al., CVPR 2019) of basic blocks, as in RT-DETR (Zhao et al., CVPR 2024); modules have the names of
-transformers' ``RTDetrResNetBackbone``, whose weights it reads.
+The backbone is a ResNet-D (He et al., CVPR 2019) of basic blocks, as in RT-DETR (Zhao et al., CVPR 2024). Its modules
+have the names of transformers' ``RTDetrResNetBackbone``, whose weights it reads.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.assets import built_in
 
 EXAMPLE = "/path/to/detr-resnet-50"
-"""Weights that an error suggests."""
+"""Example of valid weights in error messages."""
 BACKBONE = "model.backbone.model."
-"""How the names of the backbone's tensors begin in an RT-DETR."""
+"""Prefix of the backbone's tensor names in an RT-DETR."""
 
 
 class _Convolution(nn.Module):
-    """A convolution without bias, batch normalisation and, where asked for, ReLU."""
+    """Convolution without bias, batch normalisation and optional ReLU."""
 
     def __init__(self, inside: int, outside: int, kernel: int = 3, stride: int = 1, relu: bool = True):
         super().__init__()
@@ -38,7 +38,7 @@ class _Convolution(nn.Module):
 
 
 class _Block(nn.Module):
-    """A basic residual block; where the width changes, the shortcut halves the map by averaging."""
+    """Basic residual block; if the width changes, the shortcut halves the map by averaging."""
 
     def __init__(self, inside: int, outside: int, stride: int, projected: bool):
         super().__init__()
@@ -67,12 +67,12 @@ class _Stage(nn.Module):
 
 
 class DetrBackbone(nn.Module):
-    """Pixels (B, 3, H, W) in [0, 1] to the maps of all stages but the first, of strides 8, 16 and 32.
+    """Network from pixels (B, 3, H, W) in [0, 1] to the maps of all stages but the first, with strides 8, 16 and 32.
 
     Args:
-        stem: channels behind the first three convolutions.
+        stem: channels after the first three convolutions.
         widths: channels of the four stages.
-        depths: blocks of each.
+        depths: number of blocks of the four stages.
     """
 
     def __init__(self, stem: int, widths: Sequence[int], depths: Sequence[int]):
@@ -87,7 +87,7 @@ class DetrBackbone(nn.Module):
         self.encoder = nn.ModuleDict({"stages": nn.Sequential(*stages)})
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """The maps, finest first."""
+        """Return the maps, finest first."""
         x, maps = self.pooler(self.embedder["embedder"](pixels)), []
         for stage in self.encoder["stages"].children():
             x = stage(x)
@@ -96,15 +96,15 @@ class DetrBackbone(nn.Module):
 
 
 def load_backbone(weights: str = "refshapes") -> DetrBackbone:
-    """The backbone of an RT-DETR of basic blocks, in eval mode; the rest of the detector is neither built nor read.
+    """Load the backbone of an RT-DETR of basic blocks, in eval mode, without the rest of the detector.
 
-    Torch's generator is left as it was.
+    The state of torch's random generator does not change.
 
     Args:
-        weights: of the built-in RT-DETR, or a folder in transformers' layout.
+        weights: name of a built-in RT-DETR, or a folder in transformers' layout.
 
     Raises:
-        VGGymError: the weights are missing, or are not those of such a backbone.
+        VGGymError: the weights are missing or do not match the backbone.
     """
     folder = built_in("detr", weights) or Path(weights)
     try:
@@ -115,7 +115,7 @@ def load_backbone(weights: str = "refshapes") -> DetrBackbone:
             state = {name.removeprefix(BACKBONE): file.get_tensor(name) for name in names}
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise missing_weights("detr", weights, error, EXAMPLE) from error
-    with torch.random.fork_rng(devices=[]):  # weights begin at random before they are read
+    with torch.random.fork_rng(devices=[]):  # building the module draws random weights
         backbone = DetrBackbone(*sizes)
     load_strictly(backbone, state, str(folder))
     return backbone.eval()

@@ -1,8 +1,8 @@
 """Segment Anything (Kirillov et al., ICCV 2023): automatic masks as proposals.
 
-``weights`` is a model of segment-anything (``vit_b``, ``vit_l``, ``vit_h``: fetched), ``vit_b:FILE`` with a local
+``weights`` is a model of segment-anything (``vit_b``, ``vit_l``, ``vit_h``; downloaded), ``vit_b:FILE`` with a local
 checkpoint, a MobileSAM or SAM 2 checkpoint that ultralytics reads (``mobile_sam.pt``, ``sam2.1_t.pt``), or a folder
-with one of our own trainings.
+that ``train_detector.py`` wrote.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals, Proposer
 
 URL = "https://dl.fbaipublicfiles.com/segment_anything/"
-"""Where segment-anything publishes its checkpoints."""
+"""Download address of segment-anything's checkpoints."""
 FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
-"""Model of segment-anything -> its published checkpoint."""
+"""Model of segment-anything -> file of its published checkpoint."""
 SMALL: dict[str, Any] = {"points_per_side": 12, "min_score": 0.5, "min_stability": 0.7}
-"""Settings of the small model, whose masks are rougher and whose own opinion of them is lower."""
+"""Settings of the small model, whose masks are rougher and have lower predicted quality."""
 
 
 def _segment_anything() -> Any:
@@ -50,20 +50,19 @@ def _segment_anything() -> Any:
 
 
 class Sam(Detector):
-    """A SAM's masks of everything, as proposals with masks; labels are empty, scores the predicted mask quality.
+    """SAM's automatic masks as proposals. Labels are empty, and scores are the predicted mask quality.
 
-    Defaults are the published ones.
+    Defaults are the published values.
 
     Args:
         module: a segment-anything ``Sam``.
-        points_per_side: of the grid of point prompts.
-        min_score: least predicted IoU of a mask.
-        min_stability: least IoU of a mask's two versions at shifted thresholds.
-        nms_iou: overlap of boxes beyond which only the better mask stays.
-        largest: greatest side of a box as a fraction of the image's, which leaves the background out.
+        points_per_side: number of point prompts along each side of the image.
+        min_score: minimum predicted IoU of a mask.
+        min_stability: minimum IoU between the versions of a mask at two shifted thresholds.
+        nms_iou: IoU of boxes above which the lower-scored mask is removed.
+        largest: maximum side of a box as a fraction of the image's side, which excludes the background.
         device: torch device.
-        stretch: whether images are stretched to a square, as ``train_detector.py`` does; published weights saw images
-            in their own shape.
+        stretch: stretch images to a square as in ``train_detector.py``; published weights were trained without.
     """
 
     def __init__(
@@ -89,13 +88,13 @@ class Sam(Detector):
 
     @classmethod
     def small(cls, categories: Sequence[str] = (), image_size: int = 128, width: int = 96, depth: int = 3) -> Sam:
-        """An untrained SAM of 0.8 million weights: patches of 8 pixels, a ViT of three blocks, the published decoder.
+        """Build an untrained SAM of 0.8 million weights: patches of 8 pixels, three ViT blocks, the published decoder.
 
         Args:
-            categories: ignored; SAM knows none.
-            image_size: side in pixels.
-            width: of the image encoder.
-            depth: its number of blocks.
+            categories: ignored; SAM has no categories.
+            image_size: side of an image in pixels.
+            width: width of the image encoder.
+            depth: number of blocks of the image encoder.
         """
         _segment_anything()
         from segment_anything import modeling
@@ -119,14 +118,15 @@ class Sam(Detector):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights, the settings, and whether images are stretched."""
+        """Hash of the weights, the settings and the option ``stretch``."""
         return fingerprint(super().fingerprint, sorted(self.settings.items()), self.stretch)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
-        """Focal, dice and quality losses of one point prompt per object and one on the background, each image.
+        """Return the focal, dice and quality losses.
 
-        As published, only the best of the three masks of a prompt is trained. Of the background's masks only the
-        quality is, towards 0. Quality is the IoU of a mask with the object's.
+        Each image has one point prompt per object and one on the background. As published, the loss covers only the
+        best of the three masks of a prompt. For the background it covers only the quality, with target 0. The quality
+        of a mask is its IoU with the object's mask.
         """
         sam: Any = self.module
         images = torch.stack([sam.preprocess(image * 255) for image in batch.images])
@@ -167,7 +167,7 @@ class Sam(Detector):
         )
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals with masks of images (H, W, 3) uint8; segment-anything works image by image."""
+        """Return proposals with masks of images (H, W, 3) uint8; segment-anything takes one image at a time."""
         settings = self.settings
         generator = _segment_anything().SamAutomaticMaskGenerator(
             self.module,
@@ -177,25 +177,30 @@ class Sam(Detector):
             stability_score_thresh=settings["min_stability"],
             box_nms_thresh=settings["nms_iou"],
         )
-        shown = [resize(image, self.image_size) if self.stretch else image for image in images]
-        return [self._masks(image, generator.generate(seen)) for image, seen in zip(images, shown, strict=True)]
+        inputs = [resize(image, self.image_size) if self.stretch else image for image in images]
+        return [self._masks(image, generator.generate(pixels)) for image, pixels in zip(images, inputs, strict=True)]
 
-    def _masks(self, image: np.ndarray, found: list[dict[str, Any]]) -> Proposals:
+    def _masks(self, image: np.ndarray, records: list[dict[str, Any]]) -> Proposals:
         height, width = image.shape[:2]
-        masks = np.array([resize_mask(m["segmentation"], height, width) for m in found], bool).reshape(
+        masks = np.array([resize_mask(m["segmentation"], height, width) for m in records], bool).reshape(
             -1, height, width
         )
-        return from_masks(masks, np.array([m["predicted_iou"] for m in found]), image, self.settings["largest"])
+        return from_masks(masks, np.array([m["predicted_iou"] for m in records]), image, self.settings["largest"])
 
     def save(self, folder: Path) -> None:
-        """``model.safetensors`` and ``config.json``."""
+        """Write ``model.safetensors`` and ``config.json``."""
         save_folder(self.module, folder, image_size=self.image_size, **self.settings)
 
 
 def _prompts(segments: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A random point in every object and one outside all (count + 1, 2), and their masks (count + 1, S, S).
+    """Draw a random point in every object and one on the background.
 
-    ``segments`` (S, S) holds the number of the object, from 1 on, and 0 on the background.
+    Args:
+        segments: number of the object at each pixel, from 1 on, and 0 on the background, (S, S).
+        count: number of objects.
+
+    Returns:
+        Points (count + 1, 2) and their masks (count + 1, S, S); the last ones are the background's.
     """
     points, truth = [], []
     for number in (*range(1, count + 1), 0):
@@ -208,7 +213,7 @@ def _prompts(segments: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Te
 
 
 def _focal(logits: torch.Tensor, target: torch.Tensor, gamma: float = 2.0) -> torch.Tensor:
-    """Focal loss per pixel, class weight 0.25 as published."""
+    """Return the focal loss per pixel, with the published class weight of 0.25."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     right = torch.exp(-entropy)
     weight = torch.where(target > 0.5, 0.25, 0.75)
@@ -216,29 +221,29 @@ def _focal(logits: torch.Tensor, target: torch.Tensor, gamma: float = 2.0) -> to
 
 
 class UltralyticsSam:
-    """MobileSAM (Zhang et al. 2023) or SAM 2 (Ravi et al. 2024) through ultralytics: masks of everything.
+    """Automatic masks of MobileSAM (Zhang et al. 2023) or SAM 2 (Ravi et al. 2024) through ultralytics, as proposals.
 
     Args:
         path: a checkpoint, or one of ultralytics' names.
         image_size: longer side in pixels to which images are resized.
-        min_score: least confidence of a mask.
+        min_score: minimum confidence of a mask.
         device: torch device.
 
     Raises:
-        OSError: the checkpoint cannot be fetched, or holds more than tensors.
+        OSError: the checkpoint cannot be downloaded, or holds more than tensors.
     """
 
     def __init__(self, path: str, image_size: PositiveInt = 1024, min_score: UnitInterval = 0.5, device: str = "cpu"):
         package = ultralytics_package()
         path = package.utils.downloads.attempt_download_asset(path)
-        read_state(path)  # ultralytics unpickles anything; what holds tensors only is safe with it
+        read_state(path)  # ultralytics unpickles any object, so the file must hold tensors only
         self.name, self.model, self.image_size = "sam", package.SAM(path), image_size
         self.fingerprint = fingerprint(Path(path))
         self.min_score, self.device = min_score, device
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals with masks of every image (H, W, 3) uint8."""
-        found = []
+        """Return proposals with masks of every image (H, W, 3) uint8."""
+        predictions = []
         for image in images:
             bgr = np.ascontiguousarray(image[..., ::-1])
             result = self.model.predict(
@@ -248,15 +253,15 @@ class UltralyticsSam:
             scores = np.zeros(0)
             if result.masks is not None:
                 masks, scores = result.masks.data.cpu().numpy().astype(bool), result.boxes.conf.cpu().numpy()
-            found.append(from_masks(masks, scores, image, 0.98))
-        return found
+            predictions.append(from_masks(masks, scores, image, 0.98))
+        return predictions
 
 
 def load_sam(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
-    """A SAM by the name of its weights; ``options`` as in :class:`Sam` or :class:`UltralyticsSam`.
+    """Load a SAM by the name of its weights; ``options`` are those of :class:`Sam` or :class:`UltralyticsSam`.
 
     Raises:
-        VGGymError: a package or the weights are missing, or the file is of another model.
+        VGGymError: a package or the weights are missing, or the file belongs to another model.
     """
     light = weights.endswith(".pt") and ":" not in weights
     check_options("sam", UltralyticsSam if light else Sam, options, fixed=("module", "path"))
@@ -277,7 +282,7 @@ def load_sam(weights: str = "refshapes", device: str = "cpu", **options: Any) ->
 
 
 def _published(name: str, file: str) -> Any:
-    """A published model, with weights from a local file or fetched."""
+    """Build a published model with weights from a local file, or else downloaded."""
     if file:
         state = read_state(file)
     else:

@@ -1,7 +1,7 @@
 """SSD (Liu et al., ECCV 2016) and SSDlite (Sandler et al., CVPR 2018) through torchvision.
 
-``weights`` is an architecture of torchvision (``ssd300_vgg16``, ``ssdlite320_mobilenet_v3_large``: its COCO weights are
-fetched), ``ARCHITECTURE:FILE`` with a local state dict, or a folder with one of our own trainings.
+``weights`` is an architecture of torchvision (``ssd300_vgg16``, ``ssdlite320_mobilenet_v3_large``; its COCO weights are
+downloaded), ``ARCHITECTURE:FILE`` with a local state dict, or a folder that ``train_detector.py`` wrote.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from vg_gym.storage.assets import built_in
 from vg_gym.types import Proposals, Proposer
 
 ARCHITECTURES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
-"""Architectures of torchvision."""
+"""Names of supported torchvision architectures."""
 
 
 class Ssd(Detector):
-    """An SSD as proposer.
+    """SSD as a proposer.
 
     Args:
         module: a torchvision SSD, whose category 0 is the background.
-        categories: names of the others, from 1 on.
-        min_score: least confidence.
-        nms_iou: overlap within a class beyond which only the better box stays.
+        categories: names of the categories from 1 on.
+        min_score: minimum confidence.
+        nms_iou: IoU within a class above which the less confident box is removed.
         batch_size: images per forward pass.
         device: torch device.
     """
@@ -61,11 +61,11 @@ class Ssd(Detector):
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 192) -> Ssd:
-        """An untrained ssdlite320_mobilenet_v3_large for smaller images and smaller boxes.
+        """Build an untrained ssdlite320_mobilenet_v3_large for smaller images and smaller boxes.
 
         Args:
             categories: names of the categories.
-            image_size: side in pixels to which images are resized (the published one is 320).
+            image_size: side in pixels to which images are resized (published: 320).
         """
         module = _architecture("ssdlite320_mobilenet_v3_large", len(categories) + 1)
         module.transform.fixed_size = (image_size, image_size)
@@ -74,16 +74,16 @@ class Ssd(Detector):
         return cls(module, categories)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
-        """Smooth L1 of the boxes and cross-entropy with mined negatives."""
+        """Return the smooth L1 loss of the boxes and the cross-entropy with mined negatives."""
         targets = [{"boxes": b, "labels": c + 1} for b, c in zip(batch.boxes, batch.labels, strict=True)]
         losses = self.module(list(batch.images), targets)
         return {"box": losses["bbox_regression"], "class": losses["classification"]}
 
     def _each(self, batches: Sequence[Sequence[np.ndarray]]) -> Iterable[list[Proposals]]:
-        return share_out(self.propose_batch, batches, self.device)  # the module keeps nothing of a batch
+        return share_out(self.propose_batch, batches, self.device)  # the module has no state between batches
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of a batch of images (H, W, 3) uint8."""
+        """Return the proposals of a batch of images (H, W, 3) uint8."""
         tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
         with torch.inference_mode():
             results = self.network(tensors)
@@ -93,21 +93,21 @@ class Ssd(Detector):
         ]
 
     def save(self, folder: Path) -> None:
-        """``model.safetensors`` and ``config.json``."""
+        """Write ``model.safetensors`` and ``config.json``."""
         save_folder(self.module, folder, categories=self.categories, image_size=self.image_size)
 
 
 def _architecture(name: str, classes: int, weights: str | None = None) -> Any:
-    with warnings.catch_warnings():  # torchvision warns that all layers train, which is what is meant
+    with warnings.catch_warnings():  # torchvision warns that all layers train, as intended
         warnings.filterwarnings("ignore", message="Changing trainable_backbone_layers")
         return torchvision.models.get_model(name, weights=weights, weights_backbone=None, num_classes=classes)
 
 
 def load_ssd(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
-    """An SSD by architecture, ``ARCHITECTURE:FILE`` or folder; ``options`` as in :class:`Ssd`.
+    """Load an SSD by architecture, ``ARCHITECTURE:FILE`` or folder; ``options`` are those of :class:`Ssd`.
 
     Raises:
-        VGGymError: the weights are missing or of another architecture.
+        VGGymError: the weights are missing or belong to another architecture.
     """
     check_options("ssd", Ssd, options, fixed=("module", "categories"))
     ssd = _load(weights, device, **options)

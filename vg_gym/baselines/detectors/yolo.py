@@ -1,7 +1,7 @@
 """YOLO (Redmon et al., CVPR 2016; v8, v11 and v26 by Ultralytics) through the ultralytics package.
 
-``weights`` may be a name of ultralytics (``yolov8x.pt``), a local ``.pt`` or ``.onnx`` file, or a folder with one of
-our own trainings. Checkpoints are read with ``weights_only=True``: a file from a stranger runs no code.
+``weights`` is a name of ultralytics (``yolov8x.pt``), a local ``.pt`` or ``.onnx`` file, or a folder that
+``train_detector.py`` wrote. Checkpoints are read with ``weights_only=True``, so that files from strangers run no code.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
 
 
 def ultralytics_package() -> Any:
-    """The package, set to read checkpoints safely and to install nothing by itself.
+    """Import ultralytics, set to read checkpoints safely and to install no packages.
 
-    On import it puts its own functions in the places of ``PIL.Image.open`` and ``torch.save``; they are put back.
+    On import it replaces ``PIL.Image.open`` and ``torch.save``; this function restores them.
 
     Raises:
-        VGGymError: it is not installed, or it is too old to read checkpoints safely.
+        VGGymError: ultralytics is not installed, or is too old to read checkpoints safely.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     pillow_open, torch_save = Image.open, torch.save
@@ -67,16 +67,15 @@ def ultralytics_package() -> Any:
 
 
 class Yolo(Detector):
-    """A YOLO as proposer.
+    """YOLO as a proposer.
 
     Args:
         model: an ``ultralytics.YOLO``.
         image_size: longer side in pixels to which images are resized.
-        min_score: least confidence that leaves the network.
-        nms_iou: overlap within a class beyond which only the better box stays.
+        min_score: minimum confidence.
+        nms_iou: IoU within a class above which the less confident box is removed.
         device: torch device.
-        stretch: whether images are stretched to a square, as ``train_detector.py`` does; published weights saw images
-            in their own shape.
+        stretch: stretch images to a square as in ``train_detector.py``; published weights were trained without.
     """
 
     def __init__(
@@ -95,13 +94,13 @@ class Yolo(Detector):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights, or of the exported file that holds them, and of whether images are stretched."""
+        """Hash of the weights, or of the exported file that holds them, and of the option ``stretch``."""
         weights = fingerprint(Path(self.model.model)) if isinstance(self.model.model, str) else super().fingerprint
         return fingerprint(weights, "stretched") if self.stretch else weights
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 128, config: str = "yolo11n.yaml") -> Yolo:
-        """An untrained YOLO of one of ultralytics' own configs."""
+        """Build an untrained YOLO from one of ultralytics' configs."""
         model = ultralytics_package().YOLO(config, task="detect", verbose=False)
         from ultralytics.nn.tasks import DetectionModel  # after ultralytics_package(), which makes its import safe
 
@@ -111,13 +110,13 @@ class Yolo(Detector):
         return cls(model, image_size, stretch=True)
 
     def with_module(self, module: Any) -> Yolo:
-        """The same detector with other weights."""
+        """Return a copy of the detector with another module."""
         model = ultralytics_package().YOLO(module.yaml["yaml_file"], task="detect", verbose=False)
         model.model, device = module, str(next(module.parameters()).device)
         return Yolo(model, self.image_size, self.min_score, self.nms_iou, device, self.stretch)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
-        """Box, class and distribution-focal losses."""
+        """Return the box, class and distribution-focal losses."""
         size = batch.images.shape[-1]
         boxes = torch.cat(batch.boxes) / size
         owner = torch.cat([torch.full((len(b),), float(i)) for i, b in enumerate(batch.boxes)])
@@ -131,31 +130,31 @@ class Yolo(Detector):
         return {name: values[i] / len(batch.images) for i, name in enumerate(("box", "class", "dfl"))}
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of a batch of images (H, W, 3) uint8."""
-        shown = [resize(image, self.image_size) if self.stretch else image for image in images]
+        """Return the proposals of a batch of images (H, W, 3) uint8."""
+        inputs = [resize(image, self.image_size) if self.stretch else image for image in images]
         results = self.model.predict(
-            [np.ascontiguousarray(image[..., ::-1]) for image in shown],  # ultralytics takes BGR
+            [np.ascontiguousarray(image[..., ::-1]) for image in inputs],  # ultralytics takes BGR
             imgsz=self.image_size,
             conf=self.min_score,
             iou=self.nms_iou,
             device=str(self.device),
             verbose=False,
         )
-        found = []
-        for image, seen, result in zip(images, shown, results, strict=True):
+        predictions = []
+        for image, pixels, result in zip(images, inputs, results, strict=True):
             boxes = result.boxes.cpu().numpy()
             labels = [result.names[int(c)] for c in boxes.cls]
-            found.append(proposals(boxes.xyxy * scale_between(seen, image), boxes.conf, labels, image))
-        return found
+            predictions.append(proposals(boxes.xyxy * scale_between(pixels, image), boxes.conf, labels, image))
+        return predictions
 
     def save(self, folder: Path) -> None:
-        """``model.safetensors`` and ``config.json``."""
+        """Write ``model.safetensors`` and ``config.json``."""
         config = Path(self.module.yaml["yaml_file"]).name
         save_folder(self.module, folder, config=config, categories=self.categories, image_size=self.image_size)
 
 
 def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -> Proposer:
-    """A YOLO by the name of its weights; ``options`` as in :class:`Yolo`.
+    """Load a YOLO by the name of its weights; ``options`` are those of :class:`Yolo`.
 
     Raises:
         VGGymError: ultralytics or the weights are missing, or the file is not a detector.
@@ -168,11 +167,11 @@ def load_yolo(weights: str = "refshapes", device: str = "cpu", **options: Any) -
         return Yolox(folder, **options)
     yolo = ultralytics_package()
     path = folder if folder.is_file() or folder.parent != Path(".") else weights_folder() / weights
-    if folder.parent != Path(".") and not folder.is_file():  # a bare name is fetched, a path is not
+    if folder.parent != Path(".") and not folder.is_file():  # ultralytics downloads bare names only
         raise missing_weights("yolo", weights, "no such file", "/path/to/yolov8n.pt")
     try:
         return Yolo(yolo.YOLO(str(path), task="detect", verbose=False), device=device, **options)
-    except Exception as error:  # ultralytics raises whatever its download or its reader met
+    except Exception as error:  # ultralytics passes on any error of its download or reader
         raise missing_weights("yolo", weights, error, "/path/to/yolov8n.pt") from error
 
 

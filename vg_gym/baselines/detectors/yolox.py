@@ -1,4 +1,4 @@
-"""YOLOX (Ge et al. 2021) in ONNX form, through onnxruntime: one raw output (1, N, 5 + classes) on three grids."""
+"""YOLOX (Ge et al. 2021) in ONNX format, through onnxruntime: one raw output (1, N, 5 + classes) on three grids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.types import Proposals
 
 STRIDES = (8, 16, 32)
-"""Pixels a cell of the three grids."""
+"""Pixels per cell of the three grids."""
 COCO = tuple(
     (
         "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
@@ -40,7 +40,7 @@ def _session(path: Path) -> Any:
 
 
 def is_yolox(path: Path) -> bool:
-    """Whether an ONNX file has YOLOX's output (1, N, 5 + classes) of N cells; that of ultralytics is (1, C, N)."""
+    """Return True if an ONNX file has YOLOX's output (1, N, 5 + classes) of N cells; ultralytics' is (1, C, N)."""
     session = _session(path)
     height, width = session.get_inputs()[0].shape[2:]
     shape = session.get_outputs()[0].shape
@@ -50,12 +50,12 @@ def is_yolox(path: Path) -> bool:
 
 
 class Yolox:
-    """A YOLOX as proposer; images are laid in the upper left of a grey canvas, BGR, 0 to 255.
+    """YOLOX as a proposer. Images are placed in the upper left corner of a grey canvas, in BGR from 0 to 255.
 
     Args:
         path: the ``.onnx`` file.
-        min_score: least objectness times class probability.
-        nms_iou: overlap within a class beyond which only the better box stays.
+        min_score: minimum objectness times class probability.
+        nms_iou: IoU within a class above which the lower-scored box is removed.
     """
 
     def __init__(self, path: Path, min_score: float = 0.05, nms_iou: float = 0.7):
@@ -66,7 +66,7 @@ class Yolox:
         self.cells = _cells(self.height, self.width)
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8; the file's batch is one image."""
+        """Return the proposals of every image (H, W, 3) uint8; the network takes one image at a time."""
         return [self._one(image) for image in images]
 
     def _one(self, image: np.ndarray) -> Proposals:
@@ -90,14 +90,14 @@ class Yolox:
         return proposals(boxes[rows], scores[rows], names, image)
 
     def _decode(self, raw: np.ndarray) -> np.ndarray:
-        """Cell offsets and log sides (N, 4) as ``xyxy`` of the canvas."""
+        """Convert cell offsets and log sides (N, 4) to ``xyxy`` pixels of the canvas."""
         corner, stride = self.cells[:, :2], self.cells[:, 2:]
         center, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
         return np.concatenate([center - side / 2, center + side / 2], axis=1)
 
 
 def _cells(height: int, width: int) -> np.ndarray:
-    """(N, 3): column, row and stride of every cell, in the order of the output."""
+    """Return column, row and stride of every cell, float32 (N, 3), in the order of the output."""
     parts = []
     for stride in STRIDES:
         rows, columns = np.mgrid[: height // stride, : width // stride]
