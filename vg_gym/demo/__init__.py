@@ -1,1 +1,1 @@
-"""The demo: a page in the browser where methods are asked, ``vg-gym demo``."""
+"""Demo: a web page on which people try methods, ``vg-gym demo``."""

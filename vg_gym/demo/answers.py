@@ -1,4 +1,4 @@
-"""What the demo's page shows, without the page and without Gradio: pictures, a method's answer, its numbers."""
+"""Content of the demo's page, without Gradio: pictures, the answer of a method, and its numbers."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from vg_gym.pictures.ground import ground
 from vg_gym.pictures.sources import picture
 
 SCENES = RefShapes("refshapes", "test")
-"""The drawn scenes; no built-in weights have seen them."""
+"""Drawn scenes of the page. They are not in the training data of any built-in weights."""
 SIZE = 640
-"""Pixels of the longer side of what is drawn."""
+"""Longer side of drawn pictures, in pixels."""
 PACKAGE = Path(__file__).parents[1]
-"""Where warnings come from that are meant for whoever asks."""
+"""Folder of the package. The page shows only warnings of modules in it."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is asked about."""
+    """Picture on the page, with its sentences."""
 
     image: ArrayImage
-    """Its pixels."""
+    """Pixels of the picture."""
     targets: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Sentences of a drawn scene and the boxes (4,) in pixels that they mean; empty for other pictures."""
+    """Sentences of a drawn scene -> true boxes (4,) in pixels; empty for other pictures."""
 
     def shown(self) -> Image.Image:
-        """The picture itself, its longer side :data:`SIZE` pixels."""
+        """Return the picture, resized so that its longer side has :data:`SIZE` pixels."""
         width, height = self.image.size
         factor = SIZE / max(width, height)
         size = max(1, round(width * factor)), max(1, round(height * factor))
@@ -47,43 +47,43 @@ class Picture:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method says of a picture and a sentence, or why it says nothing."""
+    """Answer of a method to a picture and a sentence, or the reason for its failure."""
 
     found: Found | None
-    """Its answer; None where it failed."""
+    """Result of the method; None after a failure."""
     message: str
-    """Why it failed, or what it warns of; empty where all is well."""
+    """Error or warnings of the method; empty without any."""
     numbers: Mapping[str, str] = field(default_factory=dict)
-    """Name -> what is known of the answer."""
+    """Name -> text of each number of the answer."""
     target: np.ndarray | None = None
-    """The true box (4,) in pixels, where the sentence is one of a drawn scene's."""
+    """True box (4,) in pixels, if the sentence belongs to a drawn scene."""
 
     @property
     def steps(self) -> int:
-        """How many steps an agent took; 0 of a method without steps."""
+        """Number of steps of an agent; 0 for other methods."""
         return 0 if self.found is None else len(self.found.trajectory) - 1
 
     def drawn(self, step: int | None = None) -> Image.Image | None:
-        """The box, or where the agent was after some steps; None where the method failed."""
+        """Draw the box, or the agent's box after ``step`` steps; None after a failure."""
         return None if self.found is None else self.found.draw(step if self.steps else None, self.target, SIZE)
 
     def drawn_proposals(self) -> Image.Image | None:
-        """What the box was chosen from; None where there is nothing."""
+        """Draw the proposals; None for a method without proposals."""
         return self.found.draw_proposals(SIZE) if self.found is not None and len(self.found.proposals) else None
 
     def drawn_heat_map(self) -> Image.Image | None:
-        """The heat map; None where there is none."""
+        """Draw the heat map; None for a method without one."""
         return self.found.draw_heat_map(SIZE) if self.found is not None and "heat_map" in self.found.details else None
 
 
 def drawn_scene(number: int) -> Picture:
-    """A drawn scene, and what its sentences mean.
+    """Return a drawn scene with its sentences and their true boxes.
 
     Args:
-        number: of the scene in :data:`SCENES`.
+        number: number of the scene in :data:`SCENES`.
 
     Raises:
-        VGGymError: there is no such scene.
+        VGGymError: the number is out of range.
     """
     if not 0 <= number < SCENES.scenes:
         raise VGGymError(f"no scene {number}: they are numbered from 0 to {SCENES.scenes - 1}")
@@ -93,10 +93,10 @@ def drawn_scene(number: int) -> Picture:
 
 
 def own_picture(path: str | Path) -> Picture:
-    """A picture that a person gives.
+    """Read a picture that a visitor uploads.
 
     Raises:
-        VGGymError: the file is no picture, or is damaged; named without the folder, which is the server's.
+        VGGymError: the file is damaged or not a picture. The message leaves out the folder on the server.
     """
     try:
         return Picture(picture(path))
@@ -105,53 +105,53 @@ def own_picture(path: str | Path) -> Picture:
 
 
 def answered(shown: Picture | None, expression: str, method: str, clip: str | None = None) -> Answer:
-    """Ask a method; whatever goes wrong is a message.
+    """Run a method; any error becomes the message of the answer.
 
     Args:
-        shown: the picture.
-        expression: what is meant.
+        shown: picture on the page.
+        expression: referring expression.
         method: name of a grounder.
-        clip: for methods that take one; default: as of :func:`vg_gym.ground`.
+        clip: name of the CLIP, for methods that use one; default: see :func:`vg_gym.ground`.
     """
     if shown is None:
         return Answer(None, "There is no picture yet: upload one, or take a drawn scene.")
-    first = method not in _asked
+    first = method not in _loaded
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            found: Found = ground(shown.image.array(), expression, method, clip)
+            result: Found = ground(shown.image.array(), expression, method, clip)
     except VGGymError as error:
         return Answer(None, str(error))
-    except Exception as error:  # a method may fail in any way; the page goes on
+    except Exception as error:  # no error of a method may stop the page
         traceback.print_exc()
         return Answer(None, f"{method} failed: {type(error).__name__}: {error}")
-    _asked.add(method)
-    told = [str(warning.message) for warning in caught if PACKAGE in Path(warning.filename).parents]
+    _loaded.add(method)
+    warned = [str(warning.message) for warning in caught if PACKAGE in Path(warning.filename).parents]
     target = shown.targets.get(expression.strip())
-    message = " ".join(filter(None, [str(found.details.get("failure", "")), *told]))
-    return Answer(found, message, _numbers(found, target, first), target)
+    message = " ".join(filter(None, [str(result.details.get("failure", "")), *warned]))
+    return Answer(result, message, _numbers(result, target, first), target)
 
 
-_asked: set[str] = set()
-"""Methods that have answered before in this process, and have loaded all that they load."""
+_loaded: set[str] = set()
+"""Methods that have answered before in this process, so that their weights are loaded."""
 
 
-def _numbers(found: Found, target: np.ndarray | None, first: bool) -> dict[str, str]:
-    """What is known of an answer, by name, as text."""
-    details = found.details
-    iou = None if target is None else float(box_ops.iou(found.box, target))
+def _numbers(result: Found, target: np.ndarray | None, first: bool) -> dict[str, str]:
+    """Return the numbers of an answer as text, by name."""
+    details = result.details
+    iou = None if target is None else float(box_ops.iou(result.box, target))
     loaded = ", with what its first answer loads" if first else ""
     numbers = {
-        "box": " ".join(f"{side:.1f}" for side in found.box) + " px",
-        "score": None if found.score is None else f"{found.score:.3f}",
+        "box": " ".join(f"{side:.1f}" for side in result.box) + " px",
+        "score": None if result.score is None else f"{result.score:.3f}",
         "IoU with the truth": None if iou is None else f"{iou:.2f}",
-        "steps": str(len(found.trajectory) - 1) if "trajectory" in details else None,
-        "proposals": str(len(found.proposals)) if "proposals" in details else None,
+        "steps": str(len(result.trajectory) - 1) if "trajectory" in details else None,
+        "proposals": str(len(result.proposals)) if "proposals" in details else None,
         "CLIP scores computed": f"{details['evaluations']:,}" if "evaluations" in details else None,
-        "CLIP": found.clip or None,
+        "CLIP": result.clip or None,
         "it wrote": str(details["answer"]) if "answer" in details else None,
         "weights": str(details["source"]) if "source" in details else None,
-        "time": _duration(found.seconds) + loaded,
+        "time": _duration(result.seconds) + loaded,
     }
     return {name: value for name, value in numbers.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""The demo's page: Gradio around :mod:`vg_gym.demo.answers`. It asks no other host for anything."""
+"""The demo's page: Gradio components over :mod:`vg_gym.demo.answers`. The page sends no requests to other hosts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vg_gym.demo.answers import SCENES, Answer, Picture, answered, drawn_scene, 
 from vg_gym.errors import VGGymError
 
 TITLE = "vg_gym: what does a sentence mean in a picture?"
-NOTHING = "none"
-"""What stands for no second method."""
-LARGEST = "30mb"
-"""Size of an upload beyond which it is refused."""
-KEPT = 3600
-"""Seconds that drawn pictures, and those of people, stay on the server."""
+NO_METHOD = "none"
+"""Choice of the menu that shows no second method."""
+MAX_UPLOAD_SIZE = "30mb"
+"""Maximum size of an upload."""
+PICTURE_LIFETIME_S = 3600
+"""Seconds that drawn and uploaded pictures stay on the server."""
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 .note { color: var(--body-text-color); }
@@ -40,18 +40,18 @@ LEGEND = (
     '<div class="key note">In the pictures: <b style="color:#ffd60a">answer</b>, '
     '<b style="color:#3cdc78">truth</b> of a drawn scene, <b style="color:#fff">earlier steps, or proposals</b>.</div>'
 )
-ALONE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "methods", "api_visibility": "private"}
-"""Of events that ask a method: one at a time, as they share the processor and the methods in memory."""
-QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""Of events that only draw."""
+SERIAL_EVENT: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "methods", "api_visibility": "private"}
+"""Options of events that run a method. They run one at a time, since they share the processor and loaded methods."""
+DRAWING_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Options of events that only draw."""
 
 
 class AnswerColumn:
-    """The part of the page that shows one method's answer.
+    """Column of the page with the answer of one method.
 
     Args:
-        name: what the parts are called in the page's HTML.
-        visible: whether it is there before a method is asked.
+        name: prefix of the parts' ids in the page's HTML.
+        visible: show the column before the first answer.
     """
 
     def __init__(self, name: str, visible: bool):
@@ -65,22 +65,24 @@ class AnswerColumn:
             self.heat_map = _picture("Heat map", f"{name}-heat-map")
         self.parts = [self.answer, self.column, self.message, self.image, self.step, self.numbers, self.proposals,
                       self.heat_map]  # fmt: skip
-        self.step.input(lambda answer, step: answer.drawn(int(step)), [self.answer, self.step], self.image, **QUICK)
+        self.step.input(
+            lambda answer, step: answer.drawn(int(step)), [self.answer, self.step], self.image, **DRAWING_EVENT
+        )
 
     def show(self, answer: Answer | None) -> list[Any]:
-        """What the parts become; None hides them all."""
+        """Return the updates of the parts for an answer; None hides the column."""
         if answer is None:
             return [None, gr.update(visible=False), *[gr.update()] * (len(self.parts) - 2)]
         steps = answer.steps
         return [
             answer,
             gr.update(visible=True),
-            _wrong(answer.message),
-            _shown(answer.drawn(steps)),
+            _alert(answer.message),
+            _image_update(answer.drawn(steps)),
             gr.update(visible=steps > 0, maximum=max(steps, 1), value=steps),
             _table(answer),
-            _shown(answer.drawn_proposals()),
-            _shown(answer.drawn_heat_map()),
+            _image_update(answer.drawn_proposals()),
+            _image_update(answer.drawn_heat_map()),
         ]
 
 
@@ -88,11 +90,11 @@ def _picture(label: str, name: str) -> gr.Image:
     return gr.Image(label=label, elem_id=name, interactive=False, visible=False, buttons=["fullscreen"], format="png")
 
 
-def _shown(image: Any) -> Any:
+def _image_update(image: Any) -> Any:
     return gr.update(value=image, visible=image is not None)
 
 
-def _wrong(message: str) -> Any:
+def _alert(message: str) -> Any:
     return gr.update(value=f'<div class="wrong" role="alert">{escape(message)}</div>', visible=bool(message))
 
 
@@ -102,20 +104,20 @@ def _table(answer: Answer) -> str:
 
 
 def build(methods: Sequence[str], clip: str | None = None) -> gr.Blocks:
-    """The page.
+    """Build the page.
 
     Args:
-        methods: grounders that can be chosen; the first is, to begin with.
-        clip: for methods that take one; default: as of :func:`vg_gym.ground`.
+        methods: names of grounders in the menu; the first one is preselected.
+        clip: name of the CLIP, for methods that use one; default: see :func:`vg_gym.ground`.
     """
     first = drawn_scene(0)
     sentences = list(first.targets)
 
-    def ask(column: AnswerColumn, shown: Picture | None, sentence: str, method: str) -> list[Any]:
-        return column.show(None if method == NOTHING else answered(shown, sentence or "", method, clip))
+    def ask(column: AnswerColumn, current: Picture | None, sentence: str, method: str) -> list[Any]:
+        return column.show(None if method == NO_METHOD else answered(current, sentence or "", method, clip))
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
-        shown = gr.State(first)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(PICTURE_LIFETIME_S, PICTURE_LIFETIME_S)) as page:
+        current = gr.State(first)
         gr.Markdown(f"## {TITLE}")
         with gr.Row():
             with gr.Column(min_width=300):
@@ -129,65 +131,66 @@ def build(methods: Sequence[str], clip: str | None = None) -> gr.Blocks:
                 sentence = gr.Textbox(sentences[-1], label="Sentence", elem_id="sentence", max_lines=3)
                 offered = gr.Radio(sentences, label="Sentences of this scene", elem_id="offered")
                 method = gr.Dropdown(list(methods), value=methods[0], label="Method", elem_id="method")
-                beside = gr.Dropdown([NOTHING, *methods], value=NOTHING, label="Beside it", elem_id="beside")
-                asked = gr.Button("Ground", variant="primary", elem_id="ground")
+                beside = gr.Dropdown([NO_METHOD, *methods], value=NO_METHOD, label="Beside it", elem_id="beside")
+                ground_button = gr.Button("Ground", variant="primary", elem_id="ground")
                 number = gr.Number(0, label=f"Drawn scene, 0 to {SCENES.scenes - 1}", precision=0, elem_id="scene")
         gr.HTML(LEGEND)
         with gr.Row():
             columns = AnswerColumn("first", visible=True), AnswerColumn("second", visible=False)
 
-        pictured = [shown, image, sentence, offered, problem]
-        upload.upload(_take_upload, upload, pictured, **QUICK)
-        another.click(lambda: random.randrange(SCENES.scenes), None, number, **QUICK)
-        gr.on([number.change, number.submit], _take_scene, number, pictured, **QUICK)
-        offered.input(lambda text: text, offered, sentence, **QUICK)
+        pictured = [current, image, sentence, offered, problem]
+        upload.upload(_take_upload, upload, pictured, **DRAWING_EVENT)
+        another.click(lambda: random.randrange(SCENES.scenes), None, number, **DRAWING_EVENT)
+        gr.on([number.change, number.submit], _take_scene, number, pictured, **DRAWING_EVENT)
+        offered.input(lambda text: text, offered, sentence, **DRAWING_EVENT)
         for column, choice in zip(columns, (method, beside), strict=True):
             gr.on(
-                [asked.click, sentence.submit], partial(ask, column), [shown, sentence, choice], column.parts, **ALONE
-            )
+                [ground_button.click, sentence.submit], partial(ask, column), [current, sentence, choice],
+                column.parts, **SERIAL_EVENT,
+            )  # fmt: skip
     return page
 
 
 def _take_scene(number: int | None) -> list[Any]:
-    """What the picture's parts become when a scene's number is typed."""
+    """Return the updates of the picture's parts for the number of a scene."""
     try:
         scene = drawn_scene(-1 if number is None else int(number))
     except VGGymError as error:
-        return [gr.update()] * 4 + [_wrong(str(error))]
+        return [gr.update()] * 4 + [_alert(str(error))]
     sentences = list(scene.targets)
-    return [scene, scene.shown(), sentences[-1], gr.update(choices=sentences, value=None, visible=True), _wrong("")]
+    return [scene, scene.shown(), sentences[-1], gr.update(choices=sentences, value=None, visible=True), _alert("")]
 
 
 def _take_upload(path: str) -> list[Any]:
-    """What the picture's parts become when a file is uploaded."""
+    """Return the updates of the picture's parts for an uploaded file."""
     try:
-        own = own_picture(path)
+        upload = own_picture(path)
     except VGGymError as error:
-        return [gr.update()] * 4 + [_wrong(str(error))]
-    return [own, own.shown(), gr.update(), gr.update(choices=[], value=None, visible=False), _wrong("")]
+        return [gr.update()] * 4 + [_alert(str(error))]
+    return [upload, upload.shown(), gr.update(), gr.update(choices=[], value=None, visible=False), _alert("")]
 
 
 def serve(methods: Sequence[str], host: str, port: int | None, clip: str | None = None) -> None:
     """Serve the page until the command is interrupted.
 
     Args:
-        methods: as of :func:`build`.
-        host: address that is listened to; ``127.0.0.1`` is this machine alone.
-        port: that is listened to; None: the first free one from 7860 on.
-        clip: as of :func:`build`.
+        methods: see :func:`build`.
+        host: address to listen on; ``127.0.0.1`` accepts connections from this machine only.
+        port: port to listen on; None: the first free one from 7860 on.
+        clip: see :func:`build`.
 
     Raises:
-        VGGymError: the port is taken.
+        VGGymError: the port is in use.
     """
     page = build(methods, clip).queue(default_concurrency_limit=4)
     try:
         page.launch(
             server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
-            footer_links=[], max_file_size=LARGEST, css=CSS,
+            footer_links=[], max_file_size=MAX_UPLOAD_SIZE, css=CSS,
         )  # fmt: skip
     except OSError as error:
         raise VGGymError(f"cannot listen on {host}, port {port or 'from 7860 on'}; give another, --port N") from error
-    print(f"{page.local_url}  (Ctrl-C ends it)", flush=True)
+    print(f"{page.local_url}  (Ctrl-C stops the server)", flush=True)
     try:
         threading.Event().wait()
     finally:
