@@ -1,4 +1,4 @@
-"""What an expression means in a picture, and pictures of it: the box, what it was chosen from, an agent's path."""
+"""Result of grounding an expression in a picture, with drawings of the box, the proposals and an agent's path."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from vg_gym.data.images import ArrayImage
 from vg_gym.envs.rendering import draw_boxes, draw_frame
 from vg_gym.errors import VGGymError
 
-SMALLEST = 512
-"""Pixels of the longer side of what is drawn, at least."""
+MIN_DRAWN_PIXELS = 512
+"""Minimum length of the longer side of a drawing, in pixels."""
 COLD_TO_WARM = ((12, 12, 48), (84, 28, 120), (196, 56, 84), (255, 150, 50))
 """Colours (R, G, B) of a heat map, evenly spaced from 0 to 1."""
 PICTURE_SHARE = 0.4
-"""How much of the picture, in grey, is seen through its heat map."""
+"""Opacity of the grey picture under its heat map, from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an expression means in a picture."""
+    """Box of an expression in a picture."""
 
     box: np.ndarray
     """Left, top, right and bottom in pixels, float32 (4,)."""
     score: float | None
-    """What the method says of it, in its own unit; None where it says nothing."""
+    """Score of the method, in its own unit; None for a method without scores."""
     expression: str
-    """As asked."""
+    """Referring expression."""
     method: str
-    """What answered."""
+    """Name of the grounder."""
     clip: str
-    """The CLIP that it was given, where it takes one; else empty."""
+    """Name of the method's CLIP; empty for a method that takes none."""
     image: ArrayImage = field(repr=False)
-    """The picture."""
+    """Decoded picture."""
     source: Any = field(repr=False)
-    """The picture as it was given."""
+    """Picture as the caller passed it: a path, a Pillow image or an array."""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What else the method says; see :class:`vg_gym.types.Prediction`."""
+    """Further outputs of the method; see :class:`vg_gym.types.Prediction`."""
     seconds: float = 0.0
-    """How long the answer took, the mean of those that were answered together; a first one may include loading."""
+    """Mean time per answer of the batch, in seconds; the first answer may include loading."""
 
     @property
     def trajectory(self) -> np.ndarray:
-        """Boxes that an agent went through, (T+1, 4) pixels; the answer alone, (1, 4), of a method without steps."""
+        """Boxes of an agent's path, (T+1, 4) pixels; for a method without steps the answer only, (1, 4)."""
         return np.asarray(self.details.get("trajectory", self.box[None]), np.float32)
 
     @property
     def proposals(self) -> np.ndarray:
-        """Boxes that the answer was chosen from, (P, 4) pixels, the likeliest first; (0, 4) of a method without any."""
+        """Boxes from which the answer was chosen, (P, 4) pixels, the most probable first; else (0, 4)."""
         boxes = np.asarray(self.details.get("proposals", ()), np.float32).reshape(-1, 4)
         scores = self.details.get("scores", self.details.get("confidences"))
         return boxes if scores is None else boxes[np.argsort(-np.asarray(scores), kind="stable")]
 
     def draw(self, step: int | None = None, target: np.ndarray | None = None, size: int | None = None) -> Image.Image:
-        """The picture with the box, captioned.
+        """Draw the picture with the box and a caption.
 
         Args:
-            step: row of :attr:`trajectory` that is drawn, with those before it in white; default: the answer alone.
-            target: the true box (4,) in pixels, where known, dashed green.
-            size: pixels of the longer side; default: the picture's own, but at least 512.
+            step: row of :attr:`trajectory` to draw, with earlier rows in white; default: the answer only.
+            target: true box (4,) in pixels, drawn as a dashed green line.
+            size: longer side of the drawing in pixels; default: that of the picture, but at least 512.
 
         Raises:
-            VGGymError: there is no such step.
+            VGGymError: the step is out of range.
         """
         path = self._normalized(self.trajectory)
         if step is not None and not 0 <= step < len(path):
@@ -83,13 +83,13 @@ class Found:
         return Image.fromarray(frame)
 
     def draw_proposals(self, size: int | None = None) -> Image.Image:
-        """The picture with :attr:`proposals` in white, the less likely the fainter, and the box.
+        """Draw the picture with the box and with :attr:`proposals` in white; less probable proposals are fainter.
 
         Args:
-            size: as of :meth:`draw`.
+            size: see :meth:`draw`.
 
         Raises:
-            VGGymError: the method has none.
+            VGGymError: the answer comes without proposals.
         """
         if not len(self.proposals):
             raise VGGymError(f"{self.method} has no proposals to draw")
@@ -98,13 +98,13 @@ class Found:
         return Image.fromarray(draw_boxes(self.image.array(), box, trail=others, size=size or self._size))
 
     def draw_heat_map(self, size: int | None = None) -> Image.Image:
-        """The picture in grey under the method's heat map, and the box.
+        """Draw the picture in grey under the method's heat map, with the box.
 
         Args:
-            size: as of :meth:`draw`.
+            size: see :meth:`draw`.
 
         Raises:
-            VGGymError: the method has none.
+            VGGymError: the answer comes without a heat map.
         """
         if "heat_map" not in self.details:
             raise VGGymError(f"{self.method} has no heat map to draw")
@@ -113,18 +113,18 @@ class Found:
 
     @property
     def _size(self) -> int:
-        return max(SMALLEST, *self.image.size)
+        return max(MIN_DRAWN_PIXELS, *self.image.size)
 
     def _normalized(self, boxes: np.ndarray) -> np.ndarray:
         return box_ops.normalize(boxes, self.image.size)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """An image in grey under a heat map, uint8 (H, W, 3).
+    """Return an image in grey under a heat map, uint8 (H, W, 3).
 
     Args:
         image: uint8 (H, W, 3).
-        heat: (h, w) of any scale; what is warmest is orange, what is coldest dark blue.
+        heat: heat map (h, w) of any scale. Its maximum is drawn in orange, its minimum in dark blue.
     """
     low, high = float(heat.min()), float(heat.max())
     scaled = np.asarray((heat - low) / max(high - low, 1e-8), np.float32)

@@ -1,4 +1,4 @@
-"""``vg_gym.ground``: the box that an expression means in a picture."""
+"""``vg_gym.ground``: find the box of an expression in a picture."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from vg_gym.storage.files import place_mark
 from vg_gym.types import Grounder, Query
 
 DRAWN = ("agent:refshapes", "refshapes")
-"""Method and CLIP where all words are those of the built-in CLIP, which knows drawn shapes only."""
+"""Default method and CLIP if the built-in CLIP, which was trained on drawn shapes, knows all words."""
 PHOTOGRAPHS = ("yolo-clip", "ViT-B-32:openai")
-"""Method and CLIP for all else: published weights, which are fetched."""
+"""Default method and CLIP for all other expressions, with published weights that are downloaded."""
 BATCH = 32
-"""Pictures that are decoded, and answered, at a time."""
+"""Number of pictures in a batch."""
 ARTICLES = {"a", "an", "the"}
-"""Words that mean nothing to look for."""
-KEPT = 4
-"""Methods that stay in memory for the next call."""
+"""Words without visual content."""
+CACHED_METHODS = 4
+"""Number of methods that stay in memory for the next call."""
 
 
 def ground(
     image: Any, expression: str | Sequence[str], method: str | None = None, clip: str | None = None, **options: Any
 ) -> Any:
-    """The box that an expression means in a picture; a list of them where several pictures or expressions are given.
+    """Find the box of an expression in a picture; return a list for several pictures or expressions.
 
     Args:
         image: a path, a Pillow image, a uint8 array (H, W, 3), or a list of these.
-        expression: what is meant, e.g. "the man in the yellow coat", or a list: one for each picture, or several
-            for the one picture.
-        method: name of a grounder (``vg_gym.registry.list_grounders()``). Default: the built-in agent where the
-            built-in CLIP knows all words, which are those of drawn shapes; else YOLO and CLIP with published weights.
+        expression: referring expression, e.g. "the man in the yellow coat"; or a list with one expression for each
+            picture, or with several for one picture.
+        method: name of a grounder (``vg_gym.registry.list_grounders()``). Default: the built-in agent if the built-in
+            CLIP, which was trained on drawn shapes, knows all words; otherwise YOLO and CLIP with published weights.
         clip: name of a CLIP, for methods that take one.
-        **options: of the method, e.g. ``weights``.
+        **options: options of the method, e.g. ``weights``.
 
     Raises:
         VGGymError: a picture cannot be read, an expression is empty, the method is unknown, or weights are missing.
@@ -59,26 +59,26 @@ def ground(
         images = images * len(texts)
     if len(images) != len(texts):
         raise VGGymError(f"{len(images)} pictures and {len(texts)} expressions: give one of one kind, or as many")
-    found = []
+    answers = []
     for answer in ground_each(images, texts, method, clip, **options):
         if isinstance(answer, VGGymError):
             raise answer
-        found.append(answer)
-    return found if several_images or several_texts else found[0]
+        answers.append(answer)
+    return answers if several_images or several_texts else answers[0]
 
 
 def ground_each(
     images: Sequence[Any], expressions: Sequence[str], method: str | None = None, clip: str | None = None,
     **options: Any,
 ) -> Iterator[Found | VGGymError]:  # fmt: skip
-    """Answers one after the other; a picture that cannot be read is an error in its place, and the rest go on.
+    """Yield one answer after the other; for a picture that cannot be read, yield an error and continue.
 
     Args:
         images: paths, Pillow images or arrays.
-        expressions: one for each.
+        expressions: one expression per image.
         method: see :func:`ground`.
         clip: see :func:`ground`.
-        **options: of the method.
+        **options: options of the method.
 
     Raises:
         VGGymError: an expression is empty, the method is unknown, or weights are missing.
@@ -102,13 +102,13 @@ def ground_each(
             if isinstance(image, VGGymError):
                 yield image
                 continue
-            said = answers[row]
-            box = np.asarray(said.box, np.float32)
-            yield Found(box, said.score, texts[row], name, encoder, image, source, said.details, seconds)
+            prediction = answers[row]
+            box = np.asarray(prediction.box, np.float32)
+            yield Found(box, prediction.score, texts[row], name, encoder, image, source, prediction.details, seconds)
 
 
 def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> tuple[str, str]:
-    """The method that answers, and the CLIP that it is given, empty where it takes none."""
+    """Return the names of the method and of its CLIP; the latter is empty for a method without one."""
     drawn = not any(unknown_words(text) for text in expressions)
     by_default = DRAWN if drawn and clip in (None, DRAWN[1]) else PHOTOGRAPHS
     name = method or by_default[0]
@@ -117,9 +117,10 @@ def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> 
 
 
 def unknown_words(text: str) -> list[str]:
-    """The words of a text that the built-in CLIP has never read.
+    """Return the words of a text that are not in the vocabulary of the built-in CLIP.
 
-    It reads other words for the same ("find a circle which is red"), but who says "donut" or "one" may mean anything.
+    The CLIP rewords synonyms ("find a circle which is red"). A word that it turns into the name of a shape, such as
+    "donut" or "one", may mean anything in a photograph and counts as unknown.
     """
     reworded = load_clip(DRAWN[1]).reword(text).lower()
     says_more = any(noun in reworded.split() and noun not in text.lower() for noun in (*SHAPES, ANY_SHAPE))
@@ -129,12 +130,12 @@ def unknown_words(text: str) -> list[str]:
 
 @lru_cache
 def _known_words() -> frozenset[str]:
-    """Those of the built-in CLIP, loaded once, and articles."""
+    """Return the vocabulary of the built-in CLIP, loaded once, and articles."""
     return frozenset(ARTICLES.union(load_clip(DRAWN[1]).words or ()))
 
 
 def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: dict[str, Any]) -> None:
-    """Say so where the answer comes from weights that know drawn shapes only, and words are none of theirs."""
+    """Warn if the method's weights know drawn shapes only, and the expressions have other words."""
     spec = registry.GROUNDERS.get(name.partition(":")[0])
     if clip not in ("", DRAWN[1]) or "weights" in options or (spec is not None and spec.any_words):
         return
@@ -142,14 +143,14 @@ def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: 
     if unread:
         warnings.warn(
             f"{name} with its built-in weights knows drawn shapes only, and not the words: {', '.join(unread)}. For "
-            f"photographs leave method out, or take method={PHOTOGRAPHS[0]!r}, clip={PHOTOGRAPHS[1]!r}",
+            f"photographs omit method, or use method={PHOTOGRAPHS[0]!r}, clip={PHOTOGRAPHS[1]!r}",
             stacklevel=3,
         )
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_METHODS)
 def _grounder(name: str, clip: str, options: tuple[tuple[str, Any], ...], mark: str) -> Grounder:
-    """A method, built once for each state (``mark``) of its files."""
+    """Build a method, once for each state (``mark``) of its files."""
     return (
         registry.grounder_with_clip(name, clip, **dict(options)) if clip else registry.grounder(name, **dict(options))
     )

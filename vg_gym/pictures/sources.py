@@ -1,4 +1,4 @@
-"""Pictures as people have them: paths, folders, Pillow images, arrays."""
+"""Sources of a user's pictures: paths, folders, Pillow images, arrays."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from vg_gym.data.images import ArrayImage, read_image, to_rgb
 from vg_gym.errors import VGGymError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""Files of a folder that count as pictures."""
+"""Suffixes of picture files in a folder."""
 
 
 def picture(source: Any) -> ArrayImage:
-    """A picture, decoded.
+    """Decode a picture.
 
     Args:
         source: a path, a Pillow image, or a uint8 array (H, W, 3).
 
     Raises:
-        VGGymError: there is no such file, it is no image, or the array is of another type or shape.
+        VGGymError: the file is missing or not an image, or the array has another type or shape.
     """
     if isinstance(source, (str, Path)):
         return ArrayImage(read_image(source))
@@ -38,20 +38,20 @@ def picture(source: Any) -> ArrayImage:
 
 
 def picture_files(places: Iterable[str | Path]) -> list[Path]:
-    """Files as they are named, and the pictures of folders, sorted by name.
+    """Return the named files, and all pictures of the named folders, sorted by name.
 
     Raises:
-        VGGymError: there is no such file or folder, or no picture in a folder.
+        VGGymError: a file or folder is missing, or a folder holds no pictures.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
             inside = sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
             if not inside:
                 raise VGGymError(f"no picture in {place}: none of its files ends in {', '.join(SUFFIXES)}")
-            found += inside
+            files += inside
         elif place.exists():
-            found.append(place)
+            files.append(place)
         else:
             raise VGGymError(f"no such file or folder: {place}")
-    return found
+    return files
