@@ -1,4 +1,4 @@
-"""Where independent pieces of work are done: in this process, or by Ray workers."""
+"""Runners of independent tasks: in this process, or on Ray workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RUNNERS = ("local", "ray")
 
 
 def make_runner(name: str = "local", workers: int = 0) -> Runner:
-    """The runner called ``name``: ``local``, or ``ray`` with so many ``workers`` (0: one for each CPU).
+    """Build the runner called ``name``: ``local``, or ``ray`` with ``workers`` processes (0: one per CPU).
 
     Raises:
         VGGymError: the name is unknown, or Ray is not installed.

@@ -1,4 +1,4 @@
-"""Work done in this process."""
+"""Runner of tasks in this process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from vg_gym.runners.protocol import Factory, Item, Result
 
 
 class LocalRunner:
-    """Everything in this process, one after the other."""
+    """Runner that executes tasks in this process, one after the other."""
 
     def map(self, factory: Factory[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        """Yield in order."""
+        """Yield (number of the item, result) in order."""
         if not items:
             return
         work = factory()
@@ -19,4 +19,4 @@ class LocalRunner:
             yield number, work(item)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing; this runner starts no processes."""

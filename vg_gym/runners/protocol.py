@@ -1,7 +1,8 @@
-"""What a runner is: it does independent pieces of work, in this process or in others.
+"""Protocol of runners, which execute independent tasks in this process or in others.
 
-A *worker factory* builds what a worker keeps (a data set, a CLIP, a grounder) once and returns the function that does a
-piece of work. Results come with the number of their piece, in any order; the caller writes them as they come.
+A *worker factory* builds the state of a worker once (a data set, a CLIP, a grounder) and returns the function that
+executes a task. Each result comes with the number of its item, in any order, and the caller writes results as they
+arrive.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ Factory = Callable[[], Callable[[Item], Result]]
 
 
 class Runner(Protocol):
-    """Does pieces of work, in this process or in others."""
+    """Executor of independent tasks, in this process or in others."""
 
     def map(self, factory: Factory[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        """Do all pieces; an error of a worker is raised here.
+        """Execute one task per item; an error of a worker is raised here.
 
         Args:
-            factory: builds, once in each process, the function that does a piece.
-            items: the pieces.
+            factory: builds, once in each process, the function that executes a task.
+            items: inputs of the tasks.
 
         Yields:
-            (number of the item, result), as they are done.
+            (number of the item, result), as tasks complete.
         """
         ...
 
     def close(self) -> None:
-        """End what was started for it."""
+        """Stop the processes that the runner started."""

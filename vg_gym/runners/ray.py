@@ -1,4 +1,4 @@
-"""Pieces of work on Ray: one worker process a CPU, on this machine or on all machines of a cluster."""
+"""Runner of tasks on Ray: one worker process per CPU, on this machine or on all machines of a cluster."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ with importing("the ray runner", "Ray", "ray"):
     from ray.exceptions import RayError, RayTaskError
 
 RETRIES = 2
-"""How often a piece of work is given to a new process after the one that did it died."""
+"""Number of new attempts at a task after its worker process dies."""
 START_WARNING_S = 60
-"""Seconds without any started worker after which a warning says so."""
+"""Seconds without a started worker before a warning."""
 
 
 class RayRunner:
-    """Workers that are started once, keep what they have built, and take the next piece when they are done with one.
+    """Runner on Ray workers, which start once, keep their state, and take the next task when one is done.
 
-    Ray is found as ``ray.init()`` finds it: the one that this process has initialised, else the cluster of
-    ``RAY_ADDRESS`` or of ``ray start``, else a new one on this machine; :meth:`close` leaves what was there before as
-    it was. A worker computes with as many torch threads as this process, because their number changes the last
-    bits of a result. A process that dies is replaced, and its piece of work done again.
+    The runner uses the Ray instance that this process has initialised, or else the cluster of ``RAY_ADDRESS`` or
+    ``ray start``, or else a new instance on this machine. :meth:`close` shuts down only an instance that a runner
+    started. A worker uses as many torch threads as this process, because their number changes the last bits of a
+    result. A worker that dies is replaced, and its task runs again.
 
     Args:
-        workers: processes, one CPU each; 0: one for each CPU. Those that find no free CPU wait until there is one.
+        workers: number of processes, one CPU each; 0: one per CPU. Workers without a free CPU wait for one.
     """
 
     _connected: ClassVar[set[RayRunner]] = set()
-    """Those that use a Ray which was not there before them."""
+    """Open runners that use a connection to Ray which a runner made."""
 
     def __init__(self, workers: int = 0):
         self.workers = workers
@@ -48,10 +48,10 @@ class RayRunner:
         self._shared: dict[int, tuple[Callable, Any]] = {}
 
     def map(self, factory: Factory[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        """Yield (number of the item, result), first come first; see :class:`vg_gym.runners.Runner`.
+        """Yield (number of the item, result) as tasks complete; see :class:`vg_gym.runners.Runner`.
 
         Raises:
-            VGGymError: the cluster cannot be reached, or workers die again and again over the same piece.
+            VGGymError: the cluster cannot be reached, or workers die repeatedly on the same task.
         """
         if not items:
             return
@@ -72,11 +72,11 @@ class RayRunner:
                     pending -= 1
                     yield number, result
         finally:
-            if pending:  # an error, Ctrl-C, or a caller that wants no more: results under way are dropped
+            if pending:  # after an error, Ctrl-C or an early exit of the caller, running tasks are dropped
                 self._kill(scheduler.busy())
 
     def close(self) -> None:
-        """End the workers, and the connection to Ray where no other runner uses it and the user did not make it."""
+        """Stop the workers, and close a connection that a runner made if no other runner uses it."""
         self._kill(list(self._workers))
         self._shared.clear()
         if self in self._connected:
@@ -101,25 +101,25 @@ class RayRunner:
         self._connected.add(self)
 
     def _share(self, factory: Callable) -> Any:
-        """The factory as an object of the cluster, put there once."""
+        """Return the factory as an object of the cluster, uploaded once."""
         if id(factory) not in self._shared:
-            self._shared[id(factory)] = factory, ray.put(factory)  # kept, so that its id stays its own
+            self._shared[id(factory)] = factory, ray.put(factory)  # the reference keeps the id from being reused
         return self._shared[id(factory)][1]
 
     def _started(self, pieces: int) -> list[Any]:
-        """Workers for so many pieces of work; more are started where there are too few."""
-        wanted = min(self._limit(), pieces)
+        """Return the workers for a number of tasks, after starting new ones if there are too few."""
+        count = min(self._limit(), pieces)
         if not self._workers:
-            _warn_of_too_many_threads(wanted)
-        while len(self._workers) < wanted:
+            _warn_of_too_many_threads(count)
+        while len(self._workers) < count:
             self._workers.append(self._start())
-        return self._workers[:wanted]
+        return self._workers[:count]
 
     def _limit(self) -> int:
         return self.workers or max(1, _resource("CPU"))
 
     def _start(self) -> Any:
-        """A new worker, with its share of the GPUs where there are any."""
+        """Start a worker, with its share of the GPUs if there are any."""
         gpus = _resource("GPU")
         share = 1 / math.ceil(self._limit() / gpus) if gpus else 0
         actor: Any = _Worker
@@ -139,19 +139,24 @@ class RayRunner:
 
 @ray.remote
 class _Worker:
-    """One process: builds what a factory builds once, then works."""
+    """Worker process, which calls each factory once and then executes tasks."""
 
     def __init__(self, threads: int, folder: str):
         torch.set_num_threads(threads)
         if os.path.isdir(folder):
-            os.chdir(folder)  # relative paths mean what they mean to the user
+            os.chdir(folder)  # so that relative paths resolve as in the user's process
         self._built: dict[Any, Callable] = {}
 
     def ready(self) -> None:
-        """Return as soon as this process has a CPU."""
+        """Return as soon as this process gets a CPU."""
 
     def work(self, shared: list[Any], item: Any) -> Any:
-        """Do a piece; ``shared`` holds the factory's reference, which as a bare argument would be fetched each time."""
+        """Execute a task.
+
+        Args:
+            shared: list with the reference of the factory; Ray would fetch a bare reference at each call.
+            item: input of the task.
+        """
         (reference,) = shared
         if reference not in self._built:
             self._built[reference] = ray.get(reference)()
@@ -159,54 +164,54 @@ class _Worker:
 
 
 class _Died(NamedTuple):
-    """The result of a worker that died."""
+    """Result of a worker that died."""
 
     error: RayError
 
 
 class _Scheduler:
-    """Hands the pieces of one call of :meth:`RayRunner.map` to workers that are free."""
+    """Scheduler that gives the tasks of one call of :meth:`RayRunner.map` to free workers."""
 
     def __init__(self, factory: Any, items: Sequence[Any]):
         self.factory, self.items = factory, items
         self.queue = deque(range(len(items)))
         self.calls: dict[Any, tuple[Any, int | None]] = {}
-        """Reference of a result -> the worker that makes it, and the number of its piece (None: it is starting)."""
+        """Reference of a result -> worker that computes it, and number of its task (None: the worker is starting)."""
         self.deaths: Counter[int | None] = Counter()
-        """Number of a piece (None: starting) -> how many workers died over it."""
+        """Number of a task (None: start of a worker) -> number of workers that died during it."""
 
     def await_start(self, worker: Any) -> None:
-        """Make a call that the worker answers as soon as it has a CPU; before that it is given no piece."""
+        """Call a worker's ``ready``, which returns when it gets a CPU; until then it receives no task."""
         self.calls[worker.ready.remote()] = worker, None
 
     def dispatch(self, worker: Any) -> None:
-        """Give a worker the next piece, if there is one."""
+        """Give a worker the next task, if one is left."""
         if self.queue:
             number = self.queue.popleft()
             self.calls[worker.work.remote([self.factory], self.items[number])] = worker, number
 
     def next(self) -> tuple[Any, int | None, Any]:
-        """Wait for a worker; returns it, the number of its piece, and the result. Raises what the worker raised."""
+        """Wait for a worker, and return it with the number of its task and the result, or raise the task's error."""
         while not (done := ray.wait(list(self.calls), timeout=START_WARNING_S)[0]):
             if not self.busy():
                 warnings.warn("no Ray worker has started yet: are all CPUs of the cluster in use?", stacklevel=3)
         worker, number = self.calls.pop(done[0])
         try:
             return worker, number, ray.get(done[0])
-        except RayTaskError as error:  # a user's mistake is raised without the worker's traceback
+        except RayTaskError as error:  # an error of the user is raised without the worker's traceback
             raise error.cause from (None if isinstance(error.cause, VGGymError) else error)
         except RayError as error:
             return worker, number, _Died(error)
 
     def busy(self) -> list[Any]:
-        """Workers that are at a piece."""
+        """Return the workers that execute a task."""
         return [worker for worker, number in self.calls.values() if number is not None]
 
     def retry(self, number: int | None, died: _Died) -> None:
-        """Put a piece whose worker died back at the front of the queue, :data:`RETRIES` times.
+        """Put the task of a dead worker back at the front of the queue, at most :data:`RETRIES` times.
 
         Raises:
-            VGGymError: too many workers died over it, or as they started.
+            VGGymError: too many workers died during the task or while they started.
         """
         self.deaths[number] += 1
         if self.deaths[number] > RETRIES * (len(self.calls) if number is None else 1):
@@ -220,13 +225,13 @@ class _Scheduler:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise an OSError where nothing listens at HOST:PORT; Ray itself would try for a quarter of an hour."""
+    """Raise an OSError if nothing listens at HOST:PORT; Ray itself would try for a quarter of an hour."""
     if host := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
         socket.create_connection((host[1].strip("[]"), int(host[2])), timeout=10).close()
 
 
 def _resource(name: str) -> int:
-    """How many there are of something in the cluster."""
+    """Return the amount of a resource in the cluster."""
     return int(ray.cluster_resources().get(name, 0))
 
 
