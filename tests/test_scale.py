@@ -31,7 +31,7 @@ def test_the_rows_are_what_they_are_said_to_be(data):
 
 def test_an_evaluation_holds_numbers_and_not_samples(data, tmp_path, monkeypatch):
     """What it holds of a row, bootstrap and predictions included, is less than half of what its sample alone takes."""
-    monkeypatch.setattr("vg_gym.evaluation.evaluator.RECENT", 10)
+    monkeypatch.setattr("vg_gym.evaluation.evaluator.SAMPLES_IN_MEMORY", 10)
     every = open_dataset(str(data), "all")
     tracemalloc.start()
     kept = [every[i] for i in range(len(every))]

@@ -99,7 +99,7 @@ def test_two_answers_to_one_query(men, tmp_path):
     path = tmp_path / "answers.jsonl"
     with pytest.raises(VGGymError, match="the query mine/0 has more than one answer"):
         boxes(men, path, first, second)
-    with pytest.warns(UserWarning, match="1 queries are answered twice or more in the same way, the first mine/0"):
+    with pytest.warns(UserWarning, match="1 queries have the same answer more than once, the first mine/0"):
         assert boxes(men, path, first, first) == [LEFT, None]
     with pytest.warns(UserWarning, match="several answers, of which the one with the highest score counts"):
         assert boxes(men, path, {**first, "score": 0.2}, {**second, "score": 0.7}) == [RIGHT, None]
@@ -132,14 +132,14 @@ def test_pictures_are_told_apart_by_their_folders(dogs, tmp_path, form):
 @pytest.mark.parametrize("name", ["1.png", "c/1.png"])
 def test_a_base_name_of_several_pictures_joins_none(dogs, tmp_path, name):
     row = {"image": name, "expression": "the dog", "box": LEFT}
-    with pytest.warns(UserWarning, match=f"joined no query.*1 paths fit several pictures, and so none.*first {name}"):
+    with pytest.warns(
+        UserWarning, match=f"joined no query.*1 paths match several images, so none is chosen.*first {name}"
+    ):
         assert boxes(dogs, tmp_path / "answers.jsonl", row) == [None] * 3
 
 
 def test_a_base_name_of_one_picture_joins_and_says_so(dogs, tmp_path):
-    with pytest.warns(
-        UserWarning, match="1 paths name pictures in other folders .*joined by base name, the first 2.png"
-    ):
+    with pytest.warns(UserWarning, match="1 paths name images in other folders .*joined by base name, the first 2.png"):
         row = {"file_name": "2.png", "expression": "the dog", "box": LEFT}
         assert boxes(dogs, tmp_path / "answers.jsonl", row) == [None, None, LEFT]
 
@@ -176,7 +176,9 @@ def test_y_first_is_read_as_such(men, tmp_path):
     row["frame"] = "0-1000-yx"
     with pytest.warns(UserWarning, match="have no answer"):
         assert boxes(men, tmp_path / "answers.jsonl", row)[0] == pytest.approx([24, 12, 72, 36])
-    with pytest.raises(VGGymError, match="its frame says that y is first, so leave the box format 'yxyx' out"):
+    with pytest.raises(
+        VGGymError, match="its frame already says that y comes first, so leave the box format 'yxyx' out"
+    ):
         boxes(men, tmp_path / "answers.jsonl", row, box_format="yxyx")
 
 

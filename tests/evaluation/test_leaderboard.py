@@ -45,9 +45,9 @@ def test_others_are_refused(folder, samples, tmp_path):
     with pytest.raises(VGGymError, match=f"{wrong} has limit 4 where 2 others have none"):
         read_folder(folder)
     (folder / "empty").mkdir()
-    with pytest.raises(VGGymError, match="has no results.json below it"):
+    with pytest.raises(VGGymError, match="contains no results.json"):
         read_folder(folder / "empty")
-    with pytest.raises(VGGymError, match="is no folder"):
+    with pytest.raises(VGGymError, match="is not a folder"):
         read_folder(folder / "nowhere")
 
 

@@ -99,9 +99,9 @@ def test_without_boxes_there_are_predictions_only(folder, capsys):
     assert len(kept) == 6 and all(line["box"] == [0, 0, 32, 48] for line in kept.values())
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["inputs.json", "predictions.jsonl", "settings.json"]
     said = " ".join(capsys.readouterr().out.split())
-    assert "has no boxes, so there is nothing to compare with" in said and "predictions.jsonl" in said
+    assert "has no boxes to score against, so there are no results" in said and "predictions.jsonl" in said
     assert len(compare(folder, ["action-oracle", "reads"], clip="refshapes").run()) == 1
-    assert "left out: action-oracle. It sees the answer" in capsys.readouterr().out
+    assert "left out: action-oracle. It needs the true boxes" in capsys.readouterr().out
     for changes in ({"probes": True}, {"methods": []}):
         with pytest.raises(VGGymError, match="has no boxes"):
             compare(folder, **{"methods": ["reads"], "clip": "refshapes", **changes}).run()
@@ -132,16 +132,16 @@ def test_without_a_training_split_the_constant_floor_is_left_out(folder, capsys,
     said = capsys.readouterr().out
     assert "left out: constant." in said
     meta = json.loads((folder / "out" / "results.json").read_text())["meta"]
-    assert "no use" in meta["left_out"]["constant"]
+    assert "cannot be used" in meta["left_out"]["constant"]
     assert "Left out: constant" in (folder / "out" / "report.html").read_text()
 
 
 @pytest.mark.filterwarnings("ignore:.*has no .split")
 def test_a_constant_floor_that_is_asked_for_is_not_left_out_in_silence(folder):
     write_rows(folder / "mine.jsonl", rows(split="test"))
-    with pytest.raises(VGGymError, match="constant is fitted on .*/train, which is no use"):
+    with pytest.raises(VGGymError, match="constant is fitted on .*/train, which cannot be used"):
         compare(folder, ["constant"]).run()
-    with pytest.raises(VGGymError, match="constant is fitted on .*/trian, which is no use"):
+    with pytest.raises(VGGymError, match="constant is fitted on .*/trian, which cannot be used"):
         compare(folder, train_split="trian").run()
     found = compare(folder, options={"constant": {"box": [0, 0, 0.5, 1]}}, methods=["constant"], fresh=True).run()
     assert rows_of(found)["constant"]["mean_iou"] == pytest.approx(1)

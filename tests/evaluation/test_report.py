@@ -119,7 +119,7 @@ def test_the_page_stays_small(samples, tmp_path):
     many = photographs(samples, 60)
     rows = [row(f"m{i}", "method", np.roll(np.linspace(0, 1, 60), 7 * i), many) for i in range(4)]
     page, data = written(tmp_path, rows, many, {one["method"]: lines([BOX] * 60) for one in rows})
-    assert 0.4 * report.LIMIT < len(page.encode()) < report.LIMIT and not data["lost"]
+    assert 0.4 * report.MAX_PAGE_BYTES < len(page.encode()) < report.MAX_PAGE_BYTES and not data["lost"]
     assert set(map(tuple, data["sizes"].values())) == {(640, 640)}  # boxes are in pixels of the whole image
     for uri in data["images"].values():
         with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as small:

@@ -106,10 +106,10 @@ def test_filters_show_cases_with_the_path_and_always_the_truth(page, tmp_path):
         return found;""")  # fmt: skip
     assert said[0] == [8, 8, 0, 16]  # two methods' boxes on every sample
     assert said[1] == [12, 12, 24, 12]  # six worst and six typical, each with two steps before its answer
-    assert said[2] == ["up: the worst", "up: the most typical, nearest to its median IoU"]
+    assert said[2] == ["up: worst cases", "up: most typical cases, nearest to its median IoU"]
     assert "IoU 0.200, 2 moves" in said[3] and said[4] == 1
     assert said[5] == [4, 4, 8, 4] and said[6:8] == [1, "2"]
-    assert said[8] == ["Floors have no pictures: choose another method, or all."] and said[9] == 1
+    assert said[8] == ["Floors have no pictures: choose another method, or all methods."] and said[9] == 1
 
 
 def test_two_methods_are_compared_both_ways(page, tmp_path):

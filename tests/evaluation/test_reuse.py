@@ -1,4 +1,4 @@
-"""Predictions on file count where all that they depend on is unchanged; else they are made again, and both are said."""
+"""Saved predictions are reused if everything that they depend on is unchanged; else they are computed again."""
 
 import json
 import os
@@ -70,10 +70,10 @@ def test_an_unchanged_method_is_reused_and_an_edited_one_made_again(data, own, t
     own(50)
     out = tmp_path / "out"
     assert evaluated(out, data)["half_of_mine:Half"]["mean_iou"] == 1
-    assert "on file" not in capsys.readouterr().err
+    assert "reused" not in capsys.readouterr().err
     again = evaluated(out, data)["half_of_mine:Half"]
     assert again["reused"] == 2 and again["mean_iou"] == 1
-    assert "half_of_mine:Half: 2 of 2 predictions are those on file" in capsys.readouterr().err
+    assert "half_of_mine:Half: 2 of 2 predictions are reused" in capsys.readouterr().err
     own(25)
     edited = evaluated(out, data)
     assert edited["half_of_mine:Half"]["mean_iou"] == 0.5 and "reused" not in edited["half_of_mine:Half"]
@@ -155,5 +155,5 @@ def test_predictions_of_which_nothing_was_noted_are_made_again(data, own, tmp_pa
     (tmp_path / "out" / INPUTS).unlink()
     capsys.readouterr()
     assert "reused" not in evaluated(tmp_path / "out", data)["full"]
-    assert "full: vg_gym changed, so its predictions on file are made again" in capsys.readouterr().err
+    assert "full: vg_gym changed, so its saved predictions are computed again" in capsys.readouterr().err
     assert np.isfinite(json.loads((tmp_path / "out" / "results.json").read_text())["rows"][0]["mean_iou"])

@@ -35,7 +35,7 @@ def test_what_is_no_results_is_refused(tmp_path, text):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(VGGymError, match="results.json is not there: name a results.json, or a folder"):
+    with pytest.raises(VGGymError, match="results.json does not exist: name a results.json, or a folder"):
         read_results(tmp_path)
 
 
@@ -85,10 +85,13 @@ def test_other_queries_are_refused_by_name(tmp_path, samples):
 @pytest.mark.parametrize(
     "spoil, said",
     [
-        (lambda path: path.unlink(), "is missing, and methods are paired by it: run the evaluation into"),
+        (lambda path: path.unlink(), "is missing, which is needed to pair methods: run the evaluation into"),
         (lambda path: path.write_text("{"), "is damaged"),
         (lambda path: path.write_text(path.read_text().replace('"kind"', '"kinds"')), "is damaged"),
-        (lambda path: path.write_text("".join(path.read_text().splitlines(True)[1:])), "not of the results beside it"),
+        (
+            lambda path: path.write_text("".join(path.read_text().splitlines(True)[1:])),
+            "does not belong to the results beside it",
+        ),
         (lambda path: path.write_text(path.read_text().replace('"mine"', '"yours"', 1)), "lacks IoUs of mine"),
         (lambda path: path.write_text(path.read_text().replace("0.5", "7.5", 1)), "lacks IoUs of mine"),
     ],

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, the evaluator, bias probes, recorded predictions and detections, the report."""
+"""Evaluation: metrics, the evaluator, bias probes, recorded predictions and detections, and the report."""

@@ -1,4 +1,4 @@
-"""Predictions of a method for all samples, as columns; their lines stay in the file."""
+"""Predictions of a method for all samples, as columns. The lines themselves stay in the file."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import numpy as np
 
 from vg_gym.evaluation.methods import Line
 
-AT_A_TIME = 4096
-"""Lines that are in memory together."""
+LINES_IN_MEMORY = 4096
+"""Number of lines that are in memory at the same time."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a method answered to N queries."""
+    """Answers of a method to N queries."""
 
     lines: Sequence[Line]
-    """As they are in ``predictions.jsonl``, read when they are asked for."""
+    """Lines of ``predictions.jsonl``, read from the file on access."""
     boxes: np.ndarray
-    """``xyxy`` pixels (N, 4), float32; NaN of a failure."""
+    """Boxes, ``xyxy`` pixels, float32 (N, 4); NaN for a failure."""
     ms: np.ndarray
-    """Milliseconds a query (N,), NaN where the method was not asked."""
+    """Milliseconds per query (N,); NaN where the method was not called."""
     evaluations: np.ndarray
-    """Region scores computed (N,), NaN where that is not known."""
+    """Number of region scores computed (N,); NaN where it is unknown."""
     failures: np.ndarray
-    """bool (N,)."""
+    """Mask of failures, bool (N,)."""
     unanswered: np.ndarray
-    """bool (N,): the model's answer held no box."""
+    """Mask of answers in which the model gave no box, bool (N,)."""
     with_proposals: np.ndarray
-    """bool (N,): the line has the proposals among which the box was chosen."""
+    """Mask of lines with the proposals among which the box was chosen, bool (N,)."""
     sources: tuple[str, ...]
-    """Which weights answered, and how they were asked, where lines say so; sorted."""
+    """Weights that answered and how they were prompted, where lines say so; sorted."""
 
     @classmethod
     def of(cls, lines: Sequence[Line]) -> Answers:
-        """The columns of lines, which are read once."""
+        """Read lines once and return their columns."""
         count, reading = len(lines), iter(lines)
         boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, 2), np.nan)
         marks = np.zeros((count, 3), bool)
         sources: set[str] = set()
-        for at in range(0, count, AT_A_TIME):
-            part = list(islice(reading, AT_A_TIME))
+        for at in range(0, count, LINES_IN_MEMORY):
+            part = list(islice(reading, LINES_IN_MEMORY))
             rows = slice(at, at + len(part))
             boxes[rows] = [_NO_BOX if line["box"] is None else line["box"] for line in part]
             numbers[rows] = [(line.get("ms", np.nan), line.get("evaluations", np.nan)) for line in part]
@@ -56,12 +56,12 @@ class Answers:
         return cls(lines, boxes, ms, evaluations, failures, unanswered, with_proposals, tuple(sorted(sources)))
 
     def __len__(self) -> int:
-        """N."""
+        """Return the number of queries."""
         return len(self.boxes)
 
     @property
     def found(self) -> np.ndarray:
-        """Whether there is a box, bool (N,)."""
+        """Mask of queries with a box, bool (N,)."""
         return np.isfinite(self.boxes[:, 0])
 
 

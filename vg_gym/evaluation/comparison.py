@@ -1,4 +1,7 @@
-"""A comparison: methods, floors and ceilings on one split, as a table, ``results.json`` and ``report.html``."""
+"""Comparison of methods with floors (baselines) and ceilings (upper bounds) on one split.
+
+It prints a table and writes ``results.json`` and ``report.html``.
+"""
 
 from __future__ import annotations
 
@@ -35,71 +38,72 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
 
 FLOORS = ("no-op", "full", "center", "constant")
-"""Every table has them; ``no-op`` is an agent that never moves its box."""
+"""Baselines of every table; ``no-op`` is an agent that never moves its box."""
 SETTINGS = ("dataset", "dataset_options", "split", "limit", "seed")
-"""Fields that a resumed run must agree in."""
+"""Fields that must be the same in a resumed run."""
 UNRECORDED = ("root", "out", "command", "runner", "workers")
-"""Fields that ``results.json`` leaves out, or has in another place: results do not depend on them."""
+"""Fields that are not in the settings of ``results.json``, since results do not depend on them."""
 LIBRARIES = ("torch", "open_clip_torch", "gymnasium", "stable-baselines3", "numpy")
 """Packages whose versions are in ``results.json``."""
 
 
 @dataclass
 class Comparison:
-    """What ``evaluate.py`` does: see :meth:`run`.
+    """Comparison that ``evaluate.py`` runs; see :meth:`run`.
 
     Raises:
         VGGymError: a method is unknown, or there are options for one that is not compared.
     """
 
     methods: Sequence[str]
-    """Grounders (``vg-gym list grounders``), own ones (``package.module:factory``), and ``action-oracle``: without
-    options the ceiling of the moves of each agent in the table, or of ``multi-edges`` in 12 steps."""
+    """Grounders (``vg-gym list grounders``), grounders of your own (``package.module:factory``), and ``action-oracle``,
+    the upper bound of an action set. Without options it bounds the moves of each agent in the table, or
+    ``multi-edges`` in 12 steps."""
     out: str
-    """Folder of results."""
+    """Folder for the results."""
     dataset: str | None = None
-    """A data set (``vg-gym list datasets``), or ``package.module:factory``; none with ``recorded``."""
+    """A data set (``vg-gym list datasets``), or ``package.module:factory``; unused with ``recorded``."""
     split: str = "test"
-    """Of the data set."""
+    """Split of the data set that is evaluated."""
     root: str | None = None
-    """Folder of a data set on disk."""
+    """Folder of the data set on disk."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
-    """Options of the data set's evaluated split, e.g. ``seed`` of RefShapes."""
+    """Options of the evaluated split, e.g. ``seed`` of RefShapes."""
     train_split: str = "train"
-    """What fitted methods are fitted on."""
+    """Split on which fitted methods are fitted."""
     clip: str = "refshapes"
-    """CLIP of methods that take one, and of the crop metrics; ``none`` leaves those out."""
+    """CLIP of methods that take one, and of the crop metrics; ``none`` leaves the crop metrics out."""
     limit: int | None = None
-    """Only the first so many samples."""
+    """Number of samples to evaluate, from the first on; None: all."""
     refine: str | None = None
-    """A method, or several with commas, that starts from the boxes of every other method that is no floor; adds a row
-    for each, the paired differences of mean IoU and Acc@0.5, and ``refined.png``."""
+    """One method, or several with commas, that starts from the boxes of every other method except floors. Each adds a
+    row with the paired differences of mean IoU and Acc@0.5, and a panel in ``refined.png``."""
     predictions: str | None = None
-    """Recorded answers to evaluate as another method: see :mod:`vg_gym.evaluation.recorded_answers`."""
+    """File of recorded answers to evaluate as one more method; see :mod:`vg_gym.evaluation.recorded_answers`."""
     frame: str | None = None
-    """Of the boxes in ``predictions``, a key of :data:`vg_gym.answers.frames.FRAMES`; None: pixels."""
+    """Coordinate frame of the boxes in ``predictions``, a key of :data:`vg_gym.answers.frames.FRAMES`; None: pixels."""
     box_format: str | None = None
-    """Of the boxes in ``predictions``: xyxy, xywh, cxcywh or yxyx; None: xyxy, and ``bbox`` is refused."""
+    """Format of the boxes in ``predictions``: xyxy, xywh, cxcywh or yxyx; None: xyxy, and ``bbox`` is an error."""
     recorded: str | None = None
-    """A file of recorded detections to evaluate, without a data set."""
+    """File of recorded detections to evaluate without a data set."""
     probes: bool = False
-    """Also rerun every method with empty, shuffled and swapped expressions."""
+    """Rerun every method with empty, shuffled and swapped expressions."""
     seed: int = 0
-    """Of the probes."""
+    """Seed of the probes."""
     fresh: bool = False
-    """Throw earlier predictions away."""
+    """Delete earlier predictions."""
     retry_failures: bool = False
-    """Ask again what earlier runs failed on."""
+    """Retry queries that failed in earlier runs."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, ``diffusion.steps=1,2,4``, make a row each:
-    ``diffusion[steps=1]``."""
+    """Method -> its options, from ``METHOD.KEY=VALUE``. Several numbers, e.g. ``diffusion.steps=1,2,4``, give one row
+    each: ``diffusion[steps=1]``."""
     command: str = ""
-    """What was typed."""
+    """Command line, for ``results.json``."""
     runner: str = "local"
-    """Where methods predict: ``local``, or ``ray`` for as many processes as there are ``workers``. It does not change
-    what they predict, so a run may be resumed with another."""
+    """Runner of the methods: ``local``, or ``ray`` with ``workers`` processes. Predictions do not depend on it, so
+    another runner can resume a run."""
     workers: int = 0
-    """Of the runner; 0: one for each CPU."""
+    """Number of processes of the runner; 0: one per CPU."""
 
     def __post_init__(self):
         self.refiners = [name.strip() for name in (self.refine or "").split(",") if name.strip()]
@@ -111,7 +115,7 @@ class Comparison:
         self._factories: dict[str, GrounderFactory] = {}
         self._descriptions: dict[str, Description] = {}
         self.left_out: dict[str, str] = {}
-        """Floors and ceilings that the table lacks, and why."""
+        """Floor or ceiling that the table lacks -> reason."""
         self._lacking: dict[str, MissingExtra] = {}
         named = [*FLOORS, *self.methods, *self.refiners]
         used = {owner for name in named for owner in owners(name)}
@@ -120,16 +124,16 @@ class Comparison:
                 raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
 
     def run(self) -> list[dict[str, Any]]:
-        """Predict, score, print the table, write the files; returns the rows.
+        """Predict, score, print the table, write the files, and return the rows.
 
-        Where the data has no boxes there is nothing to score: predictions are written, and no results.
+        Data without boxes cannot be scored: predictions are written, but no results.
 
         Raises:
-            Interrupted: by Ctrl-C or SIGTERM; the same command goes on.
-            VGGymError: a method, an option, the data set or a file is unknown or unfit, another process writes to
-                ``out``, or a method failed on every query, or needs a package that is not installed, once all others
-                have their rows.
-            CannotWrite: ``out`` cannot be made or written.
+            Interrupted: Ctrl-C or SIGTERM; the same command resumes the run.
+            VGGymError: a method, an option, the data set or a file is unknown or unusable, or another process writes to
+                ``out``. Also, after the rows of all other methods: a method failed on every query or needs a package
+                that is not installed.
+            CannotWrite: ``out`` cannot be created or written.
         """
         with writing_alone(Path(self.out)):
             refuse_other_folders(Path(self.out))
@@ -144,13 +148,15 @@ class Comparison:
                 else:
                     self._add_predictions(evaluator)
             except KeyboardInterrupt:
-                raise Interrupted(f"interrupted; {self.out} keeps what there is: the same command goes on") from None
+                raise Interrupted(
+                    f"interrupted; the work so far is in {self.out}: the same command resumes the run"
+                ) from None
         self._write(evaluator)
         evaluator.tidy()
         for name, reason in evaluator.failed.items():
             raise VGGymError(
-                f"{name} failed on every query, the first: {reason}; mend it and add --retry-failures ({self.out} has "
-                "what there is)"
+                f"{name} failed on every query, the first: {reason}; fix the cause and add --retry-failures (the other "
+                f"results are in {self.out})"
             )
         if self._lacking:
             reasons = "; ".join(f"{row}: {error}" for row, error in self._lacking.items())
@@ -166,7 +172,7 @@ class Comparison:
             print_table(evaluator.rows, title)
         else:
             print_counts(evaluator.rows, title)
-            print(f"{self.dataset}/{self.split} has no boxes, so there is nothing to compare with: no results, and the")
+            print(f"{self.dataset}/{self.split} has no boxes to score against, so there are no results; the")
             print(f"predictions are in {Path(self.out) / 'predictions.jsonl'}")
         for name, reason in self.left_out.items():
             print(f"left out: {name}. {reason}")
@@ -190,7 +196,7 @@ class Comparison:
         )  # fmt: skip
 
     def _add_rows(self, evaluator: Evaluator) -> None:
-        """Floors, then methods and ceilings as named, then recorded predictions."""
+        """Add floors, then methods and ceilings in the order of the command, then recorded predictions."""
         evaluator.prior = self._prior(evaluator)
         floors = [name for name in FLOORS if name not in self.left_out]
         for row in (*floors, *(row for row in self._rows if row not in FLOORS)):
@@ -202,7 +208,7 @@ class Comparison:
             self._add_recorded(evaluator, self.predictions)
 
     def _add_recorded(self, evaluator: Evaluator, path: str) -> None:
-        """The row of recorded predictions, with how many of them joined."""
+        """Add the row of recorded predictions, with the number of answers that matched a query."""
         recorded = RecordedGrounder(path, self.frame, box_format=self.box_format)
         partners, joined = recorded.join(evaluator.samples)
         inputs = {
@@ -216,11 +222,13 @@ class Comparison:
         evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined, seen=RECORDED)
 
     def _add_predictions(self, evaluator: Evaluator) -> None:
-        """Predict only: the data has no boxes."""
+        """Predict without scoring, for data without boxes."""
         if self.probes or self.predictions:
             needs = "--probes" if self.probes else "--predictions"
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs} needs; leave it out")
-        self.left_out = {row: "It sees the answer, and there is none." for row in self._rows if self._is_ceiling(row)}
+        self.left_out = {
+            row: "It needs the true boxes, and the data has none." for row in self._rows if self._is_ceiling(row)
+        }
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
         for row in (row for row in self._rows if row not in self.left_out):
@@ -232,7 +240,7 @@ class Comparison:
                 evaluator.count(label, "refined", refined)
 
     def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
-        """The constant floor's box, normalised; it is the same on every image. None where it is left out."""
+        """Return the normalised box of the constant floor, the same for all images; None if the floor is left out."""
         query = evaluator.queries[evaluator.columns.readable[0]]
         try:
             return box_ops.normalize(self._factory("constant").grounder.ground([query])[0].box, query.image.size)
@@ -246,7 +254,7 @@ class Comparison:
         return row in self._rows and self._rows[row][0] in registry.CEILINGS
 
     def _add_ceilings(self, evaluator: Evaluator, row: str) -> None:
-        """The row of a ceiling; without options, one for each set of moves that methods of the table have."""
+        """Add the row of a ceiling; without options, one row for each set of moves of the methods in the table."""
         name, swept = self._rows[row]
         options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
         moves = {} if options else self._moves(evaluator)
@@ -257,17 +265,17 @@ class Comparison:
             self._add_ceiling(evaluator, f"{row} of {method}", name, one)
 
     def _moves(self, evaluator: Evaluator) -> dict[str, dict[str, Any]]:
-        """Method -> options of the ceiling of its moves; of several with the same moves, the first."""
-        found: dict[str, dict[str, Any]] = {}
+        """Return the options of the ceiling of a method's moves by method; methods with the same moves occur once."""
+        moves_by_method: dict[str, dict[str, Any]] = {}
         for row in (row for row in self._rows if row not in FLOORS and not self._is_ceiling(row)):
-            with suppress(MissingExtra):  # its own row says so
+            with suppress(MissingExtra):  # the row of the method reports it
                 moves = self._description(evaluator, row).moves
-                if moves is not None and moves not in found.values():
-                    found[row] = moves
-        return found
+                if moves is not None and moves not in moves_by_method.values():
+                    moves_by_method[row] = moves
+        return moves_by_method
 
     def _add_ceiling(self, evaluator: Evaluator, row: str, name: str, options: dict[str, Any]) -> None:
-        """A row of a ceiling, which says what it bounds."""
+        """Add a row of a ceiling, whose role says what it bounds."""
         inputs = {"options": repr(sorted(options.items())), **versions()}
         build = partial(build_ceiling, name, options)
         answers = evaluator.predict(row, build, asked=evaluator.samples, inputs=inputs)
@@ -275,7 +283,7 @@ class Comparison:
         evaluator.add(row, f"ceiling of {bounds} (sees the answer)", answers, seen=ANSWER)
 
     def _add_method(self, evaluator: Evaluator, name: str) -> None:
-        """The row of a method; where it is no floor also its probes, its proposal oracle, its refined rows."""
+        """Add the row of a method and, except for floors, its probes, proposal oracle and refined rows."""
         answers = self._predict(evaluator, name)
         if name in FLOORS:
             evaluator.add(name, "floor", answers, seen=self._seen(evaluator, name))
@@ -288,45 +296,45 @@ class Comparison:
                 self._add_refined(evaluator, name, refiner, answers, ious)
 
     def _probe(self, evaluator: Evaluator, name: str) -> dict[str, float]:
-        """Acc@0.5 with spoiled expressions."""
-        found = {}
+        """Return Acc@0.5 with altered expressions, by probe."""
+        accuracies = {}
         for how in probes.PROBES:
             spoiled = probes.altered(evaluator.queries, how, self.seed)
             ious, _, _ = evaluator.score(self._predict(evaluator, name, asked=spoiled))
-            found[how] = metrics.accuracy(ious, 0.5)
-        return found
+            accuracies[how] = metrics.accuracy(ious, 0.5)
+        return accuracies
 
     def _add_refined(self, evaluator: Evaluator, name: str, refiner: str, answers: Answers, before: np.ndarray) -> None:
-        """The row of a refiner that starts from a method's boxes, with what it gains over them."""
+        """Add the row of a refiner that starts from the boxes of a method, with its gain over them."""
         label = f"{name} + {refiner}"
         refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
-        seen = {**self._seen(evaluator, refiner), "first boxes": seen_text(self._seen(evaluator, name))}
-        after = evaluator.add(label, "refined", refined, refines=name, seen=seen)
+        seen_by_part = {**self._seen(evaluator, refiner), "first boxes": seen_text(self._seen(evaluator, name))}
+        after = evaluator.add(label, "refined", refined, refines=name, seen=seen_by_part)
         gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
         evaluator.rows[-1]["refined_by"] = gain(after, before)
         evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
 
-    def _predict(self, evaluator: Evaluator, row: str, label: str = "", **asked: Any) -> Answers:
-        """Predictions of the method of a row, kept under ``label``, by default the row's name."""
+    def _predict(self, evaluator: Evaluator, row: str, label: str = "", **arguments: Any) -> Answers:
+        """Return the predictions of the method of a row, saved under ``label`` (default: the name of the row)."""
         inputs = self._description(evaluator, row).inputs
-        return evaluator.predict(label or row, self._factory(row), inputs=inputs, **asked)
+        return evaluator.predict(label or row, self._factory(row), inputs=inputs, **arguments)
 
     def _seen(self, evaluator: Evaluator, row: str) -> dict[str, str]:
-        """What the parts of the method of a row have seen of the truth."""
+        """Return what each part of the method of a row has seen of the truth."""
         return self._description(evaluator, row).seen
 
     def _description(self, evaluator: Evaluator, row: str) -> Description:
-        """What the method of a row says of itself, where it is to run."""
+        """Return the description of the method of a row, from the process in which it runs."""
         if row not in self._descriptions:
             [(_, self._descriptions[row])] = evaluator.runner.map(self._factory(row).describing, [None])
         return self._descriptions[row]
 
     def _factory(self, row: str) -> GrounderFactory:
-        """What builds the grounder of a row, with its options and, where it takes one, the comparison's CLIP."""
+        """Return the factory of the grounder of a row, with its options and the CLIP of the comparison."""
         if row not in self._factories:
             name, swept = self._rows.get(row, (row, None))
             options = options_of(name, self.options)
-            if swept is None:  # a refiner is one, with the default of what is swept in its own rows
+            if swept is None:  # a refiner has one row and takes the defaults of swept options
                 options = {key: value for key, value in options.items() if not is_sweep(value)}
             options = {**options, **(swept or {})}
             assert self.dataset is not None
@@ -336,7 +344,7 @@ class Comparison:
         return self._factories[row]
 
     def _meta(self) -> dict[str, Any]:
-        """How the results came about."""
+        """Return command, settings, date and versions for ``results.json``."""
         return {
             **{name: value for name, value in asdict(self).items() if name not in UNRECORDED},
             **({"left_out": self.left_out} if self.left_out else {}),

@@ -1,4 +1,4 @@
-"""The file of figures that a benchmark writes; ``docs/tables.py`` takes the tables of the docs from it."""
+"""JSON file with the figures of a benchmark, from which ``docs/tables.py`` fills the tables of the docs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vg_gym.storage.files import write_json
 
 
 def write_figures(path: Path, figures: Mapping[str, float | str], command: str | None = None) -> None:
-    """Write figures by name, with the command that made them, the date and the versions, whole or not at all.
+    """Write figures by name with their command, date and versions, atomically.
 
     Args:
-        path: of the file, JSON: ``{"meta": {...}, "figures": {...}}``.
-        figures: name -> what was measured.
-        command: default: that of this process.
+        path: JSON file: ``{"meta": {...}, "figures": {...}}``.
+        figures: name -> measured value.
+        command: command that made the figures; default: the command of this process.
     """
     meta = {
         "command": command or shlex.join(["python", *sys.argv]),

@@ -1,4 +1,4 @@
-"""Which queries a report pictures, and their pictures, small enough for one page."""
+"""Choice of the queries that a report shows, and thumbnails of their images that fit in one page."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vg_gym.evaluation.pairs import ALL
 from vg_gym.types import Sample
 
 SAMPLES = 12
-"""Evenly spaced queries that are pictured with every method's box."""
+"""Number of evenly spaced queries that are shown with the box of every method."""
 CASES, CASES_OF_A_KIND = 6, 3
-"""Worst, and typical, queries of a method that are pictured: of all, and of each kind."""
+"""Number of worst and of typical queries that are shown for a method: of all queries, and of each kind."""
 SIDES = (320, 224, 160, 112)
-"""Pixels of the longer side of a picture: the first with which all pictures fit."""
-QUALITY = 82
-"""Of JPEG."""
+"""Longer side of a thumbnail in pixels. The first size with which all thumbnails fit is used."""
+JPEG_QUALITY = 82
+"""Quality of the JPEG thumbnails, 0 to 95."""
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """At most so many indices below a count.
+    """Return at most ``wanted`` evenly spaced indices below ``count``.
 
     >>> evenly_spaced(10, 4), evenly_spaced(2, 4)
     ([0, 2, 5, 7], [0, 1])
@@ -34,13 +34,14 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
 
 
 def pick_cases(ious: np.ndarray, kinds: Sequence[str], images: Sequence[Any]) -> dict[str, dict[str, list[int]]]:
-    """The worst and the most typical queries of a method: ``{"worst": {kind: indices}, "typical": ...}``.
+    """Return the worst and the most typical queries of a method: ``{"worst": {kind: indices}, "typical": ...}``.
 
-    The worst have the lowest IoUs, the most typical those nearest to the median. Images differ as far as they can.
+    The worst queries have the lowest IoUs, the most typical ones the IoUs nearest to the median. They are of different
+    images where there are enough.
 
     Args:
-        ious: (N,) of the method.
-        kinds: N kinds of expression; the key :data:`~vg_gym.evaluation.pairs.ALL` is of all.
+        ious: IoUs of the method, (N,).
+        kinds: N kinds of expression. In the result the key :data:`~vg_gym.evaluation.pairs.ALL` stands for all kinds.
         images: N images.
     """
     labels = np.asarray(kinds)
@@ -55,7 +56,7 @@ def pick_cases(ious: np.ndarray, kinds: Sequence[str], images: Sequence[Any]) ->
 
 
 def _first(order: Iterable[int], images: Sequence[Any], count: int) -> list[int]:
-    """The first of some indices, each of another image; others where there are too few images."""
+    """Return the first ``count`` indices of different images; with too few images, repeat images."""
     fresh: dict[Any, int] = {}
     again = []
     for index in map(int, order):
@@ -69,12 +70,12 @@ def _first(order: Iterable[int], images: Sequence[Any], count: int) -> list[int]
 
 
 def pictured(sample: Sample, lines: Sequence[Line], ious: Sequence[float]) -> dict[str, Any]:
-    """A query as a page draws it.
+    """Return the data with which a page draws a query.
 
     Args:
-        sample: of the query.
-        lines: of every method, which have its boxes and paths, in pixels.
-        ious: of every method.
+        sample: sample of the query.
+        lines: line of every method, with its box and path in pixels.
+        ious: IoU of every method.
     """
     return {
         "text": sample.query.expression,
@@ -92,60 +93,62 @@ def _rounded(box: Any) -> list[float]:
 
 
 def _path(boxes: Any) -> list[list[float]]:
-    """The boxes (T, 4) of a path, without those that only wait, and without what is no box: methods are anybody's."""
-    found: list[list[float]] = []
+    """Return the boxes (T, 4) of a path without repetitions and without invalid values from third-party methods."""
+    path: list[list[float]] = []
     for box in boxes or ():
-        if np.shape(box) == (4,) and np.isfinite(box).all() and (not found or _rounded(box) != found[-1]):
-            found.append(_rounded(box))
-    return found
+        if np.shape(box) == (4,) and np.isfinite(box).all() and (not path or _rounded(box) != path[-1]):
+            path.append(_rounded(box))
+    return path
 
 
 class Thumbnails:
-    """Pictures of samples, each image once, as data URIs that fit in some bytes together.
+    """Thumbnails of the images of samples, as data URIs with a limited total size. Each image occurs once.
 
     Args:
-        samples: what is pictured; an image that cannot be read is in :attr:`lost`.
+        samples: samples whose images are shown. Images that cannot be read are in :attr:`lost`.
     """
 
     def __init__(self, samples: Iterable[Sample]):
         self.sizes: dict[str, tuple[int, int]] = {}
         """Key of an image -> its (width, height)."""
         self.lost: dict[str, str] = {}
-        """Key of an image -> why it is not there."""
+        """Key of an image -> reason of its missing thumbnail."""
         self._images: dict[str, Image.Image] = {}
         for image in (sample.query.image for sample in samples):
             if image.key in self.sizes or image.key in self.lost:
                 continue
             try:
                 whole = Image.fromarray(image.array())
-            except Exception as error:  # an image may be anybody's
+            except Exception as error:  # images of other data sets may fail in any way
                 self.lost[image.key] = f"{type(error).__name__}: {error}"
                 continue
             self.sizes[image.key] = whole.size
             self._images[image.key] = _reduced(whole, SIDES[0])
 
     def uris(self, budget: int) -> dict[str, str]:
-        """Key of an image -> a data URI of JPEG, as large as fits; the last are left out, as lost, if none does.
+        """Return JPEG data URIs by the key of the image, in the largest size with which all fit.
+
+        If even the smallest size is too large, the last images are left out and added to :attr:`lost`.
 
         Args:
-            budget: bytes of all URIs.
+            budget: largest total size of the URIs in bytes.
         """
         for side in SIDES:
-            found = {key: _uri(_reduced(image, side)) for key, image in self._images.items()}
-            if sum(map(len, found.values())) <= budget:
-                return found
-        kept: dict[str, str] = {}
-        for key, uri in found.items():
+            uris = {key: _uri(_reduced(image, side)) for key, image in self._images.items()}
+            if sum(map(len, uris.values())) <= budget:
+                return uris
+        fitting: dict[str, str] = {}
+        for key, uri in uris.items():
             budget -= len(uri)
             if budget < 0:
                 self.lost[key] = "left out, to keep this page small"
             else:
-                kept[key] = uri
-        return kept
+                fitting[key] = uri
+        return fitting
 
 
 def _reduced(image: Image.Image, side: int) -> Image.Image:
-    """An image whose longer side is at most so long."""
+    """Return an image reduced so that its longer side is at most ``side`` pixels."""
     scale = side / max(image.size)
     if scale >= 1:
         return image
@@ -154,5 +157,5 @@ def _reduced(image: Image.Image, side: int) -> Image.Image:
 
 def _uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="JPEG", quality=QUALITY, optimize=True)
+    image.convert("RGB").save(buffer, format="JPEG", quality=JPEG_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

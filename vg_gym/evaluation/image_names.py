@@ -1,4 +1,4 @@
-"""Pictures of a data set found by the paths that recorded answers name: never by a base name that several have."""
+"""Search of the images of a data set by the paths in recorded answers. A base name counts only where it is unique."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Parts = tuple[str, ...]
 
 
 class ImageNames:
-    """The pictures of a data set by path.
+    """Index of the images of a data set by path.
 
     Args:
-        images: of the data set, by their keys.
+        images: images of the data set by key.
     """
 
     def __init__(self, images: Mapping[str, ImageRef]):
         self._names: dict[str, dict[str, list[Parts]]] = {}
         self.by_base_name: set[str] = set()
-        """Paths whose folders the data set does not have, found because their base name is unique."""
+        """Paths that matched only by their unique base name, since their folders are not those of the data set."""
         self.ambiguous: set[str] = set()
-        """Paths that fit several pictures equally well, and so none."""
+        """Paths that match several images equally well, so that none is chosen."""
         for key, image in images.items():
             names = [_parts(key.partition("/")[2] or key)]
             if isinstance(image, FileImage):
@@ -33,24 +33,24 @@ class ImageNames:
             self._names.setdefault(names[0][-1], {})[key] = names
 
     def find(self, path: str) -> str | None:
-        """Return the key of the picture at a path; None where there is none, or where it fits several."""
-        wanted = _parts(path)
-        pictures = self._names.get(wanted[-1]) or self._names.get(without_suffix(wanted[-1]), {})
+        """Return the key of the image at a path; None if no image or several images match."""
+        parts = _parts(path)
+        pictures = self._names.get(parts[-1]) or self._names.get(without_suffix(parts[-1]), {})
         for key, names in pictures.items():
-            if wanted == names[0] or wanted == names[-1]:
+            if parts == names[0] or parts == names[-1]:
                 return key
-        shared = {key: max(_common(wanted, name) for name in names) for key, names in pictures.items()}
+        shared = {key: max(_common(parts, name) for name in names) for key, names in pictures.items()}
         best = [key for key, count in shared.items() if count == max(shared.values())]
         if len(best) != 1:
             self.ambiguous |= {path} if best else set()
             return None
-        whole = any(1 < shared[best[0]] in (len(wanted), len(name)) for name in pictures[best[0]])
+        whole = any(1 < shared[best[0]] in (len(parts), len(name)) for name in pictures[best[0]])
         self.by_base_name |= set() if whole else {path}
         return best[0]
 
 
 def _parts(path: str) -> Parts:
-    r"""Return the parts of a path, with either kind of slash.
+    r"""Return the parts of a path with slashes or backslashes.
 
     >>> _parts("./a\\1.png")
     ('a', '1.png')
@@ -59,7 +59,7 @@ def _parts(path: str) -> Parts:
 
 
 def _common(a: Parts, b: Parts) -> int:
-    """Return how many parts two paths share, counted from the base name; a base name alone counts as equal."""
+    """Return the number of parts that two paths with the same base name share, counted from the end."""
     count = 1
     for x, y in zip(reversed(a[:-1]), reversed(b[:-1]), strict=False):
         if x != y:

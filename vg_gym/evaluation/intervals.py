@@ -1,10 +1,10 @@
 """Confidence intervals of means over images: empirical likelihood, with part of an unseen image at the end.
 
-Expressions of one image are not independent, so images are counted. Where nearly all boxes are right, a sample may lack
-the images that a method fails on: a bootstrap of 25 images without a failure has width zero.
-Each limit is therefore computed as if part of one more image lay at that end of the range, 0 or 1. Of right and wrong
-answers alone this is close to the mid-P interval. ``experiments/interval_coverage.py`` measures how often the true
-value is inside; docs/evaluation.md shows it.
+Expressions of one image are not independent, so the images are the units. Where nearly all boxes are right, a sample
+may contain no image that the method fails on: a bootstrap of 25 images without a failure has width zero.
+Each limit is therefore computed as if part of one more image lay at that end of the range, 0 or 1. For right and wrong
+answers this is close to the mid-P interval. ``experiments/interval_coverage.py`` measures how often intervals
+contain the true value; docs/evaluation.md shows the result.
 
 Owen, "Empirical Likelihood", 2001; Chen, Variyath & Abraham, "Adjusted Empirical Likelihood", JCGS 2008;
 Korn & Graubard, "Confidence intervals for proportions with small expected number of positive counts", 1998.
@@ -18,19 +18,19 @@ import numpy as np
 from scipy.special import stdtrit
 
 LEVEL = 0.95
-"""Share of draws in which an interval is to hold the true value."""
-LEAST_IMAGES = 8
-"""Number of images below which there is no interval."""
+"""Confidence level: share of samples whose interval should contain the true value."""
+MIN_IMAGES = 8
+"""Smallest number of images for which an interval is computed."""
 TOO_FEW = "too few images"
 """Text in place of an interval."""
 UNSEEN = 0.5
-"""Images that a limit of a mean adds at its end of the range."""
+"""Part of an image that is added at the end of the range for each limit of a mean."""
 UNSEEN_OF_DIFFERENCE = 0.25
-"""The same of a difference, whose range has an end on either side of 0."""
+"""The same for a difference, whose range has an end on either side of 0."""
 DOUBTED_IMAGES = 4.0
-"""Images that must differ before the measured likeness of expressions of one image counts more than the worst case."""
+"""Number of differing images at which the measured correlation within images weighs as much as the worst case."""
 BLOCK_VALUES = 2**21
-"""Largest number of values of images that are worked on together."""
+"""Largest number of values that are processed at the same time."""
 
 Interval = tuple[float, float]
 
@@ -39,7 +39,7 @@ def mean_interval(values: np.ndarray, groups: Sequence | np.ndarray) -> Interval
     """Return the interval of the mean of values (N,) in [0, 1]; None with too few images.
 
     Args:
-        values: IoUs, or right and wrong answers.
+        values: IoUs, or 1 for right and 0 for wrong answers.
         groups: N image ids.
 
     >>> low, high = mean_interval(np.ones(100), groups=range(100))
@@ -58,9 +58,9 @@ def mean_intervals(values: np.ndarray, groups: Sequence | np.ndarray, low: float
     """Return the intervals (K, 2) of the means of K columns; NaN with too few images.
 
     Args:
-        values: (N, K), in [low, 1].
+        values: values in [low, 1], (N, K).
         groups: N image ids.
-        low: 0, or -1 of paired differences.
+        low: 0, or -1 for paired differences.
     """
     images = _Images(groups)
     block = max(1, BLOCK_VALUES // max(1, images.count))
@@ -74,11 +74,11 @@ def gap_interval(
     """Return the interval of the difference of two means of values in [low, 1]; None with too few images.
 
     Args:
-        values: (N,).
-        here: bool (N,), which values the first mean is of.
-        there: bool (N,), which values the mean that is subtracted is of.
+        values: all values, (N,).
+        here: mask of the values of the first mean, bool (N,).
+        there: mask of the values of the second mean, which is subtracted, bool (N,).
         groups: N image ids.
-        low: 0, or -1 of paired differences.
+        low: 0, or -1 for paired differences.
     """
     images = _Images(groups)
     gap, deviations, independent = 0.0, np.zeros((images.count, 1)), 0.0
@@ -93,12 +93,12 @@ def gap_interval(
 
 
 def as_interval(limits: np.ndarray) -> Interval | None:
-    """Return two limits as numbers; None where they are NaN."""
+    """Return two limits as numbers; None if they are NaN."""
     return None if np.isnan(limits).any() else (float(limits[0]), float(limits[1]))
 
 
 class _Images:
-    """The images that values are of."""
+    """Images of the values, for sums by image."""
 
     def __init__(self, groups: Sequence | np.ndarray):
         _, self._member = np.unique(np.asarray(groups), return_inverse=True)
@@ -129,15 +129,15 @@ def _limits(
     """Return the limits (K, 2) of K means.
 
     Args:
-        means: (K,).
-        deviations: (G, K), by how much an image moves each mean, times G.
-        independent: (K,), variance of each mean if expressions were independent.
+        means: K means.
+        deviations: amount by which each image moves each mean, times G, (G, K).
+        independent: variance of each mean if expressions were independent, (K,).
         images: the G images.
         low: smallest possible mean.
         high: largest possible mean.
-        unseen: images that are added at an end.
+        unseen: part of an image that is added at an end.
     """
-    if images.count < LEAST_IMAGES:
+    if images.count < MIN_IMAGES:
         return np.full((len(means), 2), np.nan)
     part = _part_of_image(deviations, independent, images)
     critical = stdtrit(images.count - 1, (1 + LEVEL) / 2)
@@ -147,9 +147,9 @@ def _limits(
 
 
 def _part_of_image(deviations: np.ndarray, independent: np.ndarray, images: _Images) -> np.ndarray:
-    """Return how many expressions of an image (K,) count as one, as a share: 1 where all answers to it are alike.
+    """Return the design effect as a share of the expressions per image (K,): 1 where all answers of an image are equal.
 
-    It is the design effect, of which few images with failures say little: there it is taken towards the worst case.
+    Few images with failures give a poor estimate, so the share is moved towards the worst case, 1.
     """
     squares = deviations**2
     total, fourth = squares.sum(axis=0), (squares**2).sum(axis=0)
@@ -161,16 +161,16 @@ def _part_of_image(deviations: np.ndarray, independent: np.ndarray, images: _Ima
 
 
 def _reach(deviations: np.ndarray, end: np.ndarray, unseen: float, critical: float) -> np.ndarray:
-    """Return how far above its estimate (K,) the empirical likelihood leaves a mean.
+    """Return the distance (K,) from each mean to the upper limit of its empirical likelihood.
 
     Weights of images are tilted towards large deviations, by ``1 / (1 + tilt * distance from the largest)``, until
     their likelihood ratio is ``critical ** 2``. Its root is concave, so Newton's steps approach the tilt from below.
 
     Args:
-        deviations: (G, K).
-        end: (K,), deviation of an image at the end of the range.
+        deviations: deviations of the images, (G, K).
+        end: deviation of an image at the end of the range, (K,).
         unseen: weight of that image.
-        critical: quantile of t.
+        critical: quantile of Student's t distribution.
     """
     values = np.concatenate([deviations, end[None]])
     weights = np.ones((len(values), 1))

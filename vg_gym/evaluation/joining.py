@@ -1,4 +1,4 @@
-"""Recorded answers joined with the queries that they answer: the strongest name that an answer has decides."""
+"""Matching of recorded answers with queries. The strongest name that an answer has decides."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from vg_gym.evaluation.recorded_rows import IDS, Row, id_of
 from vg_gym.types import ImageRef, Sample
 
 LEVELS = (("key", "sent_id"), ("ref_id", "ann_id"), ("image", "image_id"))
-"""Names of a query from the strongest on; those of one level are equally strong."""
-SHOWN = 3
-"""Answers that a message names."""
+"""Names of a query, strongest first; names of one level are equally strong."""
+ANSWERS_IN_MESSAGE = 3
+"""Number of answers or queries that a message names."""
 
 
 @dataclass
 class Joined:
-    """Which answer belongs to which query, and what was remarkable."""
+    """Matches of answers and queries, and warnings."""
 
     partners: dict[str, int]
     """Key of a query -> number of its row."""
     counts: dict[str, int]
-    """How many ``answers`` there are, and how many ``answers_without_query`` and ``queries_without_answer``."""
+    """Numbers of ``answers``, ``answers_without_query`` and ``queries_without_answer``."""
     remarks: list[str] = field(default_factory=list)
-    """What to warn of."""
+    """Texts of the warning."""
 
 
 def join(path: str, rows: Sequence[Row], samples: Sequence[Sample]) -> Joined:
-    """Find the query of every answer, and warn of whatever is not certain.
+    """Find the query of every answer, and warn of everything that is uncertain.
 
     Args:
-        path: of the file, for messages.
-        rows: answers, as :func:`vg_gym.evaluation.recorded_rows.read_rows` returns them.
-        samples: the queries, with their ids.
+        path: path of the file, for messages.
+        rows: answers that :func:`vg_gym.evaluation.recorded_rows.read_rows` returned.
+        samples: samples of the queries, with their ids.
 
     Raises:
-        VGGymError: a query has more than one answer, and no score says which is better.
+        VGGymError: a query has different answers without scores that rank them.
     """
     questions = _Questions(rows, samples)
     matches = [questions.match(row) for row in rows]
@@ -67,20 +67,20 @@ def join(path: str, rows: Sequence[Row], samples: Sequence[Sample]) -> Joined:
 
 @dataclass
 class _Match:
-    """The queries that a row answers."""
+    """Queries that a row answers."""
 
     queries: set[int]
-    """Their numbers; none where it joins nothing."""
+    """Numbers of the queries; empty if the row matches none."""
     reason: str = ""
-    """Why it joins nothing."""
+    """Reason why the row matches no query."""
     conflicts: list[str] = field(default_factory=list)
-    """Names that the row has and that belong to other queries."""
+    """Names in the row that belong to other queries."""
     differs: bool = False
-    """Whether the queries are of different objects and only their words are alike."""
+    """True if the queries have the same words but different objects."""
 
 
 class _Questions:
-    """Queries by all names that rows have."""
+    """Index of queries by all names that rows use."""
 
     def __init__(self, rows: Sequence[Row], samples: Sequence[Sample]):
         used = {name for row in rows for name in row}
@@ -126,7 +126,7 @@ class _Questions:
         return self._checked(queries, conflicts)
 
     def _decide(self, row: Row, level: tuple[str, ...]) -> tuple[set[int], list[str]]:
-        """Return the queries that the names of a level have in common, and which name disagrees."""
+        """Return the queries that the names of a level have in common, and the names that disagree."""
         queries: set[int] = set()
         conflicts = []
         for name in (name for name in level if name in row):
@@ -141,25 +141,25 @@ class _Questions:
         return self._by_name[name].get(value, set())
 
     def _checked(self, queries: set[int], conflicts: list[str]) -> _Match:
-        """Return a match with several queries only where all ask the same words of the same picture."""
+        """Return a match. It may have several queries only if they have the same words and the same image."""
         if len({(self._images[index], self._words[index]) for index in queries}) > 1:
-            named = ", ".join(self.keys[index] for index in sorted(queries)[:SHOWN])
+            named = ", ".join(self.keys[index] for index in sorted(queries)[:ANSWERS_IN_MESSAGE])
             return _Match(set(), f"it fits {len(queries)} queries, {named}, ...: give sent_id or the expression")
         return _Match(queries, "", conflicts, len({self._objects[index] for index in queries}) > 1)
 
     def remarks(self) -> list[str]:
-        """Return what to warn of in the paths of pictures."""
+        """Return the warnings about paths of images."""
         if not self._names:
             return []
         about = (
-            (self._names.by_base_name, "name pictures in other folders than the data set, and joined by base name"),
-            (self._names.ambiguous, "fit several pictures, and so none: give the folder too"),
+            (self._names.by_base_name, "name images in other folders than the data set, and were joined by base name"),
+            (self._names.ambiguous, "match several images, so none is chosen: give the folder too"),
         )
         return [f"{len(paths)} paths {what}, the first {min(paths)}" for paths, what in about if paths]
 
 
 class _Chosen:
-    """The answer that counts of each query."""
+    """Choice of the answer that counts for each query."""
 
     def __init__(self, path: str, rows: Sequence[Row], keys: Sequence[str]):
         self._path, self._rows, self._keys = path, rows, keys
@@ -167,30 +167,30 @@ class _Chosen:
         self._ranked: list[str] = []
 
     def of(self, index: int, numbers: Sequence[int]) -> int:
-        """Return the row that counts.
+        """Return the number of the row that counts for query ``index``.
 
         Raises:
-            VGGymError: rows differ, and no score says which is better.
+            VGGymError: rows differ, and no scores rank them.
         """
         answers = {_content(self._rows[number]) for number in numbers}
         if len(numbers) == 1 or len(answers) == 1:
             self._repeated += [self._keys[index]] if len(numbers) > 1 else []
             return numbers[0]
         scores = [self._rows[number].get("score") for number in numbers]
-        known = [score for score in scores if score is not None]
-        if len(known) < len(scores) or known.count(max(known)) > 1:
-            places = " and ".join(self._rows[number]["where"] for number in numbers[:SHOWN])
+        present = [score for score in scores if score is not None]
+        if len(present) < len(scores) or present.count(max(present)) > 1:
+            places = " and ".join(self._rows[number]["where"] for number in numbers[:ANSWERS_IN_MESSAGE])
             raise VGGymError(
                 f"{self._path}: the query {self._keys[index]} has more than one answer, and they differ: {places}; "
-                "keep one of them, or give each a score, of which the highest counts"
+                "keep one of them, or give each a score; the highest score counts"
             )
         self._ranked.append(self._keys[index])
-        return numbers[known.index(max(known))]
+        return numbers[present.index(max(present))]
 
     def remarks(self) -> list[str]:
-        """Return what to warn of."""
+        """Return the warnings about queries with several answers."""
         about = (
-            (self._repeated, "are answered twice or more in the same way"),
+            (self._repeated, "have the same answer more than once"),
             (self._ranked, "have several answers, of which the one with the highest score counts"),
         )
         return [f"{len(keys)} queries {what}, the first {keys[0]}" for keys, what in about if keys]
@@ -202,7 +202,7 @@ def _content(row: Row) -> str:
 
 
 def _names_of(sample: Sample, picture: str) -> list[tuple[str, Any]]:
-    """Return all names of a query; the id of a row of one's own data may be a word, which its key ends with."""
+    """Return all names of a query. In user data the id may be a word, which is the last part of the key."""
     query = sample.query
     word = id_of(query.key.rpartition("/")[2])
     names = [(name, getattr(sample, name)) for name in IDS] + [("key", query.key), ("image", picture)]
@@ -221,7 +221,7 @@ def _plain(text: str) -> str:
 def _of_lost(
     rows: Sequence[Row], matches: Sequence[_Match], lost: Sequence[int], without: Sequence[str], count: int
 ) -> str:
-    named = "; ".join(f"{shown(rows[number])}: {matches[number].reason}" for number in lost[:SHOWN])
+    named = "; ".join(f"{shown(rows[number])}: {matches[number].reason}" for number in lost[:ANSWERS_IN_MESSAGE])
     first = f", the first {named}" if lost else ""
     query = f", the first {without[0]}" if without else ""
     return (
@@ -233,30 +233,30 @@ def _of_lost(
 def _of_matches(rows: Sequence[Row], matches: Sequence[_Match]) -> list[str]:
     remarks = []
     if wrong := [number for number, match in enumerate(matches) if match.conflicts]:
-        named = "; ".join(f"{shown(rows[n])}: {', '.join(matches[n].conflicts)}" for n in wrong[:SHOWN])
+        named = "; ".join(f"{shown(rows[n])}: {', '.join(matches[n].conflicts)}" for n in wrong[:ANSWERS_IN_MESSAGE])
         remarks.append(
-            f"{len(wrong)} answers contradict themselves: they have names of other queries than the one that the "
-            f"strongest name decides, the first {named}"
+            f"{len(wrong)} answers contradict themselves: they also name other queries than the one of their strongest "
+            f"name, the first {named}"
         )
     if differs := [number for number, match in enumerate(matches) if match.differs]:
         remarks.append(
-            f"{len(differs)} answers are ambiguous: their words mean several objects of one picture, and all of these "
-            f"get the answer; give sent_id; the first {shown(rows[differs[0]])}"
+            f"{len(differs)} answers are ambiguous: their words describe several objects in one image, and the answer "
+            f"counts for all of these; give sent_id; the first {shown(rows[differs[0]])}"
         )
     if flat := [n for n, row in enumerate(rows) if _is_flat(row)]:
         remarks.append(
-            f"{len(flat)} boxes have no area as xyxy, as left is not below right, or top not below bottom; if they are "
+            f"{len(flat)} boxes have no area as xyxy: left is not below right, or top is not below bottom; if they are "
             f"xywh, say --box-format xywh; the first {shown(rows[flat[0]])}"
         )
     return remarks
 
 
 def _is_flat(row: Row) -> bool:
-    left, top, right, bottom = row.get("box") or (0, 0, 1, 1)
-    return right <= left or bottom <= top
+    x1, y1, x2, y2 = row.get("box") or (0, 0, 1, 1)
+    return x2 <= x1 or y2 <= y1
 
 
 def shown(row: Row) -> str:
-    """Return where a row is and what it says of its query, for messages."""
+    """Return the place of a row and its names of the query, for messages."""
     names = {name: row[name] for name in ("key", *IDS, "image", "expression") if name in row}
     return f"{row['where']} {json.dumps(names, default=str)[:120]}"

@@ -1,4 +1,4 @@
-"""A leaderboard: the rows of several results on the same queries, ranked."""
+"""Leaderboard: the ranked rows of several results on the same queries."""
 
 from __future__ import annotations
 
@@ -16,61 +16,61 @@ from vg_gym.registry.seen import seen_text
 from vg_gym.storage.files import write_text
 
 ORDERS = {"mean-iou": "mean_iou", "acc": "acc@0.5"}
-"""What to rank by -> its column."""
+"""Ranking criterion -> its column."""
 PAGE = "leaderboard.html"
-"""The page's name, in the folder of results."""
+"""Name of the page in the folder of results."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a leaderboard."""
+    """Line of a leaderboard."""
 
     rank: int | None
-    """From 1; None of a floor or a ceiling, which stands where its figures put it."""
+    """Rank from 1; None for a floor or a ceiling, which is sorted by its values but not ranked."""
     run: str
-    """Where it comes from: the folder or file, below the leaderboard's."""
+    """Folder or file of the run, relative to the folder of the leaderboard."""
     row: dict[str, Any]
-    """Of ``results.json``."""
+    """Row of ``results.json``."""
 
 
 def read_folder(folder: Path) -> list[Results]:
-    """All results below a folder, in files ``results.json`` or ``NAME.results.json``.
+    """Read all results below a folder, in files ``results.json`` or ``NAME.results.json``.
 
     Raises:
-        VGGymError: there are none, one is damaged, or they are not of the same queries.
+        VGGymError: no results were found, a file is damaged, or the results are not of the same queries.
     """
     if not folder.is_dir():
-        raise VGGymError(f"{folder} is no folder: name one with {FILE} of several runs below it")
+        raise VGGymError(f"{folder} is not a folder: name one that contains the {FILE} of several runs")
     names = sorted(p for p in folder.rglob(f"*{FILE}") if p.name == FILE or p.name.endswith(f".{FILE}"))
     if not names:
-        raise VGGymError(f"{folder} has no {FILE} below it: evaluate with --out {folder / 'NAME'}")
+        raise VGGymError(f"{folder} contains no {FILE}: evaluate with --out {folder / 'NAME'}")
     results = [read_results(name) for name in names]
     check_one_setup(results)
     return results
 
 
 def ranked(results: Sequence[Results], folder: Path, by: str = "mean-iou") -> list[Entry]:
-    """The entries of a leaderboard, best first; what several runs have alike, floors above all, is there once.
+    """Return the entries of a leaderboard, best first. Rows shared by several runs, such as floors, appear once.
 
     Args:
-        results: on the same queries.
-        folder: that they are below.
+        results: results on the same queries.
+        folder: folder that contains them.
         by: a key of :data:`ORDERS`.
     """
     column = ORDERS[by]
-    found: dict[tuple, tuple[dict[str, Any], str]] = {}
-    for one in results:
-        for row in one.rows:
+    rows: dict[tuple, tuple[dict[str, Any], str]] = {}
+    for result in results:
+        for row in result.rows:
             same = (row["method"], row["role"], row["mean_iou"], row["acc@0.5"])
-            found.setdefault(same, (row, _run(one.path, folder)))
-    entries, rank, place, last = [], 0, 0, None
-    for row, run in sorted(found.values(), key=lambda entry: -entry[0][column]):
+            rows.setdefault(same, (row, _run(result.path, folder)))
+    entries, rank, place, previous = [], 0, 0, None
+    for row, run in sorted(rows.values(), key=lambda entry: -entry[0][column]):
         if not is_ranked(row):
             entries.append(Entry(None, run, row))
             continue
         place += 1
-        rank = rank if row[column] == last else place  # equal figures share a rank
-        last = row[column]
+        rank = rank if row[column] == previous else place  # equal figures share a rank
+        previous = row[column]
         entries.append(Entry(rank, run, row))
     return entries
 
@@ -81,12 +81,12 @@ def _run(path: Path, folder: Path) -> str:
 
 
 def kinds_of(entries: Sequence[Entry]) -> list[str]:
-    """The kinds of expression that rows have figures of."""
+    """Return the kinds of expression for which rows have values, sorted."""
     return sorted({kind for entry in entries for kind in entry.row["by_kind"]})
 
 
 def markdown(entries: Sequence[Entry]) -> str:
-    """Entries as a table in Markdown; the columns of kinds are Acc@0.5."""
+    """Return a Markdown table of entries; the columns of kinds are Acc@0.5."""
     kinds = kinds_of(entries)
     columns = ["#", "method", "run", "mean IoU", "Acc@0.5", "Acc@0.75", *map(_cell, kinds), "ms", "failed", "has seen"]
     lines = [columns, ["---"] * len(columns), *(_line(entry, kinds) for entry in entries)]
@@ -116,18 +116,18 @@ def _with_interval(value: float, ci: Sequence[float] | None) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot break a table of Markdown, nor be HTML in it."""
+    """Escape text for a Markdown table: it can neither break the table nor contain HTML."""
     return html.escape(text, quote=False).replace("\\", "\\\\").replace("|", "\\|").replace("`", "'")
 
 
 def write_leaderboard(path: Path, entries: Sequence[Entry], results: Sequence[Results], by: str) -> None:
-    """Write the page.
+    """Write the HTML page of a leaderboard.
 
     Args:
-        path: of the page.
-        entries: best first.
-        results: that they come from.
-        by: what they are ranked by.
+        path: path of the page.
+        entries: entries, best first.
+        results: results of the entries.
+        by: criterion of the ranking, a key of :data:`ORDERS`.
     """
     page = render(
         "leaderboard.html", ("tables.js",), entries=entries, kinds=kinds_of(entries), title=results[0].title,

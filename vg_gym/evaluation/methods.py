@@ -1,4 +1,4 @@
-"""Methods as the evaluator asks them: built where they are to run, batch by batch; a query that fails fails alone."""
+"""Workers that build a method in the process where it runs and predict batch by batch; failures are per query."""
 
 from __future__ import annotations
 
@@ -21,64 +21,64 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.types import Fitted, Grounder, MayLack, Moving, Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
-"""Queries and pixel boxes (N, 4) to start from, to predictions: ``grounder.ground``. A ceiling's takes samples."""
+"""Function from queries (a ceiling: samples) and initial boxes, pixels (N, 4), to predictions: ``grounder.ground``."""
 Asked = Query | Sample
-"""What a method is shown: a query. Only a ceiling is shown the sample."""
+"""Input of a method: a query; for a ceiling, the sample."""
 Batch = tuple[Sequence[Asked], np.ndarray | None]
-"""What one call of a method is given."""
+"""Arguments of one call of a method."""
 Line = dict[str, Any]
-"""A prediction as it is written to ``predictions.jsonl``."""
+"""Prediction as a line of ``predictions.jsonl``."""
 
 FIT_SAMPLES = 2000
-"""Training samples that a :class:`~vg_gym.types.Fitted` grounder gets."""
+"""Number of training samples for a :class:`~vg_gym.types.Fitted` grounder."""
 
 
 class Unfitted(VGGymError):
-    """A grounder that is to be fitted, and no samples to fit it on."""
+    """Error: a grounder must be fitted, but samples for fitting are missing."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a grounder says of itself, once it is built."""
+    """Properties of a grounder that are known once it is built."""
 
     inputs: dict[str, str]
-    """What its answers depend on; see :func:`vg_gym.registry.identity.inputs_of`."""
+    """Versions and hashes of everything that its answers depend on; see :func:`vg_gym.registry.identity.inputs_of`."""
     moves: dict[str, Any] | None
-    """Options of the ceiling of its moves; None where it does not move a box."""
+    """Options of the ceiling of its moves; None if it does not move a box."""
     seen: dict[str, str]
-    """What its parts have seen of the truth; see :mod:`vg_gym.registry.seen`."""
+    """Part -> what it has seen of the truth; see :mod:`vg_gym.registry.seen`."""
 
 
 @dataclass(frozen=True, eq=False)
 class GrounderFactory:
-    """Builds a grounder once in each process that calls this, and returns what answers batches with it.
+    """Factory that builds a grounder once per process and returns a worker that predicts batches with it.
 
-    Only the fields go to other processes, never what was built.
+    Only the fields are sent to other processes, never the grounder.
     """
 
     name: str
-    """Of the grounder."""
+    """Name of the grounder."""
     options: dict[str, Any]
-    """Of the grounder."""
+    """Options of the grounder."""
     clip: str
-    """CLIP of a grounder that takes one; ``none``: its own."""
+    """CLIP for a grounder that takes one; ``none``: the default of the grounder."""
     dataset: str
-    """Name of the data set that a fitted grounder is fitted on."""
+    """Name of the data set on which a fitted grounder is fitted."""
     split: str
-    """Of that data set."""
+    """Split of that data set."""
     root: str | None
     """Folder of that data set."""
     evaluated: str = ""
-    """The split that is evaluated, which nothing is fitted on."""
+    """Split that is evaluated; no grounder is fitted on it."""
     known: tuple[dict, dict, dict] = field(default_factory=registry.registered)
-    """All that is registered; a process that did not register what this one has finds it here."""
+    """Registered names of this process, for processes that have not registered them."""
 
     def __call__(self) -> Callable[[Batch], list[Line]]:
-        """A worker for :meth:`vg_gym.runners.Runner.map`."""
+        """Return a worker for :meth:`vg_gym.runners.Runner.map`."""
         return partial(predict_batch, self.grounder.ground)
 
     def describing(self) -> Callable[[None], Description]:
-        """A worker that builds the grounder and describes it."""
+        """Return a worker that builds the grounder and describes it."""
         return lambda _: self.description
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class GrounderFactory:
 
     @cached_property
     def description(self) -> Description:
-        """What the grounder says of itself before it answers."""
+        """Description of the grounder, before its first prediction."""
         grounder = self.grounder
         moves = grounder.moves if isinstance(grounder, Moving) else None
         return Description(self._inputs(), moves, seen_by(self.name, self.options, self.clip, grounder))
@@ -97,7 +97,7 @@ class GrounderFactory:
 
     @cached_property
     def grounder(self) -> Grounder:
-        """The grounder of this process."""
+        """Grounder of this process."""
         registry.register_all(self.known)
         if self.clip == "none":
             grounder = registry.grounder(self.name, **self.options)
@@ -116,12 +116,12 @@ class GrounderFactory:
             grounder.fit(samples)
         except (VGGymError, ValueError) as error:
             raise Unfitted(
-                f"{self.name} is fitted on {self.dataset}/{self.split}, which is no use ({error}); name another "
-                f"(--train-split), or give its box: {self.name}.box=[x1,y1,x2,y2], normalised"
+                f"{self.name} is fitted on {self.dataset}/{self.split}, which cannot be used ({error}); name another "
+                f"split (--train-split), or give its box: {self.name}.box=[x1,y1,x2,y2], normalised"
             ) from error
 
     def _training_samples(self) -> list[Sample]:
-        """The first training samples, without those whose image cannot be read."""
+        """Return the first training samples, without those whose image cannot be read."""
         train = registry.open_dataset(self.dataset, self.split, self.root)
         if isinstance(train, MayLack) and not (train.labeled and train.splits):
             raise VGGymError(f"it has no {'split' if train.labeled else 'boxes'} to learn from")
@@ -132,61 +132,63 @@ class GrounderFactory:
 
 
 def readable_size(query: Query, decode: bool = False) -> tuple[int, int] | Exception:
-    """The (width, height) of a query's image, or why it cannot be read.
+    """Return the (width, height) of the image of a query, or the error if it cannot be read.
 
     Args:
-        query: whose image.
-        decode: also read the pixels, which a damaged file may lack.
+        query: query whose image is read.
+        decode: whether to decode the pixels too, which finds damaged files.
     """
     try:
         if decode:
             query.image.array()
         return query.image.size
-    except Exception as error:  # an image may be anybody's
+    except Exception as error:  # images of other data sets may fail in any way
         return error
 
 
 def build_ceiling(name: str, options: dict[str, Any]) -> Callable[[Batch], list[Line]]:
-    """A worker that sees the answers: its batches are of samples."""
+    """Return a worker that sees the true boxes: its batches consist of samples."""
     ceiling = registry.ceiling(name, **options)
     return partial(predict_batch, lambda samples, boxes: ceiling.ground_samples(samples))
 
 
-def query_of(asked: Asked) -> Query:
-    """The query of what a method is asked."""
-    return asked.query if isinstance(asked, Sample) else asked
+def query_of(method_input: Asked) -> Query:
+    """Return the query of an input of a method."""
+    return method_input.query if isinstance(method_input, Sample) else method_input
 
 
 def predict_batch(method: Method, batch: Batch) -> list[Line]:
-    """Lines of a batch; if the method raises, its queries are tried one at a time, and those that fail are failures.
+    """Return the lines of a batch. If the method raises, each query is tried alone, so that only some of them fail.
 
     Raises:
-        MissingExtra: the method needs a package that is not installed, which is no query's failure.
+        MissingExtra: the method needs a package that is not installed; this does not count as a failed query.
     """
-    asked, initial_boxes = batch
+    inputs, initial_boxes = batch
     start = time.perf_counter()
     try:
-        predictions = method(asked, initial_boxes)
-        if len(predictions) != len(asked):
-            raise RuntimeError(f"{len(predictions)} predictions for {len(asked)} queries")
-        ms = 1000 * (time.perf_counter() - start) / len(asked)
-        return [_line(query_of(x), p, ms) for x, p in zip(asked, predictions, strict=True)]
+        predictions = method(inputs, initial_boxes)
+        if len(predictions) != len(inputs):
+            raise RuntimeError(f"{len(predictions)} predictions for {len(inputs)} queries")
+        ms = 1000 * (time.perf_counter() - start) / len(inputs)
+        return [_line(query_of(x), p, ms) for x, p in zip(inputs, predictions, strict=True)]
     except MissingExtra:
         raise
-    except Exception as error:  # a method may fail in any way; it is counted, not dropped
-        if len(asked) == 1:
-            return [failed(query_of(asked[0]).key, error, 1000 * (time.perf_counter() - start))]
-    parts = [(asked[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(asked))]
+    except Exception as error:  # a method may fail in any way; the failure is counted
+        if len(inputs) == 1:
+            return [failed(query_of(inputs[0]).key, error, 1000 * (time.perf_counter() - start))]
+    parts = [
+        (inputs[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(inputs))
+    ]
     return [line for part in parts for line in predict_batch(method, part)]
 
 
 def failed(key: str, error: Exception, ms: float | None = None) -> Line:
-    """The line of a query that could not be read or predicted.
+    """Return the line of a query that could not be read or predicted.
 
     Args:
-        key: of the query.
-        error: why.
-        ms: how long it took; None where the method was not asked.
+        key: key of the query.
+        error: cause of the failure.
+        ms: milliseconds of the attempt; None if the method was not called.
     """
     reason = str(error) if type(error) is VGGymError else f"{type(error).__name__}: {error}"
     line: Line = {"key": key, "box": None, "failure": " ".join(reason.split())[:300]}
@@ -194,21 +196,21 @@ def failed(key: str, error: Exception, ms: float | None = None) -> Line:
 
 
 def common_failure(lines: Sequence[Line]) -> str | None:
-    """Why all of some predictions failed, where that is one reason and no image's: the method's own mistake."""
+    """Return the reason why all predictions failed, if it is the same for all and no image is the cause; else None."""
     reasons = {line.get("failure") for line in lines if line["box"] is None}
     if len(reasons) != 1 or any(line["box"] is not None for line in lines):
         return None
     reason = str(reasons.pop())
-    answered = any(line.get("unanswered") for line in lines)
-    return None if answered or reason.startswith(f"{ImageError.__name__}:") else reason
+    is_unanswered = any(line.get("unanswered") for line in lines)
+    return None if is_unanswered or reason.startswith(f"{ImageError.__name__}:") else reason
 
 
 def _line(query: Query, prediction: Prediction, ms: float) -> Line:
-    """A prediction as it is written; an invalid box becomes null and a failure."""
+    """Return the line of a prediction; an invalid box becomes null and a failure."""
     line: Line = {"key": query.key, "ms": round(ms, 4)}
     box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
     good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
-    if details.get("unanswered"):  # an answer without a box is the answer's failure, and not the method's mistake
+    if details.get("unanswered"):  # the answer has no box; the method itself worked
         good, line["unanswered"] = False, True
     line["box"] = [round(float(v), 3) for v in box] if good else None
     if "failure" in details or not good:

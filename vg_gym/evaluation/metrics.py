@@ -10,11 +10,11 @@ import numpy as np
 from vg_gym.evaluation.intervals import difference_interval, mean_interval
 
 THRESHOLDS = (0.25, 0.5, 0.75)
-"""IoUs from which a box counts as found."""
+"""IoU thresholds of the accuracies."""
 
 
 def hits(ious: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """1.0 where an IoU reaches the threshold, else 0.0.
+    """Return 1.0 where an IoU reaches the threshold, else 0.0.
 
     >>> hits(np.array([0.2, 0.5, 0.9])).tolist()
     [0.0, 1.0, 1.0]
@@ -23,7 +23,7 @@ def hits(ious: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 
 
 def accuracy(ious: np.ndarray, threshold: float) -> float:
-    """Acc@t: the share of IoUs that reach the threshold.
+    """Return Acc@t, the share of IoUs that reach the threshold.
 
     >>> accuracy(np.array([0.2, 0.5, 0.9]), 0.5)
     0.6666666666666666
@@ -32,24 +32,24 @@ def accuracy(ious: np.ndarray, threshold: float) -> float:
 
 
 def tightness(ious: np.ndarray, threshold: float = 0.5) -> float | None:
-    """Mean IoU of the boxes that reach the threshold: how well a box fits where it is on the right object.
+    """Return the mean IoU of the boxes that reach the threshold; None if no box does.
 
-    None where no box does.
+    It tells how tightly boxes fit where they are on the right object.
 
     >>> round(tightness(np.array([0.2, 0.6, 0.8])), 3)
     0.7
     """
-    found = ious[ious >= threshold]
-    return float(found.mean()) if len(found) else None
+    hit_ious = ious[ious >= threshold]
+    return float(hit_ious.mean()) if len(hit_ious) else None
 
 
 def summary(ious: np.ndarray, groups: Sequence | np.ndarray, gious: np.ndarray | None = None) -> dict[str, Any]:
-    """Return the columns that every row has: n, accuracies, mean IoU, tightness, and intervals.
+    """Return the columns of every row: n, accuracies, mean IoU, tightness, and intervals.
 
     Args:
-        ious: (N,).
-        groups: N image ids; with too few of them intervals are None.
-        gious: generalised IoUs (N,) (Rezatofighi et al., 2019), for a column of their accuracy.
+        ious: IoUs, (N,).
+        groups: N image ids; with too few different ids the intervals are None.
+        gious: generalised IoUs (Rezatofighi et al., 2019), (N,), for the column of their accuracy.
 
     >>> row = summary(np.array([0.2, 0.6]), groups=[1, 2])
     >>> row["n"], row["acc@0.5"], round(row["mean_iou"], 3)
@@ -67,11 +67,11 @@ def summary(ious: np.ndarray, groups: Sequence | np.ndarray, gious: np.ndarray |
 
 
 def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence | np.ndarray) -> dict[str, object]:
-    """Return the mean of ``after - before`` with its interval over images, which is None with too few.
+    """Return the mean of ``after - before`` with its interval over images, which is None with too few images.
 
     Args:
-        after: (N,).
-        before: (N,), of the same samples.
+        after: values after a change, (N,).
+        before: values of the same samples before it, (N,).
         groups: N image ids.
 
     >>> paired_difference(np.array([0.75, 0.5]), np.array([0.5, 0.25]), groups=[1, 2])
@@ -83,7 +83,7 @@ def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence | 
 
 
 def embedding_metrics(texts: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
-    """Cosines, Euclidean distances and dot products (N,) of expression and crop embeddings, both (N, D).
+    """Return cosines, Euclidean distances and dot products (N,) of expression and crop embeddings (N, D).
 
     >>> embedding_metrics(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))["cosine"].tolist()
     [0.0]
@@ -98,8 +98,13 @@ def embedding_metrics(texts: np.ndarray, crops: np.ndarray) -> dict[str, np.ndar
 
 
 def named(crops: np.ndarray, names: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Whether the nearest category name (C, D) of a crop (N, D) is the target's index (N,): bool (N,).
+    """Return whether the nearest category name of each crop is that of the target, bool (N,).
 
     The mean is grounding accuracy.
+
+    Args:
+        crops: embeddings of crops, (N, D).
+        names: embeddings of category names, (C, D).
+        true: indices of the targets' names, (N,).
     """
     return (crops @ names.T).argmax(axis=1) == true

@@ -13,19 +13,19 @@ from vg_gym import registry
 from vg_gym.config import read_pairs
 from vg_gym.errors import VGGymError, unknown
 
-NUMBERS = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
-"""Option values that are a sweep."""
+SWEEP_PATTERN = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
+"""Pattern of option values that are a sweep."""
 
 
 DATASET = "dataset_options"
-"""What stands for the data set in place of a method."""
+"""Name that stands in place of a method for the options of the data set."""
 
 
 def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Options by method, from ``METHOD.KEY=VALUE``.
+    """Parse ``METHOD.KEY=VALUE`` and return the options by method.
 
-    A method is a grounder (``package.module:factory`` too), a ceiling, or a proposer, whose options go to all pipelines
-    that start with it; or ``dataset_options``, for those of the data set.
+    A method is a grounder (also ``package.module:factory``), a ceiling, a proposer, whose options go to all pipelines
+    that start with it, or ``dataset_options`` for the options of the data set.
 
     Raises:
         VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
@@ -34,25 +34,25 @@ def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
     {'clip-window': {'score': 'cosine'}, 'diffusion': {'steps': 2}}
     """
     options: dict[str, dict[str, Any]] = {}
-    known = {*registry.grounder_names(), *registry.CEILINGS, *registry.PROPOSERS, DATASET}
+    methods = {*registry.grounder_names(), *registry.CEILINGS, *registry.PROPOSERS, DATASET}
     for pair in pairs:
-        left, equals, value = pair.partition("=")
-        method, dot, key = left.rpartition(".")
+        path, equals, value = pair.partition("=")
+        method, dot, key = path.rpartition(".")
         if not (equals and dot and key):
             raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
-        if method not in known and ":" not in method:  # package.module:name is known where it is compared
-            raise unknown("method", method, known)
+        if method not in methods and ":" not in method:  # package.module:name is checked when it is built
+            raise unknown("method", method, methods)
         parsed: Any = OmegaConf.to_container(read_pairs([f"value={value}"]))
         options.setdefault(method, {})[key] = parsed["value"]
     return options
 
 
 def sweep(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows of a method: one for every combination of the options that have several values.
+    """Return the rows of a method: one for every combination of the options with several values.
 
     Args:
-        name: of the method.
-        options: of the method; a string of numbers with commas is several values.
+        name: name of the method.
+        options: options of the method; a string of numbers with commas stands for several values.
 
     Returns:
         name of the row -> the values of the swept options in it.
@@ -72,16 +72,16 @@ def sweep(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def is_sweep(value: Any) -> bool:
-    """Whether the value of an option is several: a string of numbers with commas.
+    """Return whether an option has several values: a string of numbers with commas.
 
     >>> is_sweep("1,2"), is_sweep(1), is_sweep("a,b")
     (True, False, False)
     """
-    return isinstance(value, str) and NUMBERS.fullmatch(value) is not None
+    return isinstance(value, str) and SWEEP_PATTERN.fullmatch(value) is not None
 
 
 def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The options that reach a method: those of its first stage, then its own.
+    """Return the options that reach a method: those of its first stage, then its own.
 
     >>> options_of("reclip", {"yolo": {"weights": "a.pt"}, "reclip": {"margin": 0.1}, "ssd-clip": {"parse": True}})
     {'weights': 'a.pt', 'margin': 0.1}
@@ -90,15 +90,15 @@ def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 
 def owners(name: str) -> tuple[str, ...]:
-    """Whose options reach a method: its first stage where it has one, and the method itself.
+    """Return the names whose options reach a method: its first stage if it has one, and the method itself.
 
     Raises:
         VGGymError: the method is unknown.
     """
     if name in registry.CEILINGS:
         return (name,)
-    known = [*registry.grounder_names(), *registry.CEILINGS]
-    if ":" not in name and name not in known:
-        raise unknown("method", name, known)
+    methods = [*registry.grounder_names(), *registry.CEILINGS]
+    if ":" not in name and name not in methods:
+        raise unknown("method", name, methods)
     spec, key = registry.grounder_spec(name), registry.grounder_key(name)
     return (spec.proposer, key) if spec.proposer else (key,)

@@ -1,4 +1,4 @@
-"""Pages that need nothing else: one file, no network, and scripts that are our own alone."""
+"""Self-contained HTML pages: one file that loads nothing and runs only the scripts of this package."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from markupsafe import Markup
 from vg_gym.evaluation.intervals import TOO_FEW
 
 TEMPLATES = "templates"
-"""Folder of templates, scripts and styles."""
+"""Name of the folder of templates, scripts and styles."""
 
 
 def render(template: str, scripts: tuple[str, ...], **values: Any) -> str:
-    """A page: a template with its values, whose text is escaped, and with styles and scripts inside.
+    """Return a page: a template with escaped values, styles and scripts.
 
-    Browsers run the named scripts and no other, load pictures that are in the page and nothing else.
+    The policy of the page allows only the named scripts and images inside the page.
 
     Args:
         template: name of a template.
         scripts: names of scripts, in the order in which they run.
-        **values: of the template.
+        **values: values of the template.
     """
     sources = [_source(name) for name in scripts]
     allowed = " ".join(f"'sha256-{_sha256(source)}'" for source in sources)

@@ -1,4 +1,4 @@
-"""Two results held against each other: which methods, their differences, as a table and as a drawing."""
+"""Comparison of two results: pairs of methods and their differences, as a table and as an image."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from vg_gym.evaluation.scatter import BETTER, GRID, INK, WORSE, font
 
 @dataclass(frozen=True)
 class Pair:
-    """A method of one run, a method of another, and how much better the second is."""
+    """Method of one run, method of another, and the differences between them."""
 
     a: str
-    """The method of the first run."""
+    """Method of the first run."""
     b: str
-    """The method of the second run."""
+    """Method of the second run."""
     figures: dict[str, float]
     """Mean IoU and Acc@0.5 of each: ``mean_iou_a``, ``mean_iou_b``, ``accuracy_a``, ``accuracy_b``."""
     differences: list[Difference]
-    """Overall, then per kind."""
+    """Differences of all queries, then of each kind."""
 
     @property
     def name(self) -> str:
-        """Both names, or the one that both have."""
+        """Both names, or one name if they are equal."""
         return self.a if self.a == self.b else f"{self.b} against {self.a}"
 
 
 def pair_results(first: Results, second: Results, a: str | None = None, b: str | None = None) -> list[Pair]:
-    """Pair methods of two runs on the same queries; see :func:`chosen_methods` for which.
+    """Pair methods of two runs on the same queries; :func:`chosen_methods` chooses them.
 
     Args:
-        first: results, with their ``queries.jsonl`` beside them.
-        second: others; the same, to compare two methods of one run.
-        a: a method of the first; default: all that both have.
-        b: a method of the second; default: the same.
+        first: first results, with ``queries.jsonl`` in their folder.
+        second: second results; the first ones again, to compare two methods of one run.
+        a: method of the first results; default: all methods in both.
+        b: method of the second results; default: the same method.
 
     Raises:
-        VGGymError: the results are not of the same queries, lack a method, or have none in common.
+        VGGymError: the results are not of the same queries, lack a method, or share none.
     """
     check_one_setup([first, second])
     names = chosen_methods(first, second, a, b)
-    here, there = first.queries(), second.queries()
+    queries_a, queries_b = first.queries(), second.queries()
     pairs = []
     for name_a, name_b in names:
-        ious = {"a": here.ious(name_a), "b": there.ious(name_b)}
-        pairing = Pairing(ious, here.kinds, here.images)
+        ious = {"a": queries_a.ious(name_a), "b": queries_b.ious(name_b)}
+        pairing = Pairing(ious, queries_a.kinds, queries_a.images)
         rows = {"a": first.row(name_a), "b": second.row(name_b)}
         figures = {
             f"{figure}_{side}": row[column]
@@ -66,16 +66,18 @@ def pair_results(first: Results, second: Results, a: str | None = None, b: str |
 
 
 def chosen_methods(first: Results, second: Results, a: str | None, b: str | None) -> list[tuple[str, str]]:
-    """Which methods are paired: those named; else those of one name; else the only one of each, floors left out.
+    """Return the pairs of methods to compare.
+
+    These are the named methods; else all methods with the same name; else the only method of each run, without floors.
 
     Args:
-        first: results.
-        second: others, or the same.
-        a: a method of the first, where it is named.
-        b: a method of the second, where it is named.
+        first: first results.
+        second: second results, or the first ones again.
+        a: method of the first results; None: not named.
+        b: method of the second results; None: not named.
 
     Raises:
-        VGGymError: a method is not there, or none is named and it is not clear which are meant.
+        VGGymError: a method does not exist, or no method is named and the choice is ambiguous.
     """
     if a or b:
         named = (a or b or "", b or a or "")
@@ -98,7 +100,7 @@ def chosen_methods(first: Results, second: Results, a: str | None, b: str | None
 
 
 def print_pairs(pairs: Sequence[Pair], title: str) -> None:
-    """Print a table of differences: a line overall and for each kind of every pair."""
+    """Print a table of differences: one line for all queries and one for each kind of every pair."""
     table = Table(title=title)
     figures = ("n", "mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "only A right", "only B right")
     for name in ("B - A", "kind", *figures):
@@ -126,31 +128,31 @@ def _interval(ci: Interval | None) -> str:
 
 
 LEFT, PANEL, GAP, LINE, TOP, BOTTOM, MARGIN = 300, 600, 80, 48, 112, 68, 24
-"""Pixels of names, of a panel, between panels, of a line, above and below the lines, around all."""
+"""Pixels of the names, a panel, the space between panels, a line, above and below the lines, and the margin."""
 LARGE, MEDIUM, SMALL = 30, 24, 22
-"""Pixels of fonts."""
+"""Font sizes in pixels."""
 MUTED, NEUTRAL = (108, 117, 125), (73, 80, 87)
 SCALES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""What the ends of the axes may stand for."""
+"""Possible values at the ends of the axes."""
 
 
 def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
-    """A drawing of differences with their intervals: mean IoU on the left, Acc@0.5 on the right, 0 as a line.
+    """Draw differences with their intervals: mean IoU on the left, Acc@0.5 on the right, 0 as a line.
 
-    Green where the interval is above 0, red where it is below, else grey.
+    Intervals above 0 are green, intervals below 0 are red, others are grey.
 
     Args:
-        pairs: what is drawn, one under the other.
-        title: stands above.
+        pairs: pairs to draw, one below the other.
+        title: title at the top.
     """
     width, lines = LEFT + 2 * PANEL + GAP + 2 * MARGIN, sum(len(pair.differences) + 1 for pair in pairs)
     sheet = Image.new("RGB", (width, TOP + lines * LINE + BOTTOM), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, 20), _cut(title, width - 2 * MARGIN, LARGE), INK, font(LARGE))
     scale, panels = _scale(pairs), (LEFT, LEFT + PANEL + GAP)
-    for left, name in zip(panels, ("B - A, mean IoU", "B - A, Acc@0.5"), strict=True):
-        draw.text((left + PANEL / 2, 70), name, INK, font(MEDIUM), anchor="ma")
-        _draw_grid(draw, left, lines, scale)
+    for x, name in zip(panels, ("B - A, mean IoU", "B - A, Acc@0.5"), strict=True):
+        draw.text((x + PANEL / 2, 70), name, INK, font(MEDIUM), anchor="ma")
+        _draw_grid(draw, x, lines, scale)
     y = TOP
     for pair in pairs:
         draw.rectangle((0, y, width, y + LINE - 4), "white")
@@ -166,7 +168,7 @@ def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
 
 
 def _scale(pairs: Sequence[Pair]) -> float:
-    """The first of the scales that no interval leaves."""
+    """Return the smallest of the scales that contains all intervals; else the largest."""
     differences = [difference for pair in pairs for difference in pair.differences]
     ends = [
         abs(end)
@@ -176,27 +178,25 @@ def _scale(pairs: Sequence[Pair]) -> float:
     return next((scale for scale in SCALES if max(ends) <= scale), SCALES[-1])
 
 
-def _draw_grid(draw: ImageDraw.ImageDraw, left: int, lines: int, scale: float) -> None:
+def _draw_grid(draw: ImageDraw.ImageDraw, x: int, lines: int, scale: float) -> None:
     bottom = TOP + lines * LINE
     for tick in (-1, -0.5, 0, 0.5, 1):
-        x = left + (tick + 1) / 2 * PANEL
-        draw.line((x, TOP, x, bottom), GRID if tick else INK, 2)
-        draw.text((x, bottom + 12), f"{tick * scale:+g}" if tick else "0", MUTED, font(SMALL), anchor="ma")
+        tick_x = x + (tick + 1) / 2 * PANEL
+        draw.line((tick_x, TOP, tick_x, bottom), GRID if tick else INK, 2)
+        draw.text((tick_x, bottom + 12), f"{tick * scale:+g}" if tick else "0", MUTED, font(SMALL), anchor="ma")
 
 
-def _draw_interval(
-    draw: ImageDraw.ImageDraw, left: int, y: int, scale: float, value: float, ci: Interval | None
-) -> None:
+def _draw_interval(draw: ImageDraw.ImageDraw, x: int, y: int, scale: float, value: float, ci: Interval | None) -> None:
     first, last = ci or (value, value)
     color = NEUTRAL if ci is None else BETTER[:3] if first > 0 else WORSE[:3] if last < 0 else NEUTRAL
-    low, at, high = (left + (x / scale + 1) / 2 * PANEL for x in (first, value, last))
+    low, at, high = (x + (end / scale + 1) / 2 * PANEL for end in (first, value, last))
     middle = y + LINE / 2
     draw.line((low, middle, high, middle), color, 5)
     draw.ellipse((at - 9, middle - 9, at + 9, middle + 9), color)
 
 
 def _cut(text: str, width: int, size: int) -> str:
-    """Text, shortened where it is wider than some pixels."""
+    """Return text, shortened to at most ``width`` pixels."""
     while len(text) > 4 and font(size).getlength(text) > width:
         text = f"{text[:-2].rstrip('…')}…"
     return text

@@ -1,4 +1,4 @@
-"""Methods paired: the difference of two on the same queries, overall and per kind of expression."""
+"""Paired differences of two methods on the same queries, overall and per kind of expression."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from vg_gym.evaluation import metrics
 from vg_gym.evaluation.intervals import Interval, as_interval, mean_intervals
 
 ALL = ""
-"""Stands for all kinds together; it is the kind of expressions that have none, so no kind has this name."""
+"""Name of all kinds together. Expressions without a kind have the empty string, so no kind has this name."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better a method b is than a method a on some queries: figures of b minus those of a."""
+    """Difference of two methods on some queries: the values of method b minus those of method a."""
 
     kind: str
-    """Of the expressions; :data:`ALL`: of all."""
+    """Kind of the expressions; :data:`ALL`: all kinds."""
     n: int
-    """How many there are."""
+    """Number of expressions."""
     mean_iou: float
     """Difference of mean IoU."""
     mean_iou_ci: Interval | None
-    """Its 95 % interval over images; None with too few."""
+    """95 % interval of ``mean_iou`` over images; None with too few images."""
     accuracy: float
     """Difference of Acc@0.5."""
     accuracy_ci: Interval | None
-    """Its interval."""
+    """95 % interval of ``accuracy``."""
     only_a: int
-    """Expressions that a alone finds, with IoU >= 0.5."""
+    """Number of expressions that only method a finds (IoU >= 0.5)."""
     only_b: int
-    """Expressions that b alone finds."""
+    """Number of expressions that only method b finds."""
 
 
 class Pairing:
-    """Differences of any two of some methods that answered the same queries.
+    """Paired differences between methods that answered the same queries.
 
     Args:
         ious: method -> IoUs (N,).
-        kinds: N kinds of expression; those of kind ``""`` count in :data:`ALL` only.
+        kinds: N kinds of expression; expressions of kind ``""`` count in :data:`ALL` only.
         groups: N image ids.
 
     >>> pairing = Pairing({"a": np.array([0.2, 0.6]), "b": np.array([0.7, 0.8])}, ["", ""], [1, 2])
@@ -58,10 +58,10 @@ class Pairing:
         labels = np.asarray(kinds)
         everything = np.ones(len(labels), dtype=bool)
         self.parts = {ALL: everything, **{kind: labels == kind for kind in sorted(set(kinds) - {""})}}
-        """Kind -> which queries (N,) are of it; all of them first."""
+        """Kind -> mask of its queries, bool (N,); all queries come first."""
 
     def differences(self, a: str, b: str) -> list[Difference]:
-        """The differences of a method b from a method a: of all queries, then of each kind."""
+        """Return the differences of method b from method a: all queries first, then each kind."""
         return [self._difference(kind, self.methods.index(a), self.methods.index(b)) for kind in self.parts]
 
     def _difference(self, kind: str, a: int, b: int) -> Difference:

@@ -1,6 +1,6 @@
-"""``predictions.jsonl``: every prediction as it is made, so that a run that was killed goes on where it stopped.
+"""``predictions.jsonl``: all predictions, appended as they are computed, so that a killed run can resume.
 
-Lines stay in the file. What is kept in memory is where each of them begins: 17 MB for a million of a method.
+The lines stay in the file. Only their byte offsets are in memory: 17 MB for a million predictions of a method.
 """
 
 from __future__ import annotations
@@ -18,83 +18,84 @@ from vg_gym.evaluation.methods import Line
 from vg_gym.storage.files import make_folder, replacing, write_json, writing
 
 INPUTS = "inputs.json"
-"""Name of the file that says what the predictions of each method depend on."""
+"""Name of the file with the versions and hashes that the predictions of each method depend on."""
 MADE_AGAIN = "made_again"
-"""Name of what a line holds that ends the predictions of a method before it: the names of the inputs that changed."""
-MOST = 1e9
-"""What no number of a prediction reaches; NaN does not stay below it either."""
+"""Key of a line that makes all earlier predictions of its method outdated; the value names the changed inputs."""
+MAX_NUMBER = 1e9
+"""Upper limit (exclusive) of the absolute value of numbers in predictions; it also excludes NaN."""
 
 
 def key_hashes(keys: Iterable[str], count: int) -> np.ndarray:
-    """Hashes int64 (N,) of ``count`` keys, which hold for this process."""
+    """Return the hashes of ``count`` keys, int64 (N,); they are valid in this process only."""
     return np.fromiter(map(hash, keys), np.int64, count)
 
 
 class Lines(Sequence[Line]):
-    """Lines of a file, read when they are asked for.
+    """Lines of a file, read on access.
 
     Args:
-        path: of the file.
-        places: where they begin (N,), in bytes.
+        path: path of the file.
+        places: byte offsets of the lines, (N,).
     """
 
     def __init__(self, path: Path, places: np.ndarray):
         self._path, self._places = path, places
 
     def __len__(self) -> int:
-        """Number of lines."""
+        """Return the number of lines."""
         return len(self._places)
 
     def __iter__(self) -> Iterator[Line]:
-        """All lines, with the file opened once."""
+        """Yield all lines; the file is opened once."""
         with self._path.open("rb") as file:
             for place in self._places.tolist():
                 file.seek(place)
                 yield json.loads(file.readline())
 
     def __getitem__(self, index):  # type: ignore[override]
-        """A line, or the lines of a slice or of indices."""
+        """Return a line, or the lines of a slice or of indices."""
         chosen = Lines(self._path, np.atleast_1d(self._places[index]))
         return next(iter(chosen)) if np.ndim(self._places[index]) == 0 else chosen
 
 
 class _Places:
-    """Where the lines of one method begin, by the hash of their key."""
+    """Byte offsets of the lines of one method by the hash of their key."""
 
     def __init__(self) -> None:
         self._hashes, self._starts, self._failed = array("q"), array("q"), array("b")
         self._sorted: tuple[np.ndarray, np.ndarray] | None = None
 
     def add(self, key: str, start: int, failed: bool) -> None:
-        """Add a line; of two with one key the last counts."""
+        """Add a line; it replaces an earlier one with the same key."""
         self._hashes.append(hash(key))
         self._starts.append(start)
         self._failed.append(failed)
         self._sorted = None
 
     def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the lines with some hashes (N,) begin, -1 where there is none; and whether they are failures."""
+        """Return the byte offsets (N,) of the lines with given hashes, -1 if missing, and whether they are failures."""
         if self._sorted is None:
-            mine = np.array(self._hashes, np.int64)
-            order = np.argsort(mine, kind="stable")
-            self._sorted = mine[order], order
-        known, order = self._sorted
-        at = np.searchsorted(known, hashes, side="right") - 1  # the last of equal ones; -1 becomes the greatest
-        there = known[at] == hashes
+            all_hashes = np.array(self._hashes, np.int64)
+            order = np.argsort(all_hashes, kind="stable")
+            self._sorted = all_hashes[order], order
+        sorted_hashes, order = self._sorted
+        # The last of equal hashes; -1 stands for the greatest hash.
+        at = np.searchsorted(sorted_hashes, hashes, side="right") - 1
+        exists = sorted_hashes[at] == hashes
         rows = order[at]
-        return np.where(there, np.array(self._starts)[rows], -1), there & np.array(self._failed, bool)[rows]
+        return np.where(exists, np.array(self._starts)[rows], -1), exists & np.array(self._failed, bool)[rows]
 
 
 class PredictionFile:
-    """The predictions in a folder, by method and query; all are of the same queries.
+    """Predictions in a folder by method and query; all are of the same queries.
 
     Args:
-        folder: holds ``predictions.jsonl``, ``settings.json`` and ``inputs.json``.
-        settings: what all predictions in the folder agree in.
-        fresh: throw earlier predictions away.
+        folder: folder of ``predictions.jsonl``, ``settings.json`` and ``inputs.json``.
+        settings: settings that are the same for all predictions in the folder.
+        fresh: whether to delete earlier predictions.
 
     Raises:
-        VGGymError: the folder holds predictions made with other settings.
+        VGGymError: the folder contains predictions with other settings.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], fresh: bool = False):
@@ -114,26 +115,26 @@ class PredictionFile:
             self._read()
 
     def __contains__(self, name: tuple[str, str]) -> bool:
-        """Whether there is a prediction of (method, key of the query)."""
+        """Return whether there is a prediction of (method, key of the query)."""
         return bool(self._find(name[0], key_hashes(name[1:], 1))[0][0] >= 0)
 
     def __getitem__(self, name: tuple[str, str]) -> Line:
-        """The prediction of (method, key of the query)."""
+        """Return the prediction of (method, key of the query)."""
         return self.lines(name[0], key_hashes(name[1:], 1))[0]
 
     def renew(self, method: str, inputs: Mapping[str, str]) -> list[str]:
-        """Note what the predictions of a method depend on, and throw those away that were made with other inputs.
+        """Save the inputs of a method's predictions, and discard predictions that were made with other inputs.
 
         Args:
-            method: its name.
+            method: name of the method.
             inputs: name of a part -> its version or hash.
 
         Returns:
-            Names of the parts that changed; none where there are no predictions of the method.
+            Names of the parts that changed; empty if the method has no predictions.
         """
         before, changed = self._inputs.get(method), []
         if self.knows(method) and before != inputs:
-            names = ["vg_gym"] if before is None else {**before, **inputs}  # an older vg_gym noted nothing
+            names = ["vg_gym"] if before is None else {**before, **inputs}  # older versions of vg_gym saved no inputs
             changed = [name for name in names if before is None or before.get(name) != inputs.get(name)]
             self._drop(method, changed)
         if before != inputs:
@@ -142,29 +143,35 @@ class PredictionFile:
         return changed
 
     def _drop(self, method: str, changed: Sequence[str]) -> None:
-        """Append a line after which the predictions before it no longer count; places of others in the file stay."""
+        """Append a line that makes earlier predictions of a method outdated; other lines keep their byte offsets."""
         with writing(self.path), self.path.open("ab") as file:
             file.write(f"{json.dumps({'method': method, MADE_AGAIN: changed})}\n".encode())
         del self._places[method]
 
     def knows(self, method: str) -> bool:
-        """Whether there is any prediction of a method."""
+        """Return whether there is any prediction of a method."""
         return method in self._places
 
     def missing(self, method: str, hashes: np.ndarray, retry_failures: bool = False) -> np.ndarray:
-        """Which of the queries whose keys have some hashes (N,) lack a prediction or, if asked for, failed."""
+        """Return the indices of queries without a prediction and of failures to retry.
+
+        Args:
+            method: name of the method.
+            hashes: hashes of the queries' keys, (N,).
+            retry_failures: whether failures count as missing.
+        """
         starts, failed = self._find(method, hashes)
         return np.flatnonzero((starts < 0) | (failed if retry_failures else False))
 
     def lines(self, method: str, hashes: np.ndarray) -> Lines:
-        """The predictions of a method for queries that all have one, by the hashes (N,) of their keys."""
+        """Return the predictions of a method for queries by the hashes (N,) of their keys; all must have one."""
         starts, _ = self._find(method, hashes)
         if (starts < 0).any():
             raise KeyError(f"{self.path} lacks predictions of {method}")
         return Lines(self.path, starts)
 
     def append(self, method: str, lines: Sequence[Line]) -> None:
-        """Keep predictions of a method."""
+        """Append predictions of a method to the file."""
         named = [{"method": method, **line} for line in lines]
         with writing(self.path), self.path.open("ab") as file:
             starts = []
@@ -186,16 +193,16 @@ class PredictionFile:
             self._places.setdefault(line["method"], _Places()).add(line["key"], start, "failure" in line)
 
     def _read(self) -> None:
-        """Find the predictions on file."""
+        """Find the predictions in the file."""
         if not self._note_all():
             self.tidy()
             self._places.clear()
             self._note_all()
 
     def tidy(self) -> None:
-        """Leave only predictions that count in the file, without a line that was cut off by a kill.
+        """Remove outdated predictions and cut-off lines from the file.
 
-        Lines that were given out before cannot be read after it.
+        :class:`Lines` that were returned before cannot be read afterwards.
         """
         lines = enumerate(_parsed(self.path))
         last = {line["method"]: number for number, (line, _) in lines if line is not None and MADE_AGAIN in line}
@@ -205,7 +212,7 @@ class PredictionFile:
                     file.write(text.rstrip() + b"\n")
 
     def _note_all(self) -> bool:
-        """Note the lines of the file; returns whether all of them are predictions that count."""
+        """Note the lines of the file, and return whether all of them are complete and current predictions."""
         start, whole = 0, True
         for line, text in _parsed(self.path):
             if line is not None:
@@ -216,7 +223,7 @@ class PredictionFile:
 
 
 def _parsed(path: Path) -> Iterator[tuple[Line | None, bytes]]:
-    """(prediction or mark, its text) of each line of a file; None where the text is neither."""
+    """Yield (prediction or mark, text) for each line of a file; None where the text is neither."""
     with path.open("rb") as file:
         for text in file:
             try:
@@ -227,7 +234,7 @@ def _parsed(path: Path) -> Iterator[tuple[Line | None, bytes]]:
 
 
 def _read_inputs(path: Path) -> dict[str, dict[str, str]]:
-    """What predictions depend on, by method; nothing where that was not noted, so that they are made again."""
+    """Return the inputs of predictions by method; empty without a valid file, so that all are computed again."""
     try:
         return {str(method): dict(inputs) for method, inputs in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
@@ -235,7 +242,7 @@ def _read_inputs(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _compare(settings: dict[str, Any], folder: Path) -> None:
-    """Refuse to mix predictions made with different settings."""
+    """Raise an error if the folder contains predictions with other settings."""
     path = folder / "settings.json"
     if not path.is_file():
         return
@@ -251,12 +258,12 @@ def _compare(settings: dict[str, Any], folder: Path) -> None:
 
 
 def _is_mark(line: Any) -> bool:
-    """Whether a line says that what is before it of a method no longer counts."""
+    """Return whether a line makes earlier predictions of its method outdated."""
     return isinstance(line, dict) and MADE_AGAIN in line and isinstance(line.get("method"), str)
 
 
 def _is_prediction(line: Any) -> bool:
-    """Whether a line says what the evaluator reads of it, in the types that it writes."""
+    """Return whether a line has all fields of a prediction with the right types."""
     if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in ("method", "key")):
         return False
     box, proposals = line.get("box", ""), line.get("proposals", [])
@@ -274,4 +281,4 @@ def _is_box(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MOST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER

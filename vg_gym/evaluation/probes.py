@@ -1,4 +1,4 @@
-"""Bias probes: does a method use image and words, or only know where things usually are?"""
+"""Bias probes, which test whether a method uses image and words or only the usual places of objects."""
 
 from __future__ import annotations
 
@@ -16,50 +16,58 @@ from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Query, Sample
 
 PROBES = ("empty", "shuffled", "swapped")
-"""Ways to spoil expressions; see :func:`altered`."""
+"""Ways to alter expressions; see :func:`altered`."""
 
 
 def normalized(samples: Sequence[Sample], boxes: np.ndarray) -> np.ndarray:
-    """Pixel boxes (N, 4) of samples as normalised boxes."""
+    """Normalise pixel boxes (N, 4) of samples."""
     return np.stack([box_ops.normalize(b, s.query.image.size) for s, b in zip(samples, boxes, strict=True)])
 
 
 def cells(boxes: np.ndarray) -> np.ndarray:
-    """The cell of a 3 x 3 grid, 0 (upper left) to 8, where each normalised box (N, 4) has its centre."""
+    """Return the cell of a 3 x 3 grid, 0 (upper left) to 8, with the centre of each normalised box (N, 4)."""
     column, row = np.clip((box_ops.to_cxcywh(boxes)[:, :2] * 3).astype(int), 0, 2).T
     return row * 3 + column
 
 
 def by_kind(ious: np.ndarray, kinds: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Mean IoU, Acc@0.5 and number of the samples of each kind of expression; those of kind ``""`` are left out.
+    """Return mean IoU, Acc@0.5 and number of samples by kind of expression, without kind ``""``.
 
     >>> by_kind(np.array([0.2, 0.8, 0.6]), ["size", "size", ""])
     {'size': {'mean_iou': 0.5, 'acc@0.5': 0.5, 'n': 2}}
     """
-    of, groups = np.array(kinds), {}
+    labels, groups = np.array(kinds), {}
     for kind in sorted(set(kinds) - {""}):
-        groups[kind] = ious[of == kind]
+        groups[kind] = ious[labels == kind]
     return {
-        kind: {"mean_iou": float(mine.mean()), "acc@0.5": metrics.accuracy(mine, 0.5), "n": len(mine)}
-        for kind, mine in groups.items()
+        kind: {"mean_iou": float(group.mean()), "acc@0.5": metrics.accuracy(group, 0.5), "n": len(group)}
+        for kind, group in groups.items()
     }
 
 
 def by_cell(ious: np.ndarray, targets: np.ndarray) -> list[float | None]:
-    """Acc@0.5 by the cell of the target's centre; None where no target lies."""
+    """Return Acc@0.5 by the cell of the target's centre; None for cells without a target."""
     cell = cells(targets)
     return [metrics.accuracy(ious[cell == c], 0.5) if (cell == c).any() else None for c in range(9)]
 
 
 def center_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
-    """Slope of predicted on true centres (both axes pooled, centred): 1 follows the target, 0 ignores it."""
+    """Return the slope of predicted on true centres (both axes pooled, centred): 1 follows targets, 0 ignores them."""
     p, t = (box_ops.to_cxcywh(b)[:, :2] - box_ops.to_cxcywh(b)[:, :2].mean(0) for b in (predicted, targets))
     spread = float((t * t).sum())
     return float((p * t).sum() / spread) if spread > 1e-9 else None
 
 
 def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float | None:
-    """Return Acc@0.5 where the best constant box overlaps the target at all, minus where it does not; pixels (N, 4)."""
+    """Return Acc@0.5 where the best constant box has IoU >= 0.1 with the target, minus Acc@0.5 elsewhere.
+
+    None if all targets are on one side.
+
+    Args:
+        ious: IoUs of the method, (N,).
+        targets: true boxes, pixels (N, 4).
+        prior: best constant box, pixels (N, 4).
+    """
     agrees = box_ops.pixel_iou(targets, prior) >= 0.1
     if agrees.all() or not agrees.any():
         return None
@@ -69,16 +77,16 @@ def prior_gap(ious: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> float
 def planted_gap(
     ious: np.ndarray, agrees: Sequence[bool | None], groups: Sequence | np.ndarray
 ) -> dict[str, object] | None:
-    """Acc@0.5 where a prior that was planted in the training data agrees with the target, and where it conflicts.
+    """Return Acc@0.5 where a prior planted in the training data agrees with the target, and where it conflicts.
 
     Args:
-        ious: (N,).
-        agrees: N values, None where nothing was planted.
+        ious: IoUs of the method, (N,).
+        agrees: whether the prior agrees, N values; None where no prior is planted.
         groups: N image ids.
 
     Returns:
-        ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None where nothing
-        is planted, or all targets lie on one side of it.
+        ``agree``, ``conflict``, ``gap`` (their difference), ``gap_ci``, ``n_agree``, ``n_conflict``; None if no prior
+        is planted, or all targets are on one side.
     """
     planted = np.array([a is not None for a in agrees])
     yes = np.array([bool(a) for a in agrees]) & planted
@@ -93,15 +101,15 @@ def planted_gap(
 
 
 def altered(queries: Sequence[Query], how: str, seed: int = 0) -> Sequence[Query]:
-    """Queries with spoiled expressions, under keys of their own.
+    """Return queries with altered expressions and new keys.
 
     Args:
-        queries: what to spoil.
-        how: ``empty`` ("object"), ``shuffled`` words, or ``swapped`` with another query's expression.
-        seed: of the shuffling.
+        queries: queries to alter.
+        how: ``empty`` ("object"), ``shuffled`` words, or ``swapped`` with the expression of another query.
+        seed: seed of the shuffling.
 
     Raises:
-        VGGymError: ``how`` is none of these.
+        VGGymError: ``how`` is unknown.
     """
     if how not in PROBES:
         raise unknown("probe", how, PROBES)
@@ -116,8 +124,8 @@ def altered(queries: Sequence[Query], how: str, seed: int = 0) -> Sequence[Query
         rng.shuffle(order)
         texts = [texts[i] for i in order]
 
-    def spoiled(index: int) -> Query:
+    def altered_query(index: int) -> Query:
         query = queries[index]
         return replace(query, expression=texts[index], key=f"{query.key}?{how}")
 
-    return LazySequence(len(texts), spoiled)
+    return LazySequence(len(texts), altered_query)

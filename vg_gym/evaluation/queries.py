@@ -1,4 +1,4 @@
-"""``queries.jsonl``: what was asked, what is true, and how well each method answered; results are paired by it."""
+"""``queries.jsonl``: expression, true box and IoUs of all methods for each query. It serves to pair results."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vg_gym.storage.texts import read_text
 from vg_gym.types import Sample
 
 NAME = "queries.jsonl"
-"""Of the file, beside ``results.json``."""
+"""Name of the file in the folder of ``results.json``."""
 
 
 class ContentHash:
-    """A hash of what is asked and what is true: keys, expressions and true boxes in their order."""
+    """Hash of keys, expressions and true boxes in their order."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def add(self, key: str, expression: str, box: list[float]) -> None:
-        """Add a query."""
+        """Add a query to the hash."""
         self._digest.update(f"{key} {expression} {box}".encode())
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class ContentHash:
 
 
 def hash_of_samples(samples: Iterable[Sample]) -> str:
-    """The :class:`ContentHash` of samples."""
+    """Return the :class:`ContentHash` of samples."""
     content = ContentHash()
     for sample in samples:
         content.add(sample.query.key, sample.query.expression, sample.box.tolist())
@@ -43,12 +43,12 @@ def hash_of_samples(samples: Iterable[Sample]) -> str:
 
 
 def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> None:
-    """Write ``queries.jsonl``: a line for each sample.
+    """Write ``queries.jsonl`` with one line per sample.
 
     Args:
-        folder: of the results.
+        folder: folder of the results.
         samples: N samples.
-        rows: of the evaluator, with their N ``ious``.
+        rows: rows of the evaluator with ``ious`` (N,).
     """
     with replacing(folder / NAME) as part, part.open("w") as file:
         for i, sample in enumerate(samples):
@@ -58,52 +58,53 @@ def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[s
                 "kind": sample.kind,
                 "image_id": sample.image_id,
                 "box": sample.box.tolist(),
-                "ious": {row["method"]: float(row["ious"][i]) for row in rows},  # all digits: none crosses a threshold
+                # Not rounded, since rounding could cross a threshold.
+                "ious": {row["method"]: float(row["ious"][i]) for row in rows},
             }
             file.write(json.dumps(line) + "\n")
 
 
 class Queries:
-    """A ``queries.jsonl`` that was read.
+    """Content of a ``queries.jsonl``.
 
     Args:
-        path: of the file.
-        content: the content hash that it must have.
+        path: path of the file.
+        content: expected content hash.
 
     Raises:
-        VGGymError: there is no such file, it is damaged, or it is of other results.
+        VGGymError: the file is missing or damaged, or belongs to other results.
     """
 
     def __init__(self, path: Path, content: str):
         if not path.is_file():
-            raise VGGymError(f"{path} is missing, and methods are paired by it: {_again(path)}")
+            raise VGGymError(f"{path} is missing, which is needed to pair methods: {_again(path)}")
         try:
             lines = [json.loads(text) for _, text in text_lines(read_text(path))]
             self.kinds = [str(line["kind"]) for line in lines]
-            """The kind of each expression."""
+            """Kind of each expression."""
             self.images = [str(line["image_id"]) for line in lines]
-            """The image of each."""
+            """Image id of each expression."""
             self._ious = [{str(k): float(v) for k, v in line["ious"].items()} for line in lines]
-            found = ContentHash()
+            actual = ContentHash()
             for line in lines:
-                found.add(line["key"], line["expression"], line["box"])
+                actual.add(line["key"], line["expression"], line["box"])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise VGGymError(f"{path} is damaged ({type(error).__name__}: {error}): {_again(path)}") from None
-        if str(found) != content:
-            raise VGGymError(f"{path} is not of the results beside it: {_again(path)}")
+        if str(actual) != content:
+            raise VGGymError(f"{path} does not belong to the results beside it: {_again(path)}")
         self.path = path
 
     def ious(self, method: str) -> np.ndarray:
-        """The IoUs (N,) of a method.
+        """Return the IoUs (N,) of a method.
 
         Raises:
-            VGGymError: some query has none.
+            VGGymError: an IoU is missing or impossible.
         """
-        found = np.array([line.get(method, np.nan) for line in self._ious])
-        if not ((found >= 0) & (found <= 1 + 1e-6)).all():
+        ious = np.array([line.get(method, np.nan) for line in self._ious])
+        if not ((ious >= 0) & (ious <= 1 + 1e-6)).all():
             raise VGGymError(f"{self.path} lacks IoUs of {method}, or has impossible ones: {_again(self.path)}")
-        return found
+        return ious
 
 
 def _again(path: Path) -> str:
-    return f"run the evaluation into {path.parent} again, which keeps its predictions"
+    return f"run the evaluation into {path.parent} again; its predictions are reused"

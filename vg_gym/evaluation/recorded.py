@@ -1,4 +1,4 @@
-"""Evaluating detections with CLIP scores that were recorded elsewhere (one JSON file)."""
+"""Evaluation of recorded detections with CLIP scores from one JSON file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vg_gym.evaluation import metrics
 from vg_gym.storage.texts import read_text
 
 MIN_CONFIDENCE = 0.7
-"""Detector confidence above which detections have a CLIP score in the file."""
+"""Detector confidence above which the file has CLIP scores of detections."""
 
 
 def recorded_rows(path: Path) -> list[dict[str, Any]]:
-    """Return rows of recorded detections: that with the best CLIP score, and the upper bound of the best IoU.
+    """Return two rows: detections with the best CLIP score, and detections with the best IoU as the upper bound.
 
     Raises:
-        VGGymError: the file is missing, or not of the format of :func:`recorded_detections`.
+        VGGymError: the file is missing, or not in the format of :func:`recorded_detections`.
     """
     chosen, best, groups, missing = recorded_detections(path)
     return [
@@ -35,15 +35,15 @@ def recorded_detections(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Score recorded detections and CLIP scores (the format of ``andreacoppari/visual-grounding-DL23``).
 
-    For each expression the file holds CLIP's scores of the detections with confidence above ``min_confidence``, in
-    order, then of the full image. An expression without a detection is a failure with IoU 0.
+    For each expression the file has CLIP scores of the detections with confidence above ``min_confidence``, in order,
+    then of the full image. An expression without a detection is a failure with IoU 0.
 
     Returns:
-        IoUs (N,) of the detection with the highest score (the full image left out), IoUs (N,) of the best detection,
-        the index of the ref (N,), and whether there is no detection (N,).
+        IoUs (N,) of the detection with the highest score (without the full image), IoUs (N,) of the best detection,
+        index of the ref (N,), and whether detections are missing (N,).
 
     Raises:
-        VGGymError: the file is missing, or not of this format.
+        VGGymError: the file is missing, or not in this format.
     """
     chosen, best, groups, missing = [], [], [], []
     try:
@@ -59,12 +59,12 @@ def recorded_detections(
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise VGGymError(f"{path} is not a file of recorded detections ({type(error).__name__}: {error})") from error
     if not chosen:
-        raise VGGymError(f"{path} holds no expression")
+        raise VGGymError(f"{path} contains no expression")
     return np.array(chosen), np.array(best), np.array(groups), np.array(missing)
 
 
 def _best(scores: list[float], count: int) -> int:
-    """Return the number of the detection with the highest score."""
+    """Return the index of the detection with the highest score."""
     if len(scores) != count + 1:
         raise ValueError(f"{len(scores)} scores of {count} detections and the full image")
     if not np.isfinite(scores).all():

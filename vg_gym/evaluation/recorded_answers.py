@@ -1,13 +1,13 @@
-"""Answers that others recorded, as a method: JSON lines, CSV, or samples that lmms-eval logs.
+"""Recorded answers as a method, from JSON lines, CSV, or samples that lmms-eval logs.
 
 An answer is a box (``box``, ``bbox`` or ``bbox_2d``: four numbers; or columns ``x1``, ``y1``, ``x2``, ``y2``), or a
-text in which one is found (``answer``, ``response``, ``prediction`` or ``text``). Its frame and its format are named,
-never guessed; a ``box`` is ``xyxy`` in pixels where nothing else is said, and ``bbox`` needs a format. What names its
-query decides in this order (:mod:`vg_gym.evaluation.joining`):
+text that contains one (``answer``, ``response``, ``prediction`` or ``text``). Frame and format of the box are given,
+never guessed: ``box`` is ``xyxy`` in pixels by default, and ``bbox`` needs a format. The strongest name in an answer
+decides which query it belongs to, in this order (:mod:`vg_gym.evaluation.joining`):
 
-- ``key``, the query's own, or ``sent_id``, the expression's number in RefCOCO's files;
-- ``ref_id`` or ``ann_id``, with ``expression`` (``sent``, ``sentence``) where several are asked of it;
-- ``image`` (``file_name``), a path, or ``image_id``, with ``expression`` where several are asked of it.
+- ``key`` of the query, or ``sent_id``, the number of the expression in RefCOCO's files;
+- ``ref_id`` or ``ann_id``, with ``expression`` (``sent``, ``sentence``) if the object has several expressions;
+- ``image`` (``file_name``), a path, or ``image_id``, with ``expression`` if the image has several expressions.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
 
 class RecordedGrounder:
-    """Answers from a file.
+    """Grounder that answers from a file.
 
     Args:
-        path: of the file: ``.jsonl``, ``.csv``, or ``.json`` with a list.
-        frame: of its boxes, a key of :data:`vg_gym.answers.frames.FRAMES`; default: pixels, where they are numbers.
+        path: path of the file: ``.jsonl``, ``.csv``, or ``.json`` with a list.
+        frame: frame of the boxes, a key of :data:`vg_gym.answers.frames.FRAMES`; default: pixels. Answers as text need
+            a frame.
         partners: key of a query -> number of its row, from :meth:`join`; default: by key.
-        box_format: of its boxes, a key of :data:`vg_gym.data.rows.FORMATS`; default: ``xyxy``, but none of ``bbox``.
+        box_format: format of the boxes, a key of :data:`vg_gym.data.rows.FORMATS`; default: ``xyxy``. ``bbox`` needs a
+            format.
 
     Raises:
-        VGGymError: the file is missing; an answer has no box, text or name of what it answers; texts are there and no
-            frame, or ``bbox`` and no format; or the frame or the format is unknown.
+        VGGymError: the file is missing; an answer lacks a box or text, or the name of a query; a text lacks a frame, or
+            ``bbox`` a format; or the frame or the format is unknown.
     """
 
     def __init__(
@@ -62,14 +64,14 @@ class RecordedGrounder:
         return [self._answer(query) for query in queries]
 
     def join(self, samples: Sequence[Sample]) -> tuple[dict[str, int], dict[str, int]]:
-        """Find the answer of every sample by all that answers name, and warn of whatever is not certain.
+        """Find the answer of every sample by all names in the answers, and warn of everything that is uncertain.
 
         Returns:
-            Key of the query -> number of its row; and how many answers there are, and how many answers and queries are
-            without a partner.
+            Key of the query -> number of its row; and the numbers of answers, of answers without a query, and of
+            queries without an answer.
 
         Raises:
-            VGGymError: a query has more than one answer, and no score says which is better.
+            VGGymError: a query has different answers without scores that rank them.
         """
         joined = join(self.path, self.rows, samples)
         return joined.partners, joined.counts
@@ -79,14 +81,14 @@ class RecordedGrounder:
         if number is None:
             return _failure("not in the recorded predictions")
         row = self.rows[number]
-        frame, seen, size = row["frame"], row.get("input_size"), query.image.size
+        frame, input_size, size = row["frame"], row.get("input_size"), query.image.size
         details = {"answer": row["written"]} if "written" in row else {}
         details |= {"failure": row["failure"]} if "failure" in row else {}
         boxes = find_boxes(row["written"], frame) if "written" in row else [row["box"]]
         if not boxes or not boxes[0]:
             return _failure(row.get("failure", "no box in the recorded answer"), **details)
-        self._checks[frame].see(to_pixels(np.asarray(boxes[0]), frame, size, seen), size)
-        box = place(boxes[0], frame, size, seen)
+        self._checks[frame].see(to_pixels(np.asarray(boxes[0]), frame, size, input_size), size)
+        box = place(boxes[0], frame, size, input_size)
         if box is None:
             return _failure("the recorded box is not inside the image", **details)
         return Prediction(box, row.get("score"), details)
@@ -98,9 +100,9 @@ def build_recorded(
     """Return a worker that answers from a file of predictions.
 
     Args:
-        path: of the file.
-        frame: of its boxes.
-        box_format: of its boxes.
+        path: path of the file.
+        frame: frame of the boxes.
+        box_format: format of the boxes.
         partners: key of a query -> number of its row.
     """
     return partial(predict_batch, RecordedGrounder(path, frame, partners, box_format).ground)

@@ -1,4 +1,4 @@
-"""Files of recorded answers, read row by row: JSON Lines, JSON lists, CSV, and samples that lmms-eval logs."""
+"""Reader of recorded answers: JSON Lines, JSON lists, CSV, and samples that lmms-eval logs."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from vg_gym.errors import VGGymError, unknown
 from vg_gym.storage.texts import lines, read_text
 
 Row = dict[str, Any]
-"""One answer, as it is in the file."""
+"""One answer of a file."""
 BOXES = ("box", "boxes", "bbox_2d")
-"""Names of boxes that are ``xyxy`` where nothing else is said."""
+"""Names of boxes that are ``xyxy`` by default."""
 AMBIGUOUS = ("bbox", "bboxes", "box_2d")
-"""Names of boxes whose format must be said: ``bbox`` is ``xywh`` in COCO's results, ``box_2d`` ``yxyx`` of Gemini."""
+"""Names of boxes that need a format: ``bbox`` is ``xywh`` in COCO's results, ``box_2d`` is ``yxyx`` in Gemini's."""
 CORNERS = ("x1", "y1", "x2", "y2")
-"""Names of the numbers of a box, each in its column."""
+"""Names of the columns of a box's coordinates."""
 TEXTS = ("answer", "response", "prediction", "text")
-"""Names of a text with a box in it."""
+"""Names of texts that contain a box."""
 EXPRESSIONS = ("expression", "sentence", "sent")
 """Names of the expression."""
 IMAGES = ("image", "file_name")
-"""Names of the path of the image."""
+"""Names of the image's path."""
 IDS = ("sent_id", "ref_id", "ann_id", "image_id")
 """Names of ids."""
 NOTHING: list[float] = []
-"""Stands for the box of an answer that says that it has none."""
+"""Box of an answer that states that it contains none."""
 
 
 def read_rows(path: Path, frame: str | None, box_format: str | None) -> list[Row]:
-    """Read the answers of a file under our names.
+    """Read the answers of a file, with unified field names.
 
     Returns:
-        Rows with ``where`` in the file, ``box`` (four numbers ``xyxy``, or none) or ``written`` (a text), ``frame``,
-        what they answer (``key``, :data:`IDS`, ``image``, ``expression``), and ``score`` and ``input_size`` where they
-        have them.
+        Rows with ``where`` (place in the file), ``box`` (four numbers ``xyxy``, or an empty list) or ``written`` (a
+        text), ``frame``, names of the query (``key``, :data:`IDS`, ``image``, ``expression``), and optionally ``score``
+        and ``input_size``.
 
     Raises:
-        VGGymError: the file cannot be read; or a row has no box, text or name of what it answers, or does not say its
-            format or frame; names the file and the row.
+        VGGymError: the file cannot be read, or a row lacks a box or text, the name of a query, or a format or frame.
+            The message names the file and the row.
     """
     if box_format is not None and box_format not in FORMATS:
         raise unknown("box format", box_format, FORMATS)
@@ -57,13 +57,13 @@ def read_rows(path: Path, frame: str | None, box_format: str | None) -> list[Row
 
 
 def _raw_rows(path: Path) -> Iterator[tuple[Row, str]]:
-    """Yield the rows of a file as they are, and where each is."""
+    """Yield the unchanged rows of a file and the place of each."""
     text = read_text(path)
     readers = {".csv": _csv_rows, ".json": _json_rows}
     try:
         for row, where in readers.get(path.suffix.lower(), _json_lines)(text):
             if not isinstance(row, dict):
-                raise VGGymError(f"{path} {where} is no object with names")
+                raise VGGymError(f"{path} {where} is not an object with names")
             yield (_of_lmms_eval(row) if "doc_id" in row else row), where
     except (ValueError, csv.Error, RecursionError) as error:
         raise VGGymError(f"cannot read {path}: {error}") from error
@@ -72,7 +72,7 @@ def _raw_rows(path: Path) -> Iterator[tuple[Row, str]]:
 def _csv_rows(text: str) -> Iterator[tuple[Row, str]]:
     for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
         if None in row:
-            raise ValueError(f"row {number} has more cells than the header; quote what has commas")
+            raise ValueError(f"row {number} has more cells than the header; quote texts that contain commas")
         yield dict(row), f"row {number}"
 
 
@@ -80,7 +80,7 @@ def _json_rows(text: str) -> Iterator[tuple[Any, str]]:
     content = json.loads(text)
     listed = content.get("logs", content) if isinstance(content, dict) else content
     if not isinstance(listed, list):
-        raise ValueError("it is no list of answers")
+        raise ValueError("it is not a list of answers")
     yield from ((row, f"entry {number}") for number, row in enumerate(listed))
 
 
@@ -93,12 +93,12 @@ def _json_lines(text: str) -> Iterator[tuple[Any, str]]:
 
 
 def _of_lmms_eval(row: Row) -> Row:
-    """Return what a logged sample of lmms-eval's RefCOCO tasks says: the model's text, and the question's names."""
+    """Return the model's text and the names of the query from a logged sample of lmms-eval's RefCOCO tasks."""
     answer = row.get("filtered_resps") or row.get("resps") or ""
     while isinstance(answer, list):
         answer = answer[0] if answer else ""
-    asked = next((v for k, v in row.items() if k.startswith("refcoco") and isinstance(v, dict)), {})
-    doc = {**(row.get("doc") or {}), **asked}
+    details = next((v for k, v in row.items() if k.startswith("refcoco") and isinstance(v, dict)), {})
+    doc = {**(row.get("doc") or {}), **details}
     expression = doc.get("answer") if isinstance(doc.get("answer"), str) else row.get("target")
     number = str(doc.get("ann_id", doc.get("question_id", "")))
     names = {"ann_id": number if number.isdigit() else None, "expression": expression}
@@ -106,7 +106,7 @@ def _of_lmms_eval(row: Row) -> Row:
 
 
 def _checked(raw: Row, place: str, where: str, frame: str | None, box_format: str | None) -> Row:
-    """Return a row under our names."""
+    """Return a row with unified field names."""
     row = {name: value for name, value in raw.items() if not _is_missing(value)}
     checked: Row = {"where": where}
     try:
@@ -124,11 +124,11 @@ def _checked(raw: Row, place: str, where: str, frame: str | None, box_format: st
             checked["input_size"] = tuple(int(side) for side in row["input_size"])
         checked.update(_answer(raw, row, place, frame, box_format))
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
-        raise VGGymError(f"{place} is no answer: {error}") from error
+        raise VGGymError(f"{place} is not a valid answer: {error}") from error
     checked["frame"] = _agreed(place, "frame", row.get("frame"), frame) or _default_frame(checked, place)
     frame_called(checked["frame"])
     if not {"key", "image", *IDS} & checked.keys():
-        raise VGGymError(f"{place} does not say what it answers: key, {', '.join(IDS)}, or image and expression")
+        raise VGGymError(f"{place} does not name its query: it needs key, {', '.join(IDS)}, or image and expression")
     return checked
 
 
@@ -137,7 +137,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def id_of(value: Any) -> int | str:
-    """Return an id: whole numbers as such, however they are written, other ids as text.
+    """Return an id as an integer if it is a whole number in any notation, else as text.
 
     >>> id_of("7"), id_of(7.0), id_of("7.0"), id_of("x7")
     (7, 7, 7, 'x7')
@@ -155,7 +155,9 @@ def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format:
         frame = FRAMES.get(str(row.get("frame", typed_frame)))
         has_order = frame is not None and frame.vertical_first
         if has_order and kind is not None:
-            raise VGGymError(f"{place}: its frame says that y is first, so leave the box format {kind!r} out")
+            raise VGGymError(
+                f"{place}: its frame already says that y comes first, so leave the box format {kind!r} out"
+            )
         if kind is None and name in AMBIGUOUS and not has_order:
             raise VGGymError(_needs_format(place, name, row))
         return {"box": _to_xyxy(_one_box(row[name], row, place), kind or "xyxy")}
@@ -170,14 +172,14 @@ def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format:
 
 
 def _one_box(value: Any, row: Row, place: str) -> list[float]:
-    """Return the box of a row, or none; of several that with the highest of their ``scores``."""
+    """Return the box of a row, the best of several by ``scores``; an empty list without a box."""
     boxes = json.loads(value) if isinstance(value, str) else value
     boxes = list(boxes) if boxes and isinstance(boxes[0], list) else [boxes] if len(boxes) else []
     scores = row.get("scores", row.get("score"))
     at = 0
     if len(boxes) > 1:
         if not isinstance(scores, list) or len(scores) != len(boxes):
-            raise VGGymError(f'{place} has {len(boxes)} boxes; give one, or "scores" to choose the best by')
+            raise VGGymError(f'{place} has {len(boxes)} boxes; give one, or "scores" to choose the best')
         at = max(range(len(boxes)), key=lambda i: float(scores[i]))
     four = [float(number) for number in boxes[at]] if boxes else []
     if len(four) not in (0, 4):
@@ -186,7 +188,7 @@ def _one_box(value: Any, row: Row, place: str) -> list[float]:
 
 
 def _finite(four: list[float]) -> list[float]:
-    """Return four numbers, or none where one is missing, infinite or not a number."""
+    """Return four numbers, or an empty list if one is missing, infinite or not a number."""
     return four if len(four) == 4 and all(map(math.isfinite, four)) else NOTHING
 
 
@@ -197,10 +199,10 @@ def _to_xyxy(four: list[float], kind: str) -> list[float]:
 
 
 def _agreed(place: str, name: str, written: Any, typed: str | None) -> str | None:
-    """Return what the row or the command line says, which must agree where both say it."""
+    """Return the value in the row or on the command line; if both give one, they must be equal."""
     if written is not None and typed is not None and written != typed:
         option = f"--{name.replace('_', '-')}"
-        raise VGGymError(f'{place} says "{name}": {written!r}, and {option} says {typed!r}; leave {option} out')
+        raise VGGymError(f'{place} says "{name}": {written!r}, but {option} says {typed!r}; leave {option} out')
     return typed if written is None else str(written)
 
 
@@ -214,5 +216,5 @@ def _needs_format(place: str, name: str, row: Mapping[str, Any]) -> str:
     is_coco = name == "bbox" and {"image_id", "category_id", "score"} <= row.keys()
     meaning = "xywh in files like this one, COCO's results" if is_coco else "xywh in COCO's results and xyxy elsewhere"
     if name == "box_2d":
-        meaning = "yxyx of Gemini and xyxy elsewhere"
-    return f'{place} calls its box "{name}", which is {meaning}; say --box-format, one of {", ".join(FORMATS)}'
+        meaning = "yxyx in Gemini's answers and xyxy elsewhere"
+    return f'{place} calls its box "{name}", which is {meaning}; give --box-format, one of {", ".join(FORMATS)}'

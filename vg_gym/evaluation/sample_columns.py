@@ -1,4 +1,4 @@
-"""What all methods are measured with, read of every sample once and kept as columns; the samples are not kept."""
+"""Columns of all samples that the evaluation of methods needs. Each sample is read once and not stored."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vg_gym.types import Query, Sample
 
 
 class SampleColumns:
-    """Columns of N samples: some 90 bytes each.
+    """Columns of N samples, about 90 bytes per sample.
 
     Args:
-        samples: of which.
-        name: of the data set, for errors.
-        decode: whether images are to be decoded, to see that they can be.
+        samples: samples to read.
+        name: name of the data set, for errors.
+        decode: whether to decode all images, which finds damaged ones.
 
     Raises:
         VGGymError: two samples have the same key.
@@ -34,13 +34,13 @@ class SampleColumns:
         count = len(samples)
         boxes = np.empty((count, 4), np.result_type(samples[0].box, np.float32))
         self.scales = np.ones((count, 4), np.float32)
-        """Widths and heights of images, twice; 1 of one that cannot be read."""
+        """(width, height, width, height) of the images, (N, 4); 1 for images that cannot be read."""
         self.hashes = np.empty(count, np.int64)
-        """Hashes (N,) of the keys, as :func:`vg_gym.evaluation.predictions.key_hashes` gives."""
+        """Hashes (N,) of the keys, as from :func:`vg_gym.evaluation.predictions.key_hashes`."""
         self.kinds: list[str] = []
         """N kinds of expression."""
         self.unreadable: dict[int, Exception] = {}
-        """Sample -> why its image cannot be read."""
+        """Index of a sample -> error of reading its image."""
         self._sizes: dict[str, tuple[int, int] | Exception] = {}
         self._pictures = hashlib.sha256()
         marks, groups, content = np.empty(count, np.uint32), [], ContentHash()
@@ -56,19 +56,19 @@ class SampleColumns:
         self.boxes = boxes
         """True boxes (N, 4), pixels."""
         self.pictures = self._pictures.hexdigest()[:16]
-        """Hash of the identities of all images, which changes where a file does."""
+        """Hash of the keys of all images; it changes if an image file changes."""
         self.targets = boxes / self.scales
         """True boxes (N, 4), normalised."""
         self.groups = np.array(groups)
         """Image ids (N,)."""
         self.turns = _turns(self.groups, marks)
-        """Places (N,) in the order in which methods are asked."""
+        """Position (N,) of each sample in the order in which methods receive them."""
         self.content = str(content)
-        """Hash of what is asked and what is true."""
+        """Hash of keys, expressions and true boxes."""
         self._refuse_clashes(samples, name)
 
     def _note_size(self, index: int, query: Query, decode: bool) -> None:
-        """Note width and height of an image, or why it cannot be read; each image is looked at once."""
+        """Note the size of an image, or the error of reading it; each image is read once."""
         if (key := query.image.key) not in self._sizes:
             self._sizes[key] = readable_size(query, decode)
             self._pictures.update(key.encode())
@@ -79,7 +79,7 @@ class SampleColumns:
             self.scales[index] = box_ops.image_scale(size)
 
     def _refuse_clashes(self, samples: Sequence[Sample], name: str) -> None:
-        """Predictions are kept by key: two samples with one would share an answer."""
+        """Raise an error if two samples have the same key, as they would share a prediction."""
         _, first, inverse = np.unique(self.hashes, return_index=True, return_inverse=True)
         before = first[inverse]
         for i in np.flatnonzero(before != np.arange(len(before)))[:1].tolist():
@@ -94,11 +94,11 @@ class SampleColumns:
 
 
 def _turns(groups: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Return the places (N,) of samples in an order that keeps images together, and tells nothing within an image.
+    """Return the positions (N,) of samples in an order that keeps images together and is random within an image.
 
     Args:
-        groups: images of the samples (N,).
-        marks: hashes of their keys (N,).
+        groups: image ids of the samples, (N,).
+        marks: hashes of their keys, (N,), which give the order within an image.
     """
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     turns = np.empty(len(groups), np.int64)

@@ -1,4 +1,4 @@
-"""Results that were written earlier, maybe by somebody else: read, checked, and held against each other."""
+"""Reader of saved results, possibly from other people: it checks them and compares their setups."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from vg_gym.storage.outputs import holds, refuse_foreign_in
 from vg_gym.storage.texts import read_text
 
 FILE = "results.json"
-"""What an evaluation writes into its folder."""
+"""Name of the file with the results of an evaluation."""
 WRITTEN = (
     FILE, NAME, "predictions.jsonl", "settings.json", "inputs.json", "report.html", "refined.png",
 )  # fmt: skip
-"""What an evaluation may write into its folder."""
+"""Names of all files that an evaluation may write into its folder."""
 SETUP = ("dataset", "split", "limit", "content hash")
-"""What results agree in that may stand beside each other."""
+"""Properties that are equal in comparable results."""
 FIGURES = ("mean_iou", "acc@0.5", "acc@0.75")
-"""Columns that every row has, from 0 to 1."""
+"""Columns of every row with values from 0 to 1."""
 INTERVALS = ("mean_iou_ci", "acc@0.5_ci")
-"""Columns of pairs of figures; None with too few images."""
+"""Columns of intervals; None with too few images."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A ``results.json`` that was read: see :func:`read_results`."""
+    """Content of a ``results.json``; see :func:`read_results`."""
 
     path: Path
-    """Of the file."""
+    """Path of the file."""
     meta: dict[str, Any]
-    """How the results came about."""
+    """Command, settings, date and versions."""
     rows: list[dict[str, Any]]
-    """One a method."""
+    """One row per method."""
 
     @property
     def setup(self) -> tuple[Any, ...]:
-        """The values of :data:`SETUP`."""
+        """Values of :data:`SETUP`."""
         first = self.rows[0]
         return first["dataset"], first["split"], self.meta.get("limit"), self.meta["content"]
 
     @property
     def title(self) -> str:
-        """The data set, its split and how much of it."""
+        """Data set, split and number of expressions."""
         return f"{self.setup[0]}/{self.setup[1]}, {self.rows[0]['n']:,} expressions"
 
     @property
     def name(self) -> str:
-        """Of the run: its folder's."""
+        """Name of the run: the name of its folder."""
         return printable(self.path.resolve().parent.name)
 
     def row(self, method: str) -> dict[str, Any]:
-        """The row of a method.
+        """Return the row of a method.
 
         Raises:
-            VGGymError: there is none.
+            VGGymError: the method is not in the results.
         """
         for row in self.rows:
             if row["method"] == method:
@@ -67,43 +67,43 @@ class Results:
         raise VGGymError(f"{self.path} has no method {method!r}, but {', '.join(self.methods(floors=True))}")
 
     def methods(self, floors: bool = False) -> list[str]:
-        """Names of its methods; floors and ceilings only where asked for."""
+        """Return the names of the methods; ``floors`` adds those of floors and ceilings."""
         return [row["method"] for row in self.rows if floors or is_ranked(row)]
 
     def queries(self) -> Queries:
-        """The queries beside it.
+        """Read ``queries.jsonl`` in the same folder.
 
         Raises:
-            VGGymError: they are missing, damaged, or of other results.
+            VGGymError: the file is missing or damaged, or belongs to other results.
         """
         return Queries(self.path.parent / NAME, self.meta["content"])
 
 
 def refuse_other_folders(out: Path) -> None:
-    """Refuse a folder that has files of the names of an evaluation's, and is not an evaluation's.
+    """Raise an error if a folder has files with the names of an evaluation's files that no evaluation wrote.
 
     Raises:
-        CannotWrite: it is such a folder.
+        CannotWrite: the folder has such files.
     """
     is_own = holds(out / "settings.json", "content") or holds(out / FILE, "meta", "rows")
     refuse_foreign_in(out, WRITTEN, is_own)
 
 
 def is_ranked(row: dict[str, Any]) -> bool:
-    """Whether a row is of a method, and no floor or ceiling."""
+    """Return whether a row is neither a floor nor a ceiling."""
     return not row["role"].startswith(("floor", "ceiling"))
 
 
 def read_results(path: Path) -> Results:
-    """Read ``results.json``, or that in a folder.
+    """Read ``results.json``; ``path`` is the file or its folder.
 
     Raises:
-        VGGymError: there is none, or it is not what an evaluation writes.
+        VGGymError: the file is missing, or an evaluation did not write it.
     """
     if path.is_dir():
         path = path / FILE
     if not path.is_file():
-        raise VGGymError(f"{path} is not there: name a results.json, or a folder that has one")
+        raise VGGymError(f"{path} does not exist: name a results.json, or a folder that contains one")
     try:
         content = json.loads(read_text(path))
         meta = {**content["meta"], "content": str(content["meta"]["content"])}
@@ -120,7 +120,11 @@ def read_results(path: Path) -> Results:
 
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose names are printable and whose figures are figures."""
+    """Return a row with printable names and valid numbers.
+
+    Raises:
+        ValueError: a number is impossible, or the role is missing.
+    """
     names = {name: printable(str(row[name])) for name in ("method", "role", "dataset", "split")}
     if not names["role"].strip():
         raise ValueError(f"{names['method']} has no role")
@@ -129,12 +133,12 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     ms = None if row.get("ms_per_query") is None else float(row["ms_per_query"])
     counts = {"n": int(row["n"]), "failures": int(row.get("failures", 0)), "ms_per_query": ms}
     tightness = {"tightness": None if row.get("tightness") is None else _share(row["tightness"])}
-    seen = {printable(str(part)): printable(str(what)) for part, what in dict(row.get("seen") or {}).items()}
+    seen_by_part = {printable(str(part)): printable(str(what)) for part, what in dict(row.get("seen") or {}).items()}
     by_kind = {
         printable(kind): {name: _share(part[name]) for name in ("mean_iou", "acc@0.5")}
         for kind, part in row.get("by_kind", {}).items()
     }
-    return {**row, **names, **figures, **intervals, **counts, **tightness, "seen": seen, "by_kind": by_kind}
+    return {**row, **names, **figures, **intervals, **counts, **tightness, "seen": seen_by_part, "by_kind": by_kind}
 
 
 def _interval(ends: Any) -> list[float] | None:
@@ -148,7 +152,7 @@ def _share(value: Any) -> float:
 
 
 def printable(text: str) -> str:
-    r"""Text without what moves a terminal's cursor or breaks a line.
+    r"""Replace characters that would move the cursor of a terminal or break a line.
 
     >>> printable("a\x1b[2Jb")
     'a?[2Jb'
@@ -157,10 +161,11 @@ def printable(text: str) -> str:
 
 
 def check_one_setup(results: Sequence[Results]) -> None:
-    """Refuse to hold results against each other that are not of the same queries.
+    """Raise an error if results are not of the same queries.
 
     Raises:
-        VGGymError: data set, split, limit or content hash of some differ from those of most; it names them.
+        VGGymError: data set, split, limit or content hash of some results differ from those of most. The message names
+            them.
     """
     common, count = Counter(r.setup for r in results).most_common(1)[0]
     wrong = [r for r in results if r.setup != common]
@@ -168,15 +173,17 @@ def check_one_setup(results: Sequence[Results]) -> None:
         return
     usual = next(r.path for r in results if r.setup == common)
     others = f"{usual} has" if count == 1 or len(results) == 2 else f"{count} others have"
-    said = "; ".join(f"{r.path} has {_differences(r.setup, common, others)}" for r in wrong)
-    raise VGGymError(f"not the same queries, so not comparable: {said}")
+    setups = "; ".join(f"{r.path} has {_differences(r.setup, common, others)}" for r in wrong)
+    raise VGGymError(f"not the same queries, so not comparable: {setups}")
 
 
 def _differences(mine: tuple[Any, ...], common: tuple[Any, ...], others: str) -> str:
     return ", ".join(
-        f"{name} {_said(a)} where {others} {_said(b)}" for name, a, b in zip(SETUP, mine, common, strict=True) if a != b
+        f"{name} {_printed(a)} where {others} {_printed(b)}"
+        for name, a, b in zip(SETUP, mine, common, strict=True)
+        if a != b
     )
 
 
-def _said(value: Any) -> str:
+def _printed(value: Any) -> str:
     return "none" if value is None else printable(str(value))

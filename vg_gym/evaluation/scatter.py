@@ -1,4 +1,4 @@
-"""Before and after refinement, one point per expression."""
+"""Scatter plot of IoU before and after refinement, with one point per expression."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vg_gym.storage.outputs import SOFTWARE, SOFTWARE_TAG
 
 INK, GRID, BETTER, WORSE = (33, 37, 41, 255), (222, 226, 230, 255), (47, 159, 68, 90), (224, 49, 49, 90)
 SIDE, LEFT, TOP, RIGHT, BOTTOM = 260, 46, 62, 14, 40
-"""Pixels of a panel's square, and around it."""
+"""Pixels of the square of a panel and of the margins around it."""
 FINE = 3
-"""Points are drawn this much larger and reduced."""
+"""Factor by which points are drawn larger before they are reduced."""
 
 
 def scatter(rows: Sequence[dict[str, Any]], columns: int = 3) -> Image.Image:
-    """IoU after (up) against IoU before (right), a panel per refined row; green gained, red lost.
+    """Plot the IoU after refinement against the IoU before, one panel per refined row; green: gain, red: loss.
 
     Args:
-        rows: rows of the evaluator; those with ``refines`` are drawn against the row that this names.
-        columns: panels side by side.
+        rows: rows of the evaluator; ``refines`` of a refined row names the row of its initial boxes.
+        columns: number of panels side by side.
 
     Raises:
         ValueError: no row is refined.
@@ -43,7 +43,7 @@ def scatter(rows: Sequence[dict[str, Any]], columns: int = 3) -> Image.Image:
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as the content of a PNG file, which says that it is ours."""
+    """Return the content of a PNG file whose metadata name this package as the software."""
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[SOFTWARE_TAG] = SOFTWARE
@@ -73,7 +73,7 @@ def _panel(old: dict[str, Any], new: dict[str, Any]) -> Image.Image:
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> Image.Image:
-    """The points over the square's grid lines, half transparent."""
+    """Draw half-transparent points over the grid of a square."""
     side = SIDE * FINE
     shade = np.zeros((side, side, 4), dtype=np.uint8)
     shade[..., :3] = 255
@@ -92,5 +92,5 @@ def _points(x: np.ndarray, y: np.ndarray) -> Image.Image:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, at a size in pixels."""
+    """Return Pillow's default font at a size in pixels."""
     return ImageFont.load_default(size)

@@ -1,4 +1,4 @@
-"""Tables on the terminal."""
+"""Tables of results on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vg_gym.registry.seen import seen_text
 
 
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
-    """Print rows: floors first, then methods, then ceilings, as they were added."""
+    """Print rows in the order in which they were added: floors, then methods and ceilings."""
     table = Table(title=title)
     refined = any("refined_by" in row for row in rows)
     figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "tightness", "evals", "ms", "failed")
@@ -40,7 +40,7 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
 
 
 def print_seen(rows: list[dict[str, Any]]) -> None:
-    """Print what the parts of methods have seen of the truth, those that have seen the same together."""
+    """Print what the parts of methods have seen of the truth; methods with the same parts share a line."""
     methods: dict[str, list[str]] = {}
     for row in rows:
         if "seen" in row and not row["role"].startswith("ceiling"):
@@ -52,7 +52,7 @@ def print_seen(rows: list[dict[str, Any]]) -> None:
 
 
 def print_counts(rows: list[dict[str, Any]], title: str) -> None:
-    """Print rows of methods on data without boxes: how many queries, how long, how many failed."""
+    """Print rows for data without boxes: number of queries, time and failures of each method."""
     table = Table(title=title)
     for name in ("method", "role", "queries", "evals", "ms", "failed"):
         table.add_column(name, justify="left" if name in ("method", "role") else "right")
@@ -69,7 +69,7 @@ def print_counts(rows: list[dict[str, Any]], title: str) -> None:
 
 
 def _gain(row: dict[str, Any], refined: bool) -> list[str]:
-    """The paired difference of mean IoU that refinement makes."""
+    """Return the paired difference of mean IoU by refinement, and its interval."""
     if not refined:
         return []
     if "refined_by" not in row:

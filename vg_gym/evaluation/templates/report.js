@@ -1,27 +1,27 @@
 "use strict";
 {
-  // All text goes in as text, never as HTML: expressions and names are anybody's.
+  // All text is inserted as text, never as HTML, since expressions and names may come from other people.
   const data = JSON.parse(document.getElementById("data").textContent);
   const find = id => document.getElementById(id);
   const shown = data.shown.map(i => data.rows[i]);
-  const state = { kind: "", row: null }; // of all kinds, and all rows;
+  const state = { kind: "", row: null }; // "" and null stand for all kinds and all rows
 
   function element(name, attributes = {}, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
+    const node = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
   }
   function drawn(name, attributes = {}, ...children) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
   }
   const counted = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
   const signed = x => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
 
-  // Pictures get their source when they come near the screen.
+  // Images are loaded when they come near the screen.
   const load = image => { image.src = data.images[image.dataset.image]; };
   const watcher = "IntersectionObserver" in window && new IntersectionObserver(entries => {
     for (const entry of entries) if (entry.isIntersecting) { load(entry.target); watcher.unobserve(entry.target); }
@@ -32,7 +32,7 @@
     return drawn("rect", { x, y, width: right - x, height: bottom - y, fill: "none", "vector-effect": "non-scaling-stroke", ...attributes });
   }
 
-  // A query with the boxes of some methods (indices into what is shown); the answer is always there, above all.
+  // An image with the boxes of some methods (indices into `shown`) and the true box on top.
   function picture(query, methods, withPaths) {
     const frame = element("div", { class: "picture" });
     const size = data.sizes[query.image];
@@ -43,7 +43,7 @@
         watcher ? watcher.observe(image) : load(image);
         frame.append(image);
       } else frame.append(element("div", { class: "lost" }, data.lost[query.image] ?? ""));
-      const thick = methods.length > 3 ? 2.5 : 6; // with one or two, the truth is drawn inside
+      const thick = methods.length > 3 ? 2.5 : 6; // with one or two methods, the true box is drawn inside
       const over = drawn("svg", { viewBox: `0 0 ${size[0]} ${size[1]}`, "aria-hidden": "true" });
       for (const m of methods) {
         const path = withPaths ? query.paths[m].slice(0, -1) : [];
@@ -70,9 +70,9 @@
   }
 
   function dot(m) {
-    const made = element("span", { class: "dot" });
-    made.style.background = shown[m].color;
-    return made;
+    const node = element("span", { class: "dot" });
+    node.style.background = shown[m].color;
+    return node;
   }
   const key = m => element("span", { class: "key" }, dot(m), shown[m].method);
 
@@ -84,29 +84,29 @@
     const place = find("gallery");
     const m = data.shown.indexOf(state.row);
     if (state.row !== null && m < 0) {
-      place.replaceChildren(element("p", {}, "Floors have no pictures: choose another method, or all."));
+      place.replaceChildren(element("p", {}, "Floors have no pictures: choose another method, or all methods."));
       return;
     }
     if (state.row === null) {
       const all = shown.map((_, i) => i);
       const chosen = data.samples.filter(i => !state.kind || data.queries[i].kind === state.kind);
       place.replaceChildren(
-        element("p", {}, "Evenly spaced expressions, with every method's box. Choose a method above for its worst and its most typical cases, with paths."),
+        element("p", {}, "Evenly spaced expressions with the box of every method. Choose a method above for its worst and most typical cases, with paths."),
         element("p", {}, ...all.map(i => key(i))),
         gallery(...chosen.map(i => figure(i, all, { withIous: false }))),
       );
-      if (!chosen.length) place.append(element("p", { class: "muted" }, "None of them is of this kind; choose a method."));
+      if (!chosen.length) place.append(element("p", { class: "muted" }, "No expression here is of this kind; choose a method."));
       return;
     }
     const { worst, typical } = data.cases[m];
     const figures = part => gallery(...part[state.kind].map(i => figure(i, [m], { withPaths: true })));
     place.replaceChildren(
-      element("h3", {}, `${shown[m].method}: the worst`), figures(worst),
-      element("h3", {}, `${shown[m].method}: the most typical, nearest to its median IoU`), figures(typical),
+      element("h3", {}, `${shown[m].method}: worst cases`), figures(worst),
+      element("h3", {}, `${shown[m].method}: most typical cases, nearest to its median IoU`), figures(typical),
     );
   }
 
-  // The table: figures of a kind in place of those of all, and no columns that are not known by kind.
+  // The table shows the values of the chosen kind, and hides columns without values by kind.
   const whole = new Map([...document.querySelectorAll("#figures [data-figure]")].map(cell => [cell, [...cell.childNodes]]));
   function showFigures() {
     for (const [cell, nodes] of whole) {
@@ -116,7 +116,7 @@
       if (!state.kind) cell.replaceChildren(...nodes);
       else cell.replaceChildren(cell.dataset.figure === "n" ? String(value) : value.toFixed(3));
     }
-    find("figures").dispatchEvent(new Event("change")); // what it is sorted by has other figures
+    find("figures").dispatchEvent(new Event("change")); // the values of the sorted column have changed
     for (const cell of document.querySelectorAll("#figures .whole")) cell.hidden = Boolean(state.kind);
     for (const line of document.querySelectorAll("#curves polyline")) line.setAttribute("points", data.rows[line.dataset.row].curves[state.kind]);
     for (const chart of document.querySelectorAll("figure[data-kind]")) chart.hidden = Boolean(state.kind) && chart.dataset.kind !== state.kind;
@@ -128,11 +128,11 @@
     }
   }
 
-  // Differences of a pair; the page has them for A before B, and turns them round where B is before A.
+  // Differences of a pair; the data has them for A before B, and they are negated where B comes before A.
   const turned = ci => ci && [-ci[1], -ci[0]]; // null: too few images
   function differences(a, b) {
-    const kept = data.pairs[a < b ? `${a},${b}` : `${b},${a}`];
-    return kept.map(([kind, n, iou, ci, acc, accCi, onlyA, onlyB]) => a < b
+    const rows = data.pairs[a < b ? `${a},${b}` : `${b},${a}`];
+    return rows.map(([kind, n, iou, ci, acc, accCi, onlyA, onlyB]) => a < b
       ? { kind, n, iou, ci, acc, accCi, onlyA, onlyB }
       : { kind, n, iou: -iou, ci: turned(ci), acc: -acc, accCi: turned(accCi), onlyA: onlyB, onlyB: onlyA });
   }
@@ -158,9 +158,9 @@
       for (const id of ["scatter", "cells", "ahead-a", "ahead-b"]) find(id).replaceChildren();
       return;
     }
-    const found = differences(a, b);
-    const scale = Math.max(0.02, ...found.flatMap(d => [...(d.ci || []), ...(d.accCi || [])].map(Math.abs)));
-    body.replaceChildren(...found.map(d => element("tr", d.kind === state.kind ? { class: "chosen" } : {},
+    const parts = differences(a, b);
+    const scale = Math.max(0.02, ...parts.flatMap(d => [...(d.ci || []), ...(d.accCi || [])].map(Math.abs)));
+    body.replaceChildren(...parts.map(d => element("tr", d.kind === state.kind ? { class: "chosen" } : {},
       element("td", {}, d.kind || "all"), element("td", {}, String(d.n)),
       element("td", { class: colorOf(d.ci) }, signed(d.iou)), interval(d.iou, d.ci, scale),
       element("td", { class: colorOf(d.accCi) }, signed(d.acc)), interval(d.acc, d.accCi, scale),
@@ -211,7 +211,7 @@
     showCases();
     if (find("a")) showPair();
   }
-  if (find("a")) { // the best two, the better as B
+  if (find("a")) { // the best two methods at first, the better one as B
     const best = shown.map((_, i) => i).sort((x, y) => shown[y].figures[""].iou - shown[x].figures[""].iou);
     find("b").value = best[0];
     find("a").value = best[1];

@@ -1,5 +1,5 @@
 "use strict";
-// A click, or Enter, on a heading of a table sorts it: figures from high to low first, names from A to Z.
+// A click (or Enter) on a column heading sorts the table: numbers in descending order first, names from A to Z.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const order = [...body.rows];
@@ -10,7 +10,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     return column === 0 || cell.classList.contains("text") ? text : Number.isNaN(number) ? null : number;
   };
   const compare = (a, b) => {
-    if (a === null || b === null) return (a === null) - (b === null); // what is empty comes last
+    if (a === null || b === null) return (a === null) - (b === null); // empty cells come last
     return typeof a === "string" ? a.localeCompare(b) : b - a;
   };
   const headings = [...table.tHead.rows[0].cells];
@@ -18,7 +18,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     order.length && typeof valueOf(order[0], column) === "string" ? ["ascending", "descending"] : ["descending", "ascending"];
   const sort = () => {
     const column = headings.findIndex(heading => heading.hasAttribute("aria-sort"));
-    if (column < 0) { // the order of the page
+    if (column < 0) { // the original order
       body.append(...order);
       return;
     }
@@ -32,9 +32,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => {
       const [first, second] = directions(column), before = heading.getAttribute("aria-sort");
       for (const other of headings) other.removeAttribute("aria-sort");
-      if (before !== second) heading.setAttribute("aria-sort", before === first ? second : first); // the third click: none
+      if (before !== second) heading.setAttribute("aria-sort", before === first ? second : first); // the third click restores the original order
       sort();
     });
   });
-  table.addEventListener("change", sort); // of its figures
+  table.addEventListener("change", sort); // the values have changed
 }
