@@ -1,9 +1,9 @@
-"""Names to lazy specs: how a thing is built, what it needs and what it can.
+"""Registry from names to lazy specs, which describe how an object is built, its needs and its capabilities.
 
 ``grounder("center")``, ``grounder("clip-window", clip="refshapes")``, ``grounder("agent:runs/latest")``,
-``grounder("my_package.module:factory")``; ``open_dataset("refshapes", "test")``. Nothing heavy is imported until a name
-is asked for. The tables of what comes with the package are in :mod:`vg_gym.registry.tables`; what others bring is found
-by :mod:`vg_gym.registry.plugins`.
+``grounder("my_package.module:factory")``; ``open_dataset("refshapes", "test")``. Heavy modules are
+imported only when an object is built. The tables of this package are in :mod:`vg_gym.registry.tables`;
+:mod:`vg_gym.registry.plugins` finds the objects of other packages.
 
 >>> list_grounders()["reclip"].takes_clip, list_grounders()["reclip"].proposer
 (True, 'yolo')
@@ -35,12 +35,12 @@ __all__ = [
 
 
 def list_grounders() -> dict[str, GrounderSpec]:
-    """Every grounder by name, registered ones and those of entry points too; a warning names those that are broken."""
+    """Return all grounders by name, including registered ones and those of entry points; warn of broken ones."""
     return {**GROUNDERS, **_offered_specs(GrounderSpec, GROUNDERS)}
 
 
 def list_datasets() -> dict[str, DatasetSpec]:
-    """Every data set by name, registered ones and those of entry points too; a warning names those that are broken."""
+    """Return all data sets by name, including registered ones and those of entry points; warn of broken ones."""
     return {**DATASETS, **_offered_specs(DatasetSpec, DATASETS)}
 
 
@@ -51,22 +51,22 @@ def _offered_specs(kind: type[S], table: Mapping[str, S]) -> dict[str, S]:
             if name not in table:
                 specs[name] = offered_spec(kind, name)
             elif table[name].factory.startswith("vg_gym."):
-                raise VGGymError(f"entry point {name!r} ({entry.value}) is left out: that is a name of vg_gym's own")
+                raise VGGymError(f"entry point {name!r} ({entry.value}) is left out: vg_gym itself uses that name")
         except VGGymError as error:
             warnings.warn(str(error), stacklevel=3)
     return specs
 
 
 def list_proposers() -> dict[str, ProposerSpec]:
-    """The first stages of two-stage pipelines by name."""
+    """Return the first stages of two-stage pipelines by name."""
     return dict(PROPOSERS)
 
 
 def register_grounder(name: str, factory: str, **capabilities: Any) -> None:
-    """Make ``grounder(name)`` call a factory; replaces an earlier entry.
+    """Register a factory that ``grounder(name)`` calls; it replaces an earlier entry.
 
     Args:
-        name: of the grounder, without a colon.
+        name: name of the grounder, without a colon.
         factory: ``"package.module:name"``.
         **capabilities: other fields of :class:`GrounderSpec`, e.g. ``takes_clip=True``.
 
@@ -79,10 +79,10 @@ def register_grounder(name: str, factory: str, **capabilities: Any) -> None:
 
 
 def register_dataset(name: str, factory: str, **capabilities: Any) -> None:
-    """Make ``open_dataset(name, split)`` call a factory; replaces an earlier entry.
+    """Register a factory that ``open_dataset(name, split)`` calls; it replaces an earlier entry.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         factory: ``"package.module:name"``, which takes (name, split, root=None, **options).
         **capabilities: other fields of :class:`DatasetSpec`, e.g. ``splits=("train", "test")``.
     """
@@ -90,34 +90,34 @@ def register_dataset(name: str, factory: str, **capabilities: Any) -> None:
 
 
 def register_proposer(name: str, factory: str, **capabilities: Any) -> None:
-    """Make ``proposer(name)`` call a factory; replaces an earlier entry.
+    """Register a factory that ``proposer(name)`` calls; it replaces an earlier entry.
 
     Args:
-        name: of the proposer, without a colon.
-        factory: ``"package.module:name"``, which takes ``device``, and ``weights`` where it has any.
+        name: name of the proposer, without a colon.
+        factory: ``"package.module:name"``, which takes ``device``, and ``weights`` if it has weights.
         **capabilities: other fields of :class:`ProposerSpec`, e.g. ``published="yolov8x.pt"``.
     """
     PROPOSERS[name] = ProposerSpec(factory, **capabilities)
 
 
 def registered() -> tuple[dict[str, GrounderSpec], dict[str, DatasetSpec], dict[str, ProposerSpec]]:
-    """All that stands in the tables, for another process to :func:`register_all`."""
+    """Return the tables of grounders, data sets and proposers, for :func:`register_all` in another process."""
     return dict(GROUNDERS), dict(DATASETS), dict(PROPOSERS)
 
 
 def register_all(known: tuple[dict[str, GrounderSpec], dict[str, DatasetSpec], dict[str, ProposerSpec]]) -> None:
-    """Register what another process knows."""
+    """Register the entries that :func:`registered` returned in another process."""
     for table, specs in zip((GROUNDERS, DATASETS, PROPOSERS), known, strict=True):
         table.update(specs)  # type: ignore[attr-defined]
 
 
 def grounder_names() -> list[str]:
-    """The names of all grounders; nothing is imported."""
+    """Return the names of all grounders, without importing anything."""
     return [*GROUNDERS, *offered(GrounderSpec)]
 
 
 def grounder_key(name: str) -> str:
-    """What the options of a grounder are given to: its name without an argument.
+    """Return the name of a grounder without its argument; options are given by this name.
 
     >>> grounder_key("agent:refshapes"), grounder_key("my_package.module:factory")
     ('agent', 'my_package.module:factory')
@@ -127,16 +127,16 @@ def grounder_key(name: str) -> str:
 
 
 def grounder_spec(name: str) -> GrounderSpec:
-    """The spec of a grounder: of the tables, of an entry point, or of ``package.module:factory``.
+    """Return the spec of a grounder from the tables, an entry point, or ``package.module:factory``.
 
     Raises:
-        VGGymError: the name is unknown, or what it names cannot be imported.
+        VGGymError: the name is unknown, or its factory cannot be imported.
     """
     return _spec("grounder", grounder_key(name), GROUNDERS, GrounderSpec)
 
 
 def is_grounder(name: str) -> bool:
-    """Whether there is a grounder of this name."""
+    """Return whether a grounder of this name exists."""
     try:
         return bool(grounder_spec(name))
     except UnknownName:
@@ -144,10 +144,10 @@ def is_grounder(name: str) -> bool:
 
 
 def dataset_spec(name: str) -> DatasetSpec:
-    """The spec of a data set: of the tables, of a file, of a kind (``hub:``), of an entry point, or by its factory.
+    """Return the spec of a data set from the tables, a file, a kind (``hub:``), an entry point, or its factory.
 
     Raises:
-        VGGymError: the name is unknown, or what it names cannot be imported.
+        VGGymError: the name is unknown, or its factory cannot be imported.
 
     >>> dataset_spec("refshapes").splits, dataset_spec("mine.jsonl").splits
     (('train', 'val', 'test'), ('all',))
@@ -160,16 +160,16 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 
 def refuse_code(kind: type[Spec], name: str, file: object, remedy: str) -> None:
-    """Refuse a name that a file gives and that would import a module: what a file says is never imported.
+    """Raise an error if a name in a file would import a module: names in files never import code.
 
-    Names in the tables are accepted, those that the user's own plugins registered included. Names of entry points and
-    ``package.module:factory`` are refused. A name that nothing has is left to whoever looks it up.
+    Names in the tables are accepted, including those that the user's plugins registered. Names of entry points and
+    ``package.module:factory`` are rejected. Unknown names raise an error later, when they are looked up.
 
     Args:
         kind: ``GrounderSpec`` or ``DatasetSpec``.
-        name: what the file names.
-        file: the file, and the field of it, for the error.
-        remedy: what the user can do where the code is trusted.
+        name: name in the file.
+        file: file and field, for the error message.
+        remedy: advice for users who trust the code.
 
     Raises:
         VGGymError: the name would import a module.
@@ -191,7 +191,7 @@ imported; if you trust it, type it yourself
 
 
 def _spec(what: str, name: str, table: Mapping[str, S], kind: type[S], others: Sequence[str] = ()) -> S:
-    """The spec of a name; an error says ``others`` too, kinds of names that are in no table."""
+    """Return the spec of a name. The error for unknown names also lists ``others``, names that are in no table."""
     if name in table:
         return table[name]
     if name in offered(kind):
@@ -206,9 +206,9 @@ def grounder(name: str, /, **options: Any) -> Grounder:
     """Build the grounder called ``name`` (``"center"``, ``"clip-window"``, ``"agent:runs/latest"``).
 
     Args:
-        name: a key of :data:`GROUNDERS`, or ``KEY:ARGUMENT`` where the grounder takes an argument; the name of an entry
+        name: a key of :data:`GROUNDERS`, or ``KEY:ARGUMENT`` if the grounder takes an argument; the name of an entry
             point of another package; or ``package.module:factory``.
-        **options: passed to the factory.
+        **options: options of the factory.
 
     Raises:
         VGGymError: the name or an option is unknown, the grounder takes no argument, or a package is missing.
@@ -224,7 +224,7 @@ def grounder(name: str, /, **options: Any) -> Grounder:
 
 
 def grounder_with_clip(name: str, clip: str, /, **options: Any) -> Grounder:
-    """:func:`grounder`, given a CLIP by name where it takes one and the options have none; agents keep their own."""
+    """Build a :func:`grounder` with a CLIP if it takes one and the options have none; agents keep their own CLIP."""
     if grounder_spec(name).takes_clip:
         options.setdefault("clip", clip)
     return grounder(name, **options)
@@ -240,7 +240,7 @@ def proposer(name: str, /, **options: Any) -> Proposer:
 
 
 def proposer_spec(name: str) -> ProposerSpec:
-    """The spec of a proposer.
+    """Return the spec of a proposer.
 
     Raises:
         VGGymError: the name is unknown.
@@ -249,7 +249,7 @@ def proposer_spec(name: str) -> ProposerSpec:
 
 
 def ceiling(name: str, /, **options: Any) -> Any:
-    """Build what sees the answer: an object with ``name`` and ``ground_samples(samples)``.
+    """Build a ceiling, which sees the true boxes: an object with ``name`` and ``ground_samples(samples)``.
 
     Raises:
         VGGymError: the name or an option is unknown.
@@ -258,7 +258,7 @@ def ceiling(name: str, /, **options: Any) -> Any:
 
 
 def network_class(name: str) -> Any:
-    """The class of a trainable network, a :class:`vg_gym.learned.model.GroundingModel`.
+    """Return the class of a trainable network, a :class:`vg_gym.learned.model.GroundingModel`.
 
     Raises:
         VGGymError: the name is unknown.
@@ -270,13 +270,13 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     """Open a split of a data set as a sequence of :class:`~vg_gym.types.Sample`, one per expression.
 
     Args:
-        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or a file of
-            one's own, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`), ``hub:ORG/NAME`` or ``hub:FOLDER``
+        name: a key of :data:`DATASETS`; RefCOCO-type sets carry their split authority (``refcocog-umd``). Or a file
+            of your data, ``FILE.jsonl`` or ``FILE.json`` (:mod:`vg_gym.data.own`), ``hub:ORG/NAME`` or ``hub:FOLDER``
             (:mod:`vg_gym.data.parquet`), the name of an entry point of another package, or ``package.module:factory``.
-        split: one of its spec's ``splits``: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
-        root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none. Of a file: what
-            its images' paths are relative to.
-        **options: passed to the data set (RefShapes: ``image_size``, ``seed``).
+        split: one of the ``splits`` in its spec: ``train``, ``val``, ``test`` (RefCOCO/+: ``testA``, ``testB``).
+        root: folder with ``annotations`` and ``images`` for the real data sets; RefShapes needs none. For a file, the
+            folder to which image paths are relative.
+        **options: options of the data set (RefShapes: ``image_size``, ``seed``).
 
     Raises:
         VGGymError: the name, the split or an option is unknown, or files are missing under ``root``.
@@ -290,7 +290,7 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
 def _build(
     name: str, spec: Spec, options: Mapping[str, Any], argument: Mapping[str, str] = MappingProxyType({})
 ) -> Any:
-    """Call the factory of a spec, once its options are known to be ones it takes."""
+    """Check the options of a spec's factory, and call it."""
     fixed = {**spec.fixed, **argument}
     try:
         factory = spec.load()

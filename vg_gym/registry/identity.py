@@ -1,6 +1,6 @@
-"""What the answers of a grounder depend on, as hashes: weights, options, files, source, versions.
+"""Hashes of everything that the answers of a grounder depend on: weights, options, files, source code, versions.
 
-Predictions and boxes that were kept are used again only where all of this is as it was.
+Saved predictions and boxes are reused only if all of these are unchanged.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from vg_gym.storage.files import find_place, fingerprint, place_mark
 from vg_gym.types import Fingerprinted, Grounder
 
 PACKAGE = Path(__file__).parents[1]
-"""The folder of vg_gym."""
+"""Folder of vg_gym."""
 SHOWING = ("cli", "demo")
-"""Folders of vg_gym on which no answer depends."""
+"""Folders of vg_gym that only show answers."""
 LIBRARIES = ("torch", "torchvision", "open_clip_torch", "transformers", "ultralytics", "segment_anything", "numpy")
-"""Packages whose arithmetic answers depend on."""
+"""Packages whose arithmetic may change answers."""
 INSTALLED = ("site-packages", "dist-packages")
-"""Folders in which modules of different owners lie side by side."""
+"""Names of folders that contain modules of different packages."""
 CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
-"""Kinds of values that the source tells of."""
+"""Types of values that the hash of the source code covers."""
 DEPTH = 4
-"""Levels of attributes and containers that are read of a grounder without a fingerprint."""
+"""Number of nested levels that are hashed in a grounder without a fingerprint."""
 
 
 def inputs_of(name: str, grounder: Grounder, options: Mapping[str, Any], clip: str = "none") -> dict[str, str]:
-    """What the answers of a grounder depend on: name of the part -> its version or a hash of it.
+    """Return the inputs of a grounder's answers: name of the part -> its version or hash.
 
     Args:
-        name: of the grounder, as the registry knows it.
-        grounder: what was built.
-        options: that it was built with.
-        clip: name of the CLIP that it was given.
+        name: name of the grounder in the registry.
+        grounder: the grounder itself.
+        options: options with which it was built.
+        clip: name of its CLIP.
     """
     spec, argument = grounder_spec(name), name[len(grounder_key(name)) + 1 :]
     factories = [spec.factory, *([proposer_spec(spec.proposer).factory] if spec.proposer else [])]
@@ -60,22 +60,22 @@ def inputs_of(name: str, grounder: Grounder, options: Mapping[str, Any], clip: s
 
 
 def versions() -> dict[str, str]:
-    """The version of vg_gym, with a hash of its source, and those of the libraries below it."""
+    """Return the version of vg_gym with a hash of its source code, and the versions of the libraries."""
     return {"vg_gym": f"{__version__} {own_source()[:16]}", **{name: _version(name) for name in LIBRARIES}}
 
 
 def mark_of(grounder: Grounder) -> str:
-    """One hash of all that the answers of a grounder depend on, as far as it shows, for names of cached files."""
+    """Return one hash of all detectable inputs of a grounder's answers, for names of cache files."""
     return fingerprint(state_of(grounder), source_of(type(grounder)), sorted(versions().items()))
 
 
 def state_of(grounder: Grounder) -> str:
-    """The fingerprint of a grounder; of one without, a hash of what it holds: weights, arrays, numbers and texts."""
+    """Return the fingerprint of a grounder; without one, a hash of its weights, arrays, numbers and texts."""
     return grounder.fingerprint if isinstance(grounder, Fingerprinted) else fingerprint(*_parts(grounder, DEPTH))
 
 
 def _parts(value: Any, depth: int) -> Iterator[object]:
-    """What a value consists of, as things whose ``repr`` or bytes are the same in every process."""
+    """Yield the parts of a value as objects whose ``repr`` or bytes are the same in every process."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic)):
         yield value
         return
@@ -101,15 +101,15 @@ def _parts(value: Any, depth: int) -> Iterator[object]:
 
 
 def _marks(names: Sequence[str]) -> list[str]:
-    """Hashes of the files, and change marks of what is in the folders, that exist under some names."""
+    """Return hashes of files and change marks of folders for those names that exist on disk."""
     places = [(name, path) for name in names if (path := find_place(name)) is not None]
     return [place_mark(name) if path.is_dir() else fingerprint(path) for name, path in places]
 
 
 def source_of(kind: type, *modules: str) -> str:
-    """A hash of the source of a class and of modules, and of what these import from beside them; vg_gym's is left out.
+    """Return a hash of the source code of a class and of modules, with their local imports but without vg_gym.
 
-    It is of what this process runs: a file that is edited once its module is imported counts from the next import on.
+    It describes the code in this process: an edit of an imported module counts only after its next import.
     """
     names = sorted({kind.__module__, *modules})
     files = [_read(name, id(getattr(sys.modules.get(name), "__spec__", None))) for name in names]
@@ -118,13 +118,13 @@ def source_of(kind: type, *modules: str) -> str:
 
 @lru_cache
 def _read(module: str, spec_id: int) -> str:
-    """A hash of a module's source; ``spec_id`` tells one import of it from the next."""
+    """Return a hash of a module's source code; ``spec_id`` distinguishes repeated imports."""
     files = source_files(module)
     return fingerprint(*files) if files else ""
 
 
 def _typed_in(kind: type) -> str:
-    """The source of a class that is in no file, as in a notebook."""
+    """Return the source code of a class that was defined outside a file, e.g. in a notebook."""
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):
@@ -132,9 +132,9 @@ def _typed_in(kind: type) -> str:
 
 
 def source_files(module: str) -> list[Path]:
-    """The source files of a module, and of all that it imports from its own package or, without one, its own folder.
+    """Return the source files of a module and of its imports from the same package (without a package: same folder).
 
-    Nothing is imported. Of vg_gym's own modules there are none: :func:`own_source` is of all of them.
+    Nothing is imported. Modules of vg_gym are left out, since :func:`own_source` covers them.
     """
     origin = _origin(module)
     if origin is None or origin.is_relative_to(PACKAGE):
@@ -149,12 +149,12 @@ def source_files(module: str) -> list[Path]:
         if file not in files and not file.is_relative_to(PACKAGE):
             files.add(file)
             names = (name for name in _imports(file, name) if name.partition(".")[0] == top or not alone)
-            waiting += [found for name in names for found in _files_of(name, root)]
+            waiting += [imported for name in names for imported in _files_of(name, root)]
     return sorted(files)
 
 
 def _origin(module: str) -> Path | None:
-    """The Python file of a module; None where there is none."""
+    """Return the Python file of a module; None if it has none."""
     try:
         loaded = sys.modules.get(module)
         origin = loaded.__file__ if loaded is not None else getattr(find_spec(module), "origin", None)
@@ -164,7 +164,7 @@ def _origin(module: str) -> Path | None:
 
 
 def _files_of(module: str, root: Path) -> Iterator[tuple[str, Path]]:
-    """A module and the packages around it, with their files, as far as they lie in a folder."""
+    """Yield the names and files of a module and its parent packages that lie in a folder."""
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
         place = root.joinpath(*parts[:count])
@@ -174,7 +174,7 @@ def _files_of(module: str, root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _imports(file: Path, module: str) -> Iterator[str]:
-    """Names that a file imports and that may be modules."""
+    """Yield imported names of a file that may be modules."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
@@ -186,7 +186,7 @@ def _imports(file: Path, module: str) -> Iterator[str]:
 
 @lru_cache(1)
 def own_source() -> str:
-    """A hash of the source of vg_gym, without what only shows answers."""
+    """Return a hash of the source code of vg_gym, without the code that only shows answers."""
     files = (path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in SHOWING)
     digest = hashlib.sha256()
     for path in files:

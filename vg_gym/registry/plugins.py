@@ -1,4 +1,4 @@
-"""What other packages bring: ``package.module:name`` written out, modules that register, and entry points.
+"""Objects of other packages: ``package.module:name``, modules that register objects, and entry points.
 
 A package offers methods and data sets by name in its ``pyproject.toml``::
 
@@ -8,8 +8,8 @@ A package offers methods and data sets by name in its ``pyproject.toml``::
     [project.entry-points."vg_gym.datasets"]
     squares = "my_package.data:SQUARES"
 
-What is named is a factory, or a :class:`~vg_gym.registry.specs.GrounderSpec` or ``DatasetSpec`` where there is more to
-declare than that. It is imported when it is asked for.
+The value names a factory, or a :class:`~vg_gym.registry.specs.GrounderSpec` or ``DatasetSpec`` that declares more. It
+is imported on first use.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from vg_gym.registry.specs import DatasetSpec, GrounderSpec, Spec, load_object
 S = TypeVar("S", bound=Spec)
 
 GROUPS: dict[type[Spec], str] = {GrounderSpec: "vg_gym.grounders", DatasetSpec: "vg_gym.datasets"}
-"""Kind of spec -> the group of entry points that offer it."""
+"""Class of spec -> name of its group of entry points."""
 
 
 def load_plugins(modules: str) -> None:
-    """Import modules, which register what they bring (:func:`vg_gym.registry.register_grounder` and its kin).
+    """Import modules that register objects (:func:`vg_gym.registry.register_grounder` and similar functions).
 
     Args:
-        modules: their names, with commas between; empty for none.
+        modules: names of modules, separated by commas; may be empty.
 
     Raises:
-        VGGymError: a module is not there or cannot be imported.
+        VGGymError: a module does not exist or cannot be imported.
     """
     for module in filter(None, (name.strip() for name in modules.split(","))):
         try:
             import_module(module)
-        except Exception as error:  # it is somebody else's code
+        except Exception as error:  # third-party code may fail in any way
             raise _unusable(f"plugin {module!r}", error) from error
 
 
 def offered(kind: type[Spec]) -> dict[str, EntryPoint]:
-    """The entry points of installed packages for a kind of spec, by name; none of them is imported."""
+    """Return the entry points of installed packages for a class of spec by name, without importing them."""
     return _offered(GROUPS[kind]) if kind in GROUPS else {}
 
 
@@ -55,10 +55,10 @@ def _offered(group: str) -> dict[str, EntryPoint]:
 
 
 def offered_spec(kind: type[S], name: str) -> S:
-    """The spec of an entry point.
+    """Return the spec of an entry point.
 
     Raises:
-        VGGymError: what it names cannot be imported, or is of another kind.
+        VGGymError: its object cannot be imported, or has the wrong type.
     """
     entry = offered(kind)[name]
     owner = f" of {entry.dist.name}" if entry.dist else ""
@@ -66,15 +66,15 @@ def offered_spec(kind: type[S], name: str) -> S:
 
 
 def spec_at(kind: type[S], path: str, otherwise: UnknownName) -> S:
-    """The spec at ``package.module:name``.
+    """Return the spec at ``package.module:name``.
 
     Args:
-        kind: of the spec.
-        path: of a factory, or of a spec.
-        otherwise: raised, with a word on the module, where there is no such module.
+        kind: class of the spec.
+        path: path of a factory or of a spec.
+        otherwise: error for an unknown name; it is raised with a remark if the module does not exist.
 
     Raises:
-        VGGymError: the module cannot be imported, or what is named there is not there or of another kind.
+        VGGymError: the module cannot be imported, or the object does not exist or has the wrong type.
     """
     module = path.partition(":")[0]
     try:
@@ -88,16 +88,16 @@ def spec_at(kind: type[S], path: str, otherwise: UnknownName) -> S:
 
 def _spec_at(kind: type[S], path: str, what: str, summary: str) -> S:
     try:
-        found = load_object(path)
+        loaded = load_object(path)
     except VGGymError:
         raise
-    except Exception as error:  # it is somebody else's code
+    except Exception as error:  # third-party code may fail in any way
         raise _unusable(what, error) from error
-    if isinstance(found, kind):
-        return found
-    if isinstance(found, Spec) or not callable(found):
-        raise VGGymError(f"{what} is a {type(found).__name__}, neither a factory nor a {kind.__name__}")
-    about = (found.__doc__ or "").strip().split("\n")[0].rstrip(".")
+    if isinstance(loaded, kind):
+        return loaded
+    if isinstance(loaded, Spec) or not callable(loaded):
+        raise VGGymError(f"{what} is a {type(loaded).__name__}, neither a factory nor a {kind.__name__}")
+    about = (loaded.__doc__ or "").strip().split("\n")[0].rstrip(".")
     return kind(path, f"{about}, {summary}" if about else summary)
 
 

@@ -1,7 +1,7 @@
-"""What each part of a method has seen of the truth: captions, boxes of classes, boxes of expressions.
+"""Labels that each part of a method has seen in training: captions, boxes of classes, boxes of expressions.
 
-A part is the method itself, its CLIP, its detector, or what its first boxes come from. Label-free is what has no part
-that has seen an expression with its box.
+A part is the method itself, its CLIP, its detector, or the source of its initial boxes. A method is label-free if none
+of its parts has seen an expression with its box.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from vg_gym.storage.files import find_place
 from vg_gym.types import Grounder, SaysSeen
 
 OWN_METHOD = "unknown (own method)"
-"""Of a method that does not say."""
+"""Value for a method that does not declare it."""
 OWN_WEIGHTS = "unknown (own weights)"
-"""Of weights in a file or folder of the user's."""
+"""Value for weights in a file or folder of the user."""
 ANSWER = {"method": "the answer"}
-"""Of what sees the answer."""
+"""Value for ceilings, which see the true box."""
 RECORDED = {"method": "unknown (recorded answers)"}
-"""Of answers from a file."""
+"""Value for answers from a file."""
 
 Seen = dict[str, str]
 """Name of a part (``method``, ``CLIP``, ``detector``, ``first boxes``) -> what it has seen."""
 
 
 def seen_by(name: str, options: Mapping[str, Any], clip: str = "refshapes", grounder: Grounder | None = None) -> Seen:
-    """What the parts of a grounder have seen.
+    """Return what the parts of a grounder have seen.
 
     Args:
-        name: of the grounder.
-        options: that it is built with.
-        clip: name of the CLIP that it is given, where it takes one.
-        grounder: the grounder itself, where it is built; one that says what it has seen is believed.
+        name: name of the grounder.
+        options: options with which it is built.
+        clip: name of its CLIP, if it takes one.
+        grounder: the grounder itself, if it is built. If it declares what it has seen, this is returned.
 
     >>> seen_by("yolo-clip", {}, "ViT-B-32:openai")
     {'method': 'nothing', 'CLIP': 'captions', 'detector': 'boxes of classes'}
@@ -44,17 +44,17 @@ def seen_by(name: str, options: Mapping[str, Any], clip: str = "refshapes", grou
         return grounder.seen
     spec = grounder_spec(name)
     weights = "" if spec.proposer else str(options.get("weights", ""))
-    seen = {"method": OWN_WEIGHTS if find_place(weights) else spec.seen or OWN_METHOD, **spec.stands_on}
+    seen_by_part = {"method": OWN_WEIGHTS if find_place(weights) else spec.seen or OWN_METHOD, **spec.stands_on}
     if spec.takes_clip:
         named = options.get("clip", clip if clip != "none" else spec.options.get("clip", "refshapes"))
-        seen["CLIP"] = seen_by_clip(str(named))
+        seen_by_part["CLIP"] = seen_by_clip(str(named))
     if spec.proposer:
-        seen["detector"] = seen_by_proposer(spec.proposer, str(options.get("weights", "")))
-    return seen
+        seen_by_part["detector"] = seen_by_proposer(spec.proposer, str(options.get("weights", "")))
+    return seen_by_part
 
 
 def seen_by_clip(name: str) -> str:
-    """What a CLIP has seen, or several joined by ``+``.
+    """Return what a CLIP, or several joined by ``+``, has seen.
 
     >>> seen_by_clip("refshapes"), seen_by_clip("ViT-B-32:openai")
     ('boxes of expressions', 'captions')
@@ -69,12 +69,12 @@ def _seen_by_one_clip(name: str) -> str:
 
 
 def seen_by_proposer(name: str, weights: str = "") -> str:
-    """What a first stage has seen; ``weights`` where they are not its own."""
+    """Return what a first stage has seen; ``weights`` are given if they are not the default."""
     return OWN_WEIGHTS if find_place(weights) else proposer_spec(name).seen or OWN_METHOD
 
 
 def seen_text(seen: Mapping[str, str]) -> str:
-    """What parts have seen, in one line.
+    """Return one line about what all parts have seen.
 
     >>> seen_text({"method": "nothing", "CLIP": "captions"})
     'method: nothing; CLIP: captions'

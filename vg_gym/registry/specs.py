@@ -1,4 +1,4 @@
-"""Specs: how a thing is built, what it needs and what it can, known before anything of it is imported."""
+"""Specs of registered objects: factory, needs and capabilities. They are available without importing the objects."""
 
 from __future__ import annotations
 
@@ -12,89 +12,89 @@ from vg_gym.errors import VGGymError, unknown
 
 
 def load_object(path: str) -> Any:
-    """Import what ``"package.module:name"`` names.
+    """Import the object at ``"package.module:name"``.
 
     Raises:
-        VGGymError: it is not written so, or there is no such name in the module.
+        VGGymError: the path has another form, or the module lacks the name.
     """
     module, _, name = path.partition(":")
     if not module or not name:
         raise VGGymError(f"no factory {path!r}; name one as 'package.module:name'")
-    found = import_module(module)
+    imported = import_module(module)
     try:
-        return attrgetter(name)(found)
+        return attrgetter(name)(imported)
     except AttributeError as error:
-        public = [key for key, value in vars(found).items() if not key.startswith("_") and callable(value)]
+        public = [key for key, value in vars(imported).items() if not key.startswith("_") and callable(value)]
         raise unknown(f"name in {module}:", name, public) from error
 
 
 @dataclass(frozen=True)
 class Spec:
-    """How a thing is built."""
+    """Description of how an object is built."""
 
     factory: str
-    """``"package.module:name"`` of what builds it."""
+    """``"package.module:name"`` of the factory."""
     summary: str = ""
-    """What it is, in a few words."""
+    """Description in a few words."""
     extra: str = ""
-    """``pip install "vg_gym[EXTRA]"`` brings the packages that it needs; empty: none."""
+    """Extra with its packages (``pip install "vg_gym[EXTRA]"``); empty: not needed."""
     published_extra: str = ""
-    """The same for what its published weights need, and its built-in ones do not."""
+    """Extra that only its published weights need, not its built-in ones."""
     weights: str = ""
-    """Its built-in weights, a folder of ``vg_gym/assets``; empty: it has none."""
+    """Folder of its built-in weights in ``vg_gym/assets``; empty: no built-in weights."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the factory that make it this thing; a caller cannot give them."""
+    """Fixed arguments of the factory, which callers cannot change."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Defaults that differ from the factory's; a caller may give others."""
+    """Defaults that differ from those of the factory; callers can change them."""
     seen: str = ""
-    """What it has seen of the truth in training, without its CLIP and its detector; empty: that is not known."""
+    """Labels that it has seen in training, without its CLIP and its detector; empty: unknown."""
 
     def load(self) -> Any:
         """Import and return the factory.
 
         Raises:
-            VGGymError: it is not written as ``"package.module:name"``, or there is no such name in the module.
+            VGGymError: the path is not ``"package.module:name"``, or the module lacks the name.
         """
         return load_object(self.factory)
 
 
 @dataclass(frozen=True)
 class GrounderSpec(Spec):
-    """How a grounder is built, and what it can; what it can is declared, never guessed."""
+    """Description of how a grounder is built, with its declared capabilities."""
 
     takes_clip: bool = False
-    """The factory has an option ``clip``: a command's CLIP is passed to it."""
+    """True if the factory has an option ``clip``; the CLIP of the command is passed to it."""
     refines: bool = False
-    """It takes initial boxes; other grounders refuse them."""
+    """True if it takes initial boxes; for other grounders they are an error."""
     fitted: bool = False
-    """It is :class:`~vg_gym.types.Fitted`: it learns from training samples before it is evaluated."""
+    """True if it is :class:`~vg_gym.types.Fitted`: it learns from training samples before its evaluation."""
     proposer: str = ""
-    """The first stage of a two-stage pipeline, a proposer's name; options of that reach the pipeline."""
+    """Name of the proposer of a two-stage pipeline, whose options also reach the pipeline."""
     stands_on: Mapping[str, str] = field(default_factory=dict)
-    """Frozen parts of its built-in weights (``CLIP``, ``detector``) -> what these have seen."""
+    """Frozen part of its built-in weights (``CLIP``, ``detector``) -> labels that it has seen."""
     any_words: bool = False
-    """Its default weights know the words of photographs; those of others know drawn shapes only."""
+    """True if its default weights know words for photographs; those of others know only drawn shapes."""
     published: str = ""
-    """Its published weights, which are fetched where none are named; empty: it has none."""
+    """Default published weights, which are downloaded; empty: none."""
     argument: str = ""
-    """The option that ARGUMENT of ``NAME:ARGUMENT`` stands for; empty: the name takes no argument."""
+    """Option to which ARGUMENT in ``NAME:ARGUMENT`` is passed; empty: the name takes no argument."""
 
 
 @dataclass(frozen=True)
 class ProposerSpec(Spec):
-    """How a first stage is built; its factory takes ``weights`` and ``device`` beside its options."""
+    """Description of how a first stage is built; its factory takes ``weights`` and ``device`` and its options."""
 
     published: str | None = None
-    """The published weights that a pipeline takes where its CLIP is not the built-in one; None: it has no weights."""
+    """Published weights for pipelines whose CLIP is not the built-in one; None: a proposer without weights."""
     takes_clip: bool = False
-    """Whether it is given the CLIP of its pipeline by name (``clip=``)."""
+    """True if it receives the name of its pipeline's CLIP (``clip=``)."""
 
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """How a data set is opened; its factory takes (name, split, root=None, **options)."""
+    """Description of how a data set is opened; its factory takes (name, split, root=None, **options)."""
 
     splits: tuple[str, ...] = ("train", "val", "test")
-    """Names of its splits."""
+    """Names of the splits."""
     read_from_disk: bool = False
-    """Whether it is read from a folder (``root``); other data sets are made as they are asked for."""
+    """True if it is read from a folder (``root``); other data sets are generated on access."""

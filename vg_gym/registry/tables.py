@@ -1,4 +1,4 @@
-"""The tables of names. The only module of the package that names concrete classes, as strings."""
+"""Tables of the registry. Only this module names concrete classes, as strings."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 
 FOUNDATION = "vg_gym.baselines.foundation"
-"""The folder of today's grounders."""
+"""Package of the foundation models."""
 NOTHING = "nothing"
-"""Of a part in which nothing was trained."""
+"""Value for parts without training."""
 CAPTIONS = "captions"
-"""Of a published CLIP: pictures and their captions, no box."""
+"""Value for a published CLIP: images and their captions, without boxes."""
 CLASS_BOXES = "boxes of classes"
-"""Of a detector; of SAM, masks."""
+"""Value for detectors; SAM has seen masks."""
 PHRASE_BOXES = "boxes of phrases"
-"""Of a detector that was trained on phrases of captions with their boxes."""
+"""Value for detectors that were trained on phrases of captions with their boxes."""
 EXPRESSION_BOXES = "boxes of expressions"
-"""Of what was trained on expressions with their boxes."""
+"""Value for models that were trained on expressions with their boxes."""
 BUILT_IN_CLIP_SEEN = EXPRESSION_BOXES
-"""Of the CLIP ``refshapes``: its losses of regions, crops and localisation read boxes of expressions, and by these its
-best weights were chosen."""
+"""Value for the CLIP ``refshapes``: its losses for regions, crops and localisation use boxes of expressions, as does
+the choice of its best weights."""
 TUNED = "two numbers tuned on boxes of expressions"
-"""Of heat maps, whose price of area and temperature were tuned on val."""
+"""Value for heat maps, whose area penalty and temperature were tuned on val."""
 
 
 def _detector(name: str, summary: str, extra: str, published: str) -> ProposerSpec:
@@ -32,7 +32,7 @@ def _detector(name: str, summary: str, extra: str, published: str) -> ProposerSp
 
 
 def _open_vocabulary(name: str, summary: str, published: str, seen: str = EXPRESSION_BOXES) -> ProposerSpec:
-    factory, about = f"{FOUNDATION}.open_vocabulary:OpenVocabularyDetector", f"{summary}, told names of classes"
+    factory, about = f"{FOUNDATION}.open_vocabulary:OpenVocabularyDetector", f"{summary}, prompted with class names"
     return ProposerSpec(factory, about, "foundation", fixed={"name": name}, published=published, seen=seen)
 
 
@@ -53,14 +53,14 @@ PROPOSERS: dict[str, ProposerSpec] = {
     ),
     "yolo-world": ProposerSpec(
         f"{FOUNDATION}.yolo_world:YoloWorld",
-        "YOLO-World, told names of classes",
+        "YOLO-World, prompted with class names",
         "yolo",
         published="yolov8x-worldv2.pt",
         seen=PHRASE_BOXES,
     ),
     "yoloe": ProposerSpec(
         f"{FOUNDATION}.yoloe:Yoloe",
-        "YOLOE, told names of classes",
+        "YOLOE, prompted with class names",
         "yolo",
         published="yoloe-11l-seg.pt",
         seen=PHRASE_BOXES,
@@ -116,9 +116,9 @@ def _diffusion(factory: str, summary: str, weights: str = "") -> GrounderSpec:
     )
 
 
-def _told(name: str, summary: str) -> GrounderSpec:
-    """A proposer that can be told an expression."""
-    p, about = PROPOSERS[name], f"{summary}, told the expression"
+def _prompted(name: str, summary: str) -> GrounderSpec:
+    """Return the spec of a proposer that is prompted with the expression."""
+    p, about = PROPOSERS[name], f"{summary}, prompted with the expression"
     return GrounderSpec(
         p.factory,
         about,
@@ -182,11 +182,11 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "diffusion": _diffusion("diffusion", "box diffusion, deterministic sampling (DDIM)", "diffusion-refshapes"),
     "diffusion-ddpm": _diffusion("diffusion_ddpm", "box diffusion, ancestral sampling (DDPM)", "diffusion-refshapes"),
     "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers"),
-    "grounding-dino": _told("grounding-dino", "Grounding DINO"),
-    "mm-grounding-dino": _told("mm-grounding-dino", "MM-Grounding-DINO"),
-    "owlv2": _told("owlv2", "OWLv2"),
-    "yolo-world": _told("yolo-world", "YOLO-World"),
-    "yoloe": _told("yoloe", "YOLOE"),
+    "grounding-dino": _prompted("grounding-dino", "Grounding DINO"),
+    "mm-grounding-dino": _prompted("mm-grounding-dino", "MM-Grounding-DINO"),
+    "owlv2": _prompted("owlv2", "OWLv2"),
+    "yolo-world": _prompted("yolo-world", "YOLO-World"),
+    "yoloe": _prompted("yoloe", "YOLOE"),
     "florence-2": _vision_language("florence-2", "Florence-2", "florence-community/Florence-2-large-ft"),
     "vlm": _vision_language(
         "vlm",
@@ -202,7 +202,7 @@ GROUNDERS: dict[str, GrounderSpec] = {
 CEILINGS: dict[str, Spec] = {
     "action-oracle": Spec("vg_gym.agents.oracle:ActionOracle", "the greedy best moves of an action set")
 }
-"""What sees the answer: objects with ``name`` and ``ground_samples(samples)``; never grounders."""
+"""Ceilings, which see the true boxes: objects with ``name`` and ``ground_samples(samples)``, not grounders."""
 
 LEARNED: dict[str, Spec] = {
     "mdetr": Spec("vg_gym.baselines.one_stage.mdetr:MDETR", "MDETR", published_extra="detr"),
@@ -235,21 +235,21 @@ DATASET_KINDS: dict[str, DatasetSpec] = {
         read_from_disk=True,
     )
 }  # fmt: skip
-"""Data sets that are named by where they are, ``KIND:PLACE``, by kind."""
+"""Specs of data sets named ``KIND:PLACE``, by kind."""
 
 DATASETS: dict[str, DatasetSpec] = {
     "refshapes": _refshapes("drawn scenes of shapes"),
-    "refshapes-easy": _refshapes("with fewer objects"),
-    "refshapes-hard": _refshapes("with more objects"),
-    "refshapes-biased": _refshapes("with a prior planted in training alone"),
+    "refshapes-easy": _refshapes("drawn scenes with fewer objects"),
+    "refshapes-hard": _refshapes("drawn scenes with more objects"),
+    "refshapes-biased": _refshapes("drawn scenes with a prior planted in training only"),
     "refcocog-umd": _refcoco("RefCOCOg, UMD's split", "train", "val", "test"),
     "refcocog-google": _refcoco("RefCOCOg, Google's split", "train", "val"),
     "refcoco-unc": _refcoco("RefCOCO", "train", "val", "testA", "testB"),
-    "refcoco+-unc": _refcoco("RefCOCO+, without words of place", "train", "val", "testA", "testB"),
+    "refcoco+-unc": _refcoco("RefCOCO+, without location words", "train", "val", "testA", "testB"),
 }
 """Every data set by name."""
 
 FILES = DatasetSpec("vg_gym.data.own:open_own", "rows of your own", splits=("all",), read_from_disk=True)
-"""The spec of a data set that is named by a file; the file names its splits."""
+"""Spec of data sets that are named by a file, which lists its splits."""
 FILE_ENDINGS = (".jsonl", ".json")
-"""Endings of such names."""
+"""Suffixes of such files."""
