@@ -45,22 +45,22 @@ def test_threads_follow_what_other_processes_use(monkeypatch):
     monkeypatch.setattr(devices.time, "sleep", lambda s: pass_time(now, s, others=1.1, own=0))
     threads = devices.Threads()
     assert threads.count == torch.get_num_threads() == 3
-    pass_time(now, devices.EVERY, others=0.1, own=3)
+    pass_time(now, devices.MEASUREMENT_INTERVAL_S, others=0.1, own=3)
     assert threads.look() == torch.get_num_threads() == 4
-    pass_time(now, devices.EVERY / 2, others=9, own=1)
+    pass_time(now, devices.MEASUREMENT_INTERVAL_S / 2, others=9, own=1)
     assert threads.look() == 4, "not yet"
-    pass_time(now, devices.EVERY, others=9, own=1)
+    pass_time(now, devices.MEASUREMENT_INTERVAL_S, others=9, own=1)
     assert threads.look() == torch.get_num_threads() == 1
 
 
 def test_threads_have_bounds_and_those_asked_for_stay(monkeypatch):
     now = machine(monkeypatch, cores=100)
     monkeypatch.setattr(devices.time, "sleep", lambda s: pass_time(now, s, others=0, own=0))
-    assert devices.Threads().count == devices.MOST
+    assert devices.Threads().count == devices.MAX_THREADS
     monkeypatch.setattr(devices, "usable_cores", lambda: 3)
     assert devices.Threads().count == 3
     threads = devices.Threads(2)
-    pass_time(now, devices.EVERY, others=99, own=1)
+    pass_time(now, devices.MEASUREMENT_INTERVAL_S, others=99, own=1)
     assert threads.look() == torch.get_num_threads() == 2
 
 

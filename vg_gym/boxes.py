@@ -1,4 +1,4 @@
-"""Box arithmetic: batched, pure functions on numpy arrays and torch tensors alike.
+"""Box arithmetic: batched, pure functions of numpy arrays or torch tensors.
 
 Boxes are ``xyxy``, continuous (no +1), in any one unit unless a docstring says pixels or normalised. Leading
 dimensions broadcast, so ``iou(boxes, target)`` works for (N, 4) against (4,) or (N, 4).
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 Array = TypeVar("Array", np.ndarray, "torch.Tensor")
-"""Functions give back what they are given: an array or a tensor."""
+"""Array or tensor; a function returns the type of its argument."""
 
 _NUMPY = (np.ndarray, np.generic)
 PIXEL_PARTS = 8.0
@@ -27,22 +27,22 @@ FULL = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
 
 
 def namespace(array: Any) -> Any:
-    """``numpy`` for an array, ``torch`` for a tensor: the functions used here are called alike in both."""
+    """Return ``numpy`` for an array and ``torch`` for a tensor; functions with the same name exist in both."""
     return np if isinstance(array, _NUMPY) else sys.modules["torch"]
 
 
 def clamp(array: Any, low: Any, high: Any) -> Any:
-    """Values limited to [low, high]; numpy's own ``clip`` takes three times as long for a few values."""
+    """Limit values to [low, high]; numpy's own ``clip`` takes three times as long for a few values."""
     return np.minimum(np.maximum(array, low), high) if isinstance(array, _NUMPY) else array.clip(low, high)
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """An array as it is, or a tensor of any device as an array."""
+    """Convert a tensor on any device to an array; return an array unchanged."""
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()
 
 
 def area(boxes: Array) -> Array:
-    """Areas (...,) of boxes (..., 4); a box with ``x2 < x1`` or ``y2 < y1`` has area 0."""
+    """Return the areas (...,) of boxes (..., 4); a box with ``x2 < x1`` or ``y2 < y1`` has area 0."""
     sides = _positive(boxes[..., 2:] - boxes[..., :2])
     return sides[..., 0] * sides[..., 1]
 
@@ -55,14 +55,14 @@ _ZERO = np.zeros((), dtype=np.float32)
 
 
 def intersection(a: Array, b: Array) -> Array:
-    """Areas (...,) of the overlaps of boxes (..., 4), broadcast against each other."""
+    """Return the areas (...,) of the overlaps of boxes (..., 4), broadcast against each other."""
     xp = namespace(a)
     sides = _positive(xp.minimum(a[..., 2:], b[..., 2:]) - xp.maximum(a[..., :2], b[..., :2]))
     return sides[..., 0] * sides[..., 1]
 
 
 def iou(a: Array, b: Array) -> Array:
-    """Intersection over union (...,) of boxes (..., 4), broadcast; 0 where both boxes are empty.
+    """Return the intersection over union (...,) of boxes (..., 4), broadcast; 0 if both boxes are empty.
 
     >>> float(iou(np.array([0., 0., 2., 2.]), np.array([1., 0., 3., 2.])))
     0.3333333333333333
@@ -75,8 +75,8 @@ def iou(a: Array, b: Array) -> Array:
 def pixel_iou(a: Array, b: Array) -> Array:
     """Return the IoU (...,) of pixel boxes (..., 4), broadcast, in float64.
 
-    Metrics, ``is_success`` and rewards are made of it. It is exact for boxes of whole pixels, where float32 of boxes
-    divided by the size of the image puts many an IoU of exactly 1/2 below 0.5.
+    Metrics, ``is_success`` and rewards use this function. It is exact for boxes of whole pixels. With float32 boxes
+    divided by the size of the image, many an IoU of exactly 1/2 falls below 0.5.
 
     >>> float(pixel_iou(np.array([0, 0, 3, 7], np.float32), np.array([0, 0, 6, 7], np.float32)))
     0.5
@@ -96,7 +96,7 @@ def pixels(boxes: Array, scales: Array) -> Array:
 
     Args:
         boxes: normalised boxes.
-        scales: (W, H, W, H) of the images, as :func:`image_scale` gives, broadcast.
+        scales: (W, H, W, H) of the images, see :func:`image_scale`; broadcast.
 
     >>> pixels(normalize(np.array([1, 2, 31, 48]), (49, 49)), image_scale((49, 49))).tolist()
     [1.0, 2.0, 31.0, 48.0]
@@ -108,12 +108,12 @@ def pixels(boxes: Array, scales: Array) -> Array:
 
 
 def iou_matrix(a: Array, b: Array) -> Array:
-    """All-pairs IoU (N, M) of boxes (N, 4) and (M, 4)."""
+    """Return the IoU (N, M) of all pairs of boxes (N, 4) and (M, 4)."""
     return iou(a[:, None, :], b[None, :, :])
 
 
 def giou(a: Array, b: Array) -> Array:
-    """Generalised IoU (...,) in [-1, 1] (Rezatofighi et al., CVPR 2019) of boxes (..., 4), broadcast.
+    """Return the generalised IoU (...,) in [-1, 1] (Rezatofighi et al., CVPR 2019) of boxes (..., 4), broadcast.
 
     >>> float(giou(np.array([0., 0., 1., 1.]), np.array([1., 0., 2., 1.])))
     0.0
@@ -127,39 +127,39 @@ def giou(a: Array, b: Array) -> Array:
 
 
 def to_cxcywh(boxes: Array) -> Array:
-    """``xyxy`` (..., 4) to centre x, centre y, width, height (..., 4)."""
+    """Convert ``xyxy`` (..., 4) to centre x, centre y, width, height (..., 4)."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return namespace(boxes).concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def from_cxcywh(boxes: Array) -> Array:
-    """Centre x, centre y, width, height (..., 4) to ``xyxy`` (..., 4)."""
+    """Convert centre x, centre y, width, height (..., 4) to ``xyxy`` (..., 4)."""
     half = boxes[..., 2:] / 2
     return namespace(boxes).concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
 
 
 def from_xywh(boxes: np.ndarray) -> np.ndarray:
-    """COCO's left, top, width, height (..., 4) to ``xyxy`` (..., 4)."""
+    """Convert COCO's left, top, width, height (..., 4) to ``xyxy`` (..., 4)."""
     return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
 
 
 def image_scale(size: tuple[int, int]) -> np.ndarray:
-    """(W, H) as the float32 vector (W, H, W, H) that turns normalised boxes into pixel boxes."""
+    """Return the float32 vector (W, H, W, H) that scales normalised boxes to pixel boxes, for ``size`` (W, H)."""
     return np.array([size[0], size[1], size[0], size[1]], dtype=np.float32)
 
 
 def normalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixel boxes (..., 4) to normalised float32 boxes, for an image of ``size`` (W, H)."""
+    """Convert pixel boxes (..., 4) to normalised float32 boxes, for an image of ``size`` (W, H)."""
     return (np.asarray(boxes, dtype=np.float32) / image_scale(size)).astype(np.float32)
 
 
 def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Normalised boxes (..., 4) to pixel float32 boxes, for an image of ``size`` (W, H)."""
+    """Convert normalised boxes (..., 4) to float32 pixel boxes, for an image of ``size`` (W, H)."""
     return pixels(np.asarray(boxes, dtype=np.float32), image_scale(size)).astype(np.float32)
 
 
 def scale(boxes: Array, factor: float | Array) -> Array:
-    """Boxes (..., 4) grown by ``factor`` about their centres; may leave the image."""
+    """Scale boxes (..., 4) by ``factor`` about their centres; they may leave the image."""
     low, high = boxes[..., :2], boxes[..., 2:]
     center, half = (low + high) / 2, (high - low) * (factor / 2)
     return namespace(boxes).concatenate([center - half, center + half], axis=-1)
@@ -176,13 +176,13 @@ def fit_inside(boxes: Array, size: tuple[float, float] = (1.0, 1.0), min_side: f
 
 
 def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> Any:
-    """:func:`fit_inside` of boxes given by their corners, in any order.
+    """Apply :func:`fit_inside` to boxes with two corners in any order.
 
     Args:
         low: left and top (..., 2).
         high: right and bottom (..., 2).
         limit: right and bottom of the image, one number or (2,).
-        min_side: least side.
+        min_side: minimum side.
 
     Returns:
         ``xyxy`` boxes (..., 4).
@@ -191,7 +191,7 @@ def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> A
     ends = np.concatenate([limit, limit]) if isinstance(limit, np.ndarray) else limit
     edges = clamp(xp.concatenate([low, high], axis=-1), 0, ends)
     low, high = edges[..., :2], edges[..., 2:]
-    if xp is np and not np.count_nonzero(high - low < min_side):  # most often no side is short, and none is turned over
+    if xp is np and not np.count_nonzero(high - low < min_side):  # the usual case: no side is short or reversed
         return edges
     low, high = xp.minimum(low, high), xp.maximum(low, high)
     if min_side > 0:
@@ -202,7 +202,7 @@ def fit_edges(low: Any, high: Any, limit: Any = 1.0, min_side: float = 0.0) -> A
 
 
 def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e-3) -> np.ndarray:
-    """Booleans (...,): finite, ``x2 > x1``, ``y2 > y1`` and inside a (W, H) image up to ``tolerance``."""
+    """Return True (...,) for finite boxes with ``x2 > x1``, ``y2 > y1`` inside a (W, H) image up to ``tolerance``."""
     limit = np.asarray(size, dtype=np.float32)
     low, high = boxes[..., :2], boxes[..., 2:]
     inside = (low >= -tolerance).all(-1) & (high <= limit + tolerance).all(-1)
@@ -210,13 +210,13 @@ def is_valid(boxes: np.ndarray, size: tuple[float, float], tolerance: float = 1e
 
 
 def lattice_boxes(cells: int, step: float = 1.0, smallest: float = 1.0, largest: float | None = None) -> np.ndarray:
-    """All boxes (N, 4), normalised float32, whose edges lie on the lines of a lattice.
+    """Return all boxes (N, 4), normalised float32, whose edges lie on the lines of a lattice.
 
     Args:
-        cells: K, cells a side.
-        step: distance of the lines, in cells.
-        smallest: least side, in cells.
-        largest: greatest side, in cells; default: the whole image.
+        cells: number of cells per side.
+        step: distance between lines, in cells.
+        smallest: minimum side of a box, in cells.
+        largest: maximum side of a box, in cells; default: the whole image.
 
     >>> len(lattice_boxes(8)), lattice_boxes(2)[:2].tolist()
     (1296, [[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 1.0]])
@@ -230,11 +230,11 @@ def lattice_boxes(cells: int, step: float = 1.0, smallest: float = 1.0, largest:
 
 
 def cell_overlaps(boxes: Array, cells: int) -> Array:
-    """How much of every column and of every row of a square of cells boxes cover.
+    """Return the lengths of the overlaps of boxes with each column and each row of a square grid.
 
     Args:
-        boxes: (..., 4), normalised.
-        cells: g, cells a side.
+        boxes: normalised ``xyxy`` (..., 4).
+        cells: number g of cells per side.
 
     Returns:
         Lengths (..., 2, g), each at most 1 / g: first of the columns (along x), then of the rows (along y).

@@ -1,8 +1,9 @@
-"""Which device torch uses, and how many threads on a CPU.
+"""Choice of torch's device, and of the number of CPU threads.
 
-Torch counts the machine's cores. In a container or a job of a cluster a process may often use fewer, and cores that
-other processes keep busy are worse than none: threads that wait for each other spin, and PPO with two threads on two
-cores, one of them busy, has a quarter of the speed that it has with one. More than a few help small networks no more.
+By default torch uses all cores of the machine. In a container or a cluster job a process may often use fewer of them.
+Threads on cores that other processes keep busy slow the others down, because waiting threads spin: PPO with two threads
+on two cores, one of them busy, runs at a quarter of its speed with one thread. Small networks do not benefit from more
+than a few threads.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from vg_gym.errors import VGGymError
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
-MOST = 8
-"""Threads beyond which small networks get no faster."""
-LOOK = 0.25
-"""Seconds of the first look at what other processes use."""
-EVERY = 10.0
-"""Seconds between later looks."""
+MAX_THREADS = 8
+"""Maximum number of threads; small networks are not faster with more."""
+FIRST_MEASUREMENT_S = 0.25
+"""Length of the first measurement of the load by other processes, in seconds."""
+MEASUREMENT_INTERVAL_S = 10.0
+"""Seconds between later measurements."""
 _STAT = Path("/proc/stat")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def usable_cores() -> int:
-    """Cores this process may use: by its affinity and, on Linux, its control group's quota."""
+    """Return the number of cores that this process may use, by its affinity and by its control group on Linux."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = _QUOTA.read_text().split()
@@ -43,7 +44,7 @@ def usable_cores() -> int:
 
 
 def usable_memory() -> float:
-    """Bytes of memory that this process may use: the machine's or, on Linux, its control group's; or infinity."""
+    """Return the bytes of memory of the machine, or the limit of the control group on Linux; infinity if unknown."""
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
     try:
         return min(pages, float(_MEMORY_LIMIT.read_text()))
@@ -52,15 +53,15 @@ def usable_memory() -> float:
 
 
 def check_memory(what: str, size: float, remedy: str) -> None:
-    """Refuse what this machine cannot hold, before the kernel ends the process.
+    """Raise an error for data that do not fit in memory, before the kernel kills the process.
 
     Args:
-        what: is to be kept in memory, with the option that decides its size.
-        size: bytes of it.
-        remedy: what to do.
+        what: name of the data, with the option that determines their size.
+        size: size of the data in bytes.
+        remedy: advice at the end of the message.
 
     Raises:
-        VGGymError: it is more than the machine's memory.
+        VGGymError: the size exceeds the machine's memory.
     """
     if size > (most := usable_memory()):
         raise VGGymError(
@@ -69,25 +70,24 @@ def check_memory(what: str, size: float, remedy: str) -> None:
 
 
 class Threads:
-    """How many threads torch uses: as many as asked for, or as the cores that other processes leave idle.
+    """Setting of torch's number of threads: a fixed number, or the number of cores that other processes leave idle.
 
-    The latter is looked at again while a program runs, so that it neither waits for what was started after it, nor
-    leaves a core idle for what has ended.
+    The number of idle cores is measured again while a program runs, since other processes start and end.
 
     Args:
-        asked: how many; 0: the usable cores that are idle, at most :data:`MOST`.
+        asked: number of threads; 0: the number of usable idle cores, at most :data:`MAX_THREADS`.
     """
 
     def __init__(self, asked: int = 0):
         self.asked, self.count = asked, asked
-        self._seen = _seconds()
+        self._measured = _seconds()
         if not asked:
-            time.sleep(LOOK)
+            time.sleep(FIRST_MEASUREMENT_S)
         self._use(asked or self._idle())
 
     def look(self) -> int:
-        """Follow what other processes use, if the last look is long enough ago; returns the threads in use."""
-        if not self.asked and time.monotonic() - self._seen[0] >= EVERY:
+        """Measure the idle cores again if the last measurement is old, and return the number of threads."""
+        if not self.asked and time.monotonic() - self._measured[0] >= MEASUREMENT_INTERVAL_S:
             self._use(self._idle())
         return self.count
 
@@ -99,54 +99,59 @@ class Threads:
         self.count = count
 
     def _idle(self) -> int:
-        """Threads that are good for torch, by what others used since the last look; at least 1."""
-        before, self._seen = self._seen, _seconds()
-        passed, busy, own = (now - then for now, then in zip(self._seen, before, strict=True))
-        others = max(0.0, busy - own) / passed
-        return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MOST))
+        """Return the number of threads for torch, at least 1, from the load by others since the last measurement."""
+        before, self._measured = self._measured, _seconds()
+        passed, busy, of_process = (now - then for now, then in zip(self._measured, before, strict=True))
+        others = max(0.0, busy - of_process) / passed
+        return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MAX_THREADS))
 
 
 def torch_threads() -> int:
-    """How many threads torch uses, or as many as it would, where nothing has imported it."""
+    """Return torch's number of threads, or its likely number if torch is not imported."""
     torch: Any = sys.modules.get("torch")
-    return torch.get_num_threads() if hasattr(torch, "get_num_threads") else min(usable_cores(), MOST)
+    return torch.get_num_threads() if hasattr(torch, "get_num_threads") else min(usable_cores(), MAX_THREADS)
 
 
 def single_threads(count: int = 0, name: str = "vg_gym") -> ThreadPoolExecutor:
-    """So many threads, each of which lets torch use one; 0: as many as torch is to use.
+    """Return a pool of threads in each of which torch uses one thread.
 
-    Pieces of work that are shared out wait for each other once, and threads that share every operation all the time:
-    they are slower, and far slower where another process takes a core from one of them.
+    Threads that work on separate tasks wait for each other only once, at the end. Threads that share every operation
+    wait all the time, which is slower, and much slower if another process takes the core of one of them.
+
+    Args:
+        count: number of threads; 0: torch's number of threads.
+        name: prefix of the threads' names.
     """
     return ThreadPoolExecutor(count or torch_threads(), name, _let_torch_use_one)
 
 
-_BEGINNING = threading.Lock()
+_THREAD_START = threading.Lock()
 
 
 def _let_torch_use_one() -> None:
-    """Let torch use one thread in this one, and as many as before in others."""
+    """Let torch use one thread in this thread, and its usual number in others."""
     import torch
 
-    with _BEGINNING:
-        # At a thread's first question its number becomes the one that was set last in any thread.
+    with _THREAD_START:
+        # The first call in a new thread adopts the number that any thread set last.
         usual = torch.get_num_threads()
         torch.set_num_threads(1)
-        # So that later threads have the usual number, it is set last.
+        # The usual number is set last, so that later threads adopt it.
         other = threading.Thread(target=torch.set_num_threads, args=(usual,))
         other.start()
         other.join()
 
 
 def share_out(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: Any = None) -> list[Result]:
-    """What is made of each piece, in order: on a CPU by :func:`single_threads`, else one after the other.
+    """Apply a function to each item, and return the results in order.
 
-    After an error or a signal, pieces that are not begun are left.
+    On a CPU, :func:`single_threads` share the items; otherwise they are processed one after the other. After an error
+    or a signal, items that are not yet started are skipped.
 
     Args:
-        work: done by several threads at a time.
-        pieces: of the work.
-        device: the torch device of the network that does it; None: a CPU.
+        work: thread-safe function.
+        pieces: inputs of the function.
+        device: torch device of the function's network; None: a CPU.
     """
     if device is not None and device.type != "cpu" or len(pieces) < 2:
         return [work(piece) for piece in pieces]
@@ -158,30 +163,30 @@ def share_out(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: 
 
 
 def _seconds() -> tuple[float, float, float]:
-    """Of the clock; that all processes of the machine were at work, without those that yield (nice); of this one.
+    """Return seconds of the clock, CPU seconds of all processes without nice ones, and CPU seconds of this process.
 
-    Where the system does not tell (it is no Linux), others count as idle.
+    On systems other than Linux, the CPU seconds of all processes are those of this process.
     """
-    own = time.process_time()
+    of_process = time.process_time()
     try:
         user, _, system = (int(ticks) for ticks in _STAT.read_text().split()[1:4])
     except (OSError, ValueError):
-        return time.monotonic(), own, own
-    return time.monotonic(), (user + system) / os.sysconf("SC_CLK_TCK"), own
+        return time.monotonic(), of_process, of_process
+    return time.monotonic(), (user + system) / os.sysconf("SC_CLK_TCK"), of_process
 
 
 def pick_device(name: str = "auto") -> str:
-    """The torch device of a name: ``auto`` is ``cuda`` where there is one, else ``cpu``; others stay as they are."""
+    """Return the torch device of a name: ``auto`` is ``cuda`` if available, else ``cpu``; others are unchanged."""
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Whether a kind of device has instructions for bfloat16; on a CPU without them autocast is slower, not faster.
+    """Return True if a type of device has instructions for bfloat16; without them autocast is slower on a CPU.
 
     Args:
-        device: its type, ``cuda`` or ``cpu``; others are taken to have them.
+        device: type of the device, ``cuda`` or ``cpu``; other types count as True.
     """
     import torch
 

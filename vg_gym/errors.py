@@ -1,4 +1,4 @@
-"""The errors that users see: one line that names the thing and the remedy."""
+"""Errors for users, with one-line messages that name the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -8,54 +8,55 @@ from contextlib import contextmanager
 
 
 class VGGymError(Exception):
-    """A mistake of the user's that we can name: bad input, a missing file, an unknown option.
+    """Error of the user that the package recognises: bad input, a missing file, an unknown option.
 
-    The message is one line that names the thing and the remedy. Command-line scripts print it without a traceback.
+    The message is one line that names the cause and the remedy. Commands print it without a traceback.
     """
 
 
 class UnknownName(VGGymError, TypeError):
-    """A name that is in no table, an option's among them.
+    """Unknown name of a registry entry or an option.
 
-    It is a ``TypeError`` too, as Python's own for an unknown argument: libraries that probe for options look for that.
+    The class is also a ``TypeError``, like Python's own error for an unknown argument, because libraries that probe for
+    options catch that.
     """
 
 
 class ImageError(VGGymError):
-    """An image that cannot be read: missing, damaged, or not of the size that the annotations say."""
+    """Unreadable image: missing, damaged, or of another size than in the annotations."""
 
 
 class WrongValue(VGGymError, ValueError):
-    """A value that is not one of those allowed; a ``ValueError`` too, as Gymnasium's own environments raise."""
+    """Value outside the allowed ones; also a ``ValueError``, as in Gymnasium's own environments."""
 
 
 class NotJSON(VGGymError, TypeError):
-    """Something that was to be written as JSON and cannot be; a ``TypeError`` too, as of Python's own ``json``."""
+    """Object that cannot be written as JSON; also a ``TypeError``, as in Python's own ``json``."""
 
 
 class DatasetNotFound(VGGymError):
-    """A data set that is read from disk was named, and no place to read it from."""
+    """Data set on disk without a folder to read it from."""
 
 
 class CannotWrite(VGGymError, OSError):
-    """The system refused to write: a full disk, a folder that is read-only or another's, a file in a folder's place."""
+    """Failed write: a full disk, a read-only folder, missing permission, or a file in place of a folder."""
 
 
 class Interrupted(VGGymError):
-    """Ctrl-C or a scheduler's SIGTERM, once what there was is saved; the message says how to go on."""
+    """Ctrl-C or a scheduler's SIGTERM, raised after the state is saved; the message says how to resume."""
 
 
 class MissingExtra(VGGymError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """Missing optional package; the message names the extra that installs it."""
 
 
 def missing_extra(what: str, package: str, extra: str) -> MissingExtra:
-    """The error for an optional package that is not installed.
+    """Return the error for an optional package that is not installed.
 
     Args:
-        what: the thing that needs it.
-        package: its name.
-        extra: the extra of vg_gym that brings it.
+        what: name of the feature that needs the package.
+        package: name of the package.
+        extra: extra of vg_gym that installs the package.
 
     >>> str(missing_extra("yolo-clip", "ultralytics", "yolo"))
     'yolo-clip needs ultralytics: pip install "vg_gym[yolo]"'
@@ -65,12 +66,12 @@ def missing_extra(what: str, package: str, extra: str) -> MissingExtra:
 
 @contextmanager
 def importing(what: str, package: str, extra: str) -> Iterator[None]:
-    """Around imports of an optional package: where they fail, the error is :func:`missing_extra`.
+    """Turn an ``ImportError`` of an optional package into :func:`missing_extra`.
 
     Args:
-        what: the thing that needs it.
-        package: its name.
-        extra: the extra of vg_gym that brings it.
+        what: name of the feature that needs the package.
+        package: name of the package.
+        extra: extra of vg_gym that installs the package.
 
     Raises:
         VGGymError: the package is not installed.
@@ -87,20 +88,19 @@ def importing(what: str, package: str, extra: str) -> Iterator[None]:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is not in a table.
+    """Return the error for a name that is not in a table.
+
+    The message contains the unknown name, the nearest known name, and all known names.
 
     Args:
-        what: the kind of thing that has the name, e.g. ``"grounder"``.
+        what: kind of the name, e.g. ``"grounder"``.
         name: the unknown name.
         known: all names of the table.
-
-    Returns:
-        An error to raise. It names the unknown, suggests the nearest known name, and lists all of them.
 
     >>> str(unknown("colour", "gren", ["green", "red"]))
     "unknown colour 'gren': did you mean 'green'? known: green, red"
     """
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UnknownName(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")
+    return UnknownName(f"unknown {what} {name!r}: {hint}known: {', '.join(names)}")

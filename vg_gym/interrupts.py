@@ -1,4 +1,4 @@
-"""Ctrl-C, and SIGTERM, which schedulers send before they kill: both raise ``KeyboardInterrupt``, and runs are saved."""
+"""Handling of Ctrl-C and of SIGTERM, which schedulers send first: both raise ``KeyboardInterrupt``, and runs save."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[list[int]]:
-    """Let SIGTERM raise ``KeyboardInterrupt``; gives a list that holds its number once it came.
+    """Let SIGTERM raise ``KeyboardInterrupt``, and yield a list that contains its number once it arrives.
 
-    Only the main thread hears signals; in another one nothing changes.
+    Only the main thread receives signals; in other threads this context does nothing.
     """
     received: list[int] = []
 
@@ -24,19 +24,19 @@ def sigterm_as_ctrl_c() -> Iterator[list[int]]:
         received.append(number)
         raise KeyboardInterrupt
 
-    heard = _in_main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if heard:
+    replaced = _in_main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if replaced:
         signal.signal(signal.SIGTERM, stop)
     try:
         yield received
     finally:
-        if heard:
+        if replaced:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put both signals off to the end of a block: of a step that is taken whole or not at all, or of saving."""
+    """Delay both signals to the end of a block that must not be interrupted, such as an optimiser step or saving."""
     if not _in_main_thread():
         yield
         return
@@ -53,10 +53,13 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def interrupted_with(message: str) -> Iterator[None]:
-    """Around what may be interrupted: the error says what is kept, and how to go on.
+    """Raise an error with a message if a block is interrupted.
+
+    Args:
+        message: states what is saved and how to resume.
 
     Raises:
-        Interrupted: one of the signals came.
+        Interrupted: one of the signals arrived.
     """
     try:
         yield
@@ -65,7 +68,7 @@ def interrupted_with(message: str) -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """For processes that a command starts: their parent hears the signals, and ends them."""
+    """Ignore both signals in a child process, whose parent receives them and stops its children."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

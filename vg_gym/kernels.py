@@ -1,12 +1,12 @@
-"""What a step computes for every row of arrays, compiled: loops over rows that numpy could not fuse.
+"""Compiled kernels of an environment step: loops over rows that numpy cannot fuse.
 
-A step of one row is some two hundred numpy calls of a microsecond each, and of a thousand rows some two hundred passes
-over arrays; here each of its parts is one. The functions below are for float32 arrays on a CPU, compiled when this
-module is first imported and kept in a file beside it (where that can't be written: in numba's folder in the user's
-cache). Tensors have the same arithmetic in torch, next to where these are called.
+In numpy, a step of one row takes about two hundred calls of a microsecond each, and a step of a thousand rows about two
+hundred passes over arrays. Here each part of a step is one pass. The functions are for float32 arrays on a CPU. They
+are compiled when this module is first imported, and cached in a file beside it, or in numba's cache folder of the user
+if that folder is read-only. The same arithmetic for tensors, in torch, is next to the callers of these functions.
 
-A row's numbers do not depend on how many rows there are. What works on rows takes those from ``first`` to ``last`` of
-its arrays, so that :func:`over_rows` can share them out among threads.
+The results of a row do not depend on the number of rows. Kernels over rows process the rows from ``first`` to ``last``,
+so that :func:`over_rows` can distribute the rows over threads.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 from vg_gym.boxes import PIXEL_PARTS, ROUNDING
 from vg_gym.devices import torch_threads
 
-MANY = 512
-"""Rows above which threads share the work, if torch may use several."""
+MIN_THREADED_ROWS = 512
+"""Number of rows above which several threads share them, if torch may use several."""
 ZERO, HALF, ONE, TINY = (np.float32(number) for number in (0, 0.5, 1, 1e-8))
 _real, _whole = numba.float32, numba.int64
 _line, _table, _cube, _cubes = _real[::1], _real[:, ::1], _real[:, :, ::1], _real[:, :, :, ::1]
@@ -34,12 +34,12 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def _compiled(types: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a function of a signature."""
+    """Return a decorator that compiles a function for a signature."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return numba.njit(types, cache=True, **_OPTIONS, **options)(function)
-        except RuntimeError as error:  # no folder can be written: compile anew in every process
+        except RuntimeError as error:  # no cache folder is writable: compile in every process
             if "no locator available" not in str(error):
                 raise
             return numba.njit(types, **_OPTIONS, **options)(function)
@@ -48,32 +48,32 @@ def _compiled(types: Any, **options: Any) -> Callable[[Callable[..., Any]], Call
 
 
 def _rows(*arguments: Any, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Compile a function of ``first``, ``last`` and arguments of these types."""
+    """Return a decorator that compiles a function of ``first``, ``last`` and arguments of these types."""
     return _compiled(numba.void(_whole, _whole, *arguments), **options)
 
 
 def over_rows(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
-    """Call a kernel for all of ``count`` rows; many are shared out among as many threads as torch may use."""
-    threads = torch_threads() if count > MANY else 1
+    """Call a kernel for all of ``count`` rows; as many threads as torch may use share a large number of rows."""
+    threads = torch_threads() if count > MIN_THREADED_ROWS else 1
     if threads == 1:
         return kernel(0, count, *arguments)
     ends = [count * part // threads for part in range(threads + 1)]
     others = _pool(os.getpid(), threads - 1)
-    rest = [others.submit(kernel, *part, *arguments) for part in zip(ends[1:], ends[2:], strict=False)]
+    futures = [others.submit(kernel, *part, *arguments) for part in zip(ends[1:], ends[2:], strict=False)]
     kernel(ends[0], ends[1], *arguments)
-    for part in rest:
-        part.result()
+    for future in futures:
+        future.result()
 
 
 @lru_cache(maxsize=4)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of this process: those of one that was forked are not in the fork."""
+    """Return the thread pool of a process; a forked process does not inherit the threads of its parent."""
     return ThreadPoolExecutor(threads, thread_name_prefix="vg_gym-rows")
 
 
 @numba.njit(**_OPTIONS)
 def _pixel(coordinate, scale):
-    """A normalised coordinate in pixels, as :func:`vg_gym.boxes.pixels` gives it."""
+    """Convert a normalised coordinate to pixels; see :func:`vg_gym.boxes.pixels`."""
     value = numba.float64(coordinate) * scale
     near = np.rint(value * PIXEL_PARTS) / PIXEL_PARTS
     return near if abs(value - near) <= scale * ROUNDING else value
@@ -81,15 +81,17 @@ def _pixel(coordinate, scale):
 
 @_rows(_table, _table, _table, numba.float64[::1])
 def pixel_ious(first, last, boxes, targets, scales, out):
-    """IoUs of normalised boxes in pixels, to the bit :func:`vg_gym.boxes.pixel_iou` of :func:`vg_gym.boxes.pixels`.
+    """Compute IoUs of normalised boxes in pixels.
+
+    The result equals :func:`vg_gym.boxes.pixel_iou` of :func:`vg_gym.boxes.pixels` to the bit.
 
     Args:
-        first: row.
-        last: row, not included.
-        boxes: (B, 4).
-        targets: (B, 4); NaN where there is none.
+        first: first row.
+        last: end of the rows, exclusive.
+        boxes: normalised boxes (B, 4).
+        targets: normalised boxes (B, 4); NaN for rows without a target.
         scales: (W, H, W, H) of the images (B, 4).
-        out: float64 (B,), written to; NaN where there is no target.
+        out: IoUs float64 (B,), written; NaN for rows without a target.
     """
     for b in range(first, last):
         if np.isnan(targets[b, 0]):
@@ -109,22 +111,22 @@ def pixel_ious(first, last, boxes, targets, scales, out):
 
 @_rows(_table, _table, _real, _real, _table)
 def shift_edges(first, last, boxes, deltas, least, most, out):
-    """Boxes (B, 4) with edges moved; see :func:`vg_gym.envs.actions.shift_edges`.
+    """Move the edges of boxes; see :func:`vg_gym.envs.actions.shift_edges`.
 
     Args:
-        first: row.
-        last: row, not included.
-        boxes: (B, 4).
-        deltas: (B, 4), fractions of the sides.
-        least: shortest side.
+        first: first row.
+        last: end of the rows, exclusive.
+        boxes: normalised boxes (B, 4).
+        deltas: shifts of the edges (B, 4), as fractions of the sides.
+        least: minimum side.
         most: 1 - ``least``.
-        out: (B, 4), written to.
+        out: moved boxes (B, 4), written.
     """
     for b in range(first, last):
         for axis in range(2):
             low, high, delta, other = boxes[b, axis], boxes[b, axis + 2], deltas[b, axis], deltas[b, axis + 2]
             move, stretch = delta * (high - low), other * (high - low)
-            if delta == other:  # both edges go the same way, and stop together
+            if delta == other:  # both edges move by the same amount, and stop together at the border
                 move = stretch = min(max(move, -low), ONE - high)
             low, high = min(max(low + move, ZERO), ONE), min(max(high + stretch, ZERO), ONE)
             if high - low < least:
@@ -137,7 +139,7 @@ def shift_edges(first, last, boxes, deltas, least, most, out):
 
 @numba.njit(**_OPTIONS, fastmath={"contract"})
 def _add_corners(table, edges, total):
-    """Sum of features (D,) over a box, from 16 places of a summed-area table (g+1, g+1, D): four at each corner."""
+    """Sum features (D,) over a box from 16 entries of a summed-area table (g+1, g+1, D), four at each corner."""
     cells, dim = table.shape[0] - 1, table.shape[2]
     for d in range(dim):
         total[d] = ZERO
@@ -163,15 +165,15 @@ def _add_corners(table, edges, total):
 
 @_rows(_cubes, _slots, _cube, _cube, fastmath={"contract"})
 def sum_boxes(first, last, tables, slots, boxes, out):
-    """Sums of features over boxes; see :func:`vg_gym.clip.tables.table_sums`.
+    """Sum features over boxes; see :func:`vg_gym.clip.tables.table_sums`.
 
     Args:
-        first: row.
-        last: row, not included.
-        tables: (T, g+1, g+1, D).
-        slots: (B,).
-        boxes: (B, K, 4).
-        out: (B, K, D), written to.
+        first: first row.
+        last: end of the rows, exclusive.
+        tables: summed-area tables (T, g+1, g+1, D).
+        slots: index of each row's table (B,).
+        boxes: normalised boxes (B, K, 4).
+        out: sums (B, K, D), written.
     """
     for b in range(first, last):
         for k in range(boxes.shape[1]):
@@ -180,17 +182,17 @@ def sum_boxes(first, last, tables, slots, boxes, out):
 
 @_rows(_cube, _places, _shares, _places, _shares, numba.float64[:, :, ::1])
 def lattice_sums(first, last, table, columns, across, rows, down, out):
-    """Sums of features over a lattice of boxes; see :func:`vg_gym.clip.dense.lattice_sums`, also for its bits.
+    """Sum features over a lattice of boxes, bit for bit as :func:`vg_gym.clip.dense.lattice_sums` describes.
 
     Args:
-        first: row of the lattice.
-        last: row, not included.
-        table: of one image (g+1, g+1, C).
+        first: first row of the lattice.
+        last: end of the rows, exclusive.
+        table: summed-area table of one image (g+1, g+1, C).
         columns: cells of the left and right edges (2, W).
-        across: how far into the cells these are (2, W).
+        across: positions of these edges within their cells, in [0, 1] (2, W).
         rows: cells of the top and bottom edges (2, H).
-        down: how far into the cells these are (2, H).
-        out: float64 (H, W, C), written to.
+        down: positions of these edges within their cells, in [0, 1] (2, H).
+        out: sums float64 (H, W, C), written.
     """
     lines, dim = np.empty((2, table.shape[0], table.shape[2])), table.shape[2]
     for x in range(columns.shape[1]):
@@ -212,19 +214,19 @@ def lattice_sums(first, last, table, columns, across, rows, down, out):
 
 @_rows(_cubes, _slots, _table, _table, _real, _real, _table, _line, fastmath={"contract", "reassoc"})
 def score_boxes(first, last, tables, slots, boxes, texts, size, weight, regions, scores):
-    """Unit features of boxes and their cosines with texts; the arithmetic of :mod:`vg_gym.clip.scores` in one pass.
+    """Compute unit features of boxes and their scores for texts: :mod:`vg_gym.clip.scores` in one pass.
 
     Args:
-        first: row.
-        last: row, not included.
-        tables: (T, g+1, g+1, D).
-        slots: (B,).
-        boxes: (B, 4).
+        first: first row.
+        last: end of the rows, exclusive.
+        tables: summed-area tables (T, g+1, g+1, D).
+        slots: index of each row's table (B,).
+        boxes: normalised boxes (B, 4).
         texts: unit embeddings (B, D).
-        size: sides of the ring's outer edge over the box's.
-        weight: what the ring's cosine counts; 0: there is no ring.
-        regions: (B, D), written to: unit features of the boxes, in [-1, 1].
-        scores: (B,), written to: the box's cosine less ``weight`` of the ring's.
+        size: ratio of the outer sides of the ring to the sides of the box.
+        weight: weight of the ring's cosine; 0: scores without a ring.
+        regions: unit features of the boxes in [-1, 1], (B, D), written.
+        scores: cosine of the box minus ``weight`` times that of the ring, (B,), written.
     """
     dim, both = tables.shape[3], 2 if weight > ZERO else 1
     sums, edges = np.empty((2, dim), np.float32), np.empty(4, np.float32)
@@ -241,7 +243,7 @@ def score_boxes(first, last, tables, slots, boxes, texts, size, weight, regions,
             _add_corners(tables[slots[b]], edges, sums[k])
             squares, product = ZERO, ZERO
             for d in range(dim):
-                value = sums[k, d] - np.float32(k) * sums[0, d]  # the ring: the wider box without the box
+                value = sums[k, d] - np.float32(k) * sums[0, d]  # the ring is the wider box minus the box
                 squares += value * value
                 product += value * texts[b, d]
             length = max(np.sqrt(squares), TINY)
@@ -253,10 +255,17 @@ def score_boxes(first, last, tables, slots, boxes, texts, size, weight, regions,
 
 @numba.njit(**_OPTIONS, fastmath={"contract"})
 def _look(maps, box, offsets, out, inside, beyond, places, bands):
-    """Averages of summed-area tables (M, g+1, g+1) in the cells of a window about a box, and its coverage, to ``out``.
+    """Average maps over the cells of a window around a box, and compute the share of each cell inside the image.
 
-    ``box`` are the eight numbers of an observation, ``offsets`` (G+1,) the lines of the window, ``out`` (M + 1, G, G);
-    the rest is room for what is found on the way.
+    Args:
+        maps: summed-area tables (M, g+1, g+1).
+        box: the eight numbers of a box in an observation.
+        offsets: lines of the window (G+1,).
+        out: averages and shares (M + 1, G, G), written.
+        inside: work space (2, G+1).
+        beyond: work space (2, G+1).
+        places: work space (2, G+1).
+        bands: work space (3, g+1).
     """
     count, across, cells = maps.shape[0], maps.shape[2], offsets.shape[0] - 1
     grid, size = np.float32(across - 1), (offsets[cells] - offsets[0]) / np.float32(cells)
@@ -297,32 +306,32 @@ def observe(
     first, last, rows, boxes, score, change, steps, most, history, image, region, text, maps, overview, offsets,
     seen_box, seen_glimpses, seen_history, seen_image, seen_region, seen_score, seen_step, seen_text,
 ):  # fmt: skip
-    """What some rows see; see :mod:`vg_gym.envs.observations`.
+    """Write the observations of some rows; see :mod:`vg_gym.envs.observations`.
 
     Args:
-        first: of the rows.
-        last: of the rows, not included.
-        rows: (R,) which rows of the arrays that follow.
-        boxes: (B, 4).
-        score: (B,).
-        change: of the score (B,).
-        steps: (B,).
-        most: steps that an episode may have.
-        history: (B, H, A).
-        image: (B, D).
-        region: (B, D).
-        text: (B, D).
+        first: first of the R rows.
+        last: end of the rows, exclusive.
+        rows: indices of the rows in the arrays that follow (R,).
+        boxes: normalised boxes (B, 4).
+        score: scores (B,).
+        change: changes of the scores (B,).
+        steps: numbers of steps (B,).
+        most: maximum number of steps of an episode.
+        history: last actions (B, H, A).
+        image: features of the images (B, D).
+        region: features of the boxes (B, D).
+        text: features of the expressions (B, D).
         maps: summed-area tables (B, M, g+1, g+1).
         overview: glimpses of the whole image (B, M + 1, G, G).
-        offsets: lines of the K moving windows about the box's centre, in sides of the box (K, G+1).
-        seen_box: (R, 8), written to, as are those that follow.
-        seen_glimpses: (R, (K + 1) (M + 1) G G).
-        seen_history: (R, H A).
-        seen_image: (R, D).
-        seen_region: (R, D).
-        seen_score: (R, 2).
-        seen_step: (R, 1).
-        seen_text: (R, D).
+        offsets: lines of the K moving windows around the box's centre, in sides of the box (K, G+1).
+        seen_box: box of the observation (R, 8), written, as are all arrays that follow.
+        seen_glimpses: glimpses (R, (K + 1) (M + 1) G G).
+        seen_history: last actions (R, H A).
+        seen_image: features of the images (R, D).
+        seen_region: features of the boxes (R, D).
+        seen_score: scores and their changes (R, 2).
+        seen_step: share of the steps taken (R, 1).
+        seen_text: features of the expressions (R, D).
     """
     (windows, lines), across = offsets.shape, maps.shape[3]
     inside, beyond = np.empty((2, lines), np.float32), np.empty((2, lines), np.float32)

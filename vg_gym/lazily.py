@@ -1,7 +1,7 @@
-"""Torch and open_clip, imported when something of them is first used: that takes longer than all else put together.
+"""Lazy imports of torch and open_clip, which take longer than all other imports together.
 
-``from vg_gym.lazily import torch`` is for modules that an environment imports. One whose features are in the cache or
-in a store, on a CPU, plays without torch.
+Modules that an environment imports use ``from vg_gym.lazily import torch``. An environment on a CPU whose features are
+in the cache or in a store runs without torch.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 
 class _Later:
-    """Stands for a module.
+    """Proxy that imports a module at the first access to an attribute.
 
     Args:
-        name: of the module.
+        name: name of the module.
     """
 
     def __init__(self, name: str):

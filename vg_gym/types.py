@@ -1,8 +1,8 @@
-"""The contracts every part shares: what a method may see, what it returns, what the evaluator knows.
+"""Shared types: inputs and outputs of a method, samples of a data set, protocols.
 
-The split is the honesty guarantee of the project: a :class:`Grounder` receives :class:`Query` objects,
-which have no answer in them; the answer lives in :class:`Sample`, which only data sets, the training
-environment and the evaluator handle.
+The separation of :class:`Query` and :class:`Sample` keeps results honest. A :class:`Grounder` receives only queries,
+which do not contain the answer. Samples contain it, and only data sets, the training environment and the evaluator
+handle them.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from vg_gym.errors import VGGymError
 
 @runtime_checkable
 class ImageRef(Protocol):
-    """A lazy reference to an image: cheap to hold, decoded when asked.
+    """Lazy reference to an image, which is decoded on access.
 
-    A method is handed it as it is: what can be reached from it must not lead to an answer.
+    Methods receive the reference itself, so no attribute reachable from it may reveal the answer.
     """
 
     @property
     def key(self) -> str:
-        """Identity of the pixels, stable between runs; caches are keyed by it."""
+        """Identity of the pixels, stable between runs, and the key of caches."""
         ...
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
+        """Size (width, height) in pixels."""
         ...
 
     def array(self) -> np.ndarray:
-        """The pixels, uint8 RGB of shape (H, W, 3)."""
+        """Return the pixels, RGB uint8 (H, W, 3)."""
         ...
 
 
 @dataclass(frozen=True)
 class Query:
-    """All that a method may see: an image, a referring expression, and an opaque key that names the pair."""
+    """Input of a method: an image, a referring expression, and an opaque key of the pair."""
 
     image: ImageRef
     expression: str
@@ -50,10 +50,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Sample:
-    """A query with its answer: one expression of one referent.
+    """Query with its answer: one expression of one referent.
 
-    ``box`` is float32 ``xyxy`` in pixels of the original image. ``kind`` is the kind of expression where the data
-    set knows it (RefShapes: attribute, location, size, relation), else ``""``.
+    ``box`` is float32 ``xyxy`` in pixels of the original image. ``kind`` is the kind of expression (RefShapes:
+    attribute, location, size, relation), or ``""`` if the data set does not define kinds.
     """
 
     query: Query
@@ -71,7 +71,7 @@ class Sample:
 class Objects:
     """All annotated objects of one image: ``boxes`` float32 (N, 4) ``xyxy`` pixels, categories, annotation ids.
 
-    This is truth, for the evaluator's ceilings and for training; it is never part of a query.
+    These annotations are for training and for the evaluator's upper bounds. They are never part of a query.
     """
 
     boxes: np.ndarray
@@ -81,7 +81,7 @@ class Objects:
 
 @runtime_checkable
 class GroundingDataset(Protocol):
-    """A sequence of samples, one per expression, in a fixed order."""
+    """Sequence of samples, one per expression, in a fixed order."""
 
     name: str
     split: str
@@ -92,55 +92,59 @@ class GroundingDataset(Protocol):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Every category name of the data set, sorted."""
+        """Names of all categories of the data set, sorted."""
         ...
 
     def objects(self, image_id: int) -> Objects:
-        """The annotated objects of an image of this data set."""
+        """Return the annotated objects of an image of this data set."""
         ...
 
 
 @runtime_checkable
 class MayLack(Protocol):
-    """A data set that says whether it has boxes and splits; others have both."""
+    """Data set that may lack boxes or splits, and declares which it has; other data sets have both."""
 
     @property
     def labeled(self) -> bool:
-        """Whether its samples have boxes; where not, they are NaN."""
+        """True if the samples have boxes; otherwise their boxes are NaN."""
         ...
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its splits; none where every split that is asked for is all of it."""
+        """Names of the splits; empty if every split is the whole data set."""
         ...
 
 
 @runtime_checkable
 class HasSegments(Protocol):
-    """A data set that also knows which pixels belong to which object."""
+    """Data set with a segmentation of the objects."""
 
     def segments(self, image_id: int) -> np.ndarray:
-        """uint8 (H, W): 0 where there is no object, else 1 + the row in :meth:`GroundingDataset.objects`."""
+        """Return uint8 (H, W): 0 for background, else 1 + the object's row in :meth:`GroundingDataset.objects`."""
         ...
 
 
 @runtime_checkable
 class PlantsPrior(Protocol):
-    """A data set whose training split has a prior planted in it, so that a probe can tell who learned it."""
+    """Data set with an artificial prior in its training split, so that a probe can detect methods that learn it."""
 
     def prior_agrees(self, sample: Sample) -> bool | None:
-        """Whether the target of a sample lies where the planted prior says; None where nothing is planted."""
+        """Return True if a sample's target agrees with the artificial prior; None for samples without the prior."""
         ...
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method answers: a box (float32 ``xyxy`` pixels), an optional score, and details worth keeping.
+    """Answer of a method: a box (float32 ``xyxy`` pixels), an optional score, and optional details.
 
-    ``details`` may hold ``proposals`` (N, 4) and ``trajectory`` (T, 4), in pixels, ``heat_map`` (h, w), ``evaluations``
-    (number of region scores computed), ``failure`` (a string: the method fell back and the evaluator counts it),
-    ``unanswered`` (true: the box only stands in for an answer, as a first box to refine, and scores 0), ``answer`` (the
-    text that a model wrote), ``source`` (a string: which weights of which revision answered, and how they were asked).
+    Keys of ``details``:
+
+    - ``proposals`` (N, 4) and ``trajectory`` (T, 4), in pixels, and ``heat_map`` (h, w);
+    - ``evaluations``: number of computed region scores;
+    - ``failure``: reason why the method answered with a default box; the evaluator counts failures;
+    - ``unanswered``: true for a placeholder box, which may serve as an initial box and scores 0;
+    - ``answer``: text that a model wrote;
+    - ``source``: weights, revision and prompt of the answering model.
     """
 
     box: np.ndarray
@@ -150,7 +154,7 @@ class Prediction:
 
 @runtime_checkable
 class Grounder(Protocol):
-    """A method of visual grounding. Batch-first: batching, caching and one-forward crops happen inside ``ground``."""
+    """Method of visual grounding. Batching, caching and crops in one forward pass happen inside ``ground``."""
 
     name: str
 
@@ -158,45 +162,45 @@ class Grounder(Protocol):
         """Ground every query.
 
         Args:
-            queries: what to ground.
-            initial_boxes: (N, 4) ``xyxy`` pixel boxes to refine. A method that cannot refine raises
-                :class:`VGGymError` when they are given.
+            queries: N queries.
+            initial_boxes: ``xyxy`` pixel boxes (N, 4) to refine. A method that cannot refine boxes raises
+                :class:`VGGymError`.
         """
         ...
 
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A grounder that learns something small from training samples before it is evaluated."""
+    """Grounder that is fitted to training samples before its evaluation."""
 
     def fit(self, samples: Sequence[Sample]) -> None:
-        """Learn from training samples; the evaluator calls it once, before the first :meth:`Grounder.ground`."""
+        """Fit to training samples; the evaluator calls this once, before the first :meth:`Grounder.ground`."""
         ...
 
 
 @runtime_checkable
 class Fingerprinted(Protocol):
-    """A grounder whose boxes can be cached, because it says what they depend on."""
+    """Grounder whose boxes can be cached, because a hash identifies its weights and settings."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of weights and settings; two grounders with the same one answer the same."""
+        """Hash of weights and settings; grounders with equal hashes give equal answers."""
         ...
 
 
 @runtime_checkable
 class SaysSeen(Protocol):
-    """A grounder that says what its parts have seen of the truth; see :mod:`vg_gym.registry.seen`."""
+    """Grounder that declares the training data of its parts; see :mod:`vg_gym.registry.seen`."""
 
     @property
     def seen(self) -> dict[str, str]:
-        """Name of a part -> what it has seen."""
+        """Name of a part -> annotations that it was trained on."""
         ...
 
 
 @runtime_checkable
 class Moving(Protocol):
-    """A grounder that moves a box, and says with which moves, so that a ceiling of them can be computed."""
+    """Grounder that moves a box and declares its moves, so that their upper bound can be computed."""
 
     @property
     def moves(self) -> dict[str, Any]:
@@ -206,55 +210,55 @@ class Moving(Protocol):
 
 @dataclass(frozen=True)
 class Proposals:
-    """The proposals of one image, best first."""
+    """Proposals of one image, best first."""
 
     boxes: np.ndarray
-    """float32 (P, 4), ``xyxy`` pixels inside the image."""
+    """Boxes float32 (P, 4), ``xyxy`` pixels inside the image."""
     scores: np.ndarray
     """Confidences float32 (P,)."""
     labels: tuple[str, ...]
-    """P category names; ``""`` where the proposer knows none."""
+    """Category names (P,); ``""`` from a proposer without categories."""
     masks: np.ndarray | None = None
-    """bool (P, H, W), where the proposer segments."""
+    """Masks bool (P, H, W); None from a proposer that does not segment."""
 
     def __len__(self) -> int:
-        """Number of proposals."""
+        """Return the number of proposals."""
         return len(self.boxes)
 
     def take(self, rows: np.ndarray) -> Proposals:
-        """The proposals with given row numbers, in that order."""
+        """Return the proposals at ``rows``, in that order."""
         masks = None if self.masks is None else self.masks[rows]
         return Proposals(self.boxes[rows], self.scores[rows], tuple(self.labels[i] for i in rows), masks)
 
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Finds boxes that may be meant, without reading any expression."""
+    """Finder of candidate boxes in an image, without reading any expression."""
 
     name: str
 
     @property
     def fingerprint(self) -> str:
-        """A hash of its weights and settings; caches of boxes are keyed by it."""
+        """Hash of weights and settings, and the key of caches of boxes."""
         ...
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Proposals of every image (H, W, 3) uint8, batched."""
+        """Return the proposals of every image (H, W, 3) uint8."""
         ...
 
 
 def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:
-    """Refuse boxes, for methods that cannot start from any.
+    """Reject initial boxes, for methods that cannot refine boxes.
 
     Raises:
-        VGGymError: there are boxes.
+        VGGymError: ``initial_boxes`` is not None.
     """
     if initial_boxes is not None:
         raise VGGymError(f"{name!r} does not refine given boxes; call ground(queries) without initial_boxes")
 
 
 def by_image(samples: Iterable[Sample]) -> list[list[Sample]]:
-    """Samples grouped by image, in order of first appearance."""
+    """Group samples by image, in order of first appearance."""
     groups: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.image_id].append(sample)
