@@ -133,11 +133,11 @@ def test_as_the_official_repositories_write_them(tmp_path):
 
 def test_the_published_clip_is_recognised():
     """Of the keys of OpenAI's ViT-B/16, without its weights."""
-    from vg_gym.baselines.one_stage.checkpoint_sizes import SIZES
+    from vg_gym.baselines.one_stage.checkpoint_sizes import SIZE_READERS
 
     with torch.device("meta"):
         state = build("dynamic-mdetr-clip", {}).state_dict()
-    sizes, wanted = SIZES["dynamic-mdetr"](state, {}), open_clip.get_model_config("ViT-B-16-quickgelu")
+    sizes, wanted = SIZE_READERS["dynamic-mdetr"](state, {}), open_clip.get_model_config("ViT-B-16-quickgelu")
     assert sizes["model"] == "dynamic-mdetr-clip" and sizes["image_size"] == 640 and sizes["max_tokens"] == 40
     assert sizes["clip"]["text_cfg"] == wanted["text_cfg"] and sizes["clip"]["embed_dim"] == wanted["embed_dim"]
     assert sizes["clip"]["vision_cfg"] == {**wanted["vision_cfg"], "image_size": 640}

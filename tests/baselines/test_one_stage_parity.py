@@ -10,13 +10,13 @@ from torch import nn
 from tests.baselines.parity import Fixture, close, full_keys
 from vg_gym.baselines.one_stage.backbone import backbone
 from vg_gym.baselines.one_stage.box_regression import box_losses
-from vg_gym.baselines.one_stage.checkpoint_sizes import SIZES
-from vg_gym.baselines.one_stage.checkpoints import DROPPED
+from vg_gym.baselines.one_stage.checkpoint_sizes import SIZE_READERS
+from vg_gym.baselines.one_stage.checkpoints import DROPPED_SUFFIXES
 from vg_gym.baselines.one_stage.dynamic_mdetr import DynamicMDETR, DynamicMDETROptions
 from vg_gym.baselines.one_stage.dynamic_mdetr_clip import DynamicMDETRClip, DynamicMDETRClipOptions
 from vg_gym.baselines.one_stage.mdetr import MDETR, MDETROptions
 from vg_gym.baselines.one_stage.mdetr_losses import (
-    WEIGHTS,
+    LOSS_WEIGHTS,
     Layer,
     align_loss,
     aligned_tokens,
@@ -98,7 +98,7 @@ def test_mdetr_losses_and_their_gradients(parity, name):
         for term, key in (("ce", "loss_ce"), ("bbox", "loss_bbox"), ("giou", "loss_giou"),
                           ("contrastive_align", "loss_contrastive_align")):  # fmt: skip
             close(found[term], o[f"loss.{key}{suffix}"])
-        total = total + sum(WEIGHTS[term] * value for term, value in found.items())
+        total = total + sum(LOSS_WEIGHTS[term] * value for term, value in found.items())
     close(total, o["loss.total_weighted"])
     total.backward()
     for key, leaf in leaves.items():
@@ -175,7 +175,7 @@ def test_dynamic_mdetr_over_clip_forward(parity):
 def test_efficientnet_backbone_and_positions(parity):
     fixture = Fixture(parity / "mdetr_efficientnet_b3_backbone")
     model = backbone("efficientnet_b3")
-    load_strictly(model, {k: v for k, v in fixture.state.items() if not k.endswith(DROPPED)}, "fixture")
+    load_strictly(model, {k: v for k, v in fixture.state.items() if not k.endswith(DROPPED_SUFFIXES)}, "fixture")
     with torch.inference_mode():
         found = model.eval()(fixture.inputs["images"])
     close(found, fixture.outputs["features"], 1e-4)
@@ -196,8 +196,8 @@ def test_efficientnet_backbone_and_positions(parity):
 )
 def test_full_size_networks_take_the_official_keys(parity, name, cls, file):
     official = full_keys(parity / file)
-    state = {k: v for k, v in official.items() if not k.endswith(DROPPED)}
-    sizes = SIZES[name](state, {})
+    state = {k: v for k, v in official.items() if not k.endswith(DROPPED_SUFFIXES)}
+    sizes = SIZE_READERS[name](state, {})
     sizes.pop("model", None)
     with torch.device("meta"):
         model = cls(cls.Options(**sizes))

@@ -1,1 +1,1 @@
-"""One-stage grounders: networks that take image and expression together and give a box, without proposals."""
+"""One-stage grounders: networks that predict a box from image and expression together, without proposals."""

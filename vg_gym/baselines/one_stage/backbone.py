@@ -13,10 +13,10 @@ from vg_gym.errors import VGGymError, importing
 from vg_gym.learned.weights import load_strictly
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
-HEADS = ("fc.", "conv_head.", "bn2.", "classifier.")
-"""Prefixes of what a classifier has and a backbone has not."""
+CLASSIFIER_PREFIXES = ("fc.", "conv_head.", "bn2.", "classifier.")
+"""Prefixes of the parameters of a classifier that a backbone lacks."""
 FROZEN = "frozen"
-"""Features of the built-in CLIP and detector: see :mod:`vg_gym.baselines.one_stage.frozen_features`."""
+"""Name of the backbone of frozen features, see :mod:`vg_gym.baselines.one_stage.frozen_features`."""
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -33,17 +33,17 @@ class FrozenBatchNorm2d(nn.Module):
             self.register_buffer(name, torch.full((channels,), value))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) to the same."""
+        """Normalise a map (B, C, h, w)."""
         scale = self.weight * (self.running_var + 1e-5).rsqrt()
         return x * scale.view(1, -1, 1, 1) + (self.bias - self.running_mean * scale).view(1, -1, 1, 1)
 
 
 class Body(nn.Module):
-    """The last feature map of a network; :class:`Backbone` holds it as ``0.body``.
+    """Wrapper that gives a network the published parameter prefix ``0.body``.
 
     Args:
-        body: maps images to their last feature map, (B, 3, H, W) to (B, channels, h, w).
-        channels: of that map.
+        body: network from images (B, 3, H, W) to their last feature map (B, channels, h, w).
+        channels: channels of the map.
     """
 
     def __init__(self, body: nn.Module, channels: int):
@@ -51,7 +51,7 @@ class Body(nn.Module):
         self.body, self.channels = body, channels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The last feature map."""
+        """Return the last feature map of images."""
         return self.body(images)
 
 
@@ -74,7 +74,7 @@ class _ResNet(nn.Module):
 
 
 class _EfficientNet(nn.Module):
-    """timm's EfficientNet-B3 (``tf_efficientnet_b3_ns``); MDETR freezes its norms with another eps than timm's."""
+    """timm's EfficientNet-B3 (``tf_efficientnet_b3_ns``) with frozen norms; their eps is MDETR's, not timm's."""
 
     channels = 384
 
@@ -94,7 +94,7 @@ class _EfficientNet(nn.Module):
 
 
 def _freeze(module: nn.Module) -> nn.Module:
-    """The module with its batch norms frozen; timm's norms carry their activation, which stays."""
+    """Freeze the batch norms of a module; timm's norms include an activation, which is kept."""
     if isinstance(module, nn.BatchNorm2d):
         frozen = FrozenBatchNorm2d(module.num_features)
         act = getattr(module, "act", None)
@@ -114,17 +114,17 @@ class _FrozenWithActivation(FrozenBatchNorm2d):
 
 
 def backbone(name: str, clip: str = "refshapes") -> nn.Sequential:
-    """A backbone by name: :data:`RESNETS` or ``efficientnet_b3``, untrained, stride 32; or :data:`FROZEN`, stride 16.
+    """Build a backbone: untrained with stride 32 (:data:`RESNETS`, ``efficientnet_b3``), or :data:`FROZEN`, stride 16.
 
     Args:
-        name: which.
+        name: name of the backbone.
         clip: name of the CLIP of a frozen backbone.
 
     Returns:
-        A sequence of one :class:`Body`.
+        Sequence of one :class:`Body`.
 
     Raises:
-        VGGymError: there is none of this name.
+        VGGymError: the name is unknown.
     """
     if name in RESNETS:
         body: Any = _ResNet(name)
@@ -138,15 +138,15 @@ def backbone(name: str, clip: str = "refshapes") -> nn.Sequential:
 
 
 def load_pretrained_backbone(body: nn.Module, name: str, weights: str) -> None:
-    """Give a ResNet or EfficientNet pretrained weights.
+    """Load pretrained weights into a ResNet or EfficientNet.
 
     Args:
-        body: of :func:`backbone`, ``backbone[0].body``.
-        name: of the backbone.
-        weights: ``imagenet`` (torchvision's or timm's, fetched) or a file with a state dict of theirs.
+        body: network of :func:`backbone`, ``backbone[0].body``.
+        name: name of the backbone.
+        weights: ``imagenet`` (downloaded from torchvision or timm), or a file with one of their state dicts.
 
     Raises:
-        VGGymError: there are no such weights, or they are of another network.
+        VGGymError: the weights do not exist, or belong to another network.
     """
     try:
         state = read_state(weights) if weights != "imagenet" else _imagenet(name)
@@ -155,8 +155,12 @@ def load_pretrained_backbone(body: nn.Module, name: str, weights: str) -> None:
             f"no weights {weights!r} for {name}: {' '.join(str(error).split())[:200]}. Without access to them give a "
             "file, options.backbone_weights=FILE, or start at random, options.backbone_weights=null"
         ) from error
-    kept = {k: v for k, v in state.items() if not k.startswith(HEADS) and not k.endswith("num_batches_tracked")}
-    load_strictly(body, kept, weights)
+    body_state = {
+        k: v
+        for k, v in state.items()
+        if not k.startswith(CLASSIFIER_PREFIXES) and not k.endswith("num_batches_tracked")
+    }
+    load_strictly(body, body_state, weights)
 
 
 def _imagenet(name: str) -> dict[str, torch.Tensor]:

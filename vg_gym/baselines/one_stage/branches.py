@@ -1,6 +1,6 @@
-"""What the one-stage networks with an image branch and a text branch share: options, pretrained parts, RED.
+"""Shared parts of one-stage networks with an image branch and a text branch: options, pretrained parts, RED.
 
-A branch is either a published one (ResNet or EfficientNet; BERT or RoBERTa), or features of frozen networks
+A branch is either a published one (ResNet or EfficientNet; BERT or RoBERTa), or consists of features of frozen networks
 (:mod:`vg_gym.baselines.one_stage.frozen_features`).
 """
 
@@ -26,51 +26,51 @@ from vg_gym.learned.tokenization import Tokens
 
 @dataclass
 class BranchOptions:
-    """Options of both branches, and of what may be added to them."""
+    """Options of both branches and of their optional parts."""
 
     backbone: str = "resnet101"
     """``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``efficientnet_b3`` (all of stride 32), or ``frozen``:
     features of the built-in CLIP and detector, stride 16."""
     backbone_weights: str | None = "imagenet"
-    """What training starts the backbone from: ``imagenet`` (fetched), a file, or null; frozen ones need nothing."""
+    """Initial weights of the backbone in training: ``imagenet`` (downloaded), a file, or null; unused if frozen."""
     canvas: str = "letterbox"
-    """How images of any shape are brought to one size (:class:`vg_gym.learned.batch.Canvas`): ``letterbox`` as
-    published; ``square`` for networks that saw square images alone, whose answers then hold for the others too."""
+    """Kind of canvas that scales images of any shape to one size (:class:`vg_gym.learned.batch.Canvas`): ``letterbox``
+    as published, or ``square`` for networks trained on square images only, which then handle other shapes too."""
     image_size: int = 640
     """Side of the canvas in pixels."""
     dim: int = 256
-    """Width of the image's tokens, and of all layers that have no width of their own."""
+    """Width of image tokens, and of all layers without a separate width."""
     heads: int = 8
-    """Of every attention over tokens of that width."""
+    """Number of attention heads in layers of width ``dim``."""
     feedforward: int = 2048
-    """Width of the hidden layer behind every such attention."""
+    """Width of the hidden layer in layers of width ``dim``."""
     dropout: float = 0.1
-    """Probability, in all transformer layers."""
+    """Dropout probability in all transformer layers."""
     tokenizer: str = "bert-base-uncased"
-    """Hub name or folder, or ``clip``, which takes frozen features of ``clip``."""
+    """Hub name or folder of a tokenizer, or ``clip`` for frozen text features of the option ``clip``."""
     max_tokens: int = 40
-    """Longest expression in tokens; the rest is cut off."""
+    """Largest number of tokens of an expression; longer ones are cut."""
     text: dict[str, Any] = field(default_factory=dict)
-    """Of the text encoder's config in transformers, where it differs from BERT-base's."""
+    """Entries of the text encoder's config in transformers that differ from BERT-base."""
     text_weights: str | None = None
-    """What training starts the text encoder from: a name on the hub, a folder, or null."""
+    """Initial weights of the text encoder in training: a name on the hub, a folder, or null."""
     clip: str = "refshapes"
     """Name of the CLIP of frozen features and of RED's dictionary."""
     phrases: bool = False
-    """With a frozen backbone: also show where the head and the anchor of the expression are."""
+    """Add similarity maps of the expression's head and anchor; needs a frozen backbone."""
     offsets: bool = False
-    """With a frozen backbone: also tell each token how far it is from the anchor."""
+    """Add to each image token its offset from the anchor; needs a frozen backbone."""
     red: int = 0
-    """Entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
+    """Number of entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
     point_loss: float = 0.0
     """Weight of :mod:`vg_gym.baselines.one_stage.auxiliary_loss`, which is not published and needs square maps."""
 
 
 class BranchedModel(GroundingModel):
-    """A network over an image branch and a text branch."""
+    """Network over an image branch and a text branch."""
 
     pads_to_max_tokens: ClassVar[bool]
-    """Whether all expressions have ``max_tokens`` tokens, else as many as the longest of their batch."""
+    """True if expressions are padded to ``max_tokens`` tokens, False to the longest one of the batch."""
     fit: TextImageSimilarity
     deconfounder: Deconfounder
     point_embed: nn.Linear
@@ -82,17 +82,17 @@ class BranchedModel(GroundingModel):
     @property
     @abstractmethod
     def image_backbone(self) -> nn.Sequential:
-        """Of :func:`vg_gym.baselines.one_stage.backbone.backbone`."""
+        """Backbone from :func:`vg_gym.baselines.one_stage.backbone.backbone`."""
 
     @property
     @abstractmethod
     def text_encoder(self) -> Any:
-        """BERT, RoBERTa, or features of a CLIP."""
+        """Text encoder: BERT, RoBERTa, or features of a CLIP."""
 
     @property
     @abstractmethod
     def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
-        """From the backbone's maps to image tokens, and from text features to text tokens."""
+        """Projections of the backbone's maps to image tokens, and of text features to text tokens."""
 
     @property
     def frozen_parts(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ class BranchedModel(GroundingModel):
         return {"CLIP": o.clip, **detector} if detector or o.red else {}
 
     def add_frozen_parts(self, dim: int) -> None:
-        """Add the parts that the options ask for to tokens of width ``dim``."""
+        """Add the optional parts for tokens of width ``dim``."""
         o = self.options
         if o.backbone == FROZEN:
             self.fit = TextImageSimilarity(o.clip, dim, o.phrases, o.offsets)
@@ -110,14 +110,14 @@ class BranchedModel(GroundingModel):
             self.deconfounder = Deconfounder(dim, o.red, load_clip(o.clip).dim)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
-        """Expressions as the text encoder's tokens; the tokenizer is loaded when first asked for."""
+        """Convert expressions to tokens of the text encoder; the tokenizer is loaded on first use."""
         if self._tokenizer is None:
             o = self.options
             self._tokenizer = load_tokenizer(o.tokenizer, o.clip, o.max_tokens, self.pads_to_max_tokens)
         return self._tokenizer(texts)
 
     def init_weights(self) -> None:
-        """Both branches start in CLIP's joint space where their features are frozen, else pretrained."""
+        """Start both branches in CLIP's joint space if their features are frozen, else pretrained."""
         if self.options.backbone == FROZEN:
             init_in_joint_space(*self.projections)
             return
@@ -128,35 +128,35 @@ class BranchedModel(GroundingModel):
             load_pretrained_text(self.text_encoder, self.options.text_weights)
 
     def learn_from_expressions(self, expressions: Sequence[str]) -> None:
-        """RED finds its dictionary in the training expressions."""
+        """Learn RED's dictionary from the training expressions."""
         if self.options.red:
             self.deconfounder.learn(expressions, self.options.clip)
 
     def frozen_image_features(self, images: torch.Tensor) -> torch.Tensor | None:
-        """The maps of a frozen backbone."""
+        """Return the maps of a frozen backbone; None for other backbones."""
         return self.image_backbone(images) if self.options.backbone == FROZEN else None
 
     def image_features(self, batch: Batch) -> torch.Tensor:
-        """The backbone's maps (B, C, h, w), computed where the batch does not have them."""
+        """Return the backbone's maps (B, C, h, w), from the batch if they are cached."""
         return self.image_backbone(batch.images) if batch.features is None else batch.features
 
     def condition(
         self, image_tokens: torch.Tensor, text_tokens: torch.Tensor, features: torch.Tensor, batch: Batch,
         text_features: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        """Tokens of image and text with what the optional parts add to them.
+        """Return tokens of image and text with the additions of the optional parts.
 
         Args:
-            image_tokens: (N, V, D), of each expression's image.
-            text_tokens: (N, L, D).
-            features: (B, C, h, w), of :meth:`image_features`.
+            image_tokens: tokens of each expression's image, (N, V, D).
+            text_tokens: text tokens, (N, L, D).
+            features: output of :meth:`image_features`, (B, C, h, w).
             batch: B images and N expressions.
-            text_features: (N, L, C), the text encoder's.
+            text_features: output of the text encoder, (N, L, C).
         """
         if self.options.backbone == FROZEN:
             image_tokens = image_tokens + self.fit(features[batch.image_of], batch.tokens, text_features)
         return image_tokens, self.deconfounder(text_tokens) if self.options.red else text_tokens
 
     def point_logits(self, layers: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Logits (N, V) of the image tokens (N, V, D) after every layer; none where there is no head for them."""
+        """Return logits (N, V) of the image tokens (N, V, D) after every layer; empty without a point head."""
         return [self.point_embed(x)[..., 0] for x in layers] if self.options.point_loss else []

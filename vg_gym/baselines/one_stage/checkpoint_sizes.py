@@ -1,8 +1,8 @@
-"""Options of a network, read off the shapes of a published checkpoint's tensors.
+"""Options of a network from the shapes of the tensors in a published checkpoint.
 
-Heads leave no trace in shapes. One thing is ambiguous: the positions' table of TransVG and Dynamic MDETR has a row for
-every text token and every cell of the image, so one of ``max_tokens`` and ``image_size`` must be known; without either
-the image is the published one.
+Shapes do not tell the number of attention heads. The table of positions of TransVG and Dynamic MDETR has one row for
+every text token and every cell of the image, so either ``max_tokens`` or ``image_size`` must be known. Without both,
+the published image size is used.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from vg_gym.errors import VGGymError
 State = dict[str, torch.Tensor]
 
 HEAD_WIDTH = 64
-"""Channels of an attention head in every published BERT, RoBERTa and CLIP."""
+"""Channels of an attention head in all published BERT, RoBERTa and CLIP models."""
 ROBERTA_OFFSET = 2
-"""RoBERTa counts positions from here."""
+"""Index of RoBERTa's first position."""
 RESNETS = {(2, False): "resnet18", (6, False): "resnet34", (6, True): "resnet50", (23, True): "resnet101"}
-"""Blocks of the third stage, and whether blocks have three convolutions -> ResNet."""
+"""ResNets by the number of blocks of the third stage, and True if blocks have three convolutions."""
 
 
 def mdetr_sizes(state: State, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the MDETR that a state dict is of."""
+    """Return the options of the MDETR of a state dict."""
     text = _text_sizes(state, "transformer.text_encoder.")
     return {
         "backbone": _backbone(state, "backbone.0.body."),
@@ -45,7 +45,7 @@ def mdetr_sizes(state: State, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def transvg_sizes(state: State, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the TransVG that a state dict is of."""
+    """Return the options of the TransVG of a state dict."""
     return {
         **_branch_sizes(state),
         **_fusion_sizes(state, "vl_transformer.encoder.layers."),
@@ -54,7 +54,7 @@ def transvg_sizes(state: State, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dynamic_mdetr_sizes(state: State, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the Dynamic MDETR, over a ResNet or over a CLIP, that a state dict is of."""
+    """Return the options of the Dynamic MDETR, over a ResNet or a CLIP, of a state dict."""
     positions, joint = len(state["vl_pos_embed.weight"]), "vl_encoder.encoder.layers."
     if "clip.visual.proj" not in state:
         fusion, tokens = _fusion_sizes(state, joint), _token_counts(positions, options)
@@ -72,17 +72,17 @@ def dynamic_mdetr_sizes(state: State, options: Mapping[str, Any]) -> dict[str, A
     }
 
 
-SIZES: dict[str, Callable[[State, Mapping[str, Any]], dict[str, Any]]] = {
+SIZE_READERS: dict[str, Callable[[State, Mapping[str, Any]], dict[str, Any]]] = {
     "mdetr": mdetr_sizes,
     "transvg": transvg_sizes,
     "dynamic-mdetr": dynamic_mdetr_sizes,
     "dynamic-mdetr-clip": dynamic_mdetr_sizes,
 }
-"""Networks with published weights -> what reads their options off a state dict, given those that are known."""
+"""Functions from a state dict and known options to all options, by the name of a network with published weights."""
 
 
 def _branch_sizes(state: State) -> dict[str, Any]:
-    """Of the image branch and the text branch of TransVG and Dynamic MDETR."""
+    """Return the options of the image branch and the text branch of TransVG and Dynamic MDETR."""
     visual = "visumodel.transformer.encoder.layers."
     text = _text_sizes(state, "textmodel.bert.")
     sizes = {
@@ -98,7 +98,7 @@ def _branch_sizes(state: State) -> dict[str, Any]:
 
 
 def _fusion_sizes(state: State, joint: str) -> dict[str, Any]:
-    """Of the encoder over image and text."""
+    """Return the options of the encoder over image and text."""
     return {
         "vl_dim": len(state["visu_proj.weight"]),
         "vl_feedforward": len(state[f"{joint}0.linear1.bias"]),
@@ -120,10 +120,10 @@ def _stage_sizes(state: State) -> dict[str, Any]:
 
 
 def _token_counts(rows: int, options: Mapping[str, Any]) -> dict[str, int]:
-    """``max_tokens`` and ``image_size`` that together have so many positions.
+    """Return ``max_tokens`` and ``image_size`` that together have ``rows`` positions.
 
     Raises:
-        VGGymError: the known options leave no such pair.
+        VGGymError: no such pair agrees with the known options.
     """
     stride = options.get("stride", TransVGOptions.stride)
     if "max_tokens" in options and "image_size" not in options:
@@ -140,7 +140,7 @@ def _token_counts(rows: int, options: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _text_sizes(state: State, prefix: str) -> dict[str, int]:
-    """What transformers' BertConfig and RobertaConfig want."""
+    """Return the arguments of transformers' BertConfig or RobertaConfig."""
     table = {name: state[f"{prefix}embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")}
     width = table["word"].shape[1]
     return {
@@ -155,7 +155,7 @@ def _text_sizes(state: State, prefix: str) -> dict[str, int]:
 
 
 def _clip_sizes(state: State) -> dict[str, Any]:
-    """open_clip's config of OpenAI's CLIP, which is the published one (its activation leaves no trace either)."""
+    """Return open_clip's config of a CLIP, with the activation of OpenAI's models, which shapes do not tell."""
     patches, grid = state["clip.visual.conv1.weight"], len(state["clip.visual.positional_embedding"]) - 1
     words, context = state["clip.token_embedding.weight"], state["clip.positional_embedding"]
     return {
@@ -178,7 +178,7 @@ def _clip_sizes(state: State) -> dict[str, Any]:
 
 
 def _backbone(state: State, prefix: str) -> str:
-    """Which backbone it is, by the blocks of its third stage."""
+    """Return the name of the backbone, which is identified by the blocks of its third stage."""
     if f"{prefix}conv_stem.weight" in state:
         return "efficientnet_b3"
     kind = (_count(state, f"{prefix}layer3."), f"{prefix}layer1.0.conv3.weight" in state)
@@ -188,5 +188,5 @@ def _backbone(state: State, prefix: str) -> str:
 
 
 def _count(state: State, prefix: str) -> int:
-    """Number of modules in a list: how many different numbers follow the prefix."""
+    """Return the number of modules in a list, which is the number of different indices after the prefix."""
     return len({key[len(prefix) :].partition(".")[0] for key in state if re.match(rf"{re.escape(prefix)}\d", key)})

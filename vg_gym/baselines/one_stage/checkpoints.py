@@ -1,7 +1,7 @@
-"""Published checkpoints of MDETR, TransVG and Dynamic MDETR: read without running code, matched key by key.
+"""Published checkpoints of MDETR, TransVG and Dynamic MDETR, read without running code and matched key by key.
 
-What is dropped from them is named here: keys of old text encoders that hold no weights (:data:`DROPPED`). The sizes of
-the network are read off the shapes of its tensors (:mod:`vg_gym.baselines.one_stage.checkpoint_sizes`).
+Only keys without weights (:data:`DROPPED_SUFFIXES`) are dropped. The sizes of the network are inferred from the shapes
+of its tensors (:mod:`vg_gym.baselines.one_stage.checkpoint_sizes`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vg_gym.baselines.one_stage.checkpoint_sizes import SIZES, State
+from vg_gym.baselines.one_stage.checkpoint_sizes import SIZE_READERS, State
 from vg_gym.config import options_from
 from vg_gym.errors import VGGymError
 from vg_gym.learned.model import GroundingModel
@@ -20,44 +20,44 @@ from vg_gym.learned.weights import load_strictly
 from vg_gym.registry import network_class
 from vg_gym.storage.tensor_files import read_tensors
 
-DROPPED = ("embeddings.position_ids", "num_batches_tracked")
-"""Ends of the keys that are left out: the numbers 0, 1, 2, ... of RoBERTa's positions, and batch-norm counters."""
+DROPPED_SUFFIXES = ("embeddings.position_ids", "num_batches_tracked")
+"""Suffixes of the keys that are dropped: the indices of RoBERTa's positions, and batch-norm counters."""
 
 
 def read_checkpoint(path: str | Path) -> State:
-    """The weights of a published checkpoint; of two sets, the moving average (MDETR's published figures use it).
+    """Read the weights of a published checkpoint; the moving average if it has one, as in MDETR's published results.
 
     Raises:
-        VGGymError: no such file, or it holds more than tensors, plain containers and an argparse namespace.
+        VGGymError: the file does not exist, or contains more than tensors, plain containers and an argparse namespace.
     """
     content = read_tensors(path, remedy="download it from the model's official repository and give its path")
     if not isinstance(content, dict):
-        raise VGGymError(f"{path} is no checkpoint of a model: it holds a {type(content).__name__}")
+        raise VGGymError(f"{path} is not a checkpoint of a model: it contains a {type(content).__name__}")
     state = next((content[k] for k in ("model_ema", "model", "state_dict") if content.get(k)), content)
     state = {re.sub(r"^module\.", "", k): v for k, v in state.items() if isinstance(v, torch.Tensor)}
-    return {k: v for k, v in state.items() if not k.endswith(DROPPED)}
+    return {k: v for k, v in state.items() if not k.endswith(DROPPED_SUFFIXES)}
 
 
 def load_published(name: str, path: str | Path, **options: Any) -> GroundingModel:
-    """A network with the weights of a checkpoint, in eval mode.
+    """Load a network with the weights of a checkpoint, in eval mode.
 
-    Widths and numbers of layers are those of the checkpoint. The numbers of heads leave no trace in it: they are the
-    published ones (8; in BERT, RoBERTa and CLIP one for 64 channels) unless the options say otherwise.
+    Widths and numbers of layers are those of the checkpoint. The checkpoint does not tell the numbers of heads: they
+    are the published ones (8; in BERT, RoBERTa and CLIP one per 64 channels) unless the options replace them.
 
     Args:
         name: ``mdetr``, ``transvg``, ``dynamic-mdetr`` or ``dynamic-mdetr-clip``.
-        path: of the checkpoint.
-        **options: of the network, e.g. ``tokenizer`` (a folder, where the hub is out of reach), ``heads``,
-            ``image_size`` where it was not 640, or ``text={"num_attention_heads": 4}``.
+        path: path of the checkpoint.
+        **options: options of the network, e.g. ``tokenizer`` (a folder, without access to the hub), ``heads``,
+            ``image_size`` if it was not 640, or ``text={"num_attention_heads": 4}``.
 
     Raises:
-        VGGymError: the file is not such a checkpoint; the message says which keys differ.
+        VGGymError: the file is not such a checkpoint; the message names the keys that differ.
     """
     state = read_checkpoint(path)
-    if name not in SIZES:
-        raise VGGymError(f"there are no published weights of {name!r}; known: {', '.join(SIZES)}")
+    if name not in SIZE_READERS:
+        raise VGGymError(f"there are no published weights of {name!r}; known: {', '.join(SIZE_READERS)}")
     try:
-        sizes = SIZES[name](state, options)
+        sizes = SIZE_READERS[name](state, options)
     except KeyError as error:
         raise VGGymError(f"{path} is not a checkpoint of {name}: it has no {error}") from error
     cls = network_class(sizes.pop("model", name))
@@ -67,7 +67,7 @@ def load_published(name: str, path: str | Path, **options: Any) -> GroundingMode
 
 
 def merged(sizes: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Options over sizes; dictionaries are merged likewise.
+    """Merge options into sizes, which they replace; nested dictionaries are merged in the same way.
 
     >>> merged({"dim": 64, "text": {"vocab_size": 50, "hidden_size": 32}}, {"text": {"hidden_size": 64}})
     {'dim': 64, 'text': {'vocab_size': 50, 'hidden_size': 64}}

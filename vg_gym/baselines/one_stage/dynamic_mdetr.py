@@ -26,14 +26,14 @@ from vg_gym.learned.batch import Batch
 
 @dataclass
 class DynamicMDETROptions(StageOptions, TransVGOptions):
-    """Sizes; the defaults are those of the published ResNet-50 model for RefCOCOg."""
+    """Options of Dynamic MDETR; the defaults are those of the published ResNet-50 model for RefCOCOg."""
 
     backbone: str = "resnet50"
     """``resnet50``, ``resnet101``, or ``frozen`` (stride 16)."""
     joint_layers: int = 3
-    """Of the encoder over image and text, before the stages."""
+    """Number of layers of the encoder over image and text, before the stages."""
     stage_loss: bool = False
-    """Supervise the box of every stage; published: of the last alone."""
+    """Supervise the box of every stage; the published models supervise only the last one."""
 
 
 class DynamicMDETR(SamplingStages, TwoBranches):
@@ -59,21 +59,21 @@ class DynamicMDETR(SamplingStages, TwoBranches):
 
     @property
     def initial_query(self) -> nn.Embedding:
-        """Its published name is ``init_sampling_feature``."""
+        """Query of the first stage, ``init_sampling_feature`` in published checkpoints."""
         return self.init_sampling_feature
 
     @property
     def query_updates(self) -> nn.ModuleList:
-        """Their published name is ``update_sampling_queries``."""
+        """Updates of the query, ``update_sampling_queries`` in published checkpoints."""
         return self.update_sampling_queries
 
     @property
     def image_rows(self) -> slice:
-        """The rows of ``vl_pos_embed`` that belong to the image's tokens."""
+        """Rows of ``vl_pos_embed`` that belong to image tokens."""
         return slice(0, self.image_token_count)
 
     def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The boxes that are supervised and the point logits of the joint encoder's layers."""
+        """Return the supervised boxes and the point logits of the joint encoder's layers."""
         image_tokens, image_mask, text_tokens = self.branches(batch)
         text_mask = batch.tokens.padding_mask
         positions = self.vl_pos_embed.weight.expand(len(text_tokens), -1, -1)

@@ -1,7 +1,7 @@
 """Dynamic MDETR over CLIP's ViT and text transformer, the second published variant.
 
-Differences to the ResNet variant: no visual encoder, no mask (the border of the canvas counts like any pixel), no
-projections, so that everything has CLIP's width; start and end of a text are not among its tokens.
+It differs from the ResNet variant. It has no visual encoder, no mask (the border of the canvas counts like any pixel)
+and no projections, so everything has CLIP's width. The tokens of a text do not include its start and end.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from vg_gym.learned.weights import load_strictly
 
 @dataclass
 class DynamicMDETRClipOptions(StageOptions):
-    """Sizes; the defaults are those of the published ViT-B/16 variant."""
+    """Options of Dynamic MDETR over a CLIP; the defaults are those of the published ViT-B/16 variant."""
 
     clip: dict[str, Any] = field(default_factory=lambda: open_clip.get_model_config("ViT-B-16-quickgelu"))
-    """open_clip's config of the CLIP; its width is that of all layers. Its image size is replaced."""
+    """open_clip config of the CLIP. All layers have its width; its image size is replaced by ``image_size``."""
     clip_weights: str | None = "ViT-B-16-quickgelu:openai"
-    """The CLIP of the same sizes that training starts from, or null."""
+    """CLIP of the same sizes whose weights start the training, or null."""
     image_size: int = 640
     """Side of the square canvas in pixels."""
     heads: int = 8
-    """Of every attention outside the CLIP."""
+    """Number of attention heads outside the CLIP."""
     feedforward: int = 2048
-    """Width of the hidden layer behind every such attention."""
+    """Width of the hidden layers outside the CLIP."""
     joint_layers: int = 3
-    """Of the encoder over image and text, before the stages."""
+    """Number of layers of the encoder over image and text, before the stages."""
     dropout: float = 0.1
-    """Probability, in all layers outside the CLIP."""
+    """Dropout probability in all layers outside the CLIP."""
     max_tokens: int = 40
-    """Tokens of an expression between start and end."""
+    """Number of tokens of an expression between start and end."""
 
     @property
     def dim(self) -> int:
-        """CLIP's embedding size."""
+        """Width of CLIP's embeddings."""
         return self.clip["embed_dim"]
 
     @property
     def vl_sizes(self) -> LayerSizes:
-        """Of the layers over image and text."""
+        """Sizes of the layers over image and text."""
         return LayerSizes(self.dim, self.heads, self.feedforward, self.dropout)
 
 
@@ -94,19 +94,19 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
 
     @property
     def initial_query(self) -> nn.Embedding:
-        """Its published name is ``init_content_feature``."""
+        """Query of the first stage, ``init_content_feature`` in published checkpoints."""
         return self.init_content_feature
 
     @property
     def query_updates(self) -> nn.ModuleList:
-        """Their published name is ``update_content_queries``."""
+        """Updates of the query, ``update_content_queries`` in published checkpoints."""
         return self.update_content_queries
 
     def init_weights(self) -> None:
-        """CLIP starts as published, its positions enlarged to the canvas.
+        """Start from the published CLIP with its positions enlarged to the canvas.
 
         Raises:
-            VGGymError: the weights need another activation than the config has, or other sizes.
+            VGGymError: the weights need another activation than the config, or other sizes.
         """
         if self.options.clip_weights:
             start = load_clip(self.options.clip_weights)
@@ -122,13 +122,13 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
             load_strictly(self.clip, {**state, key: positions}, self.options.clip_weights)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
-        """Expressions as CLIP's tokens; padding is what is beyond the end token."""
+        """Convert expressions to CLIP's tokens; tokens after the end token are padding."""
         ids = self._tokenizer(list(texts))
         padding_mask = torch.arange(ids.shape[1]) > ids.argmax(-1, keepdim=True)
         return Tokens(ids, padding_mask, ~padding_mask)
 
     def encode_text(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token features (N, L, D) between start and end, zero beyond, and their padding mask (N, L)."""
+        """Return token features between start and end (N, L, D), zero after the end, and their padding mask (N, L)."""
         features, _ = text_tokens(self.clip, ids)
         length = self.options.max_tokens
         padding_mask = torch.arange(length, device=ids.device) >= ids.argmax(-1, keepdim=True) - 1
@@ -137,7 +137,7 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         return tokens.masked_fill(padding_mask[..., None], 0.0), padding_mask
 
     def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The box of the last stage, the only one that is supervised; there is no point head."""
+        """Return the box of the last stage, the only supervised one; point logits do not exist in this variant."""
         image_tokens = dense_tokens(self.clip.visual, batch.images, "tokens").flatten(1, 2)[batch.image_of]
         tokens, text_mask = self.encode_text(batch.tokens.ids)
         mask = torch.cat([text_mask.new_zeros(image_tokens.shape[:2]), text_mask], dim=1)

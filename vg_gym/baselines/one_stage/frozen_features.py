@@ -1,8 +1,8 @@
-"""What the small networks read: features of the built-in CLIP and of the built-in detector, neither trained further.
+"""Input features of the small networks, from the frozen built-in CLIP and the frozen built-in detector.
 
-CLIP knows what is where, in the space of the texts; the detector's maps know where things end. Both are computed once
-per image (:meth:`vg_gym.learned.model.GroundingModel.frozen_image_features`), and neither is saved again with a
-network.
+CLIP's features describe what is where, in the joint space with texts. The detector's maps describe where objects end.
+Both are computed once per image (:meth:`vg_gym.learned.model.GroundingModel.frozen_image_features`), and neither
+network is saved with the trained one.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.similarity_maps import SimilarityMaps
 from vg_gym.learned.tokenization import Tokens
 
-DETAIL = 48 * 4 + 96 + 160
-"""Channels of the detector's joined maps."""
-NEAR = 0.03
-"""Softness, in sides of the image, of what is nearest."""
+DETECTOR_CHANNELS = 48 * 4 + 96 + 160
+"""Channels of the detector's concatenated maps."""
+NEAREST_SOFTNESS = 0.03
+"""Softness of the minimum of distances, in sides of the image."""
 
 
 @lru_cache(maxsize=1)
 def _detector() -> Any:
-    """The backbone of the built-in detector, in eval mode."""
+    """Load the backbone of the built-in detector in eval mode."""
     from vg_gym.baselines.detectors.detr_backbone import load_backbone
 
     return load_backbone("refshapes").requires_grad_(False)
 
 
 class FrozenFeatures(nn.Module):
-    """Maps of stride 16: CLIP's patches, two by two, then the detector's maps of strides 8, 16 and 32.
+    """Network of maps with stride 16: CLIP's patches in blocks of 2 x 2, then the detector's maps of strides 8, 16, 32.
 
     Args:
-        clip: name of a ViT CLIP; images are brought to its image size.
+        clip: name of a ViT CLIP; images are resized to its image size.
     """
 
     def __init__(self, clip: str):
         super().__init__()
         self.clip = FrozenClip(clip)
-        self.channels = 4 * self.clip.encoder.dim + DETAIL
+        self.channels = 4 * self.clip.encoder.dim + DETECTOR_CHANNELS
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, 3, S, S) normalised by ImageNet's statistics to maps (B, C, S / 16, S / 16)."""
+        """Return maps (B, C, S / 16, S / 16) of images (B, 3, S, S) normalised by ImageNet's statistics."""
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
         dense = self.clip.encode_dense(self.clip.on(images.device).normalize(pixels))
@@ -61,7 +61,7 @@ class FrozenFeatures(nn.Module):
 
 
 class FrozenText(nn.Module):
-    """Token features of a CLIP's text transformer, with the interface of transformers' text encoders."""
+    """Text encoder of a CLIP's token features, with the interface of transformers' text encoders."""
 
     def __init__(self, clip: str):
         super().__init__()
@@ -69,24 +69,24 @@ class FrozenText(nn.Module):
         self.config = SimpleNamespace(hidden_size=self.clip.encoder.dim)
 
     def forward(self, ids: torch.Tensor, **_: Any) -> SimpleNamespace:
-        """Ids (N, L) to features (N, L, D), as ``last_hidden_state``; zeros behind the longest text."""
+        """Return features (N, L, D) of ids (N, L) as ``last_hidden_state``, zero after the longest text."""
         tokens, _mask = self.clip.encode_tokens(ids)
-        found = F.pad(tokens, (0, 0, 0, ids.shape[1] - tokens.shape[1])) * tokens.shape[-1] ** 0.5
-        return SimpleNamespace(last_hidden_state=found, hidden_states=[found])
+        features = F.pad(tokens, (0, 0, 0, ids.shape[1] - tokens.shape[1])) * tokens.shape[-1] ** 0.5
+        return SimpleNamespace(last_hidden_state=features, hidden_states=[features])
 
 
 def init_in_joint_space(image_projection: nn.Conv2d, text_projection: nn.Linear) -> None:
-    """Let image and text tokens start in CLIP's joint space.
+    """Initialise projections so that image and text tokens start in CLIP's joint space.
 
-    Projections start as the identity where the widths agree; else they stay random.
+    Projections start as the identity if the widths agree; otherwise they stay random.
 
     Args:
-        image_projection: of :class:`FrozenFeatures`, 1 x 1.
-        text_projection: of :class:`FrozenText`.
+        image_projection: 1 x 1 projection of :class:`FrozenFeatures`.
+        text_projection: projection of :class:`FrozenText`.
     """
     dim = text_projection.out_features
     widths = (text_projection.in_features, image_projection.out_channels, image_projection.in_channels)
-    if widths == (dim, dim, 4 * dim + DETAIL):
+    if widths == (dim, dim, 4 * dim + DETECTOR_CHANNELS):
         with torch.no_grad():
             text_projection.weight.copy_(torch.eye(dim))
             text_projection.bias.zero_()
@@ -95,16 +95,16 @@ def init_in_joint_space(image_projection: nn.Conv2d, text_projection: nn.Linear)
 
 
 class TextImageSimilarity(nn.Module):
-    """How similar each patch is to the expression (:class:`SimilarityMaps`), added to the image's tokens.
+    """Addition to image tokens from the similarity of each patch to the expression (:class:`SimilarityMaps`).
 
     Args:
         clip: name of the CLIP.
         dim: width of the tokens.
-        phrases: also how similar it is to the head and to the anchor alone (:mod:`vg_gym.language.parsing`): CLIP
-            knows what "the blue heart" looks like, but not where "left of the blue heart" is.
-        offsets: also how far each token is from where the anchor seems to be, and from the nearest that is like the
-            head; without it "nearest to" stays a guess.
-        maps: number of weightings of each.
+        phrases: add the similarity to the head and to the anchor alone (:mod:`vg_gym.language.parsing`). CLIP knows
+            what "the blue heart" looks like, but not where "left of the blue heart" is.
+        offsets: add each token's distance from the likely place of the anchor, also relative to the nearest patch that
+            looks like the head. Without it, "nearest to" remains a guess.
+        maps: number of weightings of each similarity.
     """
 
     def __init__(self, clip: str, dim: int, phrases: bool = False, offsets: bool = False, maps: int = 16):
@@ -119,12 +119,12 @@ class TextImageSimilarity(nn.Module):
             nn.init.zeros_(self.offset.bias)
 
     def forward(self, features: torch.Tensor, tokens: Tokens, text_features: torch.Tensor) -> torch.Tensor:
-        """What is added to image tokens, (N, h * w, dim).
+        """Return the addition to the image tokens, (N, h * w, dim).
 
         Args:
-            features: (N, C, h, w), maps of :class:`FrozenFeatures`.
-            tokens: of N expressions.
-            text_features: (N, L, D), their features by :class:`FrozenText`.
+            features: maps of :class:`FrozenFeatures`, (N, C, h, w).
+            tokens: tokens of N expressions.
+            text_features: features of the tokens by :class:`FrozenText`, (N, L, D).
         """
         assert tokens.phrases is not None
         dense = F.pixel_shuffle(features[:, : 4 * self.width], 2)
@@ -141,15 +141,16 @@ class TextImageSimilarity(nn.Module):
 
 
 def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
-    """Offsets of tokens from the likely place of the anchor: (N, h / 2 * w / 2, 6), zero where there is none.
+    """Return offsets of tokens from the likely place of the anchor, (N, h / 2 * w / 2, 6), zero without an anchor.
 
-    Right, down, distance, its logarithm, how much farther than the nearest patch that looks like the head, and 1. The
-    anchor's place is the mean of all patches, weighted by CLIP's softmax over their 3 x 3 neighbourhoods.
+    The six values are the offsets to the right and down, the distance, its logarithm, the distance minus that of the
+    nearest patch that looks like the head, and 1. The place of the anchor is the mean of all patches, weighted by the
+    softmax of CLIP over their 3 x 3 neighbourhoods.
 
     Args:
         dense: CLIP's features (N, D, h, w).
-        heads: unit embeddings (N, D).
-        anchors: the same, zero for none.
+        heads: unit embeddings of the head phrases, (N, D).
+        anchors: unit embeddings of the anchor phrases, (N, D); zero for an expression without an anchor.
         scale: inverse temperature of the softmax.
     """
     around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1).flatten(2)
@@ -159,7 +160,9 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
     place = (anchor_logits.softmax(-1) @ patches)[:, None]
     like_anchor = (anchor_logits - anchor_logits.amax(-1, keepdim=True)).exp()
     like_head = 2 * (head_logits - head_logits.amax(-1, keepdim=True)) + (1 - like_anchor).clamp(min=1e-4).log()
-    nearest = -NEAR * (like_head - (patches - place).norm(dim=-1) / NEAR).logsumexp(-1)[:, None, None]
+    nearest = (
+        -NEAREST_SOFTNESS * (like_head - (patches - place).norm(dim=-1) / NEAREST_SOFTNESS).logsumexp(-1)[:, None, None]
+    )
     away = _centers(height // 2, width // 2, dense.device) - place
     distance = away.norm(dim=-1, keepdim=True)
     offsets = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
@@ -167,6 +170,6 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
 
 
 def _centers(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """(x, y) of the cells of a map, (height * width, 2), in [0, 1], rows first."""
+    """Return (x, y) of the centres of a map's cells in [0, 1], in row order, (height * width, 2)."""
     y, x = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
     return torch.cartesian_prod(y, x).flip(1)

@@ -1,4 +1,4 @@
-"""MDETR (Kamath et al., ICCV 2021): a DETR whose encoder attends to image and text together.
+"""MDETR (Kamath et al., ICCV 2021), a DETR whose encoder attends to image and text together.
 
 Parameter names are those of the published checkpoints.
 """
@@ -31,45 +31,45 @@ from vg_gym.baselines.one_stage.transformer import (
 from vg_gym.boxes import from_cxcywh, to_cxcywh
 from vg_gym.learned.batch import Batch, Canvas
 
-CLASSES = 255
-"""Token positions that a query can name; one more stands for "no object"."""
+TOKEN_CLASSES = 255
+"""Number of token positions that a query can refer to; one more class is "no object"."""
 
 
 @dataclass
 class MDETROptions(BranchOptions):
-    """Sizes; the defaults are those of the published ResNet-101 model for RefCOCOg."""
+    """Options of MDETR; the defaults are those of the published ResNet-101 model for RefCOCOg."""
 
     encoder_layers: int = 6
-    """Of the encoder over image and text."""
+    """Number of layers of the encoder over image and text."""
     decoder_layers: int = 6
-    """Of the decoder, each with boxes of its own in training."""
+    """Number of layers of the decoder; in training each layer predicts boxes."""
     queries: int = 100
-    """Objects that the decoder proposes; the likeliest is the answer."""
+    """Number of objects that the decoder proposes; the most likely one is the answer."""
     contrastive: bool = False
-    """A CLS token and projections for the image-text contrastive loss of pretraining; RefCOCOg's models have none."""
+    """Add a CLS token and projections for the image-text contrastive loss of pretraining; not in RefCOCOg's models."""
     contrastive_dim: int = 64
     """Width of the projections that the contrastive losses compare."""
     canvas: str = "shortest"
-    """``shortest`` as published; ``square`` for networks that saw square images alone."""
+    """Kind of canvas: ``shortest`` as published, or ``square`` for networks trained on square images only."""
     image_size: int = 800
-    """Shorter side of the image in pixels; the longer is at most 1333."""
+    """Shorter side of the image in pixels; the longer side is at most 1333."""
     tokenizer: str = "roberta-base"
-    """Hub name or folder, or ``clip``, which takes frozen features of ``clip``."""
+    """Hub name or folder of a tokenizer, or ``clip`` for frozen text features of the option ``clip``."""
     max_tokens: int = 256
-    """Longest expression in tokens; the rest is cut off."""
-    text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["roberta-base"]))
-    """Of transformers' RobertaConfig, where it is not RoBERTa's."""
+    """Largest number of tokens of an expression; longer ones are cut."""
+    text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED_CONFIGS["roberta-base"]))
+    """Entries of transformers' RobertaConfig that differ from its defaults."""
     text_weights: str | None = "roberta-base"
-    """What training starts the text encoder from: a name on the hub, a folder, or null."""
+    """Initial weights of the text encoder in training: a name on the hub, a folder, or null."""
 
     @property
     def sizes(self) -> LayerSizes:
-        """Of all layers."""
+        """Sizes of all layers."""
         return LayerSizes(self.dim, self.heads, self.feedforward, self.dropout)
 
 
 class DecoderLayer(PostNormLayer):
-    """Self-attention, attention to the joint memory, feed-forward; norms named 1, 3 and 4 as published."""
+    """Layer of self-attention, attention to the joint memory and feed-forward; norms have the published numbers."""
 
     def __init__(self, sizes: LayerSizes):
         super().__init__()
@@ -81,14 +81,14 @@ class DecoderLayer(PostNormLayer):
     def forward(
         self, x: torch.Tensor, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """Object tokens to object tokens (N, Q, D).
+        """Return updated object tokens (N, Q, D).
 
         Args:
-            x: (N, Q, D).
-            queries: (N, Q, D), their positions.
-            memory: (N, S, D), tokens of image and text.
-            keys: (N, S, D), the same with positions.
-            mask: (N, S) bool, their padding.
+            x: object tokens, (N, Q, D).
+            queries: positions of the object tokens, (N, Q, D).
+            memory: tokens of image and text, (N, S, D).
+            keys: ``memory`` with positions, (N, S, D).
+            mask: padding of ``memory``, bool (N, S).
         """
         q = plus(x, queries)
         x = self.attend(self.self_attn, self.norm1, x, q, q, x)
@@ -97,7 +97,7 @@ class DecoderLayer(PostNormLayer):
 
 
 class Decoder(nn.Module):
-    """A stack of :class:`DecoderLayer` with one final norm, applied to the output of every layer."""
+    """Stack of :class:`DecoderLayer` with one final norm, which is applied to the output of every layer."""
 
     def __init__(self, sizes: LayerSizes, layers: int):
         super().__init__()
@@ -107,13 +107,13 @@ class Decoder(nn.Module):
     def forward(
         self, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Object tokens (N, Q, D) after every layer.
+        """Return the object tokens (N, Q, D) after every layer.
 
         Args:
-            queries: (N, Q, D), positions of the object tokens, which start at zero.
-            memory: (N, S, D), tokens of image and text.
-            keys: (N, S, D), the same with positions.
-            mask: (N, S) bool, their padding.
+            queries: positions of the object tokens, which start at zero, (N, Q, D).
+            memory: tokens of image and text, (N, S, D).
+            keys: ``memory`` with positions, (N, S, D).
+            mask: padding of ``memory``, bool (N, S).
         """
         x, outputs = torch.zeros_like(queries), []
         for layer in self.layers:
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
 
 
 class Resizer(nn.Module):
-    """Text features to the transformer's width."""
+    """Projection of text features to the transformer's width."""
 
     def __init__(self, width: int, dim: int, dropout: float):
         super().__init__()
@@ -132,7 +132,7 @@ class Resizer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, L, width) to (N, L, dim)."""
+        """Project features (N, L, width) to (N, L, dim)."""
         return self.dropout(self.layer_norm(self.fc(x)))
 
 
@@ -152,20 +152,20 @@ class Transformer(nn.Module):
 
 @dataclass(frozen=True)
 class MDETROutputs:
-    """All that the network computes of N expressions."""
+    """Outputs of the network for N expressions."""
 
     layers: list[Layer]
     """Class logits, boxes and projections after every decoder layer."""
     point_logits: list[torch.Tensor]
-    """(N, V), of the image tokens after every encoder layer, where there is a head for them."""
+    """Logits of the image tokens after every encoder layer, (N, V) each; empty without a point head."""
     pooled_text: torch.Tensor | None
-    """(N, contrastive_dim), of the text encoder's output, with ``contrastive``."""
+    """Projection of the text encoder's output, (N, contrastive_dim), or None without ``contrastive``."""
     pooled_image: torch.Tensor | None
-    """(N, contrastive_dim), of the CLS token, with ``contrastive``."""
+    """Projection of the CLS token, (N, contrastive_dim), or None without ``contrastive``."""
 
 
 class MDETR(BranchedModel):
-    """MDETR for referring expressions: of its queries, the one least likely to be "no object" is the answer."""
+    """MDETR for referring expressions, whose answer is the query with the lowest probability of "no object"."""
 
     Options = MDETROptions
     pretrained_prefixes = ("backbone", "transformer.text_encoder")
@@ -185,7 +185,7 @@ class MDETR(BranchedModel):
         o = options
         self.canvas = Canvas(o.canvas, o.image_size)
         self.transformer = Transformer(o)
-        self.class_embed = nn.Linear(o.dim, CLASSES + 1)
+        self.class_embed = nn.Linear(o.dim, TOKEN_CLASSES + 1)
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
         self.query_embed = nn.Embedding(o.queries, o.dim)
         self.backbone = backbone(o.backbone, o.clip)
@@ -202,21 +202,21 @@ class MDETR(BranchedModel):
 
     @property
     def image_backbone(self) -> nn.Sequential:
-        """ResNet, EfficientNet, or frozen features."""
+        """Backbone: ResNet, EfficientNet, or frozen features."""
         return self.backbone
 
     @property
     def text_encoder(self) -> Any:
-        """RoBERTa, or features of a CLIP."""
+        """Text encoder: RoBERTa, or features of a CLIP."""
         return self.transformer.text_encoder
 
     @property
     def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
-        """To image tokens and to text tokens."""
+        """Projections to image tokens and to text tokens."""
         return self.input_proj, self.transformer.resizer.fc
 
     def forward(self, batch: Batch) -> MDETROutputs:
-        """All decoder layers' outputs for N expressions."""
+        """Return the outputs of all decoder layers for N expressions."""
         features, tokens = self.image_features(batch), batch.tokens
         text = self.text_encoder(tokens.ids, attention_mask=(~tokens.padding_mask).long())
         joint, mask, positions, image = self._joint_tokens(batch, features, text.last_hidden_state)
@@ -232,7 +232,7 @@ class MDETR(BranchedModel):
     def _joint_tokens(
         self, batch: Batch, features: torch.Tensor, text_features: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, slice]:
-        """CLS, image and text tokens (N, S, D), their padding mask (N, S), positions, and which are the image's."""
+        """Return CLS, image and text tokens (N, S, D), their padding mask (N, S), positions, and the image's slice."""
         maps = self.input_proj(features)
         image_mask = resize_mask(batch.padding_mask, maps.shape[-2:])
         image_positions = map_tokens(sine_positions(image_mask, maps.shape[1]))[batch.image_of]
@@ -249,21 +249,21 @@ class MDETR(BranchedModel):
         return torch.cat(tokens, 1), torch.cat(masks, 1), torch.cat(positions, 1), image
 
     def _heads(self, x: torch.Tensor, aligned_text: torch.Tensor) -> Layer:
-        """The heads' answers to object tokens (N, Q, D); ``aligned_text`` (N, L, C) goes with them."""
+        """Return the outputs of the heads for object tokens (N, Q, D), together with ``aligned_text`` (N, L, C)."""
         aligned = F.normalize(self.contrastive_align_projection_image(x), dim=-1)
         return Layer(self.class_embed(x), self.bbox_embed(x).sigmoid(), aligned, aligned_text)
 
     def _pools(self, text: Any, memory: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Pooled text and image for the contrastive loss."""
+        """Return pooled text and image for the contrastive loss."""
         if not self.options.contrastive:
             return None, None
         return self.contrastive_projection_text(text.pooler_output), self.contrastive_projection_image(memory[:, 0])
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The published losses for one target an expression, named by all words of it."""
+        """Return the published losses for one target per expression, to which all words refer."""
         assert batch.boxes is not None
-        words = batch.tokens.is_word[:, :CLASSES]
-        positive = F.pad(words, (0, CLASSES + 1 - words.shape[1])).float()
+        words = batch.tokens.is_word[:, :TOKEN_CLASSES]
+        positive = F.pad(words, (0, TOKEN_CLASSES + 1 - words.shape[1])).float()
         targets = list(to_cxcywh(batch.boxes)[:, None])
         outputs = self(batch)
         losses = set_losses([layer.float() for layer in outputs.layers], targets, positive)
@@ -273,7 +273,7 @@ class MDETR(BranchedModel):
         return losses
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """The likeliest object of every expression; its score is 1 - P(no object)."""
+        """Return the most likely object of every expression; its score is 1 - P(no object)."""
         last = self(batch).layers[-1]
         scores, best = (1 - last.logits.float().softmax(-1)[..., -1]).max(dim=1)
         boxes = last.boxes.float()[torch.arange(len(batch), device=best.device), best]

@@ -1,11 +1,11 @@
 """RED, the Referring Expression Deconfounder (Huang et al., Deconfounded Visual Grounding, AAAI 2022).
 
-Written from the paper: its official repository holds no code. The confounder of words and places is unobserved; a
-substitute for it is found in the expressions of the training set alone (Wang & Blei, The Blessings of Multiple Causes,
-2019): a factor model explains the expressions' features by a few latent causes, whose clusters, with their frequencies,
-are the dictionary. The backdoor adjustment P(L | do(R), X) = sum over g of P(L | R, X, g) P(g) is then approximated
-inside the network, by the expectation of g: an attention of every text token over the dictionary, weighted by its
-prior.
+This implementation follows the paper, because the official repository contains no code. The confounder of words and
+places is unobserved. A substitute for it is estimated from the training expressions alone (Wang & Blei, The Blessings
+of Multiple Causes, 2019). A factor model explains the expressions' features by a few latent causes, and the clusters of
+the causes, with their frequencies, are the dictionary. The backdoor adjustment
+P(L | do(R), X) = sum over g of P(L | R, X, g) P(g) is approximated inside the network by the expectation of g, an
+attention of every text token over the dictionary, weighted by its prior.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import nn
 
 
 def factor_model(features: np.ndarray, factors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilistic principal components (Tipping & Bishop, 1999), the maximum-likelihood factor model.
+    """Fit probabilistic principal components (Tipping & Bishop, 1999), the maximum-likelihood factor model.
 
     Args:
-        features: (N, D) of expressions.
-        factors: number of latent causes.
+        features: features of expressions, (N, D).
+        factors: number F of latent causes.
 
     Returns:
-        Posterior means of the causes (N, F), and the loadings (F, D) that give the features back from them.
+        Posterior means of the causes (N, F), and the loadings (F, D), which map causes to features.
     """
     centered = features - features.mean(0)
     _, spread, axes = np.linalg.svd(centered, full_matrices=False)
@@ -39,13 +39,13 @@ def factor_model(features: np.ndarray, factors: int) -> tuple[np.ndarray, np.nda
 
 
 def k_means(points: np.ndarray, count: int, rng: np.random.Generator, rounds: int = 30) -> np.ndarray:
-    """The cluster of every point (N,): k-means++.
+    """Return the cluster of every point by k-means++, (N,).
 
     Args:
-        points: (N, D).
-        count: clusters; some may stay empty.
-        rng: of the first centres.
-        rounds: of the algorithm.
+        points: points (N, D).
+        count: number of clusters; some may stay empty.
+        rng: random generator of the initial centres.
+        rounds: number of iterations.
     """
     from scipy.cluster.vq import kmeans2
 
@@ -54,32 +54,32 @@ def k_means(points: np.ndarray, count: int, rng: np.random.Generator, rounds: in
 
 
 def dictionary(features: np.ndarray, entries: int, factors: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Substitute confounders of expressions.
+    """Return substitute confounders of expressions.
 
     Args:
-        features: (N, D), one row per expression of the training set.
-        entries: of the dictionary.
-        factors: latent causes of the factor model.
-        seed: of the clustering.
+        features: features of the training expressions, (N, D).
+        entries: largest number of entries of the dictionary.
+        factors: number of latent causes of the factor model.
+        seed: seed of the clustering.
 
     Returns:
-        The entries (K, D), what a cluster's causes explain of the features, and their frequencies (K,); K is
-        ``entries`` or less, as empty clusters are left out.
+        Entries (K, D), which are the features explained by the causes of each cluster, and their frequencies (K,). K is
+        at most ``entries``, because empty clusters are dropped.
     """
     causes, loadings = factor_model(features, factors)
     labels = k_means(causes, entries, np.random.default_rng(seed))
-    kept, counts = np.unique(labels, return_counts=True)
-    centers = np.stack([causes[labels == label].mean(0) for label in kept])
+    clusters, counts = np.unique(labels, return_counts=True)
+    centers = np.stack([causes[labels == label].mean(0) for label in clusters])
     return (centers @ loadings).astype(np.float32), (counts / counts.sum()).astype(np.float32)
 
 
 class Deconfounder(nn.Module):
-    """Language attention: every text token, joined with what it attends to in the dictionary.
+    """Language attention that joins every text token with the attended entries of the dictionary.
 
     Args:
         dim: width of the text tokens.
-        entries: of the dictionary.
-        width: of the entries.
+        entries: number of entries of the dictionary.
+        width: width of the entries.
     """
 
     def __init__(self, dim: int, entries: int, width: int):
@@ -92,14 +92,14 @@ class Deconfounder(nn.Module):
         self.join, self.norm = nn.Linear(2 * dim, dim), nn.LayerNorm(dim)
 
     def learn(self, expressions: Sequence[str], clip: str, seed: int = 0) -> None:
-        """Fill the dictionary from the training expressions, encoded by a CLIP."""
-        found, prior = dictionary(_features(expressions, clip), len(self.prior), seed=seed)
-        found /= max(float(np.sqrt((found**2).mean())), 1e-6)
-        self.entries[: len(found)] = torch.from_numpy(found)
+        """Fill the dictionary from training expressions that a CLIP encodes."""
+        entries, prior = dictionary(_features(expressions, clip), len(self.prior), seed=seed)
+        entries /= max(float(np.sqrt((entries**2).mean())), 1e-6)
+        self.entries[: len(entries)] = torch.from_numpy(entries)
         self.prior[: len(prior)] = torch.from_numpy(prior)
 
     def forward(self, text_tokens: torch.Tensor) -> torch.Tensor:
-        """Text tokens (N, L, D) to adjusted text tokens (N, L, D)."""
+        """Return adjusted text tokens (N, L, D)."""
         logits = self.query(text_tokens) @ self.key(self.entries).T / text_tokens.shape[-1] ** 0.5
         weights = logits.softmax(-1) * self.prior
         weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-9)
@@ -107,7 +107,7 @@ class Deconfounder(nn.Module):
 
 
 def _features(texts: Sequence[str], clip: str, chunk: int = 512) -> np.ndarray:
-    """Features (N, D) of expressions."""
+    """Return CLIP's features (N, D) of expressions."""
     from vg_gym.clip import load_clip
 
     encoder = load_clip(clip)

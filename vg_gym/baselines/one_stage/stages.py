@@ -1,7 +1,7 @@
-"""The stages of Dynamic MDETR: sample a few points, guess a box, sample again around it.
+"""Stages of Dynamic MDETR: each samples a few points around the last box and predicts a new box.
 
-The two published variants (:mod:`.dynamic_mdetr`, :mod:`.dynamic_mdetr_clip`) share everything here but the names of
-two parameters.
+The two published variants (:mod:`.dynamic_mdetr`, :mod:`.dynamic_mdetr_clip`) share all of this module except the names
+of two parameters.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class StageOptions:
     """Sizes of the stages."""
 
     stages: int = 3
-    """Guesses of the box, one after the other."""
+    """Number of stages; each predicts a box."""
     points: int = 36
-    """Sampled points a stage."""
+    """Number of points that a stage samples."""
     stage_layers: int = 1
-    """Encoder layers, and decoder layers, of a stage."""
+    """Number of encoder layers and of decoder layers of a stage."""
     stage_encoder_layers: int | None = None
-    """Encoder layers of a stage; null: ``stage_layers``."""
+    """Number of encoder layers of a stage; null: ``stage_layers``."""
     stage_decoder_layers: int | None = None
-    """Decoder layers of a stage; null: ``stage_layers``."""
+    """Number of decoder layers of a stage; null: ``stage_layers``."""
     uniform_grid: bool = False
-    """First points on a uniform grid, not learned ones."""
+    """Place the points of the first stage on a uniform grid instead of learning them."""
     shared_stages: bool = False
-    """One transformer for all stages."""
+    """Use one transformer for all stages."""
 
 
 class DecoderLayer(PostNormLayer):
@@ -50,14 +50,14 @@ class DecoderLayer(PostNormLayer):
     def forward(
         self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor
     ) -> torch.Tensor:
-        """Text tokens to text tokens (N, L, D).
+        """Return updated text tokens (N, L, D).
 
         Args:
-            x: (N, L, D).
-            positions: (N, L, D), theirs.
-            mask: (N, L) bool, their padding.
-            memory: (N, P, D), of the sampled points.
-            keys: (N, P, D), the same with positions.
+            x: text tokens, (N, L, D).
+            positions: positions of the text tokens, (N, L, D).
+            mask: padding of the text tokens, bool (N, L).
+            memory: features of the sampled points, (N, P, D).
+            keys: ``memory`` with positions, (N, P, D).
         """
         q = plus(x, positions)
         x = self.attend(self.self_attn, self.norm1, x, q, q, x, mask)
@@ -66,7 +66,7 @@ class DecoderLayer(PostNormLayer):
 
 
 class StageDecoder(nn.Module):
-    """A stack of :class:`DecoderLayer` with a final norm."""
+    """Stack of :class:`DecoderLayer` with a final norm."""
 
     def __init__(self, sizes: LayerSizes, layers: int):
         super().__init__()
@@ -76,14 +76,14 @@ class StageDecoder(nn.Module):
     def forward(
         self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor
     ) -> torch.Tensor:
-        """Text tokens to text tokens (N, L, D).
+        """Return updated text tokens (N, L, D).
 
         Args:
-            x: (N, L, D).
-            positions: (N, L, D), theirs.
-            mask: (N, L) bool, their padding.
-            memory: (N, P, D), of the sampled points.
-            keys: (N, P, D), the same with positions.
+            x: text tokens, (N, L, D).
+            positions: positions of the text tokens, (N, L, D).
+            mask: padding of the text tokens, bool (N, L).
+            memory: features of the sampled points, (N, P, D).
+            keys: ``memory`` with positions, (N, P, D).
         """
         for layer in self.layers:
             x = layer(x, positions, mask, memory, keys)
@@ -91,7 +91,7 @@ class StageDecoder(nn.Module):
 
 
 class Stage(nn.Module):
-    """An encoder over sampled points, and a decoder whose queries are the text tokens."""
+    """Encoder over sampled points, and decoder whose queries are the text tokens."""
 
     def __init__(self, sizes: LayerSizes, encoder_layers: int, decoder_layers: int):
         super().__init__()
@@ -102,21 +102,21 @@ class Stage(nn.Module):
         self, text_tokens: torch.Tensor, text_positions: torch.Tensor, text_mask: torch.Tensor, points: torch.Tensor,
         point_positions: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """Text tokens (N, L, D) that have attended to points.
+        """Return text tokens (N, L, D) after attention to points.
 
         Args:
-            text_tokens: (N, L, D).
-            text_positions: (N, L, D).
-            text_mask: (N, L) bool, padding.
-            points: (N, P, D), features of the sampled points.
-            point_positions: (N, P, D).
+            text_tokens: text tokens, (N, L, D).
+            text_positions: positions of the text tokens, (N, L, D).
+            text_mask: padding of the text tokens, bool (N, L).
+            points: features of the sampled points, (N, P, D).
+            point_positions: positions of the sampled points, (N, P, D).
         """
         memory = self.encoder(points, None, point_positions)
         return self.decoder(text_tokens, text_positions, text_mask, memory, plus(memory, point_positions))
 
 
 class SamplingStages:
-    """A mixin for networks with stages: a subclass has the parts below, under these names but for two of them."""
+    """Mixin for networks with stages; a subclass has the parts below and maps the names of two of them."""
 
     options: Any
     bbox_embed: MLP
@@ -128,20 +128,20 @@ class SamplingStages:
     @property
     @abstractmethod
     def initial_query(self) -> nn.Embedding:
-        """The first stage's query: its points are made of it."""
+        """Query of the first stage, from which its points are computed."""
 
     @property
     @abstractmethod
     def query_updates(self) -> nn.ModuleList:
-        """What makes the next stage's query."""
+        """Networks that compute the query of the next stage."""
 
     def run_stages(self, joint: torch.Tensor, positions: torch.Tensor, text_mask: torch.Tensor) -> list[torch.Tensor]:
-        """Boxes (N, 4) after every stage.
+        """Return the boxes (N, 4) after every stage.
 
         Args:
-            joint: (N, V + L, D), tokens of image and text.
-            positions: (N, V + L, D).
-            text_mask: (N, L) bool, padding.
+            joint: tokens of image and text, (N, V + L, D).
+            positions: positions of the tokens, (N, V + L, D).
+            text_mask: padding of the text tokens, bool (N, L).
         """
         count = joint.shape[1] - text_mask.shape[1]
         image_tokens, text_tokens = joint[:, :count], joint[:, count:]
@@ -158,7 +158,7 @@ class SamplingStages:
         return boxes
 
     def _points(self, stage: int, query: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-        """The points that a stage samples, (N, P, 2) in units of the map."""
+        """Return the points that a stage samples, (N, P, 2) in units of the map."""
         if self.options.uniform_grid and stage == 0:
             return self.initial_sampled_points.expand(len(query), -1, -1)
         return self.offset_generators[stage](query).unflatten(1, (-1, 2)) + reference[:, None]
@@ -169,31 +169,31 @@ class SamplingStages:
 
 
 def offset_generators(dim: int, o: StageOptions) -> nn.ModuleList:
-    """Per stage, what makes offsets of points from a query."""
+    """Build the layers that compute offsets of points from a query, one for each stage."""
     return nn.ModuleList(nn.Linear(dim, 2 * o.points) for _ in range(o.stages))
 
 
 def query_updates(dim: int, o: StageOptions) -> nn.ModuleList:
-    """Per stage, what makes the next query from pooled text and the last query."""
+    """Build the networks from pooled text and the last query to the next query, one for each stage."""
     return nn.ModuleList(MLP([2 * dim, dim, dim]) for _ in range(o.stages))
 
 
 def center_point() -> nn.Embedding:
-    """The middle of the map, which is not trained."""
+    """Return the centre of the map as an untrained embedding."""
     point = nn.Embedding(1, 2)
     nn.init.constant_(point.weight, 0.5)
     return point.requires_grad_(False)
 
 
 def uniform_points(count: int) -> torch.Tensor:
-    """A square grid of points (1, count, 2) in [0, 1]."""
+    """Return a square grid of points (1, count, 2) in [0, 1]."""
     side = round(count**0.5)
     middle = (torch.arange(side) + 0.5) / side
     return torch.cartesian_prod(middle, middle)[None]
 
 
 def stage_transformers(sizes: LayerSizes, o: StageOptions) -> nn.Module:
-    """One :class:`Stage` for all stages, or one for each."""
+    """Build one :class:`Stage` for all stages, or one for each."""
     depths = (o.stage_encoder_layers or o.stage_layers, o.stage_decoder_layers or o.stage_layers)
     if o.shared_stages:
         return Stage(sizes, *depths)
@@ -201,9 +201,9 @@ def stage_transformers(sizes: LayerSizes, o: StageOptions) -> nn.Module:
 
 
 def sample_points(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Features (N, P, D) of square maps, given as row-major tokens (N, V, D), at points (N, P, 2) in [0, 1], (x, y).
+    """Sample features (N, P, D) of square maps, in row-major tokens (N, V, D), at points (x, y) in [0, 1], (N, P, 2).
 
-    Bilinear; points outside take the border's feature.
+    Sampling is bilinear; points outside have the feature of the border.
 
     >>> maps = torch.arange(16.0).view(1, 16, 1)  # the cell in row r and column c holds 4 r + c
     >>> sample_points(maps, torch.tensor([[[0.125, 0.125], [0.875, 0.125]]])).flatten().tolist()
@@ -211,5 +211,5 @@ def sample_points(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """
     side = round(maps.shape[1] ** 0.5)
     grid = maps.transpose(1, 2).unflatten(2, (side, side))
-    found = F.grid_sample(grid, (2 * points - 1)[:, None], padding_mode="border", align_corners=False)
-    return found[:, :, 0].transpose(1, 2)
+    features = F.grid_sample(grid, (2 * points - 1)[:, None], padding_mode="border", align_corners=False)
+    return features[:, :, 0].transpose(1, 2)

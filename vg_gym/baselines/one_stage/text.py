@@ -1,4 +1,4 @@
-"""Text encoders: BERT and RoBERTa of transformers, at published sizes or others."""
+"""Text encoders: BERT and RoBERTa of transformers, with published or other sizes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from vg_gym.learned.frozen_clip import FrozenClip
 from vg_gym.learned.tokenization import HubTokenizer, Tokens
 from vg_gym.learned.weights import load_strictly
 
-PUBLISHED: dict[str, dict[str, int]] = {
+PUBLISHED_CONFIGS: dict[str, dict[str, int]] = {
     "bert-base-uncased": {"vocab_size": 30522},
     "roberta-base": {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1},
 }
-"""What differs from BERT's defaults in the published text encoders."""
+"""Entries of the published text encoders' configs that differ from BERT's defaults."""
 
 
 def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
-    """An untrained ``bert`` or ``roberta`` of transformers.
+    """Build an untrained text encoder of transformers.
 
     Args:
-        kind: which.
-        sizes: of its config, where they are not BERT-base's.
+        kind: ``bert`` or ``roberta``.
+        sizes: entries of its config that differ from BERT-base.
 
     Raises:
         VGGymError: transformers is not installed.
@@ -39,16 +39,16 @@ def text_encoder(kind: str, sizes: dict[str, Any]) -> Any:
 
 
 def load_tokenizer(name: str, clip: str, length: int, fixed: bool) -> Callable[[Sequence[str]], Tokens]:
-    """A function from texts to tokens.
+    """Return a function from texts to tokens.
 
     Args:
         name: ``clip``, or a tokenizer of transformers (hub name or folder).
-        clip: name of the CLIP whose tokenizer ``clip`` stands for.
-        length: most tokens of a text.
-        fixed: pad all texts to ``length``, else to the longest; a CLIP always pads to ``length``.
+        clip: name of the CLIP whose tokenizer the name ``clip`` selects.
+        length: largest number of tokens of a text.
+        fixed: pad all texts to ``length``, else to the longest text; a CLIP always pads to ``length``.
 
     Raises:
-        VGGymError: there is no such tokenizer.
+        VGGymError: the tokenizer does not exist.
     """
     if name == "clip":
         return partial(FrozenClip(clip).tokenize, length=length)
@@ -56,30 +56,30 @@ def load_tokenizer(name: str, clip: str, length: int, fixed: bool) -> Callable[[
 
 
 def load_pretrained_text(encoder: Any, weights: str) -> None:
-    """Give a text encoder pretrained weights of its architecture.
+    """Load pretrained weights of the same architecture into a text encoder.
 
     Args:
-        encoder: of :func:`text_encoder`.
+        encoder: encoder from :func:`text_encoder`.
         weights: name on the hub or local folder.
 
     Raises:
-        VGGymError: there are no such weights, or they are of another size.
+        VGGymError: the weights do not exist, or have another size.
     """
     try:
-        found = type(encoder).from_pretrained(weights, use_safetensors=True)
+        pretrained = type(encoder).from_pretrained(weights, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise VGGymError(
             f"no text encoder {weights!r}: {str(error).splitlines()[0][:200]}. Without hub access give a folder, "
             "options.text_weights=FOLDER, or start at random, options.text_weights=null"
         ) from error
-    load_strictly(encoder, found.state_dict(), weights)
+    load_strictly(encoder, pretrained.state_dict(), weights)
 
 
 class TextBranch(nn.Module):
-    """BERT under the name that TransVG's checkpoints give it; the features of one of its layers.
+    """Features of one layer of BERT, under the parameter names of TransVG's checkpoints.
 
     Args:
-        bert: the network.
+        bert: text encoder.
         layer: number of the layer, from 1.
     """
 
@@ -88,6 +88,6 @@ class TextBranch(nn.Module):
         self.bert, self.layer = bert, layer
 
     def forward(self, ids: torch.Tensor, padding_mask: torch.Tensor) -> torch.Tensor:
-        """Ids (N, L) and padding mask (N, L) to features (N, L, D)."""
+        """Return features (N, L, D) of ids (N, L) with a padding mask (N, L)."""
         hidden = self.bert(ids, attention_mask=(~padding_mask).long(), output_hidden_states=True).hidden_states
         return hidden[self.layer]

@@ -1,4 +1,4 @@
-"""The post-norm transformer layers of DETR (Carion et al., ECCV 2020), with its parameter names; batch first.
+"""Post-norm transformer layers of DETR (Carion et al., ECCV 2020), with its parameter names and the batch first.
 
 Positions are added to queries and keys, never to values. Masks are True at padding.
 """
@@ -20,42 +20,42 @@ class LayerSizes:
     """Sizes of a transformer layer.
 
     Raises:
-        VGGymError: the width is no multiple of the number of heads.
+        VGGymError: the width is not divisible by the number of heads.
     """
 
     dim: int
     """Width of the tokens."""
     heads: int
-    """Of every attention."""
+    """Number of attention heads."""
     feedforward: int
     """Width of the hidden layer."""
     dropout: float = 0.1
-    """Probability."""
+    """Dropout probability."""
 
     def __post_init__(self) -> None:
         if self.dim % self.heads:
             raise VGGymError(f"a width of {self.dim} cannot be split into {self.heads} heads; give another number")
 
     def attention(self) -> nn.MultiheadAttention:
-        """An attention of these sizes."""
+        """Build an attention of these sizes."""
         return nn.MultiheadAttention(self.dim, self.heads, dropout=self.dropout, batch_first=True)
 
     def linears(self) -> tuple[nn.Linear, nn.Linear]:
-        """To the hidden layer and back."""
+        """Build the linear layers to the hidden layer and back."""
         return nn.Linear(self.dim, self.feedforward), nn.Linear(self.feedforward, self.dim)
 
     def norms(self, count: int) -> list[nn.LayerNorm]:
-        """So many norms."""
+        """Build ``count`` norms."""
         return [nn.LayerNorm(self.dim) for _ in range(count)]
 
 
 def plus(x: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
-    """Tokens with their positions, where there are any."""
+    """Add positions to tokens; ``positions`` may be None."""
     return x if positions is None else x + positions
 
 
 class PostNormLayer(nn.Module):
-    """The two residual steps that layers are made of; a subclass names its attentions and norms as published."""
+    """Residual steps of attention and feed-forward; a subclass names its attentions and norms as published."""
 
     linear1: nn.Linear
     linear2: nn.Linear
@@ -65,27 +65,27 @@ class PostNormLayer(nn.Module):
         self, attention: nn.MultiheadAttention, norm: nn.LayerNorm, x: torch.Tensor, query: torch.Tensor,
         key: torch.Tensor, value: torch.Tensor, padding_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        """Tokens ``x`` (B, S, D) and what they attend to.
+        """Add the attended values to tokens ``x`` and normalise, (B, S, D).
 
         Args:
-            attention: of the layer.
-            norm: of the layer.
-            x: (B, S, D).
-            query: (B, S, D), ``x`` with positions.
-            key: (B, M, D), ``value`` with positions.
-            value: (B, M, D).
-            padding_mask: (B, M) bool.
+            attention: attention of the layer.
+            norm: norm of the layer.
+            x: tokens, (B, S, D).
+            query: ``x`` with positions, (B, S, D).
+            key: ``value`` with positions, (B, M, D).
+            value: tokens of the memory, (B, M, D).
+            padding_mask: padding of the memory, bool (B, M).
         """
-        found, _ = attention(query, key, value, key_padding_mask=padding_mask, need_weights=False)
-        return norm(x + self.dropout(found))
+        attended, _ = attention(query, key, value, key_padding_mask=padding_mask, need_weights=False)
+        return norm(x + self.dropout(attended))
 
     def feed_forward(self, norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
-        """Tokens (B, S, D) and the feed-forward network's answer to each."""
+        """Add the output of the feed-forward network to tokens (B, S, D) and normalise."""
         return norm(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
 
 
 class EncoderLayer(PostNormLayer):
-    """Self-attention and a feed-forward network."""
+    """Layer of self-attention and a feed-forward network."""
 
     def __init__(self, sizes: LayerSizes):
         super().__init__()
@@ -97,14 +97,14 @@ class EncoderLayer(PostNormLayer):
     def forward(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Tokens (B, S, D), padding mask (B, S) bool, positions (B, S, D) to tokens (B, S, D)."""
+        """Return updated tokens (B, S, D) from tokens and positions (B, S, D) and a padding mask, bool (B, S)."""
         q = plus(x, positions)
         x = self.attend(self.self_attn, self.norm1, x, q, q, x, padding_mask)
         return self.feed_forward(self.norm2, x)
 
 
 class Encoder(nn.Module):
-    """A stack of :class:`EncoderLayer`."""
+    """Stack of :class:`EncoderLayer`."""
 
     def __init__(self, sizes: LayerSizes, layers: int):
         super().__init__()
@@ -113,13 +113,13 @@ class Encoder(nn.Module):
     def forward(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """As :meth:`EncoderLayer.forward`, layer by layer."""
+        """Return the output of the last layer; arguments as in :meth:`EncoderLayer.forward`."""
         return (self.layerwise(x, padding_mask, positions) or [x])[-1]
 
     def layerwise(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, positions: torch.Tensor | None = None
     ) -> list[torch.Tensor]:
-        """The output of every layer."""
+        """Return the output of every layer."""
         outputs = []
         for layer in self.layers:
             x = layer(x, padding_mask, positions)
@@ -128,7 +128,7 @@ class Encoder(nn.Module):
 
 
 class EncoderOnly(nn.Module):
-    """A transformer that is nothing but an :class:`Encoder`, which published checkpoints call ``encoder``."""
+    """Transformer that consists of an :class:`Encoder` under the published parameter prefix ``encoder``."""
 
     def __init__(self, encoder: Encoder):
         super().__init__()
@@ -136,21 +136,21 @@ class EncoderOnly(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them."""
+    """Sequence of linear layers with ReLU between them."""
 
     def __init__(self, widths: list[int]):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., widths[0]) to (..., widths[-1])."""
+        """Map features (..., widths[0]) to (..., widths[-1])."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)
 
 
 def sine_positions(padding_mask: torch.Tensor, dim: int, temperature: float = 10_000.0) -> torch.Tensor:
-    """DETR's normalised sine code (B, dim, h, w) of a map with a padding mask (B, h, w): rows, then columns."""
+    """Return DETR's normalised sine code (B, dim, h, w) of a map with a padding mask (B, h, w), rows before columns."""
     inside = (~padding_mask).float()
     y, x = inside.cumsum(1), inside.cumsum(2)
     y = y / (y[:, -1:, :] + 1e-6) * 2 * math.pi
@@ -167,10 +167,10 @@ def sine_positions(padding_mask: torch.Tensor, dim: int, temperature: float = 10
 
 
 def map_tokens(maps: torch.Tensor) -> torch.Tensor:
-    """A map (B, D, h, w) as tokens (B, h * w, D), rows first."""
+    """Convert a map (B, D, h, w) to tokens (B, h * w, D) in row order."""
     return maps.flatten(2).transpose(1, 2)
 
 
 def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """A mask (B, H, W) of an image at the size (h, w) of its feature map, nearest neighbour."""
+    """Resize a mask (B, H, W) of an image to the size (h, w) of its feature map, by nearest neighbours."""
     return F.interpolate(mask[:, None].float(), size=size, mode="nearest")[:, 0].bool()

@@ -1,4 +1,4 @@
-"""TransVG (Deng et al., ICCV 2021): a token that attends to image and text together becomes the box.
+"""TransVG (Deng et al., ICCV 2021), which predicts the box from a token that attends to image and text together.
 
 Parameter names are those of the published checkpoints.
 """
@@ -30,45 +30,45 @@ from vg_gym.learned.batch import Batch, Canvas
 
 @dataclass
 class TransVGOptions(BranchOptions):
-    """Sizes; the defaults are those of the published ResNet-101 model for RefCOCOg."""
+    """Options of TransVG; the defaults are those of the published ResNet-101 model for RefCOCOg."""
 
     stride: int = 32
-    """Of the backbone; the table of positions has ``(image_size / stride) ** 2`` rows for the image."""
+    """Stride of the backbone; the table of positions has ``(image_size / stride) ** 2`` rows for the image."""
     visual_layers: int = 6
-    """Of the encoder over the image alone."""
+    """Number of layers of the encoder over the image alone."""
     joint_layers: int = 6
-    """Of the encoder over image and text."""
+    """Number of layers of the encoder over image and text."""
     vl_dim: int | None = None
-    """Width of the tokens of image and text together; null: ``dim``."""
+    """Width of the joint tokens of image and text; null: ``dim``."""
     vl_heads: int | None = None
-    """Of every attention over tokens of that width; null: ``heads``."""
+    """Number of attention heads in layers of width ``vl_dim``; null: ``heads``."""
     vl_feedforward: int | None = None
-    """Width of the hidden layer behind every such attention; null: ``feedforward``."""
-    text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED["bert-base-uncased"]))
-    """Of transformers' BertConfig, where it is not BERT-base's."""
+    """Width of the hidden layer in layers of width ``vl_dim``; null: ``feedforward``."""
+    text: dict[str, Any] = field(default_factory=lambda: dict(text_branch.PUBLISHED_CONFIGS["bert-base-uncased"]))
+    """Entries of transformers' BertConfig that differ from BERT-base."""
     text_layer: int = 12
-    """The layer of BERT whose features are used, from 1."""
+    """Number of the BERT layer whose features are used, from 1."""
     text_weights: str | None = "bert-base-uncased"
-    """What training starts the text encoder from: a name on the hub, a folder, or null."""
+    """Initial weights of the text encoder in training: a name on the hub, a folder, or null."""
 
     @property
     def visual_sizes(self) -> LayerSizes:
-        """Of the layers over the image alone."""
+        """Sizes of the layers over the image alone."""
         return LayerSizes(self.dim, self.heads, self.feedforward, self.dropout)
 
     @property
     def vl_sizes(self) -> LayerSizes:
-        """Of the layers over image and text."""
+        """Sizes of the layers over image and text."""
         heads, feedforward = self.vl_heads or self.heads, self.vl_feedforward or self.feedforward
         return LayerSizes(self.vl_dim or self.dim, heads, feedforward, self.dropout)
 
 
 @dataclass
 class REDOptions(TransVGOptions):
-    """TransVG's, with RED."""
+    """Options of TransVG with RED."""
 
     red: int = 64
-    """Entries of RED's dictionary."""
+    """Number of entries of RED's dictionary."""
 
 
 class VisualBranch(nn.Module):
@@ -81,7 +81,7 @@ class VisualBranch(nn.Module):
         self.input_proj = nn.Conv2d(self.backbone[0].channels, o.dim, 1)  # type: ignore[arg-type]
 
     def forward(self, features: torch.Tensor, padding_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps (B, C, h, w) and padding masks (B, H, W) to tokens (B, h * w, D) and their padding masks (B, h * w)."""
+        """Return tokens (B, h * w, D) and padding masks (B, h * w) of maps (B, C, h, w) and padding masks (B, H, W)."""
         maps = self.input_proj(features)
         mask = resize_mask(padding_mask, maps.shape[-2:])
         positions = map_tokens(sine_positions(mask, maps.shape[1]))
@@ -89,7 +89,7 @@ class VisualBranch(nn.Module):
 
 
 class TwoBranches(BranchedModel, BoxRegressor):
-    """What TransVG and Dynamic MDETR share: their branches, a square canvas, a table of positions, one box."""
+    """Shared base of TransVG and Dynamic MDETR: two branches, a square canvas, a table of positions, one box."""
 
     pretrained_prefixes = ("visumodel", "textmodel")
     shared_parts = {
@@ -119,40 +119,40 @@ class TwoBranches(BranchedModel, BoxRegressor):
 
     @property
     def image_backbone(self) -> nn.Sequential:
-        """ResNet, or frozen features."""
+        """Backbone: ResNet, or frozen features."""
         return self.visumodel.backbone
 
     @property
     def text_encoder(self) -> Any:
-        """BERT, or features of a CLIP."""
+        """Text encoder: BERT, or features of a CLIP."""
         return self.textmodel.bert
 
     @property
     def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
-        """To image tokens and to text tokens."""
+        """Projections to image tokens and to text tokens."""
         return self.visumodel.input_proj, self.text_proj
 
     @property
     def image_token_count(self) -> int:
-        """Tokens of an image."""
+        """Number of tokens of an image."""
         return (self.options.image_size // self.options.stride) ** 2
 
     @property
     def image_rows(self) -> slice:
-        """The rows of ``vl_pos_embed`` that belong to the image's tokens."""
+        """Rows of ``vl_pos_embed`` that belong to image tokens."""
         return slice(1 + self.options.max_tokens, None)
 
     def init_weights(self) -> None:
-        """Branches start pretrained, or in CLIP's joint space; the image's positions start as DETR's sine code.
+        """Start branches pretrained or in CLIP's joint space, and the image's positions as DETR's sine code.
 
-        Published networks start with random positions, and have far more steps to learn which cells are neighbours.
+        Published networks start with random positions, but have far more steps to learn which cells are neighbours.
         """
         super().init_weights()
         o = self.options
         if o.backbone == FROZEN and not o.visual_layers and self.visu_proj.in_features == self.visu_proj.out_features:
             nn.init.eye_(self.visu_proj.weight)
             nn.init.zeros_(self.visu_proj.bias)
-            self.visu_proj.requires_grad_(False)  # a second projection, right behind the first
+            self.visu_proj.requires_grad_(False)  # redundant directly after the projection of the branch
         side = o.image_size // o.stride
         code = map_tokens(sine_positions(torch.zeros(1, side, side, dtype=torch.bool), o.vl_sizes.dim))[0]
         with torch.no_grad():
@@ -160,7 +160,7 @@ class TwoBranches(BranchedModel, BoxRegressor):
             self.vl_pos_embed.weight[self.image_rows] = code
 
     def branches(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of every expression: tokens (N, V, D) of its image, their padding mask (N, V), its text tokens (N, L, D)."""
+        """Return image tokens (N, V, D), their padding mask (N, V) and text tokens (N, L, D) of every expression."""
         features = self.image_features(batch)
         text_features = self.textmodel(batch.tokens.ids, batch.tokens.padding_mask)
         image_tokens, mask = self.visumodel(features, batch.padding_mask)
@@ -170,7 +170,7 @@ class TwoBranches(BranchedModel, BoxRegressor):
 
 
 class TransVG(TwoBranches):
-    """TransVG: [REG], text and image in one encoder; [REG] becomes the box."""
+    """TransVG, with one encoder over the tokens of [REG], text and image; [REG] becomes the box."""
 
     Options = TransVGOptions
     shared_parts = {**TwoBranches.shared_parts, "vl_transformer.encoder.": "joint encoder"}
@@ -185,7 +185,7 @@ class TransVG(TwoBranches):
             self.point_embed = nn.Linear(dim, 1)
 
     def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The box, and point logits of every layer."""
+        """Return the box, and the point logits of every layer."""
         image_tokens, image_mask, text_tokens = self.branches(batch)
         text_mask = batch.tokens.padding_mask
         reg = self.reg_token.weight.expand(len(text_tokens), 1, -1)
@@ -198,6 +198,6 @@ class TransVG(TwoBranches):
 
 
 class RED(TransVG):
-    """TransVG + RED. Any other network here takes RED by its option ``red``."""
+    """TransVG with RED; the other networks of this room add RED by their option ``red``."""
 
     Options = REDOptions
