@@ -48,8 +48,8 @@ def table_sums(tables: Any, slots: Any, boxes: Any) -> Any:
     shares = weights[..., 1::2, :, None, None] * weights[..., None, None, 0::2, :]
     index, shares = corners.reshape(-1), shares.reshape(-1)
     bags = torch.arange(0, len(index), 16, device=index.device, dtype=index.dtype)
-    sums = torch.embedding_bag(tables.view(-1, dim), index, bags, False, _SUM, False, shares)[0]
-    return sums.view(batch, count, dim)
+    summed = torch.embedding_bag(tables.view(-1, dim), index, bags, False, _SUM, False, shares)[0]
+    return summed.view(batch, count, dim)
 
 
 @lru_cache

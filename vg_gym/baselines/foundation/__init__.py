@@ -1,1 +1,1 @@
-"""Today's grounders: open-vocabulary detectors and vision-language models, through transformers and ultralytics."""
+"""Foundation models: open-vocabulary detectors and vision-language models, through transformers and ultralytics."""

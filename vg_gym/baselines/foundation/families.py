@@ -1,7 +1,7 @@
-"""What is known of each family of vision-language models: its frame of boxes, its prompt, how it is asked.
+"""Families of vision-language models: frame of boxes, prompt, and use of a chat template.
 
-Prompts and frames are those that their makers give for RefCOCO or in their examples; both are options, because results
-hang on them: for one Qwen2.5-VL checkpoint 15 % and 82 % have been reported for the same data
+Prompts and frames are those that the authors use for RefCOCO or in their examples. Both are options, because results
+depend on them: for one Qwen2.5-VL checkpoint 15 % and 82 % were reported on the same data
 (https://github.com/om-ai-lab/VLM-R1/issues/6).
 """
 
@@ -14,27 +14,27 @@ from vg_gym.errors import VGGymError
 
 @dataclass(frozen=True)
 class Family:
-    """How a family of models is asked, and how it answers."""
+    """Prompt and frame of a family of models."""
 
     frame: str
-    """A key of :data:`vg_gym.answers.frames.FRAMES`."""
+    """Frame of boxes, a key of :data:`vg_gym.answers.frames.FRAMES`."""
     prompt: str
-    """With ``{}`` for the expression."""
+    """Prompt with ``{}`` for the expression."""
     chat: bool = True
-    """Whether the prompt goes into the checkpoint's chat template; else it is the whole text."""
+    """True if the prompt goes into the checkpoint's chat template, False if it is the whole text."""
     source: str = ""
-    """Where frame and prompt are from."""
+    """Source of frame and prompt."""
 
 
 _QWEN = "Locate {} in this image and output the bbox coordinates in JSON format."
-"""What Qwen's makers evaluate RefCOCO with, for Qwen2.5-VL: https://github.com/QwenLM/Qwen3-VL/issues/991."""
+"""Prompt of Qwen's authors for Qwen2.5-VL on RefCOCO: https://github.com/QwenLM/Qwen3-VL/issues/991."""
 
 QWEN3 = Family(
     "0-1000",
     'Locate every object that matches the description "{}" in the image. Report bbox coordinates in JSON format.',
     source="https://github.com/QwenLM/Qwen3-VL/issues/1721",
 )
-"""Its makers evaluate RefCOCO with this prompt, and its boxes are in thousandths."""
+"""Family of Qwen3-VL: the prompt of its authors for RefCOCO, and boxes in thousandths."""
 
 FAMILIES: dict[str, Family] = {
     "qwen2_vl": Family("0-1000", _QWEN, source="https://github.com/QwenLM/Qwen3-VL/issues/536"),
@@ -62,14 +62,14 @@ FAMILIES: dict[str, Family] = {
         "<REFERRING_EXPRESSION_SEGMENTATION>{} are its other tasks that find what is named",
     ),
 }
-"""transformers' ``model_type`` -> what is known of it."""
+"""Families by ``model_type`` of transformers."""
 
 
 def checked_prompt(prompt: str) -> str:
-    """A prompt that has a place for the expression.
+    """Return a prompt after checking that it has a place for the expression.
 
     Raises:
-        VGGymError: it has none.
+        VGGymError: the prompt lacks ``{}``.
 
     >>> checked_prompt("the {}")
     'the {}'

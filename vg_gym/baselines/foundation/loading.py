@@ -1,4 +1,4 @@
-"""Models of transformers from the hub or a folder: tensors only, and with a record of what was loaded."""
+"""Loader of transformers models from the hub or a folder, which reads tensors only and records the source."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError, importing, unknown
 
 EXTRA = "foundation"
-"""The extra that brings what is needed here."""
+"""Extra of the package that installs the dependencies of this room."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""What ``precision`` may be, beside ``auto``: bfloat16 on CUDA, float32 elsewhere."""
-READ = (".safetensors", ".json", ".jinja", ".txt", ".model")
-"""Endings of the files of a folder on which answers depend: weights, configs, chat templates, vocabularies."""
-CHUNK = 2**24
-"""Bytes of a file that are read at a time."""
+"""Values of ``precision`` in addition to ``auto``, which is bfloat16 on CUDA and float32 elsewhere."""
+HASHED_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+"""Suffixes of the files in a folder that affect answers: weights, configs, chat templates, vocabularies."""
+CHUNK_BYTES = 2**24
+"""Number of bytes of a file that are read at a time."""
 
 
 def transformers_package(who: str) -> Any:
-    """The package.
+    """Import transformers.
 
     Raises:
-        VGGymError: it is not installed.
+        VGGymError: the package is not installed.
     """
     with importing(who, "transformers", EXTRA):
         import transformers
@@ -36,26 +36,27 @@ def transformers_package(who: str) -> Any:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready to run."""
+    """Model that is ready to run."""
 
     module: Any
-    """In eval mode, on its device."""
+    """Network in eval mode on its device."""
     processor: Any
-    """Makes its inputs, and reads its outputs."""
+    """Processor of its inputs and outputs."""
     source: str
-    """Which weights these are: ``NAME@COMMIT`` of the hub, or ``FOLDER@HASH`` of the files of a folder."""
+    """Source of the weights: ``NAME@COMMIT`` for the hub, ``FOLDER@HASH`` for the files of a folder."""
     device: torch.device
+    """Device of the network."""
     dtype: torch.dtype
-    """Of the computation."""
+    """Floating-point type of the computation."""
 
     def autocast(self) -> AbstractContextManager:
-        """Mixed precision where the dtype is no float32."""
+        """Return a context of mixed precision, which does nothing for float32."""
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
     def on_device(self, inputs: Any) -> Any:
-        """A processor's output on the device; floating-point tensors in the module's own dtype."""
+        """Move a processor's output to the device, and floating-point tensors to the module's dtype."""
         return inputs.to(self.device, dtype=next(self.module.parameters()).dtype)
 
 
@@ -68,19 +69,19 @@ def load(
     precision: str = "auto",
     mixed: bool = True,
 ) -> Loaded:
-    """Load a model and its processor; code that comes with weights is never run, and only safetensors are read.
+    """Load a model and its processor from safetensors, without running code that is shipped with the weights.
 
     Args:
         who: name of the grounder, for errors.
-        auto_class: the class of transformers that knows the architecture, e.g. ``AutoModelForImageTextToText``.
-        weights: a name on the hub, or a folder in transformers' layout.
-        revision: commit, tag or branch on the hub; default: its main branch.
+        auto_class: class of transformers that selects the architecture, e.g. ``AutoModelForImageTextToText``.
+        weights: name on the hub, or folder in transformers' layout.
+        revision: commit, tag or branch on the hub; default: the main branch.
         device: torch device, or ``auto``.
-        precision: a key of :data:`PRECISIONS`, or ``auto``.
-        mixed: keep the weights in float32, and compute in mixed precision; else the weights are of the precision, too.
+        precision: key of :data:`PRECISIONS`, or ``auto``.
+        mixed: True for weights in float32 and computation in mixed precision, False for both in ``precision``.
 
     Raises:
-        VGGymError: transformers is missing, the precision is unknown, or the weights are not there or not whole.
+        VGGymError: transformers is missing, the precision is unknown, or the weights are missing or incomplete.
     """
     t = transformers_package(who)
     where = torch.device(pick_device(device))
@@ -120,13 +121,13 @@ def _missing(who: str, weights: str, error: BaseException | str) -> VGGymError:
 
 
 def _source(weights: str, module: Any) -> str:
-    """The weights and their revision: the commit on the hub, or a hash of a folder's files, the processor's too."""
+    """Return the weights with the commit on the hub, or with a hash of all files of the folder that affect answers."""
     if not Path(weights).is_dir():
         return f"{weights}@{getattr(module.config, '_commit_hash', None) or 'unknown'}"
     digest = hashlib.sha256()
-    for path in sorted(path for path in Path(weights).iterdir() if path.suffix in READ):
+    for path in sorted(path for path in Path(weights).iterdir() if path.suffix in HASHED_SUFFIXES):
         digest.update(path.name.encode())
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
     return f"{weights}@sha256:{digest.hexdigest()[:16]}"

@@ -1,7 +1,7 @@
-"""What YOLO-World and YOLOE share: an ultralytics model that is told in words what to look for, and a CLIP for them.
+"""Base class of YOLO-World and YOLOE: an ultralytics model of objects described in words, and a CLIP for the words.
 
-Ultralytics would install a package of its own from a repository to encode texts, or fetch a program that does. Here
-open_clip encodes them.
+Ultralytics would install a package from a repository to encode texts, or download a compiled program. This class uses
+open_clip instead.
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ from vg_gym.types import Prediction, Proposals, Query, refuse_initial_boxes
 
 
 class TextPromptedYolo(ABC):
-    """A grounder and a proposer over an ultralytics model; subclasses say how it is opened and told.
+    """Grounder and proposer over an ultralytics model; subclasses open the model and set its texts.
 
     Args:
-        weights: a name of ultralytics, which is fetched, or a local ``.pt`` file; it is read without running code.
+        weights: name of ultralytics weights, which are downloaded, or a local ``.pt`` file; it is read without running
+            code.
         text_clip: name of the CLIP that encodes texts, or an encoder; default: the one that the weights were trained
             with.
-        prompt: text with ``{}`` for the expression, or for the name of a class.
-        classes: names to propose boxes for, a list or joined by commas; default: COCO's 80.
+        prompt: text with ``{}`` for the expression or the name of a class.
+        classes: names of classes for proposals, as a list or joined by commas; default: COCO's 80.
         min_score: least confidence of a box.
-        max_boxes: most boxes of an image, best first.
-        image_size: longer side in pixels to which images are resized.
+        max_boxes: largest number of boxes of an image, best first.
+        image_size: length in pixels to which the longer side of images is resized.
         device: torch device, or ``auto``.
 
     Raises:
-        VGGymError: ultralytics or the weights are missing, or the file holds another model.
+        VGGymError: ultralytics or the weights are missing, or the file contains another model.
     """
 
     name: str
+    """Name of the grounder."""
     example: str
-    """A file with weights of it, for errors."""
+    """Example of a weights file, for errors."""
 
     def __init__(
         self,
@@ -72,49 +74,52 @@ class TextPromptedYolo(ABC):
 
     @abstractmethod
     def open(self, path: str) -> Any:
-        """The ultralytics model of a file; raises anything where it is another one."""
+        """Open the ultralytics model of a file; raises any exception if the file contains another model."""
 
     @property
     @abstractmethod
     def trained_with(self) -> str:
-        """Name of the CLIP whose texts the weights know."""
+        """Name of the CLIP that the weights were trained with."""
 
     @property
     @abstractmethod
     def text_width(self) -> int:
-        """Length of a text feature."""
+        """Width of a text feature."""
 
     @abstractmethod
     def tell(self, module: Any, features: torch.Tensor) -> None:
-        """Set what one of the model's networks looks for.
+        """Set the texts that one of the model's networks detects.
 
         Args:
-            module: the network; ultralytics' predictor has a copy of its own.
-            features: of the texts (1, N, D), unit length.
+            module: network of the model; ultralytics' predictor has a copy of it.
+            features: unit features of the texts, (1, N, D).
         """
 
     @cached_property
     def source(self) -> str:
-        """Which weights and which prompt answer."""
+        """Weights and prompt of the answers."""
         return f"{self.path.name}@sha256:{fingerprint(self.path)[:16]} prompt={self.prompt!r}"
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the weights, of those of the CLIP, and of what is asked."""
-        asked = self.prompt, self.classes, self.min_score, self.max_boxes, self.image_size
-        return fingerprint(self.source, self.clip.fingerprint, asked)
+        """Hash of the weights, of those of the CLIP, and of the options that change answers."""
+        options = self.prompt, self.classes, self.min_score, self.max_boxes, self.image_size
+        return fingerprint(self.source, self.clip.fingerprint, options)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """The best box of every query; ``details``: ``proposals`` (P, 4) pixels, ``scores`` (P,), ``source``."""
+        """Return the best box of every query.
+
+        ``details`` has ``proposals`` (pixels, (P, 4)), ``scores`` (P,) and ``source``.
+        """
         refuse_initial_boxes(self.name, initial_boxes)
         return [self._answer(query, self.detect(query.image.array(), [query.expression])) for query in queries]
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
-        """Boxes of the classes in every image (H, W, 3) uint8, best first."""
+        """Return boxes of the classes in every image, uint8 (H, W, 3), best first."""
         return [self.detect(image, self.classes or coco_names()) for image in images]
 
     def detect(self, image: np.ndarray, names: Sequence[str]) -> Proposals:
-        """Boxes of what is named in an image (H, W, 3) uint8, best first."""
+        """Return boxes of the named objects in an image, uint8 (H, W, 3), best first."""
         self._tell(names)
         (result,) = self.model.predict(
             np.ascontiguousarray(image[..., ::-1]),  # ultralytics takes BGR
@@ -129,11 +134,11 @@ class TextPromptedYolo(ABC):
         return select(proposals(boxes.xyxy, boxes.conf, labels, image), max_boxes=self.max_boxes)
 
     def _tell(self, names: Sequence[str]) -> None:
-        """What ``set_classes`` of ultralytics does, with the features of our encoder, and without a new predictor."""
+        """Set classes like ``set_classes`` of ultralytics, but with our text features and without a new predictor."""
         features = torch.as_tensor(self.clip.encode_text([self.prompt.replace("{}", name) for name in names]))[None]
         inner = self.model.model
         if len(names) != inner.model[-1].nc:
-            self.model.predictor = None  # it keeps the number of classes
+            self.model.predictor = None  # a predictor has a fixed number of classes
         modules = [inner] if self.model.predictor is None else [inner, self.model.predictor.model.model]
         for module in modules:
             module.model[-1].nc = len(names)
@@ -142,32 +147,32 @@ class TextPromptedYolo(ABC):
         if self.model.predictor is not None:
             self.model.predictor.model.names = inner.names
 
-    def _answer(self, query: Query, found: Proposals) -> Prediction:
-        if not len(found):
+    def _answer(self, query: Query, detected: Proposals) -> Prediction:
+        if not len(detected):
             return unanswered(query, f"{self.name}: no box", source=self.source)
-        details = {"proposals": found.boxes, "scores": found.scores, "source": self.source}
-        return Prediction(found.boxes[0].copy(), float(found.scores[0]), details)
+        details = {"proposals": detected.boxes, "scores": detected.scores, "source": self.source}
+        return Prediction(detected.boxes[0].copy(), float(detected.scores[0]), details)
 
     def _load(self, weights: str) -> tuple[Any, Path]:
-        """The ultralytics model and its file.
+        """Return the ultralytics model and its file.
 
         Raises:
-            VGGymError: there are no such weights, or they are of another model.
+            VGGymError: the weights do not exist, or belong to another model.
         """
         path = Path(weights) if Path(weights).parent != Path(".") else weights_folder() / weights
         ultralytics_package()
         try:
             return self.open(str(path)), path
-        except Exception as error:  # ultralytics raises whatever its download or its reader met
+        except Exception as error:  # ultralytics raises any exception of its download or its reader
             reason = " ".join(str(error).split())[:300]
             raise VGGymError(
                 f"no weights {weights!r} for {self.name}: {reason}. Without network give a local file: "
                 f"{self.name}.weights=/path/to/{self.example}"
             ) from error
 
-    def _text_encoder(self, given: str | ClipEncoder) -> ClipEncoder:
+    def _text_encoder(self, text_clip: str | ClipEncoder) -> ClipEncoder:
         try:
-            clip = load_clip(given, self.device) if isinstance(given, str) else given
+            clip = load_clip(text_clip, self.device) if isinstance(text_clip, str) else text_clip
         except VGGymError as error:
             architecture = self.trained_with.partition(":")[0]
             raise VGGymError(
@@ -175,7 +180,7 @@ class TextPromptedYolo(ABC):
             ) from error
         if clip.dim != self.text_width:
             raise VGGymError(
-                f"{self.name} reads texts of width {self.text_width}, and {clip.name} has {clip.dim}; take "
+                f"{self.name} reads texts of width {self.text_width}, and {clip.name} has {clip.dim}; use "
                 f"text_clip={self.trained_with}"
             )
         return clip

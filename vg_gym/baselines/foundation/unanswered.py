@@ -1,4 +1,4 @@
-"""What stands in for an answer where a model gives none."""
+"""Substitute for an answer that a model did not give."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from vg_gym.types import Prediction, Query
 
 
 def unanswered(query: Query, why: str, **details: Any) -> Prediction:
-    """The whole image, for those who need a box to start from or to draw; the evaluator scores it 0.
+    """Return the whole image as a box for code that needs one; the evaluator scores it 0.
 
     Args:
-        query: what was asked.
-        why: what is written as the failure.
-        **details: others of the prediction.
+        query: unanswered query.
+        why: reason, which is stored as the failure.
+        **details: other details of the prediction.
     """
     full = box_ops.denormalize(box_ops.FULL, query.image.size)
     return Prediction(full, details={**details, "failure": why, "unanswered": True})

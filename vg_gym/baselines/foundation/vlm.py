@@ -1,7 +1,7 @@
-"""Vision-language models as grounders: asked in words, and the box is read in their text.
+"""Vision-language models as grounders, which are prompted for a box that is then read from their text.
 
-Florence-2 (Xiao et al., CVPR 2024), Qwen2.5-VL and Qwen3-VL (Bai et al., 2025), InternVL (Chen et al., CVPR 2024),
-PaliGemma (Beyer et al., 2024), through ``AutoModelForImageTextToText`` of transformers.
+The models are Florence-2 (Xiao et al., CVPR 2024), Qwen2.5-VL and Qwen3-VL (Bai et al., 2025), InternVL (Chen et al.,
+CVPR 2024) and PaliGemma (Beyer et al., 2024), through ``AutoModelForImageTextToText`` of transformers.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
-OUTLINE = "<REFERRING_EXPRESSION_SEGMENTATION>"
-"""Florence-2's task whose answer is an outline; the box around it is taken."""
-END_OF_SEQUENCE = ("<s>", "</s>", "<pad>", "<eos>", "<bos>")
-"""Words that are no part of an answer, where special tokens are kept because places are among them."""
+OUTLINE_TASK = "<REFERRING_EXPRESSION_SEGMENTATION>"
+"""Florence-2's task whose answer is an outline; the answered box is the one around it."""
+SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<eos>", "<bos>")
+"""Tokens that are removed from answers with location tokens, which are special tokens themselves."""
 
 
 class VisionLanguageGrounder:
-    """Asks a vision-language model where something is, and reads the first box of its answer.
+    """Grounder that prompts a vision-language model for a box and reads the first box of its answer.
 
-    An answer without a box, or with one outside the image, is a failure and scores 0; its text is in
-    ``details["answer"]``. Where boxes look as if they were of another frame, a warning says so
+    An answer without a box, or with a box outside the image, is a failure and scores 0. Its text is in
+    ``details["answer"]``. A warning appears if boxes look as if they were in another frame
     (:class:`vg_gym.answers.frames.FrameCheck`).
 
     Args:
-        weights: a name on the hub, or a folder in transformers' layout.
-        name: of the grounder.
+        weights: name on the hub, or folder in transformers' layout.
+        name: name of the grounder.
         revision: commit, tag or branch on the hub.
-        prompt: with ``{}`` for the expression; default: that of the model's family
+        prompt: prompt with ``{}`` for the expression; default: that of the model's family
             (:mod:`vg_gym.baselines.foundation.families`).
-        frame: of the boxes in its answers, a key of :data:`vg_gym.answers.frames.FRAMES`; default: its family's.
-        system: a system message for the chat template; empty: none.
-        max_new_tokens: of an answer.
-        num_beams: of beam search; 1: greedy. Nothing is sampled.
-        max_pixels: most pixels of the image as the model sees it, where its processor has such a limit (Qwen).
-        min_pixels: fewest, likewise.
-        batch_size: queries a forward pass.
+        frame: frame of the boxes in answers, a key of :data:`vg_gym.answers.frames.FRAMES`; default: the family's.
+        system: system message for the chat template; empty: no message.
+        max_new_tokens: largest number of tokens of an answer.
+        num_beams: number of beams of the search; 1 is greedy decoding. Nothing is sampled.
+        max_pixels: largest number of pixels of the model's input image, if its processor has such a limit (Qwen).
+        min_pixels: smallest number of pixels of the model's input image, if its processor has such a limit (Qwen).
+        batch_size: queries per forward pass.
         device: torch device, or ``auto``.
-        precision: of the weights, ``float32``, ``bfloat16``, ``float16``, or ``auto``.
+        precision: precision of the weights, ``float32``, ``bfloat16``, ``float16``, or ``auto``.
 
     Raises:
-        VGGymError: transformers or the weights are missing, the frame is unknown, or the model is of no family that is
-            known and prompt or frame are not given.
+        VGGymError: transformers or the weights are missing, the frame is unknown, or the model's family is unknown and
+            prompt or frame is not set.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class VisionLanguageGrounder:
         family = FAMILIES.get(kind)
         if family is None and not (prompt and frame):
             raise VGGymError(
-                f"{weights} is a {kind}, whose prompt and box frame are not known; give both: prompt='... {{}} ...' "
+                f"{weights} is a {kind}, whose prompt and box frame are not known; set both, prompt='... {{}} ...' "
                 f"and frame=; known are {', '.join(FAMILIES)}"
             )
         self.prompt = checked_prompt(prompt or family.prompt)  # type: ignore[union-attr]
@@ -92,14 +92,14 @@ class VisionLanguageGrounder:
         self.system, self.batch_size = system, batch_size
         self.decoding = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
         if not hasattr(self.model.processor, "chat_template") or (self.chat and not self.model.processor.chat_template):
-            raise VGGymError(f"{weights} has no chat template; take a checkpoint that was tuned on instructions")
+            raise VGGymError(f"{weights} has no chat template; use a checkpoint that was tuned on instructions")
         self._limits = _pixel_limits(self.model.processor, min_pixels, max_pixels)
         self.model.processor.tokenizer.padding_side = "left"
         self._check = FrameCheck(f"{name}:{weights}", self.frame)
 
     @property
     def source(self) -> str:
-        """Which weights, which prompt, which frame and which decoding answer."""
+        """Weights, prompt, frame and decoding of the answers."""
         beams = f"num_beams={self.decoding['num_beams']} max_new_tokens={self.decoding['max_new_tokens']}"
         limits = f" size={self._limits['size']}" if self._limits else ""
         system = f" system={self.system!r}" if self.system else ""
@@ -107,26 +107,26 @@ class VisionLanguageGrounder:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights, and of how they are asked."""
+        """Hash of the weights and of the options that change answers."""
         return fingerprint(self.source, self.model.dtype)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """A box of every query; ``details``: ``answer``, the model's text, and ``source``."""
+        """Return a box of every query; ``details`` has ``answer``, the model's text, and ``source``."""
         refuse_initial_boxes(self.name, initial_boxes)
-        found: list[Prediction] = []
+        predictions: list[Prediction] = []
         for start in range(0, len(queries), self.batch_size):
             batch = queries[start : start + self.batch_size]
-            answers, seen = self.answer([q.image.array() for q in batch], [q.expression for q in batch])
-            found += [self.read(q, text, size) for q, text, size in zip(batch, answers, seen, strict=True)]
-        return found
+            answers, sizes = self.answer([q.image.array() for q in batch], [q.expression for q in batch])
+            predictions += [self.read(q, text, size) for q, text, size in zip(batch, answers, sizes, strict=True)]
+        return predictions
 
     @torch.inference_mode()
     def answer(self, images: Sequence[np.ndarray], expressions: Sequence[str]) -> tuple[list[str], list[Size | None]]:
-        """Texts that the model writes, and sizes (W, H) of the images as it saw them (None where that is not known).
+        """Return the model's texts, and the sizes (W, H) of its input images (None if unknown).
 
         Args:
-            images: B of them, uint8 (H, W, 3).
-            expressions: one for each.
+            images: B images, uint8 (H, W, 3).
+            expressions: expression of each image.
         """
         texts = [self.text(expression) for expression in expressions]
         pictures = [[Image.fromarray(image)] for image in images]
@@ -141,51 +141,51 @@ class VisionLanguageGrounder:
         return answers, _seen_sizes(self.model.processor, inputs, len(texts))
 
     def text(self, expression: str) -> str:
-        """What the model is given to read, the chat template included."""
-        asked = self.prompt.replace("{}", expression)
+        """Return the model's input text, including the chat template."""
+        question = self.prompt.replace("{}", expression)
         if not self.chat:
-            return asked
-        user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": asked}]}
+            return question
+        user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
         system = {"role": "system", "content": [{"type": "text", "text": self.system}]}
         messages = [system, user] if self.system else [user]
         return self.model.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
     def read(self, query: Query, text: str, seen: Size | None) -> Prediction:
-        """The first box of a text, or a failure.
+        """Read the first box of a text, or return a failure.
 
         Args:
-            query: what was asked.
-            text: what the model wrote.
-            seen: (W, H) of the image as it saw it; None: not known.
+            query: query of the text.
+            text: text of the model.
+            seen: size (W, H) of the model's input image; None: unknown.
         """
         details: dict[str, Any] = {"answer": text, "source": self.source}
-        outline = find_outline(text, self.frame) if OUTLINE in self.prompt else None
-        said = [outline] if outline else find_boxes(text, self.frame)
-        if not said:
+        outline = find_outline(text, self.frame) if OUTLINE_TASK in self.prompt else None
+        boxes = [outline] if outline else find_boxes(text, self.frame)
+        if not boxes:
             return unanswered(query, f"{self.name}: no box in the answer {text[:100]!r}", **details)
-        self._check.see(to_pixels(np.asarray(said[0]), self.frame, query.image.size, seen), query.image.size)
-        box = place(said[0], self.frame, query.image.size, seen)
+        self._check.see(to_pixels(np.asarray(boxes[0]), self.frame, query.image.size, seen), query.image.size)
+        box = place(boxes[0], self.frame, query.image.size, seen)
         if box is None:
             return unanswered(query, f"{self.name}: no box inside the image in the answer {text[:100]!r}", **details)
         return Prediction(box, details=details)
 
 
 def _opened(prompt: str) -> str:
-    """What was opened in a prompt and belongs to the answer: templates of reasoning models end with ``<think>``."""
+    """Return the tag that a prompt opens for the answer; templates of reasoning models end with ``<think>``."""
     return "<think>" if is_reasoning(prompt) else ""
 
 
 def _without_ends(text: str) -> str:
-    for word in END_OF_SEQUENCE:
+    for word in SPECIAL_TOKENS:
         text = text.replace(word, "")
     return text.strip()
 
 
 def _pixel_limits(processor: Any, fewest: int | None, most: int | None) -> dict[str, Any]:
-    """The processor's argument for limits of pixels; nothing where none are given.
+    """Return the processor's argument for limits of pixels; empty without limits.
 
     Raises:
-        VGGymError: the processor has no such limits.
+        VGGymError: the processor does not support such limits.
     """
     if fewest is None and most is None:
         return {}
@@ -197,7 +197,7 @@ def _pixel_limits(processor: Any, fewest: int | None, most: int | None) -> dict[
 
 
 def _seen_sizes(processor: Any, inputs: Any, count: int) -> list[Size | None]:
-    """Sizes of the images as the model saw them, where the processor says in how many patches it cut them."""
+    """Return the sizes (W, H) of the model's input images from their numbers of patches; None if these are unknown."""
     if "image_grid_thw" not in inputs:
         return [None] * count
     side = processor.image_processor.patch_size

@@ -14,7 +14,7 @@ from vg_gym.baselines.foundation.text_prompted_yolo import TextPromptedYolo
 
 
 class YoloWorld(TextPromptedYolo):
-    """A YOLO that compares regions with texts, which also shape its feature maps.
+    """YOLO that compares regions with texts; the texts also change its feature maps.
 
     Its ``text_clip`` is ``ViT-B-32-quickgelu:openai`` by default.
     """
@@ -23,16 +23,16 @@ class YoloWorld(TextPromptedYolo):
     trained_with = "ViT-B-32-quickgelu:openai"
 
     def open(self, path: str) -> Any:
-        """An ``ultralytics.YOLOWorld``."""
+        """Open an ``ultralytics.YOLOWorld``."""
         model = ultralytics_package().YOLOWorld(path)
         _ = model.model.txt_feats
         return model
 
     @property
     def text_width(self) -> int:
-        """Length of a text feature."""
+        """Width of a text feature."""
         return self.model.model.txt_feats.shape[-1]
 
     def tell(self, module: Any, features: torch.Tensor) -> None:
-        """Set the texts (1, N, D) that a network looks for."""
+        """Set the features of the texts that a network detects, (1, N, D)."""
         module.txt_feats = features
