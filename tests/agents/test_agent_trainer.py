@@ -394,7 +394,7 @@ def test_training_goes_on_without_a_cache(clip_folder, tmp_path, monkeypatch):
     files._temporary_cache.cache_clear()
     monkeypatch.setattr(shards.ShardedArray, "write", full_disk)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.warns(UserWarning, match="No space left on device, so the run goes on without the cache"):
+    with pytest.warns(UserWarning, match="No space left on device, so the run continues without the cache"):
         train(clip_folder, tmp_path / "full", *options, "cache=true")
     train(clip_folder, tmp_path / "plain", *options)
     for name in ("without", "full"):

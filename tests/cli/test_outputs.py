@@ -64,7 +64,7 @@ def test_ground_draws_over_its_own_pictures_alone(scenes, tmp_path, capsys, name
     with Image.open(out) as drawn:
         assert drawn.size >= (128, 128)
     out.write_text("mine")
-    assert f"{out} is there, and this command did not write it" in refused(capsys, *words)
+    assert f"{out} exists, and this command did not write it" in refused(capsys, *words)
     assert out.read_text() == "mine"
 
 

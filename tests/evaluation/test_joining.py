@@ -237,7 +237,7 @@ def test_separators_in_strings_and_byte_order_marks(tmp_path, kind, encoding):
 
 def test_another_encoding_is_named(tmp_path):
     (tmp_path / "a.csv").write_bytes("key,box\nä,1".encode("latin-1"))
-    with pytest.raises(VGGymError, match="is no text file in UTF-8"):
+    with pytest.raises(VGGymError, match="is not a text file in UTF-8"):
         RecordedGrounder(str(tmp_path / "a.csv"))
 
 

@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_used_is_one_warning(tmp_path, obstacle):
         (tmp_path / "file").write_text("")
         path = tmp_path / "file" / "a.sqlite"
     cache = ArrayCache(path)
-    with pytest.warns(UserWarning, match=r"nothing is kept in .*a\.sqlite"):
+    with pytest.warns(UserWarning, match=r"nothing is stored in .*a\.sqlite"):
         assert cache.get("one") is None
     cache.put("one", np.ones(2))  # no second warning
     assert cache.get("one") is None

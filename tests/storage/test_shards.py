@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vg_gym.errors import VGGymError
-from vg_gym.storage.shards import CHECKSUM_BYTES, OPEN_SHARDS, STALE, ShardedArray, computed, even_sizes
+from vg_gym.storage.shards import CHECKSUM_BYTES, MAX_OPEN_SHARDS, STALE_AFTER_S, ShardedArray, computed, even_sizes
 
 SIZES = [4, 1, 3]
 
@@ -58,7 +58,7 @@ def test_missing_shards_are_named_and_others_can_be_read(array, rows):
     again = ShardedArray(array.folder, "x", SIZES, (2, 3))
     assert again.missing() == [1] and again.verify() == []
     np.testing.assert_array_equal(again[[0, 5]], rows[[0, 5]])
-    with pytest.raises(VGGymError, match=r"no .*x-00001\.npy; run again what makes it"):
+    with pytest.raises(VGGymError, match=r"no .*x-00001\.npy; rerun the command that writes it"):
         again[4]
     again.write(1, rows[4:5])
     np.testing.assert_array_equal(again[4], rows[4])
@@ -76,7 +76,7 @@ def test_damage_is_found_and_named(array, rows):
     assert fresh.verify() == [0, 1, 2] and fresh.missing() == [1]
     fresh[0]  # the checksum is not read at every opening
     for row in (4, 5):
-        with pytest.raises(VGGymError, match=r"x-0000\d\.npy.*delete it and run again"):
+        with pytest.raises(VGGymError, match=r"x-0000\d\.npy.*delete it and rerun"):
             fresh[row]
     other = ShardedArray(array.folder, "x", SIZES, (3, 2))  # same size, other rows
     with pytest.raises(VGGymError, match=r"is not \(4, 3, 2\) float16"):
@@ -99,17 +99,17 @@ def test_what_killed_writers_left_is_removed_when_it_is_old(array):
     old, young = array.folder / "x-00000.npy.1.part", array.folder / "x-00001.npy.2.part"
     for part in (old, young):
         part.touch()
-    os.utime(old, (time.time() - 2 * STALE,) * 2)
+    os.utime(old, (time.time() - 2 * STALE_AFTER_S,) * 2)
     array.clean()
     assert not old.exists() and young.exists() and array.missing() == []
 
 
 def test_no_more_shards_are_open_than_allowed(tmp_path):
-    array = ShardedArray(tmp_path, "many", [1] * (OPEN_SHARDS + 5), (1,), np.float32)
+    array = ShardedArray(tmp_path, "many", [1] * (MAX_OPEN_SHARDS + 5), (1,), np.float32)
     for number in range(len(array)):
         array.write(number, np.full((1, 1), number))
     assert array[np.arange(len(array))[::-1]][:, 0].tolist() == list(range(len(array)))[::-1]
-    assert len(array._maps) <= OPEN_SHARDS
+    assert len(array._maps) <= MAX_OPEN_SHARDS
     assert len(pickle.dumps(array)) < 20_000
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(array))[3], array[3])
 
@@ -144,7 +144,7 @@ def test_reading_while_others_write_and_are_killed(tmp_path):
 
 def test_computed_rows_are_made_once_and_go_on_where_they_stopped(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("vg_gym.storage.shards.COMPUTED_BYTES", 1)  # eight rows a shard
+    monkeypatch.setattr("vg_gym.storage.shards.COMPUTED_SHARD_BYTES", 1)  # eight rows a shard
     spans, tired = [], [True]
 
     def make(start, stop):

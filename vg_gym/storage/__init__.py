@@ -1,1 +1,1 @@
-"""What is kept on disk and in memory: atomic files, sharded arrays, caches, built-in weights."""
+"""Storage on disk and in memory: atomic files, sharded arrays, caches, built-in weights."""

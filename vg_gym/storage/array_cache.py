@@ -1,4 +1,4 @@
-"""Arrays by name in one file on disk, for what is computed now and then, and wanted again in the next run."""
+"""Cache of arrays by name in one file on disk, for results that later runs need again."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-LIMIT = 2**33
-"""Bytes of a file beyond which nothing is added; what is there stays."""
-WAIT = 5.0
+MAX_FILE_BYTES = 2**33
+"""Size of a file in bytes from which on it accepts no new arrays; it keeps those that it has."""
+LOCK_TIMEOUT_S = 5.0
 """Seconds to wait for another process that is writing."""
 
 
 class ArrayCache:
-    """A table of arrays in a SQLite file, which several processes and threads may use at once.
+    """Table of arrays in a SQLite file, which several processes and threads may use at once.
 
-    A cache is never worth an error: where the file cannot be read or written (a full disk, no permission), that is a
-    warning, once, and from there on nothing is found and nothing is kept.
+    If the file cannot be read or written (a full disk, no permission), the cache warns once, and from then on stays
+    empty.
 
     Args:
-        path: of the file; made at the first use.
-        limit: bytes beyond which nothing is added.
+        path: path of the file, which is created at the first use.
+        limit: size of the file in bytes from which on it accepts no new arrays.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ class ArrayCache:
     [1.0, 1.0, 1.0] None
     """
 
-    def __init__(self, path: Path, limit: int = LIMIT):
+    def __init__(self, path: Path, limit: int = MAX_FILE_BYTES):
         self.path, self.limit = path, limit
         self._forget()
 
@@ -54,12 +54,12 @@ class ArrayCache:
         self.__init__(**state)  # type: ignore[misc]
 
     def get(self, name: str) -> np.ndarray | None:
-        """The array of a name, read-only, or None."""
-        found = self._ask("SELECT array FROM arrays WHERE name = ?", (name,))
-        return _decode(found[0]) if found else None
+        """Return the read-only array of a name, or None."""
+        row = self._ask("SELECT array FROM arrays WHERE name = ?", (name,))
+        return _decode(row[0]) if row else None
 
     def put(self, name: str, array: np.ndarray) -> None:
-        """Keep an array under a name, if there is room for it."""
+        """Store an array under a name, unless the file is full."""
         if not self._broken and (not self.path.exists() or self.path.stat().st_size < self.limit):
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
@@ -73,7 +73,7 @@ class ArrayCache:
             self._connection = None
 
     def _ask(self, statement: str, values: tuple[Any, ...]) -> Any:
-        """The first row of the answer, or None."""
+        """Execute a statement, and return the first row of the result, or None."""
         if self._broken:
             return None
         with self._lock:
@@ -81,13 +81,13 @@ class ArrayCache:
                 return self._open().execute(statement, values).fetchone()
             except (sqlite3.Error, OSError) as error:
                 self._broken = True
-                warnings.warn(f"nothing is kept in {self.path} for the next run: {error}", stacklevel=5)
+                warnings.warn(f"nothing is stored in {self.path} for the next run: {error}", stacklevel=5)
                 return None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._process != os.getpid():  # a forked child opens its own
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, WAIT, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(self.path, LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             self._process = os.getpid()
             self._connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
             self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -96,7 +96,7 @@ class ArrayCache:
 
 
 def _decode(file: bytes) -> np.ndarray:
-    """The array of an .npy file that is in memory, without a copy."""
+    """Return the array of an .npy file in memory, without a copy."""
     begin = 10 + int.from_bytes(file[8:10], "little")
     shape, columns_first, dtype = _header(file[:begin])
     return np.frombuffer(file, dtype, offset=begin).reshape(shape, order="F" if columns_first else "C")
@@ -104,7 +104,7 @@ def _decode(file: bytes) -> np.ndarray:
 
 @lru_cache
 def _header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """What a header of :func:`numpy.save` says; reading one takes longer than reading its array."""
+    """Parse a header of :func:`numpy.save`; results are cached, since this takes longer than reading the array."""
     file = io.BytesIO(header)
     np.lib.format.read_magic(file)
     return np.lib.format.read_array_header_1_0(file)

@@ -1,19 +1,19 @@
-"""The weights that come with the package."""
+"""Built-in weights of the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 ASSETS = Path(__file__).parents[1] / "assets"
-"""The folder of all built-in weights."""
+"""Folder of all built-in weights."""
 
 
 def built_in(kind: str, name: str) -> Path | None:
-    """The folder of built-in weights, or None where there are none of this name.
+    """Return the folder of built-in weights, or None if the name is unknown.
 
     Args:
-        kind: of model: ``clip``, ``agent``, a detector, or a learned grounder.
-        name: of the weights, e.g. ``refshapes``.
+        kind: kind of model: ``clip``, ``agent``, a detector, or a learned grounder.
+        name: name of the weights, e.g. ``refshapes``.
 
     >>> built_in("clip", "refshapes").name, built_in("clip", "ViT-B-32")
     ('clip-refshapes', None)
@@ -23,5 +23,5 @@ def built_in(kind: str, name: str) -> Path | None:
 
 
 def built_in_names(kind: str) -> list[str]:
-    """The names of all built-in weights of a kind, sorted."""
+    """Return the names of all built-in weights of a kind, sorted."""
     return sorted(folder.name.removeprefix(f"{kind}-") for folder in ASSETS.glob(f"{kind}-*"))

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all."""
+"""Atomic writing of files and folders, and the cache folder."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from typing import Any
 from vg_gym.errors import CannotWrite, VGGymError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors of a full disk."""
+"""Error numbers of a full disk."""
 PART = ".part"
-"""Ending of the names of files that are not yet whole."""
+"""Suffix of incomplete files."""
 PROBE_BYTES = 2**16
-"""Written, and removed, to see whether a folder takes files."""
+"""Size of the temporary file that tests whether a folder is writable."""
 
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Around what writes ``path``, or into it: where the system refuses, the error names both.
+    """Turn a system error of a block that writes to ``path`` into an error with the path and the reason.
 
     Raises:
-        CannotWrite: the disk is full, the folder read-only or another's, or a file stands where a folder is to be.
+        CannotWrite: the disk is full, the folder is read-only or belongs to another user, or a file is in place of a
+            folder.
     """
     try:
         yield
@@ -49,20 +50,20 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 def _errno(error: BaseException) -> int | None:
-    """The system's number of an error, which torch and safetensors wrap in others of their own."""
+    """Return the error number of a system error, also of one that torch or safetensors wraps in its own."""
     if isinstance(error, OSError):
         return error.errno
-    if said := re.search(r"os error (\d+)", str(error)):
-        return int(said.group(1))
+    if match := re.search(r"os error (\d+)", str(error)):
+        return int(match.group(1))
     inner = error.__context__
     return inner.errno if isinstance(error, RuntimeError) and isinstance(inner, OSError) else None
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder, and its parents, where there is none.
+    """Create a folder and its parents if missing, and return it.
 
     Raises:
-        CannotWrite: it cannot be made.
+        CannotWrite: the folder cannot be created.
     """
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -71,12 +72,12 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; renamed to ``path`` at the end, removed after an error.
+    """Yield a temporary path beside ``path``, which is renamed to ``path`` at the end and removed after an error.
 
     Raises:
-        CannotWrite: the system refuses.
+        CannotWrite: the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")  # others may be writing the same
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")  # other processes may write the same file
     try:
         with writing(path):
             yield part
@@ -88,26 +89,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to write to, on the disk of ``path``, so that it or a part of it can be renamed to ``path``.
+    """Yield an empty folder on the disk of ``path``, so that it or a part of it can be renamed to ``path``.
 
-    It is removed at the end, with all that is still in it. Missing parents of ``path`` are made.
+    The folder and its remaining content are removed at the end. Missing parents of ``path`` are created.
 
     Raises:
-        CannotWrite: the system refuses.
+        CannotWrite: the folder cannot be created or written.
     """
     make_folder(path.parent)
     with writing(path), TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as around:
-        part = Path(around) / path.name  # one deeper: a temporary folder itself is for its owner's eyes only
+        part = Path(around) / path.name  # a subfolder, because only the owner may read a temporary folder itself
         part.mkdir()
         yield part
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it takes the place of ``path`` at the end, and goes after an error.
+    """Yield an empty folder, which replaces ``path`` at the end and is removed after an error.
 
-    A reader of ``path`` finds the old folder or the new one, whole. Where the system cannot exchange two folders
-    (it is not Linux, or a network file system), ``path`` is missing for the moment between two renames.
+    A reader of ``path`` finds either the complete old folder or the complete new one. On systems that cannot exchange
+    two folders (other than Linux, or network file systems), ``path`` is missing for a moment between two renames.
     """
     with temporary_folder(path) as part:
         yield part
@@ -118,15 +119,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Let two paths change places in one step; False where the system cannot."""
+    """Exchange two paths in one step; return False if the system does not support it."""
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "renameat2"):
         return False
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return libc.renameat2(here, os.fsencode(a), here, os.fsencode(b), exchange) == 0
+    current, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return libc.renameat2(current, os.fsencode(a), current, os.fsencode(b), exchange) == 0
 
 
 def _swap(part: Path, path: Path) -> None:
-    """Exchange a new folder with an old one in three renames; the old one comes back after an error."""
+    """Exchange a new folder with an old one in three renames; the old one is restored after an error."""
     old = part.with_suffix(".old")
     path.rename(old)
     try:
@@ -138,18 +139,18 @@ def _swap(part: Path, path: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where computed and fetched things are kept: ``$XDG_CACHE_HOME/vg_gym`` or ``~/.cache/vg_gym``."""
+    """Return the folder of computed and downloaded files: ``$XDG_CACHE_HOME/vg_gym`` or ``~/.cache/vg_gym``."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vg_gym"
-    except RuntimeError:  # neither HOME nor an entry of this user in the system's list
+    except RuntimeError:  # HOME is not set, and the system does not know this user
         return _folder_of_this_process("this user has no home folder")
 
 
 def cache_place(*names: str) -> Path:
-    """The place of a thing in the cache folder.
+    """Return a path in the cache folder.
 
-    Where it is not there yet and the folder takes no files, its place is in a folder that goes when this process ends;
-    a warning says so, once.
+    If the path does not exist and the cache folder is not writable, the path is in a temporary folder of this process
+    instead; the first such call warns.
     """
     folder = cache_folder()
     refusal = None if folder.joinpath(*names).exists() else _refusal(folder)
@@ -157,15 +158,15 @@ def cache_place(*names: str) -> Path:
 
 
 def go_on_without_cache(error: CannotWrite) -> None:
-    """Say that what could not be kept in the cache folder is computed, and not kept."""
-    warnings.warn(f"{str(error).partition(';')[0]}, so the run goes on without the cache, slower", stacklevel=3)
+    """Warn that a result cannot be written to the cache folder, and is computed without it."""
+    warnings.warn(f"{str(error).partition(';')[0]}, so the run continues without the cache, slower", stacklevel=3)
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder, where there is none, and write something to it that goes at once.
+    """Create a folder if missing, and test it by writing and removing a temporary file.
 
     Raises:
-        CannotWrite: the system refuses.
+        CannotWrite: the folder cannot be created or written.
     """
     make_folder(folder)
     with writing(folder), TemporaryFile(dir=folder) as file:
@@ -174,7 +175,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _refusal(folder: Path) -> str | None:
-    """Why a folder takes no files; None where it does."""
+    """Return the reason why a folder is not writable, or None if it is."""
     try:
         check_writable(folder)
         return None
@@ -185,8 +186,8 @@ def _refusal(folder: Path) -> str | None:
 def _folder_of_this_process(why: str) -> Path:
     if not _temporary_cache.cache_info().currsize:
         warnings.warn(
-            f"{why}, so what is computed is kept for this run only, and the next one computes it again: "
-            "set XDG_CACHE_HOME to a folder that can be written",
+            f"{why}, so computed features are kept for this run only, and the next run computes them again: "
+            "set XDG_CACHE_HOME to a writable folder",
             stacklevel=4,
         )
     return Path(_temporary_cache().name)
@@ -194,7 +195,7 @@ def _folder_of_this_process(why: str) -> Path:
 
 @lru_cache(1)
 def _temporary_cache() -> TemporaryDirectory[str]:
-    """Removed when this process ends."""
+    """Return the temporary cache folder of this process, which is removed when the process ends."""
     with writing("a temporary folder"):
         folder = TemporaryDirectory(prefix="vg_gym-cache-")
     atexit.register(folder.cleanup)
@@ -202,7 +203,7 @@ def _temporary_cache() -> TemporaryDirectory[str]:
 
 
 def change_mark(path: Path) -> str:
-    """When a file was last changed, and its size; empty where there is none."""
+    """Return the time of a file's last change and its size as text; empty for a missing file."""
     try:
         about = os.stat(path)
     except OSError:
@@ -211,7 +212,7 @@ def change_mark(path: Path) -> str:
 
 
 def place_mark(*names: str) -> str:
-    """Which files some names stand for now, and when these were changed; empty where they name no file or folder."""
+    """Return the files at some paths with their change marks, as text; empty if none of the paths exists."""
     marks = []
     for path in filter(None, map(find_place, names)):
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -220,7 +221,7 @@ def place_mark(*names: str) -> str:
 
 
 def find_place(name: str) -> Path | None:
-    """The file or folder of a name; None where there is none."""
+    """Return the file or folder at a path, or None if it does not exist."""
     try:
         path = Path(name).expanduser()
         return path if name and path.exists() else None
@@ -229,7 +230,7 @@ def find_place(name: str) -> Path | None:
 
 
 def fingerprint(*parts: object) -> str:
-    """A hash of some things, for the names of cached files; paths of files and folders stand for their contents."""
+    """Return a hash of some values, for the names of cached files; a path is hashed by the content of its files."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -242,15 +243,15 @@ def fingerprint(*parts: object) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path) as part:
         part.write_text(text)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write strict JSON, whole or not at all.
+    """Write strict JSON atomically.
 
     Raises:
-        ValueError: there is a NaN or an infinity in it.
+        ValueError: the content contains NaN or an infinity.
     """
     write_text(path, json.dumps(content, indent=1, allow_nan=False))

@@ -1,4 +1,4 @@
-"""Weights as they are saved: half the size, in tensors of their own."""
+"""Conversion of weights to half precision for saving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def half_precision(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of a module for safetensors: contiguous copies on the CPU, floating-point ones as fp16.
+    """Return the state of a module for safetensors: contiguous copies on the CPU, with floating-point values as fp16.
 
     >>> {name: str(value.dtype) for name, value in half_precision(nn.BatchNorm1d(2, affine=False)).items()}
     {'running_mean': 'torch.float16', 'running_var': 'torch.float16', 'num_batches_tracked': 'torch.int64'}

@@ -1,4 +1,4 @@
-"""Sequences whose items are made when they are asked for, so that a long one takes no memory."""
+"""Sequences that compute their items on access, so that long ones take little memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Item = TypeVar("Item")
 
 
 class LazySequence(Sequence[Item]):
-    """Items by number; those asked for last are kept.
+    """Sequence of items that are computed by index; the most recently used ones stay in memory.
 
     Args:
         count: number of items.
-        make: an item from its number, the same each time.
-        keep: how many are kept.
+        make: deterministic function from an index to an item.
+        keep: number of items that stay in memory.
 
     >>> squares = LazySequence(4, lambda number: number**2)
     >>> squares[3], squares[-2], squares[1:3], list(squares)
@@ -31,7 +31,7 @@ class LazySequence(Sequence[Item]):
         self._kept: LRUCache[Item] = LRUCache(keep)
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return self._count
 
     @overload
@@ -41,12 +41,12 @@ class LazySequence(Sequence[Item]):
     def __getitem__(self, index: slice) -> list[Item]: ...
 
     def __getitem__(self, index):
-        """Item ``index``, or the list of items of a slice."""
+        """Return item ``index``, or the list of items of a slice."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(self._count))]
         number = operator.index(index)
         if not -self._count <= number < self._count:
-            raise IndexError(f"there are {self._count:,} items, asked for {number}")
+            raise IndexError(f"index {number} is out of range for {self._count:,} items")
         number %= self._count
         item = self._kept.get(number)
         if item is None:
@@ -55,7 +55,7 @@ class LazySequence(Sequence[Item]):
 
 
 class Chained(Sequence[Item]):
-    """Sequences one after the other, as one.
+    """Concatenation of sequences.
 
     >>> both = Chained([LazySequence(2, str), "ab"])
     >>> len(both), both[1], both[-1], both[1:3], list(both)
@@ -67,7 +67,7 @@ class Chained(Sequence[Item]):
         self._ends = [*accumulate(map(len, self._parts))]
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return self._ends[-1] if self._ends else 0
 
     @overload
@@ -77,7 +77,7 @@ class Chained(Sequence[Item]):
     def __getitem__(self, index: slice) -> list[Item]: ...
 
     def __getitem__(self, index):
-        """Item ``index``, or the list of items of a slice."""
+        """Return item ``index``, or the list of items of a slice."""
         numbers = range(len(self))[index]  # raises what a list would
         if isinstance(numbers, range):
             return [self[number] for number in numbers]

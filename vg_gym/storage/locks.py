@@ -1,4 +1,4 @@
-"""One writer of a folder at a time: a lock that goes with its process, however that ends."""
+"""Lock for one writer per folder, which the system releases when the process ends in any way."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from vg_gym.storage.files import make_folder, writing
 
 try:
     import fcntl
-except ImportError:  # Windows: there two runs are the user's to keep apart
+except ImportError:  # Windows: users must keep two runs apart themselves
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-"""Name of the file, in the folder; it is removed at the end. One that a killed process left locks nothing."""
-HELD = (errno.EACCES, errno.EAGAIN)
-"""Numbers of the errors of a lock that another process has."""
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Of a file system that has none: the run goes on without."""
+"""Name of the lock file in the folder. It is removed at the end; the file of a killed process locks nothing."""
+LOCKED_ERRNOS = (errno.EACCES, errno.EAGAIN)
+"""Error numbers for a lock that another process holds."""
+UNSUPPORTED_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Error numbers of a file system without locks, on which runs proceed without one."""
 
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same out of a folder, which is made where there is none.
+    """Lock a folder against other processes that use this function; the folder is created if missing.
 
-    The lock is the process's own: those that it starts do not have it, and two runs in one process are not kept apart.
+    The lock belongs to the process: its child processes do not hold it, and it does not separate two runs in one
+    process.
 
     Raises:
-        VGGymError: another process writes there; the message names it.
-        CannotWrite: the folder cannot be made or written.
+        VGGymError: another process writes to the folder; the message names it.
+        CannotWrite: the folder cannot be created or written.
     """
     make_folder(folder)
     path = folder / LOCK
@@ -51,7 +52,7 @@ def writing_alone(folder: Path) -> Iterator[None]:
 
 
 def _locked(path: Path) -> IO[str]:
-    """The file, opened and locked; it is still the one of this name, and not one that its holder has just removed."""
+    """Open and lock the file at a path; retry if its holder removes it in the meantime."""
     while True:
         with writing(path):
             file = path.open("a+")
@@ -69,13 +70,13 @@ def _lock(file: IO[str], path: Path) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in HELD:
+        if error.errno in LOCKED_ERRNOS:
             file.seek(0)
             holder = file.read(200).strip() or "another process"
             raise VGGymError(
                 f"{path.parent} is being written by {holder}: wait until it ends, or name another folder"
             ) from error
-        if error.errno not in NO_LOCKS:
+        if error.errno not in UNSUPPORTED_ERRNOS:
             raise
     with writing(path):
         file.truncate(0)

@@ -1,4 +1,4 @@
-"""A cache that forgets what was used longest ago."""
+"""Cache in memory that drops the least recently used values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Value = TypeVar("Value")
 
 
 class LRUCache(Generic[Value]):
-    """A dictionary that drops the least recently used values once all together weigh more than ``capacity``.
+    """Dictionary that drops the least recently used values while their total weight exceeds ``capacity``.
 
     Args:
-        capacity: the most that the values may weigh.
-        weigh: gives the weight of a value; by default each weighs 1.
+        capacity: maximum total weight of the values.
+        weigh: function from a value to its weight; by default each value weighs 1.
 
     >>> cache = LRUCache(2)
     >>> cache.add("a", 1), cache.add("b", 2), cache.get("a"), cache.add("c", 3)
@@ -35,13 +35,13 @@ class LRUCache(Generic[Value]):
         return key in self._items
 
     def get(self, key: Hashable) -> Value | None:
-        """The value of a key, now the most recently used, or None."""
+        """Return the value of a key, or None, and mark it as the most recently used."""
         if key in self._items:
             self._items.move_to_end(key)
         return self._items.get(key)
 
     def add(self, key: Hashable, value: Value) -> None:
-        """Keep a value; one of the same key is replaced. What alone weighs more than the capacity is not kept."""
+        """Add or replace the value of a key; a value heavier than the capacity is not stored."""
         if (old := self._items.pop(key, None)) is not None:
             self.weight -= self.weigh(old)
         self._items[key] = value
@@ -50,24 +50,24 @@ class LRUCache(Generic[Value]):
             self.weight -= self.weigh(self._items.popitem(last=False)[1])
 
     def get_or_make(self, keys: Iterable[Key], make: Callable[[list[Key]], Iterable[Value]]) -> dict[Key, Value]:
-        """The values of all keys, whether or not the cache has room for them together.
+        """Return the values of all keys, even if they exceed the capacity.
 
         Args:
-            keys: what is asked for.
-            make: makes the values of those keys that are missing, all in one call.
+            keys: keys of the values.
+            make: function that computes the values of the missing keys in one call.
 
         >>> LRUCache(1).get_or_make("ab", lambda missing: [key.upper() for key in missing])
         {'a': 'A', 'b': 'B'}
         """
         keys = list(dict.fromkeys(keys))
-        found = {key: self._items[key] for key in keys if key in self._items}
-        missing = [key for key in keys if key not in found]
-        found.update(zip(missing, make(missing) if missing else (), strict=True))
+        values = {key: self._items[key] for key in keys if key in self._items}
+        missing = [key for key in keys if key not in values]
+        values.update(zip(missing, make(missing) if missing else (), strict=True))
         for key in keys:
-            self.add(key, found[key])
-        return found
+            self.add(key, values[key])
+        return values
 
 
 def _one(value: object) -> int:
-    """What a value weighs where nothing else is said; a function with a name, so that caches can be pickled."""
+    """Return the default weight of a value; a named function, so that caches can be pickled."""
     return 1

@@ -1,4 +1,4 @@
-"""Arrays in .npy files that may be damaged."""
+"""Reading of .npy files that may be damaged."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 
 
 def read_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """The array of an .npy file; nothing in it is run.
+    """Read the array of an .npy file, without running code in it.
 
     Args:
-        path: of the file.
-        mmap_mode: ``r`` maps it in place of reading it.
+        path: path of the file.
+        mmap_mode: ``r`` maps the file instead of reading it.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged; numpy raises other errors too, of Python's own parser for one.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged. All other errors of numpy and of Python's parser become this one.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # numpy mends some headers, and says so
+            warnings.simplefilter("error", UserWarning)  # numpy repairs some headers with a warning
             return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except (
         EOFError, SyntaxError, TokenError, TypeError, OverflowError, MemoryError, RecursionError, UserWarning
     ) as error:  # fmt: skip
-        raise ValueError(f"{path.name} is no whole .npy file ({error})") from error
+        raise ValueError(f"{path.name} is not a complete .npy file ({error})") from error

@@ -1,4 +1,4 @@
-"""What a command may write over: what a command of vg_gym wrote before, and nothing else."""
+"""Protection of users' files: commands of vg_gym overwrite only files that they wrote."""
 
 from __future__ import annotations
 
@@ -12,54 +12,54 @@ import yaml
 from vg_gym.errors import CannotWrite
 
 SOFTWARE = "vg_gym"
-"""Says in pictures and pages who wrote them."""
+"""Name of the writer in the metadata of pictures and pages."""
 SOFTWARE_TAG = 0x0131
-"""EXIF's number of the field that holds it."""
+"""Number of the EXIF field of that name."""
 HEAD_BYTES = 2048
-"""Of a page, within which it says so."""
+"""Bytes at the start of a page that are searched for that name."""
 
 
 def refuse_foreign(path: Path, is_own: Callable[[Path], bool]) -> None:
-    """Refuse to write over a file that is not our own.
+    """Raise an error if a file or folder exists that a command of vg_gym did not write.
 
     Raises:
-        CannotWrite: there is such a file, or a folder.
+        CannotWrite: ``path`` exists and is not ours.
     """
     if path.exists() and not is_own(path):
-        raise CannotWrite(f"{path} is there, and this command did not write it: name another --out, or move it away")
+        raise CannotWrite(f"{path} exists, and this command did not write it: set another --out, or move it away")
 
 
 def refuse_foreign_in(folder: Path, names: Sequence[str], is_own: bool) -> None:
-    """Refuse to write files into a folder that is not our own and has some of their names.
+    """Raise an error if files would be overwritten in a folder to which no command of vg_gym wrote before.
 
     Args:
         folder: the folder.
-        names: of the files that are to be written.
-        is_own: whether a command of vg_gym wrote to the folder before.
+        names: names of the files to write.
+        is_own: True if a command of vg_gym wrote to the folder before.
 
     Raises:
-        CannotWrite: there are such files.
+        CannotWrite: some of the files exist in a folder that is not ours.
     """
-    there = [] if is_own else [name for name in names if (folder / name).exists()]
-    if there:
+    existing = [] if is_own else [name for name in names if (folder / name).exists()]
+    if existing:
         raise CannotWrite(
-            f"{folder} holds {', '.join(there)}, which this command did not write: name another --out, or move it away"
+            f"{folder} holds {', '.join(existing)}, which this command did not write: set another --out or move it away"
         )
 
 
 def is_own_picture(path: Path) -> bool:
-    """Whether a file is a picture that says it is ours."""
+    """Return True if a file is a picture with our name in its metadata."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             return SOFTWARE in (image.info.get("Software"), image.getexif().get(SOFTWARE_TAG))
-    except Exception:  # it may be anybody's, and of any kind
+    except Exception:  # the file may be of any kind
         return False
 
 
 def is_own_page(path: Path) -> bool:
-    """Whether a file is a page that says it is ours."""
+    """Return True if a file is a page with our name in its head."""
     try:
         with path.open("rb") as file:
             return f'name="generator" content="{SOFTWARE}"'.encode() in file.read(HEAD_BYTES)
@@ -68,7 +68,7 @@ def is_own_page(path: Path) -> bool:
 
 
 def holds(path: Path, *names: str) -> bool:
-    """Whether a JSON or YAML file is an object with all of some names."""
+    """Return True if a JSON or YAML file is an object with all of the given keys."""
     try:
         content: Any = (json.loads if path.suffix == ".json" else yaml.safe_load)(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):

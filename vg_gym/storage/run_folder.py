@@ -1,4 +1,4 @@
-"""The folder of a training run: whose results are in it."""
+"""Folder of a training run, which holds the results of one run only."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from vg_gym.storage.locks import writing_alone
 from vg_gym.storage.outputs import holds
 
 CONFIG = "config.yaml"
-"""Every training writes it first."""
+"""Config file, which every training writes first."""
 RESULTS = ("best", "last", "checkpoint.pt", "best.safetensors", "report.json", "model", "trajectories.png", "test")
-"""What trainings leave in their folder, of agents and of all else."""
+"""Files and folders that trainings of all kinds write."""
 CURVES = "events.out.tfevents.*"
-"""What TensorBoard shows."""
+"""Pattern of TensorBoard's files."""
 
 
 @contextmanager
 def claimed(out: Path, resume: bool, fresh: bool) -> Iterator[None]:
-    """Make the folder of a run, which is to hold one run's results only; while it lasts no other process writes there.
+    """Create and lock the folder of a run, which may hold the results of one run only.
 
     Args:
-        out: the folder.
-        resume: the run goes on with the results that are in it.
-        fresh: the run throws them away, once it has all it needs (:func:`clear`).
+        out: folder of the run.
+        resume: the run resumes from the results in the folder.
+        fresh: the run deletes the results in the folder before it starts (:func:`clear`).
 
     Raises:
-        VGGymError: another run's results are in it, and neither is asked for, or both; or they are of something else;
-            or another process is writing them.
-        CannotWrite: it cannot be made or written.
+        VGGymError: the folder holds results of another run without ``resume`` or ``fresh``, or holds files that no
+            training wrote; both options are set; or another process writes to the folder.
+        CannotWrite: the folder cannot be created or written.
     """
     with writing_alone(out):
         _refuse_results(out, resume, fresh)
@@ -41,29 +41,29 @@ def claimed(out: Path, resume: bool, fresh: bool) -> Iterator[None]:
 
 
 def _refuse_results(out: Path, resume: bool, fresh: bool) -> None:
-    """Whose results are in a folder, and what is to become of them, must be clear."""
+    """Raise an error if a folder's results are neither this run's nor to be deleted."""
     if resume and fresh:
-        raise VGGymError("resume=true goes on with a run, fresh=true throws it away: give one of them")
-    there = ", ".join(name for name in RESULTS if (out / name).exists())
+        raise VGGymError("resume=true resumes a run, fresh=true deletes it: set only one of them")
+    results = ", ".join(name for name in RESULTS if (out / name).exists())
     if (out / CONFIG).is_file() and not holds(out / CONFIG, "out", "resume", "fresh"):
-        raise VGGymError(f"{out / CONFIG} is not of a training of vg_gym, which would write over it: name another out=")
-    if there and not (resume or fresh):
+        raise VGGymError(f"{out / CONFIG} is not of a training of vg_gym and would be overwritten: set another out=")
+    if results and not (resume or fresh):
         raise VGGymError(
-            f"{out} holds another run's results ({there}): resume=true goes on with it, fresh=true throws it away, "
-            "out=FOLDER leaves it alone"
+            f"{out} holds another run's results ({results}): resume=true resumes it, fresh=true deletes it, and "
+            "out=FOLDER keeps it"
         )
-    if there and fresh and not (out / CONFIG).is_file():
+    if results and fresh and not (out / CONFIG).is_file():
         raise VGGymError(
-            f"{out} holds {there} and no {CONFIG}, so it is no run of vg_gym, and fresh=true leaves it alone: name "
-            "another folder with out="
+            f"{out} holds {results} but no {CONFIG}, so it is not a run of vg_gym and fresh=true does not delete it: "
+            "set another out="
         )
 
 
 def clear(out: Path) -> None:
-    """Remove the results of a run, and its curves.
+    """Delete the results of a run, and its curves.
 
     Raises:
-        CannotWrite: the system refuses.
+        CannotWrite: a file cannot be deleted.
     """
     for path in [*(out / name for name in RESULTS), *out.glob(CURVES)]:
         with writing(path):

@@ -1,8 +1,8 @@
-"""An array on disk in pieces: made piece by piece, resumed where it was cut off, read without loading it.
+"""Array on disk in shards, which is written shard by shard, resumed after an interruption, and read without loading it.
 
-A :class:`ShardedArray` is a folder of plain ``NAME-00000.npy`` files, each followed by the SHA-256 of all that stands
-before it. A shard appears under its name complete or not at all, in one rename, its checksum within; so writers on
-several machines need no locks, and a killed one leaves nothing to repair.
+A :class:`ShardedArray` is a folder of plain ``NAME-00000.npy`` files, each followed by the SHA-256 of its content. A
+single rename makes a complete shard with its checksum visible. Writers on several machines therefore need no locks, and
+a killed writer leaves no damaged shards.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from vg_gym.storage.files import cache_place, fingerprint, make_folder, replacin
 from vg_gym.storage.npy import read_npy
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
-"""At the end of each file, of all that stands before."""
-OPEN_SHARDS = 128
-"""Most shards of an array that are mapped at a time; each holds a file descriptor."""
-STALE = 3600
-"""Seconds after which an unchanged temporary file counts as left by a killed writer."""
-COMPUTED_BYTES = 2**25
-"""About the size of the shards of :func:`computed`."""
+"""Size of the checksum at the end of each file, in bytes."""
+MAX_OPEN_SHARDS = 128
+"""Maximum number of shards of an array that are mapped at a time; each takes a file descriptor."""
+STALE_AFTER_S = 3600
+"""Seconds after which an unchanged temporary file counts as that of a killed writer."""
+COMPUTED_SHARD_BYTES = 2**25
+"""Approximate size of the shards of :func:`computed`, in bytes."""
 
 
 def even_sizes(count: int, size: int) -> list[int]:
-    """Rows of each shard where all but the last have ``size``.
+    """Return the number of rows of each shard, ``size`` for all but the last.
 
     >>> even_sizes(10, 4)
     [4, 4, 2]
@@ -44,14 +44,14 @@ def even_sizes(count: int, size: int) -> list[int]:
 
 
 class ShardedArray:
-    """Rows of one shape and type in ``.npy`` shards; ``array[i]``, ``array[indices]``, ``len(array)``.
+    """Rows of one shape and type in ``.npy`` shards, with ``array[i]``, ``array[indices]`` and ``len(array)``.
 
-    Nothing is read or written until asked for. Objects of this class are cheap to pickle.
+    The constructor reads and writes nothing. Objects of this class are cheap to pickle.
 
     Args:
-        folder: where the shards lie.
-        name: how their files' names begin.
-        sizes: rows of each shard.
+        folder: folder of the shards.
+        name: prefix of the files' names.
+        sizes: number of rows of each shard.
         row_shape: shape of a row.
         dtype: type of the values.
     """
@@ -70,60 +70,60 @@ class ShardedArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(rows, *row_shape)."""
+        """Shape (rows, *row_shape)."""
         return (self._starts[-1], *self.row_shape)
 
     def __len__(self) -> int:
-        """Number of rows, there or not."""
+        """Return the number of rows, including those that are not yet written."""
         return self._starts[-1]
 
     def path(self, number: int) -> Path:
-        """The file of a shard."""
+        """Return the file of a shard."""
         return self.folder / f"{self.name}-{number:05d}.npy"
 
     def span(self, number: int) -> tuple[int, int]:
-        """(first row, row after the last) of a shard."""
+        """Return the first row and the end row, exclusive, of a shard."""
         return self._starts[number], self._starts[number + 1]
 
     def file_size(self, number: int) -> int:
-        """Size of a shard's file."""
+        """Return the size of a shard's complete file in bytes."""
         values = self.sizes[number] * math.prod(self.row_shape) * self.dtype.itemsize
         return len(self._header(number)) + values + CHECKSUM_BYTES
 
     def has(self, number: int) -> bool:
-        """Is the shard there, at its full size?"""
+        """Return True if a shard exists in its full size."""
         try:
             return self.path(number).stat().st_size == self.file_size(number)
         except FileNotFoundError:
             return False
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that are not there, or not at their full size."""
+        """Return the numbers of the shards that do not exist in their full size."""
         return [number for number in range(len(self.sizes)) if not self.has(number)]
 
     def verify(self) -> list[int]:
-        """Numbers of the shards that are there but are not what was written; reads all of them."""
+        """Read all existing shards, and return the numbers of the damaged ones."""
         present = [number for number in range(len(self.sizes)) if self.path(number).exists()]
         return [number for number in present if not (self.has(number) and is_intact(self.path(number)))]
 
     def clean(self) -> None:
-        """Remove what killed writers left."""
+        """Remove the temporary files of killed writers."""
         for part in self.folder.glob(f"{self.name}-*.part"):
             try:
-                if time.time() - part.stat().st_mtime > STALE:
+                if time.time() - part.stat().st_mtime > STALE_AFTER_S:
                     part.unlink()
-            except FileNotFoundError:  # its writer lives, and has just finished
+            except FileNotFoundError:  # its writer has just finished
                 pass
 
     def write(self, number: int, rows: np.ndarray) -> None:
-        """Write a shard, whole or not at all; of several writers at once the last one wins.
+        """Write a shard atomically; among several writers the last one wins.
 
         Args:
-            number: which.
-            rows: its rows, (sizes[number], *row_shape); converted to the array's type.
+            number: number of the shard.
+            rows: rows (sizes[number], *row_shape), which are converted to the array's type.
 
         Raises:
-            ValueError: the rows are of another shape.
+            ValueError: the rows have another shape.
         """
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
         if rows.shape != (self.sizes[number], *self.row_shape):
@@ -140,19 +140,19 @@ class ShardedArray:
         self._maps.pop(number, None)
 
     def shard(self, number: int) -> np.ndarray:
-        """All rows of a shard, mapped, read-only.
+        """Return all rows of a shard, memory-mapped and read-only.
 
         Raises:
-            VGGymError: it is not there, cut short, or of other rows; names the file and the remedy.
+            VGGymError: the shard is missing, truncated, or has other rows; the message names the file and the remedy.
         """
         if number not in self._maps:
-            if len(self._maps) >= OPEN_SHARDS:
+            if len(self._maps) >= MAX_OPEN_SHARDS:
                 self._maps.clear()
             self._maps[number] = self._map(number)
         return self._maps[number]
 
     def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        """A row (a read-only view), or the rows (a copy) of a slice or of indices (N,). Negative ones are refused."""
+        """Return a row as a read-only view, or a copy of the rows of a slice or indices (N,), without negative ones."""
         if isinstance(index, slice):
             return self._gather(np.arange(*index.indices(len(self))))
         rows = np.asarray(index)
@@ -160,7 +160,7 @@ class ShardedArray:
             return self._gather(rows if rows.size else rows.astype(np.intp))
         row = operator.index(rows.item())
         if not 0 <= row < len(self):
-            raise IndexError(f"{self.name} has rows 0 to {len(self) - 1}, asked for {row}")
+            raise IndexError(f"{self.name} has rows 0 to {len(self) - 1}, got {row}")
         number = bisect_right(self._starts, row) - 1
         return self.shard(number)[row - self._starts[number]]
 
@@ -168,17 +168,17 @@ class ShardedArray:
         if rows.dtype.kind not in "iu" or rows.ndim != 1:
             raise IndexError(f"indices must be integers (N,), got {rows.dtype} {rows.shape}")
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"{self.name} has rows 0 to {len(self) - 1}, asked for {rows.min()} to {rows.max()}")
-        found = np.empty((len(rows), *self.row_shape), self.dtype)
+            raise IndexError(f"{self.name} has rows 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}")
+        values = np.empty((len(rows), *self.row_shape), self.dtype)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(shards).tolist():
-            here = np.flatnonzero(shards == number)
-            found[here] = self.shard(number)[rows[here] - self._starts[number]]
-        return found
+            places = np.flatnonzero(shards == number)
+            values[places] = self.shard(number)[rows[places] - self._starts[number]]
+        return values
 
     def _map(self, number: int) -> np.ndarray:
         path = self.path(number)
-        remedy = "run again what makes it; only what is missing is made"
+        remedy = "rerun the command that writes it, which adds the missing shards"
         try:
             whole = path.stat().st_size == self.file_size(number)
             rows = np.asarray(read_npy(path, "r"))
@@ -188,7 +188,7 @@ class ShardedArray:
             raise VGGymError(f"cannot read {path} ({error}); delete it and {remedy}") from error
         if not whole or rows.dtype != self.dtype or rows.shape != (self.sizes[number], *self.row_shape):
             expected = f"{(self.sizes[number], *self.row_shape)} {self.dtype}"
-            raise VGGymError(f"{path} is cut short or is not {expected}; delete it and {remedy}")
+            raise VGGymError(f"{path} is truncated or is not {expected}; delete it and {remedy}")
         return rows
 
     def _header(self, number: int) -> bytes:
@@ -200,12 +200,12 @@ class ShardedArray:
 
 
 def is_intact(path: Path) -> bool:
-    """Does the checksum at the end of a file agree with what stands before it?"""
-    digest, left = hashlib.sha256(), path.stat().st_size - CHECKSUM_BYTES
+    """Return True if the checksum at the end of a file agrees with its content."""
+    digest, remaining = hashlib.sha256(), path.stat().st_size - CHECKSUM_BYTES
     with path.open("rb") as file:
-        while block := file.read(min(2**20, left)):
+        while block := file.read(min(2**20, remaining)):
             digest.update(block)
-            left -= len(block)
+            remaining -= len(block)
         return file.read() == digest.digest()
 
 
@@ -213,23 +213,23 @@ def computed(
     identity: Sequence[str], row_shape: tuple[int, ...], count: int, make: Callable[[int, int], np.ndarray],
     what: str, progress: bool = True, dtype: type[np.generic] = np.float16, most: int | None = None,
 ) -> ShardedArray:  # fmt: skip
-    """Rows kept in the cache folder: from there as far as they are there, else computed and put there.
+    """Read rows from the cache folder, after computing and writing those that are missing.
 
-    What is interrupted goes on where it was. Rows are always made in the same pieces, of about 32 MB or ``most`` rows.
-    Where the cache folder takes no files, they are kept until this process ends (:func:`cache_place`).
+    An interrupted computation is resumed. Rows are always computed in the same shards, of about 32 MB or ``most`` rows.
+    If the cache folder is not writable, the rows stay until this process ends (:func:`cache_place`).
 
     Args:
-        identity: what the rows are a function of.
+        identity: texts that identify all inputs of the rows.
         row_shape: shape of a row.
         count: number of rows.
-        make: computes the rows from the first number to before the second, (n, *row_shape).
+        make: function from a range (start, end) of rows to their values (n, *row_shape).
         what: label of the progress bar.
-        progress: show a bar.
+        progress: show a progress bar.
         dtype: type of the values.
-        most: rows of a piece at most, where they are small and take long.
+        most: maximum number of rows of a shard, for small rows that are slow to compute.
     """
     digest = fingerprint("\n".join([*identity, str(row_shape), str(count)]))
-    size = max(8, COMPUTED_BYTES // (np.dtype(dtype).itemsize * math.prod(row_shape)) // 8 * 8)
+    size = max(8, COMPUTED_SHARD_BYTES // (np.dtype(dtype).itemsize * math.prod(row_shape)) // 8 * 8)
     size = min(size, most or size)
     rows = ShardedArray(cache_place("features", digest[:24]), "rows", even_sizes(count, size), row_shape, dtype)
     fill(rows, make, what, progress)
@@ -237,13 +237,13 @@ def computed(
 
 
 def fill(rows: ShardedArray, make: Callable[[int, int], np.ndarray], what: str, progress: bool = True) -> None:
-    """Make the shards of an array that are missing; each is kept when it is done.
+    """Compute the missing shards of an array; each is written as soon as it is complete.
 
     Args:
         rows: the array.
-        make: computes the rows from the first number to before the second, (n, *row_shape).
+        make: function from a range (start, end) of rows to their values (n, *row_shape).
         what: label of the progress bar.
-        progress: show a bar.
+        progress: show a progress bar.
     """
     rows.clean()
     missing = rows.missing()

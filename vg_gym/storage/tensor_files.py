@@ -1,4 +1,4 @@
-"""Reading what ``torch.save`` wrote, from strangers too: tensors and plain containers, and nothing runs."""
+"""Safe reading of files of ``torch.save``, also from strangers: only tensors and plain containers, and no code runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from vg_gym.errors import VGGymError
 
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError,
            AssertionError, OSError, struct.error)  # fmt: skip
-"""What torch's restricted unpickler raises on damaged files."""
+"""Errors of torch's restricted unpickler for damaged files."""
 
 
 def read_tensors(path: str | Path, device: Any = "cpu", remedy: str = "fetch it again") -> Any:
-    """The content of a file of ``torch.save``; a ``Namespace`` of options may be in it, as in published checkpoints.
+    """Read a file of ``torch.save``, which may contain a ``Namespace`` of options as in published checkpoints.
 
     Args:
         path: the file.
-        device: where the tensors go.
-        remedy: the end of the message where it cannot be read.
+        device: device of the tensors.
+        remedy: advice at the end of an error message.
 
     Raises:
-        VGGymError: the file is missing or damaged, or holds anything but tensors and plain containers.
+        VGGymError: the file is missing or damaged, or contains anything but tensors and plain containers.
     """
     if not Path(path).is_file():
         raise VGGymError(f"no file {path}: {remedy}")
@@ -37,6 +37,6 @@ def read_tensors(path: str | Path, device: Any = "cpu", remedy: str = "fetch it 
             return torch.load(path, map_location=device, weights_only=True)
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, pickle.UnpicklingError):  # torch's words recommend to read it without restriction
-            reason = "it is damaged, or holds more than tensors and plain containers, and nothing else is read"
-        raise VGGymError(f"{path} is damaged or no checkpoint ({reason[:200]}); {remedy}") from error
+        if isinstance(error, pickle.UnpicklingError):  # torch's own message recommends unsafe reading
+            reason = "it is damaged, or contains objects other than tensors and plain containers, which are not read"
+        raise VGGymError(f"{path} is damaged or not a checkpoint ({reason[:200]}); {remedy}") from error

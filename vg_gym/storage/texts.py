@@ -1,4 +1,4 @@
-r"""Text files of users: UTF-8 or UTF-16, with or without a byte order mark; a line ends at ``\n`` and nowhere else."""
+r"""Reading of users' text files: UTF-8 or UTF-16, with or without a byte order mark; only ``\n`` ends a line."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Byte order mark -> encoding; that of UTF-32 begins with that of UTF-16 and stands before it."""
+"""Byte order mark -> encoding; UTF-32's mark begins with UTF-16's and therefore comes first."""
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file without its byte order mark; line ends stay as they are.
+    """Return the text of a file without its byte order mark, with its line ends unchanged.
 
     Raises:
-        VGGymError: the file cannot be read, or it is in another encoding.
+        VGGymError: the file cannot be read, or has another encoding.
     """
     try:
         content = path.read_bytes()
@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise VGGymError(f"{path} is no text file in UTF-8 ({error}); save it as UTF-8") from error
+        raise VGGymError(f"{path} is not a text file in UTF-8 ({error}); save it as UTF-8") from error
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
