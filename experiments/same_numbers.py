@@ -33,7 +33,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sam-clip fgvp": ("sam-clip", {"views": "crop+fgvp+red-circle"}),
     "diffusion all": ("diffusion", {"ensemble": "all", "choose": "both", "guidance": 1.5, "renewal": 0.2}),
     "clip-window contrast": ("clip-window", {"score": "contrast", "step": 2.0}),
-    "agent crop": ("agent:refshapes-label-free", {"scoring": "crop"}),
 }
 REFINERS = ("agent:refiner", "diffusion", "no-op")
 ROLLOUTS: dict[str, dict[str, Any]] = {
