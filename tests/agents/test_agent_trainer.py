@@ -19,7 +19,7 @@ from vg_gym.agents.config import STEPS_PER_MINIBATCH, TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.encoder import forget_clips
 from vg_gym.clip_finetuning.model import save_model
 from vg_gym.config import load_config
 from vg_gym.envs.factory import make_engine
@@ -157,7 +157,7 @@ def test_other_data_or_another_clip_are_refused(clip_folder, tmp_path, tiny_clip
         other.model.logit_scale += 1
     shutil.rmtree(clip)
     save_model(other, clip)
-    load_clip.cache_clear()  # as in a new process
+    forget_clips()  # as in a new process
     with pytest.raises(VGGymError, match="CLIP is another than the run began with"):
         train(str(clip), run, *LIGHT, "resume=true")
     origin = json.loads((run / "origin.json").read_text())
@@ -177,7 +177,8 @@ def test_ctrl_c_saves(clip_folder, tmp_path, monkeypatch):
 
 
 def test_dqn_trains_on_a_discrete_set(clip_folder, tmp_path, blind):
-    train(clip_folder, tmp_path / "run", "algo=dqn", "action=edges", "buffer_size=500")
+    trainer, _ = train(clip_folder, tmp_path / "run", "algo=dqn", "action=edges", "buffer_size=500")
+    assert trainer.model.exploration_rate == trainer.model.exploration_final_eps
     assert len(AgentGrounder(str(tmp_path / "run")).ground(blind)) == len(blind)
     with pytest.raises(VGGymError, match="action=edges"):
         train(clip_folder, tmp_path / "other", "algo=dqn")

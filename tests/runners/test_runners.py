@@ -131,7 +131,7 @@ def compare(out, runner, **changes):
     found = {(line["method"], line["key"]): {**line, "ms": 0} for line in lines}
     assert len(found) == len(lines)
     saved = json.loads((out / "results.json").read_text())
-    return found, [{**row, "ms_per_query": 0} for row in saved["rows"]], {**saved["meta"], "date": ""}
+    return found, [{**row, "ms_per_query": 0, "reused": 0} for row in saved["rows"]], {**saved["meta"], "date": ""}
 
 
 def test_predictions_do_not_depend_on_the_runner(cluster, moody, tiny_clip, tmp_path):

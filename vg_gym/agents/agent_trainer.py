@@ -188,7 +188,11 @@ class AgentTrainer:
         c = self.config
         if not isinstance(self.env.action_space, spaces.Discrete):
             raise VGGymError(f"algo=dqn needs a Discrete action set, and action={c.action} is not: use action=edges")
-        return DQN(**common, buffer_size=c.buffer_size, learning_starts=2000, train_freq=4)
+        model = DQN(**common, buffer_size=c.buffer_size, learning_starts=2000, train_freq=4)
+        # SB3 measures progress against NO_LIMIT steps, so that exploration would never end.
+        exploration = model.exploration_schedule
+        model.exploration_schedule = lambda _: exploration(1 - self.budget.progress())
+        return model
 
     def run(self) -> dict[str, float]:
         """Warm start, learn, evaluate, draw; returns the last validation means.

@@ -44,7 +44,7 @@ def mean_interval(values: np.ndarray, groups: Sequence | np.ndarray) -> Interval
 
     >>> low, high = mean_interval(np.ones(100), groups=range(100))
     >>> round(low, 3), high
-    (0.963, 1.0)
+    (0.966, 1.0)
     """
     return as_interval(mean_intervals(np.asarray(values)[:, None], groups)[0])
 
