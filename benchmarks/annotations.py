@@ -1,9 +1,9 @@
-"""Opening full-size annotations: the first time, the second time (through the index), and naively.
+"""Time and memory of opening full-size annotations: first, again (through the index), and with plain code.
 
 A set of RefCOCOg's size (25,799 images, 208,960 annotations with segmentations, 49,822 refs, 95,010 expressions) is
-generated in a temporary folder; every row is a process of its own. "whole process" counts the interpreter and all
-imports; peak memory is the high-water mark of the process's resident set (Linux). The last row is the floor: the same
-imports, and nothing opened.
+generated in a temporary folder; every row is measured in a separate process. "whole process" includes the interpreter
+and all imports; peak memory is the high-water mark of the resident set (Linux). The last row is the lower bound: the
+same imports, without opening anything.
 
 python benchmarks/annotations.py
 """
@@ -22,7 +22,7 @@ IMAGES, ANNOTATIONS, REFS, EXPRESSIONS = 25_799, 208_960, 49_822, 95_010
 CATEGORIES = 80
 IMPORT = "import time, warnings; warnings.simplefilter('ignore'); from vg_gym.registry import open_dataset\n"
 OPEN = IMPORT + "start = time.perf_counter(); data = open_dataset('refcocog-umd', 'train', root=ROOT)\n"
-# What the published toolkit does: load both files, and key what is in them by id.
+# Like the published toolkit: load both files, and index their entries by id.
 NAIVE = """
 import json, pickle, time
 start = time.perf_counter()
@@ -94,7 +94,7 @@ def ref(rng: np.random.Generator, number: int, ann_id: int, image: int) -> dict:
 
 
 def measure(label: str, program: str, root: Path, per: int = 0) -> None:
-    """Run a program in a fresh interpreter and print its row; ``per``: also microseconds for each of so many items."""
+    """Run a program in a new interpreter and print its row; ``per`` is a number of items for a time per item (us)."""
     start = time.perf_counter()
     command = [sys.executable, "-c", f"ROOT = {str(root)!r}\n{program}{END}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,11 +1,11 @@
-"""What people write first: gymnasium.make with random actions, from an empty cache, and once more; plain SB3.
+"""Speed of gymnasium.make with random actions from an empty and from a filled cache, and of plain SB3.
 
 python benchmarks/cold_start.py --seconds 60 [--json out.json]
-python benchmarks/cold_start.py --ppo           # also PPO("MultiInputPolicy", gymnasium.make(ID)) and its floor
+python benchmarks/cold_start.py --ppo           # also PPO("MultiInputPolicy", gymnasium.make(ID)) and its lower bound
 
-The second run plays as many steps as the run from an empty cache, with the same seed: the same episodes, all of whose
-features are in the cache. The floor of PPO is the same PPO on an environment of the same spaces that does nothing;
-beside it PPO("MlpPolicy") on CartPole-v1, four numbers and two actions, is as fast as SB3's PPO gets.
+The second run plays as many steps with the same seed, so it has the same episodes, with all features in the cache. The
+lower bound of PPO is the same PPO on an environment with the same spaces that does nothing. PPO("MlpPolicy") on
+CartPole-v1, with four numbers and two actions, shows the highest speed of SB3's PPO.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = {
     "empty cache": "",
     "second run": "",
 }
-"""What is measured -> options of the environment; the last two share a cache folder."""
+"""Name of a measurement -> options of the environment; the last two share a cache folder."""
 MAKE = """
 import json, time
 start = time.perf_counter()
@@ -75,7 +75,7 @@ print(json.dumps([begun - start, steps, time.perf_counter() - begun, time.proces
 
 
 def run(program: str, cache: str, **given: Any) -> list[float]:
-    """Seconds to the first observation, steps, seconds of playing, CPU seconds of playing, in a new process."""
+    """Return seconds to the first observation, steps, seconds and CPU seconds of playing, measured in a new process."""
     code = (MAKE + program + SAY).format(**{"options": "", "steps": 0, "seconds": 0, "on": ""} | given)
     environment = {**os.environ, "XDG_CACHE_HOME": cache}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -83,7 +83,7 @@ def run(program: str, cache: str, **given: Any) -> list[float]:
 
 
 def play(seconds: float) -> dict[str, float]:
-    """Random actions: a line for each of :data:`KINDS`; the figures by name."""
+    """Play random actions, print a line for each of :data:`KINDS`, and return the results by name."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         steps = 0
@@ -97,7 +97,7 @@ def play(seconds: float) -> dict[str, float]:
 
 
 def ppo(steps: int) -> dict[str, float]:
-    """Plain SB3: from an empty cache, once more (the same seed: the same episodes), on nothing, and on CartPole."""
+    """Run plain SB3 from an empty cache, again with the same episodes, on the null environment, and on CartPole."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         for name, on in (("empty cache", ""), ("second run", ""), ("floor", "nothing"), ("CartPole", "CartPole-v1")):
@@ -109,11 +109,13 @@ def ppo(steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """One process each, and a line each."""
+    """Run each measurement in a separate process and print one line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20, help="of playing, each; 0: none")
-    parser.add_argument("--ppo", type=int, nargs="?", const=8192, default=0, metavar="STEPS", help="also PPO, so long")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds of playing of each measurement; 0: none")
+    parser.add_argument(
+        "--ppo", type=int, nargs="?", const=8192, default=0, metavar="STEPS", help="also run PPO for this long"
+    )
+    parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     found = play(given.seconds) if given.seconds else {}
     if given.ppo:

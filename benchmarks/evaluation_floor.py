@@ -1,12 +1,12 @@
-"""Every method's ms a query in an evaluation, beside the floor of its own networks; medians of five, in turns.
+"""Time per query of every method in an evaluation, and of its networks alone; medians of five interleaved runs.
 
 python benchmarks/evaluation_floor.py [--json out.json] [--limit 128] [--methods mdetr,yolo-clip]
 
-The prediction is what evaluate.py does with a method that is loaded: images read, batches of 64 predicted and written
-to the disk; what all methods of a table share, as the sizes of the images, is made before. ``row`` is what follows
-when the predictions are on the disk: the row of the table, crop metrics included. The floor is the forward passes of
-the method's networks alone, with the very inputs that they had in an evaluation of the same queries, one after
-another. ``images`` is the reading of the images alone, which for RefShapes is drawing them.
+The prediction time covers evaluate.py with a loaded method: it reads images, predicts batches of 64 and writes them to
+the disk. Work shared by all methods of a table, such as reading image sizes, is not included. ``row`` is the time from
+saved predictions to the row of the table, including crop metrics. The floor (lower bound) is the time of the forward
+passes of the method's networks, with the same inputs as in an evaluation of the same queries. ``images`` is the time of
+reading the images, which RefShapes draws.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ METHODS = (
     "seg-clip", "adapting-clip", "mdetr", "transvg", "dynamic-mdetr", "red", "diffusion", "diffusion-ddpm",
     "agent:refshapes",
 )  # fmt: skip
-"""Those of the registry that have built-in weights and a network."""
+"""Methods of the registry with built-in weights and a network."""
 BATCH = 64
-"""Queries a call of a method, as evaluate.py has it."""
+"""Queries per call of a method, as in evaluate.py."""
 
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]
-"""A forward pass: the network and what it was given."""
+"""Forward pass: the network and its inputs."""
 
 
 def fresh(name: str, other: Query) -> Grounder:
-    """A loaded method that has answered nothing but another query, so that it remembers no text and no image."""
+    """Return a loaded method that has answered only one other query, so that it has no cached text or image."""
     forget_clips()
     grounder = registry.grounder(name)
     grounder.ground([other])
-    load_clip("refshapes").encode_crops([other.image.array()])  # that of the crop metrics
+    load_clip("refshapes").encode_crops([other.image.array()])  # loads the CLIP of the crop metrics
     return grounder
 
 
@@ -65,7 +65,7 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 @contextmanager
 def recording(calls: list[Call]) -> Iterator[None]:
-    """Keep a copy of every forward pass that no other forward pass makes."""
+    """Record every outermost forward pass."""
     original, depth = torch.nn.Module.__call__, [0]
 
     def call(module: torch.nn.Module, *arguments: Any, **options: Any) -> Any:
@@ -90,13 +90,13 @@ def _copied(value: Any) -> Any:
 
 @torch.inference_mode()
 def replay(calls: list[Call]) -> None:
-    """The same forward passes."""
+    """Repeat recorded forward passes."""
     for module, arguments, options in calls:
         module(*arguments, **options)
 
 
 def measured(name: str, data: Any, limit: int) -> dict[str, Any]:
-    """Of a method: ms a query of the prediction, the row, the floor, reading the images; and the share of the floor."""
+    """Return ms per query of a method for prediction, row, floor and reading images; and the share of the floor."""
     calls: list[Call] = []
     predicted, row, floor, images = [], [], [], []
     queries, other = [data[i].query for i in range(limit)], data[len(data) - 1].query
@@ -126,11 +126,11 @@ def measured(name: str, data: Any, limit: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--json", type=Path, help="also write the figures here")
-    p.add_argument("--limit", type=int, default=128, help="queries of RefShapes test")
-    p.add_argument("--methods", default=",".join(METHODS), help="with commas")
+    p.add_argument("--json", type=Path, help="file for the results")
+    p.add_argument("--limit", type=int, default=128, help="number of queries of RefShapes test")
+    p.add_argument("--methods", default=",".join(METHODS), help="methods, separated by commas")
     p.add_argument("--threads", type=int, default=1)
     given = p.parse_args()
     threads, data = Threads(given.threads).count, registry.open_dataset("refshapes", "test")

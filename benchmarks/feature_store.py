@@ -1,9 +1,9 @@
-"""Sizes of feature stores by CLIP, and how fast a store of RefCOCOg's size is opened, read and played from.
+"""Sizes of feature stores by CLIP, and speed of opening, reading and playing from a store of RefCOCOg's size.
 
 python benchmarks/feature_store.py [--images 25799] [--queries 95010] [--json out.json]
 
-The store is synthetic: random features of ViT-B/32's shape, in the files that `vg-gym features` writes. "Table" is what
-an episode's reset costs where its image is not in memory: the read, the conversion and the summed-area table.
+The store is synthetic: random features of ViT-B/32's shape, in the files that `vg-gym features` writes. "Table" is the
+cost of resetting an episode whose image is not in memory: read, conversion and summed-area table.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from vg_gym.features.store import FeatureStore
 from vg_gym.types import Query
 
 SHAPES = {"refshapes (built in)": (16, 128), "ViT-B-32": (7, 512), "ViT-B-16": (14, 512), "ViT-L-14-336": (24, 768)}
-"""CLIP -> cells a side of its dense features, their width."""
+"""CLIP -> cells a side of its dense features, and their width."""
 
 
 def sizes(images: int, queries: int) -> dict[str, float]:
@@ -47,7 +47,7 @@ def sizes(images: int, queries: int) -> dict[str, float]:
 
 
 def written(folder: Path, images: int, queries: int) -> FeatureStore:
-    """A store of random features of ViT-B/32's shape."""
+    """Write a store of random features of ViT-B/32's shape."""
     rng, (grid, dim) = np.random.default_rng(0), SHAPES["ViT-B-32"]
     pairs = np.stack([np.sort(rng.integers(images, size=queries)), np.arange(queries)], axis=1).astype(np.int32)
     texts = [f"the thing number {i} beside the other thing on the left" for i in range(queries)]
@@ -78,7 +78,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", type=int, default=25_799)
     p.add_argument("--queries", type=int, default=95_010)
-    p.add_argument("--json", type=Path, help="also write the sizes here")
+    p.add_argument("--json", type=Path, help="file for the sizes")
     given = p.parse_args()
     found = sizes(given.images, given.queries) | sizes(100 * given.images, 100 * given.queries)
     if given.json:
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def others() -> None:
-    """What else counts at scale: decoding a photo, and the memory of a query."""
+    """Print other costs at scale: decoding a photo, and the memory of a query."""
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     photo = io.BytesIO()
     Image.fromarray(noise).resize((640, 480)).save(photo, "JPEG", quality=90)

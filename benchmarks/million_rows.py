@@ -1,13 +1,13 @@
-"""Memory over time with a million expressions on 100,000 images: opened, turned into features, trained on, evaluated.
+"""Memory over time with a million expressions on 100,000 images, for opening, features, training and evaluation.
 
     python benchmarks/million_rows.py --ray --json million.json
 
-A data set of one's own (docs/data.md) is generated, every image a file of its own, every expression another text, with
-a random CLIP of 7 x 7 x 128 whose towers are small, so that features are quick and their store is a quarter of that of
-a ViT-B/32. Then each part is done by the command that a user would type, in a process of its own whose resident memory
-is read five times a second. ``--ray`` does features and evaluation again with two Ray workers, and compares all bytes.
+The script generates a user-defined data set (docs/data.md) with a separate file for every image and a different text
+for every expression, and a random CLIP of 7 x 7 x 128 with small towers, so that features are fast and their store is a
+quarter of that of a ViT-B/32. Each part runs the command of a user in a separate process, whose resident memory is read
+five times a second. ``--ray`` repeats features and evaluation with two Ray workers, and compares all bytes.
 
-``--folder`` keeps what is made, and what is there is not made again; ``--only`` names some of the parts.
+``--folder`` keeps all files and reuses existing ones; ``--only`` selects parts.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from vg_gym.evaluation.figures import write_figures
 
 HERE = Path(__file__).resolve().parents[1]
 SIDE = 64
-"""Pixels a side of the images."""
+"""Side of the images in pixels."""
 PER_IMAGE = 10
-"""Expressions about an image."""
+"""Number of expressions per image."""
 LOOKS = 64
-"""Different pictures; files share them."""
+"""Number of different images, which the files share."""
 PER_FOLDER = 1000
-"""Image files in a folder."""
+"""Number of image files per folder."""
 EVERY = 0.2
-"""Seconds between two looks at memory."""
+"""Seconds between two measurements of memory."""
 MARKS = (25, 50, 75)
-"""Percent of a part's time at which its memory is noted, beside the highest."""
+"""Percentages of a part's time at which memory is reported, in addition to the peak."""
 BOUND = 3
-"""GiB that no process is to reach."""
+"""Limit of the memory of a process in GiB."""
 GIB = 2**30
 WORDS = (
     ("small", "medium", "large"), ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white"),
@@ -106,7 +106,7 @@ def _row(rng: np.random.Generator, number: int, image: str, split: str) -> dict[
 
 
 def write_clip(folder: Path) -> Path:
-    """The random CLIP as a folder that ``clip=`` takes."""
+    """Write the random CLIP as a folder for ``clip=``."""
     if not (folder / "open_clip_model.safetensors").exists():
         import open_clip
         import torch
@@ -128,7 +128,7 @@ def write_clip(folder: Path) -> Path:
 
 @dataclass
 class Parts:
-    """The commands, by name, in their order."""
+    """Return the commands by name in their order."""
 
     folder: Path
     data: Path
@@ -138,7 +138,7 @@ class Parts:
     ray: bool
 
     def commands(self) -> dict[str, list[str]]:
-        """Part -> what is typed."""
+        """Return part -> command line."""
         opening = [sys.executable, "-c", OPEN.format(path=str(self.data), root=str(self.folder))]
         found = {
             "first opening": opening,
@@ -189,10 +189,10 @@ def _script(name: str) -> list[str]:
 
 
 def measured(command: list[str], log: Path) -> dict[str, Any]:
-    """Run a command; its seconds, and the memory of its process and of the largest of those that it started.
+    """Run a command; return its seconds, and the memory of its process and of its largest child process.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the command failed.
     """
     start, curve = time.perf_counter(), []
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=HERE) as process:
@@ -212,7 +212,7 @@ def measured(command: list[str], log: Path) -> dict[str, Any]:
 
 
 def memory(pid: int) -> tuple[int, int]:
-    """Resident bytes of a process, and those of them that are no pages of files; 0 where it has ended."""
+    """Return the resident bytes of a process, and those that are not pages of files; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in status.splitlines() if line.endswith("kB")}
@@ -222,7 +222,7 @@ def memory(pid: int) -> tuple[int, int]:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """The processes that a process started, and that these started."""
+    """Return all descendants of a process."""
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = task.read_text().split()
@@ -234,7 +234,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def differences(folder: Path) -> list[str]:
-    """What Ray gave other bytes for: files of features, and predictions but for their order and the time they took."""
+    """Return the outputs that differ with Ray: files of features, and predictions regardless of order and time."""
     one, two = folder / "store", folder / "store-ray"
     names = sorted({path.name for path in [*one.iterdir(), *two.iterdir()]} - {"manifest.json"})
     found = [name for name in names if _digest(one / name) != _digest(two / name)]
@@ -247,7 +247,7 @@ def _digest(path: Path) -> str:
 
 
 def _predictions(folder: Path) -> int:
-    """A sum of hashes of lines, which does not depend on their order."""
+    """Return a sum of hashes of lines, which does not depend on their order."""
     total = 0
     with (folder / "predictions.jsonl").open() as file:
         for text in file:
@@ -257,21 +257,25 @@ def _predictions(folder: Path) -> int:
 
 
 def write(path: Path | None, found: dict[str, dict[str, Any]]) -> None:
-    """Write the figures of the parts that were measured, where a file is named."""
+    """Write the results of all measured parts if a file is given."""
     if path:
         write_figures(path, {f"{part}: {what}": value for part, row in found.items() for what, value in row.items()})
 
 
 def main() -> None:
-    """Generate, measure, print the table, write the JSON."""
+    """Generate the data, measure, print the table, and write the JSON file."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rows", type=int, default=1_000_000, help="expressions, ten an image (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=50_000, help="of training (default: %(default)s)")
-    p.add_argument("--limit", type=int, default=1000, help="expressions that the agent answers (default: %(default)s)")
-    p.add_argument("--only", default="", help="parts, with commas between")
-    p.add_argument("--ray", action="store_true", help="features and evaluation with two Ray workers too")
-    p.add_argument("--folder", type=Path, help="keep all files there; default: a temporary one")
-    p.add_argument("--json", type=Path, help="also write the figures here, after each part")
+    p.add_argument(
+        "--rows", type=int, default=1_000_000, help="number of expressions, ten per image (default: %(default)s)"
+    )
+    p.add_argument("--steps", type=int, default=50_000, help="steps of training (default: %(default)s)")
+    p.add_argument(
+        "--limit", type=int, default=1000, help="number of expressions that the agent answers (default: %(default)s)"
+    )
+    p.add_argument("--only", default="", help="parts, separated by commas")
+    p.add_argument("--ray", action="store_true", help="repeat features and evaluation with two Ray workers")
+    p.add_argument("--folder", type=Path, help="folder for all files; default: a temporary one")
+    p.add_argument("--json", type=Path, help="file for the results, written after each part")
     given = p.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()

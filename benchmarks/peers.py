@@ -1,13 +1,14 @@
-"""Other environments beside ours in one run: steps/s, in turns, medians of five, and ratios to ours.
+"""Speed of this and other environments: medians of five interleaved measurements in steps/s, and ratios.
 
 python benchmarks/peers.py [--json out.json] [--processes 4] [--seconds 1]
 
-- CartPole: gymnasium's own vector environment, which has no image and four numbers a state.
-- MiniGrid (pip install minigrid) and a robot arm of MuJoCo, which MetaWorld's tasks are (pip install mujoco): each
-  environment in a process of its own, through gymnasium's AsyncVectorEnv. What is not installed is left out and named.
-- ours, in one process, and with default options in the same AsyncVectorEnv, where the features of images that are not
-  in the cache are computed on the way: run it twice.
-- the published student environment: a crop and the expression through ViT-B/32 at every step (twins.StudentEnv).
+- CartPole: gymnasium's vector environment, with states of four numbers and without images.
+- MiniGrid (pip install minigrid) and a robot arm of MuJoCo, as in MetaWorld's tasks (pip install mujoco): each
+  environment runs in a separate process of gymnasium's AsyncVectorEnv. Missing packages are named and left out.
+- vg_gym, in one process, and with default options in the same AsyncVectorEnv, which computes features of images that
+  are not in the cache: run it twice.
+- the published student environment, which encodes a crop and the expression with ViT-B/32 in every step
+  (twins.StudentEnv).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ OURS = "vg_gym, 1024 in one process"
 
 
 def minigrid() -> gym.Env:
-    """A MiniGrid without its mission, which is a space that processes cannot share."""
+    """Make a MiniGrid without its mission, whose space cannot be shared by processes."""
     return FilterObservation(gym.make("minigrid:MiniGrid-DoorKey-8x8-v0"), ["image", "direction"])
 
 
@@ -46,14 +47,14 @@ PROCESSES: dict[str, tuple[str, Callable[[], gym.Env]]] = {
     "MuJoCo arm (Pusher-v5)": ("mujoco", partial(gym.make, "Pusher-v5")),
     "vg_gym": ("vg_gym", partial(gym.make, "vg_gym:RefShapes-Ground-v0")),
 }
-"""Name -> the package it needs, and what makes it; each sub-environment in a process of its own."""
+"""Name -> required package and factory; each sub-environment runs in a separate process."""
 
 Step = tuple[Callable[[], Any], int]
-"""What to call, and the steps that a call takes."""
+"""Function to call, and number of steps per call."""
 
 
 def sampled(env: VectorEnv) -> Step:
-    """Steps of random actions that are drawn beforehand."""
+    """Return steps with random actions that were drawn in advance."""
     env.reset(seed=0)
     actions, count = [env.action_space.sample() for _ in range(32)], [0]
 
@@ -65,7 +66,7 @@ def sampled(env: VectorEnv) -> Step:
 
 
 def single(env: gym.Env) -> Step:
-    """Steps of a single environment, resets included."""
+    """Return steps of a single environment, including resets."""
     env.reset(seed=0)
 
     def step() -> None:
@@ -77,11 +78,11 @@ def single(env: gym.Env) -> Step:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--json", type=Path, help="also write the figures here")
-    p.add_argument("--processes", type=int, default=4, help="sub-environments with a process each")
-    p.add_argument("--seconds", type=float, default=1.0, help="of each of five measurements")
+    p.add_argument("--json", type=Path, help="file for the results")
+    p.add_argument("--processes", type=int, default=4, help="number of sub-environments, each in a process")
+    p.add_argument("--seconds", type=float, default=1.0, help="seconds of each of five measurements")
     given = p.parse_args()
     threads = Threads(1).count
     clip, data = load_clip("refshapes"), RefShapes("refshapes", "val", scenes=SCENES)

@@ -1,10 +1,10 @@
-"""Does evaluation with two Ray workers take half the time of one? For a method that keeps a CPU core busy.
+"""Speed-up of evaluation by two Ray workers instead of one, for a method that keeps a CPU core busy.
 
     OMP_NUM_THREADS=1 python benchmarks/ray_scaling.py [--method clip-window] [--queries 64]
 
-Workers are started, and have built the method, before the clock runs: that takes as long whatever their number, and is
-shown apart. One and two workers take turns, and the medians are compared; the ratio is what counts. On a machine with
-fewer than two idle cores it says nothing.
+The time to start workers and build the method does not depend on their number, and is reported separately. Runs with
+one and two workers alternate, and the ratio of the medians is the result. It is meaningless on a machine with fewer
+than two idle cores.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from vg_gym.evaluation.methods import GrounderFactory
 from vg_gym.registry import open_dataset
 from vg_gym.runners import Runner, make_runner
 
-WANTED = 1.7
-"""Speed of two workers, in that of one."""
+REQUIRED_SPEEDUP = 1.7
+"""Required speed of two workers relative to one."""
 
 
 def seconds(runner: Runner, factory: GrounderFactory, batches: list) -> float:
-    """How long all batches take."""
+    """Return the seconds of all batches."""
     start = time.perf_counter()
     answered = sum(len(lines) for _, lines in runner.map(factory, batches))
     assert answered == sum(len(asked) for asked, _ in batches)
@@ -34,11 +34,13 @@ def seconds(runner: Runner, factory: GrounderFactory, batches: list) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--method", default="clip-window", help="a grounder (default: %(default)s)")
-    p.add_argument("--queries", type=int, default=64, help="expressions of RefShapes test (default: %(default)s)")
-    p.add_argument("--batch", type=int, default=16, help="of them in a piece of work (default: %(default)s)")
+    p.add_argument("--method", default="clip-window", help="grounder (default: %(default)s)")
+    p.add_argument(
+        "--queries", type=int, default=64, help="number of expressions of RefShapes test (default: %(default)s)"
+    )
+    p.add_argument("--batch", type=int, default=16, help="expressions per batch (default: %(default)s)")
     p.add_argument("--repeats", type=int, default=5, help="of each measurement (default: %(default)s)")
     given = p.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":
@@ -52,7 +54,7 @@ def main() -> None:
     runners = {name: make_runner(*runner) for name, runner in names.items()}
     found: dict[str, list[float]] = {name: [] for name in names}
     with closing(runners["1 Ray worker"]), closing(runners["2 Ray workers"]):
-        # A CPU for each worker of both runners, which never work at the same time.
+        # One CPU for each worker of both runners, which do not run at the same time.
         _start_ray(cpus=3)
         starts = {name: seconds(runner, factory, batches) for name, runner in runners.items()}
         for _ in range(given.repeats):
@@ -64,7 +66,7 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:16}{median:9.2f}{given.queries / median:11.1f}{starts[name]:10.1f} s")
     ratio = medians["1 Ray worker"] / medians["2 Ray workers"]
-    print(f"two workers are {ratio:.2f} times as fast as one (wanted: {WANTED})")
+    print(f"two workers are {ratio:.2f} times as fast as one (wanted: {REQUIRED_SPEEDUP})")
 
 
 def _start_ray(cpus: int) -> None:

@@ -1,13 +1,13 @@
-"""A soak: does memory grow, or the number of open files, in hours of use? Each part for some minutes, in a new process.
+"""Soak test: memory and open files during hours of use. Each part runs for some minutes in a new process.
 
     python benchmarks/soak.py --minutes 10 --out soak.csv
 
-- ``vector``: 1,000 environments side by side; the tables of images hold a part of them only, so that they are replaced.
-- ``ground``: pictures answered and drawn, one in a hundred of them broken.
-- ``make``: an environment is made, played and closed, again and again.
+- ``vector``: steps 1,000 environments in parallel; the image tables hold only some images, so entries are replaced.
+- ``ground``: answers and draws pictures, one in a hundred of them damaged.
+- ``make``: repeatedly creates, plays and closes an environment.
 
-The table has a line for every tenth of the time: units done, resident memory, open files and threads. Memory is flat
-where it does not rise after the first tenths.
+The table has a line for every tenth of the time: completed units, resident memory, open files and threads. Memory is
+constant if it does not rise after the first tenths.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pathlib import Path
 
 COLUMNS = ("part", "minute", "units", "MiB", "files", "threads")
 SAMPLES = 10
-"""Lines of a part."""
+"""Number of lines per part."""
 BROKEN = 100
-"""One picture in as many is broken."""
+"""One of this many pictures is damaged."""
 
 
 def vector() -> Iterator[int]:
-    """Steps of 1,000 environments whose images do not all fit."""
+    """Step 1,000 environments whose images do not all fit into memory."""
     import gymnasium
 
     import vg_gym  # noqa: F401
@@ -47,7 +47,7 @@ def vector() -> Iterator[int]:
 
 
 def ground(images: int) -> Iterator[int]:
-    """Pictures answered and drawn."""
+    """Answer and draw pictures."""
     from vg_gym.errors import VGGymError
     from vg_gym.pictures.ground import ground_each
 
@@ -64,7 +64,7 @@ def ground(images: int) -> Iterator[int]:
 
 
 def _pictures(folder: Path, count: int) -> list[Path]:
-    """Scenes of RefShapes as JPEG files; some are cut short."""
+    """Write scenes of RefShapes as JPEG files; some are truncated."""
     from PIL import Image
 
     from vg_gym.registry import open_dataset
@@ -80,7 +80,7 @@ def _pictures(folder: Path, count: int) -> list[Path]:
 
 
 def make() -> Iterator[int]:
-    """Environments made, played and closed."""
+    """Create, play and close environments."""
     import gymnasium
 
     import vg_gym  # noqa: F401
@@ -98,7 +98,7 @@ def make() -> Iterator[int]:
 
 
 def soak(part: str, units: Callable[[], Iterator[int]], minutes: float) -> Iterator[dict[str, float | str]]:
-    """Do a part's work for some minutes; a line for each tenth of them, counted from the first unit on."""
+    """Run a part for some minutes, and print a line for each tenth of the time after the first unit."""
     lines, done, begin = 0, 0, 0.0
     for count in units():
         done, begin = done + count, begin or time.monotonic()
@@ -111,7 +111,7 @@ def soak(part: str, units: Callable[[], Iterator[int]], minutes: float) -> Itera
 
 
 def _state() -> dict[str, float]:
-    """Resident memory, open files and threads of this process."""
+    """Return resident memory, open files and threads of this process."""
     status = Path("/proc/self/status").read_text()
     resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
     files = len(list(Path("/proc/self/fd").iterdir()))
@@ -119,13 +119,13 @@ def _state() -> dict[str, float]:
 
 
 def main() -> None:
-    """Run the parts, each in a process of its own, and write the table."""
+    """Run each part in a separate process, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10, help="of each part")
-    parser.add_argument("--parts", default="vector,ground,make", help="which")
-    parser.add_argument("--images", type=int, default=20_000, metavar="N", help="pictures of the part ground")
-    parser.add_argument("--out", type=Path, help="a file for the table, CSV")
-    parser.add_argument("--here", action="store_true", help="one part, in this process")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of each part")
+    parser.add_argument("--parts", default="vector,ground,make", help="parts to run")
+    parser.add_argument("--images", type=int, default=20_000, metavar="N", help="number of pictures of the part ground")
+    parser.add_argument("--out", type=Path, help="CSV file for the table")
+    parser.add_argument("--here", action="store_true", help="run one part in this process")
     options = parser.parse_args()
     work = {"vector": vector, "ground": lambda: ground(options.images), "make": make}
     if options.here:

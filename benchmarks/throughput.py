@@ -1,16 +1,16 @@
-"""How fast the environment is, beside floors and the naive twin, in one run: medians of five.
+"""Speed of the environment, of lower bounds and of the naive twin, as medians of five measurements.
 
 python benchmarks/throughput.py [--json out.json] [--only raw,proposals,twin,crop,ppo,start,agreement,gpu]
 
-- raw: steps/s with feature observations, built-in data, and the floors of benchmarks/twins.py.
-- proposals: the same with proposals, and with edge profiles, in the observation, in turns with it.
-- twin: SB3's DummyVecEnv of eight environments that send crops through a ViT-B/32; ours with features of its size.
+- raw: steps/s with feature observations, built-in data, and the lower bounds of benchmarks/twins.py.
+- proposals: the same with proposals, and with edge profiles, in the observation; runs alternate.
+- twin: SB3's DummyVecEnv of eight environments that encode crops with a ViT-B/32; vg_gym with features of its size.
 - crop: steps/s of scoring="crop" against the encoder alone on the same number of ready-made crops.
-- ppo: SB3's PPO with the defaults of train_agent.py on our environment and on a null environment with the same spaces,
-  and what share of its time is the environment's, the copies' into and out of the rollout, the update's, the policy's.
-- start: `import vg_gym`; `gymnasium.make` with the first reset; in new processes.
+- ppo: SB3's PPO with the defaults of train_agent.py on this environment and on a null environment with the same spaces,
+  and the shares of time for the environment, copies into and out of the rollout, updates, and the policy.
+- start: `import vg_gym`, and `gymnasium.make` with the first reset, in new processes.
 - agreement: dense against crop scores of random boxes of held-out expressions.
-- gpu: the engine, crops and features on a GPU, where there is one.
+- gpu: the engine, crops and features on a GPU, if there is one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SCENES = 250
 
 
 def some_actions(env: Any, count: int = 32, triggers: float = 0.02) -> list[np.ndarray]:
-    """Random actions, few of which end an episode, so that episodes last ten steps as they do in training."""
+    """Return random actions that rarely end an episode, so that episodes last ten steps as in training."""
     rng = np.random.default_rng(0)
     actions = [env.action_space.sample() for _ in range(count)]
     for action in actions:
@@ -67,7 +67,7 @@ def some_actions(env: Any, count: int = 32, triggers: float = 0.02) -> list[np.n
 
 
 def stepper(env: GroundingVectorEnv) -> Callable[[], Any]:
-    """Steps through random actions, resets included; every row has been reset a few times before."""
+    """Return steps with random actions, including resets; every row was reset a few times before."""
     env.action_space.seed(0)
     env.reset(seed=0)
     actions, count = some_actions(env), [0]
@@ -82,14 +82,14 @@ def stepper(env: GroundingVectorEnv) -> Callable[[], Any]:
 
 
 def prepared(data: RefShapes, clip: ClipEncoder, **options: Any) -> FeatureBank:
-    """Features of all queries, in memory."""
+    """Compute the features of all queries in memory."""
     bank = FeatureBank(clip, **options)
     bank.prepare([sample.query for sample in data], progress=True)
     return bank
 
 
 def raw(clip: ClipEncoder) -> Rows:
-    """Steps/s of the engine and of the floors, which gather for the same score."""
+    """Measure steps/s of the engine and of the lower bounds, which gather features for the same score."""
     data = RefShapes("refshapes", "val", scenes=SCENES)
     bank = prepared(data, clip)
     rows: Rows = {}
@@ -121,7 +121,7 @@ def raw(clip: ClipEncoder) -> Rows:
 
 
 def with_proposals(clip: ClipEncoder) -> Rows:
-    """Steps/s of 1,024 sub-environments that also observe proposals and edge profiles, and their share of it."""
+    """Measure steps/s of 1,024 sub-environments that also observe proposals and edge profiles, and their share."""
     data, steps = RefShapes("refshapes", "val", scenes=SCENES), {}
     kinds: dict[str, dict[str, Any]] = {
         "dense, 1024": {},
@@ -140,14 +140,14 @@ def with_proposals(clip: ClipEncoder) -> Rows:
 
 
 def vit_b32() -> ClipEncoder:
-    """A ViT-B/32 with random weights: as fast as a trained one."""
+    """Return a ViT-B/32 with random weights, which is as fast as a trained one."""
     torch.manual_seed(0)
     model = open_clip.create_model("ViT-B-32", device="cpu")
     return ClipEncoder("random ViT-B-32", model, open_clip.get_tokenizer("ViT-B-32"))
 
 
 def twin(_: ClipEncoder) -> Rows:
-    """Ours with features of ViT-B/32's size against the twin that encodes at every step."""
+    """Compare vg_gym with features of ViT-B/32's size and the twin that encodes in every step."""
     clip, data = vit_b32(), RefShapes("refshapes", "val", scenes=16)
     queries = [sample.query for sample in data]
     env = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=prepared(data, clip), score="cosine")
@@ -162,7 +162,7 @@ def twin(_: ClipEncoder) -> Rows:
 
 
 def encoded_rate(step: Callable[[], Any], encoder: Any, seconds: float = 5.0) -> float:
-    """Crops a second that go through the encoder while an environment steps."""
+    """Measure the crops per second that are encoded while an environment steps."""
     encode, counted = encoder.encode_regions, [0]
 
     def counting(images: Any, boxes: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ def encoded_rate(step: Callable[[], Any], encoder: Any, seconds: float = 5.0) ->
 
 
 def crops(clip: ClipEncoder) -> Rows:
-    """Steps/s of scoring="crop" on random walks, and the encoder alone on as many ready-made crops of its own size."""
+    """Measure steps/s of scoring="crop" on random walks, and of the encoder alone on as many crops."""
     rows: Rows = {}
     for name, encoder, count in (("built-in CLIP", clip, 64), ("built-in CLIP", clip, 8), ("ViT-B/32", vit_b32(), 8)):
         data = RefShapes("refshapes", "val", scenes=16)
@@ -197,7 +197,7 @@ def crops(clip: ClipEncoder) -> Rows:
 
 
 def ppo(clip: ClipEncoder) -> Rows:
-    """FPS of the same PPO, rollouts and updates, on ours and on the null environment, in turns; shares of its time."""
+    """Measure FPS and shares of time of the same PPO on this and on the null environment; runs alternate."""
     c, data = TrainConfig(), RefShapes("refshapes", "val", scenes=SCENES)
     options, episodes = options_from(EnvOptions, env_options(c)), Episodes(data)
     bank = make_bank(episodes, clip, options)
@@ -228,7 +228,7 @@ def ppo(clip: ClipEncoder) -> Rows:
 
 
 def shares_of_time(model: PPO, steps: int) -> Rows:
-    """Where the time of a learning PPO goes: the environment, copies of observations, updates, the rest."""
+    """Return the shares of time of PPO: environment, copies of observations, updates, and policy."""
     seconds: dict[str, float] = {}
     watch(seconds, model.env, "step", "environment")
     watch(seconds, model.rollout_buffer, "add", "copies")
@@ -237,14 +237,14 @@ def shares_of_time(model: PPO, steps: int) -> Rows:
     start = time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)
     whole = time.perf_counter() - start
-    seconds["update"] -= seconds["minibatches"]  # which it asks for
+    seconds["update"] -= seconds["minibatches"]  # the update requests the minibatches
     seconds["copies"] += seconds.pop("minibatches")
     seconds["policy in rollouts, and the rest"] = whole - sum(seconds.values())
     return {f"share of the time, {name}": value / whole for name, value in seconds.items()}
 
 
 def start(_: ClipEncoder) -> Rows:
-    """Seconds, in new processes."""
+    """Measure the seconds to start, in new processes."""
     make = "import gymnasium, vg_gym; gymnasium.make('RefShapes-Ground-v0').reset(seed=0)"
     rows: Rows = {}
     for name, code in (("import vg_gym", "import vg_gym"), ("import, make, first reset", make)):
@@ -258,9 +258,9 @@ def start(_: ClipEncoder) -> Rows:
 
 
 def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
-    """Rank correlation, within an expression, of dense and crop scores of random boxes, half of them near its target.
+    """Return the rank correlation of dense and crop scores over random boxes, half of them near the target.
 
-    The same boxes for both scores; expressions of the test split.
+    The correlation is within an expression of the test split. Both scores use the same boxes.
     """
     from vg_gym import boxes as box_ops
     from vg_gym.clip.dense import summed_area
@@ -285,7 +285,7 @@ def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
 
 
 def gpu(_: ClipEncoder) -> Rows:
-    """The engine from end to end on a device, ViT-B/32's crops and features in mixed precision."""
+    """Measure the whole engine on a device, and ViT-B/32's crops and features in mixed precision."""
     if not torch.cuda.is_available():
         return {}
     clip = load_clip("refshapes", "cuda")
@@ -330,10 +330,10 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--json", type=Path, help="also write the figures here")
-    p.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas")
+    p.add_argument("--json", type=Path, help="file for the results")
+    p.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
     p.add_argument("--threads", type=int, default=0)
     given = p.parse_args()
     threads, clip = Threads(given.threads or usable_cores()).count, load_clip("refshapes")

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: medians of five, and what is compared is measured in turns."""
+"""Measurements of the benchmarks: medians of five runs; compared runs alternate."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 REPEATS = 5
-"""Figures are medians of so many."""
+"""Number of runs of which the median is taken."""
 
 
 def median_rate(step: Callable[[], Any], steps_per_call: int, seconds: float = 1.0) -> float:
-    """Median rate, steps per second, of runs of about ``seconds`` each."""
+    """Return the median steps per second of runs of about ``seconds`` each."""
     return median_rates({"": (step, steps_per_call)}, seconds)[""]
 
 
 def median_rates(steps: Mapping[str, tuple[Callable[[], Any], int]], seconds: float = 1.0) -> dict[str, float]:
-    """Median rates, steps per second, of several things in turns: what slows the machine down slows all of them.
+    """Return median steps per second of several functions. Runs alternate, so that other load affects all of them.
 
     Args:
-        steps: name -> what to call, and the steps that a call takes.
-        seconds: of a run of one of them.
+        steps: name -> function to call, and number of steps per call.
+        seconds: seconds of a run of one function.
     """
     calls = {name: max(1, int(seconds / _lasts(step))) for name, (step, _) in steps.items()}
     rates: dict[str, list[float]] = {name: [] for name in steps}

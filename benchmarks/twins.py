@@ -1,4 +1,4 @@
-"""What ``throughput.py`` compares with: floors, which do less than an environment must, and the naive twin."""
+"""Comparisons for ``throughput.py``: lower bounds, which do less work than an environment, and the naive twin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEVELS = np.array([0.3, 0.08, 0, -0.08, -0.3], dtype=np.float32)
 
 
 def _corners(boxes: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a table and their weights, (B, 16) each, whose weighted sum is the sum over each box."""
+    """Return table rows and weights, (B, 16) each, whose weighted sum is the sum over each box."""
     edges = boxes * (lines - 1)
     below = np.minimum(edges.astype(np.int64), lines - 2)
     beyond = edges - below.astype(np.float32)
@@ -36,7 +36,7 @@ def _corners(boxes: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moved(boxes: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Boxes after a move of every edge, inside the image."""
+    """Move every edge of boxes, and clamp them to the image."""
     extent = boxes[:, 2:] - boxes[:, :2]
     moved = boxes + _LEVELS[action[:, :4]] * _OUT * np.concatenate([extent, extent], axis=1)
     low = np.clip(moved[:, :2], 0, 0.95)
@@ -44,13 +44,13 @@ def _moved(boxes: np.ndarray, action: np.ndarray) -> np.ndarray:
 
 
 def _widened(boxes: np.ndarray) -> np.ndarray:
-    """The boxes and, after them, the boxes grown 1.5 times, whose ring the context score looks at."""
+    """Return the boxes followed by the boxes enlarged 1.5 times, whose ring the context score uses."""
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, 0.75 * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes, np.clip(np.concatenate([middle - half, middle + half], axis=1), 0, 1)])
 
 
 def _floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool, xp: Any, gather: Any) -> Callable[[], None]:
-    """A loop of box arithmetic, gathers and dot products; no reward, episode or observation."""
+    """Loop of box arithmetic, gathers and dot products, without rewards, episodes or observations."""
     tables = engine.features.images.tables.tensor
     lines = tables.shape[1]
     flat = tables.view(-1, tables.shape[3])
@@ -74,12 +74,12 @@ def _floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool, xp: A
 
 
 def numpy_floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool) -> Callable[[], None]:
-    """A bare numpy loop: as little as an environment of this score can do.
+    """Return a plain numpy loop with the minimal work of an environment with this score.
 
     Args:
-        engine: whose features, boxes and texts to use.
-        actions: (N, 5) each, over and over.
-        ring: the ``context`` score, else plain cosine.
+        engine: engine whose features, boxes and texts are used.
+        actions: actions (N, 5), which are repeated.
+        ring: whether to compute the ``context`` score instead of the plain cosine.
     """
 
     def gather(flat: torch.Tensor, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ def numpy_floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool) 
 
 
 def torch_floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool) -> Callable[[], None]:
-    """The same with torch's fused gather and sum, which the engine uses; arguments as :func:`numpy_floor`."""
+    """Return the same loop with torch's fused gather and sum, which the engine uses; see :func:`numpy_floor`."""
     bags = torch.arange(0, 16 * engine.num_envs * (1 + ring), 16)
 
     def gather(flat: torch.Tensor, rows: np.ndarray, weights: np.ndarray) -> torch.Tensor:
@@ -100,7 +100,7 @@ def torch_floor(engine: GroundingEngine, actions: list[np.ndarray], ring: bool) 
 
 
 class NaiveEnv(gym.Env):
-    """What one writes first: a single environment that sends a crop through CLIP at every step."""
+    """Straightforward implementation: a single environment that encodes a crop with CLIP in every step."""
 
     def __init__(self, queries: list[Query], clip: ClipEncoder):
         self.queries, self.clip = queries, clip
@@ -112,7 +112,7 @@ class NaiveEnv(gym.Env):
         )
 
     def reset(self, *, seed: int | None = None, options: Any = None):
-        """A random query, the full image."""
+        """Start with a random query and the full image."""
         super().reset(seed=seed)
         query = self.queries[self.np_random.integers(len(self.queries))]
         self.image = query.image.array()
@@ -122,7 +122,7 @@ class NaiveEnv(gym.Env):
         return self._observation(), {}
 
     def step(self, action: np.ndarray):
-        """Move, crop, encode."""
+        """Move the box, crop and encode."""
         before = self.score
         moved, stop = self.actions.apply(self.box[None], np.asarray(action)[None])
         self.box, self.steps = moved[0], self.steps + 1
@@ -140,7 +140,7 @@ class NaiveEnv(gym.Env):
 
 
 class NullVecEnv(VecEnv):
-    """Random observations made beforehand, episodes cut off after ten steps: what a learner alone can do."""
+    """Null environment with precomputed random observations and episodes of ten steps, to time the learner alone."""
 
     render_mode = None
 
@@ -154,53 +154,53 @@ class NullVecEnv(VecEnv):
         self.steps, self.calls = rng.integers(10, size=num_envs), 0
 
     def reset(self):
-        """The first of them."""
+        """Return the first observation."""
         return self.seen[0]
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Ignore them."""
+        """Ignore the actions."""
 
     def step_wait(self):
-        """The next of them."""
+        """Return the next observation."""
         self.calls += 1
         self.steps += 1
         done = self.steps >= 10
         self.steps[done] = 0
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(done):  # as SB3 asks of every environment
+        for row in np.flatnonzero(done):  # SB3 requires this of every vector environment
             last = {name: values[row] for name, values in self.seen[0].items()}
             infos[row] = {"terminal_observation": last, "TimeLimit.truncated": True}
         return self.seen[self.calls % 4], np.zeros(self.num_envs, np.float32), done, infos
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def env_is_wrapped(self, wrapper_class, indices=None):
-        """Never."""
+        """Return that no environment is wrapped."""
         return [False] * self.num_envs
 
     def get_attr(self, attr_name, indices=None):
-        """Of this object."""
+        """Return the attribute of this object for every environment."""
         return [getattr(self, attr_name)] * self.num_envs
 
     def set_attr(self, attr_name, value, indices=None):
-        """Of this object."""
+        """Set the attribute of this object."""
         setattr(self, attr_name, value)
 
     def env_method(self, method_name, *args, indices=None, **kwargs):
-        """None."""
+        """Raise an error, since environments have no methods."""
         raise AttributeError(method_name)
 
 
 class StudentEnv(gym.Env):
-    """The step of the published student environment, rebuilt from its description.
+    """Published student environment, rebuilt from its description.
 
-    Four moves and four changes of scale of a box; the crop under it and the expression go through both towers of CLIP
-    at every step, and the reward is the difference of their cosine. Its observation is what CLIP said of both.
+    It has four moves and four changes of scale of a box. In every step both towers of CLIP encode the crop under the
+    box and the expression, and the reward is the difference of their cosine. The observation consists of both features.
     """
 
     STEP = np.float32(0.1)
-    """Of a move and of a change of scale, as a fraction of the box's side."""
+    """Size of a move and of a change of scale, as a fraction of the box's side."""
 
     def __init__(self, queries: list[Query], clip: ClipEncoder):
         self.queries, self.clip = queries, clip
@@ -208,7 +208,7 @@ class StudentEnv(gym.Env):
         self.observation_space = gym.spaces.Box(-1, 1, (2 * clip.dim,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: Any = None):
-        """A random query, a box in the middle."""
+        """Start with a random query and a box in the centre."""
         super().reset(seed=seed)
         self.query = self.queries[self.np_random.integers(len(self.queries))]
         self.image = self.query.image.array()
@@ -217,7 +217,7 @@ class StudentEnv(gym.Env):
         return observation, {}
 
     def step(self, action: int):
-        """Move left, right, up, down; wider, narrower, taller, flatter."""
+        """Move the box left, right, up or down, or make it wider, narrower, taller or flatter."""
         before, self.steps = self.cosine, self.steps + 1
         axis, way = action % 4 // 2, self.STEP * (1 - 2 * (action % 2))
         side = self.box[axis + 2] - self.box[axis]
@@ -228,7 +228,7 @@ class StudentEnv(gym.Env):
         return observation, float(self.cosine - before), False, self.steps >= 10, {}
 
     def _look(self) -> tuple[float, np.ndarray]:
-        self.clip._text_cache = LRUCache(1)  # the text tower is asked anew, as there
+        self.clip._text_cache = LRUCache(1)  # the text tower runs in every step, as in the published code
         text = self.clip.encode_text([self.query.expression])[0]
         pixels = box_ops.denormalize(self.box, self.query.image.size)
         region = self.clip.encode_crops([crop(self.image, pixels)])[0]

@@ -1,10 +1,10 @@
-"""A two-stage evaluation of one image set: ours against the plain loop, same numbers.
+"""Speed of a two-stage evaluation by this package and by a plain loop with the same results.
 
 python benchmarks/two_stage.py [--images 60] [--clip refshapes]
 
-The plain loop is what published code does: for every expression, detect, cut out every box, encode crop by crop,
-encode the expression. Ours proposes for and encodes an image once, all crops of a batch in one forward. The floor is
-the crops' forward passes alone, in batches.
+The plain loop works like published code: for every expression it detects boxes, crops every box, encodes the crops one
+by one, and encodes the expression. This package detects and encodes once per image, with all crops of a batch in one
+forward pass. The lower bound is the forward passes of the crops alone, in batches.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from vg_gym.clip import load_clip
 
 
 def main() -> None:
-    """Measure and print, checking that the numbers agree to 1e-4."""
+    """Measure, print, and check that the results agree to 1e-4."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", type=int, default=60)
     p.add_argument("--clip", default="refshapes")
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _plain(grounder, clip, queries) -> tuple[float, list[np.ndarray]]:
-    """One expression at a time, one crop at a time, nothing remembered."""
+    """Evaluate one expression and one crop at a time, without caches."""
     scores = []
     start = time.perf_counter()
     for query in queries:
@@ -63,7 +63,7 @@ def _plain(grounder, clip, queries) -> tuple[float, list[np.ndarray]]:
 
 
 def _floor(clip, queries, predictions) -> float:
-    """The forward passes of each image's crops, in batches as large as the encoder takes."""
+    """Run the forward passes of each image's crops in batches of the encoder's size."""
     crops, seen = [], set()
     for query, prediction in zip(queries, predictions, strict=True):
         if query.image.key not in seen:

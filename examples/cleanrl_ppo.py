@@ -1,4 +1,4 @@
-"""PPO in one file, in the style of CleanRL (Huang et al., JMLR 2022): Gymnasium's vector API, torch, and nothing else.
+"""PPO in one file, in the style of CleanRL (Huang et al., JMLR 2022): it uses only Gymnasium's vector API and torch.
 
 python examples/cleanrl_ppo.py --reward iou --total-timesteps 300000
 """
@@ -17,11 +17,11 @@ import vg_gym  # noqa: F401  registers the environments
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--env", default="RefShapes-Ground-v0")
     p.add_argument("--reward", default="iou", help="iou, clip or clip+iou")
-    p.add_argument("--scenes", type=int, default=500, help="of RefShapes")
+    p.add_argument("--scenes", type=int, default=500, help="number of RefShapes scenes")
     p.add_argument("--num-envs", type=int, default=64)
     p.add_argument("--num-steps", type=int, default=32, help="steps of a rollout")
     p.add_argument("--total-timesteps", type=int, default=300_000)
@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Agent(nn.Module):
-    """An actor for a MultiDiscrete space, and a critic, over the flattened observation."""
+    """Actor for a MultiDiscrete space and critic, over the flattened observation."""
 
     def __init__(self, inputs: int, choices: list[int]):
         super().__init__()
@@ -48,7 +48,7 @@ class Agent(nn.Module):
         self.actor, self.critic = nn.Linear(256, sum(choices)), nn.Linear(256, 1)
 
     def forward(self, x: torch.Tensor, action: torch.Tensor | None = None):
-        """Actions, their log-probabilities, the entropy, and the value."""
+        """Return actions, their log-probabilities, the entropy, and the value."""
         hidden = self.trunk(x)
         parts = [Categorical(logits=logits) for logits in self.actor(hidden).split(self.choices, dim=-1)]
         if action is None:
@@ -58,19 +58,19 @@ class Agent(nn.Module):
 
 
 def flat(observations: dict[str, np.ndarray]) -> torch.Tensor:
-    """The parts of a Dict observation side by side."""
+    """Concatenate the parts of a Dict observation."""
     return torch.from_numpy(np.concatenate([observations[name] for name in sorted(observations)], axis=1))
 
 
 def main() -> None:
-    """Roll out, estimate advantages, update; print what is learned."""
+    """Collect rollouts, estimate advantages, update the network, and print the progress."""
     a = arguments()
     torch.manual_seed(a.seed)
     options = {"dataset_options": {"scenes": a.scenes}} if a.env.startswith("RefShapes") else {}
     envs = gym.make_vec(a.env, a.num_envs, reward=a.reward, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     observations, _ = envs.reset(seed=a.seed)
-    seen = flat(observations)
-    agent = Agent(seen.shape[1], envs.single_action_space.nvec.tolist())
+    observed = flat(observations)
+    agent = Agent(observed.shape[1], envs.single_action_space.nvec.tolist())
     optimizer = torch.optim.Adam(agent.parameters(), lr=a.learning_rate, eps=1e-5)
     updates, start = a.total_timesteps // (a.num_envs * a.num_steps), time.time()
     for update in range(1, updates + 1):
@@ -78,16 +78,16 @@ def main() -> None:
         steps, ious = [], []
         for _ in range(a.num_steps):
             with torch.no_grad():
-                action, log_prob, _, value = agent(seen)
+                action, log_prob, _, value = agent(observed)
             observations, reward, terminated, truncated, infos = envs.step(action.numpy())
             done = terminated | truncated
             if "final_info" in infos:
                 ious += infos["final_info"]["iou"][done].tolist()
-            steps.append((seen, action, log_prob, value, torch.from_numpy(reward), torch.from_numpy(done)))
-            seen = flat(observations)
-        seens, actions, log_probs, values, rewards, dones = map(torch.stack, zip(*steps, strict=True))
+            steps.append((observed, action, log_prob, value, torch.from_numpy(reward), torch.from_numpy(done)))
+            observed = flat(observations)
+        all_observed, actions, log_probs, values, rewards, dones = map(torch.stack, zip(*steps, strict=True))
         with torch.no_grad():
-            following, advantages, running = agent(seen)[3], torch.zeros_like(rewards), 0.0
+            following, advantages, running = agent(observed)[3], torch.zeros_like(rewards), 0.0
             for t in reversed(range(a.num_steps)):
                 ahead = ~dones[t] * 1.0
                 running = (
@@ -95,7 +95,7 @@ def main() -> None:
                 )
                 advantages[t], following = running, values[t]
         returns = advantages + values
-        batch = [x.flatten(0, 1) for x in (seens, actions, log_probs, advantages, returns)]
+        batch = [x.flatten(0, 1) for x in (all_observed, actions, log_probs, advantages, returns)]
         for _ in range(a.update_epochs):
             for rows in torch.randperm(len(batch[0])).chunk(a.minibatches):
                 s, act, old, adv, ret = (x[rows] for x in batch)

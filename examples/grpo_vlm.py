@@ -1,11 +1,11 @@
-"""GRPO for a vision-language model: rewards of vg_gym in TRL's trainer. Needs: pip install "vg_gym[trl]".
+"""GRPO for a vision-language model with vg_gym's rewards in TRL's trainer. Requires pip install "vg_gym[trl]".
 
     python examples/grpo_vlm.py --model Qwen/Qwen2.5-VL-3B-Instruct --dataset refcocog-umd --root /data/refcocog
     python examples/grpo_vlm.py --model /folder/of/a/model --steps 100 --out runs/grpo
-    python experiments/grpo_curves.py --out results/grpo      # a tiny model, made and trained on two cores
+    python experiments/grpo_curves.py --out results/grpo      # a tiny model, built and trained on two cores
 
-The model says boxes in thousandths of the image's sides, which is asked for in the prompt; the reward is the IoU of the
-box and a half more for an answer of the right form. Curves: tensorboard --logdir runs.
+The prompt asks for boxes in thousandths of the image's sides. The reward is the IoU of the box, plus 0.5 for an answer
+in the right format. Curves: tensorboard --logdir runs.
 """
 
 import argparse
@@ -23,33 +23,35 @@ FEATURES = Features(
     {"prompt": List({"role": Value("string"), "content": Value("string")}), "image": Image(), "box": NUMBERS,
      "size": List(Value("int32")), "frame": Value("string"), "expression": Value("string")}
 )  # fmt: skip
-"""Columns that the trainer and the rewards read."""
+"""Columns for the trainer and the rewards."""
 
 
 def rows_of(chat):
-    """Rows as TRL takes them: it puts the image into the prompt itself."""
+    """Return rows for TRL, which inserts the image into the prompt itself."""
     for row in chat:
-        asked = row["prompt"][0]["content"][-1]["text"]
+        prompt = row["prompt"][0]["content"][-1]["text"]
         yield {name: row[name] for name in FEATURES if name != "prompt"} | {
-            "prompt": [{"role": "user", "content": asked}]
+            "prompt": [{"role": "user", "content": prompt}]
         }
 
 
 def main(arguments=None):
-    """Train, write the model, and return what was logged."""
+    """Train, save the model, and return the log."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="a name on the hub, or a folder")
+    parser.add_argument("--model", required=True, help="name on the hub, or a folder")
     parser.add_argument("--dataset", default="refshapes")
-    parser.add_argument("--root", help="folder of a data set on disk")
-    parser.add_argument("--limit", type=int, default=1000, help="expressions of train")
-    parser.add_argument("--frame", default="0-1000", help="in which boxes are to be said")
-    parser.add_argument("--prompt", default=PROMPT, help="with {expression}, {form} and {unit} (default: %(default)s)")
+    parser.add_argument("--root", help="folder of the data set on disk")
+    parser.add_argument("--limit", type=int, default=1000, help="number of training expressions")
+    parser.add_argument("--frame", default="0-1000", help="coordinate frame of the boxes in answers")
+    parser.add_argument(
+        "--prompt", default=PROMPT, help="prompt with {expression}, {form} and {unit} (default: %(default)s)"
+    )
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--group", type=int, default=8, help="answers to each prompt")
-    parser.add_argument("--prompts", type=int, default=1, help="at a step")
-    parser.add_argument("--length", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--group", type=int, default=8, help="number of answers to each prompt")
+    parser.add_argument("--prompts", type=int, default=1, help="number of prompts in a step")
+    parser.add_argument("--length", type=int, default=64, help="largest number of tokens of an answer")
     parser.add_argument("--lr", type=float, default=1e-6)
-    parser.add_argument("--schedule", default="linear", help="of the learning rate, as in transformers")
+    parser.add_argument("--schedule", default="linear", help="schedule of the learning rate, as in transformers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/grpo")
     options = parser.parse_args(arguments)

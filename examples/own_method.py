@@ -1,6 +1,6 @@
-"""A grounder and a data set of one's own, beside everything that comes with the package.
+"""Example of a user-defined grounder and data set.
 
-Typed in this folder:
+Commands, to be run in this folder:
 
     vg-gym evaluate --methods own_method:ColorGrounder,clip-window --dataset refshapes --limit 100 --out results/own
     vg-gym evaluate --methods own_method:ColorGrounder --dataset own_method:Squares --out results/squares
@@ -8,8 +8,8 @@ Typed in this folder:
     vg-gym ground photo.png "the red square" --method own_method:ColorGrounder
     vg-gym train agent dataset=own_method:Squares initial_box=own_method:ColorGrounder minutes=1
 
-In Python, ``gymnasium.make("RefShapes-Ground-v0", initial_box="own_method:ColorGrounder")``. A package that is
-installed gives them names for all in its ``pyproject.toml``, and needs no ``--plugins``:
+In Python: ``gymnasium.make("RefShapes-Ground-v0", initial_box="own_method:ColorGrounder")``. An installed
+package can register the names in its ``pyproject.toml``, which makes ``--plugins`` unnecessary:
 
     [project.entry-points."vg_gym.grounders"]
     color = "own_method:ColorGrounder"
@@ -28,16 +28,18 @@ from vg_gym.errors import unknown
 from vg_gym.types import Objects, Prediction, Query, Sample, refuse_initial_boxes
 
 COLORS = ("red", "green", "blue", "yellow", "orange", "purple", "cyan", "magenta")
-"""What both know."""
+"""Colors of the grounder and the data set."""
 SPLITS = ("train", "val", "test")
-"""Of the data set."""
+"""Splits of the data set."""
 
 
 class ColorGrounder:
-    """The box around all pixels near the first color that the expression names; the whole image where it names none.
+    """Grounder that returns the box around all pixels near the first color in the expression.
+
+    Without a color in the expression it returns the whole image.
 
     Args:
-        tolerance: greatest distance from the color, of 0 to 255 in each channel.
+        tolerance: largest distance from the color in each channel, 0 to 255.
     """
 
     name = "color"
@@ -46,7 +48,7 @@ class ColorGrounder:
         self.tolerance = tolerance
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """A box for each query."""
+        """Return a box for each query."""
         refuse_initial_boxes(self.name, initial_boxes)
         return [Prediction(self._box(query.image.array(), query.expression)) for query in queries]
 
@@ -62,13 +64,13 @@ class ColorGrounder:
 
 
 class Squares:
-    """Images of two squares in two colors; a pure function of the split and the index, as a data set should be.
+    """Data set of images with two squares in two colors. Samples depend only on the split and the index.
 
     Args:
-        name: that it is opened by.
-        split: one of :data:`SPLITS`; their images differ.
-        root: not needed.
-        images: how many; each has two expressions.
+        name: name with which the data set is opened.
+        split: one of :data:`SPLITS`, which have different images.
+        root: unused.
+        images: number of images; each has two expressions.
     """
 
     def __init__(self, name: str, split: str, root: str | None = None, images: int = 50):
@@ -78,11 +80,11 @@ class Squares:
         self.categories = ("square",)
 
     def __len__(self) -> int:
-        """The number of expressions."""
+        """Return the number of expressions."""
         return 2 * self.images
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample of one expression; an index beyond the end is an IndexError, as of a list."""
+        """Return the sample of one expression; an index beyond the end raises IndexError, as in a list."""
         image, which = divmod(range(len(self))[index], 2)
         pixels, boxes, colors = self._draw(image)
         key = f"squares/{self.split}/{image}"
@@ -90,7 +92,7 @@ class Squares:
         return Sample(query, boxes[which], "square", index, 2 * image + which, index, image, self.split)
 
     def objects(self, image_id: int) -> Objects:
-        """Both squares of an image."""
+        """Return both squares of an image."""
         return Objects(self._draw(image_id)[1], ("square", "square"), (2 * image_id, 2 * image_id + 1))
 
     def _draw(self, image: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -98,9 +100,9 @@ class Squares:
         pixels = np.full((96, 128, 3), 255, dtype=np.uint8)
         colors = [COLORS[i] for i in rng.choice(len(COLORS), 2, replace=False)]
         boxes = np.zeros((2, 4), dtype=np.float32)
-        for row, (color, left) in enumerate(zip(colors, (0, 64), strict=True)):
+        for row, (color, offset) in enumerate(zip(colors, (0, 64), strict=True)):
             side = rng.integers(16, 40)
-            x, y = left + rng.integers(0, 64 - side), rng.integers(0, 96 - side)
+            x, y = offset + rng.integers(0, 64 - side), rng.integers(0, 96 - side)
             pixels[y : y + side, x : x + side] = ImageColor.getrgb(color)
             boxes[row] = x, y, x + side, y + side
         return pixels, boxes, colors

@@ -1,4 +1,4 @@
-"""PPO with environment, features, rollouts and network on one device: no observation is ever copied to the host.
+"""PPO with environment, features, rollouts and network on one device. Observations are never copied to the host.
 
 python examples/ppo_on_device.py --device cuda --num-envs 4096 --minutes 10
 python examples/ppo_on_device.py --minutes 3                        # on a CPU
@@ -25,13 +25,13 @@ from vg_gym.envs.options import EnvOptions
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--dataset", default="refshapes")
-    p.add_argument("--root", help="folder of a data set on disk")
+    p.add_argument("--root", help="folder of the data set on disk")
     p.add_argument("--clip", default="refshapes")
-    p.add_argument("--features", default="", help="a store made by vg-gym features")
-    p.add_argument("--scenes", type=int, default=1000, help="of RefShapes")
+    p.add_argument("--features", default="", help="store made by vg-gym features")
+    p.add_argument("--scenes", type=int, default=1000, help="number of RefShapes scenes")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--minutes", type=float, default=10)
     p.add_argument("--num-envs", type=int, default=256)
@@ -50,7 +50,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train, print, save."""
+    """Train, print the progress, and save the agent."""
     c = arguments()
     set_random_seed(c.seed)
     drawn = {"scenes": c.scenes} if c.dataset.startswith("refshapes") else {}
@@ -86,27 +86,27 @@ def gather(env: GroundingTensorEnv, policy, observation, c):
     """Play ``c.rollout`` steps.
 
     Args:
-        env: N rows.
-        policy: plays it.
-        observation: of all rows, where the last rollout ended.
-        c: the command line.
+        env: environment of N rows.
+        policy: policy that plays.
+        observation: observation of all rows at the end of the last rollout.
+        c: arguments of the command line.
 
     Returns:
-        The next observation; observations, actions, log probabilities, advantages and returns, flat over steps and
-        rows; the last IoUs of the episodes that ended.
+        The next observation; observations, actions, log probabilities, advantages and returns, flattened over steps and
+        rows; the final IoUs of the episodes that ended.
     """
-    kept, ious = [], []
+    steps, ious = [], []
     for _ in range(c.rollout):
         actions, values, log_probs = policy(observation)
         following, reward, terminated, truncated, infos = env.step(actions)
         rows = infos["final_rows"]
-        if len(rows):  # an episode cut off by max_steps would have gone on: its last value stands for the rest
+        if len(rows):  # for an episode truncated by max_steps, the last value replaces the missing rewards
             cut = truncated[rows].float()
             reward[rows] += c.gamma * cut * policy.predict_values(infos["final_obs"])[:, 0]
             ious.append(infos["iou"][rows])
-        kept.append((observation, actions, values[:, 0], log_probs, reward, (terminated | truncated).float()))
+        steps.append((observation, actions, values[:, 0], log_probs, reward, (terminated | truncated).float()))
         observation = following
-    observations, actions, values, log_probs, rewards, dones = zip(*kept, strict=True)
+    observations, actions, values, log_probs, rewards, dones = zip(*steps, strict=True)
     after, advantage, advantages = policy.predict_values(observation)[:, 0], 0, []
     for value, reward, done in zip(values[::-1], rewards[::-1], dones[::-1], strict=True):
         delta = reward + c.gamma * after * (1 - done) - value
@@ -114,17 +114,17 @@ def gather(env: GroundingTensorEnv, policy, observation, c):
         advantages.append(advantage)
         after = value
     advantages, values = torch.cat(advantages[::-1]), torch.cat(values)
-    flat = {name: torch.cat([seen[name] for seen in observations]) for name in observation}
+    flat = {name: torch.cat([step[name] for step in observations]) for name in observation}
     rollout = (flat, torch.cat(actions), torch.cat(log_probs), advantages, advantages + values)
     return observation, rollout, torch.cat(ious or [advantages[:0]])
 
 
 def update(policy, rollout, c) -> None:
-    """Some epochs of minibatches on a rollout."""
+    """Update the policy with a few epochs of minibatches from a rollout."""
     observations, actions, old, advantages, returns = rollout
     for _ in range(c.epochs):
         for rows in torch.randperm(len(actions), device=actions.device).split(c.batch_size):
-            batch = {name: seen[rows] for name, seen in observations.items()}
+            batch = {name: part[rows] for name, part in observations.items()}
             values, log_probs, entropy = policy.evaluate_actions(batch, actions[rows])
             gain = advantages[rows]
             gain = (gain - gain.mean()) / (gain.std() + 1e-8)

@@ -1,11 +1,11 @@
-"""PPO of Ray RLlib on the batched environment, over as many processes or machines as there are.
+"""PPO of Ray RLlib on the batched environment, on one or more processes or machines.
 
 python examples/rllib_ppo.py --scenes 200 --iterations 20
 python examples/rllib_ppo.py --env-runners 8 --num-envs 64 --iterations 500
 RAY_ADDRESS=HOST:6379 python examples/rllib_ppo.py --env-runners 64        # a cluster
 
-Each env runner steps one ``gymnasium.make_vec`` environment of ``--num-envs`` rows. The network is the one of
-train_agent.py, so the Dict observation needs no flattening. Needs: pip install -e ".[rllib]"
+Each env runner steps one ``gymnasium.make_vec`` environment of ``--num-envs`` rows. The network is that of
+train_agent.py, so the Dict observation needs no flattening. Requires pip install -e ".[rllib]".
 """
 
 import argparse
@@ -28,16 +28,20 @@ from vg_gym.agents.policy import GroundingExtractor
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--env", default="RefShapes-Ground-v0", help="a registered id (default: %(default)s)")
-    p.add_argument("--root", help="folder of a data set on disk")
-    p.add_argument("--features", default="", help="a store made by vg-gym features, which all processes share")
-    p.add_argument("--scenes", type=int, default=1000, help="of RefShapes; 4 expressions each (default: %(default)s)")
+    p.add_argument("--env", default="RefShapes-Ground-v0", help="registered id (default: %(default)s)")
+    p.add_argument("--root", help="folder of the data set on disk")
+    p.add_argument("--features", default="", help="store made by vg-gym features, shared by all processes")
+    p.add_argument(
+        "--scenes", type=int, default=1000, help="RefShapes scenes; 4 expressions each (default: %(default)s)"
+    )
     p.add_argument("--reward", default="iou", help="iou, clip or clip+iou (default: %(default)s)")
     p.add_argument("--iterations", type=int, default=50)
     p.add_argument("--num-envs", type=int, default=128, help="rows of each environment (default: %(default)s)")
-    p.add_argument("--env-runners", type=int, default=0, help="processes that play; 0: the learner's (default)")
+    p.add_argument(
+        "--env-runners", type=int, default=0, help="processes that play; 0: the process of the learner (default)"
+    )
     p.add_argument("--rollout", type=int, default=16, help="steps of each row between updates (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0)
     return p.parse_args()
@@ -59,7 +63,7 @@ class GroundingModule(TorchRLModule, ValueFunctionAPI):
             self.policy[-1].bias[-1] -= 3  # the trigger: learn to move before learning to stop
 
     def head(self, size: int) -> nn.Sequential:
-        """One hidden layer."""
+        """Apply one hidden layer."""
         return nn.Sequential(nn.Linear(self.features.features_dim, 192), nn.Tanh(), nn.Linear(192, size))
 
     def _forward(self, batch, **_):
@@ -67,16 +71,16 @@ class GroundingModule(TorchRLModule, ValueFunctionAPI):
         return {Columns.ACTION_DIST_INPUTS: self.policy(features), Columns.EMBEDDINGS: features}
 
     def compute_values(self, batch, embeddings=None):
-        """V(s) for the advantages and the loss."""
+        """Return V(s) for the advantages and the loss."""
         features = self.features(batch[Columns.OBS]) if embeddings is None else embeddings
         return self.value(features).squeeze(-1)
 
 
 class GroundingMetrics(RLlibCallback):
-    """What the environment says about an episode that ended."""
+    """Metrics of the environment at the end of an episode."""
 
     def on_episode_end(self, *, episode, metrics_logger, **_):
-        """Log the last IoU and whether it passes 0.5, where there are labels."""
+        """Log the final IoU and whether it exceeds 0.5, if the data has labels."""
         info = episode.get_infos(-1)
         for name in ("iou", "is_success"):
             if name in info:
@@ -84,7 +88,7 @@ class GroundingMetrics(RLlibCallback):
 
 
 def configuration(args: argparse.Namespace) -> PPOConfig:
-    """PPO as train_agent.py tunes it."""
+    """Return the PPO configuration with the hyperparameters of train_agent.py."""
     options = {"reward": args.reward, "root": args.root, "features": args.features}
     if args.env.startswith("RefShapes"):
         options["dataset_options"] = {"scenes": args.scenes}
@@ -119,9 +123,9 @@ def configuration(args: argparse.Namespace) -> PPOConfig:
 
 
 def main() -> None:
-    """Train and print one line an iteration."""
+    """Train and print one line per iteration."""
     args = arguments()
-    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # it says at every start which of its APIs this is
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # hides a message about API versions at every start
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     algorithm = configuration(args).build_algo()
     start, steps = time.monotonic(), 0

@@ -1,4 +1,4 @@
-"""The reach of each action set: mean IoU of a greedy oracle from the full image, by number of moves.
+"""Reach of each action set: mean IoU of a greedy oracle that starts from the full image, by number of moves.
 
 python experiments/action_reach.py [--json out.json]
 """

@@ -1,4 +1,4 @@
-"""How well a CLIP localises on RefShapes val: R@1 among the true boxes by crops and densely, and its best window.
+"""Localisation by a CLIP on RefShapes val: R@1 among the true boxes by crop and dense scores, and its best window.
 
 python experiments/clip_localization.py [CLIP] [--samples 1000 --json out.json]
 """

@@ -1,10 +1,11 @@
-"""Which CLIP score makes a reward: agreement with IoU, and where its maximum lies.
+"""Suitability of CLIP scores as rewards: agreement with IoU, and the IoU of the box with the highest score.
 
 python experiments/clip_scores.py [CLIP] [--samples 400 --json out.json]
 
-For each named score, on RefShapes val: rank correlation (Spearman) with IoU over random boxes of the same image, and
-the mean IoU of the box that maximises it over a dense lattice: how far the score can be gamed. ``relational`` reads
-the proposals of the built-in SSD. The last row is the ceiling of the lattice: the box of it with the highest IoU.
+The table shows for each score, on RefShapes val, its rank correlation (Spearman) with IoU over random boxes of the same
+image, and the mean IoU of the box that maximises it over a dense lattice, which tells how far the score can be gamed.
+``relational`` uses the proposals of the built-in SSD. The last row is the upper bound: the box of the lattice with the
+highest IoU.
 """
 
 import argparse
@@ -75,12 +76,12 @@ def main() -> None:
 
 
 def named(name: str, table: np.ndarray, text: np.ndarray, others: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Scores (B,) of boxes (B, 4) for a text (1, D)."""
+    """Return the scores (B,) of boxes (B, 4) for a text (1, D)."""
     return score_boxes(name, table, text, boxes[None], others)[0]
 
 
 def relational(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Scores (B,) of boxes (B, 4)."""
+    """Return the scores (B,) of boxes (B, 4)."""
     return expected_iou(boxes[:, None], proposals[:, :4], proposals[:, -1])
 
 

@@ -1,6 +1,7 @@
-"""Does RED remove a confounder? TransVG against TransVG + RED, where a planted prior agrees and where it conflicts.
+"""Comparison of TransVG and TransVG + RED where a planted prior agrees with the target, and where it conflicts.
 
-Train both on ``refshapes-biased``, several seeds each, then compare them on its test split, where nothing is planted:
+It tests whether RED removes a confounder. Train both on ``refshapes-biased`` with several seeds, then compare them on
+the test split, which has no planted prior:
 
     for s in 0 1 2; do for m in transvg red; do
       python train_grounder.py configs/${m}_biased.yaml seed=$s out=runs/$m-biased-$s; done; done
@@ -31,7 +32,9 @@ from vg_gym.types import Query
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--runs", default="runs/{}-biased-{}/model", help="folders, by method and seed")
-    p.add_argument("--methods", nargs=2, default=["transvg", "red"], help="the plain method and the deconfounded one")
+    p.add_argument(
+        "--methods", nargs=2, default=["transvg", "red"], help="names of the plain and the deconfounded method"
+    )
     p.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
     p.add_argument("--average", action="store_true", help="RED's dictionary averaged by its prior alone, no attention")
     p.add_argument("--scenes", type=int, default=2000, help="test scenes, four expressions each")
@@ -49,7 +52,7 @@ def main() -> None:
         for model in models[len(o.seeds) :]:
             for part in (model.deconfounder.query, model.deconfounder.key):  # type: ignore[union-attr]
                 for parameter in part.parameters():  # type: ignore[union-attr]
-                    parameter.data.zero_()  # all words attend alike: what remains is the prior
+                    parameter.data.zero_()  # all words get equal attention, so only the prior remains
     found = predictions(models, [sample.query for sample in samples])
     ious = box_ops.iou(found, truth[None])
     rows = [row(*run, values, agrees, groups) for run, values in zip(runs, ious, strict=True)]
@@ -67,7 +70,7 @@ def main() -> None:
 
 
 def predictions(models: Sequence[GroundingModel], queries: Sequence[Query], size: int = 64) -> np.ndarray:
-    """Normalised boxes (M, N, 4); the models share their frozen features, so each image is encoded once for all."""
+    """Return normalised boxes (M, N, 4). The models share frozen features, so each image is encoded once."""
     parts = []
     for at in tqdm(range(0, len(queries), size), desc="queries", unit="batch"):
         batch = query_batch(models[0], queries[at : at + size])
@@ -78,14 +81,14 @@ def predictions(models: Sequence[GroundingModel], queries: Sequence[Query], size
 
 
 def row(method: str, seed: str, ious: np.ndarray, agrees: list, groups: list) -> dict:
-    """Figures of one run."""
+    """Return the results of one run."""
     gap = probes.planted_gap(ious, agrees, groups)
     assert gap is not None
     return {"method": method, "seed": seed, "acc@0.5": metrics.accuracy(ious, 0.5), **gap}
 
 
 def compared(after: np.ndarray, before: np.ndarray, agrees: list, groups: list) -> dict:
-    """Paired differences of two methods' hits (N,): of the gap, and of Acc@0.5."""
+    """Return the paired differences of the gap and of Acc@0.5 between the hits (N,) of two methods."""
     yes, no = (np.array([a is wanted for a in agrees]) for wanted in (True, False))
     gained = after - before
     return {

@@ -1,11 +1,11 @@
-"""Box diffusion: mean IoU and time against steps, number of boxes and guidance; a plot, and the figures behind it.
+"""Box diffusion: mean IoU and time by steps, number of boxes and guidance, as a plot and as JSON.
 
 python experiments/diffusion_curves.py --out results/diffusion-curves [--limit 400]
 python experiments/diffusion_curves.py --out results/both --weights refshapes,runs/diffusion-vector-refshapes/model
 
-Every curve changes one option and leaves the others as they were saved. The time of a query as saved stands between a
-floor, the part that no setting of the sampler changes (CLIP and the encoder that reads the expression), and a naive
-twin, one query at a time, which calls the whole network at every step.
+Every curve changes one option and uses the saved values of the others. The time per query with saved options is
+compared with a lower bound (the parts that do not depend on the sampler: CLIP and the encoder of the expression) and
+with a naive implementation, which takes one query at a time and calls the whole network in every step.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CURVES = {
 }
 COLORS = ((25, 113, 194), (232, 89, 12), (47, 158, 68), (156, 54, 181))
 WIDE, HIGH, LEFT, TOP, RIGHT, BOTTOM = 300, 240, 52, 34, 18, 62
-"""Pixels of a panel's plot, and around it."""
+"""Pixels of the plot of a panel and of the margins around it."""
 
 
 def main() -> None:
@@ -44,11 +44,13 @@ def main() -> None:
     p.add_argument("--weights", default="refshapes", help="comma-separated (default: %(default)s)")
     p.add_argument("--dataset", default="refshapes")
     p.add_argument("--split", default="test")
-    p.add_argument("--root", help="folder of a data set on disk")
-    p.add_argument("--limit", type=int, default=400, help="expressions (default: %(default)s)")
-    p.add_argument("--seeds", type=int, default=1, help="of the noise; their mean is drawn (default: %(default)s)")
+    p.add_argument("--root", help="folder of the data set on disk")
+    p.add_argument("--limit", type=int, default=400, help="number of expressions (default: %(default)s)")
+    p.add_argument(
+        "--seeds", type=int, default=1, help="seeds of the noise; the plot shows their mean (default: %(default)s)"
+    )
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--out", type=Path, required=True, help="folder of the results")
+    p.add_argument("--out", type=Path, required=True, help="folder for the results")
     given = p.parse_args()
     torch.set_num_threads(given.threads)
     data = registry.open_dataset(given.dataset, given.split, root=given.root)
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def _curves(weights: str, samples: list, seeds: int) -> list[dict]:
-    """A row for every point of every curve; a setting that two curves share is measured once."""
+    """Return a row for every point of every curve; settings shared by two curves are measured once."""
     rows, known = [], {}
     saved = registry.grounder("diffusion", weights=weights).model.options.sampling
     for curve, values in CURVES.items():
@@ -90,7 +92,7 @@ def _curves(weights: str, samples: list, seeds: int) -> list[dict]:
 
 
 def _measure(weights: str, samples: list, options: dict, seeds: int) -> dict:
-    """Figures of one setting, over seeds."""
+    """Return the results of one setting over all seeds."""
     truth, queries = np.stack([s.box for s in samples]), [s.query for s in samples]
     ious, seconds = [], []
     for seed in range(seeds):
@@ -108,7 +110,7 @@ def _measure(weights: str, samples: list, options: dict, seeds: int) -> dict:
 
 
 def _speed(weights: str, queries: list) -> dict[str, float]:
-    """Milliseconds a query of ours, of the floor, and of the naive twin, whose boxes must be the same."""
+    """Return ms per query of the package, the lower bound, and the naive twin; boxes must be equal."""
     grounder = registry.grounder("diffusion", weights=weights)
     grounder.ground(queries[:1])  # warm up
     ours, found = _timed(lambda: grounder.ground(queries))
@@ -120,7 +122,7 @@ def _speed(weights: str, queries: list) -> dict[str, float]:
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds, and what came of it."""
+    """Return the seconds of a call and its result."""
     start = time.perf_counter()
     done = work()
     return time.perf_counter() - start, done
@@ -128,7 +130,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 @torch.inference_mode()
 def _read(model, batch: Batch) -> None:
-    """What is computed once per image and once per expression, one at a time."""
+    """Compute the parts that are needed once per image and once per expression, one query at a time."""
     parts = zip(*(model.encode_image(image) for image in batch.images.split(1)), strict=True)
     images = tuple(torch.cat(part) for part in parts)
     for row in torch.arange(len(batch)).split(1):
@@ -137,7 +139,7 @@ def _read(model, batch: Batch) -> None:
 
 
 def _naive(grounder, query) -> Prediction:
-    """A query alone, read anew at every step."""
+    """Denoise a single query, which the network encodes again in every step."""
     model, batch = grounder.model, query_batch(grounder.model, [query])
     once = type(model)._denoise
 
@@ -154,7 +156,7 @@ def _naive(grounder, query) -> Prediction:
 
 
 def _draw(rows: list[dict]) -> Image.Image:
-    """A panel a curve, side by side; a line for every set of weights."""
+    """Draw one panel per curve, side by side, with one line per set of weights."""
     names = list(dict.fromkeys(row["weights"] for row in rows))
     sheet = Image.new("RGB", (len(CURVES) * (LEFT + WIDE + RIGHT), TOP + HIGH + BOTTOM), "white")
     for i, curve in enumerate(CURVES):

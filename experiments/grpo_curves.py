@@ -1,11 +1,11 @@
-"""GRPO from nothing on two cores: a tiny vision-language model, its warm-up, training, and a twin that stays as it is.
+"""GRPO of a tiny random vision-language model on two cores, with a warm-up and a frozen twin for comparison.
 
 python experiments/grpo_curves.py --out results/grpo [--seeds 3 --steps 200]     # needs pip install "vg_gym[trl]"
 
-For each seed: a random Qwen2.5-VL of 93,000 weights with a tokenizer made on the spot; a short supervised warm-up on
-true answers, which ends while most answers are no boxes yet; ``examples/grpo_vlm.py`` from there, and fewer steps of
-the same with a learning rate of 0, the frozen twin. ``curves.json`` has what the trainer logged, ``curves.png`` draws
-it, and ``tensorboard --logdir OUT`` shows it. Runs whose ``log.json`` is in OUT are not made again.
+Each seed builds a random Qwen2.5-VL with 93,000 weights and a new tokenizer. A short supervised warm-up on true answers
+ends while most answers are not yet boxes. ``examples/grpo_vlm.py`` continues from there; the frozen twin runs fewer
+steps with a learning rate of 0. ``curves.json`` contains the trainer's log, ``curves.png`` plots it, and ``tensorboard
+--logdir OUT`` shows it. Runs whose ``log.json`` is already in OUT are reused.
 """
 
 import argparse
@@ -33,32 +33,34 @@ from examples import grpo_vlm  # noqa: E402
 from experiments import tiny_models  # noqa: E402
 
 PROMPT = "{expression}"
-"""A tiny model needs no instructions."""
+"""Prompt without instructions, which are of no use to a tiny model."""
 WARM_UP_BATCH, WARM_UP_LR, RISE = 32, 3e-3, 20
-"""Answers a step of the warm-up, its learning rate, and the steps in which that rises."""
+"""Answers per step of the warm-up, its learning rate, and the number of steps in which this rises."""
 IGNORED = -100
-"""Label of tokens that are not learned."""
+"""Label of tokens that the loss ignores."""
 FIGURES = {"format reward": "rewards/format_reward/mean", "mean IoU": "rewards/iou_reward/mean"}
-"""What is drawn -> its name in the trainer's log."""
+"""Plotted quantity -> its name in the trainer's log."""
 MEAN_OVER = 10
-"""Steps over which starts, ends and drawn points are means."""
+"""Number of steps over which starts, ends and plotted points are averaged."""
 COLORS = {"GRPO": (25, 113, 194), "frozen twin": (134, 142, 150)}
 WIDE, HIGH, LEFT, TOP, RIGHT, BOTTOM = 380, 240, 52, 34, 18, 62
-"""Pixels of a panel's plot, and around it."""
+"""Pixels of the plot of a panel and of the margins around it."""
 
 
 def main() -> None:
-    """Train every seed and its twin; write ``curves.json`` and ``curves.png``; print starts and ends."""
+    """Train every seed and its frozen twin; write ``curves.json`` and ``curves.png``; print starts and ends."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--dataset", default="refshapes")
     p.add_argument("--warm-up", type=int, default=80, help="supervised steps before GRPO (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=200, help="of GRPO (default: %(default)s)")
-    p.add_argument("--twin-steps", type=int, default=20, help="of the frozen twin (default: %(default)s)")
-    p.add_argument("--lr", type=float, default=3e-3, help="of GRPO (default: %(default)s)")
-    p.add_argument("--schedule", default="linear", help="of that learning rate (default: %(default)s)")
-    p.add_argument("--jobs", type=int, default=2, help="seeds at once, each on one thread (default: %(default)s)")
-    p.add_argument("--out", type=Path, required=True, help="folder of the results")
+    p.add_argument("--steps", type=int, default=200, help="steps of GRPO (default: %(default)s)")
+    p.add_argument("--twin-steps", type=int, default=20, help="steps of the frozen twin (default: %(default)s)")
+    p.add_argument("--lr", type=float, default=3e-3, help="learning rate of GRPO (default: %(default)s)")
+    p.add_argument("--schedule", default="linear", help="schedule of that learning rate (default: %(default)s)")
+    p.add_argument(
+        "--jobs", type=int, default=2, help="number of seeds in parallel, each on one thread (default: %(default)s)"
+    )
+    p.add_argument("--out", type=Path, required=True, help="folder for the results")
     given = p.parse_args()
     start = time.perf_counter()
     with ProcessPoolExecutor(given.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -73,7 +75,7 @@ def main() -> None:
 
 
 def trained(given: argparse.Namespace, seed: int) -> list[dict]:
-    """What the trainer logged of a seed's run and of its twin's."""
+    """Return the trainer's logs of the run of a seed and of its frozen twin."""
     torch.set_num_threads(1)
     warm = given.out / f"warm-s{seed}"
     if not (warm / "model.safetensors").is_file():
@@ -87,7 +89,7 @@ def trained(given: argparse.Namespace, seed: int) -> list[dict]:
 
 
 def logged(warm: Path, given: argparse.Namespace, row: dict) -> list[dict]:
-    """The log of a run of the example, which is made where it is not there yet."""
+    """Return the log of a run of the example; start the run if there is no log."""
     out = given.out / f"{row['run'].replace(' ', '-')}-s{row['seed']}"
     if not (out / "log.json").is_file():
         log = grpo_vlm.main(
@@ -100,7 +102,7 @@ def logged(warm: Path, given: argparse.Namespace, row: dict) -> list[dict]:
 
 
 def warmed_up(folder: Path, dataset: str, steps: int, seed: int) -> None:
-    """Write a tiny model that has read a few true answers, and now and then says a box."""
+    """Save a tiny model that has learned from a few true answers and sometimes answers with a box."""
     words = tuple(f" {word}" for word in vocabulary())
     random = tiny_models.qwen(folder.with_name(f"random-s{seed}"), extra=(", ", *words), seed=seed)
     model = transformers.AutoModelForImageTextToText.from_pretrained(random)
@@ -122,7 +124,7 @@ def warmed_up(folder: Path, dataset: str, steps: int, seed: int) -> None:
 
 
 def answered(processor, rows: ChatDataset, chosen: np.ndarray):
-    """Prompts with their true answers, of which the answers alone are learned."""
+    """Return prompts with true answers; the loss covers only the answers."""
     batch = [rows[int(index)] for index in chosen]
     prompts = [
         processor.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False) for row in batch
@@ -138,7 +140,7 @@ def answered(processor, rows: ChatDataset, chosen: np.ndarray):
 
 
 def described(row: dict) -> str:
-    """Start and end of a run in a line."""
+    """Print the start and the end of a run in one line."""
     moves = (
         f"{figure} {np.mean(row[figure][:MEAN_OVER]):.3f} -> {np.mean(row[figure][-MEAN_OVER:]):.3f}"
         for figure in FIGURES
@@ -147,7 +149,7 @@ def described(row: dict) -> str:
 
 
 def drawn(rows: list[dict]) -> Image.Image:
-    """A panel a figure, side by side; a line for every run."""
+    """Draw one panel per quantity, side by side, with one line per run."""
     sheet = Image.new("RGB", (len(FIGURES) * (LEFT + WIDE + RIGHT), TOP + HIGH + BOTTOM), "white")
     for i, figure in enumerate(FIGURES):
         panel = _panel(figure, rows)
@@ -185,7 +187,7 @@ def _panel(figure: str, rows: list[dict]) -> Image.Image:
 
 
 def smooth(values: list[float]) -> np.ndarray:
-    """Means over :data:`MEAN_OVER` steps that follow each other."""
+    """Return means over :data:`MEAN_OVER` consecutive steps."""
     width = min(MEAN_OVER, len(values))
     return np.convolve(values, np.ones(width) / width, mode="valid")
 

@@ -3,7 +3,7 @@
 python experiments/heat_map_tuning.py [--limit 200]           # both pipelines, built-in CLIP, RefShapes val
 python experiments/heat_map_tuning.py --methods adapting-clip --dataset refcocog-umd --root DIR --clip ViT-B-32:openai
 
-Segments are made and scored once; the grid is searched over those scores. The best pair by mean IoU belongs into
+Segments are computed and scored once; the grid search uses these scores. The best pair by mean IoU is for
 ``vg_gym.baselines.heat_map_grounder.TUNED``.
 """
 
@@ -24,7 +24,7 @@ ALPHAS = (0.6, 0.8, 1.0, 1.5, 2.5, 4.0)
 
 
 def main() -> None:
-    """Search the grid and print it, best first."""
+    """Search the grid and print the results, best first."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--methods", default="seg-clip,adapting-clip")
     p.add_argument("--dataset", default="refshapes")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _judge(samples, scored, tau: float, alpha: float) -> tuple[float, float]:
-    """Mean IoU and Acc@0.5 with one pair."""
+    """Return mean IoU and Acc@0.5 for one pair."""
     ious = []
     for sample, (masks, cosines) in zip(samples, scored, strict=True):
         heat = heat_map(masks, cosines, tau)

@@ -1,12 +1,12 @@
-"""How often does a 95 % interval hold the true value? A bootstrap over images against the intervals of the evaluator.
+"""Coverage of 95 % intervals: share that contains the true value, for the bootstrap and for the evaluator's intervals.
 
 python experiments/interval_coverage.py --json out.json                  # ten minutes on one core
 python experiments/interval_coverage.py --draws 200 --most-images 100    # two minutes
 
 Samples are drawn from known distributions: images with one to five expressions, right answers whose correlation within
-an image is 0, 0.3 or 0.6 (beta-binomial), and IoUs of right and wrong boxes like those of detectors. A paired
-difference is of two methods that answer nine expressions of ten alike. A figure is the smallest or the largest share
-over the correlations, or the mean width.
+an image is 0, 0.3 or 0.6 (beta-binomial), and IoUs of right and wrong boxes like those of detectors. Paired
+differences are those of two methods with equal answers to nine of ten expressions. The results are the smallest and
+the largest share over the correlations, and the mean width.
 """
 
 import argparse
@@ -25,7 +25,7 @@ LIKENESSES = (0.0, 0.3, 0.6)
 """Correlations of right answers within an image."""
 RESAMPLES = 1000
 ALIKE = 0.9
-"""Share of expressions that two methods answer alike."""
+"""Share of expressions with equal answers of two methods."""
 TRUE_VALUE_DRAWS = 4_000_000
 
 Draw = Callable[[np.ndarray], np.ndarray]
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measured(images: int, draws: int) -> Iterator[tuple[str, float]]:
-    """Yield the figures of a number of images: smallest and largest coverage, and mean width."""
+    """Yield smallest and largest coverage and mean width for a number of images."""
     for accuracy in tqdm(ACCURACIES, desc=f"{images} images", leave=False):
         for name, low, draw in kinds(accuracy):
             truth = float(draw(np.full((1, TRUE_VALUE_DRAWS), accuracy)).mean())
@@ -68,7 +68,7 @@ def measured(images: int, draws: int) -> Iterator[tuple[str, float]]:
 
 
 def kinds(accuracy: float) -> list[tuple[str, float, Draw]]:
-    """Return the figures that have intervals: name, smallest value, and what draws values of given chances."""
+    """Return the metrics with intervals: name, smallest value, and sampler of values for given probabilities."""
     rng = np.random.default_rng(int(1000 * accuracy))
 
     def hits(chance: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def kinds(accuracy: float) -> list[tuple[str, float, Draw]]:
 
 
 def chances(rng: np.random.Generator, draws: int, images: int, accuracy: float, likeness: float) -> np.ndarray:
-    """Return the chance (draws, images) that an answer to each image is right."""
+    """Return the probability (draws, images) that an answer to each image is right."""
     if likeness == 0:
         return np.full((draws, images), accuracy)
     strength = 1 / likeness - 1
@@ -95,7 +95,7 @@ def chances(rng: np.random.Generator, draws: int, images: int, accuracy: float, 
 
 
 def percentile_bootstrap(rng: np.random.Generator, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return percentile bootstrap intervals (draws, 2) over images, as the evaluator had before."""
+    """Return percentile bootstrap intervals (draws, 2) over images, which the evaluator used before."""
     images = groups.max() + 1
     member = np.eye(images)[groups]
     sums, sizes = values @ member, member.sum(axis=0)
@@ -104,7 +104,7 @@ def percentile_bootstrap(rng: np.random.Generator, values: np.ndarray, groups: n
 
 
 def coverage(intervals: np.ndarray, truth: float) -> float:
-    """Return the share of intervals (draws, 2) that hold the true value."""
+    """Return the share of intervals (draws, 2) that contain the true value."""
     return float(((intervals[:, 0] <= truth + 1e-9) & (truth - 1e-9 <= intervals[:, 1])).mean())
 
 

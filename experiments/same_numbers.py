@@ -1,12 +1,12 @@
-"""Do two revisions give the same numbers, to the bit? For changes that move code and must not change what it does.
+"""Check that two revisions give the same numbers to the bit, for refactorings that must not change behaviour.
 
 python experiments/same_numbers.py --against REV        # the working tree against a revision, checked out beside it
 python experiments/same_numbers.py --out numbers.json   # hashes of this tree alone
 
-Hashed are: predictions of every built-in grounder and agent on the first expressions of RefShapes test (boxes, scores,
-details), refined boxes of what refines, rollouts of the environment with each of its main options, what each CLIP entry
-point encodes, rows of the evaluator, and the figures of the real recorded detections where they are at hand. The same
-script runs in both trees, so it uses only names that both have.
+The script hashes the predictions of every built-in grounder and agent on the first expressions of RefShapes test
+(boxes, scores, details), refined boxes, rollouts of the environment with each of its main options, the outputs of each
+CLIP entry point, rows of the evaluator, and the results of the real recorded detections if they are available. It runs
+in both trees, so it uses only names that exist in both.
 """
 
 import argparse
@@ -52,7 +52,7 @@ ROLLOUTS: dict[str, dict[str, Any]] = {
 
 
 def digest(value: Any) -> str:
-    """A hash of arrays, numbers, texts, and containers of them."""
+    """Return a hash of arrays, numbers, texts, and containers of them."""
     found = hashlib.sha256()
     for part in _flat(value):
         found.update(part)
@@ -76,7 +76,7 @@ def _flat(value: Any) -> Iterator[bytes]:
 
 
 def numbers(limit: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Name and maker of everything that is compared."""
+    """Yield name and function of everything that is compared."""
     from vg_gym import registry
 
     data = registry.open_dataset("refshapes", "test")
@@ -108,7 +108,7 @@ def numbers(limit: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def rollout(options: dict[str, Any]) -> Any:
-    """Observations, rewards and infos of seven environments over fourteen random steps, single and vector."""
+    """Return observations, rewards and infos of seven environments over fourteen random steps, single and vector."""
     import gymnasium
 
     import vg_gym  # noqa: F401
@@ -131,7 +131,7 @@ def rollout(options: dict[str, Any]) -> Any:
 
 
 def encodings(queries: list[Any]) -> Any:
-    """What every entry point of the built-in CLIP gives."""
+    """Return the output of every entry point of the built-in CLIP."""
     from vg_gym.clip import load_clip
 
     clip = load_clip("refshapes")
@@ -144,7 +144,7 @@ def encodings(queries: list[Any]) -> Any:
 
 
 def evaluation(limit: int, recorded: str = "") -> Any:
-    """The rows of ``evaluate.py``, but for the time they took."""
+    """Return the rows of ``evaluate.py`` without times."""
     with tempfile.TemporaryDirectory() as out:
         what = ["--recorded", recorded] if recorded else [
             "--methods", "random,ssd-clip,agent:refshapes,action-oracle", "--dataset", "refshapes", "--refine",
@@ -163,7 +163,7 @@ def _recorded() -> str:
 
 
 def measure(limit: int, only: str) -> dict[str, str]:
-    """Name -> hash; one torch thread, as the number of threads shows in last bits."""
+    """Return name -> hash, computed with one torch thread, as the number of threads changes the last bits."""
     import torch
 
     torch.set_num_threads(1)
@@ -177,7 +177,7 @@ def measure(limit: int, only: str) -> dict[str, str]:
 
 
 def of_tree(tree: Path, out: Path, limit: int, only: str) -> dict[str, str]:
-    """The hashes of a tree, by this script, in a process of its own."""
+    """Return the hashes of a tree, computed by this script in a new process."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "VG_GYM_TREE": str(tree)}
     if found := _recorded():
         environment["VG_GYM_REALDATA"] = str(Path(found).parents[1])
@@ -189,10 +189,10 @@ def of_tree(tree: Path, out: Path, limit: int, only: str) -> dict[str, str]:
 def main() -> None:
     """Measure this tree, or compare it with a revision."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--against", metavar="REV", help="a revision to compare the working tree with")
+    p.add_argument("--against", metavar="REV", help="revision to compare the working tree with")
     p.add_argument("--reference", type=Path, metavar="FILE.json", help="hashes of --out to compare with")
     p.add_argument("--limit", type=int, default=40, help="expressions (default: %(default)s)")
-    p.add_argument("--only", default="", help="only what has this in its name")
+    p.add_argument("--only", default="", help="only comparisons with this text in their name")
     p.add_argument("--out", type=Path, help="write the hashes there")
     given = p.parse_args()
     if given.against is None and given.reference is None:

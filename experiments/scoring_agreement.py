@@ -1,10 +1,10 @@
-"""Does it matter whether an agent learns from dense scores or from crops? Trained on one, evaluated on both.
+"""Comparison of agents that learn from dense scores and from crops; each is evaluated on both.
 
 python experiments/scoring_agreement.py [--scenes 100] [--minutes 2] [--seeds 3] [--limit 400] [--json F]
 
 Label-free agents (reward=clip) learn on the same scenes with scoring=dense, and with scoring=lattice, which are crops.
-Each then grounds test expressions in environments of scoring=dense and scoring=crop. Their observations hold the score
-of the box, so an agent sees the difference too. Agents are kept in --out and not trained again.
+Each then grounds test expressions in environments with scoring=dense and scoring=crop. Observations contain the score
+of the box, so they differ too. Agents are saved in --out and reused.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from vg_gym.evaluation.figures import write_figures
 
 WITHOUT_PROPOSALS = {"score": "context", "proposals": "", "edge_profiles": False, "action": "multi-edges",
                      "step_cost": 0.01, "max_steps": 10}  # fmt: skip
-"""What a crop agent can have too."""
+"""Observations that are available to agents with crop scores too."""
 
 
 def main() -> None:
-    """Train, evaluate, print."""
+    """Train, evaluate, and print the results."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--scenes", type=int, default=100)
     p.add_argument("--minutes", type=float, default=2)

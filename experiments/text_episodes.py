@@ -1,10 +1,10 @@
-"""The same episodes in words and in numbers: a PPO agent, an oracle and a script play both, and rewards are compared.
+"""Comparison of rewards of the same episodes in words and in numbers, played by a PPO agent, an oracle and a script.
 
 python experiments/text_episodes.py [--episodes 100 --agent refshapes-label-free --reward iou --json out.json]
 
-In numbers a policy acts in :class:`~vg_gym.envs.grounding.GroundingEnv`. In words it says the same in
-:class:`~vg_gym.envs.text.TextGroundingEnv`, whose own observations it sees. Exits with an error where a reward, an end
-or a length differs.
+In numbers a policy acts in :class:`~vg_gym.envs.grounding.GroundingEnv`. In words it gives the same actions to
+:class:`~vg_gym.envs.text.TextGroundingEnv` and reads its observations. The script fails if a reward, an end or a length
+differs.
 """
 
 import argparse
@@ -30,15 +30,15 @@ from vg_gym.evaluation.figures import write_figures
 
 FRAME = "0-1000"
 SCRIPT = ("[250, 250, 750, 750]", "left in coarse, right out fine", "top out coarse, bottom in fine", "stay", STOP)
-"""What the scripted policy says, step by step: a box, moves, no move, the end."""
+"""Answers of the scripted policy step by step: a box, moves, no move, the end."""
 TOLERANCE = 1e-6
 Player = Callable[[Any, dict[str, np.ndarray], int], str]
-"""Engine, arrays of the observation and number of the step, to an answer in words."""
+"""Function from engine, arrays of the observation and number of the step to an answer in words."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """How a player fared in both faces."""
+    """Results of a player in both environments."""
 
     player: str
     episodes: int
@@ -46,13 +46,13 @@ class Played:
     mean_return: float
     mean_iou: float
     difference: float
-    """The largest between two rewards of the same step."""
+    """Largest difference between two rewards of the same step."""
     same_ends: bool
-    """Whether all episodes ended at the same step in the same way."""
+    """True if all episodes ended at the same step in the same way."""
 
 
 def main() -> None:
-    """Play, print a table, and fail where the faces differ."""
+    """Play, print a table, and fail if the environments differ."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--episodes", type=int, default=100)
     p.add_argument("--agent", default="refshapes-label-free")
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def compare(episodes: int, agent: str, reward: str) -> list[Played]:
-    """Every player in both faces, on the first samples of RefShapes val."""
+    """Return the results of every player in both environments, on the first samples of RefShapes val."""
     folder = find_agent(agent)
     options = {**env_options(f"agent:{agent}"), "reward": reward, "cache": False}
     options["clip"] = load_clip(options["clip"])
@@ -113,7 +113,7 @@ def _both(name: str, player: Player, numbers: GroundingEnv, words: TextGrounding
 
 
 def _episode(env: Any, engine: Any, player: Player, index: int) -> tuple[list[float], tuple[bool, bool], float]:
-    """Rewards, the two ends, and the last IoU of an episode."""
+    """Rewards, the two ends, and the final IoU of an episode."""
     in_words = isinstance(env, TextGroundingEnv)
     arrays, _ = env.reset(seed=index, options={"index": index})
     rewards, ends = [], (False, False)
@@ -125,7 +125,7 @@ def _episode(env: Any, engine: Any, player: Player, index: int) -> tuple[list[fl
 
 
 def _in_numbers(env: GroundingEnv, answer: str) -> Any:
-    """A step of the ordinary environment: a box is placed, an action is taken."""
+    """Take a step in the numeric environment: place a box or take an action."""
     if boxes := find_boxes(answer, FRAME):
         size = env.engine.query(0).image.size
         return env.place(box_ops.normalize(place(boxes[0], FRAME, size), size))

@@ -1,9 +1,9 @@
-"""Tiny random models of published architectures, with tokenizers made on the spot, in the layouts of published ones.
+"""Tiny random models of published architectures with new tokenizers, in the file layouts of the published models.
 
 python experiments/tiny_models.py runs/tiny      # needs pip install "vg_gym[foundation]"
 
-writes one of each into a folder and prints the command that evaluates them all. Their boxes mean nothing: they show
-that the classes, the processors and the evaluator fit together where no published weights are at hand.
+The script writes one of each into a folder and prints the command that evaluates them all. Their boxes are meaningless;
+the models show that classes, processors and evaluator work together without published weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QWEN = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|i
 
 
 def byte_tokenizer(*special: str, extra: tuple[str, ...] = (), named: dict[str, str] | None = None, **more):
-    """A token for every byte, and for every special word."""
+    """Return a tokenizer with a token for every byte and every special word."""
     words = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -53,7 +53,7 @@ def save(folder: Path, model, processor) -> str:
 
 
 def word_tokenizer(tmp: Path):
-    """BERT's kind, over letters."""
+    """Return a BERT tokenizer over letters."""
     letters = "abcdefghijklmnopqrstuvwxyz."
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
     tmp.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def owlv2(folder: Path) -> str:
     config = t.Owlv2Config(text_config=text, vision_config=vision, projection_dim=16)
     images = t.Owlv2ImageProcessor(size={"height": 64, "width": 64})
     model = t.Owlv2ForObjectDetection(config)
-    for weights in model.box_head.parameters():  # else all boxes are a line
+    for weights in model.box_head.parameters():  # otherwise all boxes degenerate to a line
         weights.data *= 0.1
     return save(folder, model, t.Owlv2Processor(images, tokenizer))
 
@@ -204,17 +204,17 @@ VLMS = {
     "paligemma": paligemma,
     "florence2": florence2,
 }
-"""Family -> what writes a tiny model of it into a folder."""
+"""Family -> function that writes a tiny model of it into a folder."""
 DETECTORS = {
     "grounding-dino": grounding_dino,
     "mm-grounding-dino": lambda folder: grounding_dino(folder, mm=True),
     "owlv2": owlv2,
 }
-"""Name of the grounder -> what writes a tiny model of it into a folder."""
+"""Name of the grounder -> function that writes a tiny model of it into a folder."""
 
 
 def yolo_world(file: Path) -> str:
-    """A random YOLO-World, the smallest there is, as ultralytics saves it."""
+    """Write a random YOLO-World of the smallest size in ultralytics' format."""
     torch.manual_seed(0)
     file.parent.mkdir(parents=True, exist_ok=True)
     ultralytics_package().YOLOWorld("yolov8n-worldv2.yaml").save(str(file))
@@ -222,9 +222,9 @@ def yolo_world(file: Path) -> str:
 
 
 def yoloe(file: Path, config: str = "yoloe-11n-seg.yaml") -> str:
-    """A random YOLOE, the smallest there is, as ultralytics saves it.
+    """Write a random YOLOE of the smallest size in ultralytics' format.
 
-    Its normalisations are fitted to noise and its biases are small: else no image and no text changes its boxes.
+    Normalisations are fitted to noise and biases are small, since otherwise boxes do not depend on image and text.
     """
     torch.manual_seed(0)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def yoloe(file: Path, config: str = "yoloe-11n-seg.yaml") -> str:
     head = yolo.model.model[-1]
     for module in yolo.model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0  # its statistics become those of the one batch
+            module.momentum = 1.0  # its statistics become those of this batch
     with torch.no_grad():
         for contrast in head.cv4:
             contrast.bias.zero_()
@@ -245,7 +245,7 @@ def yoloe(file: Path, config: str = "yoloe-11n-seg.yaml") -> str:
 
 
 def text_clip(folder: Path) -> str:
-    """A random CLIP whose texts are as wide as YOLO-World and YOLOE read them."""
+    """Return a random CLIP whose text features have the width that YOLO-World and YOLOE expect."""
     torch.manual_seed(0)
     words = vocabulary()
     config = {
@@ -262,11 +262,11 @@ def text_clip(folder: Path) -> str:
 
 
 YOLOS = {"yolo-world": yolo_world, "yoloe": yoloe}
-"""Name of the grounder -> what writes a tiny model of it into a file."""
+"""Name of the grounder -> function that writes a tiny model of it into a file."""
 
 
 def command(folder: Path) -> str:
-    """What evaluates the models of a folder in one table."""
+    """Return the command that evaluates the models of a folder in one table."""
     vlms = [f"vlm:{folder / family}" for family in VLMS if family != "florence2"]
     methods = ",".join([*DETECTORS, *YOLOS, "florence-2", *vlms])
     options = [f"{name}.weights={folder / name}" for name in DETECTORS]
@@ -283,7 +283,7 @@ def command(folder: Path) -> str:
 def main() -> None:
     """Write every model and print the command that evaluates them."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("out", type=Path, help="folder of the models")
+    p.add_argument("out", type=Path, help="folder for the models")
     out = p.parse_args().out
     logging.getLogger("transformers").setLevel(logging.ERROR)
     t.utils.logging.disable_progress_bar()
