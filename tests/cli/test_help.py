@@ -34,7 +34,7 @@ def test_every_option_is_told_with_its_default(name):
         assert action.help, action
         if action.option_strings and action.default not in (None, False, "", [], argparse.SUPPRESS):
             assert f"(default:{action.default})" in said, action
-    assert "Whatfittedmethodsarefittedon.(default:train)" in said or name != "evaluate"
+    assert "Splitonwhichfittedmethodsarefitted.(default:train)" in said or name != "evaluate"
 
 
 def test_the_packages_of_an_extra_are_known_where_an_extra_is_named():

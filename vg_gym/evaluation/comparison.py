@@ -74,16 +74,16 @@ class Comparison:
     clip: str = "refshapes"
     """CLIP of methods that take one, and of the crop metrics; ``none`` leaves the crop metrics out."""
     limit: int | None = None
-    """Number of samples to evaluate, from the first on; None: all."""
+    """Number of samples to evaluate, from the first on; by default all."""
     refine: str | None = None
     """One method, or several with commas, that starts from the boxes of every other method except floors. Each adds a
     row with the paired differences of mean IoU and Acc@0.5, and a panel in ``refined.png``."""
     predictions: str | None = None
-    """File of recorded answers to evaluate as one more method; see :mod:`vg_gym.evaluation.recorded_answers`."""
+    """File of recorded answers to evaluate as one more method; docs/evaluation.md describes its format."""
     frame: str | None = None
-    """Coordinate frame of the boxes in ``predictions``, a key of :data:`vg_gym.answers.frames.FRAMES`; None: pixels."""
+    """Coordinate frame of the boxes in ``predictions``; by default pixels."""
     box_format: str | None = None
-    """Format of the boxes in ``predictions``: xyxy, xywh, cxcywh or yxyx; None: xyxy, and ``bbox`` is an error."""
+    """Format of the boxes in ``predictions``; by default xyxy, and boxes called ``bbox`` are an error."""
     recorded: str | None = None
     """File of recorded detections to evaluate without a data set."""
     probes: bool = False
@@ -100,7 +100,7 @@ class Comparison:
     command: str = ""
     """Command line, for ``results.json``."""
     runner: str = "local"
-    """Runner of the methods: ``local``, or ``ray`` with ``workers`` processes. Predictions do not depend on it, so
+    """Runner of the methods: ``local``, or ``ray`` with several processes. Predictions do not depend on it, so
     another runner can resume a run."""
     workers: int = 0
     """Number of processes of the runner; 0: one per CPU."""
