@@ -355,7 +355,7 @@ def test_half_a_last_is_named(clip_folder, tmp_path):
     train(clip_folder, tmp_path / "run", *LIGHT)
     shutil.copytree(last, tmp_path / "whole")
     for name, content, said in (
-        ("agent.json", None, "no agent.json; train it with fresh=true"),
+        ("agent.json", None, "lacks agent.json; train the agent with fresh=true"),
         ("agent.json", b"{", "agent.json is damaged"),
         ("policy.safetensors", None, "policy.safetensors is missing or damaged"),
         ("state.pt", None, "nothing to resume"),

@@ -38,7 +38,7 @@ def test_states_keep_what_the_walk_earned_after_them():
     buffer = StateBuffer(4)
     walk = [({"row": np.arange(2)}, np.array([1.0, 2.0]), np.array([False, True])),
             ({"row": np.arange(2)}, np.array([4.0, 8.0]), np.array([False, False]))]  # fmt: skip
-    cloning._remember(buffer, walk, np.array([16.0, 32.0]), 0.5)
+    cloning._add_walk(buffer, walk, np.array([16.0, 32.0]), 0.5)
     np.testing.assert_array_equal(buffer.columns[cloning.RETURN], [12, 24, 7, 2])
 
 
@@ -46,7 +46,7 @@ def test_the_critic_learns_beside_the_actor(shapes, tiny_clip):
     torch.manual_seed(0)
     env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=tiny_clip, action="edges", reward="iou"))
     model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
-    states = {**env.reset(), cloning.ACTION: np.zeros(8, np.int64), cloning.MEANT: np.full(8, -1)}
+    states = {**env.reset(), cloning.ACTION: np.zeros(8, np.int64), cloning.REFERENT: np.full(8, -1)}
     states[cloning.RETURN] = np.full(8, 5, np.float32)
     optimizer = cloning._optimizer(model.policy, CloneConfig(learning_rate=1e-2))
     for _ in range(60):

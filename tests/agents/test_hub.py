@@ -90,7 +90,7 @@ def test_a_revision_is_loaded(hub):
     assert json.loads((find_agent(f"hub:{NAME}") / ABOUT).read_text())["seed"] == 2
     with pytest.raises(VGGymError, match="no agent 'someone/agent' at v9 from the hub"):
         find_agent(f"hub:{NAME}", "v9")
-    with pytest.raises(VGGymError, match="revision=v9 is for agents on the hub"):
+    with pytest.raises(VGGymError, match="revision=v9 applies to agents on the hub"):
         find_agent("refshapes", "v9")
 
 
@@ -138,9 +138,9 @@ def test_what_is_not_there_is_said(hub):
     with pytest.raises(VGGymError, match="no agent 'no/body' from the hub.*give a run folder"):
         registry.grounder("agent:hub:no/body")
     hub.commit("some/model", {"model.safetensors": b""})
-    with pytest.raises(VGGymError, match="some/model on the hub is no agent of vg_gym: it has no agent.json"):
+    with pytest.raises(VGGymError, match="some/model on the hub is not an agent of vg_gym: it lacks agent.json"):
         registry.grounder("agent:hub:some/model")
-    with pytest.raises(VGGymError, match="'name' is no repository of the hub: write ORG/NAME"):
+    with pytest.raises(VGGymError, match="'name' does not name a repository of the hub: write ORG/NAME"):
         registry.grounder("agent:hub:name")
 
 
@@ -154,7 +154,7 @@ def test_who_may_not_write_is_told_to_log_in(hub, run, monkeypatch):
 def test_a_hub_that_is_not_there_is_one_line(run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_any")
-    with pytest.raises(VGGymError, match="someone/agent was not pushed: .*See that the hub can be reached"):
+    with pytest.raises(VGGymError, match="someone/agent was not pushed: .*Check that the hub can be reached"):
         push(str(run), NAME)
 
 

@@ -14,7 +14,7 @@ NAME, ENV = "refshapes/oracle-v0", "RefShapes-Ground-v0"
 def minari(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setattr(minari_data, "REFERENCE_EPISODES", 3)
-    monkeypatch.setattr(minari_data, "BATCH", 4)
+    monkeypatch.setattr(minari_data, "EPISODES_PER_BATCH", 4)
     pytest.importorskip("h5py", reason='Minari writes with h5py: pip install "vg_gym[minari]"')
     return pytest.importorskip("minari", reason="needs the extra minari")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vg_gym.agents.proposal_attention import EMPTY, SPLIT, ProposalAttention
+from vg_gym.agents.proposal_attention import EMPTY_SCORE, MIN_SPLIT_ROWS, ProposalAttention
 from vg_gym.envs.proposals import WIDTH
 
 
@@ -22,7 +22,7 @@ def test_order_does_not_matter(rng):
     mixed, moved = module(observed[:, order].flatten(1), text)
     torch.testing.assert_close(read, mixed, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores[:, order], moved, atol=1e-5, rtol=1e-4)
-    assert (scores[:, 4] == EMPTY).all() and (scores[:, :4] > EMPTY).all()
+    assert (scores[:, 4] == EMPTY_SCORE).all() and (scores[:, :4] > EMPTY_SCORE).all()
 
 
 def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
@@ -36,21 +36,21 @@ def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
     alone, scored = many(observed[1:].flatten(1), text[1:])
     torch.testing.assert_close(read[1:], alone, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores[1:], scored, atol=1e-5, rtol=1e-4)
-    assert (scores[1, 2:] == EMPTY).all()
+    assert (scores[1, 2:] == EMPTY_SCORE).all()
     (read.sum() + scores.sum()).backward()
     assert all(torch.isfinite(p.grad).all() for p in many.parameters() if p.grad is not None)
 
 
 def test_with_no_proposal_at_all_the_read_out_is_finite():
     read, scores = ProposalAttention(3, 16)(torch.zeros(1, 3 * WIDTH), torch.randn(1, 16))
-    assert torch.isfinite(read).all() and (scores == EMPTY).all()
+    assert torch.isfinite(read).all() and (scores == EMPTY_SCORE).all()
 
 
 def test_a_minibatch_in_two_parts_is_the_same_function(rng):
     torch.manual_seed(0)
-    module, text = ProposalAttention(6, 16), torch.randn(SPLIT + 3, 16)
-    observed = torch.from_numpy(rng.uniform(0.1, 0.4, (SPLIT + 3, 6, WIDTH)).astype(np.float32))
-    observed *= torch.from_numpy(np.arange(6) < rng.integers(0, 7, (SPLIT + 3, 1)))[..., None]
+    module, text = ProposalAttention(6, 16), torch.randn(MIN_SPLIT_ROWS + 3, 16)
+    observed = torch.from_numpy(rng.uniform(0.1, 0.4, (MIN_SPLIT_ROWS + 3, 6, WIDTH)).astype(np.float32))
+    observed *= torch.from_numpy(np.arange(6) < rng.integers(0, 7, (MIN_SPLIT_ROWS + 3, 1)))[..., None]
     read, scores = module(observed.flatten(1), text)
     with torch.no_grad():
         whole, rated = module(observed.flatten(1), text)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vg_gym import registry
-from vg_gym.agents.seen import NO_BOXES, UNTOLD, seen_by_agent, seen_in_training
+from vg_gym.agents.seen import NO_BOXES, UNRECORDED, seen_by_agent, seen_in_training
 from vg_gym.cli.listing import seen_table
 from vg_gym.registry.seen import OWN_METHOD, OWN_WEIGHTS, seen_by, seen_by_clip, seen_by_proposer, seen_text
 from vg_gym.registry.tables import EXPRESSION_BOXES
@@ -74,7 +74,11 @@ def test_what_training_shows_an_agent(given, seen):
 def test_an_agent_that_does_not_say_is_not_called_label_free():
     about = {"env": {"reward": "clip", "initial_box": "full"}}
     seen = seen_by_agent(about, "ViT-B-32:openai", "", "yolo-clip")
-    assert seen == {"method": UNTOLD, "CLIP": "captions", "first boxes": "nothing and captions and boxes of classes"}
+    assert seen == {
+        "method": UNRECORDED,
+        "CLIP": "captions",
+        "first boxes": "nothing and captions and boxes of classes",
+    }
     assert seen_by_agent({**about, "seen": NO_BOXES}, "refshapes", "", "full")["method"] == NO_BOXES
 
 

@@ -1,4 +1,4 @@
-"""The training loop of agents (``train_agent.py``): features, warm start, PPO or DQN, evaluation, images."""
+"""Training of agents (``train_agent.py``): features, warm start, PPO or DQN, evaluation, images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import (
     BAR,
-    WINDOW,
+    STATS_EPISODES,
     EpisodeStats,
     Evaluation,
     TruncationValues,
@@ -39,7 +39,7 @@ from vg_gym.agents.checkpoint import (
     read_resumable,
 )
 from vg_gym.agents.cloning import clone_oracle, learn_choice
-from vg_gym.agents.config import EVALUATIONS, TrainConfig, completed, env_options
+from vg_gym.agents.config import NUM_EVALUATIONS, TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.seen import NO_BOXES, method_seen, seen_in_training
@@ -65,23 +65,23 @@ from vg_gym.storage.run_folder import CONFIG, claimed, clear
 from vg_gym.types import GroundingDataset
 
 TRAIN_SCENES = 4000
-"""Scenes of RefShapes that the default run trains on; their features take 64 KB each."""
-NO_LIMIT = 10**12
-"""Passed to SB3 as ``total_timesteps``: the budget ends the run."""
+"""Number of scenes of RefShapes in the default run; their features take 64 KB each."""
+UNLIMITED_STEPS = 10**12
+"""Value of SB3's ``total_timesteps``, which never ends a run, because the budget does."""
 
 
 METRICS = ("val/return", "val/iou", "val/acc@0.5", "rollout/ep_rew_mean", "time/fps")
-"""Tags that TensorBoard shows beside a run's hyperparameters."""
+"""Tags that TensorBoard shows beside the hyperparameters of a run."""
 
 
 class AgentTrainer:
-    """One training run: ``AgentTrainer(config).run()``.
+    """A training run: ``AgentTrainer(config).run()``.
 
     Raises:
-        VGGymError: an option is unknown, out of its range or does not fit another; a split is not there; another
-            process writes to the folder of the run; a run that goes on would have other options than it may, or other
-            data; or the run needs more memory than there is.
-        Interrupted: while features are computed.
+        VGGymError: an option is unknown, out of range or does not fit another; a split does not exist; another process
+            writes to the folder of the run; a resumed run has options that may not change, or other data; or the run
+            needs more memory than the machine has.
+        Interrupted: the run was interrupted while features were computed.
     """
 
     def __init__(self, config: TrainConfig):
@@ -95,17 +95,17 @@ class AgentTrainer:
             for line in check_options(config) if config.resume else ():
                 tqdm.write(line)
             self._prepare(config)
-            self._folder = folder.pop_all()  # until the end of the run
+            self._folder = folder.pop_all()  # stays claimed until the end of the run
 
     def _prepare(self, config: TrainConfig) -> None:
-        """Load, compute and build what the run is made of."""
+        """Load data and CLIP, compute features, and build environments and model."""
         self.threads = Threads(config.threads)
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
         self.options = options_from(EnvOptions, env_options(config))
         self.resumed: dict[str, Any] = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
-        had_it = self.resumed.get("warm_start", True)
-        self.warm_start = Budget(0.0) if had_it else Budget(config.clone.minutes or 0.0, config.clone.steps)
+        had_warm_start = self.resumed.get("warm_start", True)
+        self.warm_start = Budget(0.0) if had_warm_start else Budget(config.clone.minutes or 0.0, config.clone.steps)
         self.budget = Budget(config.minutes - (config.clone.minutes or 0.0), config.total_timesteps)
         with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
             self.env, self.validation = self._environments()
@@ -116,32 +116,34 @@ class AgentTrainer:
         train = self.open(c.train_split)
         val = self.open(c.eval_split)
         if c.test_samples:
-            self.open(c.test_split)  # a mistake is told before training, not after
+            self.open(c.test_split)  # a mistake is an error before training, not after it
         self.clip = load_clip(c.clip, self.device)
         bank = make_bank(Episodes(train), self.clip, self.options)
-        kept = [val[i] for i in range(min(c.eval_samples, len(val)))]
-        self._compare_origin(train, kept)
+        samples = [val[i] for i in range(min(c.eval_samples, len(val)))]
+        self._compare_origin(train, samples)
         engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
         self._check_memory(engine)
         queries = engine.episodes.queries()
-        bank.prepare(Chained([queries, Episodes(kept).queries()]), c.cache, progress=True)
+        bank.prepare(Chained([queries, Episodes(samples).queries()]), c.cache, progress=True)
         engine.initial_boxes.prepare(queries, c.cache, progress=True)
-        validation = GroundingEngine(Episodes(kept), self.clip, min(64, len(kept)), self.options, bank)
-        validation.initial_boxes.prepare(Episodes(kept).queries(), c.cache, progress=True)
+        validation = GroundingEngine(Episodes(samples), self.clip, min(64, len(samples)), self.options, bank)
+        validation.initial_boxes.prepare(Episodes(samples).queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation
 
     def _compare_origin(self, train: GroundingDataset, validation: Sequence[Any]) -> None:
-        """Refuse to go on with other data or another CLIP; a start from other weights is a warning."""
+        """Raise an error if a run is resumed with other data or another CLIP; other initial weights are a warning."""
         clip = f"{self.config.clip}, content {self.clip.fingerprint[:12]}"
         self.made_of = {**splits_made_of(train, validation), "CLIP": clip}
-        with suppress(VGGymError) if self.config.resume else nullcontext():  # weights that are not needed may be gone
+        with (
+            suppress(VGGymError) if self.config.resume else nullcontext()
+        ):  # a resumed run may lack its initial weights
             if self.config.init_from:
                 self.made_of[START] = weights_mark(find_agent(self.config.init_from))
         if self.config.resume:
             check_origin(self.out, self.made_of)
 
     def open(self, split: str) -> GroundingDataset:
-        """A split of the run's data set; ``dataset_options`` that do not count for all count for the training split."""
+        """Open a split of the run's data set; options that are not valid for all splits apply to the training split."""
         c = self.config
         options = dict(c.dataset_options)
         if split != c.train_split:
@@ -157,7 +159,7 @@ class AgentTrainer:
             "env": self.env,
             "learning_rate": lambda _: c.learning_rate * (1 - 0.95 * self.budget.progress()),
             "gamma": c.gamma,
-            "stats_window_size": WINDOW,
+            "stats_window_size": STATS_EPISODES,
             "batch_size": c.batch_size,
             "policy_kwargs": policy_arguments(c.algo, c.width),
             "seed": c.seed,
@@ -195,12 +197,12 @@ class AgentTrainer:
         return model
 
     def run(self) -> dict[str, float]:
-        """Warm start, learn, evaluate, draw; returns the last validation means.
+        """Warm start, learn, evaluate, draw, and return the last validation means.
 
         Raises:
-            Interrupted: by Ctrl-C or SIGTERM, once all is saved; the message says how to go on.
-            CannotWrite: the disk is full, or the folder of the run cannot be written.
-            VGGymError: there is nothing to resume from.
+            Interrupted: Ctrl-C or SIGTERM ended the run and all is saved; the message names the command that resumes.
+            CannotWrite: the disk is full, or the folder of the run is not writable.
+            VGGymError: ``resume`` is set and the run does not exist.
         """
         with self._folder:
             return self._begin()
@@ -208,7 +210,7 @@ class AgentTrainer:
     def _begin(self) -> dict[str, float]:
         c = self.config
         if c.resume:
-            self._go_on()
+            self._resume()
         if c.fresh:
             clear(self.out)
         save_config(replace(c, resume=False, fresh=False, out=c.out and str(self.out)), self.out / CONFIG)
@@ -226,11 +228,11 @@ class AgentTrainer:
                 return self._run(evaluation)
         except KeyboardInterrupt:
             evaluation.save_last()
-            said = f"interrupted; saved in {self.out}/last. Go on with: {command_to_resume(c)}"
-            raise Interrupted(said) from None
+            message = f"interrupted; saved in {self.out}/last. Go on with: {command_to_resume(c)}"
+            raise Interrupted(message) from None
 
-    def _go_on(self) -> None:
-        """Take weights and counts from ``last/``; episodes and actions are drawn anew, not those of the beginning."""
+    def _resume(self) -> None:
+        """Load weights and counts from ``last/``; episodes and actions continue with new random numbers."""
         model = self.model
         self.budget.spent = load_state(model, self.out / "last")
         self.budget.taken = model.num_timesteps
@@ -245,30 +247,30 @@ class AgentTrainer:
         about = {"algo": c.algo, "width": c.width, "clip": c.clip, "dataset": c.dataset, "seed": c.seed,
                  "seen": self._seen(), "env": env_options(c),
                  "warm_start": self.warm_start.progress() == 1}  # fmt: skip
-        every = 1 / EVALUATIONS if self.budget.steps is not None else c.eval_every / max(self.budget.minutes, 1e-9)
+        every = 1 / NUM_EVALUATIONS if self.budget.steps is not None else c.eval_every / max(self.budget.minutes, 1e-9)
         best = self._best_return()
         return Evaluation(self.validation, c.eval_samples, self.out, about, self.budget, every, best)
 
     def _is_finished(self) -> bool:
-        """Whether nothing of a run is left to do, which is said."""
+        """Return True if a resumed run is complete, and print that it is."""
         c, drawn = self.config, (self.out / "trajectories.png").is_file()
         self.finished = c.resume and drawn and "val" in self.resumed
         self.finished &= self.warm_start.progress() == 1 and self.budget.progress() == 1
         if self.finished:
             measure = "minutes" if c.total_timesteps is None else "total_timesteps"
-            whole = f"{self.model.num_timesteps:,} steps, {measure}={getattr(c, measure):g}"
-            tqdm.write(f"{self.out} is finished ({whole}): {measure}=N with more goes on")
+            size = f"{self.model.num_timesteps:,} steps, {measure}={getattr(c, measure):g}"
+            tqdm.write(f"{self.out} is finished ({size}): {measure}=N with more goes on")
         return self.finished
 
     def _best_return(self) -> float | None:
-        """Mean return of the agent in ``best/``, which may be newer than ``last/`` where a run was killed."""
+        """Return the mean return of the agent in ``best/``, which may be newer than ``last/`` if a run was killed."""
         if not self.config.resume or not (self.out / "best").is_dir():
             return None
         returns = (self.resumed.get("best"), read_about(self.out / "best").get("val", {}).get("return"))
         return max((value for value in returns if isinstance(value, (int, float))), default=None)
 
     def _seen(self) -> str:
-        """What the agent has seen of the truth in training, and what that has seen from which it starts."""
+        """Return the kind of annotation that the agent has seen, including the agent from which it starts."""
         c = self.config
         before = method_seen(read_about(find_agent(c.init_from))) if c.init_from else NO_BOXES
         return seen_in_training(c.reward, c.initial_box, bool(c.clone.minutes or c.clone.steps), before)
@@ -285,30 +287,30 @@ class AgentTrainer:
         self.budget.start()
         with closing(EpisodeStats(self.budget, self.threads)) as stats:
             callbacks = [stats, evaluation, TruncationValues()]
-            self.model.learn(NO_LIMIT, callbacks, reset_num_timesteps=not self.config.resume)
+            self.model.learn(UNLIMITED_STEPS, callbacks, reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
         self._contact_sheet()
         return means
 
     def _size(self) -> str:
-        """Environments, device, threads, and the memory of what PPO or DQN keeps."""
-        c, kept = self.config, self._kept_bytes(self.env.engine) / 2**20
+        """Describe the environments, the device, the threads, and the memory of PPO's rollouts or DQN's buffer."""
+        c, mebibytes = self.config, self._buffer_bytes(self.env.engine) / 2**20
         where = (
             self.device
             if self.device != "cpu"
             else f"{self.threads.count} threads on {usable_cores()} cores (threads=N)"
         )
-        return f"{c.num_envs} environments, {where}, {kept:,.0f} MiB of observations"
+        return f"{c.num_envs} environments, {where}, {mebibytes:,.0f} MiB of observations"
 
-    def _kept_bytes(self, engine: GroundingEngine) -> int:
-        """Of the observations that PPO's rollouts or DQN's replay buffer hold."""
+    def _buffer_bytes(self, engine: GroundingEngine) -> int:
+        """Return the bytes of the observations in PPO's rollouts or DQN's replay buffer."""
         c = self.config
         return engine.row_bytes * (2 * c.buffer_size if c.algo == "dqn" else c.n_steps * c.num_envs)
 
     def _check_memory(self, engine: GroundingEngine) -> None:
         c = self.config
         replay, rollout = f"buffer_size={c.buffer_size:,}", f"num_envs={c.num_envs:,} n_steps={c.n_steps:,}"
-        check_memory(replay if c.algo == "dqn" else rollout, self._kept_bytes(engine), "lower it")
+        check_memory(replay if c.algo == "dqn" else rollout, self._buffer_bytes(engine), "lower it")
         if self.warm_start.progress() < 1:
             size = c.clone.buffer_size * engine.row_bytes
             check_memory(f"clone.buffer_size={c.clone.buffer_size:,}", size, "lower it, or clone.minutes=0")
@@ -330,7 +332,7 @@ class AgentTrainer:
                 clone_oracle(model, self.env, clone, oracle, report)
 
     def _contact_sheet(self, count: int = 24) -> None:
-        """Draw the last policy on the first validation episodes: ``trajectories.png``."""
+        """Draw episodes of the last policy on the first validation samples: ``trajectories.png``."""
         _, episodes = evaluate(self.validation, self.model.policy, count)
         frames = [draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
         with replacing(self.out / "trajectories.png") as part:
@@ -338,9 +340,9 @@ class AgentTrainer:
 
 
 @contextmanager
-def _progress(what: str, threads: Threads) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A bar, and what tells it of progress, between which threads are looked at."""
-    with tqdm(total=100, desc=what, bar_format=BAR) as bar:
+def _progress(description: str, threads: Threads) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show a progress bar, yield the function that updates it, and update the number of threads with it."""
+    with tqdm(total=100, desc=description, bar_format=BAR) as bar:
 
         def report(values: dict[str, Any]) -> None:
             threads.look()
@@ -351,7 +353,7 @@ def _progress(what: str, threads: Threads) -> Iterator[Callable[[dict[str, Any]]
 
 
 def _point_latest(out: Path) -> None:
-    """Make ``latest`` beside the run point to it."""
+    """Point the link ``latest`` beside the run to it."""
     link = out.parent / "latest"
     if link.is_symlink() or not link.exists():
         link.unlink(missing_ok=True)

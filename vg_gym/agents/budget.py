@@ -1,4 +1,4 @@
-"""How long a run may take."""
+"""Budget of a run: environment steps or minutes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 
 
 class Budget:
-    """Steps where their number is given, else wall-clock minutes.
+    """Budget in steps if their number is known, otherwise in wall-clock minutes.
 
-    What follows a budget of steps does not depend on the machine's speed.
+    The result of a run with a budget of steps does not depend on the speed of the machine.
 
     Args:
-        minutes: from :meth:`start` on.
-        steps: how many; who takes them counts them in :attr:`taken`.
+        minutes: minutes from :meth:`start` on.
+        steps: number of steps; the caller counts them in :attr:`taken`.
         spent: minutes that an earlier part of the run took.
 
     >>> budget = Budget(minutes=60, steps=1000)
@@ -26,19 +26,19 @@ class Budget:
         self._started: float | None = None
 
     def start(self) -> None:
-        """Begin to count the minutes."""
+        """Start the clock."""
         self._started = time.monotonic()
 
     def progress(self) -> float:
-        """The share that is used, in [0, 1]; no time passes before the start."""
+        """Return the share that is used, in [0, 1]; the clock stands still before the start."""
         if self.steps is not None:
             return min(1.0, self.taken / self.steps) if self.steps else 1.0
         return min(1.0, self.spent_minutes() / self.minutes) if self.minutes > 0 else 1.0
 
     def spent_minutes(self) -> float:
-        """Minutes since the start, and those of an earlier part."""
+        """Return the minutes since the start plus those of an earlier part."""
         return self.spent + (0.0 if self._started is None else (time.monotonic() - self._started) / 60)
 
     def part(self, share: float) -> Budget:
-        """A budget of its own, of a share of this one's."""
+        """Return a separate budget that is a share of this one."""
         return Budget(share * self.minutes, None if self.steps is None else round(share * self.steps))

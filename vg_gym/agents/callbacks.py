@@ -1,4 +1,4 @@
-"""What happens beside learning: progress, TensorBoard, evaluation, checkpoints, trajectories, the end of the run."""
+"""Callbacks of learning: progress, TensorBoard, evaluation, checkpoints, trajectories, and the end of the run."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from vg_gym.envs.engine import GroundingEngine
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 """Format of a progress bar in percent."""
 EPISODE_STATS = {"iou": "iou", "clip_score": "clip_score", "triggered": "trigger_rate"}
-"""What an episode's ``info`` tells -> its name in TensorBoard. Returns, lengths, successes and speed are logged by SB3:
+"""Names in TensorBoard of the values of an episode's ``info``. SB3 logs returns, lengths, successes and speed:
 ``rollout/ep_rew_mean``, ``rollout/ep_len_mean``, ``rollout/success_rate`` (IoU >= 0.5) and ``time/fps``."""
-WINDOW = 1000
-"""Episodes whose means are logged."""
+STATS_EPISODES = 1000
+"""Number of recent episodes whose means are logged."""
 
 
 class EpisodeStats(BaseCallback):
-    """Progress bar and TensorBoard scalars of the last episodes; ends the run when its budget is used up.
+    """Progress bar and TensorBoard scalars of recent episodes; ends the run when its budget is used up.
 
     Args:
-        budget: of the run; this keeps its count of steps.
-        threads: of torch, looked at before each rollout.
+        budget: budget of the run, whose steps this callback counts.
+        threads: threads of torch, which are updated before each rollout.
     """
 
     def __init__(self, budget: Budget, threads: Threads):
         super().__init__()
         self.budget, self.threads = budget, threads
-        self.recent: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in EPISODE_STATS}
+        self.recent: dict[str, deque[float]] = {name: deque(maxlen=STATS_EPISODES) for name in EPISODE_STATS}
         self._bar: tqdm | None = None
         self._start, self._first = 0.0, 0
 
@@ -72,34 +72,34 @@ class EpisodeStats(BaseCallback):
             self._bar.n = round(100 * self.budget.progress(), 1)
             if returns := [episode["r"] for episode in self.model.ep_info_buffer or ()]:
                 means = {"return": float(np.mean(returns)), **means}
-            shown = {name: f"{value:.3f}" for name, value in means.items()}
-            self._bar.set_postfix({**shown, "fps": f"{fps:.0f}", "steps": f"{self.num_timesteps:,}"})
+            texts = {name: f"{value:.3f}" for name, value in means.items()}
+            self._bar.set_postfix({**texts, "fps": f"{fps:.0f}", "steps": f"{self.num_timesteps:,}"})
 
     def _on_training_end(self) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the progress bar."""
+        """Close the progress bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 class TruncationValues(BaseCallback):
-    """Adds to the last reward of truncated episodes what the critic expects after it, for all of a step together.
+    """Adds the critic's value of the state after a truncated episode to its last reward, for all rows of a step.
 
-    Where an episode was cut off, its return would go on (Pardo et al., *Time Limits in Reinforcement Learning*, ICML
-    2018). SB3's on-policy algorithms add the same, asking the critic for one episode after the other, which takes a
-    quarter of the time of a policy that does not stop by itself yet.
+    The return of an episode that was cut off would continue (Pardo et al., *Time Limits in Reinforcement Learning*,
+    ICML 2018). SB3's on-policy algorithms add the same value, but call the critic for one episode after the other. With
+    a policy that does not pull the trigger yet, that takes a quarter of the time.
     """
 
     def _on_step(self) -> bool:
         model, infos = self.model, self.locals["infos"]
         rows = [row for row, info in enumerate(infos) if info.get("TimeLimit.truncated")]
         if rows and isinstance(model, OnPolicyAlgorithm):
-            last = [infos[row].pop("terminal_observation") for row in rows]  # without it SB3 adds nothing
-            seen = {name: np.stack([observation[name] for observation in last]) for name in last[0]}
+            last = [infos[row].pop("terminal_observation") for row in rows]  # SB3 adds nothing without it
+            observations = {name: np.stack([observation[name] for observation in last]) for name in last[0]}
             with torch.no_grad():
-                values = model.policy.predict_values(obs_as_tensor(seen, model.device))  # type: ignore[arg-type]
+                values = model.policy.predict_values(obs_as_tensor(observations, model.device))  # type: ignore[arg-type]
             self.locals["rewards"][rows] += model.gamma * values.flatten().cpu().numpy()
         return True
 
@@ -108,12 +108,12 @@ def evaluate(engine: GroundingEngine, policy: Any, samples: int) -> tuple[dict[s
     """Play the first episodes of an engine once each, deterministically.
 
     Args:
-        engine: the environment.
+        engine: engine with the episodes.
         policy: an SB3 policy.
-        samples: how many episodes, if there are as many.
+        samples: largest number of episodes.
 
     Returns:
-        Means of what is logged (NaN where it needs labels and there are none), and the episodes.
+        Means of the logged values (NaN without the labels that they need), and the episodes.
     """
 
     def act(observations: dict[str, np.ndarray]) -> np.ndarray:
@@ -132,20 +132,20 @@ def evaluate(engine: GroundingEngine, policy: Any, samples: int) -> tuple[dict[s
 
 
 class Evaluation(BaseCallback):
-    """Evaluate now and then, keep the best and the last agent, draw some trajectories.
+    """Evaluates at intervals, saves the best and the last agent, and draws some trajectories.
 
-    The best agent is the one with the highest mean *return* on the validation split: with ``reward=clip`` its choice
-    depends on no box label either; IoU is logged where there are labels, and decides nothing.
+    The best agent is the one with the highest mean *return* on the validation split. With ``reward=clip`` this choice
+    does not depend on box labels; IoU is logged if there are labels, but decides nothing.
 
     Args:
-        engine: the validation environment.
-        samples: episodes per evaluation.
-        out: the run folder.
-        about: what ``agent.json`` says.
-        budget: of the run.
+        engine: engine with the validation episodes.
+        samples: number of episodes per evaluation.
+        out: folder of the run.
+        about: content of ``agent.json``.
+        budget: budget of the run.
         every: share of the budget between evaluations.
-        best: mean return of the best agent so far, where a run goes on.
-        images: trajectories drawn for TensorBoard, always of the same episodes.
+        best: mean return of the best agent so far, if a run is resumed.
+        images: number of trajectories in TensorBoard, which always belong to the same episodes.
     """
 
     def __init__(
@@ -168,27 +168,27 @@ class Evaluation(BaseCallback):
             self.run()
 
     def run(self) -> dict[str, float]:
-        """Evaluate, log and save; returns the means."""
+        """Evaluate, log and save, and return the means."""
         means, episodes = evaluate(self.engine, self.model.policy, self.samples)
         for name, value in means.items():
             self.logger.record(f"val/{name}", value)
         self._draw(episodes)
-        known = {name: value for name, value in means.items() if np.isfinite(value)}
+        figures = {name: value for name, value in means.items() if np.isfinite(value)}
         if means["return"] > self.best:
             self.best = means["return"]
-            save_agent(self.out / "best", self.model, self._about(val=known))
-        self.save_last(val=known)
+            save_agent(self.out / "best", self.model, self._about(val=figures))
+        self.save_last(val=figures)
         self.logger.dump(self.model.num_timesteps)
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        tqdm.write(f"val at {self.model.num_timesteps:,} steps: {shown}")
+        text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        tqdm.write(f"val at {self.model.num_timesteps:,} steps: {text}")
         self._last = self.budget.progress()
         return means
 
     def save_last(self, **figures: Any) -> None:
-        """Write ``last/``, from which the run goes on.
+        """Write ``last/``, from which the run can be resumed.
 
         Args:
-            **figures: also for ``agent.json``, e.g. ``val``.
+            **figures: further values for ``agent.json``, e.g. ``val``.
         """
         best = self.best if np.isfinite(self.best) else None
         about = self._about(**figures, best=best)
@@ -206,5 +206,5 @@ class Evaluation(BaseCallback):
 
 
 def tensorboard_writer(logger: Logger) -> SummaryWriter | None:
-    """What writes for TensorBoard; None where nothing does."""
+    """Return the TensorBoard writer of a logger; None without one."""
     return next((o.writer for o in logger.output_formats if isinstance(o, TensorBoardOutputFormat)), None)

@@ -1,7 +1,8 @@
-"""Agents on disk: weights as safetensors, everything else as JSON. Loading one runs no code of the file.
+"""Agents on disk: weights as safetensors, everything else as JSON. Loading an agent runs no code from its files.
 
-A run folder holds ``config.yaml``, ``best/`` and ``last/``; each of those is an agent: ``agent.json`` (algorithm,
-network, CLIP, data set and environment options) and ``policy.safetensors``. ``last/`` also has ``state.pt`` to resume.
+The folder of a run holds ``config.yaml``, ``best/`` and ``last/``. Each of the two is an agent: ``agent.json``
+(algorithm, network, CLIP, data set and environment options) and ``policy.safetensors``. ``last/`` also has
+``state.pt``, from which the run can be resumed.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from vg_gym.storage.files import replacing_folder, write_json
 from vg_gym.storage.tensor_files import read_tensors
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN}
-SAID = {"algo": str, "width": int, "clip": str, "env": dict}
-"""What an ``agent.json`` says at least, and its types."""
+REQUIRED_TYPES = {"algo": str, "width": int, "clip": str, "env": dict}
+"""Keys that every ``agent.json`` has, with the types of their values."""
 
 
 def policy_of(algo: str) -> type[BasePolicy]:
-    """The policy class of an algorithm."""
+    """Return the policy class of an algorithm."""
     return GroundingPolicy if algo == "ppo" else ALGORITHMS[algo].policy_aliases["MultiInputPolicy"]
 
 
 def policy_arguments(algo: str, width: int) -> dict[str, Any]:
-    """SB3's ``policy_kwargs`` of our network."""
+    """Return SB3's ``policy_kwargs`` for the network of this module."""
     hidden = [256] if algo == "dqn" else {"pi": [256], "vf": [256]}
     return {
         "features_extractor_class": GroundingExtractor,
@@ -52,18 +53,18 @@ def policy_arguments(algo: str, width: int) -> dict[str, Any]:
 
 
 def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], minutes: float | None = None) -> None:
-    """Write an agent, whole or not at all.
+    """Write an agent, complete or not at all.
 
     Args:
-        folder: takes the place of the one that is there.
-        model: whose policy to save.
-        about: goes into ``agent.json``: ``algo``, ``width``, ``clip``, ``dataset``, ``env`` and metrics.
-        minutes: that it has learned for; given, the optimiser and the counts from which a run goes on are saved too.
+        folder: folder of the agent; an existing one is replaced.
+        model: model whose policy is saved.
+        about: content of ``agent.json``: ``algo``, ``width``, ``clip``, ``dataset``, ``env`` and metrics.
+        minutes: minutes of learning so far; if given, the optimiser and the counts for resuming are saved too.
     """
     with uninterrupted(), replacing_folder(folder) as part:
-        # save_model and load_model know about tensors that modules share, as SB3's actor and critic share encoders.
+        # save_model and load_model handle tensors that modules share, as SB3's actor and critic share encoders.
         save_model(model.policy, str(part / WEIGHTS))
-        # It also names the shared ones, in an order that is another each time: equal weights are to be equal files.
+        # Its list of shared tensors has a random order; writing the tensors again makes equal weights equal files.
         (part / WEIGHTS).write_bytes(save(load((part / WEIGHTS).read_bytes())))
         if minutes is not None:
             counts = {"steps": model.num_timesteps, "updates": model._n_updates, "minutes": minutes}
@@ -74,10 +75,10 @@ def save_agent(folder: Path, model: BaseAlgorithm, about: dict[str, Any], minute
 
 
 def read_resumable(folder: Path) -> dict[str, Any]:
-    """The ``agent.json`` of an agent from which a run can go on.
+    """Return the ``agent.json`` of an agent from which a run can be resumed.
 
     Raises:
-        VGGymError: there is none, or it is not whole.
+        VGGymError: the agent is missing or incomplete.
     """
     if not (folder / "state.pt").is_file():
         raise VGGymError(f"nothing to resume: no {folder / 'state.pt'}; leave resume out, or name the run with out=")
@@ -85,10 +86,10 @@ def read_resumable(folder: Path) -> dict[str, Any]:
 
 
 def load_state(model: BaseAlgorithm, folder: Path) -> float:
-    """Give a model the weights, the optimiser and the counts of a resumable agent; returns the minutes it learned for.
+    """Load weights, optimiser and counts of a resumable agent into a model, and return the minutes of learning.
 
     Raises:
-        VGGymError: a file of it is damaged or of another network.
+        VGGymError: a file is damaged or belongs to another network.
     """
     path = folder / "state.pt"
     load_weights(model.policy, folder)
@@ -103,23 +104,23 @@ def load_state(model: BaseAlgorithm, folder: Path) -> float:
 
 
 def find_agent(name: str, revision: str | None = None) -> Path:
-    """The folder of an agent: a built-in one (``refshapes``), a run (its best, else its last), or ``best/`` itself.
+    """Return the folder of an agent: a built-in one (``refshapes``), a run (its best, else its last), or ``best/``.
 
-    ``hub:ORG/NAME`` is fetched from the hub (:mod:`vg_gym.agents.hub`).
+    ``hub:ORG/NAME`` is downloaded from the hub (:mod:`vg_gym.agents.hub`).
 
     Args:
-        name: of the agent.
+        name: name of the agent.
         revision: commit, tag or branch of an agent on the hub; default: its main branch.
 
     Raises:
-        VGGymError: there is none.
+        VGGymError: the agent does not exist.
     """
     if name.startswith(HUB):
         fetched = fetch_agent(name.removeprefix(HUB), revision)
         check_portable(read_about(fetched), name)
         return fetched
     if revision is not None:
-        raise VGGymError(f"revision={revision} is for agents on the hub, agent:hub:ORG/NAME; {name!r} is none")
+        raise VGGymError(f"revision={revision} applies to agents on the hub, agent:hub:ORG/NAME, and not to {name!r}")
     candidates = [built_in("agent", name), Path(name) / "best", Path(name) / "last", Path(name)]
     for folder in candidates:
         if folder and (folder / ABOUT).is_file():
@@ -131,35 +132,35 @@ def find_agent(name: str, revision: str | None = None) -> Path:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """The ``agent.json`` of an agent.
+    """Return the ``agent.json`` of an agent.
 
     Raises:
-        VGGymError: it is not there, is not JSON, or lacks what it should say.
+        VGGymError: the file is missing, is not JSON, or lacks a required key.
     """
     try:
         about = json.loads((folder / ABOUT).read_text())
-        for name, kind in SAID.items():
+        for name, kind in REQUIRED_TYPES.items():
             if not isinstance(about[name], kind):
                 raise ValueError(f"{name} is {about[name]!r:.40}")
         if not isinstance(about["env"].setdefault("initial_box", "full"), str):
             raise ValueError(f"initial_box is {about['env']['initial_box']!r:.40}")
         return about
     except FileNotFoundError as error:
-        raise VGGymError(f"{folder} is no whole agent: it has no agent.json; train it with fresh=true") from error
+        raise VGGymError(f"{folder} is incomplete: it lacks agent.json; train the agent with fresh=true") from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise VGGymError(f"{folder / ABOUT} is damaged ({error}); train the agent again") from error
 
 
 def env_of(folder: Path, about: Mapping[str, Any], typed: Collection[str] = ()) -> dict[str, Any]:
-    """The environment options of an agent, none of which makes anything of its file's choice be imported.
+    """Return the environment options of an agent, after a check that the file cannot have code imported.
 
     Args:
-        folder: of the agent.
-        about: its ``agent.json``, from :func:`read_about`.
-        typed: options that the user gives in place of the file's.
+        folder: folder of the agent.
+        about: ``agent.json`` of the agent, from :func:`read_about`.
+        typed: options of the user, which replace those of the file.
 
     Raises:
-        VGGymError: an option is unknown or out of its range, or names code.
+        VGGymError: an option is unknown or out of range, or names code.
     """
     env = dict(about["env"])
     options_from(EnvOptions, env)
@@ -174,13 +175,13 @@ def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, de
     """Build the policy of an agent for an environment and load its weights.
 
     Args:
-        folder: of the agent.
-        about: its ``agent.json``, from :func:`read_about`.
-        engine: the environment; it decides the policy's observation and action spaces.
-        device: where the policy runs.
+        folder: folder of the agent.
+        about: ``agent.json`` of the agent, from :func:`read_about`.
+        engine: engine that determines the policy's observation and action spaces.
+        device: torch device of the policy.
 
     Raises:
-        VGGymError: the algorithm is unknown, or the weights are damaged or of another environment.
+        VGGymError: the algorithm is unknown, or the weights are damaged or belong to another environment.
     """
     if about["algo"] not in ALGORITHMS:
         raise unknown("algorithm", about["algo"], ALGORITHMS)
@@ -200,7 +201,7 @@ def load_weights(policy: BasePolicy, folder: Path) -> None:
     """Load an agent's weights into a policy.
 
     Raises:
-        VGGymError: the file is missing, damaged or of another environment.
+        VGGymError: the file is missing, damaged or belongs to another environment.
     """
     path = folder / WEIGHTS
     try:
@@ -210,6 +211,6 @@ def load_weights(policy: BasePolicy, folder: Path) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise VGGymError(
-            f"{path} is of another environment ({reason}); use the action, observation and clip it was trained with: "
+            f"{path} belongs to another environment ({reason}); use the action, observation and clip of its training: "
             f"see {folder / ABOUT}"
         ) from error

@@ -1,6 +1,7 @@
-"""Behaviour cloning of the greedy oracle, DAgger style (Ross et al., AISTATS 2011): a warm start that needs box labels.
+"""Behaviour cloning of the greedy oracle, as in DAgger (Ross et al., AISTATS 2011): a warm start that needs box labels.
 
-The student acts, the oracle says what it would have done, and the student learns that on the states it visits itself.
+The student acts, the oracle names the action that it would take, and the student learns this action in the states that
+it visits.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from vg_gym.boxes import to_numpy
 from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from vg_gym.envs.engine import GroundingEngine
 
-ACTION, MEANT, RETURN = "oracle:action", "oracle:meant", "return"
-"""Columns beside the observations: what the oracle would do, which proposal is meant, and what the walk earned."""
+ACTION, REFERENT, RETURN = "oracle:action", "oracle:meant", "return"
+"""Names of columns beside the observations: the oracle's action, the index of the target's proposal, the return."""
 
 
 @dataclass
@@ -32,32 +33,32 @@ class CloneConfig:
     """Options of the warm start."""
 
     minutes: NonNegativeFloat | None = None
-    """Wall-clock time of the warm start, a part of the run's; 0: none. Default: half of the run's where the reward
-    reads labels and the algorithm is PPO, else none."""
+    """Wall-clock time of the warm start in minutes, a part of the run's; 0 means no warm start. Default: half of the
+    run's if the reward reads labels and the algorithm is PPO, otherwise 0."""
     steps: NonNegativeInt | None = None
-    """Minibatches of the warm start; given, they measure it in place of ``minutes``. Default: none, or where
-    ``total_timesteps`` measures the run, one for every :data:`~vg_gym.agents.config.STEPS_PER_MINIBATCH` of them."""
+    """Number of minibatches of the warm start, which replaces ``minutes``. Default: if ``total_timesteps`` measures the
+    run, one for every :data:`~vg_gym.agents.config.STEPS_PER_MINIBATCH` of them, otherwise none."""
     choice: UnitInterval = 0.6
-    """Share of that in which a policy that reads proposals first learns, without a move, which one is meant."""
+    """Share of the warm start in which a policy that reads proposals learns, without acting, to choose one of them."""
     learning_rate: NonNegativeFloat = 1e-3
-    """Of AdamW; falls linearly to a twentieth."""
+    """Learning rate of AdamW, which falls linearly to a twentieth."""
     batch_size: PositiveInt = 1024
-    """States of a minibatch."""
+    """Number of states in a minibatch."""
     buffer_size: PositiveInt = 120_000
-    """States kept; older ones are overwritten."""
+    """Capacity of the buffer in states; older states are overwritten."""
     teacher: UnitInterval = 0.3
-    """How long the oracle also chooses actions, as a fraction of the time: its share of the rows falls from 1 to 0."""
+    """Share of the time in which the oracle also chooses actions; its share of the rows falls from 1 to 0."""
     horizon: PositiveInt = 8
-    """Steps gathered between updates."""
+    """Number of steps collected between updates."""
     updates: PositiveInt = 8
-    """Minibatches after each gathering."""
+    """Number of minibatches after each collection."""
 
 
 class StateBuffer:
-    """A ring of states: observations, and what the oracle says of them.
+    """Ring buffer of states: observations with the oracle's labels.
 
     Args:
-        capacity: states kept.
+        capacity: largest number of states.
     """
 
     def __init__(self, capacity: int):
@@ -65,7 +66,7 @@ class StateBuffer:
         self.columns: dict[str, np.ndarray] = {}
 
     def add(self, states: dict[str, np.ndarray]) -> None:
-        """Keep a batch of states, arrays (B, ...) by name."""
+        """Add a batch of states, arrays (B, ...) by name."""
         if not self.columns:
             self.columns = {k: np.zeros((self.capacity, *v.shape[1:]), v.dtype) for k, v in states.items()}
         count = len(next(iter(states.values())))
@@ -76,7 +77,7 @@ class StateBuffer:
         self.size = min(self.size + count, self.capacity)
 
     def sample(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-        """A random batch."""
+        """Return a random batch."""
         rows = rng.integers(self.size, size=count)
         return {name: values[rows] for name, values in self.columns.items()}
 
@@ -85,17 +86,17 @@ def clone_oracle(
     model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, budget: Budget,
     report: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
-    """Train ``model.policy`` to imitate the greedy oracle, and its critic to foresee what the walks earn.
+    """Train ``model.policy`` to imitate the greedy oracle, and its critic to predict the returns of the walks.
 
-    With an untrained critic the first updates of PPO call every late step of an episode, the trigger above all, worse
-    than the average, and undo it.
+    With an untrained critic, the first updates of PPO rate every late step of an episode, above all the trigger, below
+    average, and unlearn it.
 
     Args:
         model: an SB3 on-policy algorithm over ``env``.
         env: an environment whose source has box labels.
-        config: how.
-        budget: how long; its steps are minibatches.
-        report: called after every gathering with ``progress`` in [0, 1] and the running ``loss`` and ``agreement``.
+        config: options of the warm start.
+        budget: budget, whose steps are minibatches.
+        report: called after every collection with ``progress`` in [0, 1] and the mean ``loss`` and ``agreement``.
     """
     rng = np.random.default_rng(model.seed)
     buffer = StateBuffer(config.buffer_size)
@@ -107,13 +108,13 @@ def clone_oracle(
         walk = []
         for _ in range(config.horizon):
             labels = oracle_actions(env.engine)
-            states = {**observations, ACTION: labels, MEANT: _meant(env.engine)}
-            acted, _ = _act(model, observations)
-            drives = rng.random(env.num_envs) < share
-            actions = np.where(drives.reshape(-1, *[1] * (labels.ndim - 1)), labels, acted)
+            states = {**observations, ACTION: labels, REFERENT: _referents(env.engine)}
+            policy_actions, _ = _act(model, observations)
+            oracle_acts = rng.random(env.num_envs) < share
+            actions = np.where(oracle_acts.reshape(-1, *[1] * (labels.ndim - 1)), labels, policy_actions)
             observations, rewards, dones, _ = env.step(actions)
             walk.append((states, rewards, dones))
-        _remember(buffer, walk, _act(model, observations)[1], model.gamma)
+        _add_walk(buffer, walk, _act(model, observations)[1], model.gamma)
         _anneal(optimizer, config, progress)
         losses = [_learn(model, optimizer, buffer.sample(rng, config.batch_size)) for _ in range(config.updates)]
         budget.taken += config.updates
@@ -125,16 +126,17 @@ def learn_choice(
     model: OnPolicyAlgorithm, env: GroundingVecEnv, config: CloneConfig, budget: Budget,
     report: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
-    """Train the policy's attention over proposals to score the one that is meant highest.
+    """Train the policy's attention over proposals to give the target's proposal the highest score.
 
-    Which it is, is asked once for each query, and not again at every step of a walk: many times more queries are seen.
+    The target's proposal is computed once per query, not in every step of a walk, so that the policy sees many times
+    more queries.
 
     Args:
         model: an SB3 on-policy algorithm whose policy reads proposals.
-        env: its environment, whose source has box labels.
-        config: how.
-        budget: how long; its steps are minibatches.
-        report: as for :func:`clone_oracle`; ``agreement`` is the share of right choices.
+        env: environment of the model, whose source has box labels.
+        config: options of the warm start.
+        budget: budget, whose steps are minibatches.
+        report: see :func:`clone_oracle`; ``agreement`` is the share of right choices.
     """
     policy: Any = model.policy
     rng, buffer = np.random.default_rng(model.seed), StateBuffer(config.buffer_size)
@@ -143,14 +145,14 @@ def learn_choice(
     budget.start()
     while (progress := budget.progress()) < 1:
         observations: Any = env.reset()
-        buffer.add({**{name: observations[name] for name in ("proposals", "text")}, MEANT: _meant(env.engine)})
+        buffer.add({**{name: observations[name] for name in ("proposals", "text")}, REFERENT: _referents(env.engine)})
         _anneal(optimizer, config, progress)
         batch: Any = obs_as_tensor(buffer.sample(rng, config.batch_size), model.device)
         _, scores = attention(batch["proposals"], batch["text"].float())
-        loss = _choice_loss(scores, batch[MEANT])
+        loss = _choice_loss(scores, batch[REFERENT])
         _descend(optimizer, loss, attention)
         budget.taken += 1
-        right = (scores.argmax(1) == batch[MEANT]).sum() / (batch[MEANT] >= 0).sum().clamp(min=1)
+        right = (scores.argmax(1) == batch[REFERENT]).sum() / (batch[REFERENT] >= 0).sum().clamp(min=1)
         report({"progress": progress, "loss": float(loss.detach()), "agreement": float(right)})
 
 
@@ -170,13 +172,13 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, module: torch
     optimizer.step()
 
 
-def _choice_loss(scores: torch.Tensor, meant: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy; rows in which no proposal is meant count as nought."""
-    return F.cross_entropy(scores, meant, ignore_index=-1, reduction="sum") / len(meant)
+def _choice_loss(scores: torch.Tensor, referents: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy; rows without a target's proposal count as 0."""
+    return F.cross_entropy(scores, referents, ignore_index=-1, reduction="sum") / len(referents)
 
 
-def _meant(engine: GroundingEngine) -> np.ndarray:
-    """The proposal that is nearest the target, (N,); -1 where none is near, or there are none."""
+def _referents(engine: GroundingEngine) -> np.ndarray:
+    """Return the index of the proposal with the highest IoU with the target, (N,); -1 if all IoUs are below 0.5."""
     targets, proposals = to_numpy(engine.targets), to_numpy(engine.proposals)
     if not proposals.shape[1]:
         return np.full(len(targets), -1)
@@ -185,7 +187,7 @@ def _meant(engine: GroundingEngine) -> np.ndarray:
 
 
 def _log_prob(distribution: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Log-probability (B,) of labels; edges count only where they move, not where the last part stops or jumps."""
+    """Return the log-probability (B,) of labels; edges count only if the last part neither stops nor jumps."""
     if not isinstance(distribution, MultiCategoricalDistribution):
         return distribution.log_prob(labels)
     parts = [part.log_prob(label) for part, label in zip(distribution.distribution, labels.unbind(1), strict=True)]
@@ -193,15 +195,15 @@ def _log_prob(distribution: Any, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Sampled actions, and what the critic expects of the states (N,)."""
+    """Return sampled actions, and the critic's values of the states (N,)."""
     model.policy.set_training_mode(False)
     with torch.no_grad():
         actions, values, _ = model.policy(obs_as_tensor(observations, model.device))
     return actions.cpu().numpy(), values.flatten().cpu().numpy()
 
 
-def _remember(buffer: StateBuffer, walk: list[tuple[dict, Any, Any]], values: np.ndarray, gamma: float) -> None:
-    """Keep the states of a walk with their discounted returns; ``values`` stands for what comes after it."""
+def _add_walk(buffer: StateBuffer, walk: list[tuple[dict, Any, Any]], values: np.ndarray, gamma: float) -> None:
+    """Add the states of a walk with their discounted returns; ``values`` are the critic's after the walk."""
     for states, rewards, dones in reversed(walk):
         values = (rewards + gamma * values * ~dones).astype(np.float32)
         buffer.add({**states, RETURN: values})
@@ -210,20 +212,20 @@ def _remember(buffer: StateBuffer, walk: list[tuple[dict, Any, Any]], values: np
 def _learn(
     model: OnPolicyAlgorithm, optimizer: torch.optim.Optimizer, states: dict[str, np.ndarray]
 ) -> tuple[float, float]:
-    """One step of maximum likelihood; returns the loss and the mean probability of the oracle's action.
+    """Take a step of maximum likelihood, and return the loss and the mean probability of the oracle's action.
 
-    The critic learns beside it. A policy that reads proposals also learns in every state, not in those alone where the
-    oracle jumps, which is meant.
+    The critic learns in the same step. A policy that reads proposals learns to choose a proposal in every state, not
+    only in those where the oracle jumps.
     """
     policy: Any = model.policy
     policy.set_training_mode(True)
     batch: Any = obs_as_tensor(states, model.device)
-    labels, meant, returns = (batch.pop(name) for name in (ACTION, MEANT, RETURN))
+    labels, referents, returns = (batch.pop(name) for name in (ACTION, REFERENT, RETURN))
     features = policy.extract_features(batch)
     actor, critic = policy.mlp_extractor(features)
     log_prob = _log_prob(policy._get_action_dist_from_latent(actor), labels)
     loss = F.mse_loss(policy.value_net(critic).flatten(), returns) * model.vf_coef - log_prob.mean()
     if scores := getattr(policy.features_extractor, "num_scores", 0):
-        loss = loss + _choice_loss(features[:, -scores:], meant)
+        loss = loss + _choice_loss(features[:, -scores:], referents)
     _descend(optimizer, loss, policy)
     return float(loss.detach()), float(log_prob.detach().exp().mean())

@@ -1,4 +1,4 @@
-"""A trained agent as a grounder: it plays one episode per query, in an environment built from queries alone."""
+"""A trained agent as a grounder: it plays one episode per query, in an environment that has only queries."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from vg_gym.registry.identity import mark_of
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Grounder, Prediction, Query
 
-MEMORY = 0.25
-"""GiB for tables of the images that were asked of last, 1,200 or so of the built-in data: the expressions of an image
+MEMORY_GIB = 0.25
+"""Memory for tables of recent images in GiB, which holds about 1,200 of the built-in data; the expressions of an image
 follow each other."""
 
 
 class AgentGrounder:
-    """Plays episodes with a trained policy; there is no target box in the environment it drives.
+    """Grounder that plays episodes with a trained policy in an environment without target boxes.
 
-    Without boxes to start from it starts as it was trained: where that was a mixture, as its first part that needs no
-    label.
+    Without initial boxes it starts as in training. If it was trained on a mixture of sources, it starts from the first
+    source that needs no label.
 
-    Started from given boxes, an agent that reads proposals goes back to the given box where by its own verifier
-    (:mod:`vg_gym.agents.verifier`) that is better than the one it ended with.
+    With initial boxes, an agent that reads proposals returns to the initial box if its verifier
+    (:mod:`vg_gym.agents.verifier`) prefers it to the last box.
 
     Args:
         name: a run folder, a built-in agent, or ``hub:ORG/NAME``.
-        clip: another CLIP than the one it was trained with (of the same width).
+        clip: CLIP that replaces the one of training; it must have the same width.
         device: torch device.
-        batch_size: episodes at once.
-        verify: whether it goes back to given boxes.
+        batch_size: number of parallel episodes.
+        verify: whether the agent may return to initial boxes.
         revision: commit, tag or branch of an agent on the hub; default: its main branch.
         **options: environment options that override those of training, e.g. ``max_steps``.
 
     Raises:
-        VGGymError: there is no such agent, or its weights do not fit.
+        VGGymError: the agent does not exist, or its weights do not fit.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class AgentGrounder:
         **options: Any,
     ):
         self.name, self.verify = f"agent:{name}", verify
-        self._folder = find_agent(name, revision).resolve()  # runs/latest may point elsewhere before it is read
+        self._folder = find_agent(name, revision).resolve()  # runs/latest may point elsewhere when files are read
         self._about = read_about(self._folder)
         env = env_of(self._folder, self._about, options)
-        # A training reward may need labels; what ends an episode, and what the policy sees, does not.
+        # A training reward may need labels, but neither the end of an episode nor the observation does.
         trained = {
-            "min_steps": 1,  # of agents from before there was the option
+            "min_steps": 1,  # default for agents that were saved before this option existed
             **env,
             "reward": "clip",
             "features": "",
             "cache": False,
-            "memory": MEMORY,
+            "memory": MEMORY_GIB,
             "initial_box": first_blind(env["initial_box"]),
         }
         self.options = options_from(EnvOptions, {**trained, **options})
@@ -86,43 +86,43 @@ class AgentGrounder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the agent, its options, and what it stands on: CLIP, proposer, grounder of its first boxes."""
-        o, first = self.options, self._first_boxes_from
+        """Hash of the agent, its options, its CLIP, its proposer and the grounder of its initial boxes."""
+        o, grounder = self.options, self._initial_grounder
         proposals = QueryProposals(o.proposals, o.num_proposals, self.clip).fingerprint if o.proposals else ""
-        below = self.clip.fingerprint, proposals, mark_of(first) if first else ""
-        return fingerprint(self._folder, o, self.verify, *below)
+        parts = self.clip.fingerprint, proposals, mark_of(grounder) if grounder else ""
+        return fingerprint(self._folder, o, self.verify, *parts)
 
     @property
     def seen(self) -> dict[str, str]:
-        """What the agent and the parts below it have seen of the truth."""
+        """Kinds of annotation that the agent and its parts have seen."""
         return seen_by_agent(self._about, self.clip.name, self.options.proposals, self.options.initial_box)
 
     @property
     def moves(self) -> dict[str, Any]:
-        """Options of ``action-oracle`` for the ceiling of its moves; it sees no proposals, so without the jumps."""
+        """Options of ``action-oracle`` for the upper bound of its moves, without jumps, which the oracle cannot see."""
         o = self.options
         action = "fine-edges" if o.action == "jump-edges" else o.action
         steps = {"coarse": o.coarse, "fine": o.fine, "finest": o.finest}
         return {"action": action, "max_steps": o.max_steps, **steps}
 
     @cached_property
-    def _first_boxes_from(self) -> Grounder | None:
-        """The grounder that the agent starts from; None where it starts from a place."""
+    def _initial_grounder(self) -> Grounder | None:
+        """Grounder of the initial boxes; None if initial boxes come from another source."""
         name = self.options.initial_box
         return registry.grounder_with_clip(name, self.clip.name) if registry.is_grounder(name) else None
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """Play each query once, from its pixel ``initial_boxes`` (N, 4) where given; see :class:`Grounder`.
+        """Play each query once, from its initial box in pixels (N, 4) if there is one; see :class:`Grounder`.
 
-        ``details``: ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (boxes whose CLIP score was computed, by the
-        score map and by the steps), ``triggered``.
+        The ``details`` are ``trajectory`` (T+1, 4) in pixels, ``evaluations`` (number of boxes whose CLIP score was
+        computed, by the score map and by the steps) and ``triggered``.
         """
         if not queries:
             return []
         options = self.options
-        if first := self._first_boxes_from:  # one for all batches, where an engine would build its own
+        if grounder := self._initial_grounder:  # one grounder for all batches; an engine would build its own
             if initial_boxes is None:
-                initial_boxes = np.stack([p.box for p in first.ground(queries)])
+                initial_boxes = np.stack([p.box for p in grounder.ground(queries)])
             options = replace(options, initial_box="full")
         engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, options, self._bank)
         self._bank = engine.features
@@ -140,19 +140,19 @@ class AgentGrounder:
 
 
 def _normalized(queries: Sequence[Query], boxes: np.ndarray) -> np.ndarray:
-    """Pixel boxes (N, 4) of queries as normalised boxes inside their images."""
+    """Convert pixel boxes (N, 4) of queries to normalised boxes inside their images."""
     normalized = [box_ops.normalize(box, q.image.size) for box, q in zip(boxes, queries, strict=True)]
     return box_ops.fit_inside(np.stack(normalized), min_side=0.01)
 
 
 def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:
     path = box_ops.denormalize(episode.trajectory, query.image.size)
-    scanned = len(SCAN_SIZES) * grid**2  # boxes scored for the observation's score map
+    scanned = len(SCAN_SIZES) * grid**2  # number of boxes that were scored for the score map
     details = {"trajectory": path, "evaluations": scanned + len(path), "triggered": episode.triggered}
     return Prediction(path[-1], episode.score, details)
 
 
 def load_agent(name: str, **options: Any) -> AgentGrounder:
-    """Factory of the registry: ``agent:NAME``."""
+    """Build ``agent:NAME`` for the registry."""
     check_options("agent", AgentGrounder, options, fixed=("self", "name"))
     return AgentGrounder(name, **options)

@@ -1,7 +1,7 @@
 """Agents from the Hugging Face hub: ``agent:hub:ORG/NAME``.
 
-Two files are fetched, JSON and tensors, and nothing in them is run. ``agent.json`` names a CLIP, a proposer and first
-boxes; an agent from the hub may name built-in and published ones only, never a file, a repository or a
+Two files are downloaded, JSON and tensors, and nothing in them is run. ``agent.json`` names a CLIP, a proposer and
+initial boxes. An agent from the hub may name only built-in and published ones, never a file, a repository or a
 ``package.module:factory``.
 """
 
@@ -17,48 +17,48 @@ from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError
 
 HUB = "hub:"
-"""Begin of the names of agents on the hub."""
+"""Prefix of the names of agents on the hub."""
 ABOUT, WEIGHTS = "agent.json", "policy.safetensors"
-"""The files of an agent."""
+"""Names of the files of an agent."""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-"""``ORG/NAME``."""
+"""Pattern of ``ORG/NAME``."""
 PLACES = ("full", "center", "random", "jitter")
-"""First boxes that are no grounder's."""
+"""Names of initial boxes that do not come from a grounder."""
 CLIP = re.compile(r"(?!hf-hub:|local-dir:)[\w.-]+(:[\w.-]+)?")
-"""``refshapes``, ``ViT-B-32:openai``: a built-in CLIP or a published one, no path and no repository."""
+"""Pattern of a built-in or published CLIP (``refshapes``, ``ViT-B-32:openai``); paths and repositories do not match."""
 MAX_WIDTH = 4096
-"""Of a network that is built because a stranger's file says so."""
+"""Largest width of a network that is built according to a stranger's file."""
 
 
 def check_repository(name: str) -> str:
-    """The name of a repository on the hub, as it is.
+    """Return the name of a repository on the hub unchanged.
 
     Raises:
-        VGGymError: it is not ``ORG/NAME``.
+        VGGymError: the name is not ``ORG/NAME``.
 
     >>> check_repository("someone/agent")
     'someone/agent'
     """
     if not REPOSITORY.fullmatch(name):
-        raise VGGymError(f"{name!r} is no repository of the hub: write ORG/NAME")
+        raise VGGymError(f"{name!r} does not name a repository of the hub: write ORG/NAME")
     return name
 
 
 def fetch_agent(repository: str, revision: str | None = None) -> Path:
-    """The folder of an agent on the hub, fetched once; its files are not looked at.
+    """Return the folder of an agent on the hub, which is downloaded once; its files are not read.
 
     Args:
         repository: ``ORG/NAME``.
-        revision: commit, tag or branch; default: the main one.
+        revision: commit, tag or branch; default: the main branch.
 
     Raises:
-        VGGymError: the hub cannot be reached, or has no such agent.
+        VGGymError: the hub cannot be reached, or lacks the agent.
     """
     import huggingface_hub
 
     check_repository(repository)
     try:
-        found = Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=[ABOUT, WEIGHTS]))
+        folder = Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=[ABOUT, WEIGHTS]))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         at = f" at {revision}" if revision else ""
@@ -66,36 +66,36 @@ def fetch_agent(repository: str, revision: str | None = None) -> Path:
             f"no agent {repository!r}{at} from the hub: {reason}. Without hub access give a run folder: agent:RUN"
         ) from error
     for name in (ABOUT, WEIGHTS):
-        if not (found / name).is_file():
-            raise VGGymError(f"{repository} on the hub is no agent of vg_gym: it has no {name}")
-    return found
+        if not (folder / name).is_file():
+            raise VGGymError(f"{repository} on the hub is not an agent of vg_gym: it lacks {name}")
+    return folder
 
 
 def check_portable(about: dict[str, Any], name: str) -> None:
-    """Refuse an agent that others cannot load, or that would load what its maker chose.
+    """Raise an error for an agent that others cannot load, or that would load code or files of its maker's choice.
 
     Args:
-        about: its ``agent.json``, as :func:`vg_gym.agents.checkpoint.read_about` gives it.
-        name: of the agent, for errors.
+        about: ``agent.json`` of the agent, as :func:`vg_gym.agents.checkpoint.read_about` returns it.
+        name: name of the agent, for errors.
 
     Raises:
-        VGGymError: something is out of its range, or neither built in nor published.
+        VGGymError: a value is out of range, or is neither built in nor published.
     """
     env = about["env"]
     if type(about.get("width")) is not int or not 1 <= about["width"] <= MAX_WIDTH:
         raise VGGymError(f"{ABOUT} of {name} has width {about.get('width')!r}; it must be between 1 and {MAX_WIDTH}")
     options = options_from(EnvOptions, env)
     boxes = [part.strip() for part in options.initial_box.split(",")]
-    known = {*PLACES, *registry.GROUNDERS}
-    strange = {
+    allowed = {*PLACES, *registry.GROUNDERS}
+    foreign = {
         "clip": "" if CLIP.fullmatch(about["clip"]) else about["clip"],
         "proposals": "" if options.proposals in ("", *registry.PROPOSERS) else options.proposals,
-        "initial_box": ", ".join(part for part in boxes if part not in known),
+        "initial_box": ", ".join(part for part in boxes if part not in allowed),
         "features": options.features,
     }
-    for key, value in strange.items():
+    for key, value in foreign.items():
         if value:
             raise VGGymError(
-                f"{name} names {key}={value}, which is neither built in nor published: a shared agent names no "
-                "file, no repository and no module"
+                f"{name} names {key}={value}, which is neither built in nor published: a shared agent must not name a "
+                "file, a repository or a module"
             )

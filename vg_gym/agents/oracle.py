@@ -1,7 +1,7 @@
-"""The greedy oracle: always the move that raises IoU most. It sees the answer, so it is a ceiling, not a grounder.
+"""Greedy oracle, which always takes the move that raises the IoU most. It sees the answer: it is an upper bound.
 
-What it reaches from the full image is the reach of an action set; no agent with the same actions can be expected to be
-better. It is also the teacher of :mod:`vg_gym.agents.cloning`.
+Its result from the full image is the reach of an action set; an agent with the same actions is not expected to exceed
+it. The oracle is also the teacher of :mod:`vg_gym.agents.cloning`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from vg_gym.envs.actions import OUT, ActionSet, MultiEdgeActions, make_actions
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.types import Prediction, Sample
 
-SHORT_MENU = 5
-"""Steps of an edge up to which all combinations of the four edges are tried."""
+MAX_MENU_LEVELS = 5
+"""Largest number of steps of an edge with which all combinations of the four edges are tried."""
 
 
 class ActionOracle:
-    """Greedy ascent of IoU with one action set; ``ground_samples`` marks it as a ceiling for the evaluator.
+    """Greedy ascent of the IoU with one action set; the evaluator takes ``ground_samples`` as the mark of upper bounds.
 
     Args:
         action: name of the action set.
-        max_steps: moves at most.
-        **options: of the action set (``coarse``, ``fine``).
+        max_steps: largest number of moves.
+        **options: options of the action set (``coarse``, ``fine``).
     """
 
     name = "action-oracle"
@@ -37,10 +37,13 @@ class ActionOracle:
         check_options(self.name, make_actions, options, fixed=("name", "jumps"))
         self.actions, self.max_steps = make_actions(action, **options), max_steps
         self.bounds = f"{action} in {max_steps} steps, from the whole image"
-        """What it is the ceiling of."""
+        """Description of the moves that the oracle bounds."""
 
     def ground_samples(self, samples: Sequence[Sample], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """Where the oracle ends from ``initial_boxes`` (N, 4) or the full images, and its trajectory; all in pixels."""
+        """Return the last boxes of the oracle from ``initial_boxes`` (N, 4) or the full images, and its trajectories.
+
+        All boxes are in pixels.
+        """
         sizes = [sample.query.image.size for sample in samples]
         targets = np.stack([box_ops.normalize(s.box, size) for s, size in zip(samples, sizes, strict=True)])
         start = np.tile(box_ops.FULL, (len(samples), 1))
@@ -54,16 +57,16 @@ class ActionOracle:
 
 
 def climb(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, max_steps: int) -> np.ndarray:
-    """Play greedy episodes; a box whose trigger was pulled stays put.
+    """Play greedy episodes; a box whose trigger was pulled no longer moves.
 
     Args:
-        actions: the moves to choose from.
+        actions: action set.
         boxes: normalised initial boxes (N, 4).
-        targets: normalised answers (N, 4).
-        max_steps: T, moves of every episode.
+        targets: normalised true boxes (N, 4).
+        max_steps: number of moves of every episode, T.
 
     Returns:
-        Normalised boxes (T + 1, N, 4), the initial ones first.
+        Normalised boxes (T + 1, N, 4), of which the first are the initial ones.
     """
     path = [boxes]
     for _ in range(max_steps):
@@ -79,34 +82,37 @@ def greedy_action(
     proposals: np.ndarray | None = None,
     min_gain: float = 1e-4,
 ) -> np.ndarray:
-    """The actions (N, ...) that raise IoU with the targets most.
+    """Return the actions (N, ...) that raise the IoU with the targets most.
 
     Args:
-        actions: the set.
+        actions: action set.
         boxes: normalised (N, 4).
         targets: normalised (N, 4).
-        proposals: (N, K, 5 or more) corners and confidence, for sets that jump.
-        min_gain: where no action raises IoU by more, the action is the trigger.
+        proposals: corners and confidence (N, K, 5 or more), for sets that jump.
+        min_gain: smallest gain of IoU; if no action gains more, the action is the trigger.
     """
     chosen = _candidates(actions, boxes, targets, proposals)
     outcomes = np.stack([actions.apply(boxes, candidate, proposals)[0] for candidate in chosen], axis=1)
     scores = box_ops.iou(outcomes, targets[:, None])
     best, rows = scores.argmax(axis=1), np.arange(len(boxes))
     gain = scores[rows, best] - box_ops.iou(boxes, targets)
-    found = np.stack(chosen, axis=1)[rows, best]
-    found[gain <= min_gain] = actions.trigger
-    return found
+    actions_taken = np.stack(chosen, axis=1)[rows, best]
+    actions_taken[gain <= min_gain] = actions.trigger
+    return actions_taken
 
 
 def oracle_actions(engine: GroundingEngine) -> np.ndarray:
-    """The oracle's actions (N, ...) in an engine with labels; a move that gains less than its price is not worth it."""
+    """Return the oracle's actions (N, ...) in an engine with labels; a move must gain more than its price."""
     boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
     return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
 
 
 def _candidates(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, proposals: Any) -> list[np.ndarray]:
-    """Actions (N, ...) among which is the best; of long menus, the moves that bring each edge nearest its target."""
-    if not isinstance(actions, MultiEdgeActions) or len(actions.levels) <= SHORT_MENU:
+    """Return candidates (N, ...) for the best action.
+
+    For long menus they are the moves that bring each edge nearest to its target.
+    """
+    if not isinstance(actions, MultiEdgeActions) or len(actions.levels) <= MAX_MENU_LEVELS:
         menu, outcomes = actions.menu(), actions.outcomes(boxes)
         return [menu[box_ops.iou(outcomes, targets[:, None]).argmax(axis=1)]]
     side = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
@@ -126,7 +132,7 @@ def proposal_overlaps(proposals: np.ndarray, targets: np.ndarray, scales: np.nda
     Args:
         proposals: normalised corners and a confidence (N, K, 5 or more).
         targets: normalised (N, 4).
-        scales: (W, H, W, H) of the images (N, 4), or ones where no threshold follows.
+        scales: sizes (W, H, W, H) of the images (N, 4), or ones if the IoU is not compared with a threshold.
     """
     boxes, boxes_of_targets = box_ops.pixels(proposals[..., :4], scales[:, None]), box_ops.pixels(targets, scales)
     return box_ops.pixel_iou(boxes, boxes_of_targets[:, None]) * (proposals[..., 4] > 0)

@@ -1,4 +1,4 @@
-"""The agent's network: one small encoder per part of the observation, then SB3's usual heads."""
+"""Network of the agent: a small encoder for each part of the observation, then SB3's usual heads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vg_gym.envs.observations import GLIMPSE
 from vg_gym.envs.proposals import WIDTH
 
 TRIGGER_BIAS = 3.0
-"""Taken off the trigger's logit before training."""
+"""Amount subtracted from the trigger's logit before training."""
 TRIGGER_SHIFT = 0.5
-"""Taken off the mean of a continuous trigger, which is pulled where positive."""
+"""Amount subtracted from the mean of a continuous trigger, which is pulled if positive."""
 
 
 class GlimpseNet(nn.Module):
-    """Two convolutions over glimpses (B, C * G * G), whose windows move with the box."""
+    """Encoder of glimpses (B, C * G * G), whose windows move with the box, with two convolutions."""
 
     def __init__(self, channels: int, grid: int, width: int):
         super().__init__()
@@ -40,21 +40,21 @@ class GlimpseNet(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C * G * G) to (B, width)."""
+        """Map glimpses (B, C * G * G) to (B, width)."""
         return self.net(x)
 
 
 class TextAttention(nn.Module):
-    """The text reads the glimpsed features: each text token attends over all cells of all windows.
+    """Attention in which each text token attends to all cells of all windows of features.
 
-    Scaled dot-product attention with learned keys and values (Vaswani et al., 2017); cells carry learned positions, so
-    that what is found *where* relative to the box reaches the policy.
+    It is scaled dot-product attention with learned keys and values (Vaswani et al., 2017). Cells have learned position
+    embeddings, so that the policy knows where a feature lies relative to the box.
 
     Args:
-        cells: of all windows together.
-        dim: D, width of the features of cells and tokens.
-        width: of the output.
-        heads: of the attention.
+        cells: number of cells in all windows together.
+        dim: width of the features of cells and tokens, D.
+        width: width of the output.
+        heads: number of attention heads.
     """
 
     def __init__(self, cells: int, dim: int, width: int, heads: int = 4):
@@ -67,7 +67,7 @@ class TextAttention(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.ReLU())
 
     def forward(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Cells (B, cells * D) and tokens (B, L * D), zero beyond the text's end, to (B, width)."""
+        """Map cells (B, cells * D) and tokens (B, L * D), zero beyond the end of the text, to (B, width)."""
         cells = self.cell(features.unflatten(1, (-1, self.dim))) + self.position
         tokens = tokens.unflatten(1, (-1, self.dim))
         present = tokens.abs().sum(-1, keepdim=True) > 0
@@ -79,12 +79,12 @@ class GroundingExtractor(BaseFeaturesExtractor):
     """Features of an observation of :class:`vg_gym.envs.GroundingEnv`, for SB3's ``MultiInputPolicy``.
 
     Args:
-        observation_space: the env's Dict space; which parts it has decides which encoders are built.
-        width: units of the encoder of glimpses; embeddings get half of it.
+        observation_space: Dict space of the environment; its parts determine the encoders.
+        width: number of units of the encoder of glimpses; embeddings have half as many.
     """
 
     STATE = ("box", "history", "score", "step")
-    """Short vectors, encoded together."""
+    """Names of the short vectors, which one encoder takes together."""
 
     def __init__(self, observation_space: spaces.Dict, width: int = 192):
         super().__init__(observation_space, features_dim=1)
@@ -110,14 +110,14 @@ class GroundingExtractor(BaseFeaturesExtractor):
             self.edges = _two_layers(shapes["edge_profiles"][0] + shapes["box"][0], width)
             sizes.append(width)
         images = [name for name, shape in shapes.items() if len(shape) == 3]
-        # An attribute's name is part of saved agents, so this one keeps its first.
+        # The name of this attribute is part of saved agents, and therefore stays "pictures".
         self.pictures = nn.ModuleDict({name: _pixels(shapes[name], width) for name in images})
         self.num_scores = self.proposals.count if self.proposals else 0
-        """Scores of proposals, the last of the features."""
+        """Number of scores of proposals, which are the last features."""
         self._features_dim = sum(sizes) + width * len(images) + self.num_scores
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """A Dict of (B, ...) tensors to (B, features_dim)."""
+        """Map a Dict of (B, ...) tensors to features (B, features_dim)."""
         parts = [
             self.glimpses(observations["glimpses"]),
             self.state(torch.cat([observations[name] for name in self.STATE], dim=1)),
@@ -138,11 +138,11 @@ def _two_layers(size: int, width: int) -> nn.Module:
 
 
 class ScorePassing(nn.Module):
-    """SB3's hidden layers, past which the scores of the proposals, the last features, go straight to the actions.
+    """SB3's hidden layers, with a direct path to the actions for the scores of the proposals, the last features.
 
     Args:
-        hidden: SB3's extractor, of the features before the scores.
-        num_scores: K.
+        hidden: SB3's extractor for the features before the scores.
+        num_scores: number of scores, K.
     """
 
     def __init__(self, hidden: Any, num_scores: int):
@@ -151,28 +151,28 @@ class ScorePassing(nn.Module):
         self.latent_dim_pi, self.latent_dim_vf = hidden.latent_dim_pi + num_scores, hidden.latent_dim_vf
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (B, F) to what actions and values are computed from."""
+        """Map features (B, F) to the inputs of the action and value heads."""
         return self.forward_actor(features), self.forward_critic(features)
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        """Hidden units, then the scores."""
+        """Return the hidden units of the actor, then the scores."""
         count = self.num_scores
         return torch.cat([self.hidden.forward_actor(features[:, :-count]), features[:, -count:]], dim=1)
 
     def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        """Hidden units."""
+        """Return the hidden units of the critic."""
         return self.hidden.forward_critic(features[:, : -self.num_scores])
 
 
 class JumpHead(nn.Module):
-    """Logits of the actions where some jump to proposals: a proposal's logit is its score, plus one number for all.
+    """Logits of the actions if some of them jump to proposals: the logit of a jump is the proposal's score plus a bias.
 
-    Had each jump weights of its own, the network could learn by heart which row to jump to in which image.
+    All jumps share the bias, because with separate weights the network could memorise which row to jump to in an image.
 
     Args:
-        latent: width of the hidden units, the scores behind them not counted.
-        logits: of all actions, the jumps the last of them.
-        num_scores: K.
+        latent: number of hidden units, without the scores that follow them.
+        logits: number of logits of all actions, of which the jumps are the last.
+        num_scores: number of scores, K.
     """
 
     def __init__(self, latent: int, logits: int, num_scores: int):
@@ -182,17 +182,17 @@ class JumpHead(nn.Module):
 
     @property
     def bias(self) -> torch.Tensor:
-        """Of the logits without the jumps, and of all jumps together."""
+        """Biases of the logits before the jumps, then the bias that all jumps share."""
         return self.linear.bias
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        """Hidden units and scores (B, latent + K) to logits (B, logits)."""
-        found = self.linear(latent[:, : -self.num_scores])
-        return torch.cat([found[:, :-1], found[:, -1:] + latent[:, -self.num_scores :]], dim=1)
+        """Map hidden units and scores (B, latent + K) to logits (B, logits)."""
+        logits = self.linear(latent[:, : -self.num_scores])
+        return torch.cat([logits[:, :-1], logits[:, -1:] + latent[:, -self.num_scores :]], dim=1)
 
 
 class GroundingPolicy(MultiInputActorCriticPolicy):
-    """SB3's actor-critic policy; where actions jump to proposals, the scores of the proposals are their logits."""
+    """SB3's actor-critic policy; if actions jump to proposals, the scores of the proposals are their logits."""
 
     features_extractor: GroundingExtractor
 
@@ -219,19 +219,19 @@ class GroundingPolicy(MultiInputActorCriticPolicy):
 def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
     """Make an untrained actor-critic policy pull the trigger rarely, so that it first learns to move.
 
-    With even odds the first episodes end after two steps, and "stop at once" is what is learned.
+    With even odds, episodes end after two steps on average, and the policy learns to stop at once.
 
     Args:
         policy: an SB3 actor-critic policy.
-        actions: the action set it acts with.
+        actions: action set of the policy.
     """
     continuous = isinstance(actions.space, spaces.Box)
-    trigger = -2 if actions.jumps else -1  # behind it is what all jumps have in common
+    trigger = -2 if actions.jumps else -1  # the bias that all jumps share comes last
     policy.action_net.bias[trigger] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
 
 
 def _pixels(shape: Any, width: int) -> nn.Module:
-    """The convolutions of the Nature DQN (Mnih et al., 2015), pooled so that any image size fits."""
+    """Build the convolutions of the Nature DQN (Mnih et al., 2015), pooled so that any image size fits."""
     return nn.Sequential(
         nn.Conv2d(shape[0], 32, 8, stride=4),
         nn.ReLU(),

@@ -1,4 +1,4 @@
-"""The set of proposals, read by attention: which of them is meant, and what the policy should know of them."""
+"""Attention over the set of proposals: scores of the proposals, and a summary of the set for the policy."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from torch.nn import functional as F  # noqa: N812
 from vg_gym.envs.proposals import WIDTH
 
 READ_OUTS = 4
-"""Weighted means of the set that the policy gets."""
-BETWEEN = 16
-"""Features of what lies between two proposals."""
-SMALLEST = 1e-4
-"""Least area whose logarithm is taken."""
-EMPTY = -20.0
+"""Number of weighted means of the set that the policy receives."""
+PAIR_FEATURES = 16
+"""Number of features of a pair of proposals."""
+MIN_AREA = 1e-4
+"""Smallest area whose logarithm is taken, as a fraction of the image."""
+EMPTY_SCORE = -20.0
 """Score of a row without a proposal."""
-SOLE = 5.0
-"""Score of a proposal that is alone. Which one is meant is learned by comparing proposals, so that a score without a
-rival has a level that nothing taught; whether to jump is left to what is common to all jumps."""
-SPLIT = 128
-"""Rows of a minibatch from which on those with few proposals are computed apart from those with many."""
+SINGLE_SCORE = 5.0
+"""Score of a proposal without rivals. The network learns to choose by comparing proposals, so that the level of a score
+without rivals is untrained; the logit that all jumps share then decides whether to jump."""
+MIN_SPLIT_ROWS = 128
+"""Smallest minibatch in which rows with few proposals are computed separately from rows with many."""
 
 
 class SetLayer(nn.Module):
-    """Pre-norm self-attention over a set, biased by what lies between each two members, and a feed-forward network.
+    """Pre-norm self-attention over a set, biased by the features of each pair, and a feed-forward network.
 
     Args:
-        width: of the tokens.
-        heads: of the attention.
+        width: width of the tokens.
+        heads: number of attention heads.
     """
 
     def __init__(self, width: int, heads: int):
@@ -39,7 +39,7 @@ class SetLayer(nn.Module):
         self.feedforward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Tokens (B, K, width) and biases (B, heads, K, K) to tokens."""
+        """Transform tokens (B, K, width) with biases (B, heads, K, K)."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
@@ -47,17 +47,17 @@ class SetLayer(nn.Module):
 
 
 class ProposalAttention(nn.Module):
-    """Attention over the proposals, conditioned on the text and on where the agent's box is.
+    """Attention over the proposals, conditioned on the text and on the position of the agent's box.
 
-    "Nearest to" is a comparison of pairs, so what lies between each two proposals, distance and sizes, biases their
-    attention (as in relation networks for object detection, Hu et al., CVPR 2018); the text says which of it counts.
+    "Nearest to" compares pairs, so the distance and relative size of each pair of proposals bias its attention (as in
+    relation networks for object detection, Hu et al., CVPR 2018). The text weights these features.
 
     Args:
-        count: K, proposals.
+        count: number of proposals, K.
         text: width of the expression's embedding.
-        width: of the tokens.
-        heads: of the attention.
-        layers: of the attention.
+        width: width of the tokens.
+        heads: number of attention heads.
+        layers: number of attention layers.
     """
 
     def __init__(self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2):
@@ -65,8 +65,8 @@ class ProposalAttention(nn.Module):
         self.count = count
         self.enter = nn.Linear(WIDTH + 4 + 3 + 1, width)
         self.text = nn.Sequential(nn.Linear(text, width), nn.ReLU(), nn.Linear(width, width))
-        self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, BETWEEN))
-        self.counts = nn.Linear(width, BETWEEN * heads * layers)
+        self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, PAIR_FEATURES))
+        self.counts = nn.Linear(width, PAIR_FEATURES * heads * layers)
         self.layers = nn.ModuleList(SetLayer(width, heads) for _ in range(layers))
         self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         self.read_outs = nn.Linear(width, READ_OUTS)
@@ -74,9 +74,9 @@ class ProposalAttention(nn.Module):
         """Width of all read-outs together."""
 
     def forward(self, observed: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Proposals (B, K * WIDTH) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
+        """Map proposals (B, K * WIDTH) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
         numbers = observed.float().unflatten(1, (self.count, WIDTH))
-        if not torch.is_grad_enabled() or len(numbers) < SPLIT:
+        if not torch.is_grad_enabled() or len(numbers) < MIN_SPLIT_ROWS:
             return self._read(numbers, text)
         order = (numbers[..., 4] > 0).sum(1).argsort(stable=True)
         few, many = (self._read(numbers[rows], text[rows]) for rows in order.chunk(2))
@@ -84,32 +84,32 @@ class ProposalAttention(nn.Module):
         return torch.cat([few[0], many[0]])[back], torch.cat([few[1], many[1]])[back]
 
     def _read(self, numbers: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """:meth:`forward` of proposals (B, K, WIDTH)."""
+        """Compute :meth:`forward` for proposals (B, K, WIDTH)."""
         filled = (numbers[..., 4] > 0).any(0).nonzero()
         rows = int(filled[-1]) + 1 if len(filled) else 1
-        numbers = numbers[:, :rows]  # the others are empty in the whole batch, and would get no weight
-        boxes, there = numbers[..., :4], numbers[..., 4] > 0
+        numbers = numbers[:, :rows]  # the remaining rows are empty in the whole batch, and would have weight 0
+        boxes, present = numbers[..., :4], numbers[..., 4] > 0
         centre, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         cosines = numbers[..., 5:8]
-        best = cosines.masked_fill(~there[..., None], -1).amax(1, keepdim=True)
-        area = side.prod(-1, keepdim=True).clamp(min=SMALLEST).log() + 3
-        told = self.text(text * text.shape[-1] ** 0.5)
-        x = self.enter(torch.cat([numbers, centre, side, 10 * (cosines - best), area], -1)) + told[:, None]
-        absent = torch.where(there, 0.0, -1e4)
-        counts = self.counts(told).unflatten(-1, (BETWEEN, -1))
+        best = cosines.masked_fill(~present[..., None], -1).amax(1, keepdim=True)
+        area = side.prod(-1, keepdim=True).clamp(min=MIN_AREA).log() + 3
+        context = self.text(text * text.shape[-1] ** 0.5)
+        x = self.enter(torch.cat([numbers, centre, side, 10 * (cosines - best), area], -1)) + context[:, None]
+        absent = torch.where(present, 0.0, -1e4)
+        counts = self.counts(context).unflatten(-1, (PAIR_FEATURES, -1))
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
         for layer, part in zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True):
             x = layer(x, part)
-        alone = there.sum(1, keepdim=True) == 1
-        scores = self.score(x)[..., 0].masked_fill(alone, SOLE).masked_fill(~there, EMPTY)
+        alone = present.sum(1, keepdim=True) == 1
+        scores = self.score(x)[..., 0].masked_fill(alone, SINGLE_SCORE).masked_fill(~present, EMPTY_SCORE)
         weights = (self.read_outs(x) + absent[..., None]).softmax(1)
         read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
-        return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY)
+        return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY_SCORE)
 
 
 def _pairs(centre: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
-    """What lies between each two boxes, (B, K, K, 5): right, down, distance, its logarithm, and how much larger."""
+    """Return features of each pair of boxes, (B, K, K, 5): offset (x, y), distance, log distance, log area ratio."""
     away = centre[:, :, None] - centre[:, None]
     distance = away.square().sum(-1, keepdim=True).clamp(min=1e-8).sqrt()  # a norm has no gradient at 0
-    area = side.prod(-1).clamp(min=SMALLEST).log()
+    area = side.prod(-1).clamp(min=MIN_AREA).log()
     return torch.cat([away, distance, (distance + 0.05).log(), (area[:, :, None] - area[:, None])[..., None]], dim=-1)

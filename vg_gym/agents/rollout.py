@@ -1,4 +1,4 @@
-"""Playing given episodes exactly once, many at a time: what evaluation and :class:`AgentGrounder` need."""
+"""Rollouts that play chosen episodes exactly once, many at a time, for evaluation and :class:`AgentGrounder`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.rng import CounterRNG
 
 Policy = Callable[[dict[str, np.ndarray]], np.ndarray]
-"""Observations of B rows to actions (B, ...)."""
+"""Function from observations of B rows to actions (B, ...)."""
 
 
 @dataclass
 class Episode:
-    """What happened in one episode."""
+    """Record of one episode."""
 
     index: int
     trajectory: np.ndarray
@@ -29,13 +29,13 @@ class Episode:
     """CLIP score of the last box."""
     triggered: bool
     reward: float
-    """The return."""
+    """Return of the episode."""
     iou: float
     """IoU of the last box; NaN without labels."""
 
     @property
     def steps(self) -> int:
-        """Steps taken, the trigger included."""
+        """Number of steps, the trigger included."""
         return len(self.trajectory) - 1
 
 
@@ -46,9 +46,9 @@ def play(
 
     Args:
         engine: the environment; its rows are overwritten.
-        policy: what acts.
-        indices: which episodes.
-        initial_boxes: normalised (len(indices), 4); default: those of the engine.
+        policy: policy that acts.
+        indices: indices of the episodes.
+        initial_boxes: normalised (len(indices), 4); default: the initial boxes of the engine.
     """
     episodes: list[Episode] = []
     for at in range(0, len(indices), engine.num_envs):
@@ -59,13 +59,13 @@ def play(
 
 
 def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], boxes: np.ndarray | None) -> list[Episode]:
-    """One batch, to the end of its longest episode; rows beyond the batch idle on its first index."""
+    """Play a batch to the end of its longest episode; rows beyond the batch repeat its first index."""
     count = len(indices)
     index = np.array([*indices, *[indices[0]] * (engine.num_envs - count)])
     options: dict = {"index": index}
     if boxes is not None:
         options["initial_box"] = np.concatenate([boxes, np.tile(box_ops.FULL, (engine.num_envs - count, 1))])
-    # A stream per episode: a random start does not depend on the batch an episode is in.
+    # Each episode has its own random stream, so that a random initial box does not depend on the batch.
     engine.reset_rows(range(engine.num_envs), CounterRNG(index, engine.device), options)
     path, alive = [to_numpy(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
     length = np.zeros(engine.num_envs, dtype=int)
@@ -98,17 +98,17 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
 
 
 def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.ndarray:
-    """A played episode in one frame: its last box, its trail, the target where there is one."""
+    """Draw a played episode in one frame: its last box, its trail, and the target if it is known."""
     query, target = episodes.query(episode.index), episodes.target(episode.index)
-    known = bool(np.isfinite(target).all())
+    labeled = bool(np.isfinite(target).all())
     return rendering.draw_frame(
         query.image.array(),
         episode.trajectory[-1],
-        target if known else None,
+        target if labeled else None,
         list(episode.trajectory[:-1]),
         query.expression,
         episode.score,
-        episode.iou if known else None,
+        episode.iou if labeled else None,
         f"{episode.steps}{'' if episode.triggered else ' (no trigger)'}",
         size,
     )

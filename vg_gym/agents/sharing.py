@@ -1,4 +1,4 @@
-"""Agents to the Hugging Face hub, with a card that has their figures, their options and a film."""
+"""Upload of agents to the Hugging Face hub, with a model card that shows their metrics, options and a film."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from vg_gym.envs.rendering import save_gif
 from vg_gym.errors import VGGymError
 from vg_gym.storage.run_folder import CONFIG
 
-PRIVATE = ("root", "out", "features", "init_from", "plugins")
-"""Options of a training that may name folders of its machine, and are left out."""
-DRAWN = "refshapes"
-"""Begin of the names of data sets whose pictures anybody may see."""
-EPISODES = 3
-"""Of the film."""
+PRIVATE_OPTIONS = ("root", "out", "features", "init_from", "plugins")
+"""Options of a training that may name folders of its machine, and are not published."""
+DRAWN_PREFIX = "refshapes"
+"""Prefix of the names of data sets whose images may be published."""
+FILM_EPISODES = 3
+"""Number of episodes in the film."""
 FIGURES = {"mean IoU": "mean_iou", "Acc@0.5": "acc@0.5", "Acc@0.75": "acc@0.75"}
-"""Columns of the card -> keys of ``results.json``."""
+"""Keys of ``results.json`` by the columns of the card."""
 VALIDATION = {"mean IoU": "iou", "Acc@0.5": "acc@0.5", "steps": "length"}
-"""The same, of what ``agent.json`` has of the validation split."""
+"""Keys of the validation metrics in ``agent.json`` by the columns of the card."""
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was pushed."""
+    """Result of a push."""
 
     url: str
-    """Of the repository."""
+    """URL of the repository."""
     commit: str
-    """Which loads this very agent, whatever comes after it."""
+    """Commit, which always loads exactly this agent."""
 
 
 def push(run: str, repository: str, private: bool = False, film: bool = False) -> Pushed:
@@ -47,12 +47,12 @@ def push(run: str, repository: str, private: bool = False, film: bool = False) -
 
     Args:
         run: a run folder of ``train_agent.py``, or a built-in agent.
-        repository: ``ORG/NAME``; made where there is none.
-        private: make it so that only its owner sees it.
-        film: show episodes even where its data are not drawn scenes; then pictures of the data are published.
+        repository: ``ORG/NAME``; created if it does not exist.
+        private: whether only the owner sees a new repository.
+        film: whether episodes are shown if the data are not drawn scenes; this publishes images of the data.
 
     Raises:
-        VGGymError: there is no such agent, it names files of this machine, or the hub refuses or cannot be
+        VGGymError: the agent does not exist, it names files of this machine, or the hub refuses it or cannot be
             reached.
     """
     import huggingface_hub
@@ -66,11 +66,11 @@ def push(run: str, repository: str, private: bool = False, film: bool = False) -
             commit = api.upload_folder(
                 repo_id=repository, folder_path=folder, commit_message=f"An agent of vg_gym {__version__}"
             )
-        except Exception as error:  # of the hub, or of its client, whose errors share no base of their own
+        except Exception as error:  # errors of the hub and of its client have no common base class
             reason = " ".join(str(error).split())[:300]
             raise VGGymError(
-                f"{repository} was not pushed: {reason}. See that the hub can be reached; log in with `hf auth login`, "
-                "or set HF_TOKEN to a token that may write"
+                f"{repository} was not pushed: {reason}. Check that the hub can be reached; log in with `hf auth "
+                "login`, or set HF_TOKEN to a token that may write"
             ) from error
     return Pushed(str(url), commit.oid)
 
@@ -81,11 +81,11 @@ def write_package(run: str, repository: str, folder: Path, film: bool = False) -
     Args:
         run: a run folder, or a built-in agent.
         repository: ``ORG/NAME``.
-        folder: an empty one.
-        film: as in :func:`push`.
+        folder: an empty folder.
+        film: see :func:`push`.
 
     Raises:
-        VGGymError: there is no such agent, or it names files of this machine.
+        VGGymError: the agent does not exist, or it names files of this machine.
     """
     if run.startswith(HUB):
         raise VGGymError(f"{run} is on the hub already; name a run folder or a built-in agent")
@@ -94,43 +94,45 @@ def write_package(run: str, repository: str, folder: Path, film: bool = False) -
     check_portable(about, run)
     (folder / ABOUT).write_text(json.dumps(about, indent=1))
     (folder / WEIGHTS).write_bytes((agent / WEIGHTS).read_bytes())
-    shown = _write_film(agent, about, options, folder / "film.gif", film)
-    published = {key: value for key, value in options.items() if key not in PRIVATE}
+    has_film = _write_film(agent, about, options, folder / "film.gif", film)
+    published = {key: value for key, value in options.items() if key not in PRIVATE_OPTIONS}
     if published:
         published["dataset"] = about["dataset"]
         (folder / CONFIG).write_text(OmegaConf.to_yaml(published))
-    (folder / "README.md").write_text(card(repository, about, _test_rows(Path(run)), shown, bool(published)))
+    (folder / "README.md").write_text(card(repository, about, _test_rows(Path(run)), has_film, bool(published)))
 
 
 def _training_options(run: Path) -> dict[str, Any]:
-    """The options of the training that made a run; none of a built-in agent."""
+    """Return the training options of a run; empty for a built-in agent."""
     path = run / CONFIG
     return dict(OmegaConf.to_container(OmegaConf.load(path))) if path.is_file() else {}  # type: ignore[arg-type]
 
 
 def _without_paths(about: Mapping[str, Any]) -> dict[str, Any]:
-    """An ``agent.json`` that tells nothing of the folders of its machine."""
+    """Return an ``agent.json`` without folders of its machine."""
     about = {**about, "env": {**about["env"], "features": ""}}
     about["dataset"] = Path(about["dataset"]).name if Path(about["dataset"]).suffix else about["dataset"]
     return about
 
 
 def _test_rows(run: Path) -> list[dict[str, Any]]:
-    """The rows of the table that a training ends with; none where it made none."""
+    """Return the rows of the test table of a run; empty if it has none."""
     path = run / "test/results.json"
     return json.loads(path.read_text())["rows"] if path.is_file() else []
 
 
 def _write_film(agent: Path, about: Mapping[str, Any], options: Mapping[str, Any], path: Path, film: bool) -> bool:
-    """Write the film of an agent, where its pictures may be shown; whether it is there."""
+    """Write the film of an agent if its images may be published, and return whether it was written."""
     name = str(options.get("dataset", about["dataset"]))
-    drawn = all(known in registry.DATASETS and known.startswith(DRAWN) for known in (name, about["dataset"]))
+    drawn = all(
+        dataset in registry.DATASETS and dataset.startswith(DRAWN_PREFIX) for dataset in (name, about["dataset"])
+    )
     if not (drawn or film):
         return False
     remedy = "leave --film out, or register the data set under a name of its own"
     registry.refuse_code(registry.DatasetSpec, name, f"{agent}: dataset", remedy)
     data = registry.open_dataset(name, "test", options.get("root"))
-    samples = [data[index] for index in range(0, len(data), max(1, len(data) // EPISODES))][:EPISODES]
+    samples = [data[index] for index in range(0, len(data), max(1, len(data) // FILM_EPISODES))][:FILM_EPISODES]
     save_gif(film_of(AgentGrounder(str(agent)), samples), path)
     return True
 
@@ -146,7 +148,7 @@ tags:
 
 # {repository}
 
-An agent of vg_gym: given an image and a referring expression, it moves a box until it fits what is meant.
+An agent of vg_gym: given an image and a referring expression, it moves a box until it fits the object.
 It was trained with {algo} on `{dataset}`, with CLIP `{clip}` and the reward `{reward}`.
 {film}
 ## Use
@@ -157,7 +159,7 @@ It was trained with {algo} on `{dataset}`, with CLIP `{clip}` and the reward `{r
 ```python
 from vg_gym import registry
 
-agent = registry.grounder("agent:hub:{repository}")  # revision="COMMIT" names one for good
+agent = registry.grounder("agent:hub:{repository}")  # revision="COMMIT" pins a version
 agent.ground([query])
 ```
 
@@ -173,14 +175,14 @@ agent.ground([query])
 
 
 def card(repository: str, about: Mapping[str, Any], rows: list[dict[str, Any]], film: bool, config: bool) -> str:
-    """The model card of an agent, as Markdown with the hub's head.
+    """Return the model card of an agent, as Markdown with the header of the hub.
 
     Args:
         repository: ``ORG/NAME``.
-        about: its ``agent.json``.
-        rows: of ``results.json``, of the test split; may be none.
-        film: whether there is a ``film.gif``.
-        config: whether there is a ``config.yaml``.
+        about: ``agent.json`` of the agent.
+        rows: rows of ``results.json`` on the test split; may be empty.
+        film: whether a ``film.gif`` exists.
+        config: whether a ``config.yaml`` exists.
     """
     env = about["env"]
     return CARD.format(
@@ -200,19 +202,18 @@ def _figures(about: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
     text = ""
     if rows:
         head = ("method", "role", *FIGURES)
-        cells = [(f"`{_own(r)}`", r["role"], *(f"{r[key]:.3f}" for key in FIGURES.values())) for r in rows]
+        cells = [(f"`{_method_name(r)}`", r["role"], *(f"{r[key]:.3f}" for key in FIGURES.values())) for r in rows]
         first = rows[0]
         text += f"{first['dataset']}, {first['split']}, {first['n']:,} expressions:\n\n{_table(head, cells)}\n"
-    if found := about.get("val"):
-        kept = {title: found[key] for title, key in VALIDATION.items() if key in found}
-        text += (
-            f"Validation, during training:\n\n{_table(tuple(kept), [[f'{value:.3f}' for value in kept.values()]])}\n"
-        )
-    return text or "None are recorded.\n"
+    if validation := about.get("val"):
+        metrics = {title: validation[key] for title, key in VALIDATION.items() if key in validation}
+        table = _table(tuple(metrics), [[f"{value:.3f}" for value in metrics.values()]])
+        text += f"Validation, during training:\n\n{table}\n"
+    return text or "No metrics are recorded.\n"
 
 
-def _own(row: Mapping[str, Any]) -> str:
-    """The name of a row; that of the agent itself without its folder."""
+def _method_name(row: Mapping[str, Any]) -> str:
+    """Return the method of a row; the agent itself appears without its folder."""
     return "this agent" if row["method"].startswith("agent:") else row["method"]
 
 

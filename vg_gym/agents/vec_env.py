@@ -1,7 +1,7 @@
 """The engine as an SB3 VecEnv: same-step autoreset with ``terminal_observation``, as SB3's algorithms expect.
 
-Gymnasium's next-step autoreset would feed PPO rows that belong to no episode; N processes, each with a CLIP, are what
-this replaces. PPO on this VecEnv gives bit-identical weights to PPO on ``DummyVecEnv`` over N single environments.
+Gymnasium's next-step autoreset would give PPO rows that belong to no episode. This class also replaces N processes that
+each hold a CLIP. PPO on this VecEnv gives bit-identical weights to PPO on ``DummyVecEnv`` over N single environments.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from vg_gym.errors import VGGymError
 class GroundingVecEnv(VecEnv):
     """N grounding episodes for SB3.
 
-    On the last step of an episode its ``info`` holds ``episode`` (r, l), ``terminal_observation``,
-    ``TimeLimit.truncated``, ``clip_score``, ``triggered``, and ``iou``, ``is_success`` where there are labels.
-    Other infos are empty: SB3 wants a list of dicts, and filling N of them every step costs more than the step.
+    In the last step of an episode its ``info`` holds ``episode`` (r, l), ``terminal_observation``,
+    ``TimeLimit.truncated``, ``clip_score``, ``triggered``, and, with labels, ``iou`` and ``is_success``. Other infos
+    are empty: SB3 requires a list of dicts, and filling N of them takes longer than the step itself.
 
     Args:
-        engine: what plays.
-        seed: environment i has seed + i.
+        engine: engine with the episodes.
+        seed: seed of environment 0; environment i has seed + i.
     """
 
     render_mode = None
@@ -42,7 +42,7 @@ class GroundingVecEnv(VecEnv):
         self._begun = False
 
     def reset(self) -> dict[str, np.ndarray]:
-        """Start all episodes; seeds given by :meth:`seed` are used once."""
+        """Start all episodes; seeds from :meth:`seed` are used once."""
         self._rng.reseed_rows(self._seeds)
         self._reset_seeds()
         self._begun = True
@@ -54,14 +54,14 @@ class GroundingVecEnv(VecEnv):
         return {name: to_numpy(values) for name, values in self.engine.observe().items()}
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Remember the actions."""
+        """Store the actions."""
         self._actions = actions
 
     def step_wait(self):
-        """Act; returns observations, rewards, dones, infos.
+        """Act, and return observations, rewards, dones and infos.
 
         Raises:
-            VGGymError: no episode was started, or an action is not of the space.
+            VGGymError: no episode was started, or an action is not in the space.
         """
         if not self._begun:
             raise VGGymError("step() before reset(): call reset() first")
@@ -94,41 +94,41 @@ class GroundingVecEnv(VecEnv):
                 info["iou"], info["is_success"] = float(ious[row]), bool(ious[row] >= SUCCESS_IOU)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing, because nothing is open."""
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """Never wrapped."""
+        """Return False for each environment."""
         return [False] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of this object, once per environment.
+        """Return an attribute of this object, once per environment.
 
         Raises:
-            AttributeError: there is none.
+            AttributeError: the attribute does not exist.
         """
         return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of this object: all environments share it."""
+        """Set an attribute of this object, which all environments share."""
         setattr(self, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """``action_masks`` per environment, for sb3-contrib; other methods are called once for all.
+        """Return ``action_masks`` per environment, for sb3-contrib; call other methods once for all environments.
 
         Args:
-            method_name: a method of this object.
-            *args: passed to it.
-            indices: the environments whose masks are asked for; default: all.
-            **kwargs: passed to it.
+            method_name: name of a method of this object.
+            *args: arguments of the method.
+            indices: environments whose masks are returned; default: all.
+            **kwargs: keyword arguments of the method.
         """
         if method_name == "action_masks":
             return list(self.action_masks()[list(self._get_indices(indices))])
         return [getattr(self, method_name)(*args, **kwargs)]
 
     def action_masks(self) -> np.ndarray:
-        """Booleans (N, n): which choices would change something; sb3-contrib asks whether there is this method."""
+        """Return which choices change something, bool (N, n); sb3-contrib looks for a method of this name."""
         return self.engine.masks()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """No frames: :func:`vg_gym.agents.rollout.draw_episode` draws episodes that were played."""
+        """Return None per environment; :func:`vg_gym.agents.rollout.draw_episode` draws played episodes."""
         return [None] * self.num_envs
