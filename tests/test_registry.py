@@ -11,7 +11,7 @@ import pytest
 
 from vg_gym import registry
 from vg_gym.config import check_options
-from vg_gym.data.refcoco import PUBLISHED
+from vg_gym.data.refcoco import PUBLISHED_SETS
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import ASSETS
 from vg_gym.types import Fitted, Grounder
@@ -69,15 +69,15 @@ def test_a_grounder_without_an_asset_refines_if_its_network_does(name, network):
     assert spec.refines == registry.network_class(network).refines and not spec.fitted
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED_SETS)
 def test_splits_on_disk_are_the_published_ones(name):
     spec = registry.list_datasets()[name]
-    assert spec.read_from_disk and spec.splits == tuple(PUBLISHED[name].splits)
+    assert spec.read_from_disk and spec.splits == tuple(PUBLISHED_SETS[name].splits)
 
 
 def test_what_is_made_has_the_splits_of_its_spec():
     made = [name for name, spec in registry.DATASETS.items() if not spec.read_from_disk]
-    assert made == [name for name in registry.DATASETS if name not in PUBLISHED]
+    assert made == [name for name in registry.DATASETS if name not in PUBLISHED_SETS]
     for name in made:
         for split in registry.DATASETS[name].splits:
             data = registry.open_dataset(name, split, scenes=1)

@@ -30,7 +30,7 @@ def test_an_old_file_is_hashed_once_and_again_after_an_edit(tmp_path, monkeypatc
     path, later = tmp_path / "a", time.time_ns() + 10**10
     path.write_bytes(b"one")
     monkeypatch.setattr(content.time, "time_ns", lambda: later)
-    monkeypatch.setattr(content, "_known", {})
+    monkeypatch.setattr(content, "_cache", {})
     hashed, reads = content._hashed, []
     monkeypatch.setattr(content, "_hashed", lambda place: reads.append(place) or hashed(place))
     assert {digest_of_file([path]) for _ in range(3)} == {digest_of(b"one")} and len(reads) == 1

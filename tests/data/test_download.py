@@ -175,7 +175,7 @@ def test_the_last_error_lists_every_mirror_and_its_fault(server, tmp_path):
     ):
         assert fault in message
     assert "\n" not in message
-    assert [path for path, _ in server.requests].count("/busy/a.zip") == download.TRIES
+    assert [path for path, _ in server.requests].count("/busy/a.zip") == download.MAX_FAILURES
     assert [path for path, _ in server.requests].count("/gone/a.zip") == 1
 
 

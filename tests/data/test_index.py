@@ -17,7 +17,7 @@ pytestmark = SMALL_COPY
 @pytest.fixture
 def any_size(monkeypatch, tmp_path):
     """Index files of any size, and a cache of the test's own."""
-    monkeypatch.setattr(index, "SMALL", 0)
+    monkeypatch.setattr(index, "MIN_INDEXED_BYTES", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -75,7 +75,7 @@ def test_an_unwritable_folder_sends_the_index_to_the_cache(layout, any_size, tmp
     monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
     assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
     monkeypatch.undo()
-    monkeypatch.setattr(index, "SMALL", 0)
+    monkeypatch.setattr(index, "MIN_INDEXED_BYTES", 0)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="no index could be written"):

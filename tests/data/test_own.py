@@ -162,7 +162,7 @@ def mixed(count):
 def test_rows_taken_together_are_those_taken_one_by_one(folder, monkeypatch):
     path = write_rows(folder / "mine.jsonl", mixed(400))
     together = own_files.parse_json_lines(path)
-    monkeypatch.setattr(data_rows, "TOGETHER_AT_MOST", 1)
+    monkeypatch.setattr(data_rows, "MAX_BATCH_ROWS", 1)
     alone = own_files.parse_json_lines(path)
     assert together.keys() == alone.keys()
     for name, column in alone.items():
@@ -208,7 +208,7 @@ def test_splits_are_those_that_rows_name(folder):
     assert [s.split for s in opened(path)][:2] == ["test", "train"]
     with pytest.raises(VGGymError, match="no split 'val'; it has test, train, and all"):
         opened(path, "val")
-    with pytest.raises(VGGymError, match="row 1: .*'all' is what"):
+    with pytest.raises(VGGymError, match="row 1: .*'all' is reserved"):
         opened(write_rows(folder / "mine.jsonl", rows(split="all")))
 
 
@@ -250,7 +250,7 @@ def test_a_missing_image_hinders_nobody_else(folder):
 
 
 def test_a_large_file_is_mapped_at_the_next_opening(folder, monkeypatch):
-    monkeypatch.setattr(index, "SMALL", 0)
+    monkeypatch.setattr(index, "MIN_INDEXED_BYTES", 0)
     path = write_rows(folder / "mine.jsonl", rows(category="cup"))
     first = opened(path)[:]
     assert list((folder / ".vg_gym_index").iterdir())
@@ -296,8 +296,8 @@ def test_coco_style_files_are_read(folder):
         ({"annotations": [{"id": 1, "image_id": 7, "expressions": "it"}]}, 'annotation 1: "expressions" is a list'),
         ({"annotations": []}, "holds no annotation"),
         ({"images": COCO["images"] * 2}, "share an id"),
-        ({"images": {}}, "no object with the lists"),
-        ({"categories": 3}, '"categories" is no list'),
+        ({"images": {}}, "not an object with the lists"),
+        ({"categories": 3}, '"categories" is not a list'),
         ({"defaults": {"box_format": "yx"}}, "annotation 1: .*none of xyxy"),
     ],
 )

@@ -231,7 +231,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(VGGymError, match="no data set 'org/name' from the hub.*give a folder of its parquet files"):
         registry.open_dataset("hub:org/name", "test")
     for name in ("hub:", "hub:/no/where", "hub:name"):
-        with pytest.raises(VGGymError, match="is no folder, and no data set on the hub"):
+        with pytest.raises(VGGymError, match="is neither a folder nor a data set on the hub"):
             registry.open_dataset(name, "test")
     with pytest.raises(VGGymError, match="no parquet files in"):
         registry.open_dataset(f"hub:{tmp_path}", "test")

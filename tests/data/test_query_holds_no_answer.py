@@ -15,7 +15,7 @@ import pytest
 from tests.layouts import make_instances, make_refs, write_layout
 from tests.reachable import answers
 from vg_gym import registry
-from vg_gym.data.refcoco import PUBLISHED
+from vg_gym.data.refcoco import PUBLISHED_SETS
 from vg_gym.data.refshapes import RefShapes
 from vg_gym.types import Query
 
@@ -29,16 +29,16 @@ def layout(name, root):
     for annotation in instances["annotations"]:
         annotation["id"] += 7_000_000
         annotation["bbox"][:2] = annotation["bbox"][0] + 0.25, annotation["id"] % 10 + 5.5
-    refs = make_refs(instances, list(PUBLISHED[name].splits)[:1])
+    refs = make_refs(instances, list(PUBLISHED_SETS[name].splits)[:1])
     for ref in refs:
         ref["ref_id"] += 9_000_000
-    write_layout(root, instances, refs, PUBLISHED[name].refs)
+    write_layout(root, instances, refs, PUBLISHED_SETS[name].refs)
     return instances, refs
 
 
 def published(name, root):
     layout(name, root)
-    return registry.open_dataset(name, list(PUBLISHED[name].splits)[0], root=str(root))
+    return registry.open_dataset(name, list(PUBLISHED_SETS[name].splits)[0], root=str(root))
 
 
 def drawn(name, root):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.layouts import SMALL_COPY, compressed, make_instances, make_refs, real_data, write_layout
-from vg_gym.data.refcoco import PUBLISHED, open_refcoco
+from vg_gym.data.refcoco import PUBLISHED_SETS, open_refcoco
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
 from vg_gym.types import GroundingDataset
@@ -153,11 +153,11 @@ def test_images_beside_the_data_set_as_the_refer_toolkit_has_them(tmp_path):
         assert open_refcoco("refcocog-umd", "train", root)[0].query.image.array().shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED_SETS)
 def test_every_name_reads_its_own_file(tmp_path, name):
     instances = make_instances([(64, 48), (64, 48)])
-    splits = list(PUBLISHED[name].splits)
-    for other in PUBLISHED.values():
+    splits = list(PUBLISHED_SETS[name].splits)
+    for other in PUBLISHED_SETS.values():
         refs = make_refs(instances, list(other.splits)) + make_refs(instances, list(other.splits)[1:])
         for number, ref in enumerate(refs):
             for k, sentence in enumerate(ref["sentences"]):
@@ -165,7 +165,7 @@ def test_every_name_reads_its_own_file(tmp_path, name):
             ref["sentences"][0]["sent"] = f"{other.folder} {other.refs}"
         write_layout(tmp_path / other.folder, instances, refs, other.refs, ".")
     data = open_refcoco(name, splits[1], tmp_path)
-    assert data[0].query.expression == f"{PUBLISHED[name].folder} {PUBLISHED[name].refs}"
+    assert data[0].query.expression == f"{PUBLISHED_SETS[name].folder} {PUBLISHED_SETS[name].refs}"
     with pytest.raises(VGGymError, match=f"has no split 'testC'; it has {splits[0]}, {splits[1]}"):
         open_refcoco(name, "testC", tmp_path)
 

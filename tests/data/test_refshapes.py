@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vg_gym.data.refshapes import COMPOSED, SPLITS, RefShapes, write_refcocog_layout
+from vg_gym.data.refshapes import MAX_CACHED_SCENES, SPLITS, RefShapes, write_refcocog_layout
 from vg_gym.data.scenes import COLORS, FILLS, HOMES, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
@@ -27,7 +27,7 @@ def test_splits_share_no_scene():
 
 
 def test_a_pass_over_all_scenes_leaves_them_for_the_next():
-    assert sum(SPLITS.values()) <= COMPOSED, "one too many, and the least recently used is the next that is asked for"
+    assert sum(SPLITS.values()) <= MAX_CACHED_SCENES, "with one scene too many, the cache drops the scene that is next"
 
 
 def test_counts_of_the_vocabulary_and_objects():

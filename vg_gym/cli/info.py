@@ -12,18 +12,18 @@ from vg_gym.errors import VGGymError
 from vg_gym.registry import DATASETS, DatasetSpec, list_datasets, list_grounders
 
 LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
-"""Packages whose versions are printed."""
+"""Packages with printed versions."""
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("info", help="versions, data sets and grounders, and what is found on this machine")
-    parser.add_argument("--root", type=Path, help="where to look for data sets (default: $VG_GYM_DATA)")
+    parser = commands.add_parser("info", help="print versions, and the data sets and grounders on this machine")
+    parser.add_argument("--root", type=Path, help="folder of the data sets (default: $VG_GYM_DATA)")
     parser.set_defaults(command=info)
 
 
 def info(options: argparse.Namespace) -> None:
-    """Print what is installed, known and found."""
+    """Print the versions of libraries, the data sets with their folders, and the grounders."""
     print(f"vg_gym {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     print("\nlibraries")
     for name in LIBRARIES:
@@ -44,18 +44,18 @@ def _version(name: str) -> str:
 
 
 def whereabouts(name: str, spec: DatasetSpec, root: Path | None) -> tuple[bool, str]:
-    """Whether a data set is there, and where its annotations and images are, or what is missing.
+    """Return whether a data set is available, and the places of its annotations and images or the error.
 
     Args:
-        name: of the data set.
-        spec: of it.
-        root: where to look; default ``$VG_GYM_DATA``.
+        name: name of the data set.
+        spec: specification of the data set.
+        root: folder of the data sets; by default ``$VG_GYM_DATA``.
     """
-    from vg_gym.data.refcoco import PUBLISHED, find_annotations, image_folders
+    from vg_gym.data.refcoco import PUBLISHED_SETS, find_annotations, image_folders
 
     if not spec.read_from_disk:
-        return True, "built in" if name in DATASETS else "made as it is asked for"
-    if name not in PUBLISHED:
+        return True, "built in" if name in DATASETS else "made on demand"
+    if name not in PUBLISHED_SETS:
         return bool(root), "read from root=FOLDER"
     try:
         annotations = find_annotations(name, root)

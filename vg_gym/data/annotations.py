@@ -1,6 +1,6 @@
-"""The two published files of a RefCOCO-type set, parsed into columns: ``refs(X).p`` and ``instances.json``.
+"""Parsers of the two published files of a RefCOCO-type set, ``refs(X).p`` and ``instances.json``, into columns.
 
-Columns, not objects: arrays can be mapped from an index, where 200,000 dictionaries would be parsed at every opening.
+Columns can be memory-mapped from an index; 200,000 dictionaries would be parsed again whenever the set is opened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, Overf
 
 
 def lookup(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Row (N,) in ``ids`` (M,) of every id in ``wanted`` (N,); -1 where absent."""
+    """Return the row in ``ids`` (M,) of every id in ``wanted`` (N,) as integers (N,); -1 where it is absent."""
     if not len(ids):
         return np.full(len(wanted), -1)
     order = np.argsort(ids, kind="stable")
@@ -32,16 +32,16 @@ def lookup(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def parse_instances(path: Path) -> Columns:
-    """COCO's ``instances.json`` as columns.
+    """Parse COCO's ``instances.json`` into columns.
 
-    Of images: ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and height or 0 where unknown, ``image_name``. Of
-    annotations: ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending, ``ann_box`` (N, 4) float32 ``xyxy``
-    pixels clipped to the image, NaN where there are not four finite numbers, ``ann_category`` (N,) row of
-    ``category``, ``ann_crowd`` (N,), ``ann_mask`` (segmentation as JSON). And ``category`` (sorted names) and
-    ``digest`` (32,), the SHA-256 of the file.
+    The columns of images are ``image_id`` (M,) sorted, ``image_size`` (M, 2) width and height or 0 where unknown, and
+    ``image_name``. The columns of annotations are ``ann_id`` (N,), ``ann_image`` (N,) row of the image, ascending,
+    ``ann_box`` (N, 4) float32 ``xyxy`` pixels clamped to the image, NaN where there are not four finite numbers,
+    ``ann_category`` (N,) row of ``category``, ``ann_crowd`` (N,) and ``ann_mask`` (segmentation as JSON). Two more
+    columns are ``category`` (sorted names) and ``digest`` (32,), the SHA-256 of the file.
 
     Raises:
-        VGGymError: not JSON, or not of COCO's format; names the file and what is wrong.
+        VGGymError: the file is not JSON, or not of COCO's format; the message names the file and the fault.
     """
     try:
         data = path.read_bytes()
@@ -84,7 +84,7 @@ def _annotation_columns(annotations: list[dict], categories: list[dict], images:
     return {
         "ann_id": _whole(a["id"] for a in annotations),
         "ann_image": image_rows,
-        "ann_box": _clip(box_ops.from_xywh(boxes), images["image_size"][image_rows]),
+        "ann_box": _clamp(box_ops.from_xywh(boxes), images["image_size"][image_rows]),
         "ann_category": np.array([name_of[a["category_id"]] for a in annotations], np.int32),
         "ann_crowd": np.array([bool(a.get("iscrowd", 0)) for a in annotations], np.bool_),
         **Strings.pack("ann_mask", (_compact(a.get("segmentation") or []) for a in annotations)),
@@ -93,10 +93,10 @@ def _annotation_columns(annotations: list[dict], categories: list[dict], images:
 
 
 def _whole(values: Iterable[Any]) -> np.ndarray:
-    """Ids (N,) int64.
+    """Return ids as int64 (N,).
 
     Raises:
-        ValueError: one is not a whole number.
+        ValueError: an id is not a whole number.
     """
     numbers = list(values)
     if kinds := {type(number) for number in numbers} - {int}:
@@ -106,7 +106,7 @@ def _whole(values: Iterable[Any]) -> np.ndarray:
 
 
 def _boxes(values: list[Any]) -> np.ndarray:
-    """Boxes (N, 4) float64; NaN where there are not four finite numbers."""
+    """Return boxes as float64 (N, 4); NaN where there are not four finite numbers."""
     boxes = np.full((len(values), 4), np.nan)
     for row, value in enumerate(values):
         if isinstance(value, (list, tuple)) and len(value) == 4 and {type(side) for side in value} <= {int, float}:
@@ -118,22 +118,23 @@ def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _clip(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) cut to images of ``sizes`` (N, 2), as float32; an unknown size (0, 0) bounds only at 0."""
+def _clamp(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Clamp boxes (N, 4) to images of ``sizes`` (N, 2), as float32; with an unknown size (0, 0) only to 0."""
     limits = np.where(sizes > 0, sizes, np.inf)
     return np.clip(boxes, 0, np.concatenate([limits, limits], axis=1)).astype(np.float32)
 
 
 def parse_refs(path: Path) -> Columns:
-    """A published ``refs(X).p`` as columns.
+    """Parse a published ``refs(X).p`` into columns.
 
-    ``ref_id``, ``ref_ann``, ``ref_image`` (R,) ids, ``ref_targets`` (R,) number of its annotations: one, or what a list
-    has, as in gRefCOCO; ``ref_ann`` is -1 where it is not one. ``ref_split`` (R,) row of ``split``, ``ref_name`` (file
-    names as given); ``sent_id``, ``sent_ref`` (S,) row of the ref, ``sent`` (the cleaned sentence, or the raw one where
-    that is missing).
+    The columns of refs are the ids ``ref_id``, ``ref_ann`` and ``ref_image`` (R,), ``ref_targets`` (R,) number of
+    annotations, ``ref_split`` (R,) row of ``split``, and ``ref_name`` (file names as published). A ref of gRefCOCO has
+    a list of annotations; ``ref_ann`` is -1 unless there is exactly one. The columns of sentences are ``sent_id``,
+    ``sent_ref`` (S,) row of the ref, and ``sent`` (the cleaned sentence, or the raw one where that is missing).
 
     Raises:
-        VGGymError: not a pickle of plain data, or not a list of refs; names the file and what is wrong.
+        VGGymError: the file is not a pickle of plain data, or not a list of refs; the message names the file and the
+            fault.
     """
     refs = load_plain_pickle(path)
     try:
@@ -162,12 +163,12 @@ def _ref_columns(refs: list[dict[str, Any]]) -> Columns:
 
 
 def _targets(ann_id: Any) -> list[Any]:
-    """Annotations of a ref: one, or those of a list, in which gRefCOCO writes -1 where there is none."""
+    """Return the annotations of a ref, which has one or a list of them; gRefCOCO writes -1 for a missing target."""
     return [number for number in ann_id if number != -1] if isinstance(ann_id, (list, tuple)) else [ann_id]
 
 
 def decode_mask(segmentation: object, size: tuple[int, int]) -> np.ndarray:
-    """A COCO segmentation as a mask, bool (H, W), by pycocotools.
+    """Decode a COCO segmentation to a mask, bool (H, W), with pycocotools.
 
     Args:
         segmentation: polygons (lists of x, y, ... in pixels, united), or a run-length code whose ``counts`` are a list
@@ -175,7 +176,7 @@ def decode_mask(segmentation: object, size: tuple[int, int]) -> np.ndarray:
         size: (width, height) of the image.
 
     Raises:
-        ValueError: it is none of these, or of another size than the image.
+        ValueError: the segmentation has neither form, or not the size of the image.
     """
     width, height = size
     if isinstance(segmentation, dict):
@@ -183,7 +184,7 @@ def decode_mask(segmentation: object, size: tuple[int, int]) -> np.ndarray:
     elif isinstance(segmentation, list) and segmentation and all(_is_polygon(part) for part in segmentation):
         code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     else:
-        raise ValueError("no polygon of three or more points and no run-length code")
+        raise ValueError("it is neither a list of polygons of three or more points nor a run-length code")
     return coco_mask.decode(code).astype(bool)
 
 
@@ -194,7 +195,7 @@ def _is_polygon(part: object) -> bool:
 
 def _run_length(code: dict, height: int, width: int) -> dict:
     if list(code.get("size", [])) != [height, width]:
-        raise ValueError(f"its size is {code.get('size')}, the image's [{height}, {width}]")
+        raise ValueError(f"its size is {code.get('size')}, but the image's is [{height}, {width}]")
     counts = code.get("counts")
     if isinstance(counts, (str, bytes)):
         return code

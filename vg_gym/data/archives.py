@@ -1,4 +1,4 @@
-"""The published archives: what they are called, where they lie, whether a file is one, and how to unpack it safely."""
+"""The published archives: their names and addresses, the check of a downloaded file, and safe unpacking."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from vg_gym.storage.files import temporary_folder
 
 
 class WrongFile(Exception):
-    """A file is not the archive it should be; the message says why."""
+    """A file is not the expected archive; the message says why."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file and where to get it.
+    """A zip file and its addresses.
 
     Args:
-        name: its file name.
+        name: file name.
         mirrors: addresses, tried in order.
-        marker: a file or folder that the archive holds; what lies beside it (a file) or in it (a folder, ending in
-            "/") is what is wanted.
-        target: where that goes, below the data folder.
-        size: bytes, where known.
-        sha256: checksum, where known; else the zip's own checksums must do.
+        marker: path that marks the contents to unpack: all that lies beside it (a file) or in it (a folder, ending
+            in "/").
+        target: folder of the unpacked contents, below the data folder.
+        size: number of bytes, if known.
+        sha256: checksum, if known; otherwise the checksums inside the zip file are used.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Archive:
 
 
 def _unc(folder: str, snapshot: str, size: int, sha256: str) -> Archive:
-    """An archive of the University of North Carolina, whose server is gone; the Internet Archive has it."""
+    """Return an archive of the University of North Carolina; its server is gone, the Internet Archive has a copy."""
     origin = f"https://bvisionweb1.cs.unc.edu/licheng/referit/data/{folder}.zip"
     mirrors = (
         f"https://web.archive.org/web/{snapshot}id_/{origin}",
@@ -52,7 +52,7 @@ def _unc(folder: str, snapshot: str, size: int, sha256: str) -> Archive:
     return Archive(f"{folder}.zip", mirrors, "instances.json", folder, size, sha256)
 
 
-# Sizes and checksums are those that several independent users of the archived files have published.
+# Several independent users of the archived files have published these sizes and checksums.
 ARCHIVES = {
     "refcocog": _unc(
         "refcocog", "20220413012904", 56_712_951, "3d1f7e5b2ff2205940bf59de55f861f5f2cc1403fb980669933a7f9af1aa8211"
@@ -77,7 +77,7 @@ IMAGES = Archive(
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """Return SHA-256 of a file, as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -86,17 +86,17 @@ def sha256(path: Path) -> str:
 
 
 def check(archive: Archive, path: Path) -> None:
-    """Compare a file with what is known of the archive; without a checksum, those inside the zip decide.
+    """Compare a file with the size and checksum of the archive, or test the zip file where no checksum is known.
 
     Raises:
-        WrongFile: it is another file, or a damaged one.
+        WrongFile: the file is another one, or damaged.
     """
     size = path.stat().st_size
     if archive.size not in (None, size):
         raise WrongFile(f"it has {size:,} bytes instead of {archive.size:,}")
     if archive.sha256 is not None:
-        if (found := sha256(path)) != archive.sha256:
-            raise WrongFile(f"its SHA-256 is {found} instead of {archive.sha256}")
+        if (digest := sha256(path)) != archive.sha256:
+            raise WrongFile(f"its SHA-256 is {digest} instead of {archive.sha256}")
     else:
         _check_zip(path)
         print(
@@ -105,7 +105,7 @@ def check(archive: Archive, path: Path) -> None:
 
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
-"""What the standard library raises for archives that are no whole ones, or of kinds that it does not read."""
+"""Exceptions of the standard library for archives that are incomplete or of an unsupported kind."""
 
 
 def _check_zip(path: Path) -> None:
@@ -115,11 +115,11 @@ def _check_zip(path: Path) -> None:
     except DAMAGED as error:
         raise WrongFile(f"it is not an intact zip file ({error})") from error
     if damaged:
-        raise WrongFile(f"{damaged} in it is damaged")
+        raise WrongFile(f"its entry {damaged} is damaged")
 
 
 def is_unpacked(archive: Archive, root: Path) -> bool:
-    """Whether what is wanted of the archive is below ``root`` already."""
+    """Return whether the archive is already unpacked below ``root``."""
     target = root / archive.target
     if archive.marker.endswith("/"):
         return target.is_dir() and any(target.iterdir())
@@ -127,18 +127,20 @@ def is_unpacked(archive: Archive, root: Path) -> bool:
 
 
 def extract(archive: Archive, path: Path, root: Path) -> Path:
-    """Unpack what is wanted of an archive to ``root / archive.target``, all or nothing; returns that folder.
+    """Unpack the marked contents of an archive to ``root / archive.target`` and return that folder.
+
+    The folder appears only once it is complete.
 
     Raises:
-        VGGymError: an entry leads out of the folder or is a link, the archive is damaged or lacks what is wanted, or
-            the disk is full.
+        VGGymError: an entry leads out of the folder or is a link, the archive is damaged or lacks its marker, or the
+            disk is full.
     """
     target = root / archive.target
     try:
         with temporary_folder(target) as part, zipfile.ZipFile(path) as file:
             _refuse_unsafe(file, path, part)
             file.extractall(part)
-            _wanted(archive, path, part).replace(target)
+            _marked_folder(archive, path, part).replace(target)
     except (*DAMAGED, OSError) as error:
         raise VGGymError(f"cannot unpack {path} to {target}: {error}; free space or move {target} away") from error
     return target
@@ -152,13 +154,13 @@ def _refuse_unsafe(file: zipfile.ZipFile, path: Path, folder: Path) -> None:
     needed, free = sum(entry.file_size for entry in file.infolist()), shutil.disk_usage(folder).free
     if needed > free:
         raise VGGymError(
-            f"{path} needs {needed / 1e9:.1f} GB, {folder.parent.parent} has {free / 1e9:.1f} GB; free space"
+            f"{path} needs {needed / 1e9:.1f} GB, but {folder.parent.parent} has {free / 1e9:.1f} GB; free space"
         )
 
 
-def _wanted(archive: Archive, path: Path, folder: Path) -> Path:
-    found = sorted(folder.rglob(archive.marker.rstrip("/")), key=lambda place: len(place.parts))
-    found = [place for place in found if place.is_dir() == archive.marker.endswith("/")]
-    if not found:
+def _marked_folder(archive: Archive, path: Path, folder: Path) -> Path:
+    markers = sorted(folder.rglob(archive.marker.rstrip("/")), key=lambda place: len(place.parts))
+    markers = [place for place in markers if place.is_dir() == archive.marker.endswith("/")]
+    if not markers:
         raise VGGymError(f"{path} holds no {archive.marker}; delete it and fetch it from another mirror")
-    return found[0] if found[0].is_dir() else found[0].parent
+    return markers[0] if markers[0].is_dir() else markers[0].parent

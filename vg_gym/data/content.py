@@ -1,7 +1,7 @@
-"""Identity of files by their content, for names in caches.
+"""Digests of the contents of files, for keys of caches.
 
-Every byte is hashed: a name, a size and a time of change are equal of different files easily. Half a millisecond a
-photograph, a tenth of what decoding it takes; a file that has not been changed since is not hashed again.
+Every byte is hashed, since different files easily share a name, a size and a time of change. A photograph takes half a
+millisecond, a tenth of the time to decode it. A file is hashed again only after it has changed.
 """
 
 from __future__ import annotations
@@ -13,43 +13,44 @@ from collections.abc import Iterable
 from pathlib import Path
 
 DIGEST_BYTES = 12
-"""Of a digest; there are more files than collisions of these."""
+"""Size of a digest in bytes; two different files practically never share one."""
 CHUNK_BYTES = 1 << 20
+"""Size in bytes of one read from a file."""
 SETTLED_NANOSECONDS = 2_000_000_000
-"""Age of a change after which the next one has another time, however coarse the clock of the file system."""
-MOST_FILES = 1 << 18
-"""Files whose digests are remembered; some 300 bytes each."""
+"""Age of a change after which the next change has a different time, even with a coarse clock of the file system."""
+MAX_CACHED_FILES = 1 << 18
+"""Maximum number of files whose digests are cached; an entry takes about 300 bytes."""
 
 _State = tuple[int, ...]
-_known: dict[str, tuple[_State, str]] = {}
+_cache: dict[str, tuple[_State, str]] = {}
 
 
 def digest_of(data: bytes) -> str:
-    """The digest of bytes, as hexadecimal digits."""
+    """Return the digest of bytes as hexadecimal digits."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def digest_of_file(places: Iterable[Path]) -> str:
-    """The digest of the first file that exists and can be read; empty where there is none.
+    """Return the digest of the first file that can be read, or an empty string if none can.
 
-    It is remembered with the file's number, size and times. The time at which the system last changed anything about
-    a file (``ctime``) cannot be set back; a change younger than the clock's step is not trusted, and hashed again.
+    The digest is cached with the file's inode number, size and times. The time of the last change of the file's
+    metadata (``ctime``) cannot be set back. A file that changed within the resolution of the clock is hashed again.
 
     Args:
-        places: of the file.
+        places: paths of the file, tried in order.
     """
     for place in map(str, places):
         try:
             state, now = _state(place), time.time_ns()
-            if (before := _known.get(place)) is not None and before[0] == state:
-                return before[1]
+            if (cached := _cache.get(place)) is not None and cached[0] == state:
+                return cached[1]
             digest = _hashed(place)
         except OSError:
             continue
         if max(state[3:]) + SETTLED_NANOSECONDS < now:
-            if len(_known) >= MOST_FILES:
-                _known.clear()
-            _known[place] = state, digest
+            if len(_cache) >= MAX_CACHED_FILES:
+                _cache.clear()
+            _cache[place] = state, digest
         return digest
     return ""
 

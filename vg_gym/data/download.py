@@ -1,7 +1,7 @@
-"""Fetch the published archives: a list of mirrors, resumed transfers, checked contents.
+"""Download of the published archives: a list of mirrors, resumed transfers, checked contents.
 
-The archives lie on servers that come and go, so every archive has several addresses, a transfer that breaks is taken up
-where it broke (HTTP Range), and what arrives is compared with the known size and SHA-256 before it is unpacked.
+The servers of the archives come and go. Every archive therefore has several addresses, a broken transfer is resumed
+where it stopped (HTTP Range), and the file is compared with the known size and SHA-256 before it is unpacked.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from vg_gym import __version__
 from vg_gym.data.archives import Archive, WrongFile, check, extract, is_unpacked
 from vg_gym.errors import VGGymError
 
-CHUNK = 1 << 18
-"""Bytes read at a time."""
-TRIES = 3
-"""Broken transfers in a row, without a byte gained, before the next mirror is tried."""
+CHUNK_BYTES = 1 << 18
+"""Size in bytes of one read from a connection."""
+MAX_FAILURES = 3
+"""Number of consecutive transfers without a new byte after which the next mirror is tried."""
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class _OtherFile(Exception):
-    """What a mirror announces is not the archive; nothing was received."""
+    """A mirror announces a file other than the archive, and nothing was received."""
 
 
 class Progress:
-    """One line on a stream: bytes, speed and time left; rewritten in place on a terminal."""
+    """Progress line on a stream with bytes, speed and remaining time; a terminal shows it in place."""
 
     def __init__(self, name: str, stream: IO[str] | None = None):
         self.name, self.stream = name, stream or sys.stderr
@@ -40,7 +40,7 @@ class Progress:
         self._shown = 0.0
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Report that ``done`` of ``total`` bytes are there."""
+        """Report that ``done`` of ``total`` bytes have arrived."""
         now = time.monotonic()
         if self._start is None:
             self._start = now, done
@@ -71,21 +71,21 @@ def fetch(
     report: Callable[[int, int | None], None] | None = None,
     wait: float = 1.0,
 ) -> Path:
-    """Fetch an archive into ``folder``, from the first mirror that has the right file; returns its path.
+    """Fetch an archive into ``folder`` from the first mirror that has the right file, and return its path.
 
-    A file of that name that is there already is checked and taken. Until it is complete and checked it is called
-    ``NAME.part``; an interrupted call (Ctrl-C too) leaves the part, and the next call goes on from it.
+    An existing file of that name is checked and used. A file is called ``NAME.part`` until it is complete and checked.
+    An interrupted call (also by Ctrl-C) leaves this part, and the next call resumes from it.
 
     Args:
-        archive: what to fetch.
-        folder: where to.
-        mirrors: further addresses, tried first: of the file (ending in its name) or of the folder it lies in.
-        report: called with the bytes got and the total (None: unknown).
-        wait: seconds before a broken transfer is taken up again; doubles each time.
+        archive: archive to fetch.
+        folder: folder of the file.
+        mirrors: further addresses, tried first, of the file (ending in its name) or of its folder.
+        report: function that is called with the number of received bytes and the total (None: unknown).
+        wait: seconds before a broken transfer is resumed; they double each time.
 
     Raises:
-        VGGymError: no mirror served the right file (the message lists each and its fault), or ``folder`` cannot be
-            written.
+        VGGymError: no mirror served the right file (the message lists each mirror with its fault), or ``folder``
+            cannot be written.
     """
     target, part = folder / archive.name, folder / f"{archive.name}.part"
     urls = [_address(mirror, archive.name) for mirror in mirrors] + list(archive.mirrors)
@@ -113,7 +113,7 @@ def fetch(
 
 def _address(mirror: str, name: str) -> str:
     if not mirror.startswith(("http://", "https://")):
-        raise VGGymError(f"mirror {mirror!r} is no http(s) address; for a file you have, put it into the --root folder")
+        raise VGGymError(f"mirror {mirror!r} is no http(s) address; put a file that you have into the --root folder")
     return mirror if mirror.endswith(f"/{name}") else f"{mirror.rstrip('/')}/{name}"
 
 
@@ -126,7 +126,7 @@ def _checked_by_hand(archive: Archive, path: Path) -> Path:
 
 
 def _try_mirror(archive: Archive, url: str, part: Path, report: Callable, wait: float) -> str | None:
-    """Get the right file at ``part`` and return None, or say what is wrong with this mirror."""
+    """Fetch the right file to ``part`` and return None, or return the fault of this mirror."""
     while True:
         resumed = part.exists() and part.stat().st_size > 0
         try:
@@ -135,14 +135,14 @@ def _try_mirror(archive: Archive, url: str, part: Path, report: Callable, wait: 
             return None
         except WrongFile as error:
             part.unlink(missing_ok=True)
-            if not resumed:  # else the fault may lie in the bytes from an earlier mirror: once more from the start
+            if not resumed:  # otherwise the bytes of an earlier mirror may be wrong: start over
                 return str(error)
         except (_OtherFile, *_NETWORK) as error:
             return " ".join(str(error).split()) or type(error).__name__
 
 
 def _transfer_persistently(url: str, part: Path, size: int | None, report: Callable, wait: float) -> None:
-    """Transfer, taking up a broken transfer again as long as that gains bytes or tries are left."""
+    """Transfer a file; resume a broken transfer up to :data:`MAX_FAILURES` times in a row without a new byte."""
     failures, most = 0, _size(part)
     while True:
         try:
@@ -155,59 +155,59 @@ def _transfer_persistently(url: str, part: Path, size: int | None, report: Calla
             fault = error
         failures = 1 if _size(part) > most else failures + 1
         most = max(most, _size(part))
-        if failures >= TRIES:
+        if failures >= MAX_FAILURES:
             raise fault
         time.sleep(min(wait * 2 ** (failures - 1), 60))
 
 
 def _transfer(url: str, part: Path, size: int | None, report: Callable[[int, int | None], None]) -> None:
-    """One request: append what ``part`` lacks, or begin anew where the server cannot resume."""
-    have = _size(part)
-    response = _request(url, have)
+    """Make one request: append the missing bytes to ``part``, or start over if the server cannot resume."""
+    received = _size(part)
+    response = _request(url, received)
     if response is None:
         return
     with response:
-        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            have = 0
+        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
+            received = 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length and length.isdigit() else None
-        # Before the part is touched: an error page must not cost the gigabytes that are there.
+        total = received + int(length) if length and length.isdigit() else None
+        # This check comes before the part is written: an error page must not replace the gigabytes received so far.
         if size is not None and total not in (None, size):
             raise _OtherFile(f"it offers {total:,} bytes instead of {size:,}")
-        _receive(response, part, have, total, report)
+        _receive(response, part, received, total, report)
 
 
-def _request(url: str, have: int) -> http.client.HTTPResponse | None:
-    """The response from byte ``have`` on; None when there is nothing after it."""
+def _request(url: str, received: int) -> http.client.HTTPResponse | None:
+    """Return the response from byte ``received`` on, or None if the file ends there."""
     headers = {"User-Agent": f"vg-gym/{__version__}", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if received:
+        headers["Range"] = f"bytes={received}-"
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30)
     except urllib.error.HTTPError as error:
-        error.close()  # it is a response too, with an open connection
+        error.close()  # the error is also a response with an open connection
         if error.code != 416:
             raise
-        if error.headers.get("Content-Range") == f"bytes */{have}":
+        if error.headers.get("Content-Range") == f"bytes */{received}":
             return None
-        raise WrongFile(f"it ends before byte {have:,}, which we have") from error
+        raise WrongFile(f"it ends before byte {received:,}, which is already here") from error
 
 
 def _receive(
     response: http.client.HTTPResponse,
     part: Path,
-    have: int,
+    received: int,
     total: int | None,
     report: Callable[[int, int | None], None],
 ) -> None:
-    with open(part, "ab" if have else "wb") as file:
-        while chunk := response.read(CHUNK):
+    with open(part, "ab" if received else "wb") as file:
+        while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
-            have += len(chunk)
-            report(have, total)
-    # read() ends quietly when the connection breaks; only the announced length tells.
-    if total is not None and have < total:
-        raise ConnectionError(f"the connection broke after {have:,} of {total:,} bytes")
+            received += len(chunk)
+            report(received, total)
+    # read() does not raise when the connection breaks; only the announced length shows it.
+    if total is not None and received < total:
+        raise ConnectionError(f"the connection broke after {received:,} of {total:,} bytes")
 
 
 def _size(path: Path) -> int:
@@ -215,19 +215,19 @@ def _size(path: Path) -> int:
 
 
 def install(archive: Archive, root: Path, mirrors: Sequence[str] = (), report: Callable | None = None) -> Path:
-    """Fetch and unpack an archive, unless that is done.
+    """Fetch and unpack an archive, unless it is already unpacked.
 
     Args:
-        archive: what to fetch.
-        root: the folder below which it is unpacked.
-        mirrors: as in :func:`fetch`.
-        report: as in :func:`fetch`.
+        archive: archive to fetch.
+        root: folder below which it is unpacked.
+        mirrors: see :func:`fetch`.
+        report: see :func:`fetch`.
 
     Returns:
-        The folder with what is wanted of the archive.
+        The folder of the unpacked contents.
 
     Raises:
-        VGGymError: as :func:`fetch` and :func:`extract`.
+        VGGymError: see :func:`fetch` and :func:`extract`.
     """
     if is_unpacked(archive, root):
         return root / archive.target

@@ -1,6 +1,6 @@
 """The language of RefShapes: referring expressions with a meaning that can be checked.
 
-Four kinds, after the taxonomy usual for referring expressions:
+There are four kinds, as in the usual taxonomy of referring expressions:
 
 - attribute: "the striped red star", "the blue shape"
 - location: "the leftmost ring", "the heart on the right", "the star in the top left corner"
@@ -8,9 +8,9 @@ Four kinds, after the taxonomy usual for referring expressions:
 - relation: "the cross left of the blue heart", "the star nearest to the white ring"
 
 An :class:`Expression` is a small syntax tree with a ``text``, and :func:`parse` turns the text back into the tree.
-:meth:`Expression.referents` evaluates it against a scene. Words that are vague in life are vague here: an object that
-*might* be meant ("on the left", just left of the middle) counts as a referent, so an expression with exactly one
-referent that is :meth:`~Expression.clearly` meant is unambiguous for any sensible reader.
+:meth:`Expression.referents` evaluates it against a scene. Vague words stay vague: an object that an expression *might*
+refer to ("on the left", just left of the middle) counts as a referent. An expression with exactly one referent that it
+refers to :meth:`~Expression.clearly` is therefore unambiguous for any sensible reader.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from vg_gym.data.scenes import COLORS, FILLS, SHAPES, SIZES, Scene, Shape
 from vg_gym.errors import VGGymError
 
 KINDS = ("attribute", "location", "size", "relation")
-"""Kinds of expression."""
+"""Kinds of expressions."""
 ANY_SHAPE = "shape"
 """The noun that fits every shape."""
 
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """Attributes that an object must have; ``None`` leaves one open, and the noun "shape" fits every shape."""
+    """Attributes that an object must have; None allows any value, and the noun "shape" fits every shape."""
 
     shape: str = ANY_SHAPE
     """One of :data:`~vg_gym.data.scenes.SHAPES`, or "shape"."""
@@ -52,7 +52,7 @@ class NounPhrase:
         return " ".join(word for word in (self.size, self.fill, self.color, self.shape) if word)
 
     def fits(self, item: Shape) -> bool:
-        """Whether the object has all the attributes."""
+        """Return whether the object has all attributes."""
         return (
             (self.shape == item.shape or self.shape == ANY_SHAPE)
             and (self.color == item.color or self.color is None)
@@ -62,7 +62,7 @@ class NounPhrase:
 
 
 Ranking = tuple[Callable[[Shape], float], float]
-"""The number by which a superlative ranks objects, and the margin: a closer rival makes it ambiguous."""
+"""Key by which a superlative ranks objects, and the margin: with a closer rival it is ambiguous."""
 _SUPERLATIVES: dict[str, tuple[str, Ranking]] = {
     "leftmost": ("location", (lambda s: -s.center[0], 0.08)),
     "rightmost": ("location", (lambda s: s.center[0], 0.08)),
@@ -73,7 +73,7 @@ _SUPERLATIVES: dict[str, tuple[str, Ranking]] = {
     "smallest": ("size", (lambda s: -float(np.log(s.side)), 0.12)),
 }
 
-# A place is a depth: how far inside the region the centre lies. Clear from 0.08 on, possible down to -0.08.
+# A place is a depth, the distance of the centre to the region's border: clear from 0.08 on, possible down to -0.08.
 _VAGUE = 0.08
 _PLACES: dict[str, Callable[[Shape], float]] = {
     "on the left": lambda s: 0.42 - s.center[0],
@@ -87,7 +87,7 @@ _PLACES: dict[str, Callable[[Shape], float]] = {
     "in the bottom right corner": lambda s: 0.42 - max(1 - s.center[0], 1 - s.center[1]),
 }
 
-# A direction is a unit vector: (along, across) of the way from anchor to object.
+# A direction is a unit vector (x, y) from the anchor to the object.
 _DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 _NEAREST = "nearest to"
 _NEAREST_RATIO = 1.3
@@ -97,22 +97,22 @@ RELATIONS = (*_DIRECTIONS, _NEAREST)
 
 @dataclass(frozen=True)
 class Expression:
-    """A referring expression: a noun phrase, narrowed by at most one of superlative, place, relation + anchor."""
+    """A referring expression: a noun phrase with at most one of superlative, place, and relation to an anchor."""
 
     head: NounPhrase
-    """What is meant."""
+    """Noun phrase of the target."""
     superlative: str | None = None
     """E.g. "leftmost", "largest"."""
     place: str | None = None
     """E.g. "on the left"."""
     relation: str | None = None
-    """One of :data:`RELATIONS`, to the anchor."""
+    """Relation of the target to the anchor, one of :data:`RELATIONS`."""
     anchor: NounPhrase | None = None
-    """The object that the relation leads to."""
+    """Noun phrase of the anchor."""
 
     @property
     def kind(self) -> str:
-        """One of :data:`KINDS`."""
+        """Kind of the expression, one of :data:`KINDS`."""
         if self.relation:
             return "relation"
         if self.superlative:
@@ -123,21 +123,21 @@ class Expression:
 
     @property
     def text(self) -> str:
-        """The English: "the small cross left of the blue heart"."""
+        """English text: "the small cross left of the blue heart"."""
         words = ["the", self.superlative, self.head.text, self.place, self.relation]
         text = " ".join(word for word in words if word)
         return f"{text} the {self.anchor.text}" if self.anchor else text
 
     def referents(self, scene: Scene) -> list[int]:
-        """Indices of all objects that might be meant; unambiguous means exactly one."""
+        """Return the indices of all possible targets; an unambiguous expression has exactly one."""
         return [i for i, margin in self.margins(scene) if margin > -1]
 
     def clearly(self, scene: Scene) -> list[int]:
-        """Indices of the objects that are certainly meant."""
+        """Return the indices of the certain targets."""
         return [i for i, margin in self.margins(scene) if margin >= 1]
 
     def margins(self, scene: Scene) -> list[tuple[int, float]]:
-        """(index, margin) of the objects that fit the head: >= 1 clearly meant, <= -1 clearly not."""
+        """Return (index, margin) of the objects that fit the head: >= 1 is clearly a target, <= -1 clearly not."""
         fitting = [i for i, item in enumerate(scene) if self.head.fits(item)]
         if self.superlative:
             rank, unit = _SUPERLATIVES[self.superlative][1]
@@ -150,7 +150,7 @@ class Expression:
 
     def _relation_margins(self, scene: Scene, fitting: list[int]) -> list[tuple[int, float]]:
         anchors = [i for i, item in enumerate(scene) if self.anchor and self.anchor.fits(item)]
-        if len(anchors) != 1:  # an ambiguous anchor makes everything possible and nothing clear
+        if len(anchors) != 1:  # with an ambiguous anchor everything is possible and nothing is clear
             return [(i, 0.0) for i in fitting]
         at = scene[anchors[0]].center
         others = [i for i in fitting if i != anchors[0]]
@@ -162,7 +162,7 @@ class Expression:
 
 
 def _rivals(ranks: list[tuple[int, float]], unit: float) -> list[tuple[int, float]]:
-    """Margins of a superlative: the lead over the best rival, in units of the least lead that is clear."""
+    """Return the margins of a superlative: the lead over the best rival, in units of the smallest clear lead."""
     margins = []
     for i, value in ranks:
         best = max((other for j, other in ranks if j != i), default=-np.inf)
@@ -171,7 +171,7 @@ def _rivals(ranks: list[tuple[int, float]], unit: float) -> list[tuple[int, floa
 
 
 def _direction_margin(along: float, across: float) -> float:
-    """Clear if mostly along the direction and not close; impossible only if clearly not along it."""
+    """Return the margin of a direction: 1 if the offset is long and mostly along it, -1 only if it points backwards."""
     if along >= 0.1 and across <= along:
         return 1.0
     return 0.0 if along > -0.02 else -1.0
@@ -188,70 +188,70 @@ _GRAMMAR = re.compile(
 
 
 def parse(text: str) -> Expression:
-    """The expression that a text of this language means.
+    """Parse a text of this language to an expression.
 
     Raises:
-        VGGymError: the text is not of the language.
+        VGGymError: the text does not belong to the language.
     """
     match = _GRAMMAR.fullmatch(text.strip().lower())
     if match is None:
         raise VGGymError(f"not a RefShapes expression: {text!r}; e.g. 'the small cross left of the blue heart'")
-    found = match.groupdict()
+    parts = match.groupdict()
 
     def phrase(role: str) -> NounPhrase:
-        return NounPhrase(*(found[f"{role}_{part}"] for part in ("shape", "color", "fill", "size")))
+        return NounPhrase(*(parts[f"{role}_{part}"] for part in ("shape", "color", "fill", "size")))
 
-    anchor = phrase("anchor") if found["relation"] else None
-    return Expression(phrase("head"), found["superlative"], found["place"], found["relation"], anchor)
+    anchor = phrase("anchor") if parts["relation"] else None
+    return Expression(phrase("head"), parts["superlative"], parts["place"], parts["relation"], anchor)
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word of the language, sorted."""
+    """Return all words of the language, sorted."""
     phrases = [*_SUPERLATIVES, *_PLACES, *RELATIONS]
     words = {word for phrase in phrases for word in phrase.split()}
     return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLORS, *FILLS, *SIZES}))
 
 
-Rest = tuple[str | None, str | None, str | None, NounPhrase | None]
-"""What may narrow a noun phrase: superlative, place, relation, anchor."""
-_NOTHING: list[Rest] = [(None, None, None, None)]
-_RANKED: dict[str, list[Rest]] = {
+Modifiers = tuple[str | None, str | None, str | None, NounPhrase | None]
+"""Modifiers of a noun phrase: superlative, place, relation, anchor."""
+_NOTHING: list[Modifiers] = [(None, None, None, None)]
+_RANKED: dict[str, list[Modifiers]] = {
     kind: [(word, None, None, None) for word, (k, _) in _SUPERLATIVES.items() if k == kind] for kind in KINDS
 }
-_PLACED: list[Rest] = [(None, place, None, None) for place in _PLACES]
+_PLACED: list[Modifiers] = [(None, place, None, None) for place in _PLACES]
 
 
 @dataclass(frozen=True)
 class _Choices:
-    """Expressions that are made only where they are looked at: each of some noun phrases with each of some rests."""
+    """Lazy sequence of expressions: every noun phrase of ``heads`` with every entry of ``modifiers``."""
 
     heads: Sequence[NounPhrase]
-    rests: Sequence[Rest]
+    modifiers: Sequence[Modifiers]
     size: str | None = None
     """Size word of all noun phrases."""
 
     def __len__(self) -> int:
-        return len(self.heads) * len(self.rests)
+        return len(self.heads) * len(self.modifiers)
 
     def __getitem__(self, number: int) -> Expression:
-        first, second = divmod(number, len(self.rests))
+        first, second = divmod(number, len(self.modifiers))
         head = self.heads[first]
-        return Expression(replace(head, size=self.size) if self.size else head, *self.rests[second])
+        return Expression(replace(head, size=self.size) if self.size else head, *self.modifiers[second])
 
 
 def _candidates(
     item: Shape, kind: str, crowd: Sequence[NounPhrase], anchors: Sequence[NounPhrase]
 ) -> tuple[_Choices, ...]:
-    """Expressions of one kind that describe an object, ambiguous ones included.
+    """Return the expressions of one kind that describe an object, including ambiguous ones.
 
-    Every word earns its place: a location, size word or relation is used only where the noun phrase alone fits
-    several objects.
+    Every word is needed: a location, size word or relation is used only where the noun phrase alone fits several
+    objects.
 
     Args:
         item: the object.
-        kind: of expression.
-        crowd: its noun phrases that fit several objects.
-        anchors: what other objects are called, those that have a name of their own.
+        kind: kind of the expressions.
+        crowd: noun phrases of the object that fit several objects.
+        anchors: unique names of other objects.
     """
     if kind == "attribute":
         return (_Choices(_heads(item.shape, item.color, item.fill), _NOTHING),)
@@ -263,7 +263,7 @@ def _candidates(
 
 
 def _chosen(choices: Sequence[_Choices], number: int) -> Expression:
-    """The expression with a number, counted through all choices."""
+    """Return the expression with a number that counts through all choices."""
     for part in choices:
         if number < len(part):
             return part[number]
@@ -272,21 +272,21 @@ def _chosen(choices: Sequence[_Choices], number: int) -> Expression:
 
 
 def unambiguous(expression: Expression, scene: Scene, target: int) -> bool:
-    """Whether the object, and no other, is meant, and clearly."""
+    """Return whether an expression clearly refers to the target and to no other object."""
     margins = expression.margins(scene)
     return all((margin >= 1) if i == target else (margin <= -1) for i, margin in margins) and bool(margins)
 
 
 def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count: int) -> list[tuple[int, Expression]]:
-    """Up to ``count`` different unambiguous expressions of a kind, each with the index of what it means.
+    """Sample up to ``count`` different unambiguous expressions of a kind, each with the index of its target.
 
-    Objects take turns, in random order, so that the first expressions mean different objects.
+    Objects take turns in random order, so that the first expressions have different targets.
 
     Args:
         scene: the objects.
         kind: one of :data:`KINDS`.
-        rng: decides the order.
-        count: most expressions.
+        rng: random generator of the order.
+        count: maximum number of expressions.
     """
     queues, (crowds, names) = [], _about(scene)
     for target in rng.permutation(len(scene)).tolist():
@@ -294,29 +294,29 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
         choices = _candidates(scene[target], kind, crowds[target], anchors)
         order = rng.permutation(sum(map(len, choices)))
         queues.append((target, map(partial(_chosen, choices), order.tolist())))
-    found: list[tuple[int, Expression]] = []
-    while queues and len(found) < count:
-        target, options_left = queues.pop(0)
-        hit = next((e for e in options_left if unambiguous(e, scene, target)), None)
+    samples: list[tuple[int, Expression]] = []
+    while queues and len(samples) < count:
+        target, remaining = queues.pop(0)
+        hit = next((e for e in remaining if unambiguous(e, scene, target)), None)
         if hit is not None:
-            found.append((target, hit))
-            queues.append((target, options_left))
-    return found
+            samples.append((target, hit))
+            queues.append((target, remaining))
+    return samples
 
 
 @cache
 def _heads(shape: str, color: str, fill: str) -> tuple[NounPhrase, ...]:
-    """All noun phrases that fit an object and name at least one attribute; no size words."""
+    """Return all noun phrases without size words that fit an object and name at least one attribute."""
     named = itertools.product((shape, ANY_SHAPE), (None, color), (None, fill))
     return tuple(NounPhrase(*words) for words in named if words != (ANY_SHAPE, None, None))
 
 
 @lru_cache(maxsize=1)
 def _about(scene: Scene) -> tuple[list[list[NounPhrase]], list[NounPhrase | None]]:
-    """For every object its noun phrases that fit several, and its name: the shortest that fits it alone, shape named.
+    """Return for every object its noun phrases that fit several objects, and its unique name or None.
 
-    A noun phrase without a size word fits the objects that have it among their own. The last scene is kept, of which
-    one kind of expression is asked after the other.
+    The name is the shortest noun phrase with a shape that fits this object alone. The result for the last scene is
+    cached, since the four kinds of expressions of a scene are sampled one after the other.
     """
     phrases = [_heads(item.shape, item.color, item.fill) for item in scene]
     counts = Counter(itertools.chain.from_iterable(phrases))

@@ -1,4 +1,4 @@
-"""Images as data sets hold them: lazy references to files and arrays."""
+"""Lazy references of data sets to image files and arrays."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read an image as uint8 RGB (H, W, 3), upright.
 
     Raises:
-        ImageError: the file is missing, damaged, cut short or of a pixel type without a known range; names the file.
+        ImageError: the file is missing, damaged, truncated or of a pixel type without a known range; the message names
+            the file.
     """
     with opened(Path(path)) as image:
         return to_rgb(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) in pixels of the upright image, from the file's header.
+    """Return (width, height) in pixels of the upright image from the file's header.
 
     Raises:
         ImageError: the file is missing or not an image.
@@ -38,13 +39,13 @@ class FileImage:
     """An image on disk; implements :class:`vg_gym.types.ImageRef`.
 
     Args:
-        path: where it should be.
-        name: path within the data set; default: the path.
-        known_size: (width, height) by the annotations, if they say. A file of another size is an error, because every
-            annotated box in it would be wrong.
-        elsewhere: other places to look where ``path`` does not exist.
-        orientation: what boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, where ``known_size`` does not
-            tell; empty where that is not known, and an image that the two turn differently is an error.
+        path: expected path of the file.
+        name: path within the data set; by default ``path``.
+        known_size: (width, height) by the annotations, if they state it. A file of another size is an error, because
+            every annotated box in it would be wrong.
+        elsewhere: paths to try if ``path`` does not exist.
+        orientation: pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, unless ``known_size``
+            decides it. Empty means unknown; an image whose two orientations differ is then an error.
     """
 
     path: Path
@@ -55,20 +56,20 @@ class FileImage:
 
     @property
     def key(self) -> str:
-        """Identity of the pixels: a digest of the file, how it is turned, and the name."""
+        """Identity of the pixels: a digest of the file, the orientation, and the name."""
         name = str(self.path) if self.name is None else self.name
         digest = digest_of_file((self.path, *self.elsewhere))
-        return f"{digest}{self._turn()}@{name}" if digest else name
+        return f"{digest}{self._suffix()}@{name}" if digest else name
 
-    def _turn(self) -> str:
-        """What the pixels depend on beside the file."""
+    def _suffix(self) -> str:
+        """Return the part of the key for orientation and size, on which the pixels depend beside the file."""
         if self.known_size is None and self.orientation == UPRIGHT:
             return ""
         return f"-{self.orientation}{'x'.join(map(str, self.known_size or ()))}"
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, without decoding the pixels."""
+        """(width, height) in pixels, read without decoding the image."""
         if self.known_size is not None:
             return self.known_size
         path = self.find()
@@ -76,10 +77,10 @@ class FileImage:
             return size_in(image, chosen_orientation(image, self.orientation, None, path))
 
     def find(self) -> Path:
-        """The first of ``path`` and ``elsewhere`` that exists.
+        """Return the first of ``path`` and ``elsewhere`` that exists.
 
         Raises:
-            ImageError: none exists; lists the folders searched.
+            ImageError: none exists; the message lists the searched folders.
         """
         for place in (self.path, *self.elsewhere):
             if place.is_file():
@@ -88,11 +89,11 @@ class FileImage:
         raise ImageError(f"no image {self.path.name}; looked in {folders}; download the images or correct root=")
 
     def array(self) -> np.ndarray:
-        """The pixels, uint8 RGB (H, W, 3).
+        """Return the pixels, uint8 RGB (H, W, 3).
 
         Raises:
-            ImageError: the file is missing, damaged, not of the size that the annotations say, or turned by its EXIF
-                orientation where nothing says whether boxes are.
+            ImageError: the file is missing or damaged, its size differs from the annotated one, or its EXIF
+                orientation turns it and the orientation of the boxes is unknown.
         """
         path = self.find()
         with opened(path) as image:
@@ -105,14 +106,14 @@ class FileImage:
 
 
 class ArrayImage:
-    """An image in memory, for a user's own queries; implements :class:`vg_gym.types.ImageRef`.
+    """An image in memory for a user's queries; implements :class:`vg_gym.types.ImageRef`.
 
     Args:
-        array: uint8 RGB of shape (H, W, 3).
-        key: its identity for caches; default: a hash of the pixels.
+        array: pixels, uint8 RGB (H, W, 3).
+        key: identity of the image for caches; by default a hash of the pixels.
 
     Raises:
-        VGGymError: the array is of another type or shape.
+        VGGymError: the array has another type or shape.
     """
 
     def __init__(self, array: np.ndarray, key: str | None = None):
@@ -136,5 +137,5 @@ class ArrayImage:
         return self._array.shape[1], self._array.shape[0]
 
     def array(self) -> np.ndarray:
-        """The pixels, uint8 RGB (H, W, 3)."""
+        """Return the pixels, uint8 RGB (H, W, 3)."""
         return self._array

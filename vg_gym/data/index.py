@@ -1,8 +1,8 @@
-"""A compact index beside a large annotation file: columns as ``.npy`` arrays, memory-mapped at the next opening.
+"""A compact index beside a large annotation file: columns as ``.npy`` arrays that later runs memory-map.
 
-A source file is parsed once, by a function that returns named columns; they are written to a folder whose name is
-derived from the source's size and modification time, so that a changed source gets a new index. No pickles: strings are
-UTF-8 blobs with offsets.
+A function parses a source file once and returns named columns. They are written to a folder whose name is derived from
+the source's size and modification time, so that a changed source gets a new index. Strings are UTF-8 blobs with
+offsets, not pickles.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Columns = dict[str, np.ndarray]
 """Name -> column."""
 
 FORMAT = 3
-"""Part of an index's name; raise it when the columns change their meaning."""
-SMALL = 8 * 2**20
-"""Sources below this many bytes are parsed at every opening: it takes no longer than to read an index."""
+"""Version of the columns, part of an index's name; increase it when columns change their meaning."""
+MIN_INDEXED_BYTES = 8 * 2**20
+"""Size in bytes from which a source is indexed; parsing a smaller one is as fast as reading an index."""
 
 
 class Strings:
-    """A column of strings, stored as one UTF-8 blob and the offsets (N + 1) of its parts."""
+    """A column of strings, stored as one UTF-8 blob and the offsets (N + 1,) of its parts."""
 
     def __init__(self, columns: Columns, name: str):
         self._blob, self._offsets = columns[f"{name}.utf8"], columns[f"{name}.offsets"]
@@ -39,29 +39,29 @@ class Strings:
         return len(self._offsets) - 1
 
     def __getitem__(self, index: int) -> str:
-        """String ``index``."""
+        """Return string ``index``."""
         return self._blob[self._offsets[index] : self._offsets[index + 1]].tobytes().decode("utf-8")
 
     @staticmethod
     def pack(name: str, texts: Iterable[str]) -> Columns:
-        """The two columns that hold ``texts`` under ``name``."""
+        """Return the two columns that hold ``texts`` under ``name``."""
         parts = [text.encode("utf-8", "replace") for text in texts]
         offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         return {f"{name}.utf8": np.frombuffer(b"".join(parts), np.uint8), f"{name}.offsets": offsets}
 
 
 def indexed(source: Path, build: Callable[[Path], Columns]) -> Columns:
-    """The columns that ``build`` makes of ``source``, from its index if there is one; else made, and the index written.
+    """Return the columns of ``source``: read them from its index, or build them and write the index.
 
-    The index lies in ``.vg_gym_index`` beside the source or, where that cannot be written, in the user's cache
-    (``$XDG_CACHE_HOME/vg_gym``). Where neither can be written a warning says so. Threads and processes may race: an
-    index appears under its name complete or not at all.
+    The index lies in ``.vg_gym_index`` beside the source or, if that cannot be written, in the user's cache
+    (``$XDG_CACHE_HOME/vg_gym``). If neither can be written, a warning says so. Threads and processes may race: an
+    index appears under its name only when complete.
 
     Args:
-        source: the annotation file.
-        build: parses it into columns; runs only when there is no valid index.
+        source: annotation file.
+        build: function that parses it into columns; it is called only without a valid index.
     """
-    if source.stat().st_size < SMALL:
+    if source.stat().st_size < MIN_INDEXED_BYTES:
         return build(source)
     places = [folder / _name(source) for folder in _folders(source)]
     for place in places:
@@ -87,13 +87,13 @@ def _read(place: Path) -> Columns | None:
     try:
         return {path.stem: _load(path) for path in place.glob("*.npy")}
     except (OSError, ValueError, EOFError) as error:
-        warnings.warn(f"the index {place} is damaged ({error}) and is made anew", stacklevel=4)
+        warnings.warn(f"the index {place} is damaged ({error}) and is built again", stacklevel=4)
         shutil.rmtree(place, ignore_errors=True)
         return None
 
 
 def _load(path: Path) -> np.ndarray:
-    # An empty array cannot be mapped; its file is a header alone. The plain view indexes faster than a memmap.
+    # An empty array cannot be mapped; its file has only a header. The plain view indexes faster than a memmap.
     mode: Literal["r"] | None = "r" if path.stat().st_size > 128 else None
     return np.asarray(read_npy(path, mode))
 
@@ -103,10 +103,10 @@ def _write_somewhere(places: list[Path], columns: Columns) -> Columns:
     for place in places:
         try:
             _write(place, columns)
-            return _read(place) or columns  # mapped: what was built is let go
+            return _read(place) or columns  # the mapped columns, so that the built ones are freed
         except OSError as error:
             reasons.append(str(error))
-    warnings.warn(f"no index could be written, every opening will be slow: {'; '.join(reasons)}", stacklevel=4)
+    warnings.warn(f"no index could be written, so every opening is slow: {'; '.join(reasons)}", stacklevel=4)
     return columns
 
 
@@ -117,7 +117,7 @@ def _write(place: Path, columns: Columns) -> None:
         try:
             part.rename(place)
         except OSError:
-            if not place.is_dir():  # else another process was first, and its index is as good
+            if not place.is_dir():  # otherwise another process was first, and its index is equal
                 raise
     _remove_old(place)
 

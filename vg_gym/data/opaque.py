@@ -1,7 +1,7 @@
-"""Opaque names: what a method reads of the key of a query or of a drawn picture tells it nothing.
+"""Opaque names, from which a method learns nothing about the answer of a query.
 
-A number in a key would: neighbours in a file often mean the same object, and scenes that are drawn have their kinds of
-expression in a fixed order.
+A plain number in a key would reveal something: neighbouring rows of a file often refer to the same object, and drawn
+scenes have their kinds of expressions in a fixed order.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 
 DIGEST_BYTES = 8
-"""Size of the digest that stands for a name: two of a million names share one with a probability of 3e-8."""
+"""Size in bytes of the digest of a name; among a million names, two share one with a probability of 3e-8."""
 ROUNDS = 4
-"""Rounds of the Feistel network that seals numbers: as many as make it a strong permutation (Luby & Rackoff, 1988)."""
+"""Number of rounds of the Feistel network that seals numbers; 4 make a strong permutation (Luby & Rackoff, 1988)."""
 HALF_BYTES = 8
-"""Size of a half of a sealed number."""
+"""Size in bytes of one half of a sealed number."""
 
 
 def opaque(name: object) -> str:
-    """Return 16 hexadecimal digits that stand for a name, the same in every process.
+    """Return the digest of a name, 16 hexadecimal digits that are the same in every process.
 
     >>> opaque(41), opaque(42)
     ('9ce9e933ef4f7ef6', '57b43cf02666687a')
@@ -26,28 +26,28 @@ def opaque(name: object) -> str:
 
 
 def seal(number: bytes) -> str:
-    """Return 32 hexadecimal digits that stand for 16 bytes; :func:`unseal` gives them back.
+    """Map 16 bytes to 32 hexadecimal digits by a fixed permutation, which :func:`unseal` inverts.
 
     >>> seal(bytes(16)), seal(bytes(15) + bytes([1]))
     ('80469054602bcad69861d9d969b34131', 'c559f6849f800f21e4fb36fe5562979b')
     """
-    left, right = number[:HALF_BYTES], number[HALF_BYTES:]
+    first, second = number[:HALF_BYTES], number[HALF_BYTES:]
     for turn in range(ROUNDS):
-        left, right = right, _xor(left, _mixed(right, turn))
-    return (left + right).hex()
+        first, second = second, _xor(first, _mixed(second, turn))
+    return (first + second).hex()
 
 
 def unseal(name: str) -> bytes:
-    """Return the 16 bytes behind a name that :func:`seal` gave.
+    """Return the 16 bytes that :func:`seal` mapped to a name.
 
     >>> unseal(seal(b"0123456789abcdef"))
     b'0123456789abcdef'
     """
     digits = bytes.fromhex(name)
-    left, right = digits[:HALF_BYTES], digits[HALF_BYTES:]
+    first, second = digits[:HALF_BYTES], digits[HALF_BYTES:]
     for turn in reversed(range(ROUNDS)):
-        left, right = _xor(right, _mixed(left, turn)), left
-    return left + right
+        first, second = _xor(second, _mixed(first, turn)), first
+    return first + second
 
 
 def _mixed(half: bytes, turn: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A data set of one's own: a JSON Lines file, or a JSON file in COCO's style with expressions (docs/data.md)."""
+"""A user's data set: a JSON Lines file, or a JSON file in COCO's style with expressions (docs/data.md)."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from vg_gym.errors import ImageError, VGGymError, unknown
 from vg_gym.types import Objects, Query, Sample
 
 PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style}
-"""Ending of a file -> what reads it."""
-PROBED = 16
-"""Images whose size is read at opening, to see that boxes in pixels lie inside them."""
+"""Suffix of a file -> its parser."""
+MAX_PROBED_IMAGES = 16
+"""Maximum number of images whose size is read at opening, to check that boxes in pixels lie inside them."""
 _EDGES = tuple(FRAMES.values())
 
 
 class OwnData(Sequence[Sample]):
-    """A split of a file of rows; every row is checked at the first opening, images are read when they are asked for.
+    """A split of a file of rows. Every row is checked at the first opening; images are read on demand.
 
-    A file without splits serves all its rows as whatever split is asked for, and says so in a warning.
+    If a file has no splits, every split consists of all its rows, and a warning says so.
 
     Args:
         path: ``FILE.jsonl`` or ``FILE.json``.
         split: a split that rows name, or ``all`` for every row.
-        root: what paths of images are relative to; default: the file's folder.
-        orientation: what boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, where rows do not say. Default:
-            in COCO's style the stored pixels; without boxes the upright image; else unknown, so that an image that
-            the two turn differently is an error.
+        root: folder of the image paths; by default the file's folder.
+        orientation: pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, for rows that do not state
+            it. The default is the stored pixels in COCO's style and the upright image without boxes. Otherwise it is
+            unknown, and an image whose two orientations differ is an error.
 
     Raises:
-        VGGymError: there is no such file or split, a row is wrong (the message names it), or boxes leave their images.
+        VGGymError: the file or the split does not exist, a row is wrong (the message names it), or boxes leave their
+            images.
     """
 
     def __init__(self, path: Path, split: str, root: str | Path | None = None, orientation: str = UNKNOWN):
@@ -60,23 +61,23 @@ class OwnData(Sequence[Sample]):
         self._probe()
 
     def _rows_of(self, split: str) -> np.ndarray:
-        asked = np.diff(self._columns["text.offsets"]) > 0
+        chosen = np.diff(self._columns["text.offsets"]) > 0
         if split != ALL and self.splits:
             if split not in self.splits:
                 raise VGGymError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}, and {ALL}")
-            asked &= self._columns["split"] == self._names["split"].index(split)
+            chosen &= self._columns["split"] == self._names["split"].index(split)
         elif split != ALL:
-            _say(
-                f'{self.path} has no "split": all its {int(asked.sum()):,} rows serve as every split that is asked '
-                "for, so what is trained on them and what is measured on them is the same"
+            _warn_once(
+                f'{self.path} has no "split": all its {int(chosen.sum()):,} rows serve as every split, so training '
+                "and evaluation use the same rows"
             )
-        return np.flatnonzero(asked)
+        return np.flatnonzero(chosen)
 
     def _probe(self) -> None:
-        """Look at a few images of unknown size: the likeliest mistake is boxes in another frame than they say."""
+        """Check boxes against a few images of unknown size, since boxes in an unstated frame are a likely mistake."""
         columns = self._columns
-        unsure = self._rows[columns["size"][self._rows, 0] == 0]
-        for row in unsure[:: max(1, len(unsure) // PROBED)][:PROBED].tolist():
+        unsized = self._rows[columns["size"][self._rows, 0] == 0]
+        for row in unsized[:: max(1, len(unsized) // MAX_PROBED_IMAGES)][:MAX_PROBED_IMAGES].tolist():
             try:
                 width, height = self._image(row).size
             except UnknownOrientation as error:
@@ -96,28 +97,28 @@ class OwnData(Sequence[Sample]):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that rows name; none where they name no split."""
+        """Names of the splits in the rows; empty if the rows have no split."""
         return self._names["split"]
 
     @cached_property
     def labeled(self) -> bool:
-        """Whether all rows of this split have boxes."""
+        """True if all rows of this split have boxes."""
         return bool(np.isfinite(self._columns["box"][self._rows, 0]).all())
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Every category that a row names, sorted."""
+        """Names of all categories in the rows, sorted."""
         return tuple(sorted(self._names["category"]))
 
     def __len__(self) -> int:
-        """Number of samples (expressions)."""
+        """Return the number of samples (expressions)."""
         return len(self._rows)
 
     def __getitem__(self, index):  # type: ignore[override]
-        """Sample ``index``, or the list of samples of a slice.
+        """Return sample ``index``, or the list of samples of a slice.
 
-        Its ``box`` is NaN where the row has none, and where it is not in pixels and the image cannot be read;
-        ``category`` is ``""`` where the row names none.
+        The ``box`` is NaN if the row has none, or if it is not in pixels and the image cannot be read. The
+        ``category`` is ``""`` if the row has none.
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -138,8 +139,8 @@ class OwnData(Sequence[Sample]):
     def _image(self, row: int) -> FileImage:
         name, (width, height) = self._images[row], self._columns["size"][row].tolist()
         size, code = (width, height) if width else None, int(self._columns["orientation"][row])
-        turned = ORIENTATION_CODES[code] or self._orientation
-        return FileImage(self._root / name, f"{self._home}/{name}", size, (), turned)
+        orientation = ORIENTATION_CODES[code] or self._orientation
+        return FileImage(self._root / name, f"{self._home}/{name}", size, (), orientation)
 
     def _box(self, row: int, image: FileImage) -> np.ndarray:
         box, edge = np.array(self._columns["box"][row]), _EDGES[self._columns["frame"][row]]
@@ -156,15 +157,15 @@ class OwnData(Sequence[Sample]):
 
     @cached_property
     def _by_image(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows in the order of their images, and the images in that order."""
+        """Rows sorted by their image, and the image ids in that order."""
         order = np.argsort(self._columns["image_id"], kind="stable")
         return order, self._columns["image_id"][order]
 
     def objects(self, image_id: int) -> Objects:
-        """The objects of an image that rows of the file have boxes of, whatever their split.
+        """Return the objects of an image that have boxes in rows of the file, in any split.
 
         Raises:
-            VGGymError: the file has no such image, or a box is not in pixels and the image cannot be read.
+            VGGymError: the file does not have this image, or a box is not in pixels and the image cannot be read.
         """
         order, images = self._by_image
         first, last = np.searchsorted(images, [image_id, image_id + 1])
@@ -174,7 +175,7 @@ class OwnData(Sequence[Sample]):
         rows = [row for row in order[first:last][chosen].tolist() if np.isfinite(self._columns["box"][row]).all()]
         boxes = [self._box(row, self._image(row)) for row in rows]
         if np.isnan(boxes).any():
-            self._image(rows[0]).array()  # raises what is wrong with it
+            self._image(rows[0]).array()  # raises the error of this image
         categories = tuple(self._text_of("category", row) for row in rows)
         ids = tuple(self._columns["ann_id"][rows].tolist())
         return Objects(np.array(boxes, np.float32).reshape(-1, 4), categories, ids)
@@ -186,22 +187,22 @@ def _all(columns: dict[str, np.ndarray], name: str) -> tuple[str, ...]:
 
 
 @lru_cache(None)
-def _say(text: str) -> None:
-    """Warn, once a process: Python's own count begins anew wherever filters are changed."""
+def _warn_once(text: str) -> None:
+    """Warn once in a process; Python's own count restarts whenever filters change."""
     warnings.warn(text, stacklevel=2)
 
 
 def open_own(name: str, split: str, root: str | None = None, **options: object) -> OwnData:
-    """Factory of the registry for files.
+    """Open a user's file; this is the registry's factory for files.
 
     Args:
         name: path of a ``.jsonl`` or ``.json`` file.
-        split: of its splits; ``all`` for every row.
-        root: what paths of images are relative to; default: the file's folder.
-        **options: ``orientation``, as of :class:`OwnData`.
+        split: name of a split; ``all`` for every row.
+        root: folder of the image paths; by default the file's folder.
+        **options: ``orientation``, see :class:`OwnData`.
 
     Raises:
-        VGGymError: an option is unknown, or as :class:`OwnData` says.
+        VGGymError: an option is unknown, or see :class:`OwnData`.
     """
     orientation = str(options.pop("orientation", UNKNOWN))
     if options:

@@ -1,4 +1,4 @@
-"""Files of a user's own data, as columns (:mod:`vg_gym.data.rows`): JSON Lines, and JSON in COCO's style."""
+"""Parsers of a user's files into columns (:mod:`vg_gym.data.rows`): JSON Lines, and JSON in COCO's style."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vg_gym.data.index import Columns
 from vg_gym.data.rows import DEFAULTS, RowTable
 from vg_gym.errors import VGGymError
 
-LONGEST = 1 << 20
-"""Bytes of a line; a longer one is no row."""
+MAX_LINE_BYTES = 1 << 20
+"""Maximum size of a line in bytes; a longer line is not a row."""
 
 
 def _refuse_constant(name: str) -> None:
@@ -24,12 +24,12 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def parse_json_lines(path: Path) -> Columns:
-    """A file with a row a line; blank lines are passed over.
+    """Parse a file with one row per line; blank lines are skipped.
 
-    A first line ``{"defaults": {...}}`` holds fields of all rows that do not say otherwise.
+    A first line ``{"defaults": {...}}`` holds default values of the rows' fields.
 
     Raises:
-        VGGymError: a row is wrong, or there is none; names the file and the line.
+        VGGymError: a row is wrong, or there is none; the message names the file and the line.
     """
     table = RowTable(path)
     for number, line in _lines(path):
@@ -38,7 +38,7 @@ def parse_json_lines(path: Path) -> Columns:
             if end < len(line):
                 raise ValueError(f"more than one value, from character {end + 1} on")
         except (ValueError, RecursionError) as error:
-            table.check()  # what is wrong further up is said first
+            table.check()  # an error in an earlier line is raised first
             raise VGGymError(f"{path} row {number} is not JSON ({error}); each line is one object") from error
         if isinstance(row, dict) and "defaults" in row and number == 1:
             table.defaults = _defaults(path, row["defaults"])
@@ -48,15 +48,17 @@ def parse_json_lines(path: Path) -> Columns:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, text) of the lines that are not blank."""
+    """Yield (number from 1, text) of the lines that are not blank."""
     number = 0
     try:
         with path.open("rb") as file:
-            while line := file.readline(LONGEST + 1):
+            while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                if len(line) > LONGEST:
-                    raise VGGymError(f"{path} row {number} is longer than {LONGEST:,} bytes: not a row of JSON Lines")
-                text = line.removeprefix(BOM_UTF8).decode("utf-8").strip()  # joined files have several marks
+                if len(line) > MAX_LINE_BYTES:
+                    raise VGGymError(
+                        f"{path} row {number} is longer than {MAX_LINE_BYTES:,} bytes: not a row of JSON Lines"
+                    )
+                text = line.removeprefix(BOM_UTF8).decode("utf-8").strip()  # joined files have several byte order marks
                 if text:
                     yield number, text
     except OSError as error:
@@ -65,26 +67,28 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise VGGymError(f"{path} row {number} is not UTF-8 ({error.reason}); save the file as UTF-8") from error
 
 
-def _defaults(path: Path, given: Any) -> dict[str, Any]:
-    if not isinstance(given, dict) or not set(given) <= set(DEFAULTS):
-        raise VGGymError(f'{path}: "defaults" is an object of {", ".join(DEFAULTS)}, got {str(given)[:80]}')
-    return given
+def _defaults(path: Path, fields: Any) -> dict[str, Any]:
+    if not isinstance(fields, dict) or not set(fields) <= set(DEFAULTS):
+        raise VGGymError(f'{path}: "defaults" is an object of {", ".join(DEFAULTS)}, got {str(fields)[:80]}')
+    return fields
 
 
 def parse_coco_style(path: Path) -> Columns:
-    """A JSON object with ``images``, ``annotations`` and ``categories`` as COCO's, and expressions.
+    """Parse a JSON object with ``images``, ``annotations`` and ``categories`` like COCO's, and with expressions.
 
     An annotation has ``expression`` (a text) or ``expressions`` (a list); one without is an object that no expression
-    means. ``bbox`` is ``xywh`` in pixels; ``defaults`` may say otherwise. ``split`` is the image's or the annotation's.
+    refers to. ``bbox`` is ``xywh`` in pixels unless ``defaults`` says otherwise. ``split`` belongs to the image or to
+    the annotation.
 
     Raises:
-        VGGymError: it is not such a file, or an annotation is wrong; names the file and the annotation.
+        VGGymError: the file has another format, or an annotation is wrong; the message names the file and the
+            annotation.
     """
     content = _json(path)
-    known = content if isinstance(content, dict) else {}
-    images, annotations = known.get("images"), known.get("annotations")
+    members = content if isinstance(content, dict) else {}
+    images, annotations = members.get("images"), members.get("annotations")
     if not isinstance(images, list) or not isinstance(annotations, list):
-        raise VGGymError(f'{path} is no object with the lists "images" and "annotations"; see docs/data.md')
+        raise VGGymError(f'{path} is not an object with the lists "images" and "annotations"; see docs/data.md')
     by_id = {image["id"]: image for image in _objects(path, "images", images)}
     if len(by_id) < len(images):
         raise VGGymError(f'{path}: {len(images) - len(by_id)} of "images" share an id with another; ids must differ')
@@ -96,9 +100,9 @@ def parse_coco_style(path: Path) -> Columns:
     defaults = {"box_format": "xywh", **_defaults(path, content.get("defaults") or {})}
     table, number = RowTable(path, "annotation", defaults), 0
     for number, annotation in enumerate(annotations, 1):
-        wanted = annotation.get("image_id")
-        if not isinstance(wanted, (int, str)) or (image := by_id.get(wanted)) is None:
-            raise VGGymError(f"{path} annotation {number}: no image has the id {wanted!r:.60}")
+        image_id = annotation.get("image_id")
+        if not isinstance(image_id, (int, str)) or (image := by_id.get(image_id)) is None:
+            raise VGGymError(f"{path} annotation {number}: no image has the id {image_id!r:.60}")
         row = _row(annotation, image, names.get(str(annotation.get("category_id"))), whole)
         texts = annotation.get("expressions", [annotation["expression"]] if "expression" in annotation else [])
         if not isinstance(texts, list):
@@ -116,20 +120,20 @@ def _json(path: Path) -> Any:
     except OSError as error:
         raise VGGymError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise VGGymError(f"{path} is not JSON ({error}); a file with an object a line is called .jsonl") from error
+        raise VGGymError(f"{path} is not JSON ({error}); name a file with one object per line .jsonl") from error
 
 
-def _objects(path: Path, name: str, found: Any) -> list[dict[str, Any]]:
-    if not isinstance(found, list):
-        raise VGGymError(f'{path}: "{name}" is no list')
-    for number, item in enumerate(found, 1):
+def _objects(path: Path, name: str, items: Any) -> list[dict[str, Any]]:
+    if not isinstance(items, list):
+        raise VGGymError(f'{path}: "{name}" is not a list')
+    for number, item in enumerate(items, 1):
         if not isinstance(item, dict) or not isinstance(item.get("id"), (int, str)):
             raise VGGymError(f'{path}: number {number} of "{name}" is not an object with an "id"')
-    return found
+    return items
 
 
 def _row(annotation: dict[str, Any], image: dict[str, Any], category: Any, whole: dict[str, bool]) -> dict[str, Any]:
-    """The fields of a row, without its expression; ids of a kind are taken where all are ``whole`` numbers."""
+    """Return the fields of a row without its expression; ids of a kind only if all of them are ``whole`` numbers."""
     row: dict[str, Any] = {
         "image": image.get("file_name"),
         "width": image.get("width"),
@@ -142,7 +146,7 @@ def _row(annotation: dict[str, Any], image: dict[str, Any], category: Any, whole
         "ann_id": annotation["id"] if whole["ann_id"] else None,
         "orientation": annotation.get("orientation", image.get("orientation")),
     }
-    named: dict[str, Any] = {
+    optional: dict[str, Any] = {
         field: annotation[field] for field in ("frame", "box_format", "kind", "ref_id") if field in annotation
     }
-    return {field: value for field, value in {**row, **named}.items() if value is not None}
+    return {field: value for field, value in {**row, **optional}.items() if value is not None}

@@ -1,9 +1,9 @@
-"""Data sets of parquet files, as public copies of RefCOCO on the hub are laid out: ``dataset=hub:ORG/NAME[:SPLIT]``.
+"""Data sets of parquet files, such as the public copies of RefCOCO on the hub: ``dataset=hub:ORG/NAME[:SPLIT]``.
 
 A row is a referent with its image, its box and one or several expressions; every expression is a sample. The columns of
-two layouts are known (:data:`LAYOUTS`): that of ``lmms-lab/RefCOCOg`` (images inside, boxes as left, top, width,
-height) and that of ``jxu124/refcocog`` (file names of COCO's images, boxes as corners). Others are named by options.
-Images stay encoded in their files until they are asked for.
+two layouts are known (:data:`LAYOUTS`): ``lmms-lab/RefCOCOg`` (images inside, boxes as left, top, width, height) and
+``jxu124/refcocog`` (file names of COCO's images, boxes as corners). Options name the columns of other layouts. Images
+stay encoded in their files until they are needed.
 """
 
 from __future__ import annotations
@@ -32,44 +32,44 @@ from vg_gym.errors import DatasetNotFound, ImageError, VGGymError, unknown
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import ImageRef, Objects, Query, Sample
 
-AT_A_TIME = 2**14
-"""Rows of a column that are Python objects together."""
+BATCH_ROWS = 2**14
+"""Number of rows of a column that are converted to Python objects at a time."""
 NO_CATEGORY = "object"
-"""Category of what names none."""
+"""Category of objects without one."""
 BOX_FORMATS = ("xyxy", "xywh")
-"""Corners; or left, top, width, height."""
+"""Formats of boxes: corners; or left, top, width, height."""
 NO_COLUMNS = ("frame", "box_format", "orientation")
-"""Fields of a layout that name no column."""
+"""Fields of a layout that are not names of columns."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of columns; an empty one is not there."""
+    """Names of the columns of a data set; an empty name means that the column is missing."""
 
     image: str = ""
-    """Encoded images: bytes, or the hub's struct of bytes and path."""
+    """Column of encoded images: bytes, or the hub's struct of bytes and path."""
     file_name: str = ""
-    """Path of the image within the data set; images are told apart by it."""
+    """Column of the images' paths within the data set, which identify them."""
     expressions: str = ""
-    """What :func:`vg_gym.data.parquet_cells.texts_of` reads."""
+    """Column of expressions in a form that :func:`vg_gym.data.parquet_cells.texts_of` reads."""
     box: str = ""
-    """Four numbers."""
+    """Column of boxes, four numbers each."""
     box_format: str = ""
-    """One of :data:`BOX_FORMATS`."""
+    """Format of the boxes, one of :data:`BOX_FORMATS`."""
     frame: str = "pixels"
-    """Of the box, a key of :data:`vg_gym.answers.frames.FRAMES`."""
+    """Frame of the boxes, a key of :data:`vg_gym.answers.frames.FRAMES`."""
     orientation: str = UNKNOWN
-    """What boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`."""
+    """Pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`."""
     category: str = ""
-    """Name of the category."""
+    """Column of category names."""
     ref_id: str = ""
-    """Number of the referent."""
+    """Column of numbers of the referents."""
     ann_id: str = ""
-    """Number of the annotation."""
+    """Column of numbers of the annotations."""
     image_id: str = ""
-    """Number of the image."""
+    """Column of numbers of the images."""
     sent_ids: str = ""
-    """Numbers of the expressions."""
+    """Column of numbers of the expressions."""
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -85,15 +85,15 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def chosen_layout(columns: Sequence[str], options: Mapping[str, str], where: str) -> Layout:
-    """The known layout whose columns are all there, with the given ones in place of its own.
+    """Return the first known layout whose columns all exist, with its fields replaced by ``options``.
 
     Args:
-        columns: names of those that there are.
+        columns: names of the existing columns.
         options: fields of :class:`Layout`.
-        where: what is read, for errors.
+        where: name of the data set in errors.
 
     Raises:
-        VGGymError: a field or a column is unknown, or image, expressions, box or its format are not known.
+        VGGymError: a field or a column is unknown, or the layout lacks images, expressions, boxes or their format.
     """
     for name in options:
         if name not in Layout.__dataclass_fields__:
@@ -107,13 +107,13 @@ def chosen_layout(columns: Sequence[str], options: Mapping[str, str], where: str
     for key, name in vars(layout).items():
         if name and key not in NO_COLUMNS and name not in columns:
             raise unknown(f"column of {where}", name, columns)
-    lacking = [key for key in ("expressions", "box", "box_format") if not getattr(layout, key)]
-    lacking += [] if layout.image or layout.file_name else ["image"]
-    if lacking:
-        given = " ".join(f"dataset_options.{key}=..." for key in lacking)
+    missing = [key for key in ("expressions", "box", "box_format") if not getattr(layout, key)]
+    missing += [] if layout.image or layout.file_name else ["image"]
+    if missing:
+        settings = " ".join(f"dataset_options.{key}=..." for key in missing)
         raise VGGymError(
-            f"{where} has the columns {', '.join(columns)}, which are of no known layout; say which is what: {given} "
-            f"(box_format: {' or '.join(BOX_FORMATS)})"
+            f"{where} has the columns {', '.join(columns)}, which are of no known layout; say which is what: "
+            f"{settings} (box_format: {' or '.join(BOX_FORMATS)})"
         )
     if layout.box_format not in BOX_FORMATS:
         raise unknown("box format", layout.box_format, BOX_FORMATS)
@@ -125,20 +125,19 @@ def chosen_layout(columns: Sequence[str], options: Mapping[str, str], where: str
 class ParquetDataset(Sequence[Sample]):
     """A split of a data set of parquet files: one sample per expression, in the order of the rows.
 
-    Rows without any text, and rows whose box is not four finite numbers, are left out, with a warning that says how
-    many.
+    Rows without any text, and rows whose box is not four finite numbers, are left out; a warning gives their number.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         split: name of the split.
-        folder: of the files, whose names or folders begin with the name of their split.
-        root: folder of images, where the files hold their names alone.
-        configuration: name of a folder, where several have files of the split.
-        **columns: fields of :class:`Layout` in place of those of the known layouts.
+        folder: folder of the files, whose names or folders begin with the name of their split.
+        root: folder of the images, for files that contain only their names.
+        configuration: name of a folder, needed if several folders have files of the split.
+        **columns: fields of :class:`Layout` that replace those of the known layout.
 
     Raises:
-        VGGymError: there is no such split, or no usable row in it, one of its files is missing or damaged, the columns
-            are not known, or images are asked for and there is no ``root``.
+        VGGymError: the split does not exist or has no usable row, one of its files is missing or damaged, the columns
+            are unknown, or the files contain only names of images and there is no ``root``.
     """
 
     def __init__(
@@ -150,19 +149,19 @@ class ParquetDataset(Sequence[Sample]):
         self._layout = layout = chosen_layout(columns_of(files), columns, str(folder))
         if not layout.image and root is None:
             raise DatasetNotFound(f"{name} holds names of images alone: give root=, the folder with COCO's train2014")
-        wanted = {v for k, v in vars(layout).items() if v and k not in ("image", *NO_COLUMNS)}
-        self._table = read_table(files, sorted(wanted))
+        names = {v for k, v in vars(layout).items() if v and k not in ("image", *NO_COLUMNS)}
+        self._table = read_table(files, sorted(names))
         self._images = EncodedImages(tuple(files), layout.image, layout.orientation) if layout.image else None
         self._folders = image_folders(Path(root)) if root is not None else []
         self._digest = fingerprint(*((file.name, file.stat().st_size) for file in files))[:12]
         self._starts = np.append(0, np.cumsum(self._counts()))
-        """First sample of every row, and the number of samples."""
+        """First sample of every row, followed by the number of samples."""
 
     def _counts(self) -> np.ndarray:
-        """Number (R,) of samples of every row.
+        """Return the number of samples of every row, int64 (R,).
 
         Raises:
-            VGGymError: there is no sample.
+            VGGymError: the split has no samples.
         """
         texts = (sum(map(bool, texts_of(value))) for value in self._values("expressions"))
         counts = np.fromiter(texts, np.int64, len(self._table))
@@ -179,20 +178,20 @@ class ParquetDataset(Sequence[Sample]):
         if not counts.sum():
             raise VGGymError(
                 f"{self.name}/{self.split}: none of {len(counts):,} rows has text in {self._layout.expressions!r} and "
-                f"four finite numbers in {self._layout.box!r}; say which columns have: dataset_options.expressions=... "
-                "dataset_options.box=..."
+                f"four finite numbers in {self._layout.box!r}; name the right columns: "
+                "dataset_options.expressions=... dataset_options.box=..."
             )
         return counts
 
     def __len__(self) -> int:
-        """Number of samples (expressions)."""
+        """Return the number of samples (expressions)."""
         return int(self._starts[-1])
 
     def __getitem__(self, index: Any) -> Any:
-        """Sample ``index``, or the list of samples of a slice.
+        """Return sample ``index``, or the list of samples of a slice.
 
         Raises:
-            VGGymError: its box is empty, or leaves its image.
+            VGGymError: a box is empty or leaves its image.
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -213,16 +212,16 @@ class ParquetDataset(Sequence[Sample]):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Every category name of the split, sorted."""
+        """All category names of the split, sorted."""
         if not self._layout.category:
             return (NO_CATEGORY,)
         return tuple(sorted({_category(name) for name in self._values("category")}))
 
     def objects(self, image_id: int) -> Objects:
-        """The referents of an image; other objects are not in such files.
+        """Return the referents of an image; such files do not contain other objects.
 
         Raises:
-            VGGymError: there is no such image.
+            VGGymError: the image does not exist.
         """
         rows = np.flatnonzero((self._image_ids == image_id) & (np.diff(self._starts) > 0)).tolist()
         if not rows:
@@ -238,10 +237,10 @@ class ParquetDataset(Sequence[Sample]):
         return self._table[column][row].as_py() if column else None
 
     def _batches(self, column: str) -> list[Any]:
-        return self._table.select([column]).to_batches(AT_A_TIME)
+        return self._table.select([column]).to_batches(BATCH_ROWS)
 
     def _values(self, field: str) -> Iterator[Any]:
-        """All values of a column, a few of them in memory; None where there is no such column."""
+        """Iterate over the values of a column without holding all in memory; over None if the column is missing."""
         column = getattr(self._layout, field)
         if not column:
             return repeat(None, len(self._table))
@@ -251,7 +250,7 @@ class ParquetDataset(Sequence[Sample]):
         return _category(self._value("category", row))
 
     def _ids(self, field: str) -> np.ndarray:
-        """The number (R,) of every row in a column of ids."""
+        """Return the number of every row in a column of ids, int64 (R,)."""
         if field not in self._numbers:
             self._numbers[field] = numbered(list(self._values(field)))
         return self._numbers[field]
@@ -262,7 +261,7 @@ class ParquetDataset(Sequence[Sample]):
 
     @cached_property
     def _image_ids(self) -> np.ndarray:
-        """The number of the image of every row (R,): the file's, else counted by path."""
+        """Number of the image of every row (R,): from the files, otherwise counted by path."""
         if self._layout.image_id:
             return self._ids("image_id")
         numbers: dict[str, int] = {}
@@ -271,7 +270,7 @@ class ParquetDataset(Sequence[Sample]):
 
     @cached_property
     def _sent_ids(self) -> np.ndarray:
-        """The number of every expression: the file's where they are whole numbers that differ, else its position."""
+        """Number of every expression: from the files if these are distinct whole numbers, otherwise its position."""
         positions = np.arange(len(self))
         if not self._layout.sent_ids:
             return positions
@@ -288,9 +287,9 @@ class ParquetDataset(Sequence[Sample]):
         return FileImage(first, f"{self._digest}/{name}", None, tuple(others), self._layout.orientation)
 
     def _box(self, row: int, image: ImageRef) -> np.ndarray:
-        """The box of a row; where its image cannot be read, as it is said in pixels, or NaN in another frame."""
-        said = np.array(box_of(self._value("box", row)))
-        corners, frame = box_ops.from_xywh(said) if self._layout.box_format == "xywh" else said, self._layout.frame
+        """Return the box of a row. If its image cannot be read, a box in pixels is not checked, and others are NaN."""
+        values = np.array(box_of(self._value("box", row)))
+        corners, frame = box_ops.from_xywh(values) if self._layout.box_format == "xywh" else values, self._layout.frame
         try:
             size = image.size
         except ImageError:
@@ -300,14 +299,14 @@ class ParquetDataset(Sequence[Sample]):
         leaves = (pixels < -slack) | (pixels > edges + slack)
         if box is None or leaves.any() or not (corners[2:] > corners[:2]).all():
             raise VGGymError(
-                f"{self.name}/{self.split} row {row}: the box {said.tolist()} is not inside its image of {size}; "
+                f"{self.name}/{self.split} row {row}: the box {values.tolist()} is not inside its image of {size}; "
                 "check dataset_options.box_format and dataset_options.frame"
             )
         return box
 
 
 def _beside(texts: list[str], ids: Any) -> list[Any]:
-    """The ids of those texts that are not empty; None for each where there are not as many."""
+    """Return the ids of the texts that are not empty; None for each if the numbers of ids and texts differ."""
     ids = ids if isinstance(ids, list) else [ids]
     ids = ids if len(ids) == len(texts) else [None] * len(texts)
     return [number for number, text in zip(ids, texts, strict=True) if text]
@@ -318,29 +317,31 @@ def _category(name: Any) -> str:
 
 
 def _path(name: Any, row: int) -> str:
-    """The path of an image within its data set; its row where there is none."""
+    """Return the path of an image within its data set, or a name made from its row if there is none."""
     path = path_within(str(f"row {row}" if name is None else name))
     return str(path.with_name(without_suffix(path.name)) if path.name else path)
 
 
 def open_hub(name: str, split: str, root: str | Path | None = None, **options: str) -> ParquetDataset:
-    """Factory of the registry for ``hub:ORG/NAME[:SPLIT]`` and ``hub:/folder/of/parquet[:SPLIT]``.
+    """Open ``hub:ORG/NAME[:SPLIT]`` or ``hub:/folder/of/parquet[:SPLIT]``; this is the registry's factory.
 
     Args:
-        name: the data set; SPLIT is what stands for ``test``, which is evaluated by default.
+        name: name of the data set; SPLIT replaces ``test``, which is evaluated by default.
         split: name of the split.
-        root: folder of images, where the files hold their names alone.
+        root: folder of the images, for files that contain only their names.
         **options: ``revision`` on the hub, ``configuration``, and fields of :class:`Layout`.
 
     Raises:
-        VGGymError: there is no such data set or split, or its columns are not known.
+        VGGymError: the data set or the split does not exist, or its columns are unknown.
     """
     revision = options.pop("revision", None)
-    where, _, stands_for_test = name.partition(":")[2].partition(":")
-    if stands_for_test and split == "test":
-        split = stands_for_test
+    where, _, test_split = name.partition(":")[2].partition(":")
+    if test_split and split == "test":
+        split = test_split
     if where and Path(where).is_dir():
         return ParquetDataset(name, split, Path(where), root, **options)
     if not where or where.startswith((".", "/", "~")) or where.count("/") != 1:
-        raise VGGymError(f"{name!r} is no folder, and no data set on the hub: hub:ORG/NAME or hub:/folder/of/parquet")
+        raise VGGymError(
+            f"{name!r} is neither a folder nor a data set on the hub: hub:ORG/NAME or hub:/folder/of/parquet"
+        )
     return ParquetDataset(name, split, fetch(where, split, revision), root, **options)

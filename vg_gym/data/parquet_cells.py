@@ -1,6 +1,6 @@
-"""Cells of parquet files: texts, boxes and ids, whatever a publisher writes them as.
+"""Cells of parquet files: texts, boxes and ids in the forms that publishers use.
 
-What is not clearly a text, a box or an id is none: a reader leaves it out and says so, and never guesses.
+A value that is not clearly a text, a box or an id is not guessed: readers leave it out with a warning.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 WHOLE = re.compile(r"-?\d{1,18}")
-"""A whole number that 64 bits hold, as text."""
+"""Text of a whole number that fits into 64 bits."""
 
 
 def texts_of(value: Any) -> list[str]:
-    """The expressions of a row, with an empty one for each that is no text.
+    """Return the expressions of a row; a value that is not a text becomes an empty one.
 
     Args:
         value: a text, a list of texts, such a list written as text, a list of structs with a text ``sent`` or ``raw``,
@@ -48,7 +48,7 @@ def _text(part: Any) -> str:
 
 
 def box_of(value: Any) -> list[float] | None:
-    """Four finite numbers; None where there are not.
+    """Return the four numbers of a box, or None unless they are four finite numbers.
 
     >>> box_of([[1, 2, 3, 4]]), box_of("[1, 2, 3, 4]"), box_of([1, 2, 3]), box_of([1, 2, 3, True])
     ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], None, None)
@@ -80,7 +80,7 @@ def _number(value: Any) -> float:
 
 
 def has_box(column: Any) -> np.ndarray:
-    """Booleans (N,): which cells of an Arrow array are boxes, as :func:`box_of` says."""
+    """Return which cells of an Arrow array are boxes by :func:`box_of`, bool (N,)."""
     import pyarrow
     from pyarrow import compute, types
 
@@ -96,7 +96,7 @@ def has_box(column: Any) -> np.ndarray:
 
 
 def whole_numbers(values: Iterable[Any]) -> np.ndarray | None:
-    """Ids (N,) int64 that are whole numbers, or texts of them; None where one is not, or two become one."""
+    """Convert ids, whole numbers or their texts, to int64 (N,); None if one is neither, or if two become equal."""
     values = list(values)
     numbers = [_whole(value) for value in values]
     if None in numbers or len(set(numbers)) != len(set(values)):
@@ -113,9 +113,9 @@ def _whole(value: Any) -> int | None:
 
 
 def numbered(values: Sequence[Any]) -> np.ndarray:
-    """Numbers (N,) int64: the ids where all are whole numbers, else in the order in which they first appear.
+    """Return the ids as int64 (N,) if all are whole numbers, otherwise numbers in order of their first occurrence.
 
-    A row without an id has a number of its own.
+    A row without an id gets its own number.
 
     >>> numbered(["7", "8"]).tolist(), numbered(["7", "x", None, "7", None]).tolist()
     ([7, 8], [0, 1, 2, 0, 4])

@@ -1,4 +1,4 @@
-"""The parquet files of a split: which they are, on disk or on the hub, whether all are there, and their columns."""
+"""The parquet files of a split: search on disk or on the hub, check for completeness, and their columns."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from vg_gym.errors import VGGymError, importing
 
 ALIASES = {"val": ("val", "validation", "dev"), "validation": ("validation", "val", "dev")}
-"""Splits that go by several names."""
+"""Split -> its names in different data sets."""
 SHARD = re.compile(r"^(?:(?P<split>.*?)[-_.])??(?P<word>part|shard|data|chunk|file)?[-_]?(?P<number>\d+)"
                    r"(?:-of-(?P<count>\d+))?(?:-[0-9a-f]{8,})?$")  # fmt: skip
-"""Stem of the name of a file that is one of several: ``test-00000-of-00002``, ``0000``, ``part-0``."""
+"""Stem of a file that is one part of a split: ``test-00000-of-00002``, ``0000``, ``part-0``."""
 
 
 def parquet_package() -> Any:
-    """``pyarrow.parquet``.
+    """Import ``pyarrow.parquet``.
 
     Raises:
-        VGGymError: it is not installed.
+        VGGymError: pyarrow is not installed.
     """
     with importing("data sets of parquet files", "pyarrow", "foundation"):
         import pyarrow.parquet
@@ -29,27 +29,27 @@ def parquet_package() -> Any:
 
 
 def split_files(folder: Path, split: str, configuration: str | None = None) -> list[Path]:
-    """The files of a split: ``test-00000-of-00002.parquet``, ``test.parquet``, or in a folder ``test``, sorted.
+    """Return the sorted files of a split: ``test-00000-of-00002.parquet``, ``test.parquet``, or in a folder ``test``.
 
     Args:
-        folder: with the files, or with folders of them, each of which is a configuration.
-        split: its name.
-        configuration: name of one; needed where several have the split.
+        folder: folder of the files, or of folders with files, each of which is a configuration.
+        split: name of the split.
+        configuration: name of the configuration, needed if several have the split.
 
     Raises:
-        VGGymError: there are none (names the splits that there are), several configurations have the split, or one of
-            its files is missing.
+        VGGymError: there are no files (the message lists the existing splits), several configurations have the split,
+            or one of its files is missing.
     """
     files = [file for file in sorted(folder.rglob("*.parquet")) if not _hidden(file.relative_to(folder))]
     if not files:
         raise VGGymError(f"no parquet files in {folder}; give the folder that holds them")
-    known: dict[str, dict[str, list[Path]]] = {}
+    configurations: dict[str, dict[str, list[Path]]] = {}
     for file in files:
         name, home = _split_and_configuration(file.relative_to(folder))
-        known.setdefault(home, {}).setdefault(name, []).append(file)
-    if configuration is not None and configuration not in known:
-        raise VGGymError(f"{folder} has no configuration {configuration!r}; it has {_listed(known)}")
-    chosen = known if configuration is None else {configuration: known[configuration]}
+        configurations.setdefault(home, {}).setdefault(name, []).append(file)
+    if configuration is not None and configuration not in configurations:
+        raise VGGymError(f"{folder} has no configuration {configuration!r}; it has {_listed(configurations)}")
+    chosen = configurations if configuration is None else {configuration: configurations[configuration]}
     for name in ALIASES.get(split, (split,)):
         if homes := [home for home in chosen if name in chosen[home]]:
             return _complete(chosen[_only(folder, split, homes, chosen)][name])
@@ -62,7 +62,7 @@ def _hidden(path: Path) -> bool:
 
 
 def _split_and_configuration(path: Path) -> tuple[str, str]:
-    """The split of a file and the folder that tells its configuration; both as the hub reads names."""
+    """Return the split and the configuration of a file, derived from its path as the hub does."""
     inside, shard = list(path.parts[:-1]), SHARD.match(path.stem)
     split = (shard["split"] or "") if shard else path.stem
     if inside and (not split or inside[-1] == split):
@@ -74,31 +74,31 @@ def _listed(configurations: Iterable[str]) -> str:
     return ", ".join(name or "(none)" for name in sorted(configurations))
 
 
-def _only(folder: Path, split: str, homes: Sequence[str], known: Mapping[str, Any]) -> str:
-    """The one configuration that has a split; a warning where others have not.
+def _only(folder: Path, split: str, homes: Sequence[str], configurations: Mapping[str, Any]) -> str:
+    """Return the only configuration that has a split, and warn if others lack it.
 
     Raises:
-        VGGymError: several have it.
+        VGGymError: several configurations have the split.
     """
     if len(homes) > 1:
         raise VGGymError(
             f"{folder} has several configurations with a split {split!r}: {_listed(homes)}; they are different data "
             f"sets: say which by dataset_options.configuration={homes[-1]}"
         )
-    if len(known) > 1:
+    if len(configurations) > 1:
         warnings.warn(
-            f"{folder} has the configurations {_listed(known)}; the split {split!r} is of {_listed(homes)}, the only "
-            f"one that has it (dataset_options.configuration={homes[0]} says so)",
+            f"{folder} has the configurations {_listed(configurations)}; the split {split!r} is of {_listed(homes)}, "
+            f"the only one that has it (dataset_options.configuration={homes[0]} selects it)",
             stacklevel=4,
         )
     return homes[0]
 
 
 def _complete(files: list[Path]) -> list[Path]:
-    """The files of a split, in the order of their numbers.
+    """Return the files of a split, sorted by their numbers.
 
     Raises:
-        VGGymError: one is missing, or two have one number; names it.
+        VGGymError: a file is missing, or two have the same number; the message names it.
     """
     if len(files) == 1 and not ((shard := SHARD.match(files[0].stem)) and shard["count"]):
         return files
@@ -109,13 +109,13 @@ def _complete(files: list[Path]) -> list[Path]:
         number = int(shard["number"]) if shard else None
         if number is None or number in numbers:
             other = numbers.get(number) if number is not None else next(one for one in files if one != file)
-            raise VGGymError(f"{file} and {other} hold the same part of one split; move the one away that is not meant")
+            raise VGGymError(f"{file} and {other} hold the same part of one split; move the wrong one away")
         numbers[number] = file
         counts.add(int(shard["count"]) if shard and shard["count"] else None)
     if len(counts) > 1:
         raise VGGymError(f"{files[0]} and {files[-1]} are of different uploads of one split; move the old files away")
     least, count = min(numbers), counts.pop()
-    if count is None and least > 1:  # years, or the like
+    if count is None and least > 1:  # for example years
         return [numbers[number] for number in sorted(numbers)]
     first = least if count is None else int(0 not in numbers and count in numbers)
     count = max(numbers) + 1 - first if count is None else count
@@ -123,24 +123,24 @@ def _complete(files: list[Path]) -> list[Path]:
         if number not in numbers:
             raise VGGymError(
                 f"{files[0].parent} lacks part {number} of a split in {count} parts, beside {files[0].name}; fetch the "
-                "missing file, else its rows would be left out"
+                "missing file, since its rows would be left out"
             )
     return [numbers[number] for number in sorted(numbers)]
 
 
 def columns_of(files: Sequence[Path]) -> list[str]:
-    """Names of the columns that the files have.
+    """Return the names of the columns of the files.
 
     Raises:
-        VGGymError: one cannot be read, or has other columns than the first; names it.
+        VGGymError: a file cannot be read, or its columns differ from those of the first; the message names it.
     """
     first = _schema(files[0])
     for file in files[1:]:
         names = _schema(file)
         if different := sorted(set(first) ^ set(names)):
             raise VGGymError(
-                f"{file} and {files[0]} have different columns: only one has {', '.join(different)}; they are not of "
-                "one split"
+                f"{file} and {files[0]} have different columns: only one has {', '.join(different)}; they do not "
+                "belong to one split"
             )
     return first
 
@@ -151,7 +151,7 @@ def _schema(file: Path) -> list[str]:
 
 
 class _readable:
-    """Turns what pyarrow raises into an error that names the file."""
+    """Context manager that turns exceptions of pyarrow into an error that names the file."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -168,10 +168,10 @@ class _readable:
 
 
 def read_table(files: Sequence[Path], names: Sequence[str]) -> Any:
-    """Columns of all files together, as Arrow holds them; images are not among them.
+    """Read the named columns of all files into one Arrow table.
 
     Raises:
-        VGGymError: a file is damaged, or a column is of types that do not go together.
+        VGGymError: a file is damaged, or a column has incompatible types.
     """
     import pyarrow
 
@@ -189,15 +189,15 @@ def read_table(files: Sequence[Path], names: Sequence[str]) -> Any:
 
 
 def fetch(repository: str, split: str, revision: str | None = None) -> Path:
-    """The parquet files of a split of a data set on the hub, fetched once.
+    """Fetch the parquet files of a split from the hub once, and return their folder.
 
     Args:
         repository: ``ORG/NAME``.
         split: name of the split.
-        revision: commit, tag or branch; default: the main one.
+        revision: commit, tag or branch; by default the main branch.
 
     Raises:
-        VGGymError: huggingface_hub is missing, the hub cannot be reached, or has no such data set.
+        VGGymError: huggingface_hub is missing, the hub cannot be reached, or the data set does not exist.
     """
     with importing(f"hub:{repository}", "huggingface_hub", "foundation"):
         import huggingface_hub

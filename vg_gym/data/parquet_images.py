@@ -1,4 +1,4 @@
-"""Images inside parquet files, which stay encoded until they are asked for."""
+"""Images inside parquet files, which stay encoded until their pixels are needed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vg_gym.data.pixels import UPRIGHT, chosen_orientation, opened, size_in, to_
 from vg_gym.errors import ImageError
 from vg_gym.storage.lru_cache import LRUCache
 
-GROUPS = 2
-"""Row groups of encoded images that are kept; one of the hub's has some hundred images."""
+MAX_CACHED_GROUPS = 2
+"""Maximum number of row groups of encoded images in memory; on the hub a group has a few hundred images."""
 
 
 @dataclass
 class EncodedImages:
-    """The encoded images of some parquet files, by row; opened when first asked for, here or in another process."""
+    """The encoded images of parquet files by row; each process opens the files at its first access."""
 
     files: tuple[Path, ...]
     column: str
     orientation: str = UPRIGHT
-    """What boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, or unknown."""
-    _groups: LRUCache[Any] = field(default_factory=lambda: LRUCache(GROUPS), repr=False)
+    """Pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, or unknown."""
+    _groups: LRUCache[Any] = field(default_factory=lambda: LRUCache(MAX_CACHED_GROUPS), repr=False)
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     _digests: dict[int, str] = field(default_factory=dict, repr=False)
 
@@ -41,19 +41,19 @@ class EncodedImages:
     @cached_property
     def _starts(self) -> list[tuple[int, int, int]]:
         """First row, file and number of every row group."""
-        parquet, found, row = parquet_package(), [], 0
+        parquet, groups, row = parquet_package(), [], 0
         for number, path in enumerate(self.files):
             about = parquet.read_metadata(path)
             for group in range(about.num_row_groups):
-                found.append((row, number, group))
+                groups.append((row, number, group))
                 row += about.row_group(group).num_rows
-        return found
+        return groups
 
     def read(self, row: int) -> bytes:
-        """The encoded image of a row.
+        """Return the encoded image of a row.
 
         Raises:
-            ImageError: the row has none.
+            ImageError: the row has no image.
         """
         at = np.searchsorted([start for start, _, _ in self._starts], row, side="right") - 1
         start, number, group = self._starts[at]
@@ -66,12 +66,12 @@ class EncodedImages:
         if not data or not isinstance(data, bytes):
             raise ImageError(
                 f"{self.files[number]} row {row - start} of group {group} has no image in {self.column!r}; give a "
-                "column of encoded images, or of names by dataset_options.file_name and their folder by root="
+                "column of encoded images, or a column of names by dataset_options.file_name and their folder by root="
             )
         return data
 
     def digest(self, row: int) -> str:
-        """A hash of a row's encoded image, read once; empty where there is none."""
+        """Return a hash of a row's encoded image, computed once; empty if the row has no image."""
         if row not in self._digests:
             try:
                 self._digests[row] = digest_of(self.read(row))
@@ -80,7 +80,7 @@ class EncodedImages:
         return self._digests[row]
 
     def size(self, row: int) -> tuple[int, int]:
-        """(width, height) of a row's image, from its header; read once."""
+        """Return (width, height) of a row's image from its header, read once."""
         if row not in self._sizes:
             name = f"{self.files[0].parent} row {row}"
             with opened(name, io.BytesIO(self.read(row))) as image:
@@ -88,16 +88,16 @@ class EncodedImages:
         return self._sizes[row]
 
     def array(self, row: int, name: str) -> np.ndarray:
-        """The pixels of a row's image, which is called ``name`` in errors, uint8 RGB (H, W, 3).
+        """Return the pixels of a row's image, uint8 RGB (H, W, 3); errors call it ``name``.
 
         Raises:
-            ImageError: the image is missing or damaged, or nothing says how it is turned.
+            ImageError: the image is missing or damaged, or its orientation is unknown.
         """
         with opened(name, io.BytesIO(self.read(row))) as image:
             return to_rgb(image, chosen_orientation(image, self.orientation, None, name))
 
     def _load(self, number: int, group: int) -> Any:
-        """The bytes alone of a row group: the path beside them may name the object that is meant."""
+        """Load only the bytes of a row group, since the path beside them may name the target."""
         file = parquet_package().ParquetFile(self.files[number])
         leaves = [file.schema.column(leaf).path for leaf in range(len(file.schema))]
         inside = [leaf for leaf in leaves if leaf.startswith(f"{self.column}.") and leaf.endswith(".bytes")]
@@ -115,7 +115,7 @@ class ParquetImage:
 
     @property
     def key(self) -> str:
-        """Identity of the pixels: a hash of the encoded image, how it is turned, and the name."""
+        """Identity of the pixels: a hash of the encoded image, the orientation, and the name."""
         return f"{self.images.digest(self.row)}-{self.images.orientation}@{self.name}"
 
     @property
@@ -124,9 +124,9 @@ class ParquetImage:
         return self.images.size(self.row)
 
     def array(self) -> np.ndarray:
-        """The pixels, uint8 RGB (H, W, 3).
+        """Return the pixels, uint8 RGB (H, W, 3).
 
         Raises:
-            ImageError: the image is missing or damaged, or nothing says how it is turned.
+            ImageError: the image is missing or damaged, or its orientation is unknown.
         """
         return self.images.array(self.row, self.name)

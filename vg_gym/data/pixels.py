@@ -1,8 +1,8 @@
-"""The one way from an image file to uint8 RGB.
+"""Conversion of image files to uint8 RGB.
 
-Whatever is transparent is laid on white, and 16-bit values are scaled, not clipped, to 8 bits. A file may say by its
-EXIF orientation that its pixels are to be turned or mirrored: people look at the *upright* image, and many annotations,
-COCO's among them, refer to the *stored* one.
+Transparent pixels become white, and 16-bit values are scaled, not clamped, to 8 bits. The EXIF orientation of a file
+may say that its pixels are to be rotated or mirrored. People see the *upright* image, while many annotations, including
+COCO's, refer to the *stored* one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from PIL import Image, ImageOps
 from vg_gym.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-"""What is read, whatever a file is called; Pillow's others are rare, and some run programs, as Ghostscript for EPS."""
+"""Formats that are read, whatever a file's suffix. Others are rare, and some run programs (EPS runs Ghostscript)."""
 MAX_MEGAPIXELS = 150.0
-"""Size of an image beyond which it is refused: a small file may claim to be large, and 150 take half a gigabyte."""
-LIMIT_VARIABLE = "VG_GYM_MAX_MEGAPIXELS"
-"""Environment variable with another limit, up to the 178 of Pillow."""
+"""Maximum size of an image; a small file may claim to be large, and 150 megapixels take half a gigabyte."""
+MEGAPIXELS_VARIABLE = "VG_GYM_MAX_MEGAPIXELS"
+"""Environment variable that replaces :data:`MAX_MEGAPIXELS`, up to Pillow's 178."""
 STORED, UPRIGHT, UNKNOWN = "stored", "upright", ""
 ORIENTATIONS = (STORED, UPRIGHT)
-"""What boxes may refer to: the pixels as the file stores them, or the image as its EXIF orientation turns it."""
+"""Pixels that boxes may refer to: as the file stores them, or as its EXIF orientation turns them."""
 _ORIENTATION = 0x0112
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 _BACK = {
@@ -40,42 +40,45 @@ _BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""EXIF orientation -> what turns an upright image into the stored one; the others are stored upright."""
+"""EXIF orientation -> operation that turns the upright image into the stored one; others are stored upright."""
 _SCALES = {"1": 255, "L;2": 85, "L;4": 17}
-"""Pillow's name of grey pixels of a few bits -> by how much it multiplies them, but not the transparent one."""
+"""Pillow's name of grey pixels of a few bits -> the factor by which it scales them, but not the transparent value."""
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 256, 257, 258, 262, 0
-# What Pillow's decoders raise on damaged files; anything else is a bug of ours, and is raised as it is.
+# Exceptions of Pillow's decoders for damaged files; any other exception is a bug here and stays visible.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError,
            Image.DecompressionBombWarning)  # fmt: skip
 
 
 class UnknownOrientation(ImageError):
-    """An image that is turned, where nothing says whether its boxes are."""
+    """The orientations of an image differ, and the one of its boxes is unknown."""
 
 
 @lru_cache(1)
 def _formats() -> tuple[str, ...]:
-    """Those of :data:`FORMATS` that this Pillow reads."""
+    """Return the :data:`FORMATS` that the installed Pillow reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @contextmanager
 def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Image]:
-    """The image in a file, not yet decoded; every failure in the block becomes an error that names the file.
+    """Open an image without decoding it; every failure in the block becomes an error that names the file.
 
     Args:
-        path: of the file.
-        file: its bytes, where it is no file of its own; then ``path`` is a name for errors.
+        path: path of the file.
+        file: bytes of an image that is not a file itself; ``path`` is then its name in errors.
 
     Raises:
-        VGGymError: the file is missing, damaged, or of a kind that is not known.
+        VGGymError: the file is missing, damaged, or of an unknown kind.
     """
     try:
         with Image.open(path if file is None else file, formats=_formats()) as image:
-            pixels, most = image.width * image.height, float(os.environ.get(LIMIT_VARIABLE, MAX_MEGAPIXELS))
-            if pixels > most * 1e6:
-                raise ValueError(f"{pixels / 1e6:,.0f} megapixels, more than {most:g}; {LIMIT_VARIABLE} sets the limit")
+            pixels = image.width * image.height
+            megapixels = float(os.environ.get(MEGAPIXELS_VARIABLE, MAX_MEGAPIXELS))
+            if pixels > megapixels * 1e6:
+                raise ValueError(
+                    f"{pixels / 1e6:,.0f} megapixels, more than {megapixels:g}; {MEGAPIXELS_VARIABLE} sets the limit"
+                )
             if (transparent := _transparent_value(image)) is not None:
                 image.info["transparency"] = transparent
             yield image
@@ -89,14 +92,14 @@ def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Im
 
 
 def to_rgb(image: Image.Image, orientation: str = UPRIGHT) -> np.ndarray:
-    """A Pillow image of any mode as uint8 RGB (H, W, 3).
+    """Convert a Pillow image of any mode to uint8 RGB (H, W, 3).
 
     Args:
-        image: of :func:`opened`, or any other.
+        image: image from :func:`opened` or elsewhere.
         orientation: one of :data:`ORIENTATIONS`.
 
     Raises:
-        ValueError: a mode with no known range of values (floating point, or 32-bit beyond 16 bits).
+        ValueError: the mode has no known range of values (floating point, or 32-bit beyond 16 bits).
     """
     number, tags, transparent = _number(image), getattr(image, "tag_v2", {}), image.info.get("transparency")
     image = ImageOps.exif_transpose(image)
@@ -115,7 +118,7 @@ def to_rgb(image: Image.Image, orientation: str = UPRIGHT) -> np.ndarray:
 
 
 def _transparent_value(image: Image.Image) -> int | bytes | tuple[int, ...] | None:
-    """The colour that counts as transparent, as Pillow decodes it; Pillow gives it as the file stores it."""
+    """Return the transparent colour in decoded values; Pillow states it in the values of the file."""
     value = image.info.get("transparency")
     stored_as = next((str(tile[3]) for tile in getattr(image, "tile", ())[:1]), "")
     if isinstance(value, tuple) and ";16" in stored_as:
@@ -124,8 +127,8 @@ def _transparent_value(image: Image.Image) -> int | bytes | tuple[int, ...] | No
 
 
 def _from_16_bit(image: Image.Image, tags: object, transparent: object) -> np.ndarray:
-    """Grey values of 16 bits, or of as many as a TIFF's tags say, as uint8 RGB (H, W, 3)."""
-    # Mode "I" is 32-bit, but older Pillow opens 16-bit PNG with it; only the values tell.
+    """Convert grey values of 16 bits, or of the number of bits in a TIFF's tags, to uint8 RGB (H, W, 3)."""
+    # Mode "I" has 32 bits, but older versions of Pillow open 16-bit PNG with it; only the values show the difference.
     values, tag = np.asarray(image).astype(np.int64), dict(tags) if tags else {}  # type: ignore[call-overload]
     bits = int(np.ravel(tag.get(_BITS_PER_SAMPLE, 16))[0])
     white = 2**bits - 1 if bits < 16 else 0xFFFF
@@ -140,32 +143,32 @@ def _from_16_bit(image: Image.Image, tags: object, transparent: object) -> np.nd
 
 
 def _number(image: Image.Image) -> int:
-    """The EXIF orientation of an image that is not yet decoded; 1 where it says none."""
+    """Return the EXIF orientation of an image that is not yet decoded; 1 if it has none."""
     number = image.getexif().get(_ORIENTATION)
     return number if isinstance(number, int) and number in _BACK else 1
 
 
 def size_in(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """(width, height) in pixels of an image that is not yet decoded, in one of :data:`ORIENTATIONS`."""
+    """Return (width, height) in pixels of an image that is not yet decoded, in one of :data:`ORIENTATIONS`."""
     width, height = image.size
-    if image.format == "TIFF":  # Pillow itself turns these, some versions at opening, some at decoding
+    if image.format == "TIFF":  # Pillow itself rotates TIFF, some versions when opening, some when decoding
         width, height = (int(image.tag_v2[tag]) for tag in (_WIDTH, _HEIGHT))  # type: ignore[attr-defined]
     return (height, width) if orientation == UPRIGHT and _number(image) in _ON_THEIR_SIDE else (width, height)
 
 
 def chosen_orientation(image: Image.Image, wanted: str, known_size: tuple[int, int] | None, path: Path | str) -> str:
-    """Which of :data:`ORIENTATIONS` the annotations of an image mean.
+    """Return the one of :data:`ORIENTATIONS` that the annotations of an image refer to.
 
-    Their size of the image decides where it is that of one alone; else ``wanted`` does.
+    The annotated size decides if it fits only one orientation; otherwise ``wanted`` does.
 
     Args:
-        image: not yet decoded.
-        wanted: what the data set says, or :data:`UNKNOWN`.
-        known_size: (width, height) by the annotations, if they say.
-        path: its name, for errors.
+        image: image that is not yet decoded.
+        wanted: orientation by the data set, or :data:`UNKNOWN`.
+        known_size: (width, height) by the annotations, if they state it.
+        path: name of the image in errors.
 
     Raises:
-        UnknownOrientation: nothing says which, and the two differ.
+        UnknownOrientation: the orientations differ, and neither the size nor ``wanted`` decides.
     """
     number = _number(image)
     if number == 1:
@@ -177,6 +180,6 @@ def chosen_orientation(image: Image.Image, wanted: str, known_size: tuple[int, i
         return wanted
     raise UnknownOrientation(
         f"{path} has the EXIF orientation {number}, and nothing says whether boxes refer to its stored or its upright "
-        'pixels: give dataset_options.orientation=upright (or stored); in rows of your own "orientation", or "width" '
-        'and "height" where these differ'
+        'pixels: give dataset_options.orientation=upright (or stored), or in your rows "orientation", or "width" and '
+        '"height" if these differ'
     )

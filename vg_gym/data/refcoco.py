@@ -1,4 +1,4 @@
-"""RefCOCOg, RefCOCO and RefCOCO+ as they are published, read without a copy and without running their pickles.
+"""RefCOCOg, RefCOCO and RefCOCO+, read in their published form without converting files or running their pickles.
 
 Yu et al., "Modeling Context in Referring Expressions", ECCV 2016 (RefCOCO, RefCOCO+, UNC splits); Mao et al.,
 "Generation and Comprehension of Unambiguous Object Descriptions", CVPR 2016 (RefCOCOg, Google split); Nagaraja et al.,
@@ -29,26 +29,26 @@ from vg_gym.errors import DatasetNotFound, VGGymError
 from vg_gym.types import Objects, Query, Sample
 
 DATA_VARIABLE = "VG_GYM_DATA"
-"""Environment variable with the folder to look in when no ``root`` is given."""
+"""Environment variable with the folder of the data, used without ``root``."""
 IMAGE_FOLDERS = ("images", "images/train2014", "images/mscoco/images/train2014", "train2014")
-"""Where the images may lie, below the data set's folder and below its parent."""
+"""Possible folders of the images, below the data set's folder and below its parent."""
 COCO_NAME = re.compile(r"\d{12}\.\w+$")
-"""Ending of COCO's file names: the number of the image, which is in one folder only."""
+"""End of COCO's file names: the number of the image, which occurs in one folder only."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What is published of a data set."""
+    """Published names and sizes of a data set."""
 
     folder: str
-    """Name of its folder."""
+    """Name of the folder."""
     refs: str
-    """Name of its file of refs."""
+    """Name of the file of refs."""
     splits: dict[str, tuple[int, int]]
-    """(expressions, images) of each split. 0 images: not compared, as Google's splits share images."""
+    """Split -> (number of expressions, number of images); 0 images are not compared: Google's splits share images."""
 
 
-PUBLISHED = {
+PUBLISHED_SETS = {
     "refcocog-umd": Published(
         "refcocog", "refs(umd).p", {"train": (80_512, 21_899), "val": (4_896, 1_300), "test": (9_602, 2_600)}
     ),
@@ -64,29 +64,29 @@ PUBLISHED = {
         {"train": (120_191, 16_992), "val": (10_758, 1_500), "testA": (5_726, 750), "testB": (4_889, 750)},
     ),
 }
-"""Data set -> what is published of it."""
+"""Data set -> its published names and sizes."""
 
 
 def find_annotations(name: str, root: str | Path | None = None) -> Path:
-    """The folder that holds the files of data set ``name``: ``refs(X).p`` and ``instances.json``.
+    """Return the folder with the files of data set ``name``: ``refs(X).p`` and ``instances.json``.
 
-    Looks in ``root``, ``root/annotations``, and in both below ``root/refcocog`` (``refcoco``, ``refcoco+``).
+    The search covers ``root``, ``root/annotations``, and both below ``root/refcocog`` (``refcoco``, ``refcoco+``).
 
     Args:
-        name: a key of :data:`PUBLISHED`.
-        root: where to look; default the environment variable ``VG_GYM_DATA``.
+        name: a key of :data:`PUBLISHED_SETS`.
+        root: folder of the search; by default the environment variable ``VG_GYM_DATA``.
 
     Raises:
-        VGGymError: no folder is given, or the files are not there; lists the folders searched.
+        VGGymError: no folder is given, or it lacks the files; the message lists the searched folders.
     """
-    published = PUBLISHED[name]
+    published = PUBLISHED_SETS[name]
     command = f"`vg-gym download {published.folder} --root DIR`"
     chosen = root or os.environ.get(DATA_VARIABLE)
     if not chosen:
         raise DatasetNotFound(f"{name} is read from disk: give root=DIR or set {DATA_VARIABLE}; {command} fetches it")
     bases = [Path(chosen) / published.folder, Path(chosen)]
-    # RefCOCO and RefCOCO+ name their files alike; the folder alone tells them apart.
-    others = {other.folder for other in PUBLISHED.values()} - {published.folder}
+    # The files of RefCOCO and RefCOCO+ have the same names; only their folders differ.
+    others = {other.folder for other in PUBLISHED_SETS.values()} - {published.folder}
     places = [place for base in bases if base.name not in others for place in (base / "annotations", base)]
     for place in places:
         if (place / published.refs).is_file() and (place / "instances.json").is_file():
@@ -98,14 +98,14 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
 
 
 def image_folders(annotations: Path) -> list[Path]:
-    """Where the images of annotations in a folder may lie; folders that exist come first."""
+    """Return the possible image folders of a folder of annotations; existing folders come first."""
     base = annotations.parent if annotations.name == "annotations" else annotations
     places = [place / folder for place in (base, base.parent) for folder in IMAGE_FOLDERS]
     return sorted([*places, base], key=lambda place: not place.is_dir())
 
 
 def path_within(name: str) -> PurePosixPath:
-    r"""The path of an image within its data set, which cannot lead out of it.
+    r"""Return the path of an image within its data set, without parts that lead out of it.
 
     >>> str(path_within("../a\\./1.png"))
     'a/1.png'
@@ -115,12 +115,12 @@ def path_within(name: str) -> PurePosixPath:
 
 
 def image_places(folders: Sequence[Path], name: PurePosixPath, alone: bool = False) -> list[Path]:
-    """Where an image may lie: under its path within the data set and, where that tells it apart, under its last part.
+    """Return the possible paths of an image: its path within the data set and, if unique, the last part of it.
 
     Args:
-        folders: of images.
+        folders: folders of images.
         name: path within the data set.
-        alone: whether its last part is that of no other image; COCO's, with twelve digits, always is.
+        alone: whether the last part of the path is unique; COCO's names with twelve digits always are.
     """
     names = [name, *([PurePosixPath(name.name)] if alone or COCO_NAME.search(name.name) else [])]
     return [folder / place for place in dict.fromkeys(names) for folder in folders]
@@ -129,24 +129,24 @@ def image_places(folders: Sequence[Path], name: PurePosixPath, alone: bool = Fal
 class RefCOCO(Sequence[Sample]):
     """A split of a RefCOCO-type data set: one sample per expression, in the order of the published file.
 
-    Left out, with a warning that names their number: expressions without any text, expressions whose box, cut to the
-    image, is empty, and those that mean several objects or none, as gRefCOCO's. Boxes refer to the stored pixels, as
-    COCO's do, unless the width and height beside them are those of the upright image alone. The number of expressions
-    and images is compared with the published one; a difference is a warning that names both.
+    Three kinds of expressions are left out, and a warning gives their number: those without any text, those whose box,
+    clamped to the image, is empty, and those with several targets or without one, as in gRefCOCO. Boxes refer to the
+    stored pixels, like COCO's, unless the annotated width and height fit only the upright image. A warning names both
+    numbers if the number of expressions or images differs from the published one.
 
     Args:
-        name: a key of :data:`PUBLISHED`.
+        name: a key of :data:`PUBLISHED_SETS`.
         split: one of the set's splits. RefCOCO and RefCOCO+ have no ``test``: testA (people) and testB (other objects)
-            ask different things and are always reported apart.
-        annotations: the folder with ``refs(X).p`` and ``instances.json``.
+            measure different abilities and are always reported separately.
+        annotations: folder with ``refs(X).p`` and ``instances.json``.
 
     Raises:
-        VGGymError: the set has no such split, this copy lacks it, two expressions have one sent_id, or its files are
-            damaged or do not fit together.
+        VGGymError: the split is unknown or missing in this copy, two expressions have the same sent_id, or the files
+            are damaged or do not fit together.
     """
 
     def __init__(self, name: str, split: str, annotations: Path):
-        published = PUBLISHED[name]
+        published = PUBLISHED_SETS[name]
         if split not in published.splits:
             raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(published.splits)}")
         self.name, self.split = name, split
@@ -159,19 +159,19 @@ class RefCOCO(Sequence[Sample]):
         self._categories = tuple(names[i] for i in range(len(names)))
         self._image_key = bytes(self._instances["digest"][:6]).hex()
         self._folders = image_folders(annotations)
-        here = self._refs_here()
-        self._ann_rows = self._join(here)
-        self._rows = self._usable(np.flatnonzero(here[self._refs["sent_ref"]]))
+        refs_of_split = self._refs_of_split()
+        self._ann_rows = self._join(refs_of_split)
+        self._rows = self._usable(np.flatnonzero(refs_of_split[self._refs["sent_ref"]]))
         self._refuse_clashes()
         self._compare_with(*published.splits[split])
 
-    def _join(self, here: np.ndarray) -> np.ndarray:
-        """Row of its annotation for every ref of this split (``here``), -1 for the others."""
-        here = here & (self._refs["ref_targets"] == 1)
-        rows = np.full(len(here), -1)
-        rows[here] = lookup(self._instances["ann_id"], self._refs["ref_ann"][here])
+    def _join(self, refs_of_split: np.ndarray) -> np.ndarray:
+        """Return the row of the annotation of every ref (R,); -1 for refs outside of this split."""
+        refs_of_split = refs_of_split & (self._refs["ref_targets"] == 1)
+        rows = np.full(len(refs_of_split), -1)
+        rows[refs_of_split] = lookup(self._instances["ann_id"], self._refs["ref_ann"][refs_of_split])
         images = self._instances["image_id"][self._instances["ann_image"][rows]]
-        for ref in np.flatnonzero(here & ((rows < 0) | (images != self._refs["ref_image"])))[:1]:
+        for ref in np.flatnonzero(refs_of_split & ((rows < 0) | (images != self._refs["ref_image"])))[:1]:
             ref_id, ann_id, image_id = (int(self._refs[key][ref]) for key in ("ref_id", "ref_ann", "ref_image"))
             raise VGGymError(
                 f"{self._refs_path}: ref {ref_id} is annotation {ann_id} of image {image_id}, which the instances.json "
@@ -180,17 +180,17 @@ class RefCOCO(Sequence[Sample]):
         return rows
 
     def _usable(self, sentences: np.ndarray) -> np.ndarray:
-        """Those of the sentences (rows) that have a text and one box."""
+        """Return the sentences (rows) that have a text and one box."""
         refs = self._refs["sent_ref"][sentences]
         usable = np.ones(len(sentences), bool)
-        for lack, has in (
+        for fault, passes in (
             ("several targets, or none", self._refs["ref_targets"][refs] == 1),
             ("no text", np.diff(self._refs["sent.offsets"])[sentences] > 0),
             ("an empty box", _has_area(self._instances["ann_box"])[self._ann_rows[refs]]),
         ):
-            if count := int(np.sum(usable & ~has)):
-                warnings.warn(f"{self.name}/{self.split}: left out {count} expressions with {lack}", stacklevel=4)
-            usable &= has
+            if count := int(np.sum(usable & ~passes)):
+                warnings.warn(f"{self.name}/{self.split}: left out {count} expressions with {fault}", stacklevel=4)
+            usable &= passes
         if not usable.any():
             raise VGGymError(
                 f"{self._refs_path}: no expression of {self.split} has a text and one box; get another file"
@@ -198,7 +198,7 @@ class RefCOCO(Sequence[Sample]):
         return sentences[usable]
 
     def _refuse_clashes(self) -> None:
-        """Expressions of a split are told apart by their sent_id; two with one would share predictions."""
+        """Refuse two expressions with the same sent_id, which would share predictions."""
         ids = self._refs["sent_id"][self._rows]
         _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
         for row in np.flatnonzero(first[inverse] != np.arange(len(ids)))[:1]:
@@ -209,8 +209,8 @@ class RefCOCO(Sequence[Sample]):
                 "ids must differ: get the original file"
             )
 
-    def _refs_here(self) -> np.ndarray:
-        """Booleans (R,): the refs of this split."""
+    def _refs_of_split(self) -> np.ndarray:
+        """Return which refs belong to this split, bool (R,)."""
         splits = Strings(self._refs, "split")
         names = [splits[i] for i in range(len(splits))]
         if self.split not in names:
@@ -221,17 +221,18 @@ class RefCOCO(Sequence[Sample]):
         return np.asarray(self._refs["ref_split"]) == names.index(self.split)
 
     def _compare_with(self, expressions: int, images: int) -> None:
-        found = len(np.unique(self._refs["ref_image"][self._refs["sent_ref"][self._rows]]))
-        if (len(self), found if images else 0) != (expressions, images):
+        image_count = len(np.unique(self._refs["ref_image"][self._refs["sent_ref"][self._rows]]))
+        if (len(self), image_count if images else 0) != (expressions, images):
             on_images = f" on {images:,} images" if images else ""
             warnings.warn(
-                f"{self.name}/{self.split} in {self._refs_path.parent} has {len(self):,} expressions on {found:,} "
-                f"images; published are {expressions:,} expressions{on_images}: this copy is partial or altered",
+                f"{self.name}/{self.split} in {self._refs_path.parent} has {len(self):,} expressions on "
+                f"{image_count:,} images; published are {expressions:,} expressions{on_images}: this copy is partial "
+                "or altered",
                 stacklevel=4,
             )
 
     def __len__(self) -> int:
-        """Number of samples (expressions)."""
+        """Return the number of samples (expressions)."""
         return len(self._rows)
 
     @overload
@@ -241,7 +242,7 @@ class RefCOCO(Sequence[Sample]):
     def __getitem__(self, index: slice) -> list[Sample]: ...
 
     def __getitem__(self, index):
-        """Sample ``index``, or the list of samples of a slice."""
+        """Return sample ``index``, or the list of samples of a slice."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         sentence = int(self._rows[index])
@@ -262,7 +263,7 @@ class RefCOCO(Sequence[Sample]):
         )
 
     def _image(self, row: int, ref_name: str = "") -> FileImage:
-        """The image in a row of ``image_id``; ``ref_name`` serves where instances.json has no file name."""
+        """Return the image in a row of ``image_id``; ``ref_name`` is used if instances.json has no file name."""
         name = path_within(self._image_names[row] or without_suffix(ref_name))
         width, height = self._instances["image_size"][row].tolist()
         alone = len(name.parts) == 1 or name.name not in self._shared_names
@@ -272,20 +273,20 @@ class RefCOCO(Sequence[Sample]):
 
     @cached_property
     def _shared_names(self) -> set[str]:
-        """Last parts of file names that several images have."""
+        """Last parts of file names that several images share."""
         names = (path_within(self._image_names[row]).name for row in range(len(self._image_names)))
         return {name for name, count in Counter(names).items() if count > 1}
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Every category name of ``instances.json``, sorted."""
+        """All category names of ``instances.json``, sorted."""
         return self._categories
 
     def objects(self, image_id: int) -> Objects:
-        """The annotated objects of an image, without crowds and without empty boxes.
+        """Return the annotated objects of an image, without crowds and without empty boxes.
 
         Raises:
-            VGGymError: ``instances.json`` has no such image.
+            VGGymError: ``instances.json`` lacks the image.
         """
         columns = self._instances
         row = int(np.searchsorted(columns["image_id"], image_id))
@@ -297,10 +298,10 @@ class RefCOCO(Sequence[Sample]):
         return Objects(np.array(columns["ann_box"][keep]), categories, tuple(columns["ann_id"][keep].tolist()))
 
     def segmentation(self, ann_id: int) -> np.ndarray:
-        """The mask of an annotation, bool (H, W), from polygons or run-length codes.
+        """Return the mask of an annotation, bool (H, W), from polygons or run-length codes.
 
         Raises:
-            VGGymError: no such annotation, or it has no segmentation that can be decoded; names it.
+            VGGymError: the annotation does not exist, or its segmentation cannot be decoded; the message names it.
         """
         rows = np.flatnonzero(self._instances["ann_id"] == ann_id)
         if not len(rows):
@@ -318,7 +319,7 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
 
 
 def without_suffix(file_name: str) -> str:
-    """A ref's file name without the object's number that may follow the twelve digits of the image.
+    """Remove the object's number that may follow the twelve digits of the image in a ref's file name.
 
     >>> without_suffix("COCO_train2014_000000000154_12345.jpg"), without_suffix("000000000154_12345")
     ('COCO_train2014_000000000154.jpg', '000000000154')
@@ -327,17 +328,17 @@ def without_suffix(file_name: str) -> str:
 
 
 def open_refcoco(name: str, split: str, root: str | Path | None = None, **options: object) -> RefCOCO:
-    """Factory of the registry for RefCOCOg, RefCOCO and RefCOCO+.
+    """Open RefCOCOg, RefCOCO or RefCOCO+; this is the registry's factory.
 
     Args:
         name: ``refcocog-umd``, ``refcocog-google``, ``refcoco-unc`` or ``refcoco+-unc``.
         split: ``train``, ``val``, ``test`` (umd), ``testA`` and ``testB`` (unc); google has ``train`` and ``val``.
-        root: the folder with ``annotations`` (or the files themselves) and ``images``, or one that holds such folders
-            by the name of ``refcocog``, ``refcoco``, ``refcoco+``; default the environment variable ``VG_GYM_DATA``.
-        **options: none are known.
+        root: folder with ``annotations`` (or the files themselves) and ``images``, or a folder with such folders
+            called ``refcocog``, ``refcoco``, ``refcoco+``; by default the environment variable ``VG_GYM_DATA``.
+        **options: not supported.
 
     Raises:
-        VGGymError: an option was given, there is no such split, or the files are missing or damaged.
+        VGGymError: an option was given, the split does not exist, or the files are missing or damaged.
     """
     if options:
         raise VGGymError(f"{name} takes no options, got {', '.join(sorted(options))}; leave them out")

@@ -1,11 +1,11 @@
-"""RefShapes, the built-in data set: drawn scenes with unambiguous expressions, no download.
+"""RefShapes, the built-in data set: drawn scenes with unambiguous expressions, without a download.
 
 A sample is a pure function of (name, split, index, seed). Every scene has exactly one expression of each of the four
-kinds, so sample ``i`` is expression ``i % 4`` of scene ``i // 4``. Splits draw from different random streams and share
-no scene.
+kinds, so sample ``i`` is expression ``i % 4`` of scene ``i // 4``. Splits draw from different random streams and do not
+share scenes.
 
-What a method is sent holds neither the scene nor its number: a :class:`DrawnImage` has a sealed key and a size, and a
-query's key is made of that key and the words alone, so that it tells nothing that they do not.
+A query contains neither the scene nor its number: a :class:`DrawnImage` has a sealed key and a size, and a query's key
+is made only from that key and the words, so that it reveals nothing else.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from vg_gym.types import Objects, Query, Sample
 
 SPLITS = {"train": 20_000, "val": 500, "test": 500}
 """Split -> default number of scenes; each has four samples."""
-COMPOSED = 2**15
-"""Scenes that are kept, 5 KB each: more than all splits have, as of too few none would be there at the next pass."""
+MAX_CACHED_SCENES = 2**15
+"""Maximum number of cached scenes, 5 KB each: more than all splits have, since a smaller cache never hits in a pass."""
 _IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 _NAMES, _SPLITS = tuple(LEVELS), tuple(SPLITS)
 _FIELDS = struct.Struct(">BBHIQ")
-"""Name, split, image size, index and seed of a scene, as its sealed key has them."""
+"""Name, split, image size, index and seed of a scene in its sealed key."""
 
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """One scene of a data set, and all that is true of it: a pure function of these five fields."""
+    """One scene of a data set with its objects, expressions and pixels, a pure function of these five fields."""
 
     name: str
     """Data set, a key of :data:`vg_gym.data.scenes.LEVELS`."""
@@ -50,7 +50,7 @@ class SceneRecord:
     index: int
     """Number of the scene in its split."""
     seed: int
-    """Of the data set."""
+    """Seed of the data set."""
     image_size: int
     """Side of the square image in pixels."""
 
@@ -61,36 +61,36 @@ class SceneRecord:
 
     @property
     def image_id(self) -> int:
-        """A number that is unique over splits."""
+        """Number of the image, unique over splits."""
         return _IMAGE_ID_BASE[self.split] + self.index
 
     def rng(self, purpose: str, attempt: int = 0) -> np.random.Generator:
-        """A generator that belongs to this scene and purpose alone."""
+        """Return a random generator for this scene and purpose only."""
         words = (self.name, self.split, purpose)
         return np.random.default_rng([*(zlib.crc32(w.encode()) for w in words), self.seed, self.index, attempt])
 
     def scene(self) -> Scene:
-        """The objects and their attributes."""
+        """Return the objects and their attributes."""
         return _compose(self)[0]
 
     def expressions(self) -> tuple[tuple[int, Expression], ...]:
-        """(index of the object meant, expression), one of each kind in the order of ``KINDS``."""
+        """Return (index of the target, expression), one of each kind in the order of ``KINDS``."""
         return _compose(self)[1]
 
     def boxes(self) -> np.ndarray:
-        """Boxes of all objects, float32 (N, 4) ``xyxy`` pixels."""
+        """Return the boxes of all objects, float32 (N, 4) ``xyxy`` pixels."""
         return np.array([item.box for item in self.scene()], dtype=np.float32) * self.image_size
 
     def array(self) -> np.ndarray:
-        """The image, uint8 RGB (S, S, 3), drawn anew at every call."""
+        """Draw the image, uint8 RGB (S, S, 3)."""
         return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
 
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """The picture of a scene, drawn anew when its pixels are asked for; implements :class:`vg_gym.types.ImageRef`.
+    """The image of a scene, drawn whenever its pixels are requested; implements :class:`vg_gym.types.ImageRef`.
 
-    The scene itself cannot be reached from it: it is composed in this module, of what the key seals.
+    The scene cannot be reached from it: this module composes the scene from the sealed key.
     """
 
     key: str
@@ -99,45 +99,45 @@ class DrawnImage:
     """(width, height) in pixels."""
 
     def array(self) -> np.ndarray:
-        """The pixels, uint8 RGB (H, W, 3)."""
+        """Return the pixels, uint8 RGB (H, W, 3)."""
         return _record_of(self.key).array()
 
 
-@lru_cache(COMPOSED)
+@lru_cache(MAX_CACHED_SCENES)
 def _image_of(record: SceneRecord) -> DrawnImage:
-    """Return the picture of a scene."""
+    """Return the image of a scene."""
     name, split = _NAMES.index(record.name), _SPLITS.index(record.split)
     fields = _FIELDS.pack(name, split, record.image_size, record.index, record.seed)
     return DrawnImage(f"{record.name}/{seal(fields)}", record.size)
 
 
 def _record_of(key: str) -> SceneRecord:
-    """Return the scene behind the key of a picture."""
+    """Return the scene that the key of an image seals."""
     name, split, image_size, index, seed = _FIELDS.unpack(unseal(key.rpartition("/")[2]))
     return SceneRecord(_NAMES[name], _SPLITS[split], index, seed, image_size)
 
 
-@lru_cache(COMPOSED)
+@lru_cache(MAX_CACHED_SCENES)
 def _compose(record: SceneRecord) -> tuple[Scene, tuple[tuple[int, Expression], ...]]:
     """Draw scenes until one admits an expression of every kind."""
     level, biased = LEVELS[record.name], record.split != "test"
     for attempt in range(1000):
         rng = record.rng("scene", attempt)
         scene = sample_scene(rng, level, biased)
-        found = [sample_expressions(scene, kind, rng, 1) for kind in KINDS]
-        if all(found):
-            return scene, tuple(options[0] for options in found)
+        expressions = [sample_expressions(scene, kind, rng, 1) for kind in KINDS]
+        if all(expressions):
+            return scene, tuple(options[0] for options in expressions)
     raise RuntimeError(f"no scene with all kinds of expression for {record}")
 
 
 class RefShapes(Sequence[Sample]):
-    """A split of RefShapes: four samples a scene, one of each kind of expression.
+    """A split of RefShapes: four samples per scene, one of each kind of expression.
 
     Args:
         name: ``refshapes``, ``-easy``, ``-hard`` or ``-biased`` (see :data:`vg_gym.data.scenes.LEVELS`).
         split: ``train``, ``val`` or ``test``.
-        scenes: number of scenes; default :data:`SPLITS`.
-        seed: another seed is another data set.
+        scenes: number of scenes; by default that of :data:`SPLITS`.
+        seed: seed of the scenes; another seed gives another data set.
         image_size: side of the square images in pixels, at least 64.
 
     Raises:
@@ -157,19 +157,19 @@ class RefShapes(Sequence[Sample]):
         self.scenes = scenes or SPLITS[split]
 
     def __len__(self) -> int:
-        """Number of samples (expressions)."""
+        """Return the number of samples (expressions)."""
         return self.scenes * len(KINDS)
 
     def record(self, scene: int) -> SceneRecord:
-        """The scene with an index in [0, ``scenes``)."""
+        """Return the scene with an index in [0, ``scenes``)."""
         return SceneRecord(self.name, self.split, scene, self.seed, self.image_size)
 
     def __getitem__(self, index):  # type: ignore[override]
-        """Sample ``index``: expression ``index % 4`` of scene ``index // 4``."""
+        """Return sample ``index``, expression ``index % 4`` of scene ``index // 4``, or the list of a slice."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
-            raise IndexError(f"{self.name}/{self.split} has {len(self)} samples, asked for {index}")
+            raise IndexError(f"{self.name}/{self.split} has {len(self)} samples, so index {index} is out of range")
         scene, position = divmod(int(index) % len(self), len(KINDS))
         return self._sample(self.record(scene), position)
 
@@ -183,24 +183,25 @@ class RefShapes(Sequence[Sample]):
         return Sample(query, box, category, ann_id, ann_id, sent_id, image_id, self.split, expression.kind)
 
     def __iter__(self) -> Iterator[Sample]:
-        """All samples in order."""
+        """Iterate over all samples in order."""
         return (self[i] for i in range(len(self)))
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The names of the shapes."""
+        """Names of the shapes."""
         return SHAPES
 
     def objects(self, image_id: int) -> Objects:
-        """All objects of an image."""
+        """Return all objects of an image."""
         record = self.record(image_id - _IMAGE_ID_BASE[self.split])
         ann_ids = tuple(image_id * 10 + i for i in range(len(record.scene())))
         return Objects(record.boxes(), tuple(item.shape for item in record.scene()), ann_ids)
 
     def prior_agrees(self, sample: Sample) -> bool | None:
-        """Whether the target sits where ``refshapes-biased`` puts its shape in training; None where nothing is planted.
+        """Return whether the target lies where ``refshapes-biased`` puts its shape in training.
 
-        Truth, for the evaluator's probe.
+        The result is None if the data set is not biased or the shape has no home. It is ground truth for the
+        evaluator's probe.
         """
         if not LEVELS[self.name].bias:
             return None
@@ -208,13 +209,13 @@ class RefShapes(Sequence[Sample]):
         return record.scene()[sample.ann_id - sample.image_id * 10].agrees
 
     def segments(self, image_id: int) -> np.ndarray:
-        """Which object each pixel of an image belongs to: uint8 (S, S), numbered from 1 as in :meth:`objects`."""
+        """Return the object of each pixel of an image, uint8 (S, S): numbers from 1 as in :meth:`objects`."""
         record = self.record(image_id - _IMAGE_ID_BASE[self.split])
         return scene_segments(record.scene(), self.image_size)
 
 
 def open_refshapes(name: str, split: str, root: str | None = None, **options: int) -> RefShapes:
-    """Factory of the registry; RefShapes is drawn, not read.
+    """Open RefShapes, which is drawn, not read; this is the registry's factory.
 
     Args:
         name: ``refshapes`` or one of its variants.
@@ -227,16 +228,17 @@ def open_refshapes(name: str, split: str, root: str | None = None, **options: in
     """
     if root is not None:
         raise VGGymError(f"{name} is drawn, not read: leave root={root!r} out (or name a data set that is on disk)")
-    known = {"scenes", "seed", "image_size"}
-    if not set(options) <= known:
-        raise VGGymError(f"{name}: unknown options {sorted(set(options) - known)}; known: {', '.join(sorted(known))}")
+    names = {"scenes", "seed", "image_size"}
+    if not set(options) <= names:
+        raise VGGymError(f"{name}: unknown options {sorted(set(options) - names)}; known: {', '.join(sorted(names))}")
     return RefShapes(name, split, **options)
 
 
 def write_refcocog_layout(splits: Sequence[RefShapes], root: str | Path) -> Path:
-    """Write splits of RefShapes to disk in RefCOCOg's layout, readable as ``refcocog-umd``; returns the root.
+    """Write splits of RefShapes to disk in RefCOCOg's layout, readable as ``refcocog-umd``, and return the root.
 
-    Makes ``annotations/refs(umd).p``, ``annotations/instances.json`` and ``images/train2014/*.jpg`` (quality 95).
+    The files are ``annotations/refs(umd).p``, ``annotations/instances.json`` and ``images/train2014/*.jpg`` (quality
+    95).
     """
     root = Path(root)
     (root / "annotations").mkdir(parents=True, exist_ok=True)

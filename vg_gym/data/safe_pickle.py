@@ -1,7 +1,7 @@
-"""An unpickler for files from strangers: plain containers, strings and numbers, and nothing else.
+"""An unpickler for untrusted files that accepts only plain containers, strings and numbers.
 
-A pickle is a program; ``pickle.load`` runs whatever function it names. This one refuses every name but those of a few
-containers, so reading a file can at worst fail.
+A pickle is a program: ``pickle.load`` runs any function that it names. This unpickler refuses all names except those of
+a few containers, so reading a file can at worst fail.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class _Refused(Exception):
     """The pickle names something that is not a plain container."""
 
 
-# Python's own machine, four times slower than the one in C, which makes room for as many objects as a file says it
-# will remember: 13 bytes take 64 GB.
+# This is Python's own unpickler, four times slower than the one in C, which allocates memory for as many objects as a
+# file announces: 13 bytes allocate 64 GB.
 class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED:
@@ -38,7 +38,7 @@ class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
         raise _Refused(f"{module}.{name}")
 
     def _decode_string(self, value: bytes) -> str:
-        """A ``str`` of Python 2, which is bytes of a text: UTF-8, else Latin-1."""
+        """Decode a ``str`` of Python 2, the bytes of a text, as UTF-8 or else as Latin-1."""
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
@@ -49,7 +49,7 @@ class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
 
 
 def _bytes_maker():
-    # A new function each time: a pickle may set attributes of what it is given, and must not change a shared one.
+    # Every call returns a new function: a pickle may set attributes of it, and must not change a shared function.
     def encode(text: str, encoding: str) -> bytes:
         if encoding != "latin1":
             raise _Refused(f"_codecs.encode to {encoding}")
@@ -70,16 +70,16 @@ def _bytearray_maker():
 def load_plain_pickle(path: str | Path) -> Any:
     """Read a pickle of plain data without running anything in it.
 
-    Reads every protocol; each byte string of Python 2 is read as UTF-8 or, where it is none, as Latin-1.
+    Every protocol is supported. A byte string of Python 2 is decoded as UTF-8 or, if that fails, as Latin-1.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
-        What it holds: (nested) list, tuple, dict, set, str, bytes, numbers, bool, None.
+        The contents: (nested) list, tuple, dict, set, str, bytes, numbers, bool, None.
 
     Raises:
-        VGGymError: the file is missing, names anything else (the message says what), or is damaged or cut short.
+        VGGymError: the file is missing, damaged or truncated, or it names anything else (the message states it).
     """
     try:
         data = Path(path).read_bytes()
@@ -92,6 +92,6 @@ def load_plain_pickle(path: str | Path) -> Any:
             f"refused to read {path}: it names {error}, and a data file may hold plain containers, strings and numbers "
             "only; get the file from its original source"
         ) from error
-    except (Exception, MemoryError) as error:  # garbage can make the machine of pickle fail in any way
+    except (Exception, MemoryError) as error:  # the unpickler can fail in any way on garbage
         reason = " ".join(str(error).split()) or type(error).__name__
         raise VGGymError(f"{path} is not a readable pickle ({reason}); download it again") from error

@@ -1,7 +1,7 @@
-"""RefShapes scenes: what is in an image, and how it is drawn.
+"""RefShapes scenes: sampling of objects, and drawing.
 
-A scene is a few objects (shape, colour, size, fill) that do not overlap, on a textured background. Geometry is in
-normalised image units; shapes are polygons that touch all four sides of their box, so boxes are exact.
+A scene consists of a few objects (shape, colour, size, fill) that do not overlap, on a textured background. Coordinates
+are normalised. Shapes are polygons that touch all four sides of their box, so boxes are exact.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 """Colour -> RGB."""
 FILLS = ("solid", "striped")
-"""How a shape is filled."""
+"""Fills of a shape."""
 SIZES: dict[str, tuple[float, float]] = {"small": (0.14, 0.18), "medium": (0.21, 0.27), "large": (0.32, 0.40)}
 """Size word -> range of the side (square root of the area of the box), as a fraction of the image."""
 
 HOMES = {shape: ("left" if i % 2 else "right") for i, shape in enumerate(SHAPES) if i < 8}
-"""The confounder of ``refshapes-biased``: the half of the image where a shape sits in training."""
+"""Shape -> the half of the image where ``refshapes-biased`` puts it in training, its home. This is the confounder."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """How hard the scenes of a data set are."""
+    """Difficulty of the scenes of a data set."""
 
     count: tuple[int, int] = (3, 9)
-    """Fewest and most objects."""
+    """Minimum and maximum number of objects."""
     shapes: tuple[int, int] = (1, 3)
-    """Fewest and most kinds of shape a scene draws from: few kinds make many same-shape distractors."""
+    """Minimum and maximum number of different shapes in a scene; few shapes give many same-shape distractors."""
     colors: tuple[int, int] = (2, 4)
-    """Fewest and most colours a scene draws from."""
+    """Minimum and maximum number of different colours in a scene."""
     texture: float = 1.0
     """Contrast of the background."""
     bias: float = 0.0
-    """Probability that a shape with a home (:data:`HOMES`) is put there, in every split but test."""
+    """Probability that a shape is placed in its home (:data:`HOMES`), in all splits except test."""
 
 
 LEVELS = {
@@ -77,12 +77,12 @@ class Shape:
 
     @cached_property
     def side(self) -> float:
-        """Square root of the box's area, normalised: the one measure of size."""
+        """Square root of the box's normalised area, the measure of size everywhere."""
         return float(np.sqrt((self.box[2] - self.box[0]) * (self.box[3] - self.box[1])))
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the object sits in its shape's home of ``refshapes-biased``; None where the shape has none."""
+        """True if the object lies in its shape's home of ``refshapes-biased``; None if the shape has no home."""
         home = HOMES.get(self.shape)
         return None if home is None else (home == "left") == (self.center[0] < 0.5)
 
@@ -92,7 +92,7 @@ Scene = tuple[Shape, ...]
 
 
 def sample_scene(rng: np.random.Generator, level: Level, biased: bool) -> Scene:
-    """Draw a scene: palettes of shapes and colours first, then objects that find a free place."""
+    """Sample a scene: first its shapes and colours, then objects, which need a free place."""
     count = int(rng.integers(level.count[0], level.count[1] + 1))
     shapes = rng.permutation(SHAPES)[: rng.integers(level.shapes[0], level.shapes[1] + 1)].tolist()
     colors = rng.permutation(list(COLORS))[: rng.integers(level.colors[0], level.colors[1] + 1)].tolist()
@@ -110,7 +110,7 @@ def sample_scene(rng: np.random.Generator, level: Level, biased: bool) -> Scene:
 def _place(
     rng: np.random.Generator, scene: list[Shape], home: str | None, gap: float = 0.015
 ) -> tuple[str, tuple[float, float, float, float]] | None:
-    """A size and a box that overlaps nothing; a large object that finds no room becomes a smaller one."""
+    """Sample a size and a box without overlap; an object without a free place becomes smaller, or None."""
     for size in list(SIZES)[int(rng.integers(len(SIZES))) :: -1]:
         side, aspect = rng.uniform(*SIZES[size]), np.exp(rng.uniform(-0.2, 0.2))
         extent = np.array([side * aspect, side / aspect])
@@ -132,7 +132,7 @@ def _place(
 
 @cache
 def _polygon(shape: str) -> np.ndarray:
-    """Vertices (N, 2) of a shape, stretched to touch all sides of [0, 1]^2."""
+    """Return the vertices (N, 2) of a shape that touches all sides of [0, 1]^2."""
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], 1)
     if shape == "star":
@@ -168,7 +168,7 @@ def _polygon(shape: str) -> np.ndarray:
 
 
 def _mask(shape: str, box: np.ndarray, image_size: int, oversample: int = 4) -> tuple[np.ndarray, int, int]:
-    """Coverage (h, w) in [0, 1] of a shape with a pixel box, and the pixel (x, y) of its upper left corner."""
+    """Return the coverage (h, w) in [0, 1] of a shape with a box in pixels, and x and y of its upper left pixel."""
     x0, y0 = int(box[0]), int(box[1])
     width, height = min(int(np.ceil(box[2])), image_size) - x0, min(int(np.ceil(box[3])), image_size) - y0
     canvas = Image.new("L", (width * oversample, height * oversample), 0)
@@ -185,7 +185,7 @@ def _mask(shape: str, box: np.ndarray, image_size: int, oversample: int = 4) -> 
 
 
 def scene_segments(scene: Scene, image_size: int) -> np.ndarray:
-    """Which object covers at least half of a pixel: uint8 (S, S), objects from 1 on, 0 is background."""
+    """Return the object that covers at least half of each pixel, uint8 (S, S): numbers from 1, 0 for background."""
     segments = np.zeros((image_size, image_size), dtype=np.uint8)
     for number, item in enumerate(scene, start=1):
         mask, x, y = _mask(item.shape, np.array(item.box) * image_size, image_size)
@@ -194,7 +194,7 @@ def scene_segments(scene: Scene, image_size: int) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator, image_size: int, texture: float) -> np.ndarray:
-    """A dark, muted, blotchy background (S, S, 3), float32 in [0, 255]."""
+    """Draw a dark, muted, blotchy background, float32 (S, S, 3) in [0, 255]."""
     base = rng.uniform(45, 110) + rng.uniform(-12, 12, 3)
     coarse = rng.normal(0, 16 * texture, (6, 6, 3)) + base
     blotches = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(
@@ -207,9 +207,9 @@ def draw_scene(scene: Scene, rng: np.random.Generator, image_size: int, texture:
     """Draw a scene.
 
     Args:
-        scene: its objects, drawn in this order.
-        rng: decides background and shades.
-        image_size: S, in pixels.
+        scene: objects, drawn in this order.
+        rng: random generator of background and shades.
+        image_size: side S of the image in pixels.
         texture: contrast of the background.
 
     Returns:
