@@ -126,7 +126,7 @@ def test_only_what_is_missing_is_made(store, tiny_clip, queries, tmp_path, monke
         (folder / name).unlink()
     damaged = folder / "tokens-00000.npy"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(VGGymError, match="is not finished: 3 shards are missing; run again what makes it"):
+    with pytest.raises(VGGymError, match="is not finished: 3 shards are missing; run again the program that makes it"):
         FeatureStore.open(folder)
     kept = (folder / "dense-00001.npy").stat().st_mtime_ns
     monkeypatch.setattr(type(tiny_clip), "encode_dense", lambda *_: pytest.fail("images are encoded anew"))
@@ -158,7 +158,7 @@ def test_damaged_keys_and_manifests(store, tmp_path):
         with pytest.raises(VGGymError, match=said):
             FeatureStore.open(folder)
     for nothing in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(VGGymError, match="no feature store.*vg-gym features"):
+        with pytest.raises(VGGymError, match="not a feature store.*vg-gym features"):
             FeatureStore.open(nothing)
 
 
@@ -167,7 +167,7 @@ def test_stores_are_never_mixed(store, tiny_clip, queries, tmp_path):
     other = tiny_clip.copy()
     other.name = "another"
     other.model.visual.proj.data += 1
-    with pytest.raises(VGGymError, match="has features of clip 'tiny'.*asked for are those of 'another'"):
+    with pytest.raises(VGGymError, match="has features of clip 'tiny'.*but those of 'another'"):
         FeatureStore.open(folder, other)
     assert FeatureStore.open(folder, tiny_clip).manifest.clip == "tiny"
     usual = {"phrases": True, "tokens": True, "shard": 4, "progress": False}

@@ -1,1 +1,1 @@
-"""CLIP's features of a whole data set: the store, how it is made, score maps."""
+"""CLIP's features of a whole data set: the feature store, its extraction, and score maps."""

@@ -1,4 +1,4 @@
-"""What the command ``vg-gym features`` needs beside :mod:`vg_gym.features.extraction`."""
+"""Functions of the command ``vg-gym features`` beside :mod:`vg_gym.features.extraction`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from vg_gym.types import GroundingDataset, Query
 
 
 def queries_of(name: str, root: Path | None, splits: Sequence[str], limit: int | None = None) -> Sequence[Query]:
-    """The queries of a data set, split after split, made when they are asked for.
+    """Return the queries of a data set, split after split, as a lazy sequence.
 
     Args:
-        name: of the data set.
-        root: its folder.
+        name: name of the data set.
+        root: folder of the data set.
         splits: names of splits.
-        limit: most images of each split, in the order of their first expressions; default: all.
+        limit: maximum number of images of each split, in the order of their first expressions; by default all.
     """
     return Chained(_queries_of(open_dataset(name, split, str(root) if root else None), limit) for split in splits)
 
 
 def _queries_of(dataset: GroundingDataset, limit: int | None) -> Sequence[Query]:
-    return LazySequence(_within(dataset, limit), lambda row: dataset[row].query)
+    return LazySequence(_samples_within(dataset, limit), lambda row: dataset[row].query)
 
 
-def _within(dataset: GroundingDataset, limit: int | None) -> int:
-    """How many samples come before an image more than a limit."""
+def _samples_within(dataset: GroundingDataset, limit: int | None) -> int:
+    """Return the number of samples before the first image beyond the limit."""
     images: set[str] = set()
     for row in range(len(dataset)) if limit is not None else ():
         images.add(dataset[row].query.image.key)
@@ -46,16 +46,18 @@ def verified(path: Path) -> FeatureStore:
     """Open a finished store and check all its checksums.
 
     Raises:
-        VGGymError: there are damaged shards; names them and the remedy.
+        VGGymError: there are damaged shards; the message names them and the remedy.
     """
     store = FeatureStore.open(path)
     if damaged := store.verify():
         names = " ".join(file.name for file in damaged)
-        again = f"`{m}`" if (m := store.manifest.command) else "what makes it"
-        raise VGGymError(f"{path} has {len(damaged)} damaged shards: {names}; delete these files and run {again} again")
+        command = f"`{m}`" if (m := store.manifest.command) else "the program that makes it"
+        raise VGGymError(
+            f"{path} has {len(damaged)} damaged shards: {names}; delete these files and run {command} again"
+        )
     return store
 
 
 def loader(name: str, device: str = "auto") -> Load:
-    """Loads a CLIP by name, in this process and in its workers; ``auto``: on a GPU where this process has one."""
+    """Return a function that loads a CLIP by name, here and in workers; ``auto`` uses a GPU if this process has one."""
     return partial(load_clip, name, pick_device(device))

@@ -1,7 +1,7 @@
-"""How strongly the pixels of an image change from left to right and from top to bottom: where things end.
+"""Edge maps: the strength of horizontal and vertical changes of pixels, which show where objects end.
 
-CLIP's patches know what there is, and less well where it ends. The maps are absolute differences of neighbouring
-pixels, the largest of the three colours, on the image squashed to :data:`SIDE` pixels a side.
+CLIP's patches show which objects there are, but not exactly where they end. The maps are absolute differences of
+neighbouring pixels, the largest of the three colours, of the image resized to :data:`SIDE` x :data:`SIDE` pixels.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.types import ImageRef
 
 SIDE = 128
-"""Pixels a side of the maps."""
+"""Side of the maps in pixels."""
 
 
 def edge_maps(image: np.ndarray) -> np.ndarray:
-    """Edge strengths uint8 (SIDE, SIDE, 2) of an image (H, W, 3) uint8: across columns, and across rows.
+    """Return the edge strengths of an image uint8 (H, W, 3) across columns and across rows, uint8 (SIDE, SIDE, 2).
 
     >>> image = np.zeros((128, 128, 3), np.uint8); image[:, 64:] = 200
     >>> maps = edge_maps(image)
@@ -35,12 +35,12 @@ def edge_maps(image: np.ndarray) -> np.ndarray:
 
 
 def _largest(colors: np.ndarray) -> np.ndarray:
-    """The largest (h, w) of three colours (h, w, 3); numpy's reduction of so short an axis takes many times as long."""
+    """Return the maximum (h, w) over three colours (h, w, 3), many times faster than numpy's reduction of the axis."""
     return np.maximum(np.maximum(colors[..., 0], colors[..., 1]), colors[..., 2])
 
 
 def edge_map_arrays() -> ImageArrays:
-    """Edge maps of images, cached."""
+    """Return the cache of the images' edge maps."""
     return ImageArrays("edge-maps", "1", (SIDE, SIDE, 2), np.uint8, _make)
 
 

@@ -1,8 +1,8 @@
-"""Making a feature store, shard by shard, for ``vg-gym features`` and for what the environment caches for itself.
+"""Extraction of a feature store, shard by shard, for ``vg-gym features`` and for the cache of the environment.
 
-First the texts are embedded; then each shard of images is encoded, and the score maps of its queries are made. Shards
-are made in any order, by this process or by workers (:mod:`vg_gym.features.workers`), and each is written when it is
-done; so at any time what is there is good, and a second call makes what is missing.
+First the texts are embedded. Then each shard of images is encoded, and the score maps of its queries are computed. This
+process or workers (:mod:`vg_gym.features.workers`) make the shards in any order and write each one when it is complete.
+Existing shards are therefore always valid, and a second call makes the missing ones.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def begin(
     path: str | Path, queries: Sequence[Query], clip: ClipEncoder, phrases: bool = False, tokens: bool = False,
     shard: int = 256, load: Load | None = None, **about: Any,
 ) -> Extraction:  # fmt: skip
-    """Begin a store, or go on with the one that is there; nothing is computed yet.
+    """Begin a store or resume an existing one, without computing features yet.
 
     Args:
-        path: its folder.
-        queries: what it is to have the features of.
+        path: folder of the store.
+        queries: queries whose features the store contains.
         clip: the encoder.
         phrases: also make score maps of noun phrases.
         tokens: also encode the tokens of expressions.
-        shard: images that are encoded, and written, at a time.
-        load: how workers get the encoder; default: they are given this one.
-        **about: what the manifest says beside: ``dataset``, ``root``, ``splits``, ``command``.
+        shard: number of images in a shard, which is encoded and written as a whole.
+        load: function with which workers load the encoder; by default they receive this one.
+        **about: further fields of the manifest: ``dataset``, ``root``, ``splits``, ``command``.
 
     Raises:
-        VGGymError: the folder holds something else, or the features of other things.
+        VGGymError: the folder contains something else, or features of other queries or another CLIP.
     """
     if not queries or shard < 1:
         raise VGGymError(
@@ -54,96 +54,97 @@ def begin(
         )
     path = Path(path)
     keys, first = Keys.of(tqdm(queries, desc="queries", unit="query", delay=2), phrases)
-    asked = Manifest(
+    manifest = Manifest(
         clip.name, clip.fingerprint, clip.grid, clip.dim, phrases, clip.num_tokens if tokens else 0,
         len(keys.images), len(keys.texts), keys.expressions, len(keys.queries), shard,
         keys.digest, clip.device.type, datetime.now(UTC).isoformat(timespec="seconds"),
         phrase_rules=PHRASE_RULES, **about,
     )  # fmt: skip
     if (path / "manifest.json").exists():
-        _check_same(path, Manifest.load(path), asked)
+        _check_same(path, Manifest.load(path), manifest)
         if not Keys.are_in(path):
-            keys.save(path)  # that of before was killed as it began
+            keys.save(path)  # the previous run was killed at its beginning
     else:
-        _create(path, keys, asked)
+        _create(path, keys, manifest)
     images = LazySequence(len(first), lambda row: queries[int(first[row])].image)
-    return Extraction(FeatureStore(path), images, load or partial(_given, clip))
+    return Extraction(FeatureStore(path), images, load or partial(_same, clip))
 
 
 def build(
     path: str | Path, queries: Sequence[Query], clip: ClipEncoder, phrases: bool = False, tokens: bool = False,
     shard: int = 256, runner: Runner | None = None, progress: bool = True,
 ) -> FeatureStore:  # fmt: skip
-    """Make the store of some queries, or what is missing of it.
+    """Make the store of some queries, or its missing shards.
 
     Args:
-        path: its folder.
-        queries: what it is to have the features of.
+        path: folder of the store.
+        queries: queries whose features the store contains.
         clip: the encoder.
         phrases: also make score maps of noun phrases.
         tokens: also encode the tokens of expressions.
-        shard: images that are encoded, and written, at a time.
-        runner: who does it; default: this process.
-        progress: show how far it is.
+        shard: number of images in a shard, which is encoded and written as a whole.
+        runner: runner of the work; by default this process.
+        progress: show a progress bar.
 
     Raises:
-        VGGymError: the folder holds something else, the disk is too small, or an image cannot be read.
+        VGGymError: the folder contains something else, the disk is too small, or an image cannot be read.
     """
     return begin(path, queries, clip, phrases, tokens, shard).run(runner, progress)
 
 
-def _given(clip: ClipEncoder) -> ClipEncoder:
+def _same(clip: ClipEncoder) -> ClipEncoder:
     return clip
 
 
-def _check_same(path: Path, there: Manifest, asked: Manifest) -> None:
-    if there.fingerprint != asked.fingerprint:
-        clips = (f"{m.clip} ({m.fingerprint[:12]})" for m in (there, asked))
+def _check_same(path: Path, existing: Manifest, requested: Manifest) -> None:
+    if existing.fingerprint != requested.fingerprint:
+        clips = (f"{m.clip} ({m.fingerprint[:12]})" for m in (existing, requested))
         raise VGGymError(f"{path} holds features of clip {' and not of '.join(clips)}; name another folder")
-    if there.stale_phrases:
+    if existing.stale_phrases:
         raise VGGymError(f"{path} was begun with the noun phrases of another version of vg_gym; name another folder")
-    if there.keys != asked.keys and there.phrases == asked.phrases:
+    if existing.keys != requested.keys and existing.phrases == requested.phrases:
         sets = (
-            f"{m.queries:,} queries of {m.images:,} images {m.dataset} {','.join(m.splits)}" for m in (there, asked)
+            f"{m.queries:,} queries of {m.images:,} images {m.dataset} {','.join(m.splits)}"
+            for m in (existing, requested)
         )
         raise VGGymError(f"{path} holds features of {' and not of the '.join(sets)}; name another folder")
     for name in ("phrases", "tokens", "shard", "device"):
-        have, want = getattr(there, name), getattr(asked, name)
-        if have != want:
-            raise VGGymError(f"{path} was begun with {name} {have}, not {want}; use the same, or name another folder")
+        old, new = getattr(existing, name), getattr(requested, name)
+        if old != new:
+            raise VGGymError(f"{path} was begun with {name} {old}, not {new}; use the same, or name another folder")
 
 
 def _create(path: Path, keys: Keys, manifest: Manifest) -> None:
     make_folder(path)
     strange = [file.name for file in path.iterdir() if file.suffix != PART]
     if strange:
-        raise VGGymError(f"{path} is no feature store, and not empty: {strange[0]}; name another folder")
+        raise VGGymError(f"{path} is not a feature store, and not empty: {strange[0]}; name another folder")
     manifest.save(path)
     keys.save(path)
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is to be done for a store."""
+    """The remaining work for a store."""
 
     store: FeatureStore
-    """The store, of which shards may be missing."""
+    """The store, which may lack shards."""
     images: Sequence[ImageRef]
-    """The images of its rows, made when they are asked for."""
+    """Images of the store's rows, a lazy sequence."""
     load: Load
-    """Gives a worker the encoder."""
+    """Function with which a worker loads the encoder."""
 
     def work(self, *names: str) -> list[int]:
-        """The numbers of shards that at least one of these arrays lacks."""
+        """Return the numbers of the shards that at least one of these arrays lacks."""
         arrays = self.store.arrays
         return sorted({number for name in names if name in arrays for number in arrays[name].missing()})
 
     def missing_bytes(self) -> int:
-        """Size of all that is not there yet."""
+        """Return the total size of the missing shards in bytes."""
         return sum(array.file_size(number) for array in self.store.arrays.values() for number in array.missing())
 
     def summary(self) -> str:
-        """A readable summary: what is made, and its size."""
+        """Return a readable summary of the arrays and their sizes."""
         m, arrays = self.store.manifest, self.store.arrays
         sizes = {name: sum(map(array.file_size, range(len(array.sizes)))) for name, array in arrays.items()}
         lines = [
@@ -152,27 +153,27 @@ class Extraction:
         for name, array in arrays.items():
             shape = f"{array.shape[0]:,} x {' x '.join(map(str, array.row_shape))}"
             lines.append(f"  {name:8}{shape:>28} {array.dtype}  {size_of(sizes[name]):>9}")
-        left, free = self.missing_bytes(), shutil.disk_usage(self.store.path).free
+        missing, free = self.missing_bytes(), shutil.disk_usage(self.store.path).free
         lines.append(
-            f"  {size_of(sum(sizes.values()))} in all, {size_of(left)} to make, {size_of(free)} free on the disk"
+            f"  {size_of(sum(sizes.values()))} in all, {size_of(missing)} to make, {size_of(free)} free on the disk"
         )
         return "\n".join(lines)
 
     def run(self, runner: Runner | None = None, progress: bool = True) -> FeatureStore:
-        """Make what is missing.
+        """Make the missing shards.
 
         Args:
-            runner: who makes it; default: this process.
-            progress: show how far it is.
+            runner: runner of the work; by default this process.
+            progress: show a progress bar.
 
         Raises:
             CannotWrite: the disk is too small.
-            VGGymError: an image cannot be read; what was made is kept.
+            VGGymError: an image cannot be read; the finished shards remain.
         """
-        left, free = self.missing_bytes(), shutil.disk_usage(self.store.path).free
-        if left > free:
+        missing, free = self.missing_bytes(), shutil.disk_usage(self.store.path).free
+        if missing > free:
             raise CannotWrite(
-                f"{self.store.path} needs {size_of(left)} more, and {size_of(free)} are free there; "
+                f"{self.store.path} needs {size_of(missing)} more, and {size_of(free)} are free there; "
                 "free some space or name another folder"
             )
         store, runner = self.store, runner or LocalRunner()
@@ -201,7 +202,7 @@ class Extraction:
 
 
 def size_of(count: int) -> str:
-    """A number of bytes in readable units.
+    """Return a number of bytes in readable units.
 
     >>> size_of(1_290_000_000)
     '1.29 GB'

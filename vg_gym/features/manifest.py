@@ -1,4 +1,4 @@
-"""What a feature store is of: the keys of its rows, and the manifest of how they were made."""
+"""The keys of a feature store's rows, and its manifest."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from vg_gym.storage.npy import read_npy
 from vg_gym.types import Query
 
 FORMAT = f"1, scan {SCAN_SIZES}"
-"""Raise the number when the files, or the arithmetic behind what is in them, change their meaning."""
+"""Version of the files and of the arithmetic behind them; increase the number when either changes its meaning."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What the rows of a store are of."""
+    """Keys of the rows of a store."""
 
     images: list[str]
     """Keys of the images."""
     texts: list[str]
-    """Distinct texts: first the expressions, then what noun phrases are not among them."""
+    """Distinct texts: first the expressions, then the noun phrases that are not expressions."""
     queries: np.ndarray
-    """Rows of image and expression (Q, 2) int32 of the score maps, sorted, so that an image's are side by side."""
+    """Rows of image and expression of each score map, int32 (Q, 2), sorted, so that those of an image are adjacent."""
 
     @classmethod
     def of(cls, queries: Iterable[Query], phrases: bool) -> tuple[Keys, np.ndarray]:
-        """The keys of queries, in order of first appearance; and which query (images,) is the first about each image.
+        """Return the keys of queries in order of first occurrence, and the first query of each image (images,).
 
-        Queries are read once, one after the other, and not kept.
+        Queries are read once, one after the other, and not stored.
         """
         images: dict[str, int] = {}
         texts: dict[str, int] = {}
@@ -56,17 +56,17 @@ class Keys:
 
     @property
     def expressions(self) -> int:
-        """Number of distinct expressions; they are the first of the texts."""
+        """Number of distinct expressions, which come first among the texts."""
         return int(self.queries[:, 1].max()) + 1
 
     def of_image(self, row: int) -> np.ndarray:
-        """Rows (K,) of the expressions about an image, in the order of its score maps."""
+        """Return the rows (K,) of the expressions of an image, in the order of its score maps."""
         first, last = np.searchsorted(self.queries[:, 0], [row, row + 1])
         return self.queries[first:last, 1]
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all keys."""
+        """Hash of all keys."""
         digest = hashlib.sha256()
         for part in (_lines(self.images), _lines(self.texts)):
             digest.update(part.encode())
@@ -74,7 +74,7 @@ class Keys:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write them to a folder, as one JSON string a line and an array."""
+        """Write the keys to a folder: files with one JSON string per line, and an array."""
         write_text(folder / "images.jsonl", _lines(self.images))
         write_text(folder / "texts.jsonl", _lines(self.texts))
         with replacing(folder / "queries.npy") as part, part.open("wb") as file:
@@ -87,8 +87,8 @@ class Keys:
 
     @classmethod
     def load(cls, folder: Path) -> Keys:
-        """Read them back."""
-        # One document is parsed many times faster than as many as there are lines.
+        """Read the keys of a folder."""
+        # One document is parsed many times faster than one document per line.
         images, texts = (
             json.loads(f"[{','.join((folder / name).read_text().splitlines())}]")
             for name in ("images.jsonl", "texts.jsonl")
@@ -97,25 +97,25 @@ class Keys:
 
 
 def _lines(keys: Iterable[str]) -> str:
-    return "".join(f"{json.dumps(key)}\n" for key in keys)  # as ASCII: any character may be in a key
+    return "".join(f"{json.dumps(key)}\n" for key in keys)  # in ASCII, since a key may contain any character
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store was made of, with what, and its size: the contents of ``manifest.json``."""
+    """Source, encoder and size of a store: the contents of ``manifest.json``."""
 
     clip: str
     """Name of the CLIP."""
     fingerprint: str
-    """Of the CLIP's weights and of how they are used."""
+    """Fingerprint of the CLIP's weights and of their use."""
     grid: int
-    """g, cells a side of dense features and score maps."""
+    """Number g of cells on a side of dense features and score maps."""
     dim: int
-    """D, width of the features."""
+    """Width D of the features."""
     phrases: bool
-    """Are there score maps of noun phrases?"""
+    """Whether there are score maps of noun phrases."""
     tokens: int
-    """Token features of each expression; 0 where there are none."""
+    """Number of token features of each expression; 0 without token features."""
     images: int
     """Number of images."""
     texts: int
@@ -129,65 +129,65 @@ class Manifest:
     keys: str
     """Hash of all keys."""
     device: str
-    """Kind of device its shards are made on: those of a GPU are of another precision."""
+    """Kind of device that makes the shards; a GPU gives another precision."""
     made: str
-    """Date and time of its beginning."""
+    """Date and time at which the store was begun."""
     dataset: str = ""
-    """Name of the data set, where one was read."""
+    """Name of the data set, if there is one."""
     root: str = ""
-    """Its folder."""
+    """Folder of the data set."""
     splits: list[str] = field(default_factory=list)
-    """Its splits that were read."""
+    """Splits of the data set in the store."""
     command: str = ""
-    """What makes it, and goes on where it was."""
+    """Command that makes the store and resumes an interrupted run."""
     format: str = FORMAT
     """Version of the files and of the arithmetic behind them."""
     phrase_rules: int = 0
-    """Version of the rules that cut noun phrases out of expressions; 0: from before there were versions."""
+    """Version of the rules that find noun phrases in expressions; 0 for stores older than the first version."""
 
     @property
     def stale_phrases(self) -> bool:
-        """Whether there are score maps of noun phrases, and other rules cut these than do so now."""
+        """True if the store has score maps of noun phrases that other rules than the present ones found."""
         return self.phrases and self.phrase_rules != PHRASE_RULES
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """The manifest of a folder.
+        """Read the manifest of a folder.
 
         Raises:
-            VGGymError: there is none, or it is of another version.
+            VGGymError: there is no manifest, it is damaged, or it has another version.
         """
         path = folder / "manifest.json"
         try:
-            found = json.loads(path.read_text())
+            fields = json.loads(path.read_text())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise VGGymError(
-                f"{folder} is no feature store: it has no manifest.json; make one with "
+                f"{folder} is not a feature store: it has no manifest.json; make one with "
                 f"`vg-gym features --dataset NAME --clip CLIP --out {folder}`"
             ) from error
         except ValueError as error:
-            raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it anew") from error
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it again") from error
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise VGGymError(f"{folder} was made by another version of vg_gym; make a new store in another folder")
         try:
-            made = cls(**found)
-            made._check()
+            manifest = cls(**fields)
+            manifest._check()
         except TypeError as error:
-            raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it anew") from error
-        return made
+            raise VGGymError(f"{path} is damaged ({error}); delete {folder} and make it again") from error
+        return manifest
 
     def _check(self) -> None:
-        """Every field has its type, and what is counted is counted.
+        """Check the types of the fields and the ranges of the counts.
 
         Raises:
-            TypeError: names one that is not so.
+            TypeError: a field is wrong; the message names it.
         """
         for name, hint in get_type_hints(type(self)).items():
             value, kind = getattr(self, name), get_origin(hint) or hint
-            least = 0 if name in ("tokens", "phrase_rules") else 1
-            if type(value) is not kind or (kind is int and not least <= value < 2**40):
+            minimum = 0 if name in ("tokens", "phrase_rules") else 1
+            if type(value) is not kind or (kind is int and not minimum <= value < 2**40):
                 raise TypeError(f"{name} is {value!r:.40}")
 
     def save(self, folder: Path) -> None:
-        """Write it to a folder."""
+        """Write the manifest to a folder."""
         write_json(folder / "manifest.json", asdict(self))

@@ -1,4 +1,4 @@
-"""From a detector's raw boxes to proposals, and the choice of those worth keeping."""
+"""Conversion of a detector's raw boxes to proposals, and selection among them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def proposals(
     masks: np.ndarray | None = None,
     min_side: float = 1.0,
 ) -> Proposals:
-    """Proposals from raw boxes, cut to the image and sorted, best first.
+    """Convert raw boxes to proposals, clamped to the image and sorted, best first.
 
     Args:
-        boxes: ``xyxy`` pixels (P, 4), maybe partly outside the image.
+        boxes: ``xyxy`` pixels (P, 4), possibly partly outside the image.
         scores: confidences (P,).
         labels: P category names.
-        image: uint8 (H, W, 3).
-        masks: bool (P, H, W), where there are masks.
-        min_side: least width and height in pixels of what lies inside the image; smaller boxes are left out.
+        image: pixels, uint8 (H, W, 3).
+        masks: masks of the boxes, bool (P, H, W), or None.
+        min_side: minimum width and height in pixels of the part inside the image; smaller boxes are left out.
     """
     height, width = image.shape[:2]
     raw = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
@@ -45,19 +45,19 @@ def select(
     classes: Sequence[str] = (),
     max_overlap: float = 1.0,
 ) -> Proposals:
-    """Confident proposals of wanted classes, without near duplicates.
+    """Select confident proposals of some classes, without near duplicates.
 
     Args:
         found: proposals of one image, best first.
-        min_score: least confidence.
-        max_boxes: keep at most so many.
-        classes: category names to keep; empty: all.
-        max_overlap: of two boxes, whatever their labels, whose IoU is greater, only the better stays.
+        min_score: minimum confidence.
+        max_boxes: maximum number of proposals.
+        classes: category names to keep; empty means all.
+        max_overlap: maximum IoU of two proposals with any labels; above it only the better one is kept.
     """
     rows: list[int] = []
     for row in range(len(found)):
-        wanted = found.scores[row] >= min_score and (not classes or found.labels[row] in classes)
-        if not wanted or len(rows) >= max_boxes:
+        fits = found.scores[row] >= min_score and (not classes or found.labels[row] in classes)
+        if not fits or len(rows) >= max_boxes:
             continue
         if max_overlap < 1 and rows and box_ops.iou(found.boxes[rows], found.boxes[row]).max() > max_overlap:
             continue

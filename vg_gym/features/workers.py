@@ -1,4 +1,4 @@
-"""What the workers that make a feature store do: one shard of texts or of images a call, whatever of it is missing."""
+"""Workers that make a feature store; each call makes the missing files of one shard of texts or images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vg_gym.features.store import FeatureStore
 from vg_gym.types import ImageRef
 
 Load = Callable[[], ClipEncoder]
-"""Gives a worker its encoder."""
+"""Function with which a worker loads the encoder."""
 
 
 def _opened(path: Path, load: Load) -> tuple[FeatureStore, ClipEncoder]:
@@ -26,7 +26,7 @@ def _opened(path: Path, load: Load) -> tuple[FeatureStore, ClipEncoder]:
 
 
 def text_worker(path: Path, load: Load) -> Callable[[int], int]:
-    """A worker that makes shards of texts: the number of a shard -> the same number, once it is written."""
+    """Return a worker that writes the shard of texts with a number, and returns the number."""
     store, clip = _opened(path, load)
     return partial(_make_texts, store, clip)
 
@@ -42,13 +42,13 @@ def _make_texts(store: FeatureStore, clip: ClipEncoder, number: int) -> int:
 
 
 def _token_features(clip: ClipEncoder, texts: list[str]) -> np.ndarray:
-    # On a CPU one at a time: the last bits of a feature depend on how many texts are encoded beside it.
+    # On a CPU texts are encoded one at a time: the last bits of a feature depend on the size of the batch.
     step = 1 if clip.on_cpu else clip.batch_size
     return np.concatenate([clip.encode_tokens(texts[at : at + step]) for at in range(0, len(texts), step)])
 
 
 def image_worker(path: Path, load: Load) -> Callable[[tuple[int, list[ImageRef]]], int]:
-    """A worker that makes shards of images: (number, its images) -> the number, once dense features and maps are."""
+    """Return a worker that writes the dense features and score maps of (number, images), and returns the number."""
     store, clip = _opened(path, load)
     return partial(_make_images, store, clip)
 
@@ -65,13 +65,13 @@ def _make_images(store: FeatureStore, clip: ClipEncoder, item: tuple[int, list[I
     return number
 
 
-CHUNK = 16
-"""Images that a thread reads and encodes at a time on a CPU."""
+CPU_BATCH_IMAGES = 16
+"""Number of images that a thread reads and encodes at a time on a CPU."""
 
 
 def _encode(clip: ClipEncoder, images: Sequence[ImageRef]) -> np.ndarray:
-    """Dense features (N, g, g, D) float16; threads read a batch, and on a CPU encode it too."""
-    batch = CHUNK if clip.on_cpu else max(1, clip.batch_size // 4)
+    """Return dense features, float16 (N, g, g, D); threads read batches and, on a CPU, also encode them."""
+    batch = CPU_BATCH_IMAGES if clip.on_cpu else max(1, clip.batch_size // 4)
     chunks = [images[at : at + batch] for at in range(0, len(images), batch)]
 
     def read(image: ImageRef) -> np.ndarray:
@@ -85,6 +85,6 @@ def _encode(clip: ClipEncoder, images: Sequence[ImageRef]) -> np.ndarray:
 
 
 def _maps_of(store: FeatureStore, clip: ClipEncoder, row: int, dense: np.ndarray) -> list[np.ndarray]:
-    """Score maps of all queries of an image."""
+    """Return the score maps of all queries of an image."""
     expressions = [store.keys.texts[text] for text in store.keys.of_image(row)]
     return score_maps(clip, scanned_regions(dense), expressions, store.manifest.phrases, store.encode_text)
