@@ -16,7 +16,7 @@ from PIL import Image
 
 from vg_gym import ENVIRONMENTS, registry
 from vg_gym.cli.entry import SUBCOMMANDS
-from vg_gym.cli.train import WHAT
+from vg_gym.cli.train import TRAININGS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -85,7 +85,7 @@ def test_commands_name_what_there_is(page):
     commands = {module.__name__.rpartition(".")[2] for module in SUBCOMMANDS} - {"listing"} | {"list"}
     typed = set(re.findall(r"^ {4}vg-gym (\w+)", text, re.MULTILINE)) | set(re.findall(r"`vg-gym (\w+)", text))
     assert typed <= commands, typed - commands
-    assert set(re.findall(r"vg-gym train (\w+)", text)) <= set(WHAT)
+    assert set(re.findall(r"vg-gym train (\w+)", text)) <= set(TRAININGS)
 
 
 def test_the_readme_is_short_and_its_test_command_is_what_ci_runs():

@@ -195,5 +195,5 @@ def test_the_command(tmp_path):
         commit, _ = hub.find(NAME, "main")
         assert done.stdout.splitlines() == [
             f"{hub.url}/{NAME}",
-            f"agent:hub:{NAME} loads it; revision={commit} names this one for good",
+            f"agent:hub:{NAME} loads it; revision={commit} always means this version",
         ]

@@ -65,7 +65,7 @@ def test_options_of_the_built_in_data_are_left_out_for_other_data(name, dataset,
     shipped = load_config(schema, [name])
     config = configured(schema, [name, own])
     assert config == replace(shipped, dataset=dataset, dataset_options={})
-    said = f"{name}: dataset_options scenes is of refshapes, and left out for {dataset}\n"
+    said = f"{name}: dataset_options scenes of refshapes is left out for {dataset}\n"
     assert capsys.readouterr().out == (said if shipped.dataset_options else "")
     assert configured(schema, [name, own, "dataset_options.box=b"]).dataset_options == {"box": "b"}
     assert configured(schema, [name, "dataset=refshapes-hard"]).dataset_options == shipped.dataset_options
@@ -135,7 +135,7 @@ def test_an_interrupted_table_goes_on_with_a_command_of_its_own(tmp_path, monkey
     assert left.value.code == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert "the agent is trained and saved" in said
-    program, *again = shlex.split(said.partition("goes on with: ")[2])
+    program, *again = shlex.split(said.partition("resume its table with: ")[2])
     assert program == "vg-gym"
     main(again)
     assert f"agent:{tmp_path / 'run'}" in (tmp_path / "run" / "test" / "results.json").read_text()

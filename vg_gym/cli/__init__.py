@@ -1,1 +1,1 @@
-"""The command ``vg-gym`` and what the scripts at the top run."""
+"""The command ``vg-gym``, and the functions of the scripts in the repository's root."""

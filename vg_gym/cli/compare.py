@@ -8,13 +8,13 @@ from pathlib import Path
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    about = "how much better one run is than another, query by query, with intervals"
+    about = "compare two runs query by query, with confidence intervals"
     parser = commands.add_parser("compare", help=about, description=f"{about[0].upper()}{about[1:]}: B minus A.")
     parser.add_argument("first", type=Path, metavar="A", help="a results.json, or its folder")
-    parser.add_argument("second", type=Path, metavar="B", help="another; the same, for two methods of one run")
-    parser.add_argument("--a", metavar="METHOD", help="of A; without it all methods that A and B both have")
-    parser.add_argument("--b", metavar="METHOD", help="of B; without it the same as --a")
-    parser.add_argument("--out", type=Path, default=Path("compare.png"), metavar="FILE.png", help="the drawing")
+    parser.add_argument("second", type=Path, metavar="B", help="another one, or A again to compare two of its methods")
+    parser.add_argument("--a", metavar="METHOD", help="method of A; by default all methods that A and B share")
+    parser.add_argument("--b", metavar="METHOD", help="method of B; by default that of --a")
+    parser.add_argument("--out", type=Path, default=Path("compare.png"), metavar="FILE.png", help="file of the plot")
     parser.set_defaults(command=compare)
 
 
@@ -22,7 +22,7 @@ def compare(options: argparse.Namespace) -> None:
     """Print and draw paired differences.
 
     Raises:
-        VGGymError: the results are not of the same queries, or it is not clear which methods are meant.
+        VGGymError: the results have different queries, or the methods are ambiguous.
     """
     from vg_gym.evaluation.paired_results import draw_pairs, pair_results, print_pairs
     from vg_gym.evaluation.saved import read_results

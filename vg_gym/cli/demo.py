@@ -12,20 +12,20 @@ from vg_gym.registry import grounder_spec, load_plugins
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    about = "a page in the browser: a picture, a sentence, and what methods say"
+    about = "open a web page that shows the answers of methods for a picture and a sentence"
     parser = commands.add_parser("demo", help=about, description=f"{about.capitalize()}.")
     parser.add_argument(
         "--methods",
         default="",
         metavar="NAMES",
-        help="grounders to choose from beside those that are ready (vg-gym list grounders), with commas between, "
+        help="comma-separated grounders to offer beside those that are ready (vg-gym list grounders), "
         "e.g. agent:runs/latest,grounding-dino",
     )
-    about = "for methods that take one; default: refshapes where it knows all words, else ViT-B-32:openai"
+    about = "CLIP of methods that need one; default: refshapes if it knows all words, otherwise ViT-B-32:openai"
     parser.add_argument("--clip", metavar="NAME", help=about)
-    about = "address that is listened to; 0.0.0.0 lets other machines in"
+    about = "address of the server; 0.0.0.0 admits other machines"
     parser.add_argument("--host", default="127.0.0.1", help=about)
-    parser.add_argument("--port", type=int, metavar="N", help="default: the first free one from 7860 on")
+    parser.add_argument("--port", type=int, metavar="N", help="port; default: the first free one from 7860")
     add_plugins(parser)
     parser.set_defaults(command=demo)
 
@@ -34,11 +34,11 @@ def demo(options: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:
-        VGGymError: Gradio is not installed, a method is unknown, or the port is taken.
+        VGGymError: Gradio is not installed, a method is unknown, or the port is in use.
     """
     load_plugins(options.plugins)
-    own = [name for name in options.methods.split(",") if name]
-    for name in own:
+    extra_methods = [name for name in options.methods.split(",") if name]
+    for name in extra_methods:
         grounder_spec(name)
     with importing("vg-gym demo", "gradio", "demo"):
         import gradio  # noqa: F401
@@ -46,5 +46,5 @@ def demo(options: argparse.Namespace) -> None:
     from vg_gym.demo.page import serve
     from vg_gym.pictures.ground import DRAWN
 
-    methods = dict.fromkeys([*own, DRAWN[0], *ready_grounders()])
+    methods = dict.fromkeys([*extra_methods, DRAWN[0], *ready_grounders()])
     serve(list(methods), options.host, options.port, options.clip)

@@ -1,4 +1,4 @@
-"""The command ``vg-gym``: one module a subcommand."""
+"""The command ``vg-gym``, with one module per subcommand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vg_gym.cli.run import run
 SUBCOMMANDS = (
     ground, demo, train, evaluate, compare, leaderboard, listing, play, push, minari, features, download, info,
 )  # fmt: skip
-"""Modules whose ``add(commands)`` adds a parser; its default ``command`` is called with the options."""
+"""Modules of the subcommands. Each has ``add(commands)``, which adds a parser with a default ``command(options)``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line; ``OPTION=VALUE`` may also stand after ``--flags``, which argparse alone does not see."""
+    """Parse the command line; ``OPTION=VALUE`` may also follow ``--flags``, which argparse alone does not support."""
     parser = _parser()
-    given = argparse.Namespace(line=shlex.join(["vg-gym", *arguments]))
-    options, more = parser.parse_known_args(arguments, given)
+    namespace = argparse.Namespace(line=shlex.join(["vg-gym", *arguments]))
+    options, more = parser.parse_known_args(arguments, namespace)
     pairs = [word for word in more if "=" in word and not word.startswith("-")]
     if more and (more != pairs or not hasattr(options, "options")):
         parser.error(f"unrecognized arguments: {' '.join(more)}")

@@ -1,4 +1,4 @@
-"""An environment and its options, as they are typed: ``ID OPTION=VALUE ...``."""
+"""An environment and its options on the command line: ``ID OPTION=VALUE ...``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from vg_gym.errors import VGGymError, unknown
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the positional ``OPTION=VALUE`` to a parser."""
-    about = "of the environment, e.g. action=edges dataset_options.scenes=100 (fields of EnvOptions, split, root, clip)"
+    about = (
+        "options of the environment, e.g. action=edges dataset_options.scenes=100 (fields of EnvOptions, split, root, "
+        "clip)"
+    )
     parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help=about)
 
 
 def env_arguments(env_id: str, pairs: list[str]) -> dict[str, Any]:
-    """Keyword arguments for ``gymnasium.make(env_id)``.
+    """Return the keyword arguments for ``gymnasium.make(env_id)``.
 
     Raises:
         VGGymError: the id is not one of vg_gym's, or a pair is not OPTION=VALUE.
@@ -29,5 +32,5 @@ def env_arguments(env_id: str, pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         if "=" not in pair:
             raise VGGymError(f"{pair!r} is not OPTION=VALUE, e.g. action=edges")
-    found: Any = OmegaConf.to_container(read_pairs(pairs))
-    return found
+    arguments: Any = OmegaConf.to_container(read_pairs(pairs))
+    return arguments

@@ -1,4 +1,4 @@
-"""What ``evaluate.py`` and ``vg-gym evaluate`` run."""
+"""``evaluate.py`` and ``vg-gym evaluate``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ METAVARS = {
     "methods": "NAME[,NAME]", "out": "FOLDER", "dataset": "NAME", "root": "FOLDER", "limit": "N",
     "refine": "NAME[,NAME]", "predictions": "FILE", "recorded": "FILE.json", "workers": "N",
 }  # fmt: skip
-"""What stands for the values of options in the help."""
+"""Option -> placeholder of its value in the help."""
 NO_FLAGS = ("options", "dataset_options", "command")
-"""Fields of ``Comparison`` that are said in another way."""
+"""Fields of ``Comparison`` that have no flag of their own."""
 
 
 def add(commands) -> None:
-    """Add the subcommand to the parser's ``commands``; what follows it is read by :func:`main`, ``--help`` too.
+    """Add the subcommand to the parser's ``commands``; :func:`main` parses its arguments, including ``--help``.
 
-    Its options are fields of a class that imports torch and CLIP, which the other commands do not wait for.
+    Its options are fields of a class that imports torch and CLIP; the other commands start without these imports.
     """
     parser = commands.add_parser("evaluate", help=ABOUT, add_help=False, prefix_chars="\0")
     parser.add_argument("arguments", nargs="*")
@@ -47,42 +47,42 @@ def main(usage: str | None = None, arguments: Sequence[str] | None = None, progr
     """Parse the command line and run the comparison.
 
     Args:
-        usage: what ``--help`` prints above the options.
-        arguments: of the command; default those that were typed.
-        program: what stands before them; default the script that runs.
+        usage: text above the options in ``--help``.
+        arguments: arguments of the command; by default those of the command line.
+        program: name of the command; by default the running script.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     typed = shlex.join([*(shlex.split(program) if program else ("python", sys.argv[0])), *arguments])
     _compare(_parser(usage, program).parse_args(arguments), typed)
 
 
-def _compare(given: argparse.Namespace, command: str) -> None:
+def _compare(arguments: argparse.Namespace, command: str) -> None:
     from vg_gym.evaluation.comparison import Comparison
     from vg_gym.evaluation.options import DATASET, method_options
 
-    load_plugins(given.plugins)
-    options = method_options(given.options)
-    taken = {f.name: getattr(given, f.name) for f in fields(Comparison) if hasattr(given, f.name)}
-    taken["methods"] = [name.strip() for name in given.methods.split(",") if name.strip()]
-    taken["dataset_options"] = options.pop(DATASET, {})
-    Comparison(**{**taken, "options": options, "command": command}).run()
+    load_plugins(arguments.plugins)
+    options = method_options(arguments.options)
+    values = {f.name: getattr(arguments, f.name) for f in fields(Comparison) if hasattr(arguments, f.name)}
+    values["methods"] = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+    values["dataset_options"] = options.pop(DATASET, {})
+    Comparison(**{**values, "options": options, "command": command}).run()
 
 
 def command_of(comparison: Comparison) -> str:
-    """What one types for a comparison, or to go on with it."""
+    """Return the command line that starts or resumes a comparison."""
     words = ["vg-gym", "evaluate", "--methods", ",".join(comparison.methods)]
     for f in fields(comparison):
         value = getattr(comparison, f.name)
         if f.name not in NO_FLAGS and f.name not in ("methods", "fresh") and value != f.default:
             flag = f"--{f.name.replace('_', '-')}"
             words += [flag] if value is True else [flag, str(value)]
-    given = {**comparison.options, "dataset_options": comparison.dataset_options}
-    words += [f"{owner}.{key}={value}" for owner, options in given.items() for key, value in options.items()]
+    owned = {**comparison.options, "dataset_options": comparison.dataset_options}
+    words += [f"{owner}.{key}={value}" for owner, options in owned.items() for key, value in options.items()]
     return shlex.join(words)
 
 
 def _parser(usage: str | None = None, program: str | None = None) -> argparse.ArgumentParser:
-    """A parser with an option for each field of ``Comparison``, with its docstring and default."""
+    """Return a parser with an option for each field of ``Comparison``, with its docstring and default."""
     from vg_gym.evaluation.comparison import Comparison
 
     parser, docs = Parser(prog=program, description=usage), field_docs(Comparison)

@@ -13,33 +13,33 @@ from vg_gym.runners import RUNNERS, make_runner
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("features", help="compute CLIP's features of a data set once; go on where one stopped")
+    parser = commands.add_parser("features", help="compute CLIP's features of a data set, or resume an interrupted run")
     parser.add_argument(
-        "--dataset", metavar="NAME", help="a name (vg-gym list datasets), a FILE.jsonl of your own, or hub:ORG/NAME"
+        "--dataset", metavar="NAME", help="data set (vg-gym list datasets), FILE.jsonl with your data, or hub:ORG/NAME"
     )
-    parser.add_argument("--root", type=Path, help="the data set's folder (default: $VG_GYM_DATA)")
-    parser.add_argument("--clip", default="refshapes", help="e.g. ViT-B-32:openai")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the features")
-    parser.add_argument("--splits", help="e.g. train,val (default: all)")
-    parser.add_argument("--phrases", action="store_true", help="also score maps of noun phrases")
-    parser.add_argument("--tokens", action="store_true", help="also features of the tokens of expressions; much space")
-    parser.add_argument("--proposals", default="", metavar="NAME", help="also the proposals of a proposer, e.g. ssd")
-    parser.add_argument("--edge-profiles", action="store_true", help="also edge maps")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of each split")
-    parser.add_argument("--shard", type=int, default=256, metavar="N", help="images at a time")
-    parser.add_argument("--runner", choices=RUNNERS, default="local", help="where to do it")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="of the runner; 0: one for each CPU")
-    parser.add_argument("--verify", action="store_true", help="make nothing; check all checksums of --out")
+    parser.add_argument("--root", type=Path, help="folder of the data set (default: $VG_GYM_DATA)")
+    parser.add_argument("--clip", default="refshapes", help="name of the CLIP, e.g. ViT-B-32:openai")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the features")
+    parser.add_argument("--splits", help="comma-separated splits, e.g. train,val (default: all)")
+    parser.add_argument("--phrases", action="store_true", help="also make score maps of noun phrases")
+    parser.add_argument("--tokens", action="store_true", help="also encode the tokens of expressions; needs much space")
+    parser.add_argument("--proposals", default="", metavar="NAME", help="also store proposals of a proposer, e.g. ssd")
+    parser.add_argument("--edge-profiles", action="store_true", help="also store edge maps")
+    parser.add_argument("--device", default="auto", help="device of the CLIP: auto, cpu, cuda, ...")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N images of each split")
+    parser.add_argument("--shard", type=int, default=256, metavar="N", help="number of images in a shard")
+    parser.add_argument("--runner", choices=RUNNERS, default="local", help="runner of the work")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="workers of the runner; 0: one per CPU")
+    parser.add_argument("--verify", action="store_true", help="only check all checksums of --out")
     add_plugins(parser)
     parser.set_defaults(command=features)
 
 
 def features(options: argparse.Namespace) -> None:
-    """Make a store of features, or check one.
+    """Make a feature store, or check one.
 
     Raises:
-        VGGymError: no data set is named, or the store is damaged or of something else.
+        VGGymError: no data set is named, the store is damaged, or it contains other features.
     """
     load_plugins(options.plugins)
     if options.verify:
@@ -67,8 +67,8 @@ def _extract(options: argparse.Namespace) -> None:
     queries = command.queries_of(options.dataset, options.root, splits, options.limit)
     about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
     load = command.loader(options.clip, options.device)
-    made = (options.phrases, options.tokens, options.shard)
-    work = extraction.begin(options.out, queries, load(), *made, load, **about)
+    parts = (options.phrases, options.tokens, options.shard)
+    work = extraction.begin(options.out, queries, load(), *parts, load, **about)
     print(work.summary(), flush=True)
     store = work.run(runner)
     if options.proposals:

@@ -20,16 +20,16 @@ from vg_gym.registry import load_plugins
 from vg_gym.storage.files import make_folder, replacing
 from vg_gym.storage.outputs import SOFTWARE, SOFTWARE_TAG, is_own_picture, refuse_foreign
 
-DEFAULTS = "{} where the built-in CLIP knows all words, else {}"
-"""What is taken where nothing is named; :func:`vg_gym.pictures.ground.chosen` decides."""
+DEFAULTS = "{} if the built-in CLIP knows all words, otherwise {}"
+"""Default methods and CLIPs in the help; :func:`vg_gym.pictures.ground.chosen` chooses them."""
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("ground", help="the box that a sentence means, in a picture or in many")
+    parser = commands.add_parser("ground", help="find the object that a sentence describes in pictures")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files, or folders of them")
-    parser.add_argument("expression", help='what is meant, e.g. "the man in the yellow coat"')
-    parser.add_argument("--out", type=Path, help="draw the box: a file for one picture, a folder for several")
+    parser.add_argument("expression", help='description of the object, e.g. "the man in the yellow coat"')
+    parser.add_argument("--out", type=Path, help="drawing of the box: a file for one picture, a folder for several")
     parser.add_argument(
         "--method",
         metavar="NAME",
@@ -39,19 +39,19 @@ def add(commands) -> None:
     parser.add_argument(
         "--clip",
         metavar="NAME",
-        help=f"for methods that take one; default: {DEFAULTS.format('refshapes', 'ViT-B-32:openai')}",
+        help=f"CLIP of methods that need one; default: {DEFAULTS.format('refshapes', 'ViT-B-32:openai')}",
     )
-    parser.add_argument("--weights", help="the method's weights: a file, or a name that is fetched")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--weights", help="weights of the method: a file, or a name to download")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_plugins(parser)
     parser.set_defaults(command=ground)
 
 
 def ground(options: argparse.Namespace) -> None:
-    """Answer every picture, print the boxes and draw them; a picture that cannot be read is named at the end.
+    """Ground the expression in every picture, print the boxes and draw them.
 
     Raises:
-        VGGymError: the method is unknown, weights are missing, or there were pictures that could not be read.
+        VGGymError: the method is unknown, weights are missing, or some pictures could not be read.
     """
     from vg_gym.pictures.ground import ground_each
     from vg_gym.pictures.sources import picture_files
@@ -67,37 +67,37 @@ def ground(options: argparse.Namespace) -> None:
         make_folder(options.out)
     broken = []
     warnings.showwarning = lambda message, *_, **__: tqdm.write(f"vg-gym: warning: {message}", file=sys.stderr)
-    for file, found in zip(files, tqdm(answers, total=len(files), disable=len(files) < 50), strict=True):
-        if isinstance(found, VGGymError):
+    for file, answer in zip(files, tqdm(answers, total=len(files), disable=len(files) < 50), strict=True):
+        if isinstance(answer, VGGymError):
             broken.append(file)
-            tqdm.write(f"vg-gym: {found}", file=sys.stderr)  # not into the progress bar
+            tqdm.write(f"vg-gym: {answer}", file=sys.stderr)  # plain print would break the progress bar
             continue
-        print(_line(file, found, options.json), flush=True)
+        print(_line(file, answer, options.json), flush=True)
         if options.out is not None:
-            _save(found, places[file])
+            _save(answer, places[file])
         if not broken and file == files[0] and not options.json:
-            clip = f" with {found.clip}" if found.clip else ""
-            print(f"answered by {found.method}{clip}; --method and --clip choose", file=sys.stderr)
+            clip = f" with {answer.clip}" if answer.clip else ""
+            print(f"answered by {answer.method}{clip}; --method and --clip choose", file=sys.stderr)
     if broken:
         raise VGGymError(f"{len(broken)} of {len(files)} pictures could not be read; the rest are answered")
 
 
-def _line(file: Path, found: Any, as_json: bool) -> str:
-    box = [round(float(value), 1) for value in found.box]
+def _line(file: Path, answer: Any, as_json: bool) -> str:
+    box = [round(float(value), 1) for value in answer.box]
     if as_json:
         return json.dumps(
-            {"image": str(file), "expression": found.expression, "box": box, "score": found.score,
-             "method": found.method, "clip": found.clip}
+            {"image": str(file), "expression": answer.expression, "box": box, "score": answer.score,
+             "method": answer.method, "clip": answer.clip}
         )  # fmt: skip
-    score = "" if found.score is None else f"  score {found.score:.3f}"
+    score = "" if answer.score is None else f"  score {answer.score:.3f}"
     return f"{file}  {' '.join(map(str, box))}{score}"
 
 
 def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where each picture is drawn: ``out``, or a file in it; where names clash, the folders are in the name.
+    """Return the file of each picture's drawing: ``out``, or a file in it, with folders in the name if names clash.
 
     Raises:
-        VGGymError: ``out`` is a folder, and there is one picture.
+        VGGymError: ``out`` is a folder, and there is only one picture.
     """
     if len(files) == 1:
         if out.is_dir():
@@ -109,10 +109,10 @@ def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:
     return {file: out / f"{clashing.get(file, file.stem)}.png" for file in files}
 
 
-def _save(found: Any, path: Path) -> None:
-    """Draw the box, in a file that says who wrote it."""
+def _save(answer: Any, path: Path) -> None:
+    """Draw the box to a file whose EXIF names this program."""
     kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    drawn = found.draw()
+    drawn = answer.draw()
     exif = drawn.getexif()
     exif[SOFTWARE_TAG] = SOFTWARE
     with replacing(path) as part:

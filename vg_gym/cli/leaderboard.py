@@ -9,11 +9,16 @@ from pathlib import Path
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     about = "rank the methods of several runs on the same queries"
-    more = "The table goes to the terminal, as Markdown, and a page to --out. Runs on other queries are refused."
+    more = (
+        "It prints the table as Markdown and writes a page to --out. All runs must have the same queries; others are "
+        "an error."
+    )
     parser = commands.add_parser("leaderboard", help=about, description=f"{about[0].upper()}{about[1:]}. {more}")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="has results.json, or NAME.results.json, below it")
-    parser.add_argument("--by", choices=("mean-iou", "acc"), default="mean-iou", help="mean IoU or Acc@0.5")
-    parser.add_argument("--out", type=Path, metavar="FILE.html", help="the page; default: leaderboard.html in DIR")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder with results.json or NAME.results.json below it"
+    )
+    parser.add_argument("--by", choices=("mean-iou", "acc"), default="mean-iou", help="rank by mean IoU or by Acc@0.5")
+    parser.add_argument("--out", type=Path, metavar="FILE.html", help="file of the page; default: DIR/leaderboard.html")
     parser.set_defaults(command=leaderboard)
 
 
@@ -21,7 +26,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     """Print the table and write the page.
 
     Raises:
-        VGGymError: there are no results, or some are of other queries than the rest.
+        VGGymError: there are no results, or they have different queries.
     """
     from vg_gym.evaluation.leaderboard import PAGE, markdown, ranked, read_folder, write_leaderboard
     from vg_gym.storage.outputs import is_own_page, refuse_foreign

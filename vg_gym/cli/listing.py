@@ -26,25 +26,25 @@ PACKAGES = {
     "yolo": ("ultralytics",), "onnx": ("onnxruntime",), "detr": ("transformers", "timm"), "sam": ("segment_anything",),
     "segments": ("skimage",), "foundation": ("ultralytics", "transformers", "pyarrow"),
 }  # fmt: skip
-"""Extra -> modules that it brings, by which it is known to be there."""
-WHAT = ("grounders", "datasets", "envs", "detectors", "clips", "seen")
-"""What can be listed."""
+"""Extra -> modules that it installs, whose presence shows that it is installed."""
+LISTS = ("grounders", "datasets", "envs", "detectors", "clips", "seen")
+"""Names of the lists."""
 Row = tuple[str, bool, str]
-"""A name, whether it is there, and what it is and needs."""
+"""Name, availability, and description with requirements."""
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    about = "what there is, what it needs, and whether that is there"
-    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}: ready, or missing.")
-    parser.add_argument("what", choices=WHAT, help="what to list; seen: what each built-in part has seen")
-    parser.add_argument("--root", type=Path, help="where to look for data sets; default: $VG_GYM_DATA")
+    about = "list methods, data sets and environments with their requirements"
+    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}: ready or missing.")
+    parser.add_argument("what", choices=LISTS, help="list to print; seen: the data that each built-in part has seen")
+    parser.add_argument("--root", type=Path, help="folder of the data sets; default: $VG_GYM_DATA")
     add_plugins(parser)
     parser.set_defaults(command=listing)
 
 
 def listing(options: argparse.Namespace) -> None:
-    """Print names, whether each is there, what it is, and what it needs; broken plugins are named at the end.
+    """Print names, availability, descriptions and requirements, and at the end the broken plugins.
 
     Raises:
         VGGymError: a module of ``--plugins`` cannot be imported.
@@ -57,8 +57,8 @@ def listing(options: argparse.Namespace) -> None:
         warnings.simplefilter("always", UserWarning)
         rows = list(_rows(options.what, options.root))
     width = max(len(name) for name, _, _ in rows)
-    for name, there, about in rows:
-        print(f"{name:{width}}  {'ready' if there else 'missing':7}  {about}")
+    for name, ready, about in rows:
+        print(f"{name:{width}}  {'ready' if ready else 'missing':7}  {about}")
     for warning in caught:
         print(f"vg-gym: warning: {warning.message}", file=sys.stderr)
 
@@ -66,12 +66,12 @@ def listing(options: argparse.Namespace) -> None:
 def _rows(what: str, root: Path | None) -> Iterator[Row]:
     if what == "envs":
         for name, dataset in ENVIRONMENTS.items():
-            there, place = whereabouts(dataset, dataset_spec(dataset), root)
-            yield name, True, f"plays {dataset}: {place}" if there else f"plays refshapes, as {place}"
+            available, place = whereabouts(dataset, dataset_spec(dataset), root)
+            yield name, True, f"plays {dataset}: {place}" if available else f"plays refshapes, as {place}"
     elif what == "datasets":
         for name, dataset_ in list_datasets().items():
-            there, place = whereabouts(name, dataset_, root)
-            yield name, there, f"{dataset_.summary}; {', '.join(dataset_.splits)}; {place}"
+            available, place = whereabouts(name, dataset_, root)
+            yield name, available, f"{dataset_.summary}; {', '.join(dataset_.splits)}; {place}"
         yield "FILE.jsonl, FILE.json", True, FILES.summary
     elif what == "clips":
         yield from _clips()
@@ -87,14 +87,14 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
 
 
 def ready_grounders() -> list[str]:
-    """Names of grounders that answer with what is on this machine, built-in agents first; none is fetched or fitted."""
+    """Return the names of grounders that work without downloads and without fitting, built-in agents first."""
     agents = [f"agent:{name}" for name in built_in_names("agent")]
     specs = {name: spec for name, spec in list_grounders().items() if name != "agent" and not spec.fitted}
     return agents + [name for name, spec in specs.items() if _installed(spec) and _has_weights(spec)]
 
 
 def _has_weights(spec: GrounderSpec | ProposerSpec) -> bool:
-    """Whether a grounder or a detector has weights on this machine, or needs none; an agent needs a name."""
+    """Return whether a grounder or a detector has weights on this machine or needs none; an agent needs a name."""
     if spec.weights and (ASSETS / spec.weights).is_dir():
         return True
     first = list_proposers().get(getattr(spec, "proposer", ""))
@@ -104,28 +104,28 @@ def _has_weights(spec: GrounderSpec | ProposerSpec) -> bool:
 
 
 def _is_fetched(weights: str) -> bool:
-    """Whether published weights are on this machine: a repository of the hub, or a file."""
+    """Return whether published weights, a repository of the hub or a file, are on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    kept = Path(HF_HUB_CACHE) / f"models--{weights.replace('/', '--')}" / "snapshots"
+    snapshots = Path(HF_HUB_CACHE) / f"models--{weights.replace('/', '--')}" / "snapshots"
     folders = (cache_folder() / "weights", Path("~/.cache/torch/hub/checkpoints").expanduser())
     files = (path for folder in folders for path in folder.glob(f"{weights.replace('/', '-')}*"))
-    return (kept.is_dir() and any(kept.iterdir())) or any(files)
+    return (snapshots.is_dir() and any(snapshots.iterdir())) or any(files)
 
 
 def _agents() -> dict[str, str]:
-    """The built-in agents, and what their parts have seen."""
-    found = {}
+    """Return the built-in agents with the data that their parts have seen."""
+    agents = {}
     for name in built_in_names("agent"):
         about = json.loads((ASSETS / f"agent-{name}" / "agent.json").read_text())
         env = about["env"]
         parts = seen_by_agent(about, about["clip"], env.get("proposals", ""), first_blind(env["initial_box"]))
-        found[f"agent:{name}"] = f"has seen: {seen_text(parts)}"
-    return found
+        agents[f"agent:{name}"] = f"has seen: {seen_text(parts)}"
+    return agents
 
 
 def seen_table() -> str:
-    """What each built-in part has seen of the truth, as a table in Markdown."""
+    """Return a Markdown table of the ground truth that each built-in part has seen."""
     parts = {f"CLIP `{name}`": {"method": seen_by_clip(name)} for name in built_in_names("clip")}
     parts |= {f"detector `{name}`": {"method": seen_by_proposer(name)} for name in list_proposers()}
     parts |= {f"`{name}`": seen_by(name, {}) for name in list_grounders() if name != "agent"}
@@ -135,11 +135,11 @@ def seen_table() -> str:
 
 
 def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) -> Row:
-    """A grounder or a detector: what it is, the extra it needs, the weights it has."""
+    """Return the row of a grounder or a detector, with its summary, the extra that it needs, and its weights."""
     built_in = bool(spec.weights) and (ASSETS / spec.weights).is_dir()
     needs = [spec.summary, _extra(spec.extra)]
     if spec.weights:
-        needs.append("built-in weights" if built_in else f"its weights {spec.weights} are not there")
+        needs.append("built-in weights" if built_in else f"its weights {spec.weights} are missing")
     elif name == "agent":
         needs.append("needs a run folder: agent:RUN")
     elif getattr(spec, "argument", "") == "weights":
@@ -158,8 +158,8 @@ def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) ->
 def _extra(extra: str) -> str:
     if not extra:
         return ""
-    there = all(find_spec(package) for package in PACKAGES.get(extra, ()))
-    return f"extra {extra}" if there else f'needs pip install "vg_gym[{extra}]"'
+    installed = all(find_spec(package) for package in PACKAGES.get(extra, ()))
+    return f"extra {extra}" if installed else f'needs pip install "vg_gym[{extra}]"'
 
 
 def _installed(spec: Spec) -> bool:
@@ -171,15 +171,15 @@ def _clips() -> Iterator[Row]:
 
     yield from ((name, True, "built in, knows drawn shapes") for name in built_in_names("clip"))
     for model, tag in open_clip.list_pretrained():
-        there = _fetched(open_clip.get_pretrained_cfg(model, tag))
-        yield f"{model}:{tag}", there, "fetched before" if there else "fetched when it is asked for"
+        fetched = _fetched(open_clip.get_pretrained_cfg(model, tag))
+        yield f"{model}:{tag}", fetched, "fetched before" if fetched else "fetched at its first use"
 
 
 def _fetched(config: dict) -> bool:
-    """Whether weights of open_clip are in the cache of the hub, or in that of its downloads."""
+    """Return whether weights of open_clip are in the cache of the hub or of its downloads."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     repo = os.path.split(config.get("hf_hub", ""))[0]
-    kept = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
+    snapshots = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
     downloaded = Path("~/.cache/clip").expanduser() / os.path.basename(config.get("url", ""))
-    return bool(repo and kept.is_dir() and any(kept.iterdir())) or downloaded.is_file()
+    return bool(repo and snapshots.is_dir() and any(snapshots.iterdir())) or downloaded.is_file()

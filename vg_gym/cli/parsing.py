@@ -1,4 +1,4 @@
-"""How every command reads its line and prints its help."""
+"""Parser and help of every command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Help with the default behind every option that has one."""
+    """Formatter that adds its default to the help of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         none = action.default is None or action.default is False or action.default in ("", [])
@@ -15,13 +15,13 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help has defaults; subcommands get one of the same kind."""
+    """Parser whose help shows defaults; its subcommands have the same kind of parser."""
 
     def __init__(self, **options: Any):
         super().__init__(**{"formatter_class": HelpFormatter, **options})
 
 
 def add_plugins(parser: argparse.ArgumentParser) -> None:
-    """Add ``--plugins``, which whoever runs the command gives to :func:`vg_gym.registry.load_plugins`."""
-    about = "modules, with commas between, that register grounders, data sets or proposers; the current folder's too"
+    """Add ``--plugins``; the command passes its value to :func:`vg_gym.registry.load_plugins`."""
+    about = "comma-separated modules that register grounders, data sets or proposers; also from the current folder"
     parser.add_argument("--plugins", default="", metavar="MODULE", help=about)

@@ -10,28 +10,28 @@ import gymnasium
 from vg_gym.cli.env_options import add_options, env_arguments
 
 FOR_PEOPLE = {"min_steps": 1, "max_steps": 60, "image_pool": 0}
-"""Options that differ from the environment's defaults, as people look before they act."""
+"""Options that replace the environment's defaults, since people look before they act."""
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
     parser = commands.add_parser("play", help="move the box yourself, with the keyboard")
-    parser.add_argument("env", metavar="ID", help="an environment, e.g. RefShapes-Ground-v0 (vg-gym list envs)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the first episode; without one, any")
+    parser.add_argument("env", metavar="ID", help="environment, e.g. RefShapes-Ground-v0 (vg-gym list envs)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the first episode; default: random")
     add_options(parser)
     parser.set_defaults(command=play)
 
 
 def play(options: argparse.Namespace) -> None:
-    """Open a window and play until it is closed; each episode's result is printed.
+    """Open a window, play until it is closed, and print the result of each episode.
 
     Raises:
-        VGGymError: the environment or an option is unknown, pygame is missing, or there is no display.
+        VGGymError: the environment or an option is unknown, or pygame or a display is missing.
     """
     arguments = {**FOR_PEOPLE, **env_arguments(options.env, options.options)}
     from vg_gym.envs.window import load_pygame
 
-    load_pygame()  # what is missing is said before anything is loaded
+    load_pygame()  # an error about pygame comes before anything is loaded
     from vg_gym.envs.game import Game
 
     env: Any = gymnasium.make(options.env, render_mode="rgb_array", **arguments)

@@ -1,4 +1,4 @@
-"""How every command begins and ends: own modules are found, a user's mistake is one line and not a traceback."""
+"""Start and end of every command: the user's modules are importable, and a user's error is one line, no traceback."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 def run(main: Callable[[], object]) -> None:
     """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2.
 
-    Ctrl-C and SIGTERM end the command likewise, once it has saved what it can, with exit status 130 and 143. A reader
-    that has enough, as in ``vg-gym list clips | head``, ends the command in silence. Modules of the current folder can
-    be named (``--methods my_module:factory``): it is searched last.
+    Ctrl-C and SIGTERM also end the command with one line, after it has saved its state, with exit status 130 and 143.
+    A closed pipe, as in ``vg-gym list clips | head``, ends the command silently. Modules of the current folder can be
+    named (``--methods my_module:factory``); this folder is searched last.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -46,7 +46,7 @@ def _status(main: Callable[[], object]) -> int:
         print(f"vg-gym: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python complains again at exit
         return 141
     except KeyboardInterrupt:
         print("vg-gym: interrupted", file=sys.stderr)
@@ -54,20 +54,20 @@ def _status(main: Callable[[], object]) -> int:
 
 
 def _leave_write_errors_to_the_main_thread(args: threading.ExceptHookArgs) -> None:
-    """TensorBoard writes in a thread, and raises its errors in the main one as well."""
+    """Ignore write errors of a thread: TensorBoard writes in one, and raises its errors in the main thread as well."""
     if not isinstance(args.exc_value, OSError):
         threading.__excepthook__(args)
 
 
 def configured(schema: type[T], arguments: Sequence[str]) -> T:
-    """The options of a training, with the plugins that they name loaded.
+    """Return the options of a training, and load the plugins that they name.
 
     Args:
-        schema: the dataclass of options.
-        arguments: as for :func:`~vg_gym.config.load_config`; with ``resume=true`` the options of the run come first.
+        schema: dataclass of options.
+        arguments: see :func:`~vg_gym.config.load_config`; with ``resume=true`` the options of the run come first.
 
     Raises:
-        VGGymError: as for :func:`~vg_gym.config.load_config`, there is no run to go on with, or a file names code.
+        VGGymError: see :func:`~vg_gym.config.load_config`; also if there is no run to resume, or a file names code.
     """
     config: Any = load_config(schema, arguments)
     pairs = [argument for argument in arguments if is_pair(argument)]
@@ -81,13 +81,13 @@ def configured(schema: type[T], arguments: Sequence[str]) -> T:
 
 
 def without_options_of_another_dataset(config: Any, schema: type, files: Sequence[str], pairs: Sequence[str]) -> Any:
-    """The options without ``dataset_options`` of files that were written for another kind of data set; says so.
+    """Remove the ``dataset_options`` of configuration files for another kind of data set, and print a note.
 
     Args:
         config: all options.
-        schema: their dataclass.
-        files: the configuration files among the arguments.
-        pairs: the typed ``key=value`` among them.
+        schema: dataclass of options.
+        files: configuration files among the arguments.
+        pairs: ``key=value`` pairs among the arguments.
     """
     of_files: Any = load_config(schema, files)
     if not of_files.dataset_options:
@@ -96,19 +96,19 @@ def without_options_of_another_dataset(config: Any, schema: type, files: Sequenc
     if dataset_spec(theirs).factory == dataset_spec(name).factory:
         return config
     typed: Any = load_config(schema, pairs)
-    left_out = ", ".join(name for name in of_files.dataset_options if name not in typed.dataset_options)
-    if left_out:
-        print(f"{' '.join(files)}: dataset_options {left_out} is of {theirs}, and left out for {name}")
+    dropped = ", ".join(key for key in of_files.dataset_options if key not in typed.dataset_options)
+    if dropped:
+        print(f"{' '.join(files)}: dataset_options {dropped} of {theirs} is left out for {name}")
     return replace(config, dataset_options=typed.dataset_options)
 
 
 def refuse_code_of_files(config: Any, typed: Any, files: str) -> None:
-    """Refuse modules that configuration files name and that nobody typed: what a file says is never imported.
+    """Refuse code that only configuration files name, since modules named by a file are never imported.
 
     Args:
-        config: all options, those of the files included.
-        typed: the options without the files.
-        files: the names of the files, for the error.
+        config: all options, including those of the files.
+        typed: options without the files.
+        files: names of the files, for the error.
 
     Raises:
         VGGymError: the files name a plugin, or a data set or an initial box that is code.
@@ -120,8 +120,8 @@ def refuse_code_of_files(config: Any, typed: Any, files: str) -> None:
         remedy = f"type {name}={value}"
         if name == "plugins":
             raise VGGymError(
-                f"{files}: plugins names the code {value!r}, and what a file names is never imported; if you trust "
-                f"it, {remedy}"
+                f"{files}: plugins names the code {value!r}, and code that a file names is never imported; if you "
+                f"trust it, {remedy}"
             )
         kind = DatasetSpec if name == "dataset" else GrounderSpec
         for part in [value] if name == "dataset" else value.split(","):

@@ -1,4 +1,4 @@
-"""What ``train_agent.py`` runs."""
+"""``train_agent.py``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vg_gym.fitting.splits import options_of_all_splits
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train an agent, then compare it with the floors and its ceiling.
+    """Train an agent, then compare it with the baselines and its upper bound.
 
     Args:
-        arguments: YAML files and ``key=value`` of :class:`TrainConfig`; default those that were typed.
+        arguments: YAML files and ``key=value`` of :class:`TrainConfig`; by default those of the command line.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     trainer = AgentTrainer(configured(TrainConfig, arguments))
@@ -31,12 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _compare(comparison: Comparison) -> None:
-    """The table; where it is interrupted the agent is there already, and only the table is to be gone on with."""
+    """Run the comparison; if it is interrupted, name the command that resumes it, since the agent is already saved."""
     try:
         comparison.run()
     except (KeyboardInterrupt, Interrupted):
-        again = command_of(comparison)
-        raise Interrupted(f"interrupted; the agent is trained and saved, and its table goes on with: {again}") from None
+        resume = command_of(comparison)
+        raise Interrupted(f"interrupted; the agent is trained and saved; resume its table with: {resume}") from None
 
 
 def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
@@ -53,6 +53,6 @@ def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
         clip=config.clip,
         limit=config.test_samples,
         fresh=True,
-        options={} if box == "full" else {"agent": {"initial_box": box}},  # what the user typed may be code
+        options={} if box == "full" else {"agent": {"initial_box": box}},  # a box that the user typed may be code
         command=command,
     )

@@ -1,4 +1,4 @@
-"""What ``train_clip.py`` runs."""
+"""``train_clip.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fine-tune a CLIP, or train the small built-in one.
 
     Args:
-        arguments: YAML files and ``key=value`` of :class:`ClipTrainConfig`; default those that were typed.
+        arguments: YAML files and ``key=value`` of :class:`ClipTrainConfig`; by default those of the command line.
     """
     config = configured(ClipTrainConfig, sys.argv[1:] if arguments is None else arguments)
     print(f"CLIP in {train_clip(config)}")

@@ -1,4 +1,4 @@
-"""What ``train_detector.py`` runs."""
+"""``train_detector.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train a small object detector.
 
     Args:
-        arguments: YAML files and ``key=value`` of :class:`DetectorConfig`; default those that were typed.
+        arguments: YAML files and ``key=value`` of :class:`DetectorConfig`; by default those of the command line.
     """
     config = configured(DetectorConfig, sys.argv[1:] if arguments is None else arguments)
     print(f"detector in {train_detector(config)}")

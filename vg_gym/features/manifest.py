@@ -82,7 +82,7 @@ class Keys:
 
     @staticmethod
     def are_in(folder: Path) -> bool:
-        """Whether all of their files are in a folder."""
+        """Return whether a folder has all files of the keys."""
         return all((folder / name).is_file() for name in ("images.jsonl", "texts.jsonl", "queries.npy"))
 
     @classmethod
