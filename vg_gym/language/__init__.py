@@ -1,1 +1,1 @@
-"""Referring expressions taken apart: phrases, relations, superlatives."""
+"""Parsing of referring expressions into phrases, relations and superlatives."""

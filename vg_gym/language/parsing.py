@@ -1,21 +1,21 @@
-"""Referring expressions taken apart.
+"""Parser of referring expressions.
 
-One small grammar, read from left to right::
+It uses one small grammar, from left to right::
 
     expression = phrase [relation expression]
-    phrase     = words, among them any number of superlatives
+    phrase     = words, with any number of superlatives among them
 
-Relations and superlatives are those of :mod:`vg_gym.language.vocabulary`. A relation needs words on both sides, and
-an article alone is none: "the nearest cup" is one phrase, "the cup nearest the cat" is two.
+:mod:`vg_gym.language.vocabulary` lists the relations and superlatives. A relation needs words on both sides, and an
+article alone does not count: "the nearest cup" is one phrase, "the cup nearest the cat" is two.
 
-Two views of the same cuts:
+Two functions use the same cuts:
 
-- :func:`noun_phrases` cuts at the first relation, whatever it is: the head and the anchor, as texts for CLIP.
-- :func:`parse` cuts at the relations that boxes can decide, and takes the superlatives out of the phrases between;
-  what boxes cannot decide ("in the yellow coat") stays in the phrase, which CLIP reads.
+- :func:`noun_phrases` cuts at the first relation of any kind and returns the head and the anchor as texts for CLIP.
+- :func:`parse` cuts at the relations that boxes can decide, and removes the superlatives from the phrases between
+  them. Words that boxes cannot decide ("in the yellow coat") stay in the phrase, which CLIP reads.
 
-ReCLIP (Subramanian et al., ACL 2022) uses spaCy's dependency parser; this grammar covers the relations that ReCLIP's
-rules know without one, and misreads longer sentences.
+ReCLIP (Subramanian et al., ACL 2022) uses spaCy's dependency parser. This grammar covers the relations of ReCLIP's
+rules without one, and misreads longer sentences.
 """
 
 from __future__ import annotations
@@ -37,54 +37,54 @@ from vg_gym.language.vocabulary import (
 )
 
 PHRASE_RULES = 2
-"""Raise it when :func:`noun_phrases` cuts expressions differently: feature stores hold what the phrases led to."""
+"""Version of :func:`noun_phrases`; increase it with every change of the cuts, on which feature stores depend."""
 ARTICLES = ("", "a", "an", "the")
-"""What stands before a relation without being a head."""
+"""Texts before a relation that are not a head."""
 UNNAMED = (*ARTICLES, "one", "the one")
-"""What may be left of a phrase that says only where the object is."""
+"""Remains of a phrase that states only the place of the object."""
 COPULA = re.compile(r"\s(?:(?:that|which|who)(?: is| are|'s)?|is|are)$", re.IGNORECASE)
-"""Of a relative clause, what stands before the words of place: "the cup that is" left of the plate."""
+"""End of a head whose relative clause continues with words of place: "the cup that is" left of the plate."""
 ADVERB = re.compile(
     r"(?<! the)(?<! on)(?<! to)(?<! at)(?<! far)(?<! top)(?<!bottom) (?:right|just|directly)$", re.IGNORECASE
 )
-"""What stands before a relation and belongs to it: "the cup right" next to the plate, but "on the right" next to it."""
+"""Adverb before a relation that belongs to it: "the cup right" next to the plate, but not "on the right" next to it."""
 
 _RELATION = re.compile(rf"(?<!\S)(?:{'|'.join(f'({r.pattern})' for r in RELATIONS)})(?!\S)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A text cut in two at a relation."""
+    """A text that is cut in two at a relation."""
 
     head: str
-    """What stands before the relation."""
+    """Text before the relation."""
     relation: Relation
-    """The relation between the two."""
+    """Relation between head and anchor."""
     anchor: str
-    """What stands after it."""
+    """Text after the relation."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """An expression taken apart: what CLIP reads, and what the boxes decide."""
+    """A parsed expression: a phrase for CLIP, and superlatives and a relation for boxes."""
 
     phrase: str
-    """What CLIP reads."""
+    """Phrase for CLIP."""
     superlatives: tuple[str, ...] = ()
-    """Names of the superlatives that were in the phrase."""
+    """Names of the superlatives that were removed from the phrase."""
     relation: str | None = None
     """Name of the relation to the anchor."""
     anchor: Parsed | None = None
-    """The expression that the relation leads to."""
+    """Expression of the anchor."""
 
     @property
     def plain(self) -> bool:
-        """Whether nothing was taken out."""
+        """True if the expression has neither superlatives nor a relation."""
         return not self.superlatives and self.relation is None
 
 
 def cuts(text: str) -> Iterator[Cut]:
-    """Every way to cut a text at a relation, from left to right; cuts of "a near b near c" are two.
+    """Yield every cut of a text at a relation, from left to right; "a near b near c" has two.
 
     >>> [(cut.head, cut.relation.name, cut.anchor) for cut in cuts("a man in a red coat next to a dog")]
     [('a man', 'in', 'a red coat next to a dog'), ('a man in a red coat', 'near', 'a dog')]
@@ -97,7 +97,7 @@ def cuts(text: str) -> Iterator[Cut]:
 
 
 def noun_phrases(expression: str) -> tuple[str, str]:
-    """(head, anchor) of an expression, cut at its first relation; without one the anchor is empty.
+    """Return (head, anchor) of an expression, cut at its first relation; without a relation the anchor is empty.
 
     >>> noun_phrases("the small cross left of the blue heart")
     ('the small cross', 'the blue heart')
@@ -110,7 +110,7 @@ def noun_phrases(expression: str) -> tuple[str, str]:
 
 
 def parse(expression: str) -> Parsed:
-    """Take relations and superlatives that boxes can decide out of an expression; phrases are lower-case.
+    """Separate the relations and superlatives that boxes can decide from the lower-case phrases of an expression.
 
     >>> parse("the small cross left of the blue heart")
     Parsed(phrase='the small cross', superlatives=(), relation='left of', anchor=Parsed(phrase='the blue heart', \
@@ -126,7 +126,7 @@ superlatives=(), relation=None, anchor=None))
 
 
 def _decided_by_boxes(cut: Cut) -> bool:
-    """Whether a cut is at a relation that the boxes of two objects decide, and not at words that look like one."""
+    """Return whether the boxes of two objects decide the relation of a cut; words may only look like a relation."""
     name, head, anchor = cut.relation.name, cut.head, cut.anchor
     if not cut.relation.over_boxes or re.match(UNPLACEABLE, anchor):
         return False
@@ -142,7 +142,7 @@ def _decided_by_boxes(cut: Cut) -> bool:
 
 
 def _phrase(text: str) -> tuple[str, tuple[str, ...]]:
-    """What CLIP reads of a phrase, and the names of its superlatives."""
-    rest, names = without_superlatives(text)
-    rest = re.sub(COPULA, "", rest) if names else rest
-    return ("object" if rest in UNNAMED else rest), names
+    """Return the part of a phrase that CLIP reads, and the names of its superlatives."""
+    words, names = without_superlatives(text)
+    words = re.sub(COPULA, "", words) if names else words
+    return ("object" if words in UNNAMED else words), names

@@ -1,8 +1,9 @@
-"""Superlatives in a phrase, and words that look like them: "the cup on the left", but not "her left hand".
+"""Superlatives in a phrase, told from words that look like them: "the cup on the left", but not "her left hand".
 
-A word of place counts where it stands as one: behind a preposition at the end of a clause ("on the far left, smiling"),
-with "most", before the noun that begins the phrase ("the top shelf"), or last ("cup bottom right"). It does not count
-where it names a part of a body or a garment, the way that something faces, or the end from which others are counted.
+A word of place is a superlative in four positions: after a preposition at the end of a clause ("on the far left,
+smiling"), with "most", before the noun at the beginning of the phrase ("the top shelf"), or last ("cup bottom right").
+It is not one if it names a part of a body or a garment, the direction that something faces, or the end from which
+others are counted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _GARNISH = re.compile(r"\b(?:with|wearing|holding|in an?)\b")
 
 
 def without_superlatives(text: str) -> tuple[str, tuple[str, ...]]:
-    """What is left of a lower-case phrase, and the names of the superlatives that were taken out of it.
+    """Remove the superlatives from a lower-case phrase, and return the remaining text and their names.
 
     >>> without_superlatives("the cup in the top left corner"), without_superlatives("a woman in a pink tank top")
     (('the cup', ('left', 'top')), ('a woman in a pink tank top', ()))
@@ -61,7 +62,7 @@ def without_superlatives(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_misread(place: str, before: str) -> bool:
-    """Whether words that look like a superlative are none, by what stands before them."""
+    """Return whether words that look like a superlative are not one, judged by the text before them."""
     if _COUNTED.search(before):
         return True
     if not re.search(_WORD, place):

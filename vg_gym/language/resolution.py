@@ -1,7 +1,7 @@
-"""Superlatives and relations of an expression, decided over boxes (after ReCLIP, Subramanian et al., ACL 2022).
+"""Resolution of superlatives and relations with boxes (after ReCLIP, Subramanian et al., ACL 2022).
 
-CLIP says how likely each proposal is what a phrase names. The words that :func:`vg_gym.language.parsing.parse` takes
-out say where it must be, by soft logic over the proposals' boxes.
+CLIP gives the probability that a proposal fits a phrase. The superlatives and relations that
+:func:`vg_gym.language.parsing.parse` separates then constrain its place by soft logic over the proposals' boxes.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from vg_gym import boxes as box_ops
 from vg_gym.language.parsing import Parsed
 
 Phrases = Callable[[str], np.ndarray]
-"""A phrase to the logits (P,) of the proposals."""
+"""Function from a phrase to the logits (P,) of the proposals."""
 
 
 class Geometry(NamedTuple):
-    """What superlatives and relations read of P boxes."""
+    """Measures of P boxes for superlatives and relations."""
 
     x: np.ndarray
     """Horizontal centres (P,)."""
     y: np.ndarray
-    """Vertical centres (P,), downwards."""
+    """Vertical centres (P,), which increase downwards."""
     area: np.ndarray
     """Areas (P,)."""
     middle: float
-    """Horizontal middle of all boxes together."""
+    """Horizontal middle of the union of all boxes."""
 
     @classmethod
     def of(cls, boxes: np.ndarray) -> Geometry:
-        """The geometry of boxes (P, 4)."""
+        """Return the geometry of boxes (P, 4)."""
         x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
         return cls(x, y, box_ops.area(boxes), (boxes[:, 0].min() + boxes[:, 2].max()) / 2)
 
@@ -46,7 +46,7 @@ RANKS: dict[str, Callable[[Geometry], np.ndarray]] = {
     "largest": lambda g: g.area,
     "smallest": lambda g: -g.area,
 }
-"""Superlative -> a number (P,) that is greatest for the box that is meant."""
+"""Superlative -> values (P,), of which the largest belongs to the described box."""
 
 
 def _near(g: Geometry) -> np.ndarray:
@@ -57,12 +57,12 @@ def _near(g: Geometry) -> np.ndarray:
 
 
 def _apart(values: np.ndarray) -> np.ndarray:
-    """Differences (P, P): of proposal i less that of anchor j."""
+    """Return differences (P, P), the value of proposal i minus that of anchor j."""
     return values[:, None] - values[None]
 
 
 def _towards(along: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """How well a direction holds: the better, the less the boxes are apart across it."""
+    """Return how well a direction holds, in [0, 1]; offsets across it reduce the value."""
     return np.where(along > 0, along / (along + np.abs(across) + 1e-9), 0.0)
 
 
@@ -75,19 +75,19 @@ HOLDS: dict[str, Callable[[Geometry], np.ndarray]] = {
     "larger": lambda g: (g.area[:, None] > g.area[None]).astype(float),
     "smaller": lambda g: (g.area[:, None] < g.area[None]).astype(float),
 }
-"""Relation -> (P, P) in [0, 1]: how well proposal i stands in it to anchor j."""
+"""Relation -> values (P, P) in [0, 1]: how well it holds between proposal i and anchor j."""
 
 
 def resolve(parsed: Parsed, boxes: np.ndarray, logits: Phrases) -> np.ndarray:
-    """How well each proposal is what the expression means: (P,) in [0, 1].
+    """Return how well each proposal fits the expression, (P,) in [0, 1].
 
-    A proposal's membership in a phrase is its CLIP probability over that of the best one. A superlative asks that no
-    other member lies further out; a relation, that the anchor, wherever it probably is, lies on the right side.
+    A proposal's membership in a phrase is its CLIP probability divided by the largest one. A superlative requires that
+    no other member lies further out. A relation requires that a probable anchor lies in its direction.
 
     Args:
-        parsed: the expression.
-        boxes: proposals (P, 4), any unit; P is at least 1.
-        logits: gives CLIP's logits of a phrase.
+        parsed: parsed expression.
+        boxes: boxes of the proposals (P, 4) in any unit; P is at least 1.
+        logits: function that returns CLIP's logits of a phrase.
     """
     raw, geometry = logits(parsed.phrase), Geometry.of(boxes)
     member = np.exp(raw - raw.max())
