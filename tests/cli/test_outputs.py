@@ -102,7 +102,7 @@ def test_compare_and_leaderboard_write_over_their_own_alone(tmp_path, shapes, ca
 def test_features_leave_other_folders_alone(tmp_path, capsys, name):
     (tmp_path / name).write_text("mine")
     words = ("features", "--dataset", "refshapes", "--splits", "test", "--limit", 1, "--out", tmp_path)
-    assert f"no feature store, and not empty: {name}" in refused(capsys, *words)
+    assert f"not a feature store, and not empty: {name}" in refused(capsys, *words)
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 

@@ -129,7 +129,7 @@ def seen_table() -> str:
     parts = {f"CLIP `{name}`": {"method": seen_by_clip(name)} for name in built_in_names("clip")}
     parts |= {f"detector `{name}`": {"method": seen_by_proposer(name)} for name in list_proposers()}
     parts |= {f"`{name}`": seen_by(name, {}) for name in list_grounders() if name != "agent"}
-    lines = [f"| {name} | {seen_text(seen).removeprefix('method: ')} |" for name, seen in parts.items()]
+    lines = [f"| {name} | {seen_text(truth).removeprefix('method: ')} |" for name, truth in parts.items()]
     lines += [f"| `{name}` | {text.removeprefix('has seen: method: ')} |" for name, text in _agents().items()]
     return "\n".join(["| part | has seen of the truth |", "|---|---|", *lines])
 
@@ -150,8 +150,8 @@ def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) ->
     if spec.published_extra:
         needs.append(f"published weights: {_extra(spec.published_extra)}")
     if name != "agent":
-        seen = seen_text(seen_by(name, {})) if isinstance(spec, GrounderSpec) else seen_by_proposer(name)
-        needs.append(f"has seen: {seen}")
+        truth = seen_text(seen_by(name, {})) if isinstance(spec, GrounderSpec) else seen_by_proposer(name)
+        needs.append(f"has seen: {truth}")
     return name, _installed(spec) and _has_weights(spec), "; ".join(filter(None, needs))
 
 

@@ -29,7 +29,7 @@ _EDGES = tuple(FRAMES.values())
 class OwnData(Sequence[Sample]):
     """A split of a file of rows. Every row is checked at the first opening; images are read on demand.
 
-    If a file has no splits, every split consists of all its rows, and a warning says so.
+    Without splits in the file, every split consists of all rows, and a warning says so.
 
     Args:
         path: ``FILE.jsonl`` or ``FILE.json``.
@@ -97,7 +97,7 @@ class OwnData(Sequence[Sample]):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits in the rows; empty if the rows have no split."""
+        """Names of the splits in the rows; empty for rows without splits."""
         return self._names["split"]
 
     @cached_property

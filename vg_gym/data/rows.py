@@ -232,7 +232,7 @@ class RowTable:
         ``sent_id`` (N,), and ``orientation`` (N,) row of :data:`ORIENTATION_CODES`.
 
         Raises:
-            VGGymError: there is no row, a box or a size is wrong, or two rows have the same id; the message names
+            VGGymError: the file lacks rows, a box or a size is wrong, or two rows have the same id; the message names
                 them.
         """
         self.check()

@@ -113,7 +113,7 @@ class Manifest:
     dim: int
     """Width D of the features."""
     phrases: bool
-    """Whether there are score maps of noun phrases."""
+    """True if the store has score maps of noun phrases."""
     tokens: int
     """Number of token features of each expression; 0 without token features."""
     images: int
