@@ -184,7 +184,7 @@ def test_given_mirrors_come_first(server, tmp_path):
     assert get(archive(server.url("gone")), tmp_path / "1", [folder]).exists()
     assert get(archive(server.url("gone")), tmp_path / "2", [server.url("good")]).exists()
     assert {path for path, _ in server.requests} == {"/good/a.zip"}
-    with pytest.raises(VGGymError, match="'file:///etc' is no http"):
+    with pytest.raises(VGGymError, match="'file:///etc' is not an http"):
         get(archive(server.url("good")), tmp_path / "3", ["file:///etc"])
 
 
