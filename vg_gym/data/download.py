@@ -113,7 +113,7 @@ def fetch(
 
 def _address(mirror: str, name: str) -> str:
     if not mirror.startswith(("http://", "https://")):
-        raise VGGymError(f"mirror {mirror!r} is not an http(s) address; put a file that you have into the --root folder")
+        raise VGGymError(f"mirror {mirror!r} is not an http(s) address; put an existing file into the --root folder")
     return mirror if mirror.endswith(f"/{name}") else f"{mirror.rstrip('/')}/{name}"
 
 
