@@ -158,7 +158,7 @@ def test_other_data_or_another_clip_are_refused(clip_folder, tmp_path, tiny_clip
     shutil.rmtree(clip)
     save_model(other, clip)
     forget_clips()  # as in a new process
-    with pytest.raises(VGGymError, match="CLIP is another than the run began with"):
+    with pytest.raises(VGGymError, match="CLIP differs from that at the start of the run"):
         train(str(clip), run, *LIGHT, "resume=true")
     origin = json.loads((run / "origin.json").read_text())
     assert origin["made of"]["CLIP"].startswith(f"{clip}, content ") and len(origin["made of"]) == 3

@@ -76,14 +76,14 @@ def test_an_option_that_differs_is_refused_or_said(tmp_path, capsys):
     begun = config(tmp_path / "run")
     train(lambda _: Line(), begun)
     before = (tmp_path / "run" / "config.yaml").read_text()
-    with pytest.raises(VGGymError, match=r"batch_size is 4 here and 32 in .*; seed is 1 here and 0 in .*leave"):
+    with pytest.raises(VGGymError, match=r"batch_size is 4 here and 32 in .*; seed is 1 here and 0 in .*omit"):
         train(lambda _: Line(), replace(begun, resume=True, seed=1, batch_size=4, steps=99))
     assert (tmp_path / "run" / "config.yaml").read_text() == before
     capsys.readouterr()
     train(lambda _: Line(), replace(begun, resume=True))
-    assert "is finished: 60 of 60 steps; steps=N with more goes on" in capsys.readouterr().out
+    assert "is finished: 60 of 60 steps; a larger steps=N resumes it" in capsys.readouterr().out
     train(lambda _: Line(), replace(begun, resume=True, steps=70))
-    assert "steps was 60 and is 70 from here on" in capsys.readouterr().out
+    assert "steps changes from 60 to 70" in capsys.readouterr().out
     assert load_config(FitConfig, [str(tmp_path / "run" / "config.yaml")]) == replace(begun, steps=70)
 
 
@@ -91,7 +91,7 @@ def test_the_command_that_is_printed_goes_on(tmp_path):
     begun = config(tmp_path / "a run")
     with pytest.raises(Interrupted) as interrupted:
         train(lambda _: Line(interrupt_at=33), begun)
-    words = shlex.split(str(interrupted.value).partition("go on with: ")[2])
+    words = shlex.split(str(interrupted.value).partition("resume with: ")[2])
     assert words == ["resume=true", f"out={tmp_path / 'a run'}"]
     parts = load_file(train(lambda _: Line(), resumed(FitConfig, words)) / "line.safetensors")
     whole = load_file(train(lambda _: Line(), config(tmp_path / "whole")) / "line.safetensors")
@@ -154,7 +154,9 @@ def test_other_data_are_refused_and_another_start_is_a_warning(tmp_path):
     begun = config(tmp_path)
     train(lambda _: Made(training_split="9 samples", weights_to_start_from="a"), begun)
     going = replace(begun, resume=True, steps=70)
-    with pytest.raises(VGGymError, match=r"training split is another than the run began with \(9 samples, now 8"):
+    with pytest.raises(
+        VGGymError, match=r"training split differs from that at the start of the run \(9 samples, now 8"
+    ):
         train(lambda _: Made(training_split="8 samples"), going)
     with pytest.warns(UserWarning, match=f"the {START} have changed since the run began"):
         train(lambda _: Made(training_split="9 samples", weights_to_start_from="b"), going)

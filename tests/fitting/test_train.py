@@ -47,7 +47,7 @@ def test_a_run_owns_its_folder(tmp_path):
     with pytest.raises(VGGymError, match="holds another run's results .*model.*: resume=true .* fresh=true"):
         train(lambda _: Line(), given)
     assert contents(tmp_path / "run" / "model") == before
-    with pytest.raises(VGGymError, match="give one of them"):
+    with pytest.raises(VGGymError, match="set only one of them"):
         train(lambda _: Line(), replace(given, resume=True, fresh=True))
     shorter = replace(given, fresh=True, steps=20)
     train(lambda _: Line(), shorter)
@@ -59,7 +59,7 @@ def test_a_run_owns_its_folder(tmp_path):
 def test_what_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.pt").touch()
-    with pytest.raises(VGGymError, match="no run of vg_gym"):
+    with pytest.raises(VGGymError, match="not a run of vg_gym"):
         train(lambda _: Line(), config(tmp_path, fresh=True))
     assert (tmp_path / "model" / "thesis.pt").exists()
 

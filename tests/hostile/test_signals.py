@@ -98,7 +98,7 @@ def test_a_grounder_keeps_its_features_and_goes_on_to_the_same_weights(command, 
     assert "what was computed is kept: the same command goes on" in stop(process, number)
     process = command(*GROUNDER, "out=run")
     wait_for(process, lambda: "total=" in process.said())
-    assert stop(process, number).endswith("go on with: vg-gym train grounder resume=true out=run")
+    assert stop(process, number).endswith("resume with: vg-gym train grounder resume=true out=run")
     process = command("train", "grounder", "resume=true", "out=run")
     assert process.wait(300) == 0, process.said()
     after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("rows-*.npy")}

@@ -1,1 +1,1 @@
-"""One training loop for whatever learns from batches."""
+"""Training loop of all models that learn from batches."""

@@ -1,4 +1,4 @@
-"""Batches of a learner, prepared by other processes while it learns."""
+"""Preparation of a learner's batches by worker processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vg_gym.interrupts import ignore_signals
 
 
 class _Numbered(Dataset):
-    """The batches of given numbers, as torch's loader wants them."""
+    """Dataset of the batches with the given numbers, for torch's loader."""
 
     def __init__(self, batch: Callable[[int], Any], numbers: range):
         self.batch, self.numbers = batch, numbers
@@ -30,12 +30,12 @@ class _Numbered(Dataset):
 
 
 def prepared(batch: Callable[[int], Any], numbers: range, workers: int) -> Iterator[Any]:
-    """``batch(number)`` of every number, in order.
+    """Return an iterator over ``batch(number)`` of every number, in order.
 
     Args:
-        batch: a pure function, which can be pickled where ``workers`` are used.
-        numbers: of the batches.
-        workers: processes that prepare them ahead (0: each is made when it is asked for).
+        batch: a pure function, which must be picklable for ``workers``.
+        numbers: numbers of the batches.
+        workers: number of processes that prepare batches ahead (0: prepare each batch when it is needed).
 
     >>> list(prepared(lambda number: number ** 2, range(2, 6, 2), workers=0))
     [4, 16]
@@ -49,18 +49,18 @@ def prepared(batch: Callable[[int], Any], numbers: range, workers: int) -> Itera
 def _begin(_: int) -> None:
     torch.set_num_threads(1)
     ignore_signals()
-    sys.excepthook = _say
+    sys.excepthook = _print_error
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
-def _say(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """Say what went wrong, but not that a learner which was killed takes no more batches."""
+def _print_error(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Print an error, except for the broken connection to a learner that was killed."""
     if not issubclass(kind, (ConnectionError, EOFError)):
         sys.__excepthook__(kind, error, where)
 
 
 def _end_with(parent: int) -> None:
-    """End this process with its parent: torch's own watch waits for ever to hand over a batch that nobody takes."""
+    """Exit when the parent process ends; torch's own check blocks forever while a batch waits for the parent."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

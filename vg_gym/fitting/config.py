@@ -25,11 +25,11 @@ class FitConfig:
     """Options of :func:`vg_gym.fitting.loop.fit`, shared by every training config."""
 
     TRAINS: ClassVar[str] = ""
-    """``vg-gym train TRAINS`` runs it; empty where no command does."""
+    """Name of the training in ``vg-gym train TRAINS``; empty for a training without a command."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = (
         "steps", "lr", "validate_every", "device", "threads", "workers", "root",
     )  # fmt: skip
-    """Options that a run may go on with other values of."""
+    """Options that a resumed run may change."""
 
     out: str = "runs/fit"
     """Folder for checkpoints, TensorBoard logs and the finished model."""
@@ -48,39 +48,39 @@ class FitConfig:
     warmup: NonNegativeInt = 200
     """Steps of linear warm-up."""
     schedule: str = "cosine"
-    """What follows the warm-up: ``cosine``, half a wave down to zero, or ``step``, a tenth from ``drop_at`` on."""
+    """Learning rate after the warm-up: ``cosine`` (a half cosine to zero) or ``step`` (a tenth from ``drop_at`` on)."""
     drop_at: UnitInterval = 0.67
-    """Where the rate of ``schedule=step`` drops, as a share of ``steps``."""
+    """Share of ``steps`` after which the learning rate of ``schedule=step`` drops."""
     clip_grad: PositiveFloat = 1.0
-    """Greatest norm of the gradient."""
+    """Maximum norm of the gradient."""
     ema: Decay = 0.999
-    """Decay of the moving average of the weights, which is what is validated and saved (0: no average)."""
+    """Decay of the moving average of the weights, which is validated and saved (0: no average)."""
     amp: bool | None = False
-    """Mixed precision: bfloat16 autocast. None: where the device computes bfloat16 itself; a CPU that emulates it takes
-    ten times as long."""
+    """Mixed precision by bfloat16 autocast. None: on devices with bfloat16 instructions only; a CPU that emulates
+    bfloat16 takes ten times as long."""
     validate_every: PositiveInt = 500
     """Steps between validations; each writes a checkpoint."""
     seed: Seed = 0
     """Seed of the initial weights, the batches and dropout."""
     device: str = "auto"
-    """Torch device; ``auto`` takes CUDA where there is one."""
+    """Torch device; ``auto`` is CUDA if available."""
     threads: Processes = 0
     """CPU threads (0: torch's default)."""
     workers: Processes = 1
-    """Processes that prepare batches (0: prepare them between the steps)."""
+    """Number of processes that prepare batches (0: prepare batches between the steps)."""
     resume: bool = False
-    """Go on with the run in ``out``: weights, moments and step come from ``OUT/checkpoint.pt``, options from
-    ``OUT/config.yaml``. ``steps``, ``lr``, ``validate_every``, ``device``, ``threads``, ``workers`` and ``root`` may be
-    others."""
+    """Resume the run in ``out``: weights, moments and step come from ``OUT/checkpoint.pt``, options from
+    ``OUT/config.yaml``. ``steps``, ``lr``, ``validate_every``, ``device``, ``threads``, ``workers`` and ``root`` may
+    change."""
     fresh: bool = False
-    """Throw away what another run left in ``out``; without this or ``resume``, such a folder is refused."""
+    """Delete the results of another run in ``out``; without this or ``resume``, such a folder is an error."""
 
     def completed(self) -> Self:
-        """The options with those that follow from others."""
+        """Return the options, with defaults that depend on other options filled in."""
         return self
 
     def folder(self) -> Path:
-        """Where the run is."""
+        """Return the folder of the run."""
         return Path(self.out)
 
 
@@ -89,12 +89,12 @@ class DatasetFitConfig(FitConfig):
     """Options of training on a data set of the registry."""
 
     dataset: str = "refshapes"
-    """Name of the data set; its ``train`` split is learned from."""
+    """Name of the data set, whose ``train`` split is used for training."""
     root: str | None = None
-    """Folder of a data set that is on disk."""
+    """Folder of a data set on disk."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
     """Options of the training split, e.g. ``scenes`` of RefShapes."""
     plugins: str = ""
-    """Modules, with commas between, that register data sets, grounders or proposers."""
+    """Modules, separated by commas, that register data sets, grounders or proposers."""
     validate_split: str = "val"
-    """The split that validates."""
+    """Split for validation."""

@@ -1,8 +1,8 @@
-"""The training loop: of detectors, learned grounders, box diffusion and CLIP.
+"""Training loop of detectors, learned grounders, box diffusion and CLIP.
 
-A learner says what its loss is and how it is judged; :func:`fit` gives the rest: warm-up and schedule, gradient
-accumulation and clipping, moving average of the weights, mixed precision, several processes, TensorBoard, progress, the
-best checkpoint, resuming, Ctrl-C.
+A learner defines its loss and its validation. :func:`fit` does the rest: warm-up and schedule, gradient accumulation
+and clipping, moving average of the weights, mixed precision, several processes, TensorBoard, progress bars, the best
+checkpoint, resuming, Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ LOG_EVERY = 20
 
 
 def fit(learner: Learner, config: FitConfig) -> nn.Module:
-    """Train, and return the module with the weights that validated best, in eval mode.
+    """Train, and return the module with the best weights by validation, in eval mode.
+
+    ``OUT/checkpoint.pt`` is written at every validation and at Ctrl-C, ``OUT/best.safetensors`` and ``OUT/report.json``
+    whenever validation improves.
 
     Args:
-        learner: model, loss and judgement.
-        config: options; ``OUT/checkpoint.pt`` is written at every validation and at Ctrl-C, ``OUT/best.safetensors``
-            and ``OUT/report.json`` whenever validation improves.
+        learner: model, loss and validation.
+        config: options.
 
     Raises:
-        Interrupted: by Ctrl-C or SIGTERM; the message says how to go on.
-        VGGymError: nothing to resume, the checkpoint is of another model, or the loss or a figure of validation is no
-            number.
+        Interrupted: Ctrl-C or SIGTERM arrived; the message says how to resume.
+        VGGymError: the checkpoint to resume from is missing or of another model, or the loss or the validation metric
+            is not finite.
     """
     use_threads(config)
     torch.manual_seed(config.seed)
@@ -57,15 +59,17 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     if config.resume:
         state.load(device)
         if state.step >= config.steps:
-            tqdm.write(f"{state.out} is finished: {state.step} of {config.steps} steps; steps=N with more goes on")
+            tqdm.write(f"{state.out} is finished: {state.step} of {config.steps} steps; a larger steps=N resumes it")
     scheduler = learning_rate(optimizer, config, state.step)
     amp = computes_bfloat16(device.type) if config.amp is None else config.amp
     objective, stepper = accelerator.prepare(Objective(learner), optimizer)
 
-    # Processes take turns: of every ``each`` batches, one step's, this one has every ``num_processes``-th.
-    each = config.accumulate * accelerator.num_processes
-    mine = range(state.step * each + accelerator.process_index, config.steps * each, accelerator.num_processes)
-    batches = prepared(learner.batch, mine, config.workers)
+    # A step uses ``per_step`` batches, of which this process takes every ``num_processes``-th.
+    per_step = config.accumulate * accelerator.num_processes
+    numbers = range(
+        state.step * per_step + accelerator.process_index, config.steps * per_step, accelerator.num_processes
+    )
+    batches = prepared(learner.batch, numbers, config.workers)
     writer = _writer(learner, config, state.step) if accelerator.is_main_process else None
     bar = tqdm(total=config.steps, initial=state.step, desc=state.out.name, unit="step", mininterval=2,
                disable=writer is None)  # fmt: skip
@@ -111,7 +115,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
             with uninterrupted():
                 state.save()
         again = command_to_resume(config, accelerator.num_processes)
-        raise Interrupted(f"interrupted at step {state.step}; go on with: {again}") from None
+        raise Interrupted(f"interrupted at step {state.step}; resume with: {again}") from None
     finally:
         bar.close()
         if writer:
@@ -121,20 +125,22 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
 
 
 def learning_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rates from a step on: a function of the step alone, so that a resumed run may have more steps.
+    """Return the scheduler of the learning rate from a step on.
+
+    The learning rate depends only on the step, so that a resumed run may have more steps.
 
     Raises:
-        VGGymError: unknown schedule.
+        VGGymError: the schedule is unknown.
     """
     if config.schedule not in SCHEDULES:
         raise unknown("schedule", config.schedule, SCHEDULES)
     for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]  # torch asks it of a schedule that does not begin at step 0
+        group["initial_lr"] = group["lr"]  # torch requires it for a schedule that does not begin at step 0
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: schedule(at, config), last_epoch=step - 1)
 
 
 def schedule(step: int, config: FitConfig) -> float:
-    """Factor in [0, 1] of the learning rate: linear warm-up, then a half cosine to zero or a step to a tenth.
+    """Return the factor of the learning rate: linear warm-up, then a half cosine to zero or a step to a tenth.
 
     >>> config = FitConfig(warmup=10, steps=110)
     >>> [round(schedule(step, config), 2) for step in (0, 9, 10, 60, 110)]
@@ -165,7 +171,7 @@ def _write(writer: SummaryWriter, kind: str, figures: dict[str, float], step: in
 
 
 def _writer(learner: Learner, config: FitConfig, step: int) -> SummaryWriter:
-    """What writes the curves; points beyond the step at which a run goes on, which a killed one left, are removed."""
+    """Return TensorBoard's writer, after removing points beyond ``step`` that a killed run wrote."""
     with writing(config.out):
         writer = SummaryWriter(config.out, purge_step=step + 1 if step else None)
         describe_run(writer, config, [f"val/{learner.metric}", "loss/total"])

@@ -1,4 +1,4 @@
-"""What a run was made of: its data, and weights that it began with. A run that goes on must find the same."""
+"""Inputs of a run, its data and initial weights, which must be unchanged when it resumes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from vg_gym.errors import VGGymError
 from vg_gym.storage.files import fingerprint, write_json
 
 ORIGIN = "origin.json"
-"""The file in the folder of a run."""
+"""Name of the file in the folder of a run."""
 STARTED_IN, MADE_OF = "started in", "made of"
 START = "weights to start from"
-"""A run has weights of its own by the time it goes on, so others than these do it no harm."""
+"""Name of the initial weights. A resumed run does not use them, so a change of them is only a warning."""
 
 
 def write_origin(folder: Path, marks: Mapping[str, str]) -> None:
-    """Write down what a run is made of, and where it was started."""
+    """Write the hashes of a run's inputs and the current folder to a file."""
     write_json(folder / ORIGIN, {STARTED_IN: os.getcwd(), MADE_OF: dict(marks)})
 
 
 def check_origin(folder: Path, marks: Mapping[str, str]) -> None:
-    """Refuse to go on with other data than a run began with; other weights to start from are a warning.
+    """Reject changed data of a resumed run; changed initial weights are a warning.
 
     Args:
-        folder: of the run.
-        marks: what it would be made of now.
+        folder: folder of the run.
+        marks: name -> current hash of each input.
 
     Raises:
-        VGGymError: something differs; the message names it.
+        VGGymError: an input differs; the message names it.
     """
     before: Any = _read(folder).get(MADE_OF, {})
     for name, mark in marks.items():
@@ -41,36 +41,36 @@ def check_origin(folder: Path, marks: Mapping[str, str]) -> None:
             continue
         if name == START:
             warnings.warn(
-                f"{folder}: the {START} have changed since the run began ({old}, now {mark}); it goes on with its own",
+                f"{folder}: the {START} have changed since the run began ({old}, now {mark}); it resumes with its own",
                 stacklevel=2,
             )
             continue
         raise VGGymError(
-            f"{folder}: the {name} is another than the run began with ({old}, now {mark}): put it back, or train "
-            "another with out=FOLDER"
+            f"{folder}: the {name} differs from that at the start of the run ({old}, now {mark}): restore it, or train "
+            "another model with out=FOLDER"
         )
 
 
 def started_in(folder: Path) -> Path | None:
-    """The folder in which a run was started, as far as it is known."""
+    """Return the folder in which a run was started, or None if unknown."""
     place = _read(folder).get(STARTED_IN)
     return Path(place) if isinstance(place, str) else None
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """The file of a run; nothing where there is none, as runs of earlier versions have none."""
+    """Read the file of a run; runs of earlier versions have none, which gives an empty dictionary."""
     path = folder / ORIGIN
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or not isinstance(content.get(MADE_OF), dict):
-            raise ValueError(f"it does not say what the run is {MADE_OF}")
+            raise ValueError(f"it lacks the key {MADE_OF!r}")
         return content
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise VGGymError(f"{path} is damaged ({error}); remove it, and what it says is not compared") from error
+        raise VGGymError(f"{path} is damaged ({error}); remove it to resume without this check") from error
 
 
 def weights_mark(path: Path) -> str:
-    """A hash of the files of weights."""
+    """Return a hash of a file or folder of weights."""
     return f"content {fingerprint(path)[:12]}"

@@ -1,4 +1,4 @@
-"""Options of a run that goes on: those it began with, and what is typed over them where it may change."""
+"""Options of a resumed run: those of its start, overridden by the command line where that is allowed."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ from vg_gym.registry import DatasetSpec, GrounderSpec, refuse_code
 from vg_gym.storage.run_folder import CONFIG
 
 NOT_COMPARED = ("out", "resume", "fresh")
-"""Options that say where a run is and what is to become of it."""
+"""Options of the folder of a run, which may differ."""
 PATHS = ("root", "dataset", "clip", "init_from", "features")
-"""Options that may name a file or a folder; a relative one is meant from where the run was started."""
+"""Options that may be a path; relative paths refer to the folder in which the run was started."""
+MAX_LISTED_OPTIONS = 4
+"""Maximum number of options that a message lists."""
 
 
 class RunOptions(Protocol):
-    """What the options of every training have."""
+    """Options that all trainings share."""
 
     TRAINS: ClassVar[str]
-    """``vg-gym train TRAINS`` runs it; empty where no command does."""
+    """Name of the training in ``vg-gym train TRAINS``; empty for a training without a command."""
     MAY_CHANGE: ClassVar[tuple[str, ...]]
-    """Options that a run may go on with other values of."""
+    """Options that a resumed run may change."""
     resume: bool
-    """Whether it goes on with the run in its folder."""
+    """Resume the run in the folder."""
     fresh: bool
-    """Whether it throws away what is in its folder."""
+    """Delete the results in the folder."""
     out: str
-    """The folder, as it was typed."""
+    """Folder as the user typed it."""
 
     def completed(self) -> Any:
-        """The options with those that follow from others."""
+        """Return the options, with defaults that depend on other options filled in."""
         ...
 
     def folder(self) -> Path:
-        """Where the run is."""
+        """Return the folder of the run."""
         ...
 
 
@@ -51,38 +53,38 @@ Options = TypeVar("Options", bound=RunOptions)
 
 
 def resumed(schema: type[Options], arguments: Sequence[str]) -> Options:
-    """The options of the run that arguments name, with the typed ``key=value`` over them.
+    """Return the options of a run in its folder, overridden by ``key=value`` arguments.
 
-    What a configuration file says otherwise than the run is left to the run, with a warning.
+    Differing values in a configuration file are ignored with a warning.
 
     Args:
-        schema: the dataclass of options.
-        arguments: as for :func:`vg_gym.config.load_config`, with ``resume=true`` among them.
+        schema: dataclass of the options.
+        arguments: arguments for :func:`vg_gym.config.load_config`, with ``resume=true`` among them.
 
     Raises:
-        VGGymError: there is no run to go on with, or its options cannot be read.
+        VGGymError: the folder holds no run to resume, or its options cannot be read.
     """
-    asked: Any = load_config(schema, arguments)
-    folder = asked.completed().folder()
+    requested: Any = load_config(schema, arguments)
+    folder = requested.completed().folder()
     pairs = [argument for argument in arguments if is_pair(argument)]
     files = [argument for argument in arguments if not is_pair(argument)]
     begun = options_of_run(schema, folder, pairs)
     if files:
         _warn_of_files(folder, begun, options_of_run(schema, folder, [*files, *pairs]), " ".join(files))
-    going: Any = replace(begun, resume=True, fresh=asked.fresh, out=str(folder))  # type: ignore[type-var]
-    return _from_here(going, started_in(folder))
+    options: Any = replace(begun, resume=True, fresh=requested.fresh, out=str(folder))  # type: ignore[type-var]
+    return _relocated(options, started_in(folder))
 
 
 def options_of_run(schema: type[Options], folder: Path, arguments: Sequence[str] = ()) -> Options:
-    """The options that a run was started with.
+    """Return the options with which a run was started.
 
     Args:
-        schema: the dataclass of options.
-        folder: of the run.
-        arguments: files and ``key=value`` that count more.
+        schema: dataclass of the options.
+        folder: folder of the run.
+        arguments: files and ``key=value`` that override them.
 
     Raises:
-        VGGymError: the run has no options, or they are of another training or damaged.
+        VGGymError: the config of the run is missing, damaged, or of another kind of training.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -92,47 +94,44 @@ def options_of_run(schema: type[Options], folder: Path, arguments: Sequence[str]
         _check_whole(schema, path)
     except VGGymError as error:
         raise VGGymError(
-            f"{path} is damaged or of another training, so the run cannot go on ({error}); name another run with out="
+            f"{path} is damaged or of another training, so the run cannot resume ({error}); name another run with out="
         ) from error
     return load_config(schema, [str(path), *arguments]).completed()
 
 
 def _check_whole(schema: Any, path: Path) -> None:
-    """Refuse a config that lacks options, as a file that was cut off does: their defaults may not be the run's."""
+    """Reject a config that lacks options, such as a truncated file, because the defaults may differ from the run's."""
     written: Any = OmegaConf.load(path)
     lacking = [field.name for field in fields(schema) if field.name not in written]
     if lacking:
-        raise VGGymError(
-            f"it lacks {', '.join(lacking[:4])}{' and more' if len(lacking) > 4 else ''}: add their values"
-        )
+        more = " and more" if len(lacking) > MAX_LISTED_OPTIONS else ""
+        raise VGGymError(f"it lacks {', '.join(lacking[:MAX_LISTED_OPTIONS])}{more}: add their values")
 
 
 def check_options(config: RunOptions) -> list[str]:
-    """Refuse options that a run cannot go on with; returns what is to be said of those that change.
+    """Reject options that a resumed run may not change; return a message for each that changes.
 
     Raises:
-        VGGymError: an option differs from the run's and is none of ``MAY_CHANGE``.
+        VGGymError: an option that is not in ``MAY_CHANGE`` differs from the run's.
     """
     folder = config.folder()
     changed = differences(options_of_run(type(config), folder), config, started_in(folder))
     fixed = {name: pair for name, pair in changed.items() if name.split(".")[0] not in config.MAY_CHANGE}
     if fixed:
         raise VGGymError(
-            f"{_told(fixed, 'here', f'in {folder / CONFIG}')}: a run goes on with the options it began with; leave "
-            f"this out, or train another with out=FOLDER (a resumed run may change {', '.join(config.MAY_CHANGE)})"
+            f"{_listed(fixed, 'here', f'in {folder / CONFIG}')}: a run resumes with the options of its start; omit "
+            f"this, or train another model with out=FOLDER (a resumed run may change {', '.join(config.MAY_CHANGE)})"
         )
-    return [
-        f"{folder}: {name} was {_shown(old)} and is {_shown(new)} from here on" for name, (old, new) in changed.items()
-    ]
+    return [f"{folder}: {name} changes from {_as_text(old)} to {_as_text(new)}" for name, (old, new) in changed.items()]
 
 
 def differences(begun: Any, now: Any, place: Path | None) -> dict[str, tuple[Any, Any]]:
-    """Name -> (before, now) of options that differ.
+    """Return the options that differ, as name -> (before, now).
 
     Args:
-        begun: the options of a run.
-        now: the options to compare.
-        place: the folder in which the run was started; None: the current one.
+        begun: options of a run.
+        now: options to compare.
+        place: folder in which the run was started; None: the current one.
     """
     before, after = _leaves(begun), _leaves(now)
     names = [name for name in {**before, **after} if name not in NOT_COMPARED]
@@ -145,13 +144,13 @@ def differences(begun: Any, now: Any, place: Path | None) -> dict[str, tuple[Any
 
 
 def command_to_resume(config: RunOptions, processes: int = 1) -> str:
-    """What to type for a run to go on.
+    """Return the command that resumes a run.
 
-    Modules that its options name stand in it, as those of a file are never imported.
+    The command contains the modules in the options, because modules in a file are never imported.
 
     Args:
         config: options of the run.
-        processes: that train it together.
+        processes: number of processes that train together.
     """
     words = ["vg-gym", "train", config.TRAINS] if config.TRAINS else []
     if words and processes > 1:
@@ -175,20 +174,20 @@ def _is_code(config: Any, name: str) -> bool:
     return False
 
 
-def _warn_of_files(folder: Path, begun: Any, asked: Any, files: str) -> None:
-    differing = differences(begun, asked, started_in(folder))
+def _warn_of_files(folder: Path, begun: Any, requested: Any, files: str) -> None:
+    differing = differences(begun, requested, started_in(folder))
     if differing:
-        said = _told({name: (new, old) for name, (old, new) in differing.items()}, "in the run", f"in {files}")
-        warnings.warn(f"{said}: the run keeps its own; type OPTION=VALUE to change what may change", stacklevel=3)
+        text = _listed({name: (new, old) for name, (old, new) in differing.items()}, "in the run", f"in {files}")
+        warnings.warn(f"{text}: the run keeps its own; type OPTION=VALUE to change those that may change", stacklevel=3)
 
 
-def _told(changed: dict[str, tuple[Any, Any]], now: str, before: str) -> str:
-    shown = [f"{name} is {_shown(new)} {now} and {_shown(old)} {before}" for name, (old, new) in changed.items()]
-    more = f", and {len(shown) - 4} more options differ" if len(shown) > 4 else ""
-    return f"{'; '.join(shown[:4])}{more}"
+def _listed(changed: dict[str, tuple[Any, Any]], now: str, before: str) -> str:
+    texts = [f"{name} is {_as_text(new)} {now} and {_as_text(old)} {before}" for name, (old, new) in changed.items()]
+    more = len(texts) - MAX_LISTED_OPTIONS
+    return "; ".join(texts[:MAX_LISTED_OPTIONS]) + (f", and {more} more options differ" if more > 0 else "")
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return "none" if value in (None, "") else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -198,7 +197,7 @@ def _leaves(config: Any) -> dict[str, Any]:
 
 
 def _located(value: Any, place: Path | None) -> Any:
-    """A path in full, where something is there; else the value."""
+    """Return the absolute form of an existing path; return other values unchanged."""
     if not isinstance(value, str) or not value:
         return value
     kind, path = _kind_and_path(value)
@@ -206,8 +205,8 @@ def _located(value: Any, place: Path | None) -> Any:
     return kind + full if os.path.exists(full) else value
 
 
-def _from_here(config: Any, place: Path | None) -> Any:
-    """The options with relative paths that lead nowhere from here, and somewhere from where the run was started."""
+def _relocated(config: Any, place: Path | None) -> Any:
+    """Resolve relative paths that do not exist in the current folder against the folder in which the run started."""
     moved = {}
     for name in PATHS:
         value = getattr(config, name, None)
@@ -222,7 +221,7 @@ def _kind_and_path(value: str) -> tuple[str, str]:
 
 
 def _others(folder: Path) -> str:
-    """A hint at the last run beside a folder."""
+    """Return a hint at the latest run beside a folder."""
     latest = folder.parent / "latest"
     return (
         f" (the latest is out={folder.parent / latest.readlink()})" if latest.is_symlink() and latest.exists() else ""

@@ -1,4 +1,4 @@
-"""The data sets of a training: what it learns from and what it is judged on."""
+"""Data sets of a training: its training and validation splits, and their hashes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vg_gym.registry import DATASET_KINDS, dataset_spec, open_dataset
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import GroundingDataset, MayLack
 
-MOST_SAMPLES = 20_000
-"""Samples of a split whose words and boxes are compared, evenly spaced."""
+MAX_HASHED_SAMPLES = 20_000
+"""Maximum number of evenly spaced samples of a split in its hash."""
 
 
 def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDataset]:
-    """The training split and the split that validates.
+    """Open the training split and the validation split.
 
     Raises:
-        VGGymError: a data set that is not there or has no boxes, or an option that it does not have.
+        VGGymError: a data set is missing or lacks boxes, or an option is unknown.
     """
     root = {"root": config.root} if config.root else {}
     train = open_dataset(config.dataset, "train", **root, **config.dataset_options)
@@ -38,7 +38,7 @@ def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDa
 
 
 def options_of_all_splits(dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those ``dataset_options`` that count for more than the training split: they say how files are read.
+    """Return the ``dataset_options`` for all splits: those of data sets on disk, which define how files are read.
 
     >>> options_of_all_splits("hub:mine", {"box_format": "xywh"}), options_of_all_splits("refshapes", {"scenes": 9})
     ({'box_format': 'xywh'}, {})
@@ -48,16 +48,16 @@ def options_of_all_splits(dataset: str, options: Mapping[str, Any]) -> dict[str,
 
 
 def splits_made_of(train: GroundingDataset, validation: GroundingDataset | Sequence[Any]) -> dict[str, str]:
-    """What tells the data of a run from others (:mod:`vg_gym.fitting.origin`)."""
+    """Return hashes of a run's data (:mod:`vg_gym.fitting.origin`)."""
     return {"training split": samples_mark(train), "validation split": samples_mark(validation)}
 
 
 def samples_mark(samples: GroundingDataset | Sequence[Any]) -> str:
-    """The number of samples, and a hash of their words and boxes; of RefShapes, which options determine, the number."""
+    """Return the number of samples and, unless they are generated (RefShapes), a hash of their words and boxes."""
     count = len(samples)
     if isinstance(samples, RefShapes):
         return f"{count:,} samples"
-    rows = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_SAMPLES)).astype(int))
+    rows = np.unique(np.linspace(0, max(count - 1, 0), min(count, MAX_HASHED_SAMPLES)).astype(int))
     return f"{count:,} samples, content {fingerprint(*(_words_and_box(samples[int(row)]) for row in rows))[:12]}"
 
 

@@ -1,4 +1,4 @@
-"""The state of a training run: step, weights, their moving average, the optimiser's moments; on disk and back."""
+"""State of a training run, and its checkpoints: step, weights, their moving average, the optimiser's moments."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from vg_gym.storage.tensor_files import read_tensors
 
 
 class TrainingState:
-    """What a run is made of, and its files in ``OUT``.
+    """State of a run, with its files in ``OUT``.
 
     Args:
         out: folder of the run.
-        module: what is trained.
-        optimizer: of its parameters.
-        ema: decay of the moving average of the weights (0: none).
+        module: trained module.
+        optimizer: optimiser of the module's parameters.
+        ema: decay of the moving average of the weights (0: no average).
     """
 
     def __init__(self, out: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: float):
@@ -35,17 +35,17 @@ class TrainingState:
 
     @property
     def result(self) -> nn.Module:
-        """The module that is validated and saved: the average, or the trained one itself."""
+        """Module for validation and saving: the moving average, or else the trained module itself."""
         return self.average.module if self.average else self.module
 
     def keep_random_state(self) -> None:
-        """Remember where torch's random numbers are, of dropout for one: a run goes on with those that would follow."""
+        """Store the state of torch's random generators, so that dropout and the like continue in a resumed run."""
         self.random_states = [torch.get_rng_state()]
         if torch.cuda.is_available():
             self.random_states.append(torch.cuda.get_rng_state())
 
     def save(self) -> None:
-        """Write ``checkpoint.pt``, from which a run goes on."""
+        """Write ``checkpoint.pt``, from which a run resumes."""
         content = {
             "module": self.module.state_dict(),
             "average": self.average.state_dict() if self.average else {},
@@ -58,10 +58,10 @@ class TrainingState:
             torch.save(content, file)
 
     def load(self, device: torch.device) -> None:
-        """Read ``checkpoint.pt`` back.
+        """Restore the state from ``checkpoint.pt``.
 
         Raises:
-            VGGymError: there is none, or it is of another model.
+            VGGymError: the file is missing, damaged or of another model.
         """
         path = self.out / "checkpoint.pt"
         if not path.is_file():
@@ -82,28 +82,30 @@ class TrainingState:
             raise VGGymError(f"{path} is of another model, or damaged: {reason}; use another out=") from error
 
     def _load_moments(self, content: dict[str, Any]) -> None:
-        # Learning rate, decay and betas stay those of this run's config.
+        # Learning rate, decay and betas come from this run's config.
         groups = zip(self.optimizer.state_dict()["param_groups"], content["param_groups"], strict=True)
-        mine = [{**group, "params": saved["params"]} for group, saved in groups]
-        self.optimizer.load_state_dict({"state": content["state"], "param_groups": mine})
+        param_groups = [{**group, "params": saved["params"]} for group, saved in groups]
+        self.optimizer.load_state_dict({"state": content["state"], "param_groups": param_groups})
 
     def keep_if_best(self, figures: dict[str, float], metric: str) -> None:
         """Write ``best.safetensors`` and ``report.json`` if no earlier validation was better.
 
         Raises:
-            VGGymError: the figure is no number, so that nothing says that these weights are any good.
+            VGGymError: the metric is not finite, so that the weights cannot be judged.
         """
         if not math.isfinite(figures[metric]):
             raise VGGymError(f"{metric} of validation is {figures[metric]} at step {self.step}; lower lr, start again")
         if figures[metric] >= self.best:
             self.best = figures[metric]
-            weights = {k: v.clone() for k, v in self.result.state_dict().items()}  # clones: tied weights are allowed
+            weights = {
+                k: v.clone() for k, v in self.result.state_dict().items()
+            }  # safetensors rejects tied weights that are not cloned
             with replacing(self.out / "best.safetensors") as part:
                 save_file(weights, part)
             write_json(self.out / "report.json", {"step": self.step, **figures})
 
     def best_module(self) -> nn.Module:
-        """The module with the weights that validated best, in eval mode.
+        """Return the module with the best weights by validation, in eval mode.
 
         Raises:
             VGGymError: ``best.safetensors`` is missing, damaged or of another model.
@@ -118,9 +120,9 @@ class TrainingState:
 
 
 def moving_average(module: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of weights and buffers that starts from the module's own.
+    """Return an exponential moving average of weights and buffers that starts at the module's current values.
 
-    The decay grows to ``decay`` over the first updates, so that a young average forgets its random start.
+    The decay grows to ``decay`` over the first updates, so that the average soon forgets the random initial weights.
     """
 
     def blend(means: Any, values: Any, updates: torch.Tensor | int) -> None:
@@ -132,5 +134,5 @@ def moving_average(module: nn.Module, decay: float) -> AveragedModel:
                 mean.copy_(value)
 
     average = AveragedModel(module, multi_avg_fn=blend, use_buffers=True).eval()
-    average.update_parameters(module)  # the first update copies, and is no step
+    average.update_parameters(module)  # the first update copies the weights
     return average

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its curves: its config as text, and its hyperparameters beside its figures."""
+"""TensorBoard entries of a run besides its curves: its config as text, and its hyperparameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def describe_run(writer: SummaryWriter, config: Any, metrics: Sequence[str]) -> 
     """Write the config of a run under TEXT, and its options under HPARAMS.
 
     Args:
-        writer: of the run's folder.
-        config: the dataclass of its options.
-        metrics: tags of the curves whose last values stand beside the options.
+        writer: writer of the run's folder.
+        config: dataclass of the run's options.
+        metrics: tags of the curves whose last values HPARAMS shows next to the options.
     """
     writer.add_text("config", f"```yaml\n{to_yaml(config)}```")
     for summary in hparams(dict(flat(asdict(config))), dict.fromkeys(metrics, 0.0)):
@@ -27,7 +27,7 @@ def describe_run(writer: SummaryWriter, config: Any, metrics: Sequence[str]) -> 
 
 
 def flat(options: Mapping[str, Any]) -> Iterator[tuple[str, bool | int | float | str]]:
-    """Names and values of nested options, as HPARAMS takes them.
+    """Yield the names and values of nested options in the types that HPARAMS accepts.
 
     >>> dict(flat({"seed": 1, "clone": {"minutes": None}, "betas": (0.9, 0.99)}))
     {'seed': 1, 'clone.minutes': 'None', 'betas': '(0.9, 0.99)'}

@@ -1,4 +1,4 @@
-"""What every training command does around the loop: the config before it, the finished model after it."""
+"""Training from a config to the finished model, shared by all training commands."""
 
 from __future__ import annotations
 
@@ -26,20 +26,19 @@ Config = TypeVar("Config", bound=FitConfig)
 
 
 def train(make_learner: Callable[[Config], Learner], config: Config) -> Path:
-    """Train what a config describes and write it to ``OUT/model``; returns that folder.
+    """Train the model of a config, write it to ``OUT/model``, and return that folder.
 
-    Beside the model, ``metrics.json`` holds the figures of its validation. Two runs with the same config, the number of
-    ``threads`` named, give the same weights on one machine, as ``steps`` measure everything; so does one that was
-    interrupted and resumed.
+    ``metrics.json`` beside the model holds its validation metrics. Two runs with the same config and a fixed number of
+    ``threads`` give the same weights on one machine, and so does a run that was interrupted and resumed.
 
     Args:
-        make_learner: of the config.
-        config: options; it is kept as ``OUT/config.yaml``.
+        make_learner: function from the config to the learner.
+        config: options, which are saved as ``OUT/config.yaml``.
 
     Raises:
-        VGGymError: an option is out of its range, ``out`` holds another run's results (``resume`` or ``fresh`` say what
-            is to become of them) or cannot be written; a run that goes on would have other options than it may, or
-            other data; or as for :func:`vg_gym.fitting.loop.fit`.
+        VGGymError: an option is out of its range; ``out`` cannot be written, or holds another run's results without
+            ``resume`` or ``fresh``; a resumed run has changed options or data; or see
+            :func:`vg_gym.fitting.loop.fit`.
     """
     check_ranges(config)
     use_threads(config)
