@@ -26,7 +26,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     """Print the table and write the page.
 
     Raises:
-        VGGymError: there are no results, or they have different queries.
+        VGGymError: the results are missing, or they have different queries.
     """
     from vg_gym.evaluation.leaderboard import PAGE, markdown, ranked, read_folder, write_leaderboard
     from vg_gym.storage.outputs import is_own_page, refuse_foreign

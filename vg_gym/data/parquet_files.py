@@ -37,7 +37,7 @@ def split_files(folder: Path, split: str, configuration: str | None = None) -> l
         configuration: name of the configuration, needed if several have the split.
 
     Raises:
-        VGGymError: there are no files (the message lists the existing splits), several configurations have the split,
+        VGGymError: the files are missing (the message lists the existing splits), several configurations have the split,
             or one of its files is missing.
     """
     files = [file for file in sorted(folder.rglob("*.parquet")) if not _hidden(file.relative_to(folder))]

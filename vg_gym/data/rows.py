@@ -170,7 +170,7 @@ class RowTable:
                 self._take_or_refuse([one])
 
     def _take(self, numbers: list[int], rows: list[Row], expression: bool) -> None:
-        """Take rows with the same fields, either all of them or none.
+        """Take rows with the same fields, all or nothing.
 
         Raises:
             ValueError: a row is wrong; the message states the fault if it is the only row.

@@ -155,7 +155,7 @@ class Manifest:
         """Read the manifest of a folder.
 
         Raises:
-            VGGymError: there is no manifest, it is damaged, or it has another version.
+            VGGymError: the manifest is missing or damaged, or it has another version.
         """
         path = folder / "manifest.json"
         try:

@@ -91,7 +91,7 @@ UNPLACEABLE = (
 )
 """Anchors that are not another object: "a car with two cats underneath it", "sitting by itself", "bending over to"."""
 VIEWER = r"(?:the |a )?(?:cameras?|camera ?man|viewers?|photographers?|lens|front|foreground)\b"
-"""Anchors that stand for the viewer of the image, so that "near" has no box as its anchor."""
+"""Anchors that stand for the viewer of the image; they have a place but not a box, so that "near" cannot be decided."""
 OVER_ITSELF = r"\b(?:ben[dt]|lean|reach|look|jump|hunch|step|climb|stoop)\w*$"
 """Verbs before "over" that describe an action, not a place."""
 OF_AN_AGENT = (

@@ -35,7 +35,7 @@ def seen_by(name: str, options: Mapping[str, Any], clip: str = "refshapes", grou
         name: name of the grounder.
         options: options with which it is built.
         clip: name of its CLIP, if it takes one.
-        grounder: the grounder itself, if it is built. If it declares what it has seen, this is returned.
+        grounder: the grounder itself, if it is built. Its own declaration comes first.
 
     >>> seen_by("yolo-clip", {}, "ViT-B-32:openai")
     {'method': 'nothing', 'CLIP': 'captions', 'detector': 'boxes of classes'}
