@@ -67,7 +67,8 @@ def configured(schema: type[T], arguments: Sequence[str]) -> T:
         arguments: see :func:`~vg_gym.config.load_config`; with ``resume=true`` the options of the run come first.
 
     Raises:
-        VGGymError: see :func:`~vg_gym.config.load_config`; also if the run to resume does not exist, or a file names code.
+        VGGymError: see :func:`~vg_gym.config.load_config`; also if the run to resume does not exist, or a file names
+            code.
     """
     config: Any = load_config(schema, arguments)
     pairs = [argument for argument in arguments if is_pair(argument)]

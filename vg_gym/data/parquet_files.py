@@ -37,8 +37,8 @@ def split_files(folder: Path, split: str, configuration: str | None = None) -> l
         configuration: name of the configuration, needed if several have the split.
 
     Raises:
-        VGGymError: the files are missing (the message lists the existing splits), several configurations have the split,
-            or one of its files is missing.
+        VGGymError: all files are missing (the message lists the existing splits), or one of them is, or several
+            configurations have the split.
     """
     files = [file for file in sorted(folder.rglob("*.parquet")) if not _hidden(file.relative_to(folder))]
     if not files:
