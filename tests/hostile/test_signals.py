@@ -72,7 +72,7 @@ def stop(process, number):
 def test_sigterm_saves_an_agent_that_goes_on(command, tmp_path):
     process = command(*AGENT, "minutes=9", "clone.minutes=0", "out=run")
     wait_for(process, lambda: "fps=" in process.said())
-    assert stop(process, signal.SIGTERM).endswith("Go on with: vg-gym train agent resume=true out=run")
+    assert stop(process, signal.SIGTERM).endswith("Resume with: vg-gym train agent resume=true out=run")
     steps = torch.load(tmp_path / "run" / "last" / "state.pt", weights_only=True)["steps"]
     assert steps > 0 and {p.name for p in (tmp_path / "run" / "last").iterdir()} == {
         "agent.json", "policy.safetensors", "state.pt"
@@ -95,7 +95,7 @@ def test_a_grounder_keeps_its_features_and_goes_on_to_the_same_weights(command, 
     process = command(*GROUNDER, "out=run")
     wait_for(process, lambda: "frozen features:  8" in process.said().replace("\r", "\n"))
     time.sleep(0.5)
-    assert "what was computed is kept: the same command goes on" in stop(process, number)
+    assert "what was computed is kept: the same command resumes" in stop(process, number)
     process = command(*GROUNDER, "out=run")
     wait_for(process, lambda: "total=" in process.said())
     assert stop(process, number).endswith("resume with: vg-gym train grounder resume=true out=run")
@@ -112,10 +112,10 @@ def test_a_grounder_keeps_its_features_and_goes_on_to_the_same_weights(command, 
 @pytest.mark.parametrize(
     ("arguments", "said", "last"),
     [
-        ((*AGENT, "dataset_options.scenes=2000", "out=run"), "images:", "the same command goes on"),
+        ((*AGENT, "dataset_options.scenes=2000", "out=run"), "images:", "the same command resumes"),
         ((*AGENT, "minutes=9", "out=run"), "agreement=", "vg-gym train agent resume=true out=run"),
         (("features", "--dataset", "refshapes", "--limit", "600", "--out", "store"), "images:", "interrupted"),
-        (("train", "detector", "ssd_refshapes", "images=2000", "out=run"), "images:", "the same command goes on"),
+        (("train", "detector", "ssd_refshapes", "images=2000", "out=run"), "images:", "the same command resumes"),
         (
             ("train", "detector", "ssd_refshapes", "images=60", "workers=1", "out=run"),
             "total=",

@@ -77,7 +77,7 @@ def test_an_agent_that_does_not_say_is_not_called_label_free():
     assert seen == {
         "method": UNRECORDED,
         "CLIP": "captions",
-        "first boxes": "nothing and captions and boxes of classes",
+        "initial boxes": "nothing and captions and boxes of classes",
     }
     assert seen_by_agent({**about, "seen": NO_BOXES}, "refshapes", "", "full")["method"] == NO_BOXES
 

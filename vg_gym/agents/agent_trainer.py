@@ -107,7 +107,7 @@ class AgentTrainer:
         had_warm_start = self.resumed.get("warm_start", True)
         self.warm_start = Budget(0.0) if had_warm_start else Budget(config.clone.minutes or 0.0, config.clone.steps)
         self.budget = Budget(config.minutes - (config.clone.minutes or 0.0), config.total_timesteps)
-        with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
+        with interrupted_with("interrupted before the first step; what was computed is kept: the same command resumes"):
             self.env, self.validation = self._environments()
             self.model = self._model()
 
@@ -228,7 +228,7 @@ class AgentTrainer:
                 return self._run(evaluation)
         except KeyboardInterrupt:
             evaluation.save_last()
-            message = f"interrupted; saved in {self.out}/last. Go on with: {command_to_resume(c)}"
+            message = f"interrupted; saved in {self.out}/last. Resume with: {command_to_resume(c)}"
             raise Interrupted(message) from None
 
     def _resume(self) -> None:
@@ -259,7 +259,7 @@ class AgentTrainer:
         if self.finished:
             measure = "minutes" if c.total_timesteps is None else "total_timesteps"
             size = f"{self.model.num_timesteps:,} steps, {measure}={getattr(c, measure):g}"
-            tqdm.write(f"{self.out} is finished ({size}): {measure}=N with more goes on")
+            tqdm.write(f"{self.out} is finished ({size}): a larger {measure}=N resumes it")
         return self.finished
 
     def _best_return(self) -> float | None:

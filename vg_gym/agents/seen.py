@@ -52,7 +52,7 @@ def seen_by_agent(about: Mapping[str, Any], clip: str, proposals: str, initial_b
         name, _, weights = proposals.partition(":")
         kinds["detector"] = seen_by_proposer(name, weights)
     if initial_box not in PLACES and is_grounder(initial_box):
-        kinds["first boxes"] = " and ".join(dict.fromkeys(seen_by(initial_box, {}, clip).values()))
+        kinds["initial boxes"] = " and ".join(dict.fromkeys(seen_by(initial_box, {}, clip).values()))
     return kinds
 
 

@@ -308,7 +308,7 @@ class Comparison:
         """Add the row of a refiner that starts from the boxes of a method, with its gain over them."""
         label = f"{name} + {refiner}"
         refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
-        seen_by_part = {**self._seen(evaluator, refiner), "first boxes": seen_text(self._seen(evaluator, name))}
+        seen_by_part = {**self._seen(evaluator, refiner), "initial boxes": seen_text(self._seen(evaluator, name))}
         after = evaluator.add(label, "refined", refined, refines=name, seen=seen_by_part)
         gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
         evaluator.rows[-1]["refined_by"] = gain(after, before)

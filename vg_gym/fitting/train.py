@@ -51,7 +51,7 @@ def train(make_learner: Callable[[Config], Learner], config: Config) -> Path:
 
 
 def _train(make_learner: Callable[[Config], Learner], config: Config, out: Path, first: bool) -> Path:
-    with interrupted_with("interrupted before the first step; what was computed is kept: the same command goes on"):
+    with interrupted_with("interrupted before the first step; what was computed is kept: the same command resumes"):
         learner = make_learner(config)
     if first:
         if config.resume:

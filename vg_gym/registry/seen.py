@@ -25,7 +25,7 @@ RECORDED = {"method": "unknown (recorded answers)"}
 """Value for answers from a file."""
 
 Seen = dict[str, str]
-"""Name of a part (``method``, ``CLIP``, ``detector``, ``first boxes``) -> what it has seen."""
+"""Name of a part (``method``, ``CLIP``, ``detector``, ``initial boxes``) -> what it has seen."""
 
 
 def seen_by(name: str, options: Mapping[str, Any], clip: str = "refshapes", grounder: Grounder | None = None) -> Seen:
