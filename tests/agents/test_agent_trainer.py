@@ -118,7 +118,8 @@ def test_a_resumed_run_keeps_minutes_best_agent_and_options(clip_folder, tmp_pat
     again = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true"]))
     means = again.run()
     assert again.finished and means == json.loads((run / "last" / "agent.json").read_text())["val"]
-    assert "is finished (96 steps, total_timesteps=96): a larger total_timesteps=N resumes it" in capsys.readouterr().out
+    message = "is finished (96 steps, total_timesteps=96): a larger total_timesteps=N resumes it"
+    assert message in capsys.readouterr().out
 
     longer = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true", "total_timesteps=192"]))
     assert longer.config.reward == "clip" and longer.config.action == "edges"
