@@ -9,6 +9,7 @@ import ast
 import difflib
 import inspect
 import math
+import re
 import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -89,7 +90,7 @@ def load_config(schema: type[T], arguments: Sequence[str]) -> T:
     """
     if {"-h", "--help"} & set(arguments):
         packaged = textwrap.fill(", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml"))), 100)
-        about = (inspect.getdoc(schema) or "").replace("``", "")
+        about = _plain(inspect.getdoc(schema) or "")
         print(f"{about}\n\nusage: [CONFIG ...] [OPTION=VALUE ...]; later arguments override earlier ones\n")
         print(f"configs: YAML files, or by name\n{textwrap.indent(packaged, '  ')}\n\noptions:\n{described(schema)}")
         sys.exit(0)
@@ -323,7 +324,12 @@ def field_docs(schema: type) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    return text.replace("``", "")
+    """Return a docstring's text without Sphinx roles and backticks.
+
+    >>> _plain("a key of :data:`~vg_gym.registry.GROUNDERS`, or ``none``")
+    'a key of vg_gym.registry.GROUNDERS, or none'
+    """
+    return re.sub(r":\w+:`~?([^`]+)`", r"\1", text).replace("``", "")
 
 
 def _written_docs(schema: type) -> dict[str, str]:
