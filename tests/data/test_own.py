@@ -184,7 +184,7 @@ def test_of_many_rows_the_first_wrong_one_is_named(folder):
 def test_rows_with_one_id_clash(folder):
     named = [{**GOOD, "id": name} for name in ("a", "b", "17")]
     assert [s.query.key for s in opened(write_rows(folder / "mine.jsonl", named))] == ["mine/a", "mine/b", "mine/17"]
-    assert [s.sent_id for s in opened(folder / "mine.jsonl")] == [1, 2, 3]  # 17 might be that of another row
+    assert [s.sent_id for s in opened(folder / "mine.jsonl")] == [18, 19, 17]
     with pytest.raises(VGGymError, match='row 4: has the same "id" as row 2'):
         opened(write_rows(folder / "mine.jsonl", [*named, {**GOOD, "id": "b"}]))
     with pytest.raises(VGGymError, match='row 4: has the same "id" as row 3'):
@@ -341,8 +341,10 @@ def test_an_edited_image_is_another_in_caches(folder):
 @pytest.mark.parametrize(
     ("ids", "numbers"),
     [
-        ([2, 7, 1], [2, 7, 1]), (["2", "7", "1"], [2, 7, 1]), (["2", "x", 3], [1, 2, 3]), (["2", "02", "3"], [1, 2, 3]),
-        (["9" * 30, "2", "3"], [1, 2, 3]), (["x", 1, 2], [1, 2, 3]), (["-2", "2", "3"], [1, 2, 3]),
+        ([2, 7, 1], [2, 7, 1]), (["2", "7", "1"], [2, 7, 1]), (["2", "x", 3], [2, 4, 3]), (["2", "02", "3"], [1, 2, 3]),
+        (["9" * 30, "2", "3"], [4, 2, 3]), (["x", 1, 2], [3, 1, 2]), (["-2", "2", "3"], [4, 2, 3]),
+        (["x", "y", "2"], [3, 4, 2]),
+        (["000", "001", "x"], [0, 1, 2]), (["x", "y", "z"], [1, 2, 3]), (["9" * 18, "x", "1"], [10**18 - 1, 10**18, 1]),
     ],
 )  # fmt: skip
 def test_no_two_rows_share_a_sent_id(folder, ids, numbers):

@@ -393,6 +393,8 @@ def test_arrow_s_lists_of_numbers(kind):
 def test_a_box_that_leaves_its_image_or_is_empty_is_an_error(tmp_path, box):
     with pytest.raises(VGGymError, match="is not inside its image of"):
         opened_rows(tmp_path, plain(bbox=[box]))
+    with pytest.raises(VGGymError, match=r"is less than a pixel in its image of .*dataset_options.frame"):
+        opened_rows(tmp_path, plain(bbox=[[0.1, 0.1, 0.5, 0.5]]))
     (sample,) = opened_rows(tmp_path, plain(bbox=[[10, 10, 90.5, 50]]))
     assert sample.box.tolist() == [10, 10, 100, 60]
 
@@ -403,14 +405,18 @@ def test_a_box_that_leaves_its_image_or_is_empty_is_an_error(tmp_path, box):
         ("a dog", ["a dog"]), ([" a dog", None, "", "the dog "], ["a dog", "the dog"]), ("[a dog", ["[a dog"]),
         ('["a dog", "it"]', ["a dog", "it"]), ("['a dog', \"dog's\"]", ["a dog", "dog's"]), (b"caf\xc3\xa9", ["café"]),
         ([{"sent": "a dog", "raw": "A dog!"}], ["a dog"]), ([{"sent": None, "raw": "A dog"}], ["A dog"]),
-        ({"sent": ["a dog", "it"]}, ["a dog", "it"]),
+        ({"sent": ["a dog", "it"]}, ["a dog", "it"]), ('["a dog", null]', ["a dog"]),
+        ("['a dog' 'it']", ["a dog", "it"]),
+        ("('a dog', 'it')", ["a dog", "it"]), ("('a dog',)", ["a dog"]), ('[ "a dog" ]', ["a dog"]),
+        ('[{"sent": "a dog"}]', ["a dog"]), ("['a man\\'s dog', \"it's\"]", ["a man's dog", "it's"]),
+        ('["a \\"dog\\" \\"it\\""]', ['a "dog" "it"']), ("('dog') left", ["('dog') left"]),
     ],
 )  # fmt: skip
 def test_expressions_of_every_kind(tmp_path, answer, texts):
     assert [s.query.expression for s in opened_rows(tmp_path, plain(answer=[answer]))] == texts
 
 
-@pytest.mark.parametrize("answer", [None, [], [None], "  ", 7, [{"text": "a dog"}]])
+@pytest.mark.parametrize("answer", [None, [], [None], "  ", 7, [{"text": "a dog"}], "['a dog', x]"])
 def test_a_row_without_words_is_left_out(tmp_path, answer):
     with pytest.raises(VGGymError, match="none of 1 rows has text"), pytest.warns(UserWarning, match="with no text"):
         opened_rows(tmp_path, plain(answer=[answer]))

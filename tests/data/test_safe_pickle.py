@@ -112,3 +112,10 @@ def test_texts_of_python_2_are_utf_8_or_latin_1_each(tmp_path, encoding):
     assert load_plain_pickle(tmp_path / "long") == "café"
     (tmp_path / "lines").write_bytes(b"S" + repr(text)[1:].encode() + b"\n.")
     assert load_plain_pickle(tmp_path / "lines") == "café"
+
+
+@pytest.mark.parametrize("text", ["the man\u2019s \u201cred\u201d hat", "naïve \u2013 5 €", "\x81"])
+def test_texts_of_python_2_on_windows(tmp_path, text):
+    content = text.encode("cp1252") if text != "\x81" else b"\x81"  # a byte that Windows-1252 lacks
+    (tmp_path / "a.p").write_bytes(b"\x80\x02U" + bytes([len(content)]) + content + b".")
+    assert load_plain_pickle(tmp_path / "a.p") == text

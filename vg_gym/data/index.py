@@ -22,7 +22,7 @@ from vg_gym.storage.npy import read_npy
 Columns = dict[str, np.ndarray]
 """Name -> column."""
 
-FORMAT = 3
+FORMAT = 4
 """Version of the columns, part of an index's name; increase it when columns change their meaning."""
 MIN_INDEXED_BYTES = 8 * 2**20
 """Size in bytes from which a source is indexed; parsing a smaller one is as fast as reading an index."""

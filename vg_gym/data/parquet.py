@@ -297,9 +297,11 @@ class ParquetDataset(Sequence[Sample]):
         box, edges = place(corners.tolist(), frame, size), np.tile(size, 2)
         pixels, slack = to_pixels(corners, frame, size), SLACK if frame == "pixels" else np.maximum(SLACK, edges / 100)
         leaves = (pixels < -slack) | (pixels > edges + slack)
-        if box is None or leaves.any() or not (corners[2:] > corners[:2]).all():
+        tiny = frame == "pixels" and (corners <= 1).all() and max(size) > 1  # most likely normalised
+        if box is None or tiny or leaves.any() or not (corners[2:] > corners[:2]).all():
             raise VGGymError(
-                f"{self.name}/{self.split} row {row}: the box {values.tolist()} is not inside its image of {size}; "
+                f"{self.name}/{self.split} row {row}: the box {values.tolist()} "
+                f"{'is less than a pixel in' if tiny else 'is not inside'} its image of {size}; "
                 "check dataset_options.box_format and dataset_options.frame"
             )
         return box

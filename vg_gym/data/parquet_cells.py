@@ -17,27 +17,34 @@ import numpy as np
 
 WHOLE = re.compile(r"-?\d{1,18}")
 """Text of a whole number that fits into 64 bits."""
+WRITTEN_LIST = re.compile(r"""\s*[\[(]\s*(?:\{\s*)?['"].*[\])]\s*$""", re.DOTALL)
+"""Text of a list or tuple of texts or structs."""
+BETWEEN_TEXTS = re.compile(r"""(['"])\s+(['"])""")
+"""Space between two texts in a list that NumPy wrote, which has no commas."""
 
 
 def texts_of(value: Any) -> list[str]:
     """Return the expressions of a row; a value that is not a text becomes an empty one.
 
     Args:
-        value: a text, a list of texts, such a list written as text, a list of structs with a text ``sent`` or ``raw``,
-            or a struct of such lists.
+        value: a text, a list of texts, such a list written as text (by JSON, Python or NumPy), a list of structs with
+            a text ``sent`` or ``raw``, or a struct of such lists.
     """
     if isinstance(value, dict) and isinstance(inside := value.get("sent") or value.get("raw"), list):
         value = inside
-    if isinstance(value, str) and value.lstrip().startswith(("['", '["')):
+    if isinstance(value, str) and WRITTEN_LIST.match(value):
         value = _literal(value)
-    return [_text(part) for part in (value if isinstance(value, list) else [value])]
+    return [_text(part) for part in (value if isinstance(value, (list, tuple)) else [value])]
 
 
 def _literal(text: str) -> Any:
+    """Return a list that is written as JSON, Python or NumPy writes it; None if it cannot be read."""
+    if (content := _json(text)) is not None:
+        return content
     try:
-        return ast.literal_eval(text.strip())
+        return ast.literal_eval(BETWEEN_TEXTS.sub(r"\1, \2", text.strip()))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return text
+        return None
 
 
 def _text(part: Any) -> str:

@@ -53,6 +53,8 @@ ORIENTATION_CODES = (UNKNOWN, *ORIENTATIONS)
 """Pixels that a row's box refers to; the index in this tuple is the code in the column."""
 NO_NUMBER = -1
 """Placeholder for ids that are not whole numbers."""
+MAX_NUMBER = 2**63 - 1
+"""Largest number of a row or id."""
 _NO_BOX = array("d", [math.nan] * 4)
 Row = dict[str, Any]
 
@@ -255,9 +257,15 @@ class RowTable:
                 "orientation": np.frombuffer(self._orientations, np.int8)}  # fmt: skip
 
     def _sentence_numbers(self) -> np.ndarray:
-        """Return distinct numbers (N,): the ids if all are whole numbers, else the rows' numbers, else positions."""
-        places = np.arange(1, len(self._numbers) + 1)
-        for numbers in (np.frombuffer(self._sent_ids, np.int64), np.frombuffer(self._numbers, np.int64)):
+        """Return distinct numbers (N,): the ids that are whole numbers, and the next larger numbers for the other ids.
+
+        If two ids are the same number, or none is one, they are the rows' numbers or, if two of these agree, positions.
+        """
+        ids, places = np.frombuffer(self._sent_ids, np.int64), np.arange(1, len(self._numbers) + 1)
+        words: Any = ids == NO_NUMBER
+        if words.any() and not words.all() and ids.max() < MAX_NUMBER - len(ids):
+            ids = np.where(words, ids.max() + np.cumsum(words), ids)
+        for numbers in (ids, np.frombuffer(self._numbers, np.int64)):
             if numbers.min() > NO_NUMBER and ((np.diff(numbers) > 0).all() or len(np.unique(numbers)) == len(numbers)):
                 return numbers
         return places

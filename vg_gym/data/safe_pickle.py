@@ -14,6 +14,8 @@ from typing import Any
 
 from vg_gym.errors import VGGymError
 
+_ENCODINGS = ("utf-8", "cp1252")
+"""Encodings of texts; the second is Latin-1 with quotation marks and dashes in place of control characters."""
 _BUILTINS = {"set": set, "frozenset": frozenset, "complex": complex}
 _ALLOWED: dict[tuple[str, str], Any] = {
     **{(module, name): kind for module in ("builtins", "__builtin__") for name, kind in _BUILTINS.items()},
@@ -38,11 +40,13 @@ class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
         raise _Refused(f"{module}.{name}")
 
     def _decode_string(self, value: bytes) -> str:
-        """Decode a ``str`` of Python 2, the bytes of a text, as UTF-8 or else as Latin-1."""
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return value.decode("latin-1")
+        """Decode a ``str`` of Python 2, the bytes of a text, with the first of :data:`_ENCODINGS` that fits."""
+        for encoding in _ENCODINGS:
+            try:
+                return value.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        return value.decode("latin-1")
 
     def persistent_load(self, pid: Any) -> Any:
         raise _Refused("a persistent id")
@@ -70,7 +74,8 @@ def _bytearray_maker():
 def load_plain_pickle(path: str | Path) -> Any:
     """Read a pickle of plain data without running anything in it.
 
-    Every protocol is supported. A byte string of Python 2 is decoded as UTF-8 or, if that fails, as Latin-1.
+    Every protocol is supported. A byte string of Python 2 is decoded as UTF-8 or, if that fails, as Latin-1
+    or its extension Windows-1252.
 
     Args:
         path: path of the file.
