@@ -35,7 +35,10 @@ def test_help_lists_every_option_with_its_default_and_what_it_is(what, capsys):
 
 def test_options_of_options_and_of_bases_are_described():
     said = described(TrainConfig)
-    for line in ("clone.choice=0.6   (between 0 and 1)\n        Share of the warm start", "num_proposals=12   (at least 1)\n"):
+    for line in (
+        "clone.choice=0.6   (between 0 and 1)\n        Share of the warm start",
+        "num_proposals=12   (at least 1)\n",
+    ):
         assert f"  {line}" in said
     assert "  min_steps=1   (at least 0)\n        Number of the step from which" in said  # not its base's words
 
