@@ -82,6 +82,11 @@ def test_what_boxes_cannot_decide_stays_in_the_phrase(expression):
     assert parsed.plain and parsed.phrase == (expression or "object")
 
 
+@pytest.mark.parametrize("expression", ["tank top", "a left over pizza", "a sandwich cut by a knife"])
+def test_words_that_only_look_like_places_stay_in_the_phrase(expression):
+    assert parse(expression) == Parsed(expression)
+
+
 def test_a_relation_may_hold_superlatives_and_relations():
     parsed = parse("The smallest ring LEFT OF the top star near the cross")
     assert parsed == Parsed("the ring", ("smallest",), "left of", Parsed("star", ("top",), "near", Parsed("the cross")))

@@ -35,6 +35,11 @@ _END = re.compile(rf"</(?:{_TAGS})>|<\|(?:box_end|quad_end|end_of_box|/det|/box)
 _ELEMENT = re.compile(rf"<(\w+)>\s*({NUMBER})\s*</\1>")
 _TOKEN = re.compile(rf"\s*(?:([\[(])|([\])])|({NUMBER})(?=[\s,;、()\[\]])|[,;、]\s*)")
 _LINK = re.compile(r"[\s,;、]*(?:(?:to|->|→|-|–)\s*)?(?=[\[(])")
+_AND_A_POINT = re.compile(
+    rf"[\s,;、]*(?:and|then)\s*[\[(]\s*{NUMBER}\s*[,;、\s]\s*{NUMBER}\s*[\])](?!\s*(?:[,;、]|to)?\s*[\[(])",
+    re.IGNORECASE,
+)
+"""Last point of a list in words: "(10, 20), (30, 20), and (30, 40)"."""
 _NAME_BEFORE = re.compile(r"([A-Za-z][\w-]*)(?:[\"'*`]*\s*[:=]\s*[\"'`]?)?$")
 _OTHER_UNIT = {
     False: re.compile(r"\s*(?:%|percent\b)", re.IGNORECASE),
@@ -155,7 +160,8 @@ def _linked_groups(text: str, at: int) -> tuple[Any, int] | None:
         at = link.end()
     if not groups:
         return None
-    if len(groups) > 2 and all(len(group) == 2 for group in groups):  # points of an outline or of several objects
+    more = len(groups) > 2 or (len(groups) == 2 and _AND_A_POINT.match(text, end))
+    if more and all(len(group) == 2 for group in groups):  # points of an outline or of several objects
         return [], end
     return (groups[0] if len(groups) == 1 else groups), end
 

@@ -69,7 +69,7 @@ def _is_misread(place: str, before: str) -> bool:
         return False
     if _FACING.search(before):
         return True
-    if not before or re.match("in|on|at|to|from|near|closest", place):
+    if not before or re.match(r"(?:in|on|at|to|from|nearest|near|closest)\b", place):
         upright = not re.search("left|right", place) and re.search("top|upper|bottom|lower", place)
         return bool(upright and not re.search(SCENES, place) and _GARNISH.search(before))
     return bool(place == "top" or _OWNED.search(before) or _COMPOUND.search(before) or _REMAINING.search(before))

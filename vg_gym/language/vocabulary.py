@@ -92,10 +92,11 @@ UNPLACEABLE = (
 """Anchors that are not another object: "a car with two cats underneath it", "sitting by itself", "bending over to"."""
 VIEWER = r"(?:the |a )?(?:cameras?|camera ?man|viewers?|photographers?|lens|front|foreground)\b"
 """Anchors that stand for the viewer of the image; they have a place but not a box, so that "near" cannot be decided."""
-OVER_ITSELF = r"\b(?:ben[dt]|lean|reach|look|jump|hunch|step|climb|stoop)\w*$"
-"""Verbs before "over" that describe an action, not a place."""
+OVER_ITSELF = r"\b(?:ben[dt]|lean|reach|look|jump|hunch|step|climb|stoop)\w*$|^(?:(?:an?|the) )?left$"
+"""Words before "over" that describe an action, not a place; "left over" describes food."""
 OF_AN_AGENT = (
-    r"\b(?:\w{3,}(?<!e)ed|used|worn|held|led|made|drawn|shown|thrown|flown|ridden|eaten|driven|taken|written|hidden)$"
+    r"\b(?:\w{3,}(?<!e)ed|used|worn|held|led|made|drawn|shown|thrown|flown|ridden|eaten|driven|taken|written|hidden"
+    r"|cut|hit|built|caught|fed|blown|torn|bitten)$"
 )
 """Verbs before "by" that describe what somebody does to the object: "ridden by a woman"."""
 PLACED = r"\b(?:parked|located|seated|placed|positioned|situated|planted|stationed)$"
