@@ -1,0 +1,1 @@
+"""RefScenes: three-dimensional scenes of people, animals and things, with the expressions of people."""
