@@ -157,6 +157,8 @@ class Truth:
     """Fraction of each thing's own pixels, in and out of the picture, that is visible, float32 (N,)."""
     depth: np.ndarray
     """Distance of each thing's middle along the camera's axis in metres, float32 (N,)."""
+    parts: tuple[dict[str, int], ...]
+    """Visible pixels of each thing's parts by name; a part without visible pixels is not listed."""
     segments: np.ndarray
     """Thing of each pixel, uint8 (H, W): numbers from 1, 0 for the backdrop."""
 
