@@ -112,9 +112,9 @@ def write_clip(folder: Path) -> Path:
         import torch
 
         from vg_gym.clip.encoder import ClipEncoder
+        from vg_gym.clip.finetuning.model import save_model
         from vg_gym.clip.tokenizer import WordTokenizer
-        from vg_gym.clip_finetuning.model import save_model
-        from vg_gym.data.expressions import vocabulary
+        from vg_gym.data.worlds.refshapes.expressions import vocabulary
 
         torch.manual_seed(0)
         tokenizer = WordTokenizer(vocabulary(), 16)

@@ -19,7 +19,7 @@ import torch
 from vg_gym.cli.run import run
 from vg_gym.evaluation.methods import GrounderFactory
 from vg_gym.registry import open_dataset
-from vg_gym.runners import Runner, make_runner
+from vg_gym.runtime.runners import Runner, make_runner
 
 REQUIRED_SPEEDUP = 1.7
 """Required speed of two workers relative to one."""

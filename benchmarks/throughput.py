@@ -39,19 +39,19 @@ from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
+from vg_gym.clip.crop_scores import CropScores
 from vg_gym.clip.crops import resize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import score_boxes
 from vg_gym.config import options_from
-from vg_gym.data.refshapes import RefShapes
-from vg_gym.devices import Threads, usable_cores
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
 from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.options import EnvOptions
-from vg_gym.envs.scoring.crop import CropScores
 from vg_gym.evaluation.figures import write_figures
+from vg_gym.features.bank import FeatureBank
+from vg_gym.runtime.devices import Threads, usable_cores
 
 Rows = dict[str, Any]
 SCENES = 250

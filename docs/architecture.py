@@ -17,14 +17,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = Path(__file__).parent / "architecture.svg"
-GROUND = (
-    "errors", "interrupts", "lazily", "types", "boxes", "devices", "kernels", "storage", "config", "registry",
-    "runners",
-)  # fmt: skip
+GROUND = ("moved", "errors", "types", "boxes", "frames", "runtime", "storage", "config", "registry")
 """Modules and rooms that every other room may import, from the ground up."""
 ROOMS = (
-    "language", "answers", "data", "clip", "features", "fitting", "clip_finetuning", "evaluation", "learned",
-    "baselines", "diffusion", "envs", "rewards", "chat", "agents", "pictures", "demo", "cli",
+    "language", "data", "fitting", "clip", "features", "language_models", "evaluation", "learned", "baselines",
+    "diffusion", "envs", "agents", "pictures", "cli",
 )  # fmt: skip
 """The other rooms, from the ground up: a room imports only rooms before it in this list."""
 CELL_PX, LABEL_PX = 24, 130

@@ -14,10 +14,10 @@ import gymnasium
 import numpy as np
 
 import vg_gym
-from vg_gym.agents.film import film_of
 from vg_gym.agents.oracle import greedy_action
+from vg_gym.agents.publishing.film import film_of
 from vg_gym.boxes import to_numpy
-from vg_gym.envs.rendering import save_gif
+from vg_gym.data.drawing import save_gif
 from vg_gym.registry import grounder, open_dataset
 
 DOCS = Path(__file__).parent

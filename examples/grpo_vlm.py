@@ -15,8 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import GRPOConfig, GRPOTrainer
 
 from vg_gym import registry
-from vg_gym.chat import PROMPT, to_chat_dataset
-from vg_gym.rewards import format_reward, iou_reward
+from vg_gym.language_models.chat import PROMPT, to_chat_dataset
+from vg_gym.language_models.text_rewards import format_reward, iou_reward
 
 NUMBERS = List(Value("float32"))
 FEATURES = Features(

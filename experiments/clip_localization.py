@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from vg_gym.clip import load_clip
-from vg_gym.clip_finetuning.localization import localization_report
+from vg_gym.clip.finetuning.localization import localization_report
 from vg_gym.evaluation.figures import write_figures
 from vg_gym.registry import open_dataset
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.cli.run import run
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.evaluation import metrics, probes
 from vg_gym.evaluation.intervals import gap_interval
 from vg_gym.learned.grounder import query_batch

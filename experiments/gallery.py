@@ -8,7 +8,7 @@ import argparse
 from PIL import Image
 
 from vg_gym import boxes as box_ops
-from vg_gym.envs.rendering import contact_sheet, draw_frame
+from vg_gym.data.drawing import contact_sheet, draw_frame
 from vg_gym.registry import grounder, open_dataset
 
 

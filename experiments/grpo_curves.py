@@ -22,10 +22,10 @@ import transformers
 from PIL import Image, ImageDraw, ImageFont
 
 from vg_gym import registry
-from vg_gym.chat import ChatDataset, to_chat_dataset
 from vg_gym.cli.run import run
-from vg_gym.data.expressions import vocabulary
-from vg_gym.evaluation.scatter import GRID, INK
+from vg_gym.data.worlds.refshapes.expressions import vocabulary
+from vg_gym.evaluation.report.scatter import GRID, INK
+from vg_gym.language_models.chat import ChatDataset, to_chat_dataset
 from vg_gym.storage.files import replacing, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

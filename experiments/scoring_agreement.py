@@ -17,7 +17,7 @@ from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.config import TrainConfig
 from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.cli.run import run
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.evaluation import metrics
 from vg_gym.evaluation.figures import write_figures
 

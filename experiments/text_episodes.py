@@ -3,8 +3,8 @@
 python experiments/text_episodes.py [--episodes 100 --agent refshapes-label-free --reward iou --json out.json]
 
 In numbers a policy acts in :class:`~vg_gym.envs.grounding.GroundingEnv`. In words it gives the same actions to
-:class:`~vg_gym.envs.text.TextGroundingEnv` and reads its observations. The script fails if a reward, an end or a length
-differs.
+:class:`~vg_gym.language_models.text_env.TextGroundingEnv` and reads its observations. The script fails if a reward, an
+end or a length differs.
 """
 
 import argparse
@@ -18,15 +18,15 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
-from vg_gym.agents.minari_data import env_options
 from vg_gym.agents.oracle import oracle_actions
-from vg_gym.answers.frames import place
-from vg_gym.answers.text import find_boxes
+from vg_gym.agents.publishing.minari_data import env_options
 from vg_gym.cli.run import run
 from vg_gym.clip.encoder import load_clip
 from vg_gym.envs.grounding import GroundingEnv
-from vg_gym.envs.text import STOP, TextGroundingEnv, read_action, say_action
 from vg_gym.evaluation.figures import write_figures
+from vg_gym.frames import place
+from vg_gym.language_models.box_text import find_boxes
+from vg_gym.language_models.text_env import STOP, TextGroundingEnv, read_action, say_action
 
 FRAME = "0-1000"
 SCRIPT = ("[250, 250, 750, 750]", "left in coarse, right out fine", "top out coarse, bottom in fine", "stay", STOP)

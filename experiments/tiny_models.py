@@ -20,9 +20,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.cli.run import run
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.finetuning.model import save_model
 from vg_gym.clip.tokenizer import WordTokenizer
-from vg_gym.clip_finetuning.model import save_model
-from vg_gym.data.expressions import vocabulary
+from vg_gym.data.worlds.refshapes.expressions import vocabulary
 
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"

@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from tests.hostile import counting
 from tests.tiny_clip import make_tiny_clip
-from vg_gym.data.refshapes import RefShapes
-from vg_gym.devices import usable_cores
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.runtime.devices import usable_cores
 from vg_gym.types import Query
 
 settings.register_profile("busy machine", deadline=None)  # a slow example is no failure

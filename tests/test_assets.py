@@ -9,7 +9,7 @@ import pytest
 import vg_gym
 from vg_gym import boxes as box_ops
 from vg_gym.clip import load_clip
-from vg_gym.clip_finetuning.localization import localization_report
+from vg_gym.clip.finetuning.localization import localization_report
 from vg_gym.registry import grounder, open_dataset
 
 ASSETS = Path(vg_gym.__file__).parent / "assets"

@@ -13,7 +13,7 @@ from tests.test_registry import HUB_ONLY, NO_ASSET, built
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.data.images import ArrayImage
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Canvas
 from vg_gym.storage.assets import ASSETS

@@ -166,7 +166,7 @@ def test_capabilities_are_declared_with_a_registration(mine):
 
 def test_a_registered_data_set_has_its_splits(monkeypatch):
     monkeypatch.setattr(registry, "DATASETS", dict(registry.DATASETS))
-    registry.register_dataset("mine", "vg_gym.data.refshapes:RefShapes", splits=("train",))
+    registry.register_dataset("mine", "vg_gym.data.worlds.refshapes.dataset:RefShapes", splits=("train",))
     assert registry.list_datasets()["mine"].splits == ("train",)
     with pytest.raises(VGGymError, match="unknown data set 'min': did you mean 'mine'"):
         registry.open_dataset("min", "train")

@@ -16,8 +16,8 @@ from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch
 from vg_gym.evaluation.probes import prior_gap
 from vg_gym.evaluation.queries import Queries
+from vg_gym.language_models.text_rewards import improvement_reward, iou_reward
 from vg_gym.learned.grounder_learner import judge
-from vg_gym.rewards import improvement_reward, iou_reward
 from vg_gym.types import Prediction, Proposals, Query, Sample
 
 SIZE = (53, 29)

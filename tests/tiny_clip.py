@@ -5,7 +5,7 @@ import torch
 
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.tokenizer import WordTokenizer
-from vg_gym.data.expressions import vocabulary
+from vg_gym.data.worlds.refshapes.expressions import vocabulary
 
 TINY = {
     "embed_dim": 16,

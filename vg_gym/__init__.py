@@ -7,6 +7,8 @@ from typing import Any as _Any
 
 from gymnasium.envs.registration import register as _register
 
+from vg_gym.moved import support_old_names as _support_old_names
+
 __version__ = "0.2.0"
 
 ENVIRONMENTS = {
@@ -24,6 +26,8 @@ for _id, _dataset in ENVIRONMENTS.items():
         vector_entry_point="vg_gym.envs.vector:GroundingVectorEnv",
         kwargs={"dataset": _dataset, "fallback": None if _dataset == "refshapes" else "refshapes"},
     )
+
+_support_old_names()
 
 
 def __getattr__(name: str) -> _Any:

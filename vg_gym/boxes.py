@@ -22,6 +22,8 @@ PIXEL_PARTS = 8.0
 """Fractions of a pixel that :func:`pixels` recovers; three decimals of a file hold them."""
 ROUNDING = 2.0**-23
 """Largest error of a normalised float32 coordinate, with a margin of two, as a fraction of the image's side."""
+EDGES = ("left", "top", "right", "bottom")
+"""Names of the edges in the order of the coordinates."""
 FULL = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
 """The whole image as a normalised box."""
 

@@ -20,7 +20,7 @@ from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
 from vg_gym.clip.encoder import forget_clips
-from vg_gym.clip_finetuning.model import save_model
+from vg_gym.clip.finetuning.model import save_model
 from vg_gym.config import load_config
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.options import EnvOptions
@@ -314,7 +314,7 @@ def test_a_run_owns_its_folder(clip_folder, tmp_path):
 
 
 def test_what_is_not_there_is_found_before_training(clip_folder, tmp_path, monkeypatch):
-    from vg_gym.envs.feature_bank import FeatureBank
+    from vg_gym.features.bank import FeatureBank
 
     monkeypatch.setattr(FeatureBank, "prepare", lambda *_, **__: pytest.fail("features came first"))
     for option, said in (

@@ -7,8 +7,8 @@ from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import EpisodeStats, Evaluation, TruncationValues, evaluate
 from vg_gym.agents.checkpoint import policy_arguments, read_about
 from vg_gym.agents.vec_env import GroundingVecEnv
-from vg_gym.devices import Threads
 from vg_gym.envs.factory import make_engine
+from vg_gym.runtime.devices import Threads
 
 
 def model_of(data, clip, **options):

@@ -16,8 +16,8 @@ from PIL import Image
 from tests.hub import Hub, served
 from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent
-from vg_gym.agents.hub import ABOUT, WEIGHTS
-from vg_gym.agents.sharing import push, write_package
+from vg_gym.agents.publishing.hub import ABOUT, WEIGHTS
+from vg_gym.agents.publishing.sharing import push, write_package
 from vg_gym.errors import UnknownName, VGGymError
 from vg_gym.storage.assets import ASSETS
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vg_gym.agents import minari_data
-from vg_gym.agents.minari_data import write_minari
+from vg_gym.agents.publishing import minari_data
+from vg_gym.agents.publishing.minari_data import write_minari
 from vg_gym.cli.entry import main
 from vg_gym.errors import VGGymError
 

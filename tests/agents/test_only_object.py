@@ -6,8 +6,8 @@ import pytest
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.data.images import ArrayImage
-from vg_gym.data.refshapes import RefShapes
-from vg_gym.data.scenes import draw_scene
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.data.worlds.refshapes.scenes import draw_scene
 from vg_gym.storage.assets import ASSETS
 from vg_gym.types import Query
 

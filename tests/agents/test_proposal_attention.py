@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vg_gym.agents.proposal_attention import EMPTY_SCORE, MIN_SPLIT_ROWS, ProposalAttention
-from vg_gym.envs.proposals import WIDTH
+from vg_gym.features.query_proposals import WIDTH
 
 
 def a_set(rng, count, there):

@@ -3,7 +3,7 @@ import json
 import pytest
 from safetensors.numpy import load_file
 
-from vg_gym.clip_finetuning.model import save_model
+from vg_gym.clip.finetuning.model import save_model
 
 
 @pytest.fixture

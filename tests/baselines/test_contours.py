@@ -6,7 +6,7 @@ import pytest
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.contours import RING_SCALE, RING_SPANS, SPAN_PAIRS, SPANS, WINDOWS, ContourProposer, to_gaps
 from vg_gym.clip.dense import box_sum, lattice_sums, summed_area
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs.engine import make_query_proposals
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError

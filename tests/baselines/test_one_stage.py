@@ -14,7 +14,7 @@ from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.auxiliary_loss import covered_share
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.text import text_encoder
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.grounder_learner import GrounderConfig, GrounderLearner, train_grounder

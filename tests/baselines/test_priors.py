@@ -4,7 +4,7 @@ import pytest
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.clip_window import ClipWindow
 from vg_gym.baselines.priors import best_constant_box, center, constant, full, random
-from vg_gym.clip_finetuning.model import save_model
+from vg_gym.clip.finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.registry import grounder
 

@@ -49,7 +49,7 @@ def test_a_store_keeps_proposals_and_edge_maps(tmp_path, capsys, monkeypatch):
     data = [open_dataset("refshapes", "val")[row] for row in range(4)]
     options = {"dataset": data, "proposals": "ssd", "edge_profiles": True, "reward": "iou"}
     without = GroundingVecEnv(make_engine(2, clip=load_clip("refshapes"), **options), seed=0).reset()
-    monkeypatch.setattr("vg_gym.envs.proposals.QueryProposals._propose", None)
+    monkeypatch.setattr("vg_gym.features.query_proposals.QueryProposals._propose", None)
     monkeypatch.setattr("vg_gym.features.edge_maps.edge_maps", None)
     with_store = GroundingVecEnv(
         make_engine(2, clip=load_clip("refshapes"), features=str(out), **options), seed=0

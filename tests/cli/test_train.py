@@ -11,8 +11,8 @@ from vg_gym.agents.config import TrainConfig
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig
 from vg_gym.cli.entry import main
 from vg_gym.cli.run import configured
-from vg_gym.clip_finetuning.config import ClipTrainConfig
-from vg_gym.clip_finetuning.model import save_model
+from vg_gym.clip.finetuning.config import ClipTrainConfig
+from vg_gym.clip.finetuning.model import save_model
 from vg_gym.config import CONFIGS, described, load_config
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import methods

@@ -12,7 +12,7 @@ import torch
 from vg_gym.clip import load_clip
 from vg_gym.clip.crops import crop_and_resize
 from vg_gym.clip.encoder import BuiltInClip, ClipEncoder
-from vg_gym.clip_finetuning.model import save_model
+from vg_gym.clip.finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
 

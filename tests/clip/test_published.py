@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from vg_gym.clip.encoder import forget_clips, load_clip
+from vg_gym.clip.finetuning.model import save_model
 from vg_gym.clip.published import CONFIG, PREPROCESS_KEYS, build
-from vg_gym.clip_finetuning.model import save_model
 from vg_gym.errors import VGGymError
 
 SMALL = {

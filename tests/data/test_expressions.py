@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vg_gym.data.expressions import KINDS, NounPhrase, parse, sample_expressions, vocabulary
-from vg_gym.data.refshapes import RefShapes
-from vg_gym.data.scenes import COLORS, FILLS, LEVELS, SHAPES, SIZES
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.data.worlds.refshapes.expressions import KINDS, NounPhrase, parse, sample_expressions, vocabulary
+from vg_gym.data.worlds.refshapes.scenes import COLORS, FILLS, LEVELS, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 
 

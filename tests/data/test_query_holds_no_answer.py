@@ -16,7 +16,7 @@ from tests.layouts import make_instances, make_refs, write_layout
 from tests.reachable import answers
 from vg_gym import registry
 from vg_gym.data.refcoco import PUBLISHED_SETS
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.types import Query
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*this copy is partial", "ignore:.*has no .split.")
@@ -107,7 +107,7 @@ def opened(folder, rows, **options):
     return registry.open_dataset(f"hub:{folder / 'parquet'}", "test", **options)
 
 
-OPENERS = {"vg_gym.data.refshapes:open_refshapes": drawn, "vg_gym.data.refcoco:open_refcoco": published}
+OPENERS = {"vg_gym.data.worlds.refshapes.dataset:open_refshapes": drawn, "vg_gym.data.refcoco:open_refcoco": published}
 """Factory of data sets -> what opens a small copy of one of them."""
 KINDS_OF_FILES = {
     registry.dataset_spec("a.jsonl").factory: (json_lines, coco_style),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.make_refcocog_tiny import ROOT, SCENES, splits
 from tests.layouts import OF_PYCOCOTOOLS
-from vg_gym.data.refshapes import write_refcocog_layout
+from vg_gym.data.worlds.refshapes.dataset import write_refcocog_layout
 from vg_gym.registry import open_dataset
 
 pytestmark = OF_PYCOCOTOOLS

@@ -8,11 +8,11 @@ import pytest
 
 from vg_gym import registry
 from vg_gym.clip import load_clip
-from vg_gym.data import expressions
-from vg_gym.data.expressions import Expression, NounPhrase
-from vg_gym.data.refshapes import RefShapes
 from vg_gym.data.rewording import reword
-from vg_gym.data.scenes import COLORS, FILLS, SHAPES, SIZES
+from vg_gym.data.worlds.refshapes import expressions
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.data.worlds.refshapes.expressions import Expression, NounPhrase
+from vg_gym.data.worlds.refshapes.scenes import COLORS, FILLS, SHAPES, SIZES
 from vg_gym.types import Query
 
 NOUN = "|".join((*SHAPES, "shape"))

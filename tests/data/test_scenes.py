@@ -3,8 +3,8 @@
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.refshapes import RefShapes
-from vg_gym.data.scenes import SHAPES
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.data.worlds.refshapes.scenes import SHAPES
 
 
 def test_boxes_are_tight_and_apart():
@@ -18,7 +18,7 @@ def test_boxes_are_tight_and_apart():
 
 
 def test_a_drawn_shape_fills_its_box():
-    from vg_gym.data.scenes import Shape, draw_scene
+    from vg_gym.data.worlds.refshapes.scenes import Shape, draw_scene
 
     for shape in SHAPES:
         scene = (Shape(shape, "white", "large", "solid", (0.2, 0.3, 0.6, 0.8)),)

@@ -6,8 +6,8 @@ from PIL import Image
 
 from vg_gym import registry
 from vg_gym.cli.listing import ready_grounders
-from vg_gym.demo.answers import SCENES, SIZE, answered, drawn_scene, own_picture
 from vg_gym.errors import VGGymError
+from vg_gym.pictures.demo import SCENES, SIZE, answered, drawn_scene, own_picture
 from vg_gym.types import Prediction
 
 

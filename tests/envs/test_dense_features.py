@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from vg_gym.data.images import ArrayImage
-from vg_gym.envs.dense_features import DenseFeatures
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError
+from vg_gym.features.dense_features import DenseFeatures
 from vg_gym.storage.array_cache import ArrayCache
 
 

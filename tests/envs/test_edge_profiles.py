@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from vg_gym.clip.dense import summed_area
-from vg_gym.envs.edge_profiles import MARGIN, REACH, SCALE, SLICES, edge_profiles
 from vg_gym.features.edge_maps import edge_maps
+from vg_gym.features.edge_profiles import MARGIN, REACH, SCALE, SLICES, edge_profiles
 
 OBJECT = np.array([0.25, 0.375, 0.625, 0.75], dtype=np.float32)
 

@@ -3,8 +3,8 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym.envs.episodes import Catalog, Episodes
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.features.bank import FeatureBank
 
 
 def test_targets_are_normalized_and_absent_from_queries(shapes, blind):

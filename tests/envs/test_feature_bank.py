@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vg_gym.envs import GroundingVectorEnv
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.features.bank import FeatureBank
 from vg_gym.storage.array_cache import ArrayCache
 from vg_gym.types import Query
 

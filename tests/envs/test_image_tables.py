@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from vg_gym.data.images import ArrayImage
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingVectorEnv
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.features.bank import FeatureBank
 from vg_gym.types import Query
 
 

@@ -5,14 +5,15 @@ from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import summed_area
-from vg_gym.envs import GroundingVectorEnv, feature_bank
-from vg_gym.envs.observations import (
+from vg_gym.envs import GroundingVectorEnv
+from vg_gym.envs.observations import pixel_views
+from vg_gym.features import bank
+from vg_gym.features.glimpses import (
     FEATURE_GLIMPSE,
     GLIMPSE,
     MAX_MAP_SCORE,
     feature_glimpses,
     glimpses,
-    pixel_views,
     whole_lines,
     window_lines,
 )
@@ -106,7 +107,7 @@ def test_pixel_views_are_the_image_and_the_crop():
 @pytest.mark.parametrize("scale", [0.01, 100.0])
 def test_extreme_score_maps_stay_in_the_space(scale, rng, shapes, tiny_clip, monkeypatch):
     extreme = (scale * rng.standard_cauchy(size=(4, 4, 2))).astype(np.float16)
-    monkeypatch.setattr(feature_bank, "score_maps", lambda *_: [extreme])
+    monkeypatch.setattr(bank, "score_maps", lambda *_: [extreme])
     env = GroundingVectorEnv(6, dataset=shapes, clip=tiny_clip, initial_box="random", max_steps=3)
     seen, _ = env.reset(seed=0)
     space = env.single_observation_space["glimpses"]

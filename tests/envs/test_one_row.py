@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingEnv
 from vg_gym.envs.actions import ACTIONS
 from vg_gym.envs.factory import make_engine

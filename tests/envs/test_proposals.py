@@ -9,8 +9,8 @@ from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.clip.encoder import load_clip
 from vg_gym.envs import GroundingTensorEnv
-from vg_gym.envs.proposals import FIELDS, FINE_FACTOR, MAX_OFFSET, WIDTH, QueryProposals, relative
 from vg_gym.errors import VGGymError
+from vg_gym.features.query_proposals import FIELDS, FINE_FACTOR, MAX_OFFSET, WIDTH, QueryProposals, relative
 from vg_gym.types import Query
 
 OPTIONS = {"dataset_options": {"scenes": 3}, "proposals": "ssd", "num_proposals": 6, "action": "jump-edges",

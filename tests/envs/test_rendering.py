@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont, ImageSequence
 
-from vg_gym.data.scenes import COLORS
-from vg_gym.envs.rendering import BOX, TARGET, _shortened, contact_sheet, draw_frame, film, save_gif
+from vg_gym.data.drawing import BOX, TARGET, _shortened, contact_sheet, draw_frame, film, save_gif
+from vg_gym.data.worlds.refshapes.scenes import COLORS
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from vg_gym import registry
-from vg_gym.clip_finetuning.model import save_model
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.clip.finetuning.model import save_model
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
 from vg_gym.evaluation.options import method_options

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.methods import predict_batch

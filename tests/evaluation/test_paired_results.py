@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.runs import write_run
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.paired_results import chosen_methods, draw_pairs, pair_results
+from vg_gym.evaluation.report.scatter import BETTER, WORSE
 from vg_gym.evaluation.saved import read_results
-from vg_gym.evaluation.scatter import BETTER, WORSE
 
 
 @pytest.fixture

@@ -10,10 +10,18 @@ from PIL import Image
 
 from tests.evaluation.rows import lines, row
 from vg_gym.data.images import ArrayImage
-from vg_gym.evaluation import report
-from vg_gym.evaluation.gallery import CASES, CASES_OF_A_KIND, SAMPLES, Thumbnails, evenly_spaced, pick_cases, pictured
-from vg_gym.evaluation.report import COLORS, write_report
-from vg_gym.evaluation.scatter import scatter
+from vg_gym.evaluation.report import report
+from vg_gym.evaluation.report.gallery import (
+    CASES,
+    CASES_OF_A_KIND,
+    SAMPLES,
+    Thumbnails,
+    evenly_spaced,
+    pick_cases,
+    pictured,
+)
+from vg_gym.evaluation.report.report import COLORS, write_report
+from vg_gym.evaluation.report.scatter import scatter
 from vg_gym.evaluation.tables import print_table
 from vg_gym.types import Query
 

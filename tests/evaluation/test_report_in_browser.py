@@ -11,7 +11,7 @@ import pytest
 
 from tests.browsers import BROWSER, needs_browser
 from tests.evaluation.rows import lines, row
-from vg_gym.evaluation.report import write_report
+from vg_gym.evaluation.report.report import write_report
 from vg_gym.types import Query
 
 pytestmark = needs_browser

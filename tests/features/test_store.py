@@ -15,10 +15,10 @@ import torch
 
 from vg_gym.cli.entry import main
 from vg_gym.data.images import ArrayImage, FileImage
-from vg_gym.data.refshapes import RefShapes
-from vg_gym.envs.feature_bank import FeatureBank
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.features import command
+from vg_gym.features.bank import FeatureBank
 from vg_gym.features.extraction import begin, build
 from vg_gym.features.manifest import Keys
 from vg_gym.features.score_maps import num_maps, scanned_regions, score_maps

@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.fitting.test_loop import Line, config
 from vg_gym.agents.config import TrainConfig
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig
-from vg_gym.clip_finetuning.config import ClipTrainConfig
+from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.config import load_config, save_config
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import Interrupted, VGGymError
 from vg_gym.fitting.config import DatasetFitConfig, FitConfig
 from vg_gym.fitting.origin import ORIGIN, START, check_origin, write_origin

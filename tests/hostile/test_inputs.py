@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 import vg_gym  # noqa: F401
 from vg_gym.agents.config import TrainConfig
-from vg_gym.answers.frames import FRAMES
-from vg_gym.answers.text import find_boxes
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig
 from vg_gym.cli.entry import _parsed
 from vg_gym.cli.env_options import env_arguments
-from vg_gym.clip_finetuning.config import ClipTrainConfig
+from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.config import field_docs, load_config
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.options import method_options
 from vg_gym.evaluation.predictions import PredictionFile
+from vg_gym.frames import FRAMES
+from vg_gym.language_models.box_text import find_boxes
 from vg_gym.learned.grounder_learner import GrounderConfig
 from vg_gym.registry import grounder, grounder_names
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.hostile.kills import Moment, Program, Run, kill_and_resume, moments, resumed, run, twin
 from tests.tiny_clip import make_tiny_clip
-from vg_gym.clip_finetuning.model import save_model
+from vg_gym.clip.finetuning.model import save_model
 
 ROOMS = TemporaryDirectory(prefix="vg_gym-kills-")
 """Of the runs that are not killed; it goes when the tests end."""

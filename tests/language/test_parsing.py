@@ -2,9 +2,9 @@
 
 import pytest
 
-from vg_gym.data import expressions
-from vg_gym.data.expressions import Expression, NounPhrase
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes import expressions
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.data.worlds.refshapes.expressions import Expression, NounPhrase
 from vg_gym.language.parsing import Parsed, cuts, noun_phrases, parse
 
 CROSS, HEART = NounPhrase("cross", size="small"), NounPhrase("heart", "blue", "striped")

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.baselines.test_one_stage import config
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder_learner import GrounderLearner, judge, train_grounder
 from vg_gym.learned.weights import load_model

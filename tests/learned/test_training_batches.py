@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.learned.batch import Canvas
 from vg_gym.learned.tokenization import Tokens
 from vg_gym.learned.training_batches import GroundingBatches, annotated_images, mirror_words

@@ -12,7 +12,7 @@ from gymnasium.wrappers import FlattenObservation, RecordVideo
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import vg_gym  # noqa: F401
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.types import Query
 

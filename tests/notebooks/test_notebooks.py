@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vg_gym.cli.listing import ready_grounders
-from vg_gym.envs.rendering import BOX, TARGET
+from vg_gym.data.drawing import BOX, TARGET
 
 nbformat = pytest.importorskip("nbformat", reason='notebooks are read with pip install -e ".[test]"')
 nbclient = pytest.importorskip("nbclient", reason='notebooks are run with pip install -e ".[test]"')

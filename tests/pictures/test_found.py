@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from vg_gym.data.drawing import BOX, TARGET
 from vg_gym.data.images import ArrayImage
-from vg_gym.envs.rendering import BOX, TARGET
 from vg_gym.errors import VGGymError
 from vg_gym.pictures.found import COLD_TO_WARM, Found, overlay
 

@@ -9,8 +9,8 @@ import pytest
 from vg_gym import registry
 from vg_gym.agents.checkpoint import env_of, read_about
 from vg_gym.agents.config import TrainConfig, completed
-from vg_gym.agents.minari_data import env_options
-from vg_gym.agents.sharing import write_package
+from vg_gym.agents.publishing.minari_data import env_options
+from vg_gym.agents.publishing.sharing import write_package
 from vg_gym.cli.run import configured
 from vg_gym.errors import VGGymError
 from vg_gym.features.manifest import Manifest

@@ -47,8 +47,7 @@ from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.encoder import load_clip
 from vg_gym.config import check_ranges, options_from, save_config
-from vg_gym.devices import Threads, check_memory, pick_device, usable_cores
-from vg_gym.envs import rendering
+from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
@@ -57,8 +56,9 @@ from vg_gym.fitting.origin import START, check_origin, weights_mark, write_origi
 from vg_gym.fitting.resuming import check_options, command_to_resume
 from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
 from vg_gym.fitting.tensorboard import describe_run
-from vg_gym.interrupts import interrupted_with
 from vg_gym.registry import dataset_spec, open_dataset
+from vg_gym.runtime.devices import Threads, check_memory, pick_device, usable_cores
+from vg_gym.runtime.interrupts import interrupted_with
 from vg_gym.storage.files import replacing, writing
 from vg_gym.storage.lazy_sequence import Chained
 from vg_gym.storage.run_folder import CONFIG, claimed, clear
@@ -336,7 +336,7 @@ class AgentTrainer:
         _, episodes = evaluate(self.validation, self.model.policy, count)
         frames = [draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
         with replacing(self.out / "trajectories.png") as part:
-            Image.fromarray(rendering.contact_sheet(frames, 6)).save(part, format="PNG")
+            Image.fromarray(drawing.contact_sheet(frames, 6)).save(part, format="PNG")
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.checkpoint import save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
-from vg_gym.devices import Threads
-from vg_gym.envs import rendering
+from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.runtime.devices import Threads
 
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 """Format of a progress bar in percent."""
@@ -201,7 +201,7 @@ class Evaluation(BaseCallback):
         every = max(1, len(episodes) // self.images)
         frames = [draw_episode(self.engine.episodes, e) for e in episodes[::every][: self.images]]
         if frames and (writer := tensorboard_writer(self.logger)):
-            sheet = rendering.contact_sheet(frames, columns=3)
+            sheet = drawing.contact_sheet(frames, columns=3)
             writer.add_image("val/trajectories", sheet, self.model.num_timesteps, dataformats="HWC")
 
 

@@ -20,13 +20,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from vg_gym import registry
-from vg_gym.agents.hub import ABOUT, HUB, WEIGHTS, check_portable, fetch_agent
 from vg_gym.agents.policy import GroundingExtractor, GroundingPolicy
+from vg_gym.agents.publishing.hub import ABOUT, HUB, WEIGHTS, check_portable, fetch_agent
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError, unknown
-from vg_gym.interrupts import uninterrupted
+from vg_gym.runtime.interrupts import uninterrupted
 from vg_gym.storage.assets import built_in, built_in_names
 from vg_gym.storage.files import replacing_folder, write_json
 from vg_gym.storage.tensor_files import read_tensors
@@ -106,7 +106,7 @@ def load_state(model: BaseAlgorithm, folder: Path) -> float:
 def find_agent(name: str, revision: str | None = None) -> Path:
     """Return the folder of an agent: a built-in one (``refshapes``), a run (its best, else its last), or ``best/``.
 
-    ``hub:ORG/NAME`` is downloaded from the hub (:mod:`vg_gym.agents.hub`).
+    ``hub:ORG/NAME`` is downloaded from the hub (:mod:`vg_gym.agents.publishing.hub`).
 
     Args:
         name: name of the agent.

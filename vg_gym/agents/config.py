@@ -109,7 +109,7 @@ class TrainConfig(EnvOptions):
     """Seed of environments, initial weights and minibatches."""
     threads: Processes = 0
     """Number of CPU threads; with 0, the usable cores that other processes leave idle, which are counted repeatedly
-    (:mod:`vg_gym.devices`)."""
+    (:mod:`vg_gym.runtime.devices`)."""
 
     # Algorithm
     algo: str = "ppo"

@@ -19,9 +19,9 @@ from vg_gym.clip.encoder import load_clip
 from vg_gym.config import PositiveInt, check_options, options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.options import EnvOptions
-from vg_gym.envs.proposals import QueryProposals
+from vg_gym.features.bank import FeatureBank
+from vg_gym.features.query_proposals import QueryProposals
 from vg_gym.features.score_maps import SCAN_SIZES
 from vg_gym.registry.identity import mark_of
 from vg_gym.storage.files import fingerprint

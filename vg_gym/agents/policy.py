@@ -13,8 +13,8 @@ from torch import nn
 
 from vg_gym.agents.proposal_attention import ProposalAttention
 from vg_gym.envs.actions import ActionSet
-from vg_gym.envs.observations import GLIMPSE
-from vg_gym.envs.proposals import WIDTH
+from vg_gym.features.glimpses import GLIMPSE
+from vg_gym.features.query_proposals import WIDTH
 
 TRIGGER_BIAS = 3.0
 """Amount subtracted from the trigger's logit before training."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.envs.proposals import WIDTH
+from vg_gym.features.query_proposals import WIDTH
 
 READ_OUTS = 4
 """Number of weighted means of the set that the policy receives."""

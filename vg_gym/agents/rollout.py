@@ -9,7 +9,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
-from vg_gym.envs import rendering
+from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.rng import CounterRNG
@@ -101,7 +101,7 @@ def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.nd
     """Draw a played episode in one frame: its last box, its trail, and the target if it is known."""
     query, target = episodes.query(episode.index), episodes.target(episode.index)
     labeled = bool(np.isfinite(target).all())
-    return rendering.draw_frame(
+    return drawing.draw_frame(
         query.image.array(),
         episode.trajectory[-1],
         target if labeled else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vg_gym.agents.hub import PLACES
+from vg_gym.agents.publishing.hub import PLACES
 from vg_gym.registry import is_grounder
 from vg_gym.registry.seen import Seen, seen_by, seen_by_clip, seen_by_proposer
 from vg_gym.registry.tables import EXPRESSION_BOXES

@@ -12,9 +12,9 @@ import torch
 from vg_gym.agents.rollout import Episode
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.envs.proposals import WIDTH
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.envs.scoring.relational import expected_iou
+from vg_gym.features.query_proposals import WIDTH
 
 
 def reads_proposals(policy: Any) -> bool:

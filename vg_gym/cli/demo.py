@@ -43,7 +43,7 @@ def demo(options: argparse.Namespace) -> None:
     with importing("vg-gym demo", "gradio", "demo"):
         import gradio  # noqa: F401
 
-    from vg_gym.demo.page import serve
+    from vg_gym.pictures.demo_page import serve
     from vg_gym.pictures.ground import DRAWN
 
     methods = dict.fromkeys([*extra_methods, DRAWN[0], *ready_grounders()])

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
-from vg_gym.answers.frames import FRAMES
 from vg_gym.cli.parsing import Parser, add_plugins
 from vg_gym.config import field_docs
 from vg_gym.data.rows import FORMATS
+from vg_gym.frames import FRAMES
 from vg_gym.registry import load_plugins
-from vg_gym.runners import RUNNERS
+from vg_gym.runtime.runners import RUNNERS
 
 if TYPE_CHECKING:
     from vg_gym.evaluation.comparison import Comparison

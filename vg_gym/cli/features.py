@@ -8,7 +8,7 @@ from pathlib import Path
 from vg_gym.cli.parsing import add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import dataset_spec, load_plugins
-from vg_gym.runners import RUNNERS, make_runner
+from vg_gym.runtime.runners import RUNNERS, make_runner
 
 
 def add(commands) -> None:
@@ -58,9 +58,9 @@ def _verify(out: Path) -> None:
 
 def _extract(options: argparse.Namespace) -> None:
     from vg_gym.envs.options import EnvOptions
-    from vg_gym.envs.proposals import QueryProposals
     from vg_gym.features import command, extraction
     from vg_gym.features.edge_maps import edge_map_arrays
+    from vg_gym.features.query_proposals import QueryProposals
 
     runner = make_runner(options.runner, options.workers)
     splits = options.splits.split(",") if options.splits else [*dataset_spec(options.dataset).splits]

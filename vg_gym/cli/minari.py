@@ -25,7 +25,7 @@ def write(options: argparse.Namespace) -> None:
     Raises:
         VGGymError: the environment or the agent is unknown, or Minari is missing or raises an error.
     """
-    from vg_gym.agents.minari_data import write_minari
+    from vg_gym.agents.publishing.minari_data import write_minari
 
     arguments = env_arguments(options.env, options.options)
     written = write_minari(options.dataset, options.env, options.agent, options.episodes, options.seed, **arguments)

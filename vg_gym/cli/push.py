@@ -21,7 +21,7 @@ def add(commands) -> None:
 
 def push(options: argparse.Namespace) -> None:
     """Upload the agent and print its name for loading."""
-    from vg_gym.agents.sharing import push
+    from vg_gym.agents.publishing.sharing import push
 
     pushed = push(options.run, options.repository, options.private, options.film)
     print(f"{pushed.url}\nagent:hub:{options.repository} loads it; revision={pushed.commit} always means this version")

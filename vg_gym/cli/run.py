@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from vg_gym.config import is_pair, load_config
 from vg_gym.errors import Interrupted, VGGymError
 from vg_gym.fitting.resuming import resumed
-from vg_gym.interrupts import sigterm_as_ctrl_c
 from vg_gym.registry import DatasetSpec, GrounderSpec, dataset_spec, load_plugins, refuse_code
+from vg_gym.runtime.interrupts import sigterm_as_ctrl_c
 from vg_gym.storage.run_folder import CONFIG
 
 T = TypeVar("T")

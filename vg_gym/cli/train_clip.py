@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from vg_gym.cli.run import configured
-from vg_gym.clip_finetuning.clip_learner import train_clip
-from vg_gym.clip_finetuning.config import ClipTrainConfig
+from vg_gym.clip.finetuning.clip_learner import train_clip
+from vg_gym.clip.finetuning.config import ClipTrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

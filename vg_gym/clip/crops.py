@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFilter
 
-from vg_gym.lazily import torch
+from vg_gym.runtime.lazy_imports import torch
 
 KERNELS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 """Name of an interpolation -> Pillow's constant."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vg_gym import kernels
 from vg_gym.boxes import namespace
+from vg_gym.clip import kernels
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A model is named ``ViT-B-32:openai`` (architecture:tag), ``ViT-B-32:/path/to/weights.pt`` (architecture:file),
 ``hf-hub:owner/repository``, ``refshapes`` (the built-in model), or by a folder that
-:mod:`vg_gym.clip_finetuning.model` wrote. Activation and preprocessing are those that the weights were trained with
+:mod:`vg_gym.clip.finetuning.model` wrote. Activation and preprocessing are those that the weights were trained with
 (:mod:`vg_gym.clip.published`).
 """
 
@@ -31,7 +31,7 @@ from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
 from vg_gym.data.rewording import RULES
 from vg_gym.errors import VGGymError
-from vg_gym.lazily import torch
+from vg_gym.runtime.lazy_imports import torch
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import place_mark
 from vg_gym.storage.lru_cache import LRUCache

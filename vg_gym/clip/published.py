@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vg_gym.errors import VGGymError, unknown
-from vg_gym.lazily import open_clip, torch
+from vg_gym.runtime.lazy_imports import open_clip, torch
 
 CONFIG = "open_clip_config.json"
 """Name that open_clip gives to the config in a model folder."""

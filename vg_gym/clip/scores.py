@@ -171,7 +171,7 @@ def measure(
 def negative_prompts(words: list[str] | None) -> list[str]:
     """Return prompts for ``contrast``: all coloured shapes for RefShapes's CLIP, frequent COCO things for others."""
     if words is not None:
-        from vg_gym.data.scenes import COLORS, SHAPES
+        from vg_gym.data.worlds.refshapes.scenes import COLORS, SHAPES
 
         return [f"the {color} {shape}" for color in COLORS for shape in SHAPES] + ["the shape"]
     things = (

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vg_gym import kernels
-from vg_gym.lazily import torch
+from vg_gym.clip import kernels
+from vg_gym.runtime.lazy_imports import torch
 
 _SUM, _BILINEAR, _BORDER = 0, 0, 1
 """Codes of these modes in torch."""

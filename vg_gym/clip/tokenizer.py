@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vg_gym.data.expressions import vocabulary
 from vg_gym.data.rewording import reword
-from vg_gym.lazily import torch
+from vg_gym.data.worlds.refshapes.expressions import vocabulary
+from vg_gym.runtime.lazy_imports import torch
 
 PAD, UNKNOWN, START = 0, 1, 2
 _FIRST_WORD = 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from vg_gym.errors import VGGymError
-from vg_gym.lazily import torch
+from vg_gym.runtime.lazy_imports import torch
 
 
 def _embed(visual: Any, pixels: torch.Tensor) -> torch.Tensor:

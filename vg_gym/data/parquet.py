@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.answers.frames import place, to_pixels
 from vg_gym.data.images import FileImage
 from vg_gym.data.opaque import opaque
 from vg_gym.data.parquet_cells import box_of, has_box, numbered, texts_of, whole_numbers
@@ -29,6 +28,7 @@ from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN
 from vg_gym.data.refcoco import image_folders, image_places, path_within, without_suffix
 from vg_gym.data.rows import SLACK
 from vg_gym.errors import DatasetNotFound, ImageError, VGGymError, unknown
+from vg_gym.frames import place, to_pixels
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import ImageRef, Objects, Query, Sample
 
@@ -57,7 +57,7 @@ class Layout:
     box_format: str = ""
     """Format of the boxes, one of :data:`BOX_FORMATS`."""
     frame: str = "pixels"
-    """Frame of the boxes, a key of :data:`vg_gym.answers.frames.FRAMES`."""
+    """Frame of the boxes, a key of :data:`vg_gym.frames.FRAMES`."""
     orientation: str = UNKNOWN
     """Pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`."""
     category: str = ""

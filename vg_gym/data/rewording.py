@@ -1,10 +1,10 @@
 """Other words for what the language of RefShapes says: "a circle which is red" becomes "the red circle".
 
-The built-in CLIP was trained on the texts of :class:`vg_gym.data.expressions.Expression` alone: every phrase has its
-article, and the words stand in one order. :func:`reword` brings a text into that form where it can account for every
-word of it. Articles, requests ("find ... please") and the verbs of relative clauses are dropped, words and turns of
-phrase that mean the same are replaced, and attributes may stand on either side of the noun. Other texts stay as they
-are.
+The built-in CLIP was trained on the texts of RefShapes (:mod:`vg_gym.data.worlds.refshapes.expressions`) alone: every
+phrase has its article, and the words stand in one order. :func:`reword` brings a text into that form where it can
+account for every word of it. Articles, requests ("find ... please") and the verbs of relative clauses are dropped,
+words and turns of phrase that mean the same are replaced, and attributes may stand on either side of the
+noun. Other texts stay as they are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from vg_gym.data.expressions import _PLACES, _SUPERLATIVES, ANY_SHAPE, RELATIONS, Expression, NounPhrase
-from vg_gym.data.scenes import COLORS, FILLS, SHAPES, SIZES
+from vg_gym.data.worlds.refshapes.expressions import (
+    _PLACES,
+    _SUPERLATIVES,
+    ANY_SHAPE,
+    RELATIONS,
+    Expression,
+    NounPhrase,
+)
+from vg_gym.data.worlds.refshapes.scenes import COLORS, FILLS, SHAPES, SIZES
 
 RULES = 1
 """Raise it when :func:`reword` changes: features of texts are kept under it."""

@@ -26,16 +26,15 @@ import numpy as np
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym import kernels
+from vg_gym.boxes import EDGES
+from vg_gym.clip import kernels
 from vg_gym.errors import VGGymError, unknown
-from vg_gym.lazily import torch
+from vg_gym.runtime.lazy_imports import torch
 
 MIN_SIDE = 0.04
 """Shortest side of a box, as a fraction of the side of the image."""
 CHANGE = 1e-6
 """Smallest change of a coordinate that counts in masks, as a fraction of the side of the image."""
-EDGES = ("left", "top", "right", "bottom")
-"""Names of the edges in the order of the coordinates."""
 OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
 """Sign of the direction out of the box, for each edge."""
 _SIDES = np.float32(MIN_SIDE), np.float32(1 - MIN_SIDE)

@@ -1,10 +1,10 @@
 """Batched engine behind every face of the environment: N episodes in parallel, in numpy or, on a device, in torch.
 
 The state is a set of arrays with one row per sub-environment, without loops over rows: the features of an episode are
-looked up in tables (:mod:`vg_gym.envs.feature_bank`). On a CPU the state is numpy arrays, and the arithmetic of a step
-is compiled (:mod:`vg_gym.kernels`). On a GPU everything, observations included, is tensors that stay on the device. If
-the source has labels, target boxes are read for ``info``, for rewards with ``iou``, and for initial boxes near the
-target. Nothing else depends on them.
+looked up in tables (:mod:`vg_gym.features.bank`). On a CPU the state is numpy arrays, and the arithmetic of a step
+is compiled (:mod:`vg_gym.clip.kernels`). On a GPU everything, observations included, is tensors that stay on the
+device. If the source has labels, target boxes are read for ``info``, for rewards with ``iou``, and for initial boxes
+near the target. Nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym import kernels
 from vg_gym.boxes import to_numpy
+from vg_gym.clip import kernels
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.config import check_ranges
-from vg_gym.devices import check_memory
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
-from vg_gym.envs.edge_profiles import edge_profiles
 from vg_gym.envs.episode_order import RUN_LENGTH, EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
-from vg_gym.envs.feature_bank import FeatureBank
-from vg_gym.envs.image_tables import Rows
 from vg_gym.envs.initial_boxes import make_initial_boxes
 from vg_gym.envs.options import EnvOptions
-from vg_gym.envs.proposals import QueryProposals, relative
 from vg_gym.envs.reset_options import check_reset_options
 from vg_gym.envs.rewards import Reward
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.envs.scoring.factory import make_query_scores, make_scorer
 from vg_gym.envs.scoring.protocol import Playing
 from vg_gym.errors import VGGymError
+from vg_gym.features.bank import FeatureBank
+from vg_gym.features.edge_profiles import edge_profiles
+from vg_gym.features.glimpses import GLIMPSE, WINDOWS, feature_glimpses, window_lines
+from vg_gym.features.glimpses import glimpses as glimpses_of
+from vg_gym.features.image_tables import Rows
+from vg_gym.features.query_proposals import QueryProposals, relative
 from vg_gym.features.store import FeatureStore
-from vg_gym.lazily import torch
+from vg_gym.runtime.devices import check_memory
+from vg_gym.runtime.lazy_imports import torch
 from vg_gym.types import Query
 
 EPISODES_AHEAD = 16
@@ -152,7 +154,7 @@ class GroundingEngine:
         if self.device is not None:
             self._precision = getattr(torch, self.options.precision)
         tokens = (self.clip.num_tokens * dim,) if self.features.tokens else (0,)
-        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, obs.GLIMPSE, obs.GLIMPSE)}
+        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, GLIMPSE, GLIMPSE)}
         self._fixed = {name: self._as_stored(zeros(n, *shape)) for name, shape in shapes.items()}
         """Parts of an observation that stay constant in an episode; tensors have the precision of observations."""
         self._everywhere = np.arange(n)
@@ -346,7 +348,7 @@ class GroundingEngine:
         if "tokens" in parts:
             out["tokens"] = self._as_seen(pick(self._fixed["tokens"]))
         if "glimpse_features" in parts:
-            values = obs.feature_glimpses(self.features.images.tables.like(boxes), pick(self.slots), boxes)
+            values = feature_glimpses(self.features.images.tables.like(boxes), pick(self.slots), boxes)
             out["glimpse_features"] = self._as_seen(box_ops.clamp(values, -1, 1), copy=False)
         if "proposals" in parts:
             values = relative(pick(self.proposals), boxes).reshape(count, -1)
@@ -370,8 +372,8 @@ class GroundingEngine:
         """Return the parts that every observation has, for boxes (B, 4) and the rows that ``pick`` selects."""
         low, high = boxes[:, :2], boxes[:, 2:]
         maps, overview = pick(self.maps), pick(self._fixed["glimpses"])
-        glimpses = overview.new_empty((len(boxes), len(obs.WINDOWS) + 1, *overview.shape[1:]))
-        obs.glimpses(maps, obs.window_lines(boxes), glimpses)
+        glimpses = overview.new_empty((len(boxes), len(WINDOWS) + 1, *overview.shape[1:]))
+        glimpses_of(maps, window_lines(boxes), glimpses)
         glimpses[:, -1] = overview
         parts = {
             "box": torch.cat([boxes, (low + high) / 2, high - low], dim=1),

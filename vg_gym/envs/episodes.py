@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.errors import VGGymError
+from vg_gym.features.bank import FeatureBank
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import GroundingDataset, MayLack, Query, Sample

@@ -11,9 +11,9 @@ from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
-from vg_gym.envs.feature_bank import FeatureBank
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import DatasetNotFound, VGGymError
+from vg_gym.features.bank import FeatureBank
 from vg_gym.types import GroundingDataset, Query, Sample
 
 Source = GroundingDataset | Sequence[Sample] | Sequence[Query]

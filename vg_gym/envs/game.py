@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from vg_gym.data.drawing import with_notes
 from vg_gym.envs.grounding import GroundingEnv
 from vg_gym.envs.keyboard import HeldKeys, describe
-from vg_gym.envs.rendering import with_notes
 from vg_gym.envs.window import Window
 
 ENTER, ESCAPE = 13, 27

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from vg_gym.boxes import to_numpy
-from vg_gym.envs import rendering
+from vg_gym.data import drawing
 from vg_gym.envs.engine import StepResult
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.keyboard import keys_to_action
@@ -107,7 +107,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         device: torch device of the CLIP and of its features.
         fallback: built-in data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
-        bank: a :class:`~vg_gym.envs.feature_bank.FeatureBank` to share.
+        bank: a :class:`~vg_gym.features.bank.FeatureBank` to share.
         render_mode: ``rgb_array``, ``human`` (a window) or ``ansi`` (a line of text).
         **options: fields of :class:`~vg_gym.envs.options.EnvOptions`.
 
@@ -238,8 +238,8 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             "step": f"{int(engine.steps[0])}/{engine.options.max_steps}",
         }
         if self.render_mode == "ansi":
-            return rendering.describe(self._trail[-1], **caption)
-        frame = rendering.draw_frame(
+            return drawing.describe(self._trail[-1], **caption)
+        frame = drawing.draw_frame(
             query.image.array(), self._trail[-1], target=target if labeled else None, trail=self._trail[:-1], **caption
         )
         if self.render_mode == "rgb_array":

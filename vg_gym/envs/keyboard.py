@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vg_gym.envs.actions import EDGES, ActionSet, ContinuousActions, MultiEdgeActions, TableActions
+from vg_gym.boxes import EDGES
+from vg_gym.envs.actions import ActionSet, ContinuousActions, MultiEdgeActions, TableActions
 
 OUT_KEYS = {"left": "a", "top": "w", "right": "d", "bottom": "s"}
 """Keys that move an edge out of the box."""

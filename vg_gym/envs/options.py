@@ -65,11 +65,11 @@ class EnvOptions:
     """Also observe score maps of the head and anchor noun phrases."""
     proposals: str = ""
     """Also observe the proposals of a proposer of the registry, e.g. ``ssd`` or ``yolo:/path/to/yolov8n.pt``
-    (:mod:`vg_gym.envs.proposals`)."""
+    (:mod:`vg_gym.features.query_proposals`)."""
     num_proposals: PositiveInt = 12
     """Number of proposals of an image; the most confident ones are used."""
     edge_profiles: bool = False
-    """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.envs.edge_profiles`)."""
+    """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.features.edge_profiles`)."""
     memory: Annotated[float, Range(ge=0, le=2**20)] = 4.0
     """Memory for tables of images in GiB. Tables that do not fit are read again when needed."""
     cache: bool = True

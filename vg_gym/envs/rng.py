@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.utils import seeding
 
 from vg_gym.errors import WrongValue
-from vg_gym.lazily import torch
+from vg_gym.runtime.lazy_imports import torch
 
 _GOLDEN, _FIRST, _SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 

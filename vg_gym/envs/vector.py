@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from vg_gym.boxes import to_numpy
-from vg_gym.envs import rendering
+from vg_gym.data import drawing
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.grounding import SUCCESS_IOU
 from vg_gym.envs.rng import CounterRNG, row_seeds
@@ -184,7 +184,7 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         self._check_begun("render()")
         engine = self.engine
         return tuple(
-            rendering.draw_frame(query.image.array(), box, expression=query.expression)
+            drawing.draw_frame(query.image.array(), box, expression=query.expression)
             for query, box in zip(engine.queries, to_numpy(engine.boxes), strict=True)
         )
 

@@ -22,18 +22,18 @@ from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError
 from vg_gym.evaluation import intervals, metrics, probes
-from vg_gym.evaluation.answers import Answers
+from vg_gym.evaluation.answer_columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator, write_results
 from vg_gym.evaluation.methods import Description, GrounderFactory, Unfitted, build_ceiling
 from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
 from vg_gym.evaluation.recorded import recorded_rows
 from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
-from vg_gym.evaluation.report import write_report
+from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.saved import refuse_other_folders
 from vg_gym.evaluation.tables import print_counts, print_table
 from vg_gym.registry.identity import versions
 from vg_gym.registry.seen import ANSWER, RECORDED, seen_text
-from vg_gym.runners import Runner, make_runner
+from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
 

@@ -26,14 +26,14 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import clip_metrics, metrics, probes
-from vg_gym.evaluation.answers import Answers
+from vg_gym.evaluation.answer_columns import Answers
 from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed, query_of
 from vg_gym.evaluation.predictions import PredictionFile, key_hashes
 from vg_gym.evaluation.queries import write_queries
 from vg_gym.evaluation.sample_columns import SampleColumns
 from vg_gym.registry.identity import source_of
 from vg_gym.registry.seen import ANSWER
-from vg_gym.runners import Factory, LocalRunner, Runner
+from vg_gym.runtime.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import fingerprint, write_json
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Query, Sample

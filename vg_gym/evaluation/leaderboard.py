@@ -10,7 +10,7 @@ from typing import Any
 
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.intervals import TOO_FEW
-from vg_gym.evaluation.page import render
+from vg_gym.evaluation.report.page import render
 from vg_gym.evaluation.saved import FILE, Results, check_one_setup, is_ranked, printable, read_results
 from vg_gym.registry.seen import seen_text
 from vg_gym.storage.files import write_text

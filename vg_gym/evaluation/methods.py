@@ -74,7 +74,7 @@ class GrounderFactory:
     """Registered names of this process, for processes that have not registered them."""
 
     def __call__(self) -> Callable[[Batch], list[Line]]:
-        """Return a worker for :meth:`vg_gym.runners.Runner.map`."""
+        """Return a worker for :meth:`vg_gym.runtime.runners.Runner.map`."""
         return partial(predict_batch, self.grounder.ground)
 
     def describing(self) -> Callable[[None], Description]:

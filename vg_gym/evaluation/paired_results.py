@@ -13,8 +13,8 @@ from rich.table import Table
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.intervals import TOO_FEW, Interval
 from vg_gym.evaluation.pairs import Difference, Pairing
+from vg_gym.evaluation.report.scatter import BETTER, GRID, INK, WORSE, font
 from vg_gym.evaluation.saved import Results, check_one_setup
-from vg_gym.evaluation.scatter import BETTER, GRID, INK, WORSE, font
 
 
 @dataclass(frozen=True)

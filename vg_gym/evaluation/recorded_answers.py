@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from vg_gym.answers.frames import FrameCheck, place, to_pixels
-from vg_gym.answers.text import find_boxes
 from vg_gym.evaluation.joining import join
 from vg_gym.evaluation.methods import Batch, Line, predict_batch
 from vg_gym.evaluation.recorded_rows import read_rows
+from vg_gym.frames import FrameCheck, place, to_pixels
+from vg_gym.language_models.box_text import find_boxes
 from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
 
@@ -32,7 +32,7 @@ class RecordedGrounder:
 
     Args:
         path: path of the file: ``.jsonl``, ``.csv``, or ``.json`` with a list.
-        frame: frame of the boxes, a key of :data:`vg_gym.answers.frames.FRAMES`; default: pixels. Answers as text need
+        frame: frame of the boxes, a key of :data:`vg_gym.frames.FRAMES`; default: pixels. Answers as text need
             a frame.
         partners: key of a query -> number of its row, from :meth:`join`; default: by key.
         box_format: format of the boxes, a key of :data:`vg_gym.data.rows.FORMATS`; default: ``xyxy``. ``bbox`` needs a

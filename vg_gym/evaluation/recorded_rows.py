@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from vg_gym.answers.frames import FRAMES, frame_called
 from vg_gym.data.rows import FORMATS
 from vg_gym.errors import VGGymError, unknown
+from vg_gym.frames import FRAMES, frame_called
 from vg_gym.storage.texts import lines, read_text
 
 Row = dict[str, Any]

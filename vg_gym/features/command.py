@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from vg_gym.clip.encoder import load_clip
-from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load
 from vg_gym.registry import open_dataset
+from vg_gym.runtime.devices import pick_device
 from vg_gym.storage.lazy_sequence import Chained, LazySequence
 from vg_gym.types import GroundingDataset, Query
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym.clip.crops import resize
-from vg_gym.devices import share_out
 from vg_gym.features.image_arrays import ImageArrays
+from vg_gym.runtime.devices import share_out
 from vg_gym.types import ImageRef
 
 SIDE = 128

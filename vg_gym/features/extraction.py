@@ -23,7 +23,7 @@ from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load, image_worker, text_worker
 from vg_gym.language.parsing import PHRASE_RULES
-from vg_gym.runners import Factory, LocalRunner, Runner
+from vg_gym.runtime.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import PART, make_folder
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import ImageRef, Query

@@ -10,9 +10,9 @@ import numpy as np
 
 from vg_gym.clip.crops import resize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.devices import share_out
 from vg_gym.features.score_maps import scanned_regions, score_maps
 from vg_gym.features.store import FeatureStore
+from vg_gym.runtime.devices import share_out
 from vg_gym.types import ImageRef
 
 Load = Callable[[], ClipEncoder]

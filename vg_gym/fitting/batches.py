@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vg_gym.interrupts import ignore_signals
+from vg_gym.runtime.interrupts import ignore_signals
 
 
 class _Numbered(Dataset):

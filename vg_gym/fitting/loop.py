@@ -17,7 +17,6 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from vg_gym.devices import computes_bfloat16
 from vg_gym.errors import Interrupted, VGGymError, unknown
 from vg_gym.fitting.batches import prepared
 from vg_gym.fitting.config import FitConfig
@@ -26,7 +25,8 @@ from vg_gym.fitting.processes import processes, training_device, use_threads
 from vg_gym.fitting.resuming import command_to_resume
 from vg_gym.fitting.state import TrainingState
 from vg_gym.fitting.tensorboard import describe_run
-from vg_gym.interrupts import uninterrupted
+from vg_gym.runtime.devices import computes_bfloat16
+from vg_gym.runtime.interrupts import uninterrupted
 from vg_gym.storage.files import make_folder, writing
 
 SCHEDULES = ("cosine", "step")

@@ -7,8 +7,8 @@ import os
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from vg_gym.devices import pick_device
 from vg_gym.fitting.config import FitConfig
+from vg_gym.runtime.devices import pick_device
 
 
 def processes(config: FitConfig) -> Accelerator:

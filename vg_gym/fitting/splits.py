@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.fitting.config import DatasetFitConfig
 from vg_gym.registry import DATASET_KINDS, dataset_spec, open_dataset

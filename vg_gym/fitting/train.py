@@ -18,7 +18,7 @@ from vg_gym.fitting.loop import fit
 from vg_gym.fitting.origin import check_origin, write_origin
 from vg_gym.fitting.processes import processes, use_threads
 from vg_gym.fitting.resuming import check_options
-from vg_gym.interrupts import interrupted_with, uninterrupted
+from vg_gym.runtime.interrupts import interrupted_with, uninterrupted
 from vg_gym.storage.files import replacing_folder
 from vg_gym.storage.run_folder import CONFIG, claimed, clear
 

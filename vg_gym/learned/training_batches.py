@@ -12,10 +12,10 @@ import torch
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
-from vg_gym.devices import share_out
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
+from vg_gym.runtime.devices import share_out
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.shards import ShardedArray, computed
 from vg_gym.types import GroundingDataset, ImageRef

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from vg_gym import boxes as box_ops
+from vg_gym.data.drawing import draw_boxes, draw_frame
 from vg_gym.data.images import ArrayImage
-from vg_gym.envs.rendering import draw_boxes, draw_frame
 from vg_gym.errors import VGGymError
 
 MIN_DRAWN_PIXELS = 512

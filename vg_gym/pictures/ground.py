@@ -13,9 +13,9 @@ import numpy as np
 
 from vg_gym import registry
 from vg_gym.clip.encoder import load_clip
-from vg_gym.data.expressions import ANY_SHAPE
 from vg_gym.data.images import ArrayImage
-from vg_gym.data.scenes import SHAPES
+from vg_gym.data.worlds.refshapes.expressions import ANY_SHAPE
+from vg_gym.data.worlds.refshapes.scenes import SHAPES
 from vg_gym.errors import VGGymError
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture

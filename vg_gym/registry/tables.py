@@ -222,7 +222,7 @@ LEARNED: dict[str, Spec] = {
 
 
 def _refshapes(summary: str) -> DatasetSpec:
-    return DatasetSpec("vg_gym.data.refshapes:open_refshapes", summary)
+    return DatasetSpec("vg_gym.data.worlds.refshapes.dataset:open_refshapes", summary)
 
 
 def _refcoco(summary: str, *splits: str) -> DatasetSpec:

@@ -4,9 +4,9 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
+from vg_gym.clip.crop_scores import CropScores
 from vg_gym.clip.scores import negative_texts
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
-from vg_gym.envs.scoring.crop import CropScores
 from vg_gym.envs.scoring.lattice import LatticeScores, snap
 from vg_gym.errors import VGGymError
 

@@ -21,7 +21,7 @@ from vg_gym.baselines.detectors.ssd import Ssd
 from vg_gym.baselines.detectors.yolo import Yolo
 from vg_gym.clip.crops import resize
 from vg_gym.config import PositiveInt
-from vg_gym.data.refshapes import RefShapes
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.features.proposals import select
 from vg_gym.fitting.config import DatasetFitConfig

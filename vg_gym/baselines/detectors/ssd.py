@@ -26,8 +26,8 @@ from vg_gym.baselines.detectors.base import (
     save_folder,
 )
 from vg_gym.config import PositiveInt, UnitInterval, check_options
-from vg_gym.devices import share_out
 from vg_gym.features.proposals import proposals
+from vg_gym.runtime.devices import share_out
 from vg_gym.storage.assets import built_in
 from vg_gym.types import Proposals, Proposer
 

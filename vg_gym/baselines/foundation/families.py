@@ -17,7 +17,7 @@ class Family:
     """Prompt and frame of a family of models."""
 
     frame: str
-    """Frame of boxes, a key of :data:`vg_gym.answers.frames.FRAMES`."""
+    """Frame of boxes, a key of :data:`vg_gym.frames.FRAMES`."""
     prompt: str
     """Prompt with ``{}`` for the expression."""
     chat: bool = True

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError, importing, unknown
+from vg_gym.runtime.devices import pick_device
 
 EXTRA = "foundation"
 """Extra of the package that installs the dependencies of this room."""

@@ -23,9 +23,9 @@ from vg_gym.baselines.foundation.open_vocabulary import class_names, coco_names
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.config import PositiveInt, UnitInterval
-from vg_gym.devices import pick_device
 from vg_gym.errors import VGGymError
 from vg_gym.features.proposals import proposals, select
+from vg_gym.runtime.devices import pick_device
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Proposals, Query, refuse_initial_boxes
 

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 
 from vg_gym import registry
-from vg_gym.answers.frames import FrameCheck, Size, frame_called, place, to_pixels
-from vg_gym.answers.reasoning import is_reasoning
-from vg_gym.answers.text import find_boxes, find_outline
 from vg_gym.baselines.foundation.families import FAMILIES, checked_prompt
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.config import PositiveInt
 from vg_gym.errors import VGGymError
+from vg_gym.frames import FrameCheck, Size, frame_called, place, to_pixels
+from vg_gym.language_models.box_text import find_boxes, find_outline
+from vg_gym.language_models.reasoning import is_reasoning
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
 
@@ -36,7 +36,7 @@ class VisionLanguageGrounder:
 
     An answer without a box, or with a box outside the image, is a failure and scores 0. Its text is in
     ``details["answer"]``. A warning appears if boxes look as if they were in another frame
-    (:class:`vg_gym.answers.frames.FrameCheck`).
+    (:class:`vg_gym.frames.FrameCheck`).
 
     Args:
         weights: name on the hub, or folder in transformers' layout.
@@ -44,7 +44,7 @@ class VisionLanguageGrounder:
         revision: commit, tag or branch on the hub.
         prompt: prompt with ``{}`` for the expression; default: that of the model's family
             (:mod:`vg_gym.baselines.foundation.families`).
-        frame: frame of the boxes in answers, a key of :data:`vg_gym.answers.frames.FRAMES`; default: the family's.
+        frame: frame of the boxes in answers, a key of :data:`vg_gym.frames.FRAMES`; default: the family's.
         system: system message for the chat template; empty: no message.
         max_new_tokens: largest number of tokens of an answer.
         num_beams: number of beams of the search; 1 is greedy decoding. Nothing is sampled.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym import kernels
+from vg_gym.clip import kernels
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, SCORES, measure, negative_texts
 from vg_gym.clip.tables import table_sums
 from vg_gym.envs.episodes import Catalog

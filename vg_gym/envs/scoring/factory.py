@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.episodes import Catalog
-from vg_gym.envs.feature_bank import QueryScores
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.crop import CropScorer
 from vg_gym.envs.scoring.dense import DenseScorer
@@ -13,6 +12,7 @@ from vg_gym.envs.scoring.protocol import Scorer
 from vg_gym.envs.scoring.relational import NAME as RELATIONAL
 from vg_gym.envs.scoring.relational import RelationalScorer
 from vg_gym.errors import unknown
+from vg_gym.features.bank import QueryScores
 
 SCORERS: dict[str, type[Scorer]] = {"dense": DenseScorer, "crop": CropScorer, "lattice": LatticeScorer}
 """Scorer classes by the value of ``scoring=``."""

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
+from vg_gym.clip.crop_scores import CropScores
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import negative_texts
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
-from vg_gym.envs.scoring.crop import CropScores
 from vg_gym.envs.scoring.dense import DenseScorer
 from vg_gym.envs.scoring.protocol import Playing, Scorer
 from vg_gym.errors import VGGymError

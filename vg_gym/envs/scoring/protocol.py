@@ -9,8 +9,8 @@ import numpy as np
 
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.episodes import Catalog
-from vg_gym.envs.feature_bank import QueryScores
 from vg_gym.envs.options import EnvOptions
+from vg_gym.features.bank import QueryScores
 
 
 class Playing(NamedTuple):

@@ -1,8 +1,8 @@
 """``score="relational"``: the expected IoU of a box with the object that the expression refers to.
 
 The probability that the expression refers to a proposal comes from relations between the proposals' boxes and from CLIP
-(:class:`vg_gym.envs.proposals.QueryProposals`). The score of a box is its IoU with each proposal, weighted by these
-probabilities. It reads no label.
+(:class:`vg_gym.features.query_proposals.QueryProposals`). The score of a box is its IoU with each proposal, weighted by
+these probabilities. It reads no label.
 """
 
 from __future__ import annotations

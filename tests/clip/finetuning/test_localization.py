@@ -1,0 +1,35 @@
+"""The report on how well a CLIP localizes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from vg_gym.clip.finetuning.localization import localization_report
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.types import Objects
+
+
+def test_the_report_of_a_perfect_localizer_is_perfect():
+    class Perfect:
+        grid, dim = 16, 4
+
+        def encode_text(self, texts):
+            return np.tile(np.array([[1, 0, 0, 0]], np.float32), (len(texts), 1))
+
+        def encode_dense(self, images):
+            maps = np.zeros((1, 16, 16, 4), np.float32)
+            maps[..., 1] = 1
+            maps[0, 4:8, 8:12] = [1, 0, 0, 0]
+            # Halves cancel: only the whole object looks exactly like the text.
+            maps[0, 4:8, 8:10, 2], maps[0, 4:8, 10:12, 2] = 1, -1
+            maps[0, 4:6, 8:12, 3], maps[0, 6:8, 8:12, 3] = 1, -1
+            return maps
+
+    sample = replace(RefShapes("refshapes", "val")[0], box=np.array([64, 32, 96, 64], np.float32), ann_id=2)
+
+    class One(list):
+        def objects(self, image_id):
+            return Objects(np.array([[0, 0, 20, 20], [64, 32, 96, 64]], np.float32), ("a", "b"), (1, 2))
+
+    report = localization_report(Perfect(), One([sample]), crops=False)
+    assert report["all"] == {"n": 1, "dense_r1": 1.0, "window_iou": 1.0}

@@ -1,0 +1,1 @@
+"""Agents and episodes for other people: sharing on a hub, films, Minari data sets."""

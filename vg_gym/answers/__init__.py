@@ -1,1 +1,0 @@
-"""Boxes in texts: frames of coordinates, and extraction of boxes from the answers of models."""

@@ -1,0 +1,1 @@
+"""Built-in worlds: data sets whose scenes are drawn by code."""

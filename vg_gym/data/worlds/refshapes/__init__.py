@@ -1,0 +1,1 @@
+"""RefShapes: flat shapes, drawn instantly, for tests and a first start."""

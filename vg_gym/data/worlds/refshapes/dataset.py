@@ -1,0 +1,292 @@
+"""RefShapes, the built-in data set: drawn scenes with unambiguous expressions, without a download.
+
+A sample is a pure function of (name, split, index, seed). Every scene has exactly one expression of each of the four
+kinds, so sample ``i`` is expression ``i % 4`` of scene ``i // 4``. Splits draw from different random streams and do not
+share scenes.
+
+A query contains neither the scene nor its number: a :class:`DrawnImage` has a sealed key and a size, and a query's key
+is made only from that key and the words, so that it reveals nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vg_gym.data.opaque import opaque, seal, unseal
+from vg_gym.data.worlds.refshapes.expressions import KINDS, Expression, sample_expressions
+from vg_gym.data.worlds.refshapes.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene, scene_segments
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import replacing, write_text
+from vg_gym.types import Objects, Query, Sample
+
+SPLITS = {"train": 20_000, "val": 500, "test": 500}
+"""Split -> default number of scenes; each has four samples."""
+MAX_CACHED_SCENES = 2**15
+"""Maximum number of cached scenes, 5 KB each: more than all splits have, since a smaller cache never hits in a pass."""
+_IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
+_NAMES, _SPLITS = tuple(LEVELS), tuple(SPLITS)
+_FIELDS = struct.Struct(">BBHIQ")
+"""Name, split, image size, index and seed of a scene in its sealed key."""
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One scene of a data set with its objects, expressions and pixels, a pure function of these five fields."""
+
+    name: str
+    """Data set, a key of :data:`vg_gym.data.worlds.refshapes.scenes.LEVELS`."""
+    split: str
+    """``train``, ``val`` or ``test``."""
+    index: int
+    """Number of the scene in its split."""
+    seed: int
+    """Seed of the data set."""
+    image_size: int
+    """Side of the square image in pixels."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.image_size, self.image_size
+
+    @property
+    def image_id(self) -> int:
+        """Number of the image, unique over splits."""
+        return _IMAGE_ID_BASE[self.split] + self.index
+
+    def rng(self, purpose: str, attempt: int = 0) -> np.random.Generator:
+        """Return a random generator for this scene and purpose only."""
+        words = (self.name, self.split, purpose)
+        return np.random.default_rng([*(zlib.crc32(w.encode()) for w in words), self.seed, self.index, attempt])
+
+    def scene(self) -> Scene:
+        """Return the objects and their attributes."""
+        return _compose(self)[0]
+
+    def expressions(self) -> tuple[tuple[int, Expression], ...]:
+        """Return (index of the target, expression), one of each kind in the order of ``KINDS``."""
+        return _compose(self)[1]
+
+    def boxes(self) -> np.ndarray:
+        """Return the boxes of all objects, float32 (N, 4) ``xyxy`` pixels."""
+        return np.array([item.box for item in self.scene()], dtype=np.float32) * self.image_size
+
+    def array(self) -> np.ndarray:
+        """Draw the image, uint8 RGB (S, S, 3)."""
+        return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
+
+
+@dataclass(frozen=True)
+class DrawnImage:
+    """The image of a scene, drawn whenever its pixels are requested; implements :class:`vg_gym.types.ImageRef`.
+
+    The scene cannot be reached from it: this module composes the scene from the sealed key.
+    """
+
+    key: str
+    """Identity of the pixels."""
+    size: tuple[int, int]
+    """(width, height) in pixels."""
+
+    def array(self) -> np.ndarray:
+        """Return the pixels, uint8 RGB (H, W, 3)."""
+        return _record_of(self.key).array()
+
+
+@lru_cache(MAX_CACHED_SCENES)
+def _image_of(record: SceneRecord) -> DrawnImage:
+    """Return the image of a scene."""
+    name, split = _NAMES.index(record.name), _SPLITS.index(record.split)
+    fields = _FIELDS.pack(name, split, record.image_size, record.index, record.seed)
+    return DrawnImage(f"{record.name}/{seal(fields)}", record.size)
+
+
+def _record_of(key: str) -> SceneRecord:
+    """Return the scene that the key of an image seals."""
+    name, split, image_size, index, seed = _FIELDS.unpack(unseal(key.rpartition("/")[2]))
+    return SceneRecord(_NAMES[name], _SPLITS[split], index, seed, image_size)
+
+
+@lru_cache(MAX_CACHED_SCENES)
+def _compose(record: SceneRecord) -> tuple[Scene, tuple[tuple[int, Expression], ...]]:
+    """Draw scenes until one admits an expression of every kind."""
+    level, biased = LEVELS[record.name], record.split != "test"
+    for attempt in range(1000):
+        rng = record.rng("scene", attempt)
+        scene = sample_scene(rng, level, biased)
+        expressions = [sample_expressions(scene, kind, rng, 1) for kind in KINDS]
+        if all(expressions):
+            return scene, tuple(options[0] for options in expressions)
+    raise RuntimeError(f"no scene with all kinds of expression for {record}")
+
+
+class RefShapes(Sequence[Sample]):
+    """A split of RefShapes: four samples per scene, one of each kind of expression.
+
+    Args:
+        name: ``refshapes``, ``-easy``, ``-hard`` or ``-biased``
+            (see :data:`~vg_gym.data.worlds.refshapes.scenes.LEVELS`).
+        split: ``train``, ``val`` or ``test``.
+        scenes: number of scenes; by default that of :data:`SPLITS`.
+        seed: seed of the scenes; another seed gives another data set.
+        image_size: side of the square images in pixels, at least 64.
+
+    Raises:
+        VGGymError: the level or the split is unknown, or a number is too small.
+    """
+
+    def __init__(self, name: str, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 128):
+        if name not in LEVELS:
+            raise VGGymError(f"unknown RefShapes level {name!r}; known: {', '.join(LEVELS)}")
+        if split not in SPLITS:
+            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
+        if scenes is not None and scenes < 1 or image_size < 64:
+            raise VGGymError(f"{name}: scenes={scenes} must be >= 1 and image_size={image_size} >= 64")
+        if not (0 <= seed < 2**64 and image_size < 2**16):
+            raise VGGymError(f"{name}: seed={seed} must be in [0, 2**64) and image_size={image_size} < 2**16")
+        self.name, self.split, self.seed, self.image_size = name, split, seed, image_size
+        self.scenes = scenes or SPLITS[split]
+
+    def __len__(self) -> int:
+        """Return the number of samples (expressions)."""
+        return self.scenes * len(KINDS)
+
+    def record(self, scene: int) -> SceneRecord:
+        """Return the scene with an index in [0, ``scenes``)."""
+        return SceneRecord(self.name, self.split, scene, self.seed, self.image_size)
+
+    def __getitem__(self, index):  # type: ignore[override]
+        """Return sample ``index``, expression ``index % 4`` of scene ``index // 4``, or the list of a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.name}/{self.split} has {len(self)} samples, so index {index} is out of range")
+        scene, position = divmod(int(index) % len(self), len(KINDS))
+        return self._sample(self.record(scene), position)
+
+    def _sample(self, record: SceneRecord, position: int) -> Sample:
+        scene, expressions = _compose(record)
+        (target, expression), image_id = expressions[position], record.image_id
+        ann_id, sent_id = image_id * 10 + target, image_id * len(KINDS) + position
+        image, words = _image_of(record), expression.text
+        query = Query(image, words, f"{image.key}/{opaque(words)}")
+        category, box = scene[target].shape, np.array(scene[target].box, dtype=np.float32) * self.image_size
+        return Sample(query, box, category, ann_id, ann_id, sent_id, image_id, self.split, expression.kind)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Iterate over all samples in order."""
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the shapes."""
+        return SHAPES
+
+    def objects(self, image_id: int) -> Objects:
+        """Return all objects of an image."""
+        record = self.record(image_id - _IMAGE_ID_BASE[self.split])
+        ann_ids = tuple(image_id * 10 + i for i in range(len(record.scene())))
+        return Objects(record.boxes(), tuple(item.shape for item in record.scene()), ann_ids)
+
+    def prior_agrees(self, sample: Sample) -> bool | None:
+        """Return whether the target lies where ``refshapes-biased`` puts its shape in training.
+
+        The result is None if the data set is not biased or the shape has no home. It is ground truth for the
+        evaluator's probe.
+        """
+        if not LEVELS[self.name].bias:
+            return None
+        record = self.record(sample.image_id - _IMAGE_ID_BASE[self.split])
+        return record.scene()[sample.ann_id - sample.image_id * 10].agrees
+
+    def segments(self, image_id: int) -> np.ndarray:
+        """Return the object of each pixel of an image, uint8 (S, S): numbers from 1 as in :meth:`objects`."""
+        record = self.record(image_id - _IMAGE_ID_BASE[self.split])
+        return scene_segments(record.scene(), self.image_size)
+
+
+def open_refshapes(name: str, split: str, root: str | None = None, **options: int) -> RefShapes:
+    """Open RefShapes, which is drawn, not read; this is the registry's factory.
+
+    Args:
+        name: ``refshapes`` or one of its variants.
+        split: ``train``, ``val`` or ``test``.
+        root: must be None.
+        **options: ``scenes``, ``seed``, ``image_size``.
+
+    Raises:
+        VGGymError: a root was given, or an option is unknown.
+    """
+    if root is not None:
+        raise VGGymError(f"{name} is drawn, not read: leave root={root!r} out (or name a data set that is on disk)")
+    names = {"scenes", "seed", "image_size"}
+    if not set(options) <= names:
+        raise VGGymError(f"{name}: unknown options {sorted(set(options) - names)}; known: {', '.join(sorted(names))}")
+    return RefShapes(name, split, **options)
+
+
+def write_refcocog_layout(splits: Sequence[RefShapes], root: str | Path) -> Path:
+    """Write splits of RefShapes to disk in RefCOCOg's layout, readable as ``refcocog-umd``, and return the root.
+
+    The files are ``annotations/refs(umd).p``, ``annotations/instances.json`` and ``images/train2014/*.jpg`` (quality
+    95).
+    """
+    root = Path(root)
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    (root / "images" / "train2014").mkdir(parents=True, exist_ok=True)
+    refs: list[dict] = []
+    instances: dict[str, list] = {"images": [], "annotations": []}
+    for split in splits:
+        for index in range(split.scenes):
+            _write_scene(split, index, root, refs, instances)
+    categories = [{"id": i + 1, "name": shape, "supercategory": "shape"} for i, shape in enumerate(SHAPES)]
+    text = json.dumps({"info": {"description": splits[0].name}, **instances, "categories": categories})
+    write_text(root / "annotations" / "instances.json", text)
+    with replacing(root / "annotations" / "refs(umd).p") as part:
+        part.write_bytes(pickle.dumps(refs, protocol=2))
+    return root
+
+
+def _write_scene(split: RefShapes, index: int, root: Path, refs: list[dict], instances: dict[str, list]) -> None:
+    record, objects = split.record(index), split.objects(split.record(index).image_id)
+    file_name = f"COCO_train2014_{record.image_id:012d}.jpg"
+    Image.fromarray(record.array()).save(root / "images" / "train2014" / file_name, quality=95)
+    width, height = record.size
+    instances["images"].append({"id": record.image_id, "file_name": file_name, "width": width, "height": height})
+    for ann_id, box, shape in zip(objects.ann_ids, objects.boxes.tolist(), objects.categories, strict=True):
+        x1, y1, x2, y2 = box
+        instances["annotations"].append(
+            {
+                "id": ann_id,
+                "image_id": record.image_id,
+                "category_id": SHAPES.index(shape) + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+                "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
+            }
+        )
+    for sample in (split[index * len(KINDS) + i] for i in range(len(KINDS))):
+        sentence = {"sent_id": sample.sent_id, "raw": sample.query.expression, "sent": sample.query.expression}
+        refs.append(
+            {
+                "ref_id": sample.sent_id,
+                "ann_id": sample.ann_id,
+                "image_id": record.image_id,
+                "category_id": SHAPES.index(sample.category) + 1,
+                "split": split.split,
+                "file_name": f"{file_name[:-4]}_{sample.ann_id}.jpg",
+                "sentences": [{**sentence, "tokens": sample.query.expression.split()}],
+                "sent_ids": [sample.sent_id],
+            }
+        )

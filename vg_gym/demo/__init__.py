@@ -1,1 +1,0 @@
-"""Demo: a web page on which people try methods, ``vg-gym demo``."""

@@ -1,0 +1,149 @@
+"""Proposals in the observation: boxes of a detector, with the values that CLIP and the words of the expression give.
+
+Boxes are computed once per image, their values once per query. Neither depends on the agent's box; :func:`relative`
+adds the positions of the proposals relative to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.errors import VGGymError
+from vg_gym.features.image_arrays import ImageArrays
+from vg_gym.features.proposals import select
+from vg_gym.language.parsing import noun_phrases, parse
+from vg_gym.language.resolution import resolve
+from vg_gym.registry import proposer as make_proposer
+from vg_gym.registry import proposer_spec
+from vg_gym.runtime.devices import share_out
+from vg_gym.storage.files import place_mark
+from vg_gym.types import ImageRef, Proposer, Query
+
+MIN_SCORE = 0.1
+"""Smallest confidence of a proposal."""
+MAX_OVERLAP = 0.8
+"""Largest IoU of two proposals; of two that overlap more, the less confident one is dropped."""
+FIELDS = ("x1", "y1", "x2", "y2", "confidence", "expression", "head", "anchor", "relational")
+"""Names of a proposal's values: normalised corners, the detector's confidence, the cosines of its dense feature with
+the expression and with its head and anchor noun phrase, and the probability that the expression refers to it."""
+FINE_FACTOR = 8.0
+"""Magnification of the second copy of the relative corners, which shows small offsets."""
+MAX_OFFSET = 4.0
+"""Largest absolute value of relative corners; in the first copy it is a distance in sides of the box."""
+WIDTH = len(FIELDS) + 8
+"""Number of values of one proposal in the observation."""
+
+
+class QueryProposals:
+    """Proposals (K, :data:`FIELDS`) of queries, best first; rows beyond the proposals of an image are zero.
+
+    Args:
+        name: name of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``. A proposer
+            that takes a CLIP has ``NAME:CLIP``; the default CLIP is the encoder.
+        count: largest number of proposals of an image, K.
+        clip: encoder. Unless weights are named, the proposer has its built-in weights if this CLIP knows only the words
+            of RefShapes, and published ones otherwise.
+
+    Raises:
+        VGGymError: the proposer is unknown, or its weights or package are missing.
+    """
+
+    def __init__(self, name: str, count: int, clip: ClipEncoder):
+        self.count, self.clip = count, clip
+        name, _, suffix = name.partition(":")
+        spec = proposer_spec(name)
+        if spec.takes_clip:
+            chosen = {"clip": suffix or clip.name}
+        else:
+            weights = suffix or ("refshapes" if clip.words else spec.published)
+            chosen = {"weights": weights} if weights else {}
+        try:
+            self._proposer = _proposer(name, str(clip.device), place_mark(*chosen.values()), **chosen)
+        except VGGymError as error:
+            raise VGGymError(
+                f"no proposals: {error}. Name local weights as proposals={name}:WEIGHTS; proposals= turns proposals off"
+            ) from error
+        identity = f"{self._proposer.fingerprint} {MIN_SCORE} {MAX_OVERLAP}"
+        self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
+        self.fingerprint = self.images.fingerprint
+
+    def __call__(self, query: Query, dense: np.ndarray) -> np.ndarray:
+        """Return the values of a query's proposals, float32 (K, F).
+
+        Args:
+            query: query of the proposals.
+            dense: dense features (g, g, D) of its image.
+        """
+        values = np.zeros((self.count, len(FIELDS)), dtype=np.float32)
+        boxes = self.images(query.image)
+        values[:, :5] = boxes
+        filled = boxes[:, 4] > 0
+        if filled.any():
+            table = summed_area(dense.astype(np.float32)[None])
+            features = l2_normalize(box_mean(table, boxes[None, filled, :4])[0])
+            expression = self.clip.reword(query.expression)
+            texts = [expression, *noun_phrases(expression)]
+            values[filled, 5:8] = np.stack([self._cosines(features, text) for text in texts], axis=1)
+            values[filled, 8] = self._probabilities(expression, boxes[filled, :4], features)
+        return values
+
+    def _cosines(self, features: np.ndarray, text: str) -> np.ndarray:
+        """Return cosines (P,) of features (P, D) with a text; zeros for an empty text."""
+        return np.einsum("pd,d->p", features, self.clip.encode_text([text])[0]) if text else np.zeros(len(features))
+
+    def _probabilities(self, expression: str, boxes: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return the probability that the expression refers to each of P proposals.
+
+        Boxes decide relations; CLIP decides the rest of the expression.
+        """
+
+        def logits(text: str) -> np.ndarray:
+            return self.clip.logit_scale * self._cosines(features, text)
+
+        parsed = parse(expression)
+        weights = logits(expression)
+        if parsed.relation:
+            weights = np.log(resolve(parsed, boxes, logits) + 1e-6)
+        weights = np.exp(weights - weights.max())
+        return weights / weights.sum()
+
+    def _propose(self, images: Sequence[ImageRef]) -> np.ndarray:
+        rows = np.zeros((len(images), self.count, 5), dtype=np.float32)
+        proposed = self._proposer.propose(share_out(lambda image: image.array(), images))
+        for row, image, proposals in zip(rows, images, proposed, strict=True):
+            selected = select(proposals, MIN_SCORE, self.count, max_overlap=MAX_OVERLAP)
+            row[: len(selected), :4] = box_ops.normalize(selected.boxes, image.size)
+            row[: len(selected), 4] = selected.scores
+        return rows
+
+
+@lru_cache(2)
+def _proposer(name: str, device: str, mark: str, **chosen: str) -> Proposer:
+    """Return a proposer, loaded once for each state (``mark``) of its files; every batch of an agent needs it."""
+    return make_proposer(name, **chosen, device=device)
+
+
+def relative(proposals: Any, boxes: Any) -> Any:
+    """Return proposals as an agent observes them: their values, and their corners relative to the agent's box.
+
+    Args:
+        proposals: output of :class:`QueryProposals` (B, K, F), an array or a tensor.
+        boxes: boxes of the agent, normalised (B, 4).
+
+    Returns:
+        Observed proposals (B, K, WIDTH): the fields, then left, top, right and bottom minus those of the box in sides
+        of the box, then these differences magnified by :data:`FINE_FACTOR`. Relative corners of empty rows are zero.
+    """
+    xp = box_ops.namespace(proposals)
+    side = boxes[:, 2:] - boxes[:, :2]
+    away = (proposals[..., :4] - boxes[:, None]) / xp.concatenate([side, side], axis=1)[:, None]
+    away = away * (proposals[..., 4:5] > 0)
+    near = box_ops.clamp(away * FINE_FACTOR, -MAX_OFFSET, MAX_OFFSET)
+    return xp.concatenate([proposals, box_ops.clamp(away, -MAX_OFFSET, MAX_OFFSET), near], axis=-1)
