@@ -1,0 +1,245 @@
+"""The language of RefScenes: referring expressions of a scene, as people write them, each with a checked meaning.
+
+:func:`sample_expressions` first draws the things that are meant, evenly among those that can be seen, and then what is
+said of them. An expression is offered only if it clearly means its targets and could mean nothing else; about four of
+five say no word that is not needed. Expressions that mean nothing are true of an imagined scene, in which a thing or a
+colour differs, so that their words are those of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vg_gym.data.worlds.refscenes.candidates import CHOICES, Choice, looks, parts, spoken_sorts
+from vg_gym.data.worlds.refscenes.graph import Fit, Graph, graph_of, members
+from vg_gym.data.worlds.refscenes.imagined import imagine
+from vg_gym.data.worlds.refscenes.meaning import (
+    THING,
+    Color,
+    Has,
+    Pattern,
+    Phrase,
+    Related,
+    Sort,
+    Test,
+    exact,
+    minimal,
+    referents,
+)
+from vg_gym.data.worlds.refscenes.scene import Scene, Truth
+from vg_gym.data.worlds.refscenes.wording import Writer
+
+THINGS = Sort(THING)
+"""The noun of everything."""
+SHARES: dict[str, float] = {
+    "attribute": 0.14,
+    "part": 0.16,
+    "place": 0.09,
+    "ordinal": 0.05,
+    "depth": 0.07,
+    "size": 0.05,
+    "relation": 0.15,
+    "two-hop": 0.06,
+    "negation": 0.05,
+    "same-as": 0.04,
+    "action": 0.14,
+    "none": 0.12,
+    "many": 0.12,
+}
+"""Kind of expression -> how often it is tried, relative to the other kinds that are wanted."""
+SINGLE = tuple(kind for kind in SHARES if kind not in ("none", "many"))
+"""Kinds of expressions that mean one thing."""
+ANY = tuple(SHARES)
+"""All kinds of expressions."""
+REDUNDANT_SHARE = 0.28
+"""Probability that true words are added that are not needed."""
+MAX_REDUNDANT = 2
+"""Number of looks that are added, at most."""
+MAX_TRIED = 14
+"""Number of choices that are tried for one expression."""
+MAX_MANY = 4
+"""Largest number of things that an expression means."""
+MAX_IMAGINED = 6
+"""Number of imagined scenes that are tried for an expression that means nothing."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A referring expression with its meaning."""
+
+    text: str
+    kind: str
+    """A key of :data:`SHARES`."""
+    targets: tuple[int, ...]
+    """Indices of the things that it means, ascending; empty if it means nothing."""
+    meaning: Phrase
+
+    def referents(self, graph: Graph) -> tuple[int, ...]:
+        """Return the indices of the things that the expression clearly means in a scene graph."""
+        return referents(self.meaning, graph)
+
+
+def sample_expressions(
+    scene: Scene,
+    truth: Truth,
+    rng: np.random.Generator,
+    count: int,
+    kinds: Sequence[str] = SINGLE,
+    new_words: bool = False,
+    among: Sequence[int] | None = None,
+) -> list[Expression]:
+    """Sample up to ``count`` different expressions of a scene; fewer where the scene allows no more.
+
+    Args:
+        scene: the things.
+        truth: what the picture shows of them.
+        rng: random generator of all choices.
+        count: maximum number of expressions.
+        kinds: kinds of expressions, keys of :data:`SHARES`.
+        new_words: whether the nouns of targets are those held out for ``test-new-words``.
+        among: indices that may be targets; None allows all that can be seen well enough.
+    """
+    graph = graph_of(scene, truth)
+    eligible = [i for i in graph.targets if among is None or i in among]
+    expressions: dict[str, Expression] = {}
+    for target in _turns(eligible, rng, 4 * count):
+        if len(expressions) == count:
+            break
+        expression = _about(graph, target, eligible, kinds, rng, new_words)
+        if expression:
+            expressions.setdefault(expression.text, expression)
+    return list(expressions.values())
+
+
+def _turns(eligible: Sequence[int], rng: np.random.Generator, count: int) -> Iterator[int]:
+    """Yield targets in random order, again and again."""
+    while eligible and count > 0:
+        for target in rng.permutation(eligible).tolist():
+            yield target
+            count -= 1
+
+
+def _order(kinds: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Return the kinds in random order, those with a large share more often first."""
+    keys = rng.exponential(size=len(kinds)) / [SHARES[kind] for kind in kinds]
+    return [kinds[i] for i in np.argsort(keys)]
+
+
+def _about(
+    graph: Graph, target: int, eligible: Sequence[int], kinds: Sequence[str], rng: np.random.Generator, new_words: bool
+) -> Expression | None:
+    """Return an expression for a target; where its kind is not possible, one of another kind that means one thing."""
+    order = _order(kinds, rng)
+    if order[0] == "none":
+        return _nothing(graph, target, rng, new_words)
+    if order[0] == "many":
+        return _several(graph, target, eligible, rng, new_words)
+    singles = (_single(graph, target, kind, rng, new_words) for kind in order if kind in SINGLE)
+    return next((expression for expression in singles if expression), None)
+
+
+def _single(graph: Graph, target: int, kind: str, rng: np.random.Generator, new_words: bool) -> Expression | None:
+    """Return an expression of a kind that means one thing."""
+    for choice in _shuffled(graph, target, kind, rng):
+        meaning = _shortest(graph, target, choice, kind, rng)
+        if meaning and not _misread(meaning, graph, target):
+            if rng.random() < REDUNDANT_SHARE:
+                for _ in range(int(rng.integers(MAX_REDUNDANT)) + 1):
+                    meaning = _longer(graph, target, meaning, rng)
+            text = Writer(graph, rng, new_words).write(meaning, (target,))
+            return Expression(text, kind, (target,), meaning)
+    return None
+
+
+def _shuffled(graph: Graph, target: int, kind: str, rng: np.random.Generator) -> list[Choice]:
+    """Return some of the choices of a kind in random order."""
+    choices = CHOICES[kind](graph, target, rng.permutation(len(graph.things)).tolist())
+    return [choices[i] for i in rng.permutation(len(choices))[:MAX_TRIED]]
+
+
+def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.random.Generator) -> Phrase | None:
+    """Return the meaning with the fewest looks beside a choice that means the target, all of them needed."""
+    nouns = spoken_sorts(graph, target)
+    if len(nouns) > 1 and rng.random() < 0.1:
+        nouns = nouns[::-1]
+    extras = [test for test in looks(graph, target) if test not in choice.tests and kind not in ("attribute", "part")]
+    bit, base = 1 << target, Phrase(THINGS, choice.tests).fit(graph)
+    for extra in ((), *((test,) for test in extras)):
+        look = Phrase(THINGS, extra).fit(graph)
+        for sort in nouns:
+            noun = sort.fit(graph)
+            if look.clear & noun.clear == look.possible & noun.possible == bit:
+                continue  # the choice says nothing that is needed
+            fit = Fit(base.clear & look.clear & noun.clear, base.possible & look.possible & noun.possible)
+            if fit.clear & bit and (choice.pick.choose(graph, fit) if choice.pick else fit) == (bit, bit):
+                meaning = Phrase(sort, (*extra, *choice.tests), choice.pick)
+                if minimal(meaning, graph):
+                    return meaning
+    return None
+
+
+def _longer(graph: Graph, target: int, meaning: Phrase, rng: np.random.Generator) -> Phrase:
+    """Return a meaning with a true look that is not needed, if there is one."""
+    stated = {test.part for test in _all_tests(meaning) if isinstance(test, (Color, Pattern, Has))}
+    options = [test for test in (*looks(graph, target), *parts(graph, target)) if test.part not in stated]  # type: ignore[attr-defined]
+    for i in rng.permutation(len(options)):
+        longer = replace(meaning, tests=(options[i], *meaning.tests))
+        if exact(longer, graph, 1 << target):
+            return longer
+    return meaning
+
+
+def _all_tests(meaning: Phrase) -> Iterator[Test]:
+    """Yield the tests of a phrase without those of its anchors, and what is negated."""
+    for test in meaning.tests:
+        yield getattr(test, "test", test)
+
+
+def _misread(meaning: Phrase, graph: Graph, target: int) -> bool:
+    """Return whether the end of an expression, read as part of the head, clearly means another thing."""
+    for i, test in enumerate(meaning.tests):
+        if not isinstance(test, Related) or not (test.anchor.tests or test.anchor.pick):
+            continue
+        rest = (*meaning.tests[:i], *meaning.tests[i + 1 :], *test.anchor.tests)
+        bare = replace(test, anchor=Phrase(test.anchor.sort))
+        other = Phrase(meaning.sort, (*rest, bare), test.anchor.pick or meaning.pick)
+        if other.fit(graph).clear & ~(1 << target):
+            return True
+    return False
+
+
+def _several(
+    graph: Graph, target: int, eligible: Sequence[int], rng: np.random.Generator, new_words: bool
+) -> Expression | None:
+    """Return an expression that means two to four things, the target among them."""
+    allowed = sum(1 << i for i in eligible)
+    kinds = [kind for kind in ("attribute", "part", "place", "action", "relation") for _ in range(2)]
+    choices = [Choice()] + [
+        choice for kind in rng.permutation(kinds)[:3] for choice in _shuffled(graph, target, str(kind), rng)[:6]
+    ]
+    for choice in choices:
+        for sort in spoken_sorts(graph, target):
+            meaning = Phrase(sort, choice.tests)
+            fit = meaning.fit(graph)
+            size = fit.clear.bit_count()
+            if choice.pick or fit.clear != fit.possible or not 2 <= size <= MAX_MANY or fit.clear & ~allowed:
+                continue
+            if minimal(meaning, graph) and (choice.tests or rng.random() < 0.3):
+                meaning = replace(meaning, count=0 if rng.random() < 0.25 else size)
+                targets = tuple(members(fit.clear))
+                return Expression(Writer(graph, rng, new_words).write(meaning, targets), "many", targets, meaning)
+    return None
+
+
+def _nothing(graph: Graph, target: int, rng: np.random.Generator, new_words: bool) -> Expression | None:
+    """Return an expression of an imagined scene that means nothing in this one."""
+    for _ in range(MAX_IMAGINED):
+        other = imagine(graph, target, rng)
+        for kind in _order(SINGLE, rng)[:3]:
+            expression = _single(other, target, kind, rng, new_words)
+            if expression and not expression.meaning.fit(graph).possible:
+                return replace(expression, kind="none", targets=())
+    return None

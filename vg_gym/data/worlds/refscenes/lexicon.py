@@ -1,0 +1,192 @@
+"""Words of RefScenes beyond the names of kinds: how people say a colour, a pattern, a pose, a place or a relation.
+
+A tuple lists the ways to say the same, and the first are the most common. In templates ``{}`` stands for the other
+thing, ``{his}`` for the pronoun of the target, and ``{color}`` for the British or American spelling.
+"""
+
+from __future__ import annotations
+
+SPELLINGS = {
+    "gray": ("gray", "grey"),
+    "color": ("color", "colour"),
+    "trousers": ("pants", "trousers"),
+    "shoes": ("sneakers", "shoes"),
+    "jacket": ("jacket", "coat"),
+    "frosting": ("frosting", "icing"),
+    "farthest": ("farthest", "furthest"),
+    "checked": ("checkered", "checked"),
+    "center": ("center", "centre"),
+    "sweater": ("sweater", "jumper"),
+}
+"""Word -> what Americans and what the British say."""
+COLOR_WORDS: dict[str, tuple[str, ...]] = {
+    "purple": ("purple", "purple", "violet"),
+    "teal": ("teal", "turquoise"),
+    "tan": ("tan", "beige"),
+    "brown": ("brown", "brown", "brown", "dark brown"),
+    "pink": ("pink", "pink", "pink", "light pink"),
+    "blue": ("blue", "blue", "blue", "blue", "dark blue"),
+    "red": ("red", "red", "red", "red", "bright red"),
+    "yellow": ("yellow", "yellow", "yellow", "yellow", "bright yellow"),
+}
+"""Colour -> its words, where there is more than one."""
+HAIR_WORDS = {"yellow": ("blond", "blonde"), "black": ("black", "dark"), "orange": ("red", "ginger")}
+"""Colour of hair -> its words, where they differ from those of things."""
+PATTERN_WORDS: dict[str, tuple[str, ...]] = {
+    "striped": ("striped", "stripy"),
+    "dotted": ("dotted", "polka dot", "spotted"),
+    "checked": ("checked", "plaid"),
+    "plain": ("plain", "solid"),
+}
+"""Pattern -> its adjectives."""
+PATTERN_NOUNS: dict[str, tuple[str, ...]] = {
+    "striped": ("stripes", "stripes on it"),
+    "dotted": ("dots", "polka dots", "spots"),
+    "checked": ("a checked pattern", "checks"),
+    "plain": ("no pattern",),
+}
+"""Pattern -> what a thing has ("with ...")."""
+PLURAL_PARTS = frozenset({"trousers", "shorts", "shoes", "hair", "legs", "frosting"})
+"""Parts that take no article."""
+GARMENTS = frozenset({"shirt", "jacket", "dress", "trousers", "shorts", "skirt", "hat", "shoes", "scarf"})
+"""Parts that one wears."""
+SHIRTS = ("shirt", "shirt", "t-shirt", "top", "sweater")
+"""Words for a shirt."""
+
+WEARING = ("in", "wearing", "in", "with", "dressed in", "who is wearing")
+"""Words before what a person wears."""
+
+SORT_NOUNS: dict[str, tuple[str, ...]] = {
+    "kid": ("kid", "child"),
+    "person": ("person",),
+    "animal": ("animal",),
+    "vehicle": ("vehicle",),
+    "thing": ("thing", "object", "one"),
+}
+"""Sort that is neither a kind nor a variant -> its nouns."""
+POSES: dict[str, tuple[str, ...]] = {
+    "standing": ("standing", "standing up", "that is standing", "just standing there"),
+    "walking": ("walking", "that is walking", "on the move"),
+    "sitting": ("sitting", "seated", "sitting down", "that is sitting"),
+    "lying": ("lying down", "laying down", "lying on {his} side", "that is lying down"),
+    "waving": (
+        "waving", "with {his} arm raised", "raising {his} arm", "with one arm up", "that is waving",
+        "holding {his} hand up",
+    ),
+    "eating": ("grazing", "eating", "with {his} head down", "lowering {his} head", "that is eating",
+               "eating from the ground"),
+}  # fmt: skip
+"""Pose -> what follows the noun."""
+POSE_ADJECTIVES = {
+    "standing": "standing",
+    "walking": "walking",
+    "sitting": "sitting",
+    "waving": "waving",
+    "eating": "grazing",
+}
+"""Pose -> the adjective before the noun."""
+FACINGS: dict[str, tuple[str, ...]] = {
+    "left": ("facing left", "looking to the left", "facing to the left", "turned to the left", "that is facing left"),
+    "right": ("facing right", "looking to the right", "facing to the right",
+              "turned to the right", "that is facing right"),
+    "towards": ("facing the camera", "facing us", "looking at the camera", "facing forward", "that is facing us"),
+    "away": ("facing away", "facing away from the camera", "looking away from us",
+             "seen from behind", "with {his} back to us"),
+}  # fmt: skip
+"""Direction -> what follows the noun."""
+PLACES: dict[str, tuple[str, ...]] = {
+    "left": ("on the left", "on the left side", "to the left", "on left", "at left", "on the left hand side",
+             "on the left side of the picture"),
+    "right": ("on the right", "on the right side", "to the right", "on right", "at right", "on the right hand side",
+              "on the right side of the image"),
+    "middle": ("in the middle", "in the {center}", "in middle", "in the middle of the picture"),
+    "front left": ("in the bottom left corner", "in the lower left", "at the front left", "on the bottom left"),
+    "front right": ("in the bottom right corner", "in the lower right", "at the front right", "on the bottom right"),
+    "back left": ("in the top left corner", "in the upper left", "at the back left", "on the top left"),
+    "back right": ("in the top right corner", "in the upper right", "at the back right", "on the top right"),
+}  # fmt: skip
+"""Place -> what follows the noun."""
+PLACE_ADJECTIVES = {"left": ("left", "left hand"), "right": ("right", "right hand"), "middle": ("middle", "{center}")}
+"""Place -> what stands before the noun."""
+RELATIONS: dict[str, tuple[str, ...]] = {
+    "left of": ("to the left of {}", "left of {}", "on the left side of {}", "on the left of {}"),
+    "right of": ("to the right of {}", "right of {}", "on the right side of {}", "on the right of {}"),
+    "in front of": ("in front of {}", "right in front of {}"),
+    "behind": ("behind {}", "right behind {}"),
+    "next to": ("next to {}", "beside {}", "right next to {}", "near {}", "by {}"),
+    "on": ("on {}", "on top of {}"),
+    "under": ("with {} on it", "that has {} on it", "with {} on top of it"),
+    "holding": ("holding {}", "with {} in {his} hand", "carrying {}", "who is holding {}", "that holds {}"),
+    "held by": ("held by {}", "in the hand of {}", "that {} is holding", "being held by {}", "carried by {}"),
+}
+"""Relation -> what follows the noun."""
+SUPPORTING: dict[str, tuple[str, ...]] = {
+    "sitting": ("that {} is sitting on", "with {} sitting on it", "{} is sitting on"),
+    "lying": ("that {} is lying on", "with {} lying on it"),
+    "standing": ("that {} is standing on", "with {} standing on it"),
+}
+"""Pose of what is on a thing -> what follows the noun of the thing."""
+BETWEEN = ("between {} and {}", "in between {} and {}", "in the middle of {} and {}")
+"""What follows the noun of a thing between two others."""
+CLOSEST = ("closest to {}", "nearest to {}", "nearest {}", "that is closest to {}")
+"""What follows the noun of the thing closest to another."""
+SAME_COLOR = (
+    "of the same {color} as {}", "with the same {color} as {}", "in the same {color} as {}",
+    "that has the same {color} as {}", "that is the same {color} as {}", "the same {color} as {}",
+)  # fmt: skip
+"""What follows the noun of a thing that has the colour of another."""
+LOCATED = {
+    "person": ("standing", "standing", "who is"),
+    "animal": ("standing", "that is"),
+    "vehicle": ("parked", "that is", "which is"),
+}
+"""Supercategory -> verbs before a place or relation; a pose must not be stated that is not there."""
+LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "standing")
+"""Verbs before a place or relation of other things."""
+
+FIRST: dict[str, tuple[str, ...]] = {
+    "left": ("leftmost", "left most", "far left"),
+    "right": ("rightmost", "right most", "far right"),
+    "near": ("closest", "nearest", "front"),
+    "far": ("{farthest}", "back", "most distant"),
+    "large": ("largest", "biggest"),
+    "small": ("smallest", "littlest"),
+    "tall": ("tallest",),
+    "short": ("shortest",),
+}
+"""Order -> the superlative before the noun."""
+FIRST_AFTER: dict[str, tuple[str, ...]] = {
+    "left": ("on the far left", "{farthest} to the left", "{farthest} left", "that is {farthest} to the left",
+             "all the way on the left"),
+    "right": ("on the far right", "{farthest} to the right", "{farthest} right", "that is {farthest} to the right",
+              "all the way on the right"),
+    "near": ("closest to the camera", "closest to us", "in front", "in the foreground", "nearest to the viewer",
+             "that is closest to the camera", "at the front", "nearest the camera"),
+    "far": ("{farthest} away", "in the back", "in the background", "{farthest} from the camera", "at the back",
+            "that is {farthest} away", "all the way in the back", "{farthest} from us"),
+    "large": ("that is the largest", "that is bigger than the others", "bigger than the rest"),
+    "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest"),
+    "tall": ("that is the tallest", "that is taller than the others"),
+    "short": ("that is the shortest", "that is shorter than the others"),
+}  # fmt: skip
+"""Order -> the superlative after the noun."""
+COMPARATIVES = {"large": ("larger", "bigger"), "small": ("smaller",), "tall": ("taller",), "short": ("shorter",)}
+"""Order by size -> the comparative, where there are two."""
+NUMBERS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh")
+"""Ordinal numbers."""
+ORDER_FROM: dict[str, tuple[str, ...]] = {
+    "left": ("from the left", "from left", "from the left side", "counting from the left"),
+    "right": ("from the right", "from right", "from the right side", "counting from the right"),
+    "near": ("from the front", "from the camera"),
+    "far": ("from the back",),
+}
+"""Order -> where one counts from, after the noun."""
+MIDDLE = ("in the middle", "in the {center}", "that is in the middle")
+"""What follows the noun of the middle one of a row."""
+COUNTS: dict[int, tuple[str, ...]] = {
+    0: ("all", "all the", "every one of the", "all of the"),
+    2: ("two", "both", "the two", "a pair of", "both of the"),
+    3: ("three", "the three", "all three", "a group of three"),
+    4: ("four", "the four", "all four", "a group of four"),
+}
+"""Number of things -> what stands before a plural; 0 stands for all there are."""

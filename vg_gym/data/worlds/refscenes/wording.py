@@ -1,0 +1,377 @@
+"""Wording of meanings: the noun phrases that people write for what a meaning says.
+
+A :class:`Writer` has the habits of one writer: British or American words, with or without articles. Every test of a
+phrase becomes a fragment with a place in the phrase: before the noun, or after it as what one wears, what a thing has,
+what it does, and where it is, in this order, so that "on the left" belongs to the noun before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vg_gym.data.worlds.refscenes import lexicon
+from vg_gym.data.worlds.refscenes.graph import Graph, members
+from vg_gym.data.worlds.refscenes.kinds import KINDS, PART_NAMES, VARIANTS, nouns, plural
+from vg_gym.data.worlds.refscenes.meaning import (
+    Between,
+    Color,
+    Facing,
+    Has,
+    Not,
+    Pattern,
+    Phrase,
+    Pick,
+    Place,
+    Pose,
+    Related,
+    SameColor,
+    Sort,
+    Test,
+)
+from vg_gym.data.worlds.refscenes.scene import Thing
+
+PRONOUNS = {"man": "his", "boy": "his", "woman": "her", "girl": "her"}
+"""Variant of a person -> pronoun; everything else is "its"."""
+PLURALS = {
+    "is": "are", "isn't": "aren't", "has": "have", "does": "do", "his": "their", "her": "their", "its": "their",
+    "it": "them",
+}  # fmt: skip
+"""Word about one thing -> word about several."""
+CLAUSE_SHARE = 0.2
+"""Probability that what follows the noun begins with "that", "which" or "who"."""
+ORDER_BEFORE = ("pick", "place", "pose", "pattern", "color")
+"""Order of the words before the noun."""
+
+
+@dataclass
+class Parts:
+    """The fragments of one noun phrase by their places."""
+
+    before: dict[str, str] = field(default_factory=dict)
+    first: list[str] = field(default_factory=list)
+    worn: list[str] = field(default_factory=list)
+    had: list[str] = field(default_factory=list)
+    does: list[str] = field(default_factory=list)
+    at: list[str] = field(default_factory=list)
+
+
+class Writer:
+    """The habits of one writer, who writes one expression."""
+
+    def __init__(self, graph: Graph, rng: np.random.Generator, new_words: bool = False) -> None:
+        """Choose the habits: spelling, articles, and long or short forms.
+
+        Args:
+            graph: the scene graph that the meanings are true of.
+            rng: random generator of all choices.
+            new_words: whether the nouns of targets are those held out for ``test-new-words``.
+        """
+        self.graph, self.rng, self.new_words = graph, rng, new_words
+        self.british = int(rng.random() < 0.35)
+        self.terse = rng.random() < 0.14
+        self.wordy = rng.random() < 0.5
+
+    def choose(self, words: Sequence[str]) -> str:
+        """Return one of several ways to say the same, the first ones more often."""
+        number = int(len(words) * self.rng.random() ** 1.8)
+        if self.wordy and self.chance(0.6):
+            other = words[int(len(words) * self.rng.random())]
+            return max(words[number], other, key=len)
+        return words[number]
+
+    def chance(self, probability: float) -> bool:
+        """Return True with a probability."""
+        return bool(self.rng.random() < probability)
+
+    def spell(self, word: str) -> str:
+        """Return a word as Americans or the British say it."""
+        return lexicon.SPELLINGS[word][self.british] if word in lexicon.SPELLINGS else word
+
+    def fill(self, template: str, thing: Thing, *others: str) -> str:
+        """Return a template with other things, the pronoun of its thing, and spellings filled in."""
+        spellings = {word: self.spell(word) for word in ("color", "center", "farthest")}
+        return template.format(*others, his=PRONOUNS.get(thing.variant, "its"), **spellings)
+
+    def write(self, meaning: Phrase, targets: Sequence[int]) -> str:
+        """Return the text of a meaning that means the given things."""
+        thing = self.graph.things[targets[0]]
+        body = self._phrase(meaning, thing, self.new_words)
+        if meaning.count != 1:
+            return f"{self.choose(lexicon.COUNTS[meaning.count])} {body}"
+        if meaning.pick or self.chance(0.4):
+            article = "the"
+        else:
+            article = _article(body)
+        return body if self.terse else f"{article} {body}"
+
+    def _anchor(self, phrase: Phrase, article: str | None = None) -> str:
+        """Return the text of the thing that another one is related to."""
+        index = next(members(phrase.fit(self.graph).clear))
+        body = self._phrase(phrase, self.graph.things[index], False)
+        if self.terse and self.chance(0.3):
+            return body
+        definite = phrase.pick or article == "the" or self.chance(0.6)
+        return f"the {body}" if definite else f"{_article(body)} {body}"
+
+    def _phrase(self, meaning: Phrase, thing: Thing, new_words: bool) -> str:
+        """Return the text of a phrase without an article."""
+        parts, many = Parts(), meaning.count != 1
+        looks = [test for test in meaning.tests if isinstance(test, (Color, Pattern))]
+        for name in dict.fromkeys(test.part for test in looks):
+            self._look(parts, [test for test in looks if test.part == name], thing)
+        for test in meaning.tests:
+            if test not in looks:
+                self._add(parts, test, thing, many)
+        if meaning.pick:
+            self._pick(parts, meaning, thing)
+        self._clause(parts, thing)
+        noun = self._noun(meaning.sort, thing, new_words)
+        before = [parts.before[slot] for slot in ORDER_BEFORE if slot in parts.before]
+        words = [*before, plural(noun) if many else noun, *self._after(parts, thing, many)]
+        return " ".join(words)
+
+    def _clause(self, parts: Parts, thing: Thing) -> None:
+        """Move a colour behind the noun, if nothing else stands there or only a place: "the mug that is red"."""
+        if "color" in parts.before and not (parts.first or parts.worn or parts.had or parts.does) and self.chance(0.12):
+            parts.first.append(f"{self._who(thing)} is {parts.before.pop('color')}")
+
+    def _who(self, thing: Thing) -> str:
+        """Return a relative pronoun."""
+        return self.choose(("who", "who", "that")) if thing.kind == "person" else self.choose(("that", "that", "which"))
+
+    def _noun(self, sort: Sort, thing: Thing, new_words: bool) -> str:
+        """Return a noun for a sort of things."""
+        if sort.name in lexicon.SORT_NOUNS:
+            return (
+                KINDS[sort.name].held_out
+                if new_words and sort.name in KINDS
+                else self.choose(lexicon.SORT_NOUNS[sort.name])
+            )
+        if sort.name in VARIANTS:
+            return VARIANTS[sort.name][-1] if new_words else self.choose(nouns("person", sort.name))
+        return KINDS[sort.name].held_out if new_words else self.choose(nouns(sort.name))
+
+    def _after(self, parts: Parts, thing: Thing, many: bool) -> list[str]:
+        """Return the texts that follow the noun; "with" comes before "in", and what is done before where."""
+        texts = list(parts.first)
+        if parts.had:
+            texts.append(f"{self.choose(('with', 'with', f'{self._who(thing)} has'))} {_joined(parts.had)}")
+        if parts.worn:
+            wearing = lexicon.WEARING if thing.kind == "person" else lexicon.WEARING[:4]
+            texts.append(f"{self.choose(wearing)} {_joined(parts.worn)}")
+        if parts.does:
+            texts.append(" and ".join(parts.does))
+        texts += parts.at
+        return [_plural_verbs(text) if many else text for text in texts]
+
+    def _look(self, parts: Parts, tests: Sequence[Color | Pattern], thing: Thing) -> None:
+        """Add what the colour and pattern of one part are."""
+        name = thing.main.name if tests[0].part == "main" else tests[0].part
+        colors = [test.color for test in tests if isinstance(test, Color)]
+        patterns = [test.pattern for test in tests if isinstance(test, Pattern)]
+        color = self._color(colors[0], name) if colors else ""
+        pattern = self.choose(self._patterns(patterns[0], thing)) if patterns else ""
+        if name in lexicon.GARMENTS and thing.kind in ("person", "teddy bear", "snowman") or tests[0].part != "main":
+            self._wear(parts, name, " ".join(word for word in (pattern, color) if word), thing)
+        else:
+            self._own_look(parts, pattern, color, patterns)
+
+    def _own_look(self, parts: Parts, pattern: str, color: str, patterns: Sequence[str]) -> None:
+        """Add the colour and pattern of the thing itself."""
+        if pattern and self.chance(0.25) and patterns[0] != "plain":
+            parts.had.append(self.choose(lexicon.PATTERN_NOUNS[patterns[0]]))
+        elif pattern:
+            parts.before["pattern"] = pattern
+        if color:
+            parts.before["color"] = f"{color} {self.spell('color')}ed" if self.chance(0.03) else color
+
+    def _patterns(self, pattern: str, thing: Thing) -> tuple[str, ...]:
+        """Return the words for a pattern; animals have spots, and only cloth is plaid."""
+        if pattern == "dotted" and KINDS[thing.kind].supercategory == "animal":
+            return ("spotted",)
+        if pattern == "checked" and thing.kind != "person":
+            return (self.spell("checked"),)
+        return lexicon.PATTERN_WORDS[pattern]
+
+    def _color(self, color: str, part: str) -> str:
+        """Return a word for the colour of a part."""
+        words = lexicon.HAIR_WORDS.get(color) if part == "hair" else lexicon.COLOR_WORDS.get(color)
+        return self.choose(words) if words else self.spell(color)
+
+    def _wear(self, parts: Parts, name: str, look: str, thing: Thing) -> None:
+        """Add a part with its look."""
+        worn = name in lexicon.GARMENTS
+        if name == "hair" and self.chance(0.2) and " " not in look:
+            parts.before["pose"] = f"{look} haired"
+            return
+        if worn and self.chance(0.1) and look in lexicon.COLOR_WORDS and name == thing.main.name:
+            parts.worn.append(look)
+            return
+        text = f"{look} {self._part_noun(name)}"
+        text = text if name in lexicon.PLURAL_PARTS or (self.terse and self.chance(0.5)) else f"{_article(text)} {text}"
+        (parts.worn if worn else parts.had).append(text)
+
+    def _part_noun(self, name: str) -> str:
+        """Return a noun for a part."""
+        if name == "shirt":
+            return self.spell(self.choose(lexicon.SHIRTS))
+        return self.spell(name) if name in lexicon.SPELLINGS else self.choose(PART_NAMES[name])
+
+    def _add(self, parts: Parts, test: Test, thing: Thing, many: bool) -> None:
+        """Add the fragment of a test that is not about looks."""
+        if isinstance(test, Has):
+            noun = self._part_noun(test.part)
+            article = "" if test.part in lexicon.PLURAL_PARTS else f"{_article(noun)} "
+            (parts.worn if test.part in lexicon.GARMENTS else parts.had).append(article + noun)
+        elif isinstance(test, Pose):
+            self._pose(parts, test.pose, thing)
+        elif isinstance(test, Facing):
+            parts.does.append(self.fill(self.choose(lexicon.FACINGS[test.direction]), thing))
+        elif isinstance(test, Place):
+            self._place(parts, test.name, thing, many)
+        elif isinstance(test, Related):
+            self._related(parts, test, thing)
+        elif isinstance(test, Between):
+            pair = self._anchor(test.anchor), self._anchor(test.second)
+            parts.at.append(self._located(self.fill(self.choose(lexicon.BETWEEN), thing, *pair), thing))
+        elif isinstance(test, SameColor):
+            parts.at.append(self.fill(self.choose(lexicon.SAME_COLOR), thing, self._anchor(test.anchor, "the")))
+        elif isinstance(test, Not):
+            self._negated(parts, test.test, thing)
+
+    def _pose(self, parts: Parts, pose: str, thing: Thing) -> None:
+        """Add what the thing does."""
+        if pose in lexicon.POSE_ADJECTIVES and "pose" not in parts.before and self.chance(0.15):
+            parts.before["pose"] = lexicon.POSE_ADJECTIVES[pose]
+        else:
+            parts.does.append(self.fill(self.choose(lexicon.POSES[pose]), thing))
+
+    def _place(self, parts: Parts, name: str, thing: Thing, many: bool) -> None:
+        """Add a place in the picture."""
+        if name in lexicon.PLACE_ADJECTIVES and self.chance(0.15) and not many:
+            parts.before["place"] = self.fill(self.choose(lexicon.PLACE_ADJECTIVES[name]), thing)
+        else:
+            parts.at.insert(0, self._located(self.fill(self.choose(lexicon.PLACES[name]), thing), thing))
+
+    def _related(self, parts: Parts, test: Related, thing: Thing) -> None:
+        """Add a relation to another thing."""
+        other = self.graph.things[next(members(test.anchor.fit(self.graph).clear))]
+        templates = lexicon.RELATIONS[test.relation]
+        if test.relation == "under" and other.pose in lexicon.SUPPORTING:
+            templates = lexicon.SUPPORTING[other.pose]
+        text = self.fill(self.choose(templates), thing, self._anchor(test.anchor))
+        if test.relation == "holding":
+            parts.does.append(text)
+        elif test.relation in ("under", "held by"):
+            parts.at.append(text)
+        elif parts.does and test.relation == "on":
+            parts.does[-1] = f"{parts.does[-1]} {text}"
+        else:
+            parts.at.append(text if parts.does else self._located(text, thing))
+
+    def _located(self, text: str, thing: Thing) -> str:
+        """Return where something is, perhaps with a verb."""
+        if not self.chance(2 * CLAUSE_SHARE if self.wordy else CLAUSE_SHARE / 2):
+            return text
+        if thing.pose in ("sitting", "lying", "walking"):
+            return f"{thing.pose} {text}"
+        return f"{self.choose(lexicon.LOCATED.get(KINDS[thing.kind].supercategory, lexicon.LOCATED_THING))} {text}"
+
+    def _negated(self, parts: Parts, test: Test, thing: Thing) -> None:
+        """Add what a thing is not, has not or does not."""
+        inner = Parts()
+        if isinstance(test, (Color, Pattern)):
+            self._look(inner, [test], thing)
+        else:
+            self._add(inner, test, thing, False)
+        who = self._who(thing)
+        is_not = self.choose(("is not", "isn't"))
+        if inner.worn:
+            forms = (
+                f"without {inner.worn[0]}",
+                f"not wearing {inner.worn[0]}",
+                f"{who} {is_not} wearing {inner.worn[0]}",
+            )
+        elif inner.had:
+            forms = (f"without {inner.had[0]}", f"{who} does not have {inner.had[0]}", f"not having {inner.had[0]}")
+        else:
+            words = (*inner.before.values(), *inner.does, *inner.at)[0].removeprefix("that is ")
+            forms = (f"{who} {is_not} {words}", f"{who} {is_not} {words}", f"not {words}")
+        parts.does.append(self.choose(forms))
+
+    def _pick(self, parts: Parts, meaning: Phrase, thing: Thing) -> None:
+        """Add the choice of one thing out of several."""
+        pick = meaning.pick or Pick("left")
+        if pick.anchor:
+            parts.at.append(self.fill(self.choose(lexicon.CLOSEST), thing, self._anchor(pick.anchor, "the")))
+        elif pick.number == 0:
+            self._middle(parts, thing)
+        elif pick.number > 1 or (pick.rank in ("left", "right") and self.chance(0.12)):
+            self._ordinal(parts, pick, thing)
+        else:
+            self._superlative(parts, pick, meaning, thing)
+
+    def _middle(self, parts: Parts, thing: Thing) -> None:
+        """Add that a thing is the middle one."""
+        if self.chance(0.4):
+            parts.before["pick"] = self.fill(self.choose(("middle", "{center}")), thing)
+        else:
+            parts.first.append(self.fill(self.choose(lexicon.MIDDLE), thing))
+
+    def _ordinal(self, parts: Parts, pick: Pick, thing: Thing) -> None:
+        """Add a number in an order."""
+        number = lexicon.NUMBERS[pick.number]
+        if pick.rank not in lexicon.ORDER_FROM or (pick.rank in ("near", "far") and self.chance(0.5)):
+            parts.before["pick"] = f"{number} {self.fill(self.choose(lexicon.FIRST[pick.rank][:2]), thing)}"
+            return
+        start = self.choose(lexicon.ORDER_FROM[pick.rank])
+        if self.chance(0.2) and start.startswith("from"):
+            parts.first.append(f"{number} {start}")
+        else:
+            parts.before["pick"] = number
+            parts.first.append(start)
+
+    def _superlative(self, parts: Parts, pick: Pick, meaning: Phrase, thing: Thing) -> None:
+        """Add a superlative, or a comparative where there are two."""
+        pool = Phrase(meaning.sort, meaning.tests).fit(self.graph).clear.bit_count()
+        if pool == 2 and pick.rank in lexicon.COMPARATIVES and self.chance(0.5):
+            parts.before["pick"] = self.choose(lexicon.COMPARATIVES[pick.rank])
+        elif self.chance(0.45):
+            parts.before["pick"] = self.fill(self.choose(lexicon.FIRST[pick.rank]), thing)
+        else:
+            parts.first.append(self.fill(self.choose(lexicon.FIRST_AFTER[pick.rank]), thing))
+
+
+def _article(text: str) -> str:
+    """Return the indefinite article of a noun phrase."""
+    return "an" if text[0] in "aeiou" and not text.startswith(("uni", "one")) else "a"
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Return a list in words.
+
+    >>> _joined(["a red shirt", "white trousers", "a hat"])
+    'a red shirt, white trousers and a hat'
+    """
+    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else texts[0]
+
+
+def _plural_verbs(text: str) -> str:
+    """Return a text with the verbs and pronouns of several things.
+
+    >>> _plural_verbs("that is facing left with its head down")
+    'that are facing left with their head down'
+    """
+    turns = {
+        "is": "are",
+        "isn't": "aren't",
+        "has": "have",
+        "does": "do",
+        "his": "their",
+        "her": "their",
+        "its": "their",
+    }
+    return " ".join(turns.get(word, word) for word in text.split())
