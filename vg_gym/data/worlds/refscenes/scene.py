@@ -106,6 +106,8 @@ class Backdrop:
     """Colours of the horizon and the zenith, or of the wall's lower and upper part, RGB in [0, 1]."""
     texture: float
     """Contrast of the ground's texture."""
+    grain_m: float
+    """Size in metres of a tile, a plank or a patch of grass."""
     fog_m: float
     """Distance in metres after which 63 % of the light is fog."""
 

@@ -1,0 +1,233 @@
+"""Which solid each pixel of a scene shows, and the truth that follows from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from vg_gym.data.worlds.refscenes.catalogue import model_of
+from vg_gym.data.worlds.refscenes.primitives import FAR, hit
+from vg_gym.data.worlds.refscenes.scene import Camera, Scene, Truth
+from vg_gym.data.worlds.refscenes.solids import FRAME_STEPS, unit_halves
+
+NEAR_M = 0.05
+"""Distance of the near plane in metres; a solid that crosses it is tried at every pixel."""
+COVERAGE_STEP_PX = 2
+"""Distance in pixels of the rays that measure the whole silhouette of a thing."""
+COVERAGE_FRAMES = 3
+"""Width and height of the area where silhouettes are measured, as a multiple of the picture's."""
+_CORNERS = np.array([(x, y, z) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+
+
+class View(NamedTuple):
+    """A camera as the kernels see it."""
+
+    origin: np.ndarray
+    """Place of the camera, float64 (3,)."""
+    axes: np.ndarray
+    """Unit vectors to the right, up and ahead, float64 (3, 3)."""
+    focal: float
+    """Focal length in pixels."""
+    width: int
+    height: int
+
+
+class Solids(NamedTuple):
+    """The solids of all things of a scene, in the order of the things."""
+
+    shapes: np.ndarray
+    """Shapes, int64 (S,)."""
+    frames: np.ndarray
+    """Maps from each primitive's frame to the world, float64 (S, 3, 4)."""
+    inverses: np.ndarray
+    """Maps from the world to each primitive's frame, float64 (S, 3, 4)."""
+    params: np.ndarray
+    """Parameters of the primitives, float64 (S, 2)."""
+    owners: np.ndarray
+    """Thing of each solid, int64 (S,)."""
+
+
+def view_of(camera: Camera, width: int, height: int) -> View:
+    """Return the view of a camera onto a picture."""
+    origin = np.array(camera.position, float)
+    ahead = np.array(camera.target, float) - origin
+    ahead /= np.sqrt((ahead * ahead).sum())
+    right = np.array((ahead[1], -ahead[0], 0.0))
+    right /= np.sqrt((right * right).sum())
+    axes = np.array((right, np.cross(right, ahead), ahead))
+    return View(origin, axes, camera.focal * max(width, height), width, height)
+
+
+def solids_of(scene: Scene) -> Solids:
+    """Return the solids of a scene in the world."""
+    models = [model_of(scene, index) for index in range(len(scene.things))]
+    frames = [
+        placed(model.frames, thing.size, thing.yaw, thing.position)
+        for model, thing in zip(models, scene.things, strict=True)
+    ]
+    world = np.concatenate(frames)
+    return Solids(
+        np.concatenate([model.shapes for model in models]),
+        world,
+        inverted(world),
+        np.concatenate([model.params for model in models]),
+        np.repeat(np.arange(len(models)), [len(model.shapes) for model in models]),
+    )
+
+
+def placed(frames: np.ndarray, size: float, yaw: float, position: tuple[float, float, float]) -> np.ndarray:
+    """Return frames (S, 3, 4) of a model as they are in the world, rounded so that labels are the same everywhere."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    world = np.empty_like(frames)
+    world[:, 0] = (frames[:, 0] * cos - frames[:, 1] * sin) * size
+    world[:, 1] = (frames[:, 0] * sin + frames[:, 1] * cos) * size
+    world[:, 2] = frames[:, 2] * size
+    world[:, :, 3] += np.asarray(position)
+    return np.round(world * FRAME_STEPS) / FRAME_STEPS
+
+
+def inverted(frames: np.ndarray) -> np.ndarray:
+    """Return the inverses of affine maps, float64 (S, 3, 4), by cofactors."""
+    a, b, c = (frames[:, :, i] for i in range(3))
+    rows = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], 1)
+    rows /= (a * rows[:, 0]).sum(1)[:, None, None]
+    shift = -(rows * frames[:, None, :, 3]).sum(2)
+    return np.concatenate([rows, shift[:, :, None]], 2)
+
+
+def rectangles(solids: Solids, view: View) -> np.ndarray:
+    """Return the rectangle in pixels of each solid's projection, unclipped, float64 (S, 4); an infinite one if near."""
+    halves = unit_halves(solids.shapes, solids.params)
+    local = _CORNERS[None] * halves[:, None]
+    world = (solids.frames[:, None, :, :3] * local[:, :, None]).sum(-1) + solids.frames[:, None, :, 3]
+    seen = ((world - view.origin)[:, :, None] * view.axes).sum(-1)
+    near = (seen[..., 2] < NEAR_M).any(1)
+    depth = np.maximum(seen[..., 2], NEAR_M)
+    x = view.width / 2 + view.focal * seen[..., 0] / depth
+    y = view.height / 2 - view.focal * seen[..., 1] / depth
+    rects = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], 1)
+    rects[near] = (-np.inf, -np.inf, np.inf, np.inf)
+    return rects
+
+
+@numba.njit(cache=True)
+def _clipped(rect, left, top, right, bottom):
+    """Return the first and last (exclusive) column and row of a rectangle inside a frame."""
+    x1 = int(np.floor(min(max(rect[0], left), right)))
+    y1 = int(np.floor(min(max(rect[1], top), bottom)))
+    x2 = int(np.ceil(min(max(rect[2], left), right)))
+    y2 = int(np.ceil(min(max(rect[3], top), bottom)))
+    return x1, y1, x2, y2
+
+
+@numba.njit(cache=True)
+def local_ray(inverse, view, x, y):
+    """Return origin and direction, in a primitive's frame, of the ray through a point of the picture in pixels."""
+    u, v = (x - view.width / 2) / view.focal, -(y - view.height / 2) / view.focal
+    dx = view.axes[0, 0] * u + view.axes[1, 0] * v + view.axes[2, 0]
+    dy = view.axes[0, 1] * u + view.axes[1, 1] * v + view.axes[2, 1]
+    dz = view.axes[0, 2] * u + view.axes[1, 2] * v + view.axes[2, 2]
+    o = view.origin
+    ox = inverse[0, 0] * o[0] + inverse[0, 1] * o[1] + inverse[0, 2] * o[2] + inverse[0, 3]
+    oy = inverse[1, 0] * o[0] + inverse[1, 1] * o[1] + inverse[1, 2] * o[2] + inverse[1, 3]
+    oz = inverse[2, 0] * o[0] + inverse[2, 1] * o[1] + inverse[2, 2] * o[2] + inverse[2, 3]
+    lx = inverse[0, 0] * dx + inverse[0, 1] * dy + inverse[0, 2] * dz
+    ly = inverse[1, 0] * dx + inverse[1, 1] * dy + inverse[1, 2] * dz
+    lz = inverse[2, 0] * dx + inverse[2, 1] * dy + inverse[2, 2] * dz
+    return ox, oy, oz, lx, ly, lz
+
+
+@numba.njit(cache=True)
+def rasterise(solids, view, rects, depth, ids):
+    """Fill a depth buffer, float64 (H, W), and the number of the nearest solid, int64 (H, W), -1 for none."""
+    depth[:] = FAR
+    ids[:] = -1
+    for n in range(len(solids.shapes)):
+        x1, y1, x2, y2 = _clipped(rects[n], 0.0, 0.0, float(view.width), float(view.height))
+        inverse, shape, p, q = solids.inverses[n], solids.shapes[n], solids.params[n, 0], solids.params[n, 1]
+        for i in range(y1, y2):
+            for j in range(x1, x2):
+                ox, oy, oz, dx, dy, dz = local_ray(inverse, view, j + 0.5, i + 0.5)
+                t = hit(shape, p, q, ox, oy, oz, dx, dy, dz)
+                if t < depth[i, j]:
+                    depth[i, j] = t
+                    ids[i, j] = n
+
+
+@numba.njit(cache=True)
+def silhouettes(solids, view, rects, things):
+    """Return the pixels that each thing alone would cover in an area larger than the picture, float64 (T,)."""
+    step = COVERAGE_STEP_PX
+    margin_x, margin_y = view.width * (COVERAGE_FRAMES - 1) / 2, view.height * (COVERAGE_FRAMES - 1) / 2
+    columns, rows = int(view.width * COVERAGE_FRAMES / step), int(view.height * COVERAGE_FRAMES / step)
+    owner = np.full((rows, columns), -1, np.int16)
+    counts = np.zeros(things)
+    scaled = np.empty(4)
+    for n in range(len(solids.shapes)):
+        scaled[0], scaled[2] = (rects[n, 0] + margin_x) / step, (rects[n, 2] + margin_x) / step
+        scaled[1], scaled[3] = (rects[n, 1] + margin_y) / step, (rects[n, 3] + margin_y) / step
+        x1, y1, x2, y2 = _clipped(scaled, 0.0, 0.0, float(columns), float(rows))
+        inverse, shape, p, q = solids.inverses[n], solids.shapes[n], solids.params[n, 0], solids.params[n, 1]
+        thing = solids.owners[n]
+        for i in range(y1, y2):
+            for j in range(x1, x2):
+                if owner[i, j] != thing:
+                    x, y = (j + 0.5) * step - margin_x, (i + 0.5) * step - margin_y
+                    ox, oy, oz, dx, dy, dz = local_ray(inverse, view, x, y)
+                    if hit(shape, p, q, ox, oy, oz, dx, dy, dz) < FAR:
+                        owner[i, j] = thing
+                        counts[thing] += step * step
+    return counts
+
+
+def truth_of(scene: Scene, solids: Solids, view: View, rects: np.ndarray, ids: np.ndarray) -> Truth:
+    """Return what is true of a picture.
+
+    Args:
+        scene: the scene.
+        solids: its solids.
+        view: its camera.
+        rects: rectangles of the solids.
+        ids: solid of each pixel, int64 (H, W).
+    """
+    mirrored = scene.photometry.mirrored
+    segments = np.concatenate([solids.owners + 1, [0]])[ids].astype(np.uint8)
+    pixels = np.bincount(ids[ids >= 0], minlength=len(solids.shapes))
+    things = len(scene.things)
+    whole = silhouettes(solids, view, rects, things)
+    own = np.bincount(solids.owners, pixels, things)
+    visible = np.minimum(own / np.maximum(whole, np.maximum(own, 1.0)), 1.0)
+    if mirrored:
+        segments = np.ascontiguousarray(segments[:, ::-1])
+    depth = [_depth(view, scene, index) for index in range(things)]
+    return Truth(
+        np.array([_box(segments == index + 1) for index in range(things)], np.float32).reshape(-1, 4),
+        visible.astype(np.float32),
+        np.array(depth, np.float32),
+        _part_pixels(scene, solids, pixels),
+        segments,
+    )
+
+
+def _depth(view: View, scene: Scene, index: int) -> float:
+    thing = scene.things[index]
+    middle = np.array(thing.position) + (0.0, 0.0, model_of(scene, index).bounds[:, 2].mean() * thing.size)
+    return float(((middle - view.origin) * view.axes[2]).sum())
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def _part_pixels(scene: Scene, solids: Solids, pixels: np.ndarray) -> tuple[dict[str, int], ...]:
+    counts: tuple[dict[str, int], ...] = tuple({} for _ in scene.things)
+    names = [part for index in range(len(scene.things)) for part in model_of(scene, index).parts]
+    for name, owner, count in zip(names, solids.owners.tolist(), pixels.tolist(), strict=True):
+        if count:
+            counts[owner][name] = counts[owner].get(name, 0) + count
+    return counts
