@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.solids import (
-    Point, Solid, ball, barrel, block, cylinder, ellipsoid, moved, ring, rod, turned,
+    Point,
+    Solid,
+    ball,
+    barrel,
+    block,
+    cylinder,
+    ellipsoid,
+    moved,
+    ring,
+    rod,
+    turned,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vg_gym.data.worlds.refscenes import animals, furniture, household, people, vehicles
 from vg_gym.data.worlds.refscenes.kinds import COLORS, KINDS
 from vg_gym.data.worlds.refscenes.scene import Part, Scene, Thing
-from vg_gym.data.worlds.refscenes.solids import Model, Solid, pack
+from vg_gym.data.worlds.refscenes.solids import Model, Solid, moved, pack, turned
 
 SKIN: dict[str, tuple[int, int, int]] = {
     "white": (238, 196, 168), "tan": (218, 164, 124), "orange": (190, 128, 86), "brown": (112, 70, 46),
@@ -31,6 +31,7 @@ DETAILS: dict[str, tuple[int, int, int]] = {
     "stem": (58, 128, 50), "leaf": (50, 134, 58), "soil": (70, 48, 34), "blossom": (232, 92, 140),
     "petal": (246, 206, 84), "paper": (240, 236, 222), "tape": (196, 172, 128), "dough": (206, 152, 88),
     "plate": (240, 240, 240), "flame": (255, 190, 60), "linen": (240, 238, 232), "band": (244, 244, 240),
+    "saddle": (44, 38, 36), "head": (62, 54, 50), "roof": (150, 74, 58), "door": (98, 64, 40),
     "yellow": (236, 200, 60), "snow": (240, 243, 248), "shirt": (236, 236, 234), "hull": (140, 90, 60),
 }  # fmt: skip
 """Part without a colour of its own -> RGB."""
@@ -45,8 +46,10 @@ PERIODS_M = {
     "suitcase": 0.11, "plant": 0.055, "cone": 0.16,
 }  # fmt: skip
 """Kind -> period of its patterns in metres."""
+UMBRELLA_TILT_RAD = 1.15
+"""Angle between the stick of an umbrella on the floor and the vertical."""
 HOLDS = {"umbrella": "up", "suitcase": "low"}
-"""Kind of a thing that is held -> how, a key of :data:`~vg_gym.data.worlds.refscenes.people.HANDS`; others: ``front``."""
+"""Kind of a thing that is held -> how, a key of ``people.HANDS``; all others are held in front."""
 
 _BUILDERS: dict[str, Callable[[Sequence[str]], list[Solid]]] = {
     "teddy bear": people.teddy_bear,
@@ -80,19 +83,32 @@ def build(kind: str, variant: str, pose: str, parts: tuple[str, ...], seat: str 
         solids = animals.quadruped(kind, pose, parts)
     else:
         solids = _BUILDERS[kind](parts)
+    if kind == "umbrella" and seat == "floor":
+        solids = moved(solids, turned(pitch=UMBRELLA_TILT_RAD), (-0.4, 0, 0.36))
     return pack(solids, PERIODS_M.get(kind, PERIOD_OF_HEIGHT * KINDS[kind].height_m))
 
 
 def model_of(scene: Scene, index: int) -> Model:
     """Return the model of a thing of a scene, in the frame of the thing."""
-    thing = scene.things[index]
+    return model_among(scene.things, index)
+
+
+def model_among(things: Sequence[Thing], index: int) -> Model:
+    """Return the model of one of several things, in the frame of the thing."""
+    thing = things[index]
     names = tuple(part.name for part in thing.parts)
-    held = "" if thing.holds is None else HOLDS.get(scene.things[thing.holds].kind, "front")
-    return build(thing.kind, thing.variant, thing.pose, names, seat_of(scene.things, thing), held)
+    held = "" if thing.holds is None else HOLDS.get(things[thing.holds].kind, "front")
+    return build(thing.kind, thing.variant, thing.pose, names, seat_of(things, index), held)
 
 
-def seat_of(things: Sequence[Thing], thing: Thing) -> str:
-    """Return how a person sits: ``chair``, ``saddle``, ``floor``, or ``""`` if the person does not."""
+def seat_of(things: Sequence[Thing], index: int) -> str:
+    """Return how a person sits: ``chair``, ``saddle``, ``floor``, or ``""`` if the person does not.
+
+    An umbrella that nobody holds lies on the ``floor``.
+    """
+    thing = things[index]
+    if thing.kind == "umbrella":
+        return "" if any(other.holds == index for other in things) else "floor"
     if thing.kind != "person" or thing.pose != "sitting":
         return ""
     surface = None if thing.support is None else furniture.SURFACES.get(things[thing.support].kind)

@@ -9,7 +9,6 @@ import numpy as np
 from vg_gym.data.worlds.refscenes import solids as make
 from vg_gym.data.worlds.refscenes.solids import (
     Solid,
-    ball as round_ball,
     block,
     cylinder,
     dome,
@@ -17,6 +16,9 @@ from vg_gym.data.worlds.refscenes.solids import (
     ring,
     rod,
     tube,
+)
+from vg_gym.data.worlds.refscenes.solids import (
+    ball as round_ball,
 )
 
 

@@ -8,7 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.solids import (
-    Point, Solid, ball, barrel, block, cylinder, dome, ellipsoid, moved, ring, rod, turned,
+    Point,
+    Solid,
+    ball,
+    barrel,
+    block,
+    cylinder,
+    dome,
+    ellipsoid,
+    moved,
+    ring,
+    rod,
+    turned,
 )  # fmt: skip
 
 ADULT_M = 1.72

@@ -1,7 +1,7 @@
 """Unit solids under a ray: where it hits them, and their normals.
 
-Each solid lies in its own frame, about [-1, 1] in x, y and z. A ray is ``origin + t * direction``; its direction has any
-length, so that ``t`` is the same in every frame. All is float64 without fast-math, since labels depend on it.
+Each solid lies in its own frame, about [-1, 1] in x, y and z. A ray is ``origin + t * direction``; its direction has
+any length, so that ``t`` is the same in every frame. All is float64 without fast-math, since labels depend on it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ TORUS_TOLERANCE = 2e-3
 
 
 @numba.njit(cache=True)
-def hit(shape, p, q, ox, oy, oz, dx, dy, dz):  # noqa: PLR0911
+def hit(shape, p, q, ox, oy, oz, dx, dy, dz):
     """Return ``t`` of the nearest hit of a ray with a unit solid, or :data:`FAR`.
 
     Args:
         shape: one of the shapes of this module.
-        p, q: parameters. Dome: ``p`` is the height of its rim. Capsule: ``p`` is half the length of its axis. Cylinder
-            and tube: ``p`` is the radius at the top; the tube has no lid. Frustum: ``p`` and ``q`` are the half-widths
-            in x and y at the top. Torus: ``p`` is the radius of its tube.
-        ox, oy, oz: origin of the ray.
-        dx, dy, dz: direction of the ray.
+        p: dome: height of its rim; capsule: half the length of its axis; cylinder and tube (without a lid): radius at
+            the top; frustum: half-width in x at the top; torus: radius of its tube.
+        q: frustum: half-width in y at the top.
+        ox: origin of the ray, x.
+        oy: origin of the ray, y.
+        oz: origin of the ray, z.
+        dx: direction of the ray, x.
+        dy: direction of the ray, y.
+        dz: direction of the ray, z.
     """
     if shape == ELLIPSOID or shape == DOME:
         return _hit_sphere(p if shape == DOME else -2.0, ox, oy, oz, dx, dy, dz)

@@ -7,15 +7,32 @@ import math
 import numba
 import numpy as np
 
-from vg_gym.data.worlds.refscenes.catalogue import DETAILS, GLOSS, detail_rgb, model_of, rgb
+from vg_gym.data.worlds.refscenes.catalogue import GLOSS, detail_rgb, model_of, rgb
 from vg_gym.data.worlds.refscenes.kinds import COLORS, KINDS, PATTERNS
 from vg_gym.data.worlds.refscenes.primitives import FAR, hit, normal
 from vg_gym.data.worlds.refscenes.raster import (
-    Solids, View, local_ray, rasterise, rectangles, solids_of, truth_of, view_of,
+    Solids,
+    local_ray,
+    rasterise,
+    rectangles,
+    solids_of,
+    truth_of,
+    view_of,
 )  # fmt: skip
 from vg_gym.data.worlds.refscenes.scene import Scene, Truth
 from vg_gym.data.worlds.refscenes.shading import (
-    GROUNDS, NOISE, SHADOW_BIAS, Paint, Spheres, Stage, contact, ground_mix, in_pattern, in_shadow, noise, surface,
+    GROUNDS,
+    NOISE,
+    SHADOW_BIAS,
+    Paint,
+    Spheres,
+    Stage,
+    contact,
+    ground_mix,
+    in_pattern,
+    in_shadow,
+    noise,
+    surface,
 )  # fmt: skip
 from vg_gym.data.worlds.refscenes.solids import unit_halves
 
@@ -177,9 +194,14 @@ def shade(solids, view, paint, stage, spheres, table, x, y, n, t):
     """Return the light (red, green, blue) of a ray through a point of the picture, and the mark of its surface.
 
     Args:
-        solids, view, paint, stage, spheres: the scene.
+        solids: solids of the scene.
+        view: its camera.
+        paint: its colours.
+        stage: its light and backdrop.
+        spheres: spheres around its things and solids.
         table: noise.
-        x, y: point of the picture in pixels.
+        x: column of the point in pixels.
+        y: row of the point in pixels.
         n: solid that the ray hits first, or -1.
         t: distance of the hit.
     """
@@ -209,7 +231,9 @@ def shade(solids, view, paint, stage, spheres, table, x, y, n, t):
         if in_pattern(paint.patterns[n], su, sv, paint.periods[n]):
             color = paint.second[n]
             mark += 1
-    r, g, b = _lit(solids, stage, spheres, px, py, pz, nx, ny, nz, t, n, solids.owners[n], color, paint.gloss[n], dx, dy, dz)
+    r, g, b = _lit(
+        solids, stage, spheres, px, py, pz, nx, ny, nz, t, n, solids.owners[n], color, paint.gloss[n], dx, dy, dz
+    )
     r, g, b = _fogged(stage, r, g, b, t)
     return r, g, b, mark
 

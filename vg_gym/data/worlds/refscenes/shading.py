@@ -9,9 +9,16 @@ import numba
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.primitives import (
-    CAPSULE, CYLINDER, DOME, ELLIPSOID, FAR, FRUSTUM, TORUS, TUBE, hit, normal,
+    CYLINDER,
+    DOME,
+    ELLIPSOID,
+    FAR,
+    FRUSTUM,
+    TORUS,
+    TUBE,
+    hit,
+    normal,
 )  # fmt: skip
-from vg_gym.data.worlds.refscenes.raster import local_ray
 
 GROUNDS = ("grass", "sand", "tiles", "wood", "asphalt", "snow", "water", "carpet")
 """Kinds of ground."""

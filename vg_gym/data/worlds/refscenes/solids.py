@@ -56,7 +56,7 @@ def turned(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarra
     return about_z @ about_y @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
 
 
-def _frame(center: Sequence[float], radii: Sequence[float], rotation: np.ndarray) -> np.ndarray:
+def _frame(center: Sequence[float] | np.ndarray, radii: Sequence[float], rotation: np.ndarray) -> np.ndarray:
     return np.column_stack([rotation * np.asarray(radii, float), np.asarray(center, float)])
 
 

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.solids import (
-    Solid, ball, block, cylinder, dome, ellipsoid, ring, rod, wheel,
+    Solid,
+    ball,
+    block,
+    cylinder,
+    dome,
+    ellipsoid,
+    ring,
+    rod,
+    wheel,
 )  # fmt: skip
 
 
@@ -145,8 +153,8 @@ def house(parts: Sequence[str]) -> list[Solid]:
     frames += [((x, 2.01 * s, 1.5), (0.42, 0.04, 0.45)) for s in (-1, 1) for x in (-0.8, 0.8)]
     for center, half in frames:
         solids.append(block("trim", center, half))
-        inner = tuple(value * 0.8 if value > 0.1 else 0.06 for value in half)
-        solids.append(block("glass", center, inner))
+        x, y, z = (value * 0.8 if value > 0.1 else 0.06 for value in half)
+        solids.append(block("glass", center, (x, y, z)))
     return solids
 
 
