@@ -31,7 +31,8 @@ class Theme:
 
 def _theme(kinds: str, others: str, grounds: str, indoors: bool, unit_m: float, weight: float) -> Theme:
     """Return a theme; its kinds are separated by commas."""
-    return Theme(*(tuple(text.split(", ")) for text in (kinds, others, grounds)), indoors, unit_m, weight)
+    main, further, floors = (tuple(text.split(", ")) for text in (kinds, others, grounds))
+    return Theme(main, further, floors, indoors, unit_m, weight)
 
 
 _SMALL = "mug, bottle, bowl, vase, book, apple, banana, donut, cake, clock, laptop, lamp, plant"
