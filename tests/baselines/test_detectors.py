@@ -71,7 +71,7 @@ def test_a_batch_is_its_images(kind):
 def test_learning_saving_loading(kind, tmp_path):
     config = DetectorConfig(
         out=str(tmp_path), detector=kind, images=8, validate_images=2, steps=12, batch_size=4, validate_every=12,
-        warmup=1, ema=0.0, workers=0, flip=False, lr=2e-3,
+        warmup=1, ema=0.0, workers=0, flip=False, learning_rate=2e-3,
     )  # fmt: skip
     learner = DetectorLearner(config)
     batch = learner.batch(0)

@@ -35,7 +35,7 @@ SMALL = {
 def config(folder, model, **changes):
     given = {"out": str(folder), "model": model, "options": SMALL[model], "dataset_options": {"scenes": 2},
              "steps": 30, "batch_size": 2, "flip": False, "validate_split": "train", "validate_samples": 8,
-             "validate_every": 1000, "warmup": 5, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.0,
+             "validate_every": 1000, "warmup": 5, "learning_rate": 1e-3, "weight_decay": 0.0, "ema": 0.0,
              "workers": 0}  # fmt: skip
     return GrounderConfig(**given | changes)
 

@@ -53,7 +53,15 @@ class Halves(Line):
 
 
 def config(folder, **changes):
-    given = {"out": str(folder), "steps": 60, "warmup": 5, "lr": 0.05, "ema": 0.9, "workers": 0, "validate_every": 20}
+    given = {
+        "out": str(folder),
+        "steps": 60,
+        "warmup": 5,
+        "learning_rate": 0.05,
+        "ema": 0.9,
+        "workers": 0,
+        "validate_every": 20,
+    }
     return FitConfig(**given | {"weight_decay": 0.0} | changes)
 
 
@@ -103,7 +111,7 @@ def test_a_resumed_run_may_be_longer_and_slower(tmp_path):
     fit(Line(), config(tmp_path / "b", warmup=100, steps=40))
     longer = fit(Line(), config(tmp_path / "b", warmup=100, steps=60, resume=True))
     torch.testing.assert_close(longer.state_dict(), whole.state_dict(), rtol=0, atol=0)
-    still = fit(Line(), config(tmp_path / "b", warmup=100, steps=80, resume=True, lr=0.0, ema=0.9))
+    still = fit(Line(), config(tmp_path / "b", warmup=100, steps=80, resume=True, learning_rate=0.0, ema=0.9))
     moved = fit(Line(), config(tmp_path / "a", warmup=100, steps=80, resume=True, ema=0.9))
     assert abs(still.weight - longer.weight) < abs(moved.weight - longer.weight)
 
@@ -144,7 +152,7 @@ def test_with_and_without_mixed_precision_in_one_process(tmp_path):
 def test_bad_runs_are_named(tmp_path):
     with pytest.raises(VGGymError, match="nothing to resume"):
         fit(Line(), config(tmp_path / "a", resume=True))
-    with pytest.raises(VGGymError, match="loss became nan at step 3; lower lr"):
+    with pytest.raises(VGGymError, match="loss became nan at step 3; lower learning_rate"):
         fit(Line(poison_at=3), config(tmp_path / "b"))
     with pytest.raises(VGGymError, match="did you mean 'cosine'"):
         fit(Line(), config(tmp_path / "b", schedule="cosin"))

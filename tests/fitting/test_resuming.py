@@ -68,8 +68,10 @@ def test_default_folders_are_found(tmp_path, monkeypatch):
 def test_what_a_config_file_says_otherwise_is_left_to_the_run(tmp_path):
     kept_config(tmp_path / "run", GrounderConfig, "mdetr_refshapes", "steps=12", "images=4")
     with pytest.warns(UserWarning, match="steps is 12 in the run and 2000 in mdetr_refshapes; images is 4") as warned:
-        going = resumed(GrounderConfig, ["mdetr_refshapes", "resume=true", f"out={tmp_path / 'run'}", "lr=0.5"])
-    assert (going.steps, going.images, going.lr) == (12, 4, 0.5) and len(warned) == 1
+        going = resumed(
+            GrounderConfig, ["mdetr_refshapes", "resume=true", f"out={tmp_path / 'run'}", "learning_rate=0.5"]
+        )
+    assert (going.steps, going.images, going.learning_rate) == (12, 4, 0.5) and len(warned) == 1
 
 
 def test_an_option_that_differs_is_refused_or_said(tmp_path, capsys):
@@ -126,7 +128,7 @@ def test_relative_paths_are_meant_from_where_the_run_began(tmp_path, monkeypatch
         (None, "nothing to resume: no .*config.yaml"),
         ("{", "is damaged or of another training"),
         ("{}", "it lacks out, steps, batch_size, accumulate and more"),
-        ("steps: 3\nseed: 1\n", "it lacks out, batch_size, accumulate, lr and more"),
+        ("steps: 3\nseed: 1\n", "it lacks out, batch_size, accumulate, learning_rate and more"),
         ("stepz: 3\n", "did you mean 'steps'"),
         ("steps: many\n", "'steps'"),
         ("action: edges\n", "unknown option"),
@@ -189,3 +191,9 @@ def test_curves_of_a_killed_run_have_each_step_once(tmp_path):
     train(lambda _: Line(), config(tmp_path, resume=True))
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [point.step for point in events.Scalars("val/closeness")] == [20, 40, 60]
+
+
+@pytest.mark.parametrize("schema", [GrounderConfig, DetectorConfig, ClipTrainConfig])
+def test_the_old_name_of_the_learning_rate_is_an_error_that_says_the_new_one(schema):
+    with pytest.raises(VGGymError, match="option 'lr' is called 'learning_rate' now"):
+        load_config(schema, ["lr=1e-3"])

@@ -91,7 +91,9 @@ def test_no_stale_weights_are_published(tmp_path):
     assert not (tmp_path / "model").exists() and not (tmp_path / "best.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "lr", "weight_decay", "drop_at", "clip_grad", "workers"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch_size", "learning_rate", "weight_decay", "drop_at", "clip_grad", "workers"]
+)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1])
 def test_options_out_of_their_range_are_named(tmp_path, name, value):
     with pytest.raises(VGGymError, match=f"option '{name}' is {value}; it must be"):

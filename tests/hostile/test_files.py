@@ -179,7 +179,7 @@ READERS = {
     "tiff": (".png", lambda: jpeg("TIFF"), read_image),
     "webp": (".jpg", lambda: jpeg("WEBP"), read_image),
     "agent config": (".yaml", lambda: b"seed: 1\nclone: {minutes: 2}\n", lambda p: load_config(TrainConfig, [str(p)])),
-    "fit config": (".yaml", lambda: b"steps: 10\nlr: 1e-3\n", lambda p: load_config(FitConfig, [str(p)])),
+    "fit config": (".yaml", lambda: b"steps: 10\nlearning_rate: 1e-3\n", lambda p: load_config(FitConfig, [str(p)])),
     "predictions": (".jsonl", lambda: text(RECORDED) + b"\n" + text(RECORDED), lambda p: RecordedGrounder(str(p))),
     "detections": (".json", lambda: text([{"a": 1}]), recorded_detections),
     "manifest": (".json", lambda: text(asdict(MANIFEST)), open_store),

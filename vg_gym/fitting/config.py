@@ -26,8 +26,10 @@ class FitConfig:
 
     TRAINS: ClassVar[str] = ""
     """Name of the training in ``vg-gym train TRAINS``; empty for a training without a command."""
+    RENAMED: ClassVar[dict[str, str]] = {"lr": "learning_rate"}
+    """Names of options in earlier versions and their present names."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = (
-        "steps", "lr", "validate_every", "device", "threads", "workers", "root",
+        "steps", "learning_rate", "validate_every", "device", "threads", "workers", "root",
     )  # fmt: skip
     """Options that a resumed run may change."""
 
@@ -39,7 +41,7 @@ class FitConfig:
     """Examples per forward pass, in each process."""
     accumulate: PositiveInt = 1
     """Forward passes per optimiser step; their gradients are averaged."""
-    lr: NonNegativeFloat = 1e-3
+    learning_rate: NonNegativeFloat = 1e-3
     """Peak learning rate."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of AdamW's running means of the gradient and of its square."""
@@ -70,8 +72,8 @@ class FitConfig:
     """Number of processes that prepare batches (0: prepare batches between the steps)."""
     resume: bool = False
     """Resume the run in ``out``: weights, moments and step come from ``OUT/checkpoint.pt``, options from
-    ``OUT/config.yaml``. ``steps``, ``lr``, ``validate_every``, ``device``, ``threads``, ``workers`` and ``root`` may
-    change."""
+    ``OUT/config.yaml``. ``steps``, ``learning_rate``, ``validate_every``, ``device``, ``threads``, ``workers`` and
+    ``root`` may change."""
     fresh: bool = False
     """Delete the results of another run in ``out``; without this or ``resume``, such a folder is an error."""
 

@@ -40,7 +40,7 @@ class Learner(ABC):
         """Write a trained copy of :attr:`module` into an existing folder, in the format that its users load."""
 
     def groups(self, config: FitConfig) -> list[dict[str, Any]]:
-        """Return the parameter groups; ``lr`` in a group replaces the peak learning rate for it."""
+        """Return the parameter groups; the entry ``lr`` of a group replaces the peak learning rate for it."""
         return decay_groups(self.module, config.weight_decay)
 
     def after_step(self) -> None:  # noqa: B027

@@ -53,7 +53,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     torch.manual_seed(config.seed)
     accelerator, device = processes(config), training_device(config)
     module = learner.module.to(device)
-    optimizer = torch.optim.AdamW(learner.groups(config), lr=config.lr, betas=config.betas)
+    optimizer = torch.optim.AdamW(learner.groups(config), lr=config.learning_rate, betas=config.betas)
     state = TrainingState(Path(config.out), module, optimizer, config.ema)
     make_folder(state.out)
     if config.resume:
@@ -82,7 +82,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
                     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                         terms = objective(next(batches))
                     total = torch.stack(list(terms.values())).sum()
-                    accelerator.backward(_finite(total, state.step, config.lr))
+                    accelerator.backward(_finite(total, state.step, config.learning_rate))
                 for name, value in {"total": total, **terms}.items():
                     losses[name] += float(value.detach()) / config.accumulate
             accelerator.clip_grad_norm_(module.parameters(), config.clip_grad)
@@ -153,9 +153,10 @@ def schedule(step: int, config: FitConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)))
 
 
-def _finite(loss: torch.Tensor, step: int, lr: float) -> torch.Tensor:
+def _finite(loss: torch.Tensor, step: int, rate: float) -> torch.Tensor:
     if not torch.isfinite(loss):
-        raise VGGymError(f"the loss became {float(loss.detach())} at step {step}; lower lr ({lr}) and start again")
+        value = float(loss.detach())
+        raise VGGymError(f"the loss became {value} at step {step}; lower learning_rate ({rate}) and start again")
     return loss
 
 

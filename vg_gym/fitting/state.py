@@ -94,7 +94,8 @@ class TrainingState:
             VGGymError: the metric is not finite, so that the weights cannot be judged.
         """
         if not math.isfinite(figures[metric]):
-            raise VGGymError(f"{metric} of validation is {figures[metric]} at step {self.step}; lower lr, start again")
+            value, remedy = figures[metric], "lower learning_rate and start again"
+            raise VGGymError(f"{metric} of validation is {value} at step {self.step}; {remedy}")
         if figures[metric] >= self.best:
             self.best = figures[metric]
             weights = {

@@ -52,7 +52,7 @@ class GrounderConfig(DatasetFitConfig):
     """Largest number of expressions of an image in one step; the network encodes an image once for all of them."""
     flip: bool = True
     """Mirror half of the images and swap left and right in their expressions."""
-    lr: NonNegativeFloat = 5e-4
+    learning_rate: NonNegativeFloat = 5e-4
     """Peak learning rate."""
     slow_lr: NonNegativeFloat = 1.0
     """Factor of the learning rate for parts that start pretrained (backbone, text encoder)."""
@@ -108,8 +108,10 @@ class GrounderLearner(Learner):
         slow, fast = nn.ParameterList(), nn.ParameterList()
         for name, parameter in self.module.named_parameters():
             (slow if name.startswith(self.model.pretrained_prefixes) else fast).append(parameter)
-        rates = ((slow, config.lr * self.config.slow_lr), (fast, config.lr))
-        return [{**g, "lr": lr} for part, lr in rates for g in decay_groups(part, config.weight_decay) if g["params"]]
+        rates = ((slow, config.learning_rate * self.config.slow_lr), (fast, config.learning_rate))
+        return [
+            {**g, "lr": rate} for part, rate in rates for g in decay_groups(part, config.weight_decay) if g["params"]
+        ]
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Return the evaluator's measures on the validation samples."""

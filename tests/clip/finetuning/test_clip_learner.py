@@ -17,7 +17,13 @@ from vg_gym.errors import VGGymError
 
 def small(out, **changes):
     options = {"steps": 4, "batch_size": 2, "validate_every": 2, "validate_samples": 4, "workers": 0, "warmup": 1}
-    start = {"model": TINY, "crop_size": 32, "dense": "tokens", "lr": 1e-3, "dataset_options": {"scenes": 40}}
+    start = {
+        "model": TINY,
+        "crop_size": 32,
+        "dense": "tokens",
+        "learning_rate": 1e-3,
+        "dataset_options": {"scenes": 40},
+    }
     return ClipTrainConfig(**{"out": str(out), **start, **options, **changes})
 
 

@@ -42,7 +42,7 @@ class ClipTrainConfig(DatasetFitConfig):
     """Weight of the loss that makes a text's scores over boxes of its image follow their IoU (0: no loss)."""
     softness: PositiveFloat = 0.1
     """Softness of the localization target in IoU; the smaller, the faster the target falls as boxes get worse."""
-    lr: NonNegativeFloat = 1e-5
+    learning_rate: NonNegativeFloat = 1e-5
     """Peak learning rate; use 1e-3 to train from scratch."""
     betas: tuple[Decay, Decay] = (0.9, 0.98)
     """Decay of AdamW's running means, as for CLIP."""
