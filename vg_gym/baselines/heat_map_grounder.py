@@ -88,14 +88,18 @@ class HeatMapGrounder:
         if aggregate not in AGGREGATES:
             raise unknown("aggregate", aggregate, AGGREGATES)
         self.name = "seg-clip" if scorer == "crops" else "adapting-clip"
-        settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
         self.clip: ClipEncoder = load_clip(clip, device)
         tuned = TUNED.get((scorer, clip), PUBLISHED_ALPHA_TAU)
         self.alpha, self.tau = tuned[0] if alpha is None else alpha, tuned[1] if tau is None else tau
-        self.fingerprint = fingerprint(sorted(settings.items()), self.alpha, self.tau, self.clip.fingerprint)
         self.scorer, self.aggregate, self.upsample = scorer, aggregate, upsample
         self.segments = SegmentProposer(methods, counts)
         self.prompt = self.clip.prompt_template(prompt)
+        self.settings: dict[str, object] = {
+            "scorer": scorer, "clip": clip, "alpha": self.alpha, "tau": self.tau, "aggregate": aggregate,
+            "methods": methods, "counts": list(counts), "upsample": upsample, "prompt": self.prompt,
+        }  # fmt: skip
+        """Values of all options that change answers, which the fingerprint contains."""
+        self.fingerprint = fingerprint(sorted(self.settings.items()), self.clip.fingerprint)
         self._encoded: LRUCache[EncodedSegments] = LRUCache(CACHED_IMAGES)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:

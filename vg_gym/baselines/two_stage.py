@@ -72,13 +72,18 @@ class TwoStageGrounder:
         published = registry.proposer_spec(proposer).published
         own = clip == "refshapes" and built_in(proposer, "refshapes") is not None
         chosen = weights or (published and ("refshapes" if own else published))
-        settings = {k: v for k, v in locals().items() if k not in ("self", "device")}
+        self.settings: dict[str, Any] = {
+            "proposer": proposer, "clip": clip, "name": self.name, "weights": chosen, "views": views,
+            "aggregate": aggregate, "prompt": prompt, "margin": margin, "parse": parse, "min_area": min_area,
+            "min_confidence": min_confidence, "max_boxes": max_boxes, "classes": list(classes),
+            "max_overlap": max_overlap, "options": sorted(options.items()),
+        }  # fmt: skip
+        """Values of all options that change answers, which the fingerprint contains."""
         proposer_options = {"weights": chosen} if chosen else {}
         if registry.proposer_spec(proposer).takes_clip:
             proposer_options["clip"] = clip.partition("+")[0]
         self.proposer = registry.proposer(proposer, **proposer_options, device=device, **options)
         self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
-        self._settings = sorted(settings.items())
         self.select = partial(
             select, min_score=min_confidence, max_boxes=max_boxes, classes=classes, max_overlap=max_overlap
         )
@@ -88,7 +93,7 @@ class TwoStageGrounder:
     def fingerprint(self) -> str:
         """Hash of settings and weights, computed on first use because large weights take seconds."""
         clips = [encoder.fingerprint for encoder in self.ranker.clips]
-        return fingerprint(self._settings, self.proposer.fingerprint, clips)
+        return fingerprint(sorted(self.settings.items()), self.proposer.fingerprint, clips)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the most probable proposal per query.

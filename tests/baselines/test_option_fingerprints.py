@@ -1,0 +1,59 @@
+"""Fingerprints of pipelines: every option of the constructor that can change an answer is in it."""
+
+import inspect
+
+import pytest
+
+from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
+from vg_gym.baselines.two_stage import TwoStageGrounder
+from vg_gym.clip.encoder import load_clip
+
+OTHER_VALUES = {
+    TwoStageGrounder: (
+        {"proposer": "segments"},
+        {
+            "proposer": "contours", "clip": "refshapes+refshapes", "name": "other", "weights": "other",
+            "views": "crop+blur", "aggregate": "max", "prompt": "the {}", "margin": 0.1, "parse": True,
+            "min_area": 0.1, "min_confidence": 0.2, "max_boxes": 3, "classes": ["star"], "max_overlap": 0.5,
+            "options": {"counts": (5,)},
+        },
+    ),
+    HeatMapGrounder: (
+        {"scorer": "crops"},
+        {
+            "scorer": "regions", "clip": "refshapes-other", "alpha": 0.1, "tau": 0.3, "aggregate": "max",
+            "methods": "slic", "counts": (5,), "upsample": 3, "prompt": "the {}",
+        },
+    ),
+}  # fmt: skip
+"""Class -> smallest arguments, and another value of every option that can change an answer."""
+CASES = [(cls, option) for cls, (_, others) in OTHER_VALUES.items() for option in others]
+
+
+@pytest.fixture(autouse=True)
+def one_clip(monkeypatch):
+    """Every name of a CLIP loads the built-in one, so that the name alone tells two apart."""
+    monkeypatch.setattr("vg_gym.baselines.heat_map_grounder.load_clip", lambda *_: load_clip("refshapes"))
+    monkeypatch.setattr("vg_gym.baselines.two_stage.registry.proposer", lambda *_, **__: Stub())
+
+
+class Stub:
+    """Proposer that no option reaches."""
+
+    name = fingerprint = "stub"
+
+
+@pytest.mark.parametrize("cls", OTHER_VALUES)
+def test_settings_name_every_option_but_the_device(cls):
+    smallest, others = OTHER_VALUES[cls]
+    options = list(inspect.signature(cls).parameters)
+    options.remove("device")
+    assert list(cls(**smallest).settings) == options == list(others)
+
+
+@pytest.mark.parametrize(("cls", "option"), CASES, ids=[f"{cls.__name__}-{option}" for cls, option in CASES])
+def test_another_value_is_another_fingerprint(cls, option):
+    smallest, others = OTHER_VALUES[cls]
+    value = others[option]
+    other = cls(**{**smallest, **(value if option == "options" else {option: value})})
+    assert other.fingerprint != cls(**smallest).fingerprint == cls(**smallest).fingerprint
