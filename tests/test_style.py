@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def inside():
 
 def test_the_picture_of_the_imports_is_current():
     assert architecture.PICTURE.read_text() == architecture.picture(), "run: python docs/architecture.py"
+
+
+ROLES = {"__init__", "config", "factory", "grounder", "model", "options", "protocol"}
+"""Names of modules that play the same role in several rooms: ``config`` is always a room's training options."""
+TO_RENAME = {"dense", "parsing", "seen", "tables"}
+"""Names that modules of different subjects still share; a name that becomes unique leaves this set."""
+
+
+def test_a_module_name_has_one_subject():
+    """Only roles may repeat; a command of ``cli`` may have the name of the module that it runs."""
+    names = Counter(module.rpartition(".")[2] for module in modules() if not module.startswith("vg_gym.cli."))
+    repeated = {name for name, count in names.items() if count > 1} - ROLES
+    assert repeated <= TO_RENAME, f"give these modules names that tell their subjects: {sorted(repeated - TO_RENAME)}"
+    commands = {module.rpartition(".")[2] for module in modules() if module.startswith("vg_gym.cli.")}
+    served = {"demo", "download", "ground", "leaderboard", "report", "train"}
+    assert commands & names.keys() <= served | TO_RENAME
 
 
 OPTION_FIELDS = ("Config", "Options", "Sampling")

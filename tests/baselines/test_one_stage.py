@@ -13,7 +13,7 @@ from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.auxiliary_loss import covered_share
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
-from vg_gym.baselines.one_stage.text import text_encoder
+from vg_gym.baselines.one_stage.text_branch import text_encoder
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.learned.grounder import LearnedGrounder

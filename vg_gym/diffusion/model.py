@@ -10,10 +10,10 @@ import torch
 from vg_gym.diffusion.choose import heaviest, region_weights, weighted_mode
 from vg_gym.diffusion.denoiser import Denoiser
 from vg_gym.diffusion.options import BoxDiffusionOptions, Sampling
-from vg_gym.diffusion.roi import RoIDenoiser
+from vg_gym.diffusion.roi_denoiser import RoIDenoiser
 from vg_gym.diffusion.samplers import Denoise, Draw, Trace, sample, seeded_draw
 from vg_gym.diffusion.schedule import Schedule
-from vg_gym.diffusion.vector import VectorDenoiser
+from vg_gym.diffusion.vector_denoiser import VectorDenoiser
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.frozen_clip import FrozenClip, TextFeatures
 from vg_gym.learned.model import GroundingModel

@@ -17,7 +17,7 @@ from torch import nn
 from vg_gym.baselines.one_stage.backbone import FROZEN, load_pretrained_backbone
 from vg_gym.baselines.one_stage.frozen_features import TextImageSimilarity, init_in_joint_space
 from vg_gym.baselines.one_stage.red import Deconfounder
-from vg_gym.baselines.one_stage.text import load_pretrained_text, load_tokenizer
+from vg_gym.baselines.one_stage.text_branch import load_pretrained_text, load_tokenizer
 from vg_gym.clip import load_clip
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel

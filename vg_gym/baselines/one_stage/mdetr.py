@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.baselines.one_stage import text as text_branch
+from vg_gym.baselines.one_stage import text_branch
 from vg_gym.baselines.one_stage.auxiliary_loss import point_loss
 from vg_gym.baselines.one_stage.backbone import backbone
 from vg_gym.baselines.one_stage.branches import BranchedModel, BranchOptions

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vg_gym.baselines.one_stage import text as text_branch
+from vg_gym.baselines.one_stage import text_branch
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
 from vg_gym.baselines.one_stage.box_regression import BoxRegressor
 from vg_gym.baselines.one_stage.branches import BranchedModel, BranchOptions

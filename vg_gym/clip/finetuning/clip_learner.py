@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.finetuning.batches import Batch, DatasetBatches
+from vg_gym.clip.finetuning.box_text_batches import Batch, DatasetBatches
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.finetuning.localization import localization_report
 from vg_gym.clip.finetuning.losses import localization_loss, region_features, symmetric_contrastive

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vg_gym.clip.finetuning.batches import UNKNOWN, Batch, DatasetBatches
+from vg_gym.clip.finetuning.box_text_batches import UNKNOWN, Batch, DatasetBatches
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.data.worlds.refshapes.expressions import ANY_SHAPE, Expression, sample_expressions
 from vg_gym.data.worlds.refshapes.scenes import Scene

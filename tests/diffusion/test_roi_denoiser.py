@@ -3,7 +3,7 @@
 import torch
 
 from vg_gym.diffusion.options import BoxDiffusionOptions
-from vg_gym.diffusion.roi import Head
+from vg_gym.diffusion.roi_denoiser import Head
 from vg_gym.diffusion.trunk import FusedFeatures
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.finetuning.batches import DatasetBatches, perturb
+from vg_gym.clip.finetuning.box_text_batches import DatasetBatches, perturb
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 
 
