@@ -108,20 +108,20 @@ def test_the_picture_of_the_imports_is_current():
     assert architecture.PICTURE.read_text() == architecture.picture(), "run: python docs/architecture.py"
 
 
-ROLES = {"__init__", "config", "factory", "grounder", "model", "options", "protocol"}
+ROLES = {"config", "factory", "grounder", "model", "options", "protocol"}
 """Names of modules that play the same role in several rooms: ``config`` is always a room's training options."""
+COMMANDS = {"demo", "download", "ground", "leaderboard", "train"}
+"""Names of modules of ``cli`` that are called like the module whose functions they run."""
 TO_RENAME = {"dense", "parsing", "seen", "tables"}
 """Names that modules of different subjects still share; a name that becomes unique leaves this set."""
 
 
 def test_a_module_name_has_one_subject():
-    """Only roles may repeat; a command of ``cli`` may have the name of the module that it runs."""
-    names = Counter(module.rpartition(".")[2] for module in modules() if not module.startswith("vg_gym.cli."))
-    repeated = {name for name, count in names.items() if count > 1} - ROLES
-    assert repeated <= TO_RENAME, f"give these modules names that tell their subjects: {sorted(repeated - TO_RENAME)}"
-    commands = {module.rpartition(".")[2] for module in modules() if module.startswith("vg_gym.cli.")}
-    served = {"demo", "download", "ground", "leaderboard", "report", "train"}
-    assert commands & names.keys() <= served | TO_RENAME
+    files = [module for module, (_, is_package) in modules().items() if not is_package]
+    names = Counter(module.rpartition(".")[2] for module in files)
+    repeated = {name for name, count in names.items() if count > 1} - ROLES - COMMANDS - TO_RENAME
+    assert not repeated, f"these names have several subjects, rename a module: {sorted(repeated)}"
+    assert all(names[name] == 2 and f"vg_gym.cli.{name}" in files for name in COMMANDS)
 
 
 OPTION_FIELDS = ("Config", "Options", "Sampling")
