@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -48,16 +48,21 @@ class Query:
     key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Sample:
-    """Query with its answer: one expression of one referent.
+    """Query with its answer: one expression and the boxes of what it means, which may be none, one or several.
 
-    ``box`` is float32 ``xyxy`` in pixels of the original image. ``kind`` is the kind of expression (RefShapes:
-    attribute, location, size, relation), or ``""`` if the data set does not define kinds.
+    ``kind`` is the kind of expression (RefShapes: attribute, location, size, relation), or ``""`` if the data set does
+    not define kinds.
+
+    Args:
+        boxes: ``xyxy`` pixels of the original image, (k, 4), or (4,) for one box. A data set without answers has one
+            box of NaN.
+        box: the one box (4,), in place of ``boxes``.
     """
 
     query: Query
-    box: np.ndarray
+    boxes: np.ndarray
     category: str
     ref_id: int
     ann_id: int
@@ -65,6 +70,43 @@ class Sample:
     image_id: int
     split: str
     kind: str = ""
+
+    def __init__(
+        self,
+        query: Query,
+        boxes: np.ndarray | None = None,
+        category: str = "",
+        ref_id: int = 0,
+        ann_id: int = 0,
+        sent_id: int = 0,
+        image_id: int = 0,
+        split: str = "",
+        kind: str = "",
+        *,
+        box: np.ndarray | None = None,
+    ):
+        self.__dict__.update(
+            query=query,
+            boxes=_rows_of_four(boxes if box is None else box),
+            category=category,
+            ref_id=ref_id,
+            ann_id=ann_id,
+            sent_id=sent_id,
+            image_id=image_id,
+            split=split,
+            kind=kind,
+        )
+
+    @property
+    def box(self) -> np.ndarray:
+        """The one box (4,).
+
+        Raises:
+            VGGymError: the expression means nothing or several things.
+        """
+        if len(self.boxes) != 1:
+            raise VGGymError(f"{self.query.key} has {len(self.boxes)} boxes, not one; read sample.boxes (k, 4)")
+        return self.boxes[0]
 
 
 @dataclass(frozen=True)
@@ -133,9 +175,18 @@ class PlantsPrior(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Prediction:
-    """Answer of a method: a box (float32 ``xyxy`` pixels), an optional score, and optional details.
+    """Answer of a method: boxes, best first, with scores and details. No box says that nothing fits.
+
+    Most methods answer with one box: ``Prediction(box, score)``.
+
+    Args:
+        box: the one box (4,), float32 ``xyxy`` pixels; None for no box.
+        score: confidence of the best box, or that there is something to find; None if the method has none.
+        details: see below.
+        boxes: boxes (m, 4), in place of ``box``.
+        scores: their confidences (m,), in place of ``score``.
 
     Keys of ``details``:
 
@@ -145,11 +196,50 @@ class Prediction:
     - ``unanswered``: true for a placeholder box, which may serve as an initial box and scores 0;
     - ``answer``: text that a model wrote;
     - ``source``: weights, revision and prompt of the answering model.
+
+    >>> Prediction(np.array([0, 0, 8, 8]), 0.9).box.tolist(), Prediction(score=0.1).box
+    ([0, 0, 8, 8], None)
     """
 
-    box: np.ndarray
-    score: float | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    boxes: np.ndarray
+    """Boxes (m, 4), best first."""
+    scores: np.ndarray | None
+    """Confidences of the boxes (m,); None if the method has none."""
+    score: float | None
+    """Confidence of the best box; of an empty answer, that there is something to find after all."""
+    details: dict[str, Any]
+
+    def __init__(
+        self,
+        box: np.ndarray | None = None,
+        score: float | None = None,
+        details: dict[str, Any] | None = None,
+        *,
+        boxes: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
+    ):
+        boxes = _rows_of_four(box if boxes is None else boxes)
+        if score is None and scores is not None and len(scores):
+            score = float(scores[0])
+        if scores is None and score is not None and len(boxes) <= 1:
+            scores = np.full(len(boxes), score)
+        self.__dict__.update(
+            boxes=boxes,
+            scores=scores,
+            score=score,
+            details={} if details is None else details,
+        )
+
+    @property
+    def box(self) -> np.ndarray | None:
+        """The best box (4,); None if there is none."""
+        return self.boxes[0] if len(self.boxes) else None
+
+
+def _rows_of_four(boxes: np.ndarray | None) -> np.ndarray:
+    """Return boxes (k, 4) from one box (4,), several, or None, which stands for no box."""
+    boxes = np.zeros((0, 4), dtype=np.float32) if boxes is None else np.asarray(boxes)
+    return boxes.reshape(-1, 4) if boxes.size == 0 or boxes.ndim == 1 and boxes.size == 4 else boxes
 
 
 @runtime_checkable
@@ -245,6 +335,12 @@ class Proposer(Protocol):
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Return the proposals of every image (H, W, 3) uint8."""
         ...
+
+
+def best_boxes(predictions: Sequence[Prediction], queries: Sequence[Query]) -> np.ndarray:
+    """Return the best box of each prediction, pixels (N, 4); where nothing was found, the whole image to start from."""
+    pairs = zip(predictions, queries, strict=True)
+    return np.stack([np.array([0, 0, *q.image.size], np.float32) if p.box is None else p.box for p, q in pairs])
 
 
 def refuse_initial_boxes(name: str, initial_boxes: np.ndarray | None) -> None:

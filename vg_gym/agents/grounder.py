@@ -25,7 +25,7 @@ from vg_gym.features.query_proposals import QueryProposals
 from vg_gym.features.score_maps import SCAN_SIZES
 from vg_gym.registry.identity import mark_of
 from vg_gym.storage.files import fingerprint
-from vg_gym.types import Grounder, Prediction, Query
+from vg_gym.types import Grounder, Prediction, Query, best_boxes
 
 MEMORY_GIB = 0.25
 """Memory for tables of recent images in GiB, which holds about 1,200 of the built-in data; the expressions of an image
@@ -122,7 +122,7 @@ class AgentGrounder:
         options = self.options
         if grounder := self._initial_grounder:  # one grounder for all batches; an engine would build its own
             if initial_boxes is None:
-                initial_boxes = np.stack([p.box for p in grounder.ground(queries)])
+                initial_boxes = best_boxes(grounder.ground(queries), queries)
             options = replace(options, initial_box="full")
         engine = GroundingEngine(Episodes(queries), self.clip, self.batch_size, options, self._bank)
         self._bank = engine.features

@@ -19,7 +19,7 @@ from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.registry.identity import mark_of
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
 from vg_gym.storage.npy import read_npy
-from vg_gym.types import Fingerprinted, Grounder, Query
+from vg_gym.types import Fingerprinted, Grounder, Query, best_boxes
 
 FIXED = {"full": box_ops.FULL, "center": np.array([0.25, 0.25, 0.75, 0.75], dtype=np.float32)}
 """Boxes that are equal in every episode, by name."""
@@ -206,8 +206,8 @@ def _stored(path: Path, grounder: Grounder, queries: Sequence[Query]) -> np.ndar
 
 
 def _ask(grounder: Grounder, queries: Sequence[Query]) -> np.ndarray:
-    predictions = grounder.ground(queries)
-    return np.stack([box_ops.normalize(p.box, q.image.size) for q, p in zip(queries, predictions, strict=True)]).astype(
+    boxes = best_boxes(grounder.ground(queries), queries)
+    return np.stack([box_ops.normalize(box, q.image.size) for q, box in zip(queries, boxes, strict=True)]).astype(
         np.float32
     )
 

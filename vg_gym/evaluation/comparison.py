@@ -36,6 +36,7 @@ from vg_gym.registry.seen import ANSWER, RECORDED, seen_text
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
+from vg_gym.types import best_boxes
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Baselines of every table; ``no-op`` is an agent that never moves its box."""
@@ -243,7 +244,8 @@ class Comparison:
         """Return the normalised box of the constant floor, the same for all images; None if the floor is left out."""
         query = evaluator.queries[evaluator.columns.readable[0]]
         try:
-            return box_ops.normalize(self._factory("constant").grounder.ground([query])[0].box, query.image.size)
+            prediction = self._factory("constant").grounder.ground([query])
+            return box_ops.normalize(best_boxes(prediction, [query])[0], query.image.size)
         except Unfitted as error:
             if "constant" in self.methods or self.train_split != type(self).train_split:
                 raise

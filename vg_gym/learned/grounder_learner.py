@@ -28,7 +28,7 @@ from vg_gym.learned.model import GroundingModel, build
 from vg_gym.learned.training_batches import GroundingBatches, annotated_images
 from vg_gym.learned.weights import load_model, save_model
 from vg_gym.storage.assets import ASSETS
-from vg_gym.types import Grounder, Sample
+from vg_gym.types import Grounder, Sample, best_boxes
 
 
 @dataclass
@@ -125,8 +125,8 @@ class GrounderLearner(Learner):
 
 def judge(grounder: Grounder, samples: Sequence[Sample]) -> dict[str, float]:
     """Return mean IoU and Acc@0.5 of a grounder, and Acc@0.5 by kind of expression (``acc@0.5/size``)."""
-    predictions = grounder.ground([s.query for s in samples])
-    ious = box_ops.pixel_iou(np.stack([p.box for p in predictions]), np.stack([s.box for s in samples]))
+    queries = [s.query for s in samples]
+    ious = box_ops.pixel_iou(best_boxes(grounder.ground(queries), queries), np.stack([s.box for s in samples]))
     figures = {"mean_iou": float(ious.mean()), "acc@0.5": metrics.accuracy(ious, 0.5)}
     for kind in sorted({s.kind for s in samples} - {""}):
         figures[f"acc@0.5/{kind}"] = metrics.accuracy(ious[[s.kind == kind for s in samples]], 0.5)
