@@ -123,19 +123,27 @@ def _clipped(rect, left, top, right, bottom):
 
 
 @numba.njit(cache=True)
-def local_ray(inverse, view, x, y):
-    """Return origin and direction, in a primitive's frame, of the ray through a point of the picture in pixels."""
+def local_ray(m, n, view, x, y):
+    """Return origin and direction, in the frame of a solid, of the ray through a point of the picture in pixels.
+
+    Args:
+        m: maps from the world to the frames of the solids, float64 (S, 3, 4).
+        n: number of the solid.
+        view: camera.
+        x: column of the point.
+        y: row of the point.
+    """
     u, v = (x - view.width / 2) / view.focal, -(y - view.height / 2) / view.focal
     dx = view.axes[0, 0] * u + view.axes[1, 0] * v + view.axes[2, 0]
     dy = view.axes[0, 1] * u + view.axes[1, 1] * v + view.axes[2, 1]
     dz = view.axes[0, 2] * u + view.axes[1, 2] * v + view.axes[2, 2]
     o = view.origin
-    ox = inverse[0, 0] * o[0] + inverse[0, 1] * o[1] + inverse[0, 2] * o[2] + inverse[0, 3]
-    oy = inverse[1, 0] * o[0] + inverse[1, 1] * o[1] + inverse[1, 2] * o[2] + inverse[1, 3]
-    oz = inverse[2, 0] * o[0] + inverse[2, 1] * o[1] + inverse[2, 2] * o[2] + inverse[2, 3]
-    lx = inverse[0, 0] * dx + inverse[0, 1] * dy + inverse[0, 2] * dz
-    ly = inverse[1, 0] * dx + inverse[1, 1] * dy + inverse[1, 2] * dz
-    lz = inverse[2, 0] * dx + inverse[2, 1] * dy + inverse[2, 2] * dz
+    ox = m[n, 0, 0] * o[0] + m[n, 0, 1] * o[1] + m[n, 0, 2] * o[2] + m[n, 0, 3]
+    oy = m[n, 1, 0] * o[0] + m[n, 1, 1] * o[1] + m[n, 1, 2] * o[2] + m[n, 1, 3]
+    oz = m[n, 2, 0] * o[0] + m[n, 2, 1] * o[1] + m[n, 2, 2] * o[2] + m[n, 2, 3]
+    lx = m[n, 0, 0] * dx + m[n, 0, 1] * dy + m[n, 0, 2] * dz
+    ly = m[n, 1, 0] * dx + m[n, 1, 1] * dy + m[n, 1, 2] * dz
+    lz = m[n, 2, 0] * dx + m[n, 2, 1] * dy + m[n, 2, 2] * dz
     return ox, oy, oz, lx, ly, lz
 
 
@@ -146,10 +154,10 @@ def rasterise(solids, view, rects, depth, ids):
     ids[:] = -1
     for n in range(len(solids.shapes)):
         x1, y1, x2, y2 = _clipped(rects[n], 0.0, 0.0, float(view.width), float(view.height))
-        inverse, shape, p, q = solids.inverses[n], solids.shapes[n], solids.params[n, 0], solids.params[n, 1]
+        shape, p, q = solids.shapes[n], solids.params[n, 0], solids.params[n, 1]
         for i in range(y1, y2):
             for j in range(x1, x2):
-                ox, oy, oz, dx, dy, dz = local_ray(inverse, view, j + 0.5, i + 0.5)
+                ox, oy, oz, dx, dy, dz = local_ray(solids.inverses, n, view, j + 0.5, i + 0.5)
                 t = hit(shape, p, q, ox, oy, oz, dx, dy, dz)
                 if t < depth[i, j]:
                     depth[i, j] = t
@@ -169,13 +177,13 @@ def silhouettes(solids, view, rects, things):
         scaled[0], scaled[2] = (rects[n, 0] + margin_x) / step, (rects[n, 2] + margin_x) / step
         scaled[1], scaled[3] = (rects[n, 1] + margin_y) / step, (rects[n, 3] + margin_y) / step
         x1, y1, x2, y2 = _clipped(scaled, 0.0, 0.0, float(columns), float(rows))
-        inverse, shape, p, q = solids.inverses[n], solids.shapes[n], solids.params[n, 0], solids.params[n, 1]
+        shape, p, q = solids.shapes[n], solids.params[n, 0], solids.params[n, 1]
         thing = solids.owners[n]
         for i in range(y1, y2):
             for j in range(x1, x2):
                 if owner[i, j] != thing:
                     x, y = (j + 0.5) * step - margin_x, (i + 0.5) * step - margin_y
-                    ox, oy, oz, dx, dy, dz = local_ray(inverse, view, x, y)
+                    ox, oy, oz, dx, dy, dz = local_ray(solids.inverses, n, view, x, y)
                     if hit(shape, p, q, ox, oy, oz, dx, dy, dz) < FAR:
                         owner[i, j] = thing
                         counts[thing] += step * step

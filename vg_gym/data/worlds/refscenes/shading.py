@@ -97,24 +97,24 @@ def noise(table, u, v):
 
 
 @numba.njit(cache=True)
-def surface(shape, p, q, x, y, z, scale):
+def surface(shape, p, q, x, y, z, sx, sy, sz):
     """Return coordinates (u, v) in metres on the surface of a solid, for its pattern."""
     if shape == FRUSTUM:
         nx, ny, nz = normal(shape, p, q, x, y, z)
         if abs(nz) >= abs(nx) and abs(nz) >= abs(ny):
-            return y * scale[1], x * scale[0]
+            return y * sy, x * sx
         if abs(nx) >= abs(ny):
-            return y * scale[1], z * scale[2]
-        return x * scale[0], z * scale[2]
+            return y * sy, z * sz
+        return x * sx, z * sz
     around = math.atan2(y, x)
     if shape == TORUS:
-        return math.atan2(z, math.sqrt(x * x + y * y) - 1.0) * p * scale[0], around * scale[0]
+        return math.atan2(z, math.sqrt(x * x + y * y) - 1.0) * p * sx, around * sx
     flat = (shape == CYLINDER or shape == TUBE) and abs(z) > 0.999
     if flat:
-        return x * scale[0], y * scale[1]
+        return x * sx, y * sy
     if shape == DOME or shape == ELLIPSOID:
-        return around * scale[0], math.asin(min(max(z, -1.0), 1.0)) * scale[2]
-    return around * scale[0], z * scale[2]
+        return around * sx, math.asin(min(max(z, -1.0), 1.0)) * sz
+    return around * sx, z * sz
 
 
 @numba.njit(cache=True)
@@ -131,48 +131,45 @@ def in_pattern(pattern, u, v, period):
     return (math.floor(u * 1.7) + math.floor(v * 1.7)) % 2 == 0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def in_shadow(solids, spheres, light, px, py, pz, itself):
     """Return whether a point lies in the shadow of a solid other than ``itself``."""
     for thing in range(len(spheres.things)):
-        ball = spheres.things[thing]
-        if _misses(ball, light, px, py, pz):
+        if _misses(spheres.things, thing, light, px, py, pz):
             continue
         for n in range(spheres.first[thing], spheres.first[thing + 1]):
-            if n == itself or _misses(spheres.solids[n], light, px, py, pz):
+            if n == itself or _misses(spheres.solids, n, light, px, py, pz):
                 continue
-            m = solids.inverses[n]
-            ox = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3]
-            oy = m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3]
-            oz = m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3]
-            dx = m[0, 0] * light[0] + m[0, 1] * light[1] + m[0, 2] * light[2]
-            dy = m[1, 0] * light[0] + m[1, 1] * light[1] + m[1, 2] * light[2]
-            dz = m[2, 0] * light[0] + m[2, 1] * light[1] + m[2, 2] * light[2]
+            m = solids.inverses
+            ox = m[n, 0, 0] * px + m[n, 0, 1] * py + m[n, 0, 2] * pz + m[n, 0, 3]
+            oy = m[n, 1, 0] * px + m[n, 1, 1] * py + m[n, 1, 2] * pz + m[n, 1, 3]
+            oz = m[n, 2, 0] * px + m[n, 2, 1] * py + m[n, 2, 2] * pz + m[n, 2, 3]
+            dx = m[n, 0, 0] * light[0] + m[n, 0, 1] * light[1] + m[n, 0, 2] * light[2]
+            dy = m[n, 1, 0] * light[0] + m[n, 1, 1] * light[1] + m[n, 1, 2] * light[2]
+            dz = m[n, 2, 0] * light[0] + m[n, 2, 1] * light[1] + m[n, 2, 2] * light[2]
             if hit(solids.shapes[n], solids.params[n, 0], solids.params[n, 1], ox, oy, oz, dx, dy, dz) < FAR:
                 return True
     return False
 
 
-@numba.njit(cache=True)
-def _misses(ball, light, px, py, pz):
-    ex, ey, ez = ball[0] - px, ball[1] - py, ball[2] - pz
+@numba.njit(cache=True, inline="always")
+def _misses(balls, n, light, px, py, pz):
+    ex, ey, ez = balls[n, 0] - px, balls[n, 1] - py, balls[n, 2] - pz
     along = ex * light[0] + ey * light[1] + ez * light[2]
-    away = ex * ex + ey * ey + ez * ez - ball[3] * ball[3]
+    away = ex * ex + ey * ey + ez * ez - balls[n, 3] * balls[n, 3]
     return away > 0.0 and (along < 0.0 or along * along < away)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def contact(spheres, px, py, pz, owner):
     """Return the share of the light from all sides that other things near a point leave, in (0, 1]."""
-    left = 1.0
+    left, feet = 1.0, spheres.feet
     for thing in range(len(spheres.feet)):
-        foot = spheres.feet[thing]
-        if thing == owner:
-            continue
-        ex, ey, ez = px - foot[0], py - foot[1], pz - foot[2]
-        far = (ex * ex + ey * ey + 4.0 * ez * ez) / (foot[3] * foot[3])
-        if far < 2.0:
-            near = 1.0 - far / 2.0
+        ex, ey, ez = px - feet[thing, 0], py - feet[thing, 1], pz - feet[thing, 2]
+        far = ex * ex + ey * ey + 4.0 * ez * ez
+        reach = 2.0 * feet[thing, 3] * feet[thing, 3]
+        if far < reach and thing != owner:
+            near = 1.0 - far / reach
             left *= 1.0 - 0.6 * near * near
     return left
 
