@@ -1,0 +1,99 @@
+"""Drawn scenes on the disk: files of a few scenes each in the cache folder, with their labels and JPEG files.
+
+A file begins with the length of its header, eight bytes. The header is JSON; the JPEG files follow it. A file that does
+not exist is drawn when one of its scenes is read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vg_gym.data.worlds.refscenes.drawing import DRAWING, Labels, SceneRecord, draw
+from vg_gym.errors import VGGymError
+from vg_gym.storage.files import cache_place, make_folder, replacing
+
+SCENES_PER_CHUNK = 16
+"""Number of scenes in a file."""
+MAX_CHUNKS_IN_MEMORY = 2048
+"""Number of files whose labels stay in memory, about 40 KB each."""
+LENGTH_BYTES = 8
+"""Size in bytes of the length of the header."""
+
+
+def pixels_of(record: SceneRecord) -> np.ndarray:
+    """Return the pixels of a scene, uint8 RGB (H, W, 3)."""
+    places = _chunk(_first(record))[1]
+    start, size = places[record.index % SCENES_PER_CHUNK]
+    with _path(_first(record)).open("rb") as file:
+        file.seek(start)
+        content = file.read(size)
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def labels_of(record: SceneRecord) -> Labels:
+    """Return the labels of a scene."""
+    return _chunk(_first(record))[0][record.index % SCENES_PER_CHUNK]
+
+
+def _first(record: SceneRecord) -> SceneRecord:
+    """Return the first scene of the file of a scene."""
+    index = record.index // SCENES_PER_CHUNK * SCENES_PER_CHUNK
+    return SceneRecord(record.split, index, record.seed, record.image_size)
+
+
+def _path(first: SceneRecord) -> Path:
+    folder = cache_place("refscenes", DRAWING, f"{first.split}-s{first.seed}-{first.image_size}px")
+    return folder / f"{first.index // SCENES_PER_CHUNK:07d}.scenes"
+
+
+@lru_cache(MAX_CHUNKS_IN_MEMORY)
+def _chunk(first: SceneRecord) -> tuple[tuple[Labels, ...], tuple[tuple[int, int], ...]]:
+    """Return the labels of the scenes of a file, and (start, size) in bytes of their JPEG files."""
+    path = _path(first)
+    if not path.exists():
+        _write(path, first)
+    return _read(path)
+
+
+def _write(path: Path, first: SceneRecord) -> None:
+    scenes = [
+        draw(SceneRecord(first.split, first.index + i, first.seed, first.image_size)) for i in range(SCENES_PER_CHUNK)
+    ]
+    header = json.dumps([{**asdict(labels), "bytes": len(file)} for file, labels in scenes]).encode()
+    make_folder(path.parent)
+    with replacing(path) as part, part.open("wb") as out:
+        out.write(len(header).to_bytes(LENGTH_BYTES, "big") + header)
+        out.writelines(file for file, _ in scenes)
+
+
+def _read(path: Path) -> tuple[tuple[Labels, ...], tuple[tuple[int, int], ...]]:
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "big")
+            rows = json.loads(file.read(length))
+        starts = np.cumsum([LENGTH_BYTES + length, *(row["bytes"] for row in rows)]).tolist()
+        if path.stat().st_size != starts[-1] or len(rows) != SCENES_PER_CHUNK:
+            raise ValueError(f"{path.stat().st_size} bytes, expected {starts[-1]}")
+        labels = tuple(_labels(row) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise VGGymError(f"cannot read {path} ({error}); delete it, and its scenes are drawn again") from error
+    return labels, tuple(zip(starts[:-1], (row["bytes"] for row in rows), strict=True))
+
+
+def _labels(row: dict[str, Any]) -> Labels:
+    return Labels(
+        (row["size"][0], row["size"][1]),
+        row["attempt"],
+        tuple(row["kinds"]),
+        tuple(row["numbers"]),
+        tuple(tuple(box) for box in row["boxes"]),
+        tuple((text, kind, tuple(targets)) for text, kind, targets in row["expressions"]),
+    )
