@@ -16,15 +16,18 @@ ENVIRONMENTS = {
     "RefCOCO-Ground-v0": "refcoco-unc",
     "RefCOCOPlus-Ground-v0": "refcoco+-unc",
     "RefShapes-Ground-v0": "refshapes",
+    "RefScenes-Ground-v0": "refscenes",
 }
 """Environment id -> the data set it plays."""
+DRAWN = ("refshapes", "refscenes")
+"""Data sets that are drawn in code, so that they never need a replacement."""
 
 for _id, _dataset in ENVIRONMENTS.items():
     _register(
         id=_id,
         entry_point="vg_gym.envs.grounding:GroundingEnv",
         vector_entry_point="vg_gym.envs.vector:GroundingVectorEnv",
-        kwargs={"dataset": _dataset, "fallback": None if _dataset == "refshapes" else "refshapes"},
+        kwargs={"dataset": _dataset, "fallback": None if _dataset in DRAWN else "refshapes"},
     )
 
 _support_old_names()

@@ -107,7 +107,11 @@ def opened(folder, rows, **options):
     return registry.open_dataset(f"hub:{folder / 'parquet'}", "test", **options)
 
 
-OPENERS = {"vg_gym.data.worlds.refshapes.dataset:open_refshapes": drawn, "vg_gym.data.refcoco:open_refcoco": published}
+OPENERS = {
+    "vg_gym.data.worlds.refshapes.dataset:open_refshapes": drawn,
+    "vg_gym.data.worlds.refscenes.dataset:open_refscenes": drawn,
+    "vg_gym.data.refcoco:open_refcoco": published,
+}
 """Factory of data sets -> what opens a small copy of one of them."""
 KINDS_OF_FILES = {
     registry.dataset_spec("a.jsonl").factory: (json_lines, coco_style),

@@ -242,11 +242,19 @@ DATASETS: dict[str, DatasetSpec] = {
     "refshapes-easy": _refshapes("drawn scenes with fewer objects"),
     "refshapes-hard": _refshapes("drawn scenes with more objects"),
     "refshapes-biased": _refshapes("drawn scenes with a prior planted in training only"),
+    "refscenes": DatasetSpec(
+        "vg_gym.data.worlds.refscenes.dataset:open_refscenes",
+        "drawn three-dimensional scenes of people, animals and things",
+        splits=(
+            "train", "val", "test", "test-new-pairs", "test-new-words", "test-two-hop", "test-crowded", "test-shifted",
+            "test-small",
+        ),
+    ),
     "refcocog-umd": _refcoco("RefCOCOg, UMD's split", "train", "val", "test"),
     "refcocog-google": _refcoco("RefCOCOg, Google's split", "train", "val"),
     "refcoco-unc": _refcoco("RefCOCO", "train", "val", "testA", "testB"),
     "refcoco+-unc": _refcoco("RefCOCO+, without location words", "train", "val", "testA", "testB"),
-}
+}  # fmt: skip
 """Every data set by name."""
 
 FILES = DatasetSpec("vg_gym.data.own:open_own", "rows of your own", splits=("all",), read_from_disk=True)

@@ -1,8 +1,10 @@
 """RefScenes as a data set: scenes drawn in three dimensions, with the expressions of people, without a download.
 
 A sample is a pure function of (split, index, seed, image size). Splits draw from different random streams and do not
-share scenes. A query contains neither the scene nor its number: a :class:`DrawnImage` has a sealed key and a size, and a
-query's key is made only from that key and the words, so that it reveals nothing else.
+share scenes.
+
+A query contains neither the scene nor its number: a :class:`DrawnImage` has a sealed key and a size, and a query's key
+is made only from that key and the words, so that it reveals nothing else.
 """
 
 from __future__ import annotations
