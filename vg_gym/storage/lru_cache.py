@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from threading import Lock
 from typing import Generic, TypeVar
+
+import cachetools
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+_LOCK = Lock()
+"""Lock of all caches, each of which is used for a microsecond at a time; a cache with its own could not be pickled."""
 
 
-class LRUCache(Generic[Value]):
+class LRUCache(cachetools.LRUCache, Generic[Value]):
     """Dictionary that drops the least recently used values while their total weight exceeds ``capacity``.
+
+    Threads may share a cache; they use only the methods of this class.
 
     Args:
         capacity: maximum total weight of the values.
@@ -25,29 +31,20 @@ class LRUCache(Generic[Value]):
     """
 
     def __init__(self, capacity: int, weigh: Callable[[Value], int] | None = None):
-        self.capacity, self.weigh, self.weight = capacity, weigh or _one, 0
-        self._items: OrderedDict[Hashable, Value] = OrderedDict()
+        super().__init__(capacity, weigh)
 
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._items
-
-    def get(self, key: Hashable) -> Value | None:
+    def get(self, key: Hashable) -> Value | None:  # type: ignore[override]
         """Return the value of a key, or None, and mark it as the most recently used."""
-        if key in self._items:
-            self._items.move_to_end(key)
-        return self._items.get(key)
+        with _LOCK:
+            return super().get(key)
 
     def add(self, key: Hashable, value: Value) -> None:
         """Add or replace the value of a key; a value heavier than the capacity is not stored."""
-        if (old := self._items.pop(key, None)) is not None:
-            self.weight -= self.weigh(old)
-        self._items[key] = value
-        self.weight += self.weigh(value)
-        while self.weight > self.capacity:
-            self.weight -= self.weigh(self._items.popitem(last=False)[1])
+        with _LOCK:
+            try:
+                self[key] = value
+            except ValueError:  # too heavy
+                self.pop(key, None)
 
     def get_or_make(self, keys: Iterable[Key], make: Callable[[list[Key]], Iterable[Value]]) -> dict[Key, Value]:
         """Return the values of all keys, even if they exceed the capacity.
@@ -60,14 +57,10 @@ class LRUCache(Generic[Value]):
         {'a': 'A', 'b': 'B'}
         """
         keys = list(dict.fromkeys(keys))
-        values = {key: self._items[key] for key in keys if key in self._items}
+        with _LOCK:
+            values = {key: self[key] for key in keys if key in self}
         missing = [key for key in keys if key not in values]
         values.update(zip(missing, make(missing) if missing else (), strict=True))
-        for key in keys:
+        for key in missing:
             self.add(key, values[key])
         return values
-
-
-def _one(value: object) -> int:
-    """Return the default weight of a value; a named function, so that caches can be pickled."""
-    return 1
