@@ -3,8 +3,7 @@
 import errno
 import json
 import os
-import sys
-import threading
+import shutil
 import warnings
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from vg_gym.storage.files import (
     cache_place,
     fingerprint,
     make_folder,
+    recover_folder,
     replacing,
     replacing_folder,
     temporary_folder,
@@ -97,10 +97,7 @@ def fill(path, text):
         (part / "b").write_text(text)
 
 
-@pytest.mark.parametrize("exchanged", [True, False])
-def test_a_folder_is_replaced_whole_and_leaves_nothing_behind(tmp_path, monkeypatch, exchanged):
-    if not exchanged:
-        monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+def test_a_folder_is_replaced_whole_and_leaves_nothing_behind(tmp_path):
     path = tmp_path / "deep" / "model"
     for text in ("first", "second"):
         fill(path, text)
@@ -111,37 +108,60 @@ def test_a_folder_is_replaced_whole_and_leaves_nothing_behind(tmp_path, monkeypa
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("exchanged", [True, False])
-def test_after_an_error_the_old_folder_stands(tmp_path, monkeypatch, exchanged):
+def test_after_an_error_the_old_folder_stands(tmp_path):
     path = tmp_path / "model"
     fill(path, "old")
     with pytest.raises(KeyboardInterrupt), replacing_folder(path) as part:
         (part / "a").write_text("new")
         raise KeyboardInterrupt
-    if not exchanged:
-        monkeypatch.setattr(files, "_exchange", lambda a, b: False)
-        with pytest.raises(CannotWrite), replacing_folder(path) as part:
-            part.rmdir()  # what makes the second rename fail
+    with pytest.raises(CannotWrite), replacing_folder(path) as part:
+        part.rmdir()  # what makes the second rename fail
     assert (path / "a").read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders")
-def test_at_every_moment_there_is_a_folder(tmp_path):
-    path, missed, done = tmp_path / "model", [], threading.Event()
-    fill(path, "0")
+def crash_in(function, call, path):
+    """Replace a folder in a child process that ends at the given call of a function, as a crash does."""
+    calls = iter(range(call))
+    owner, name = function
+    original = getattr(owner, name)
+    child = os.fork()
+    if not child:  # pragma: no cover
+        setattr(owner, name, lambda *given: os._exit(9) if next(calls, None) is None else original(*given))
+        fill(path, "new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
-    def watch():
-        while not done.is_set():
-            if not (path / "a").is_file():
-                missed.append(path)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for number in range(100):
-        fill(path, str(number))
-    done.set()
-    watcher.join()
-    assert not missed
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "function, call, missing, text",
+    [
+        ((Path, "rename"), 0, False, "old"),
+        ((Path, "rename"), 1, True, "old"),
+        ((shutil, "rmtree"), 0, False, "new"),
+    ],
+)
+def test_a_crash_at_any_step_leaves_the_old_or_the_new_folder(tmp_path, function, call, missing, text):
+    path = tmp_path / "model"
+    fill(path, "old")
+    crash_in(function, call, path)
+    assert path.exists() != missing
+    recover_folder(path)
+    assert {p.name: p.read_text() for p in path.iterdir()} == {"a": text, "b": text}
+    assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".old")] == []
+    fill(path, "next")
+    assert (path / "a").read_text() == "next"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_the_next_replacement_needs_no_recovery_before_it(tmp_path):
+    path = tmp_path / "model"
+    fill(path, "old")
+    crash_in((Path, "rename"), 1, path)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(path):
+        assert (path / "a").read_text() == "old"
+        raise KeyboardInterrupt
+    assert (path / "a").read_text() == "old"
 
 
 def write_all(path):

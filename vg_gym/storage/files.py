@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import errno
 import hashlib
 import json
 import os
 import re
 import secrets
-import sys
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -107,35 +106,35 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder, which replaces ``path`` at the end and is removed after an error.
 
-    A reader of ``path`` finds either the complete old folder or the complete new one. On systems that cannot exchange
-    two folders (other than Linux, or network file systems), ``path`` is missing for a moment between two renames.
+    A reader of ``path`` finds either the complete old folder or the complete new one, except for a moment between two
+    renames in which ``path`` is missing. After a crash in that moment :func:`recover_folder` restores the old folder.
     """
+    recover_folder(path)
     with temporary_folder(path) as part:
         yield part
-        if not path.exists():
+        if path.exists():
+            path.rename(_old(path))
+        try:
             part.rename(path)
-        elif not _exchange(part, path):
-            _swap(part, path)
+        finally:
+            recover_folder(path)
 
 
-def _exchange(a: Path, b: Path) -> bool:
-    """Exchange two paths in one step; return False if the system does not support it."""
-    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "renameat2"):
-        return False
-    current, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return libc.renameat2(current, os.fsencode(a), current, os.fsencode(b), exchange) == 0
+def recover_folder(path: Path) -> None:
+    """Finish an interrupted replacement of a folder: restore the old folder, or delete it if the new one exists.
+
+    Only the writer of the folder may call this function.
+    """
+    if (old := _old(path)).exists():
+        if path.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(path)
 
 
-def _swap(part: Path, path: Path) -> None:
-    """Exchange a new folder with an old one in three renames; the old one is restored after an error."""
-    old = part.with_suffix(".old")
-    path.rename(old)
-    try:
-        part.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    old.rename(part)
+def _old(path: Path) -> Path:
+    """Return the place of a folder's old content during its replacement."""
+    return path.with_name(f".{path.name}.old")
 
 
 def cache_folder() -> Path:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vg_gym.errors import VGGymError
-from vg_gym.storage.files import check_writable, writing
+from vg_gym.storage.files import check_writable, recover_folder, writing
 from vg_gym.storage.locks import writing_alone
 from vg_gym.storage.outputs import holds
 
@@ -35,6 +35,8 @@ def claimed(out: Path, resume: bool, fresh: bool) -> Iterator[None]:
         CannotWrite: the folder cannot be created or written.
     """
     with writing_alone(out):
+        for name in RESULTS:
+            recover_folder(out / name)
         _refuse_results(out, resume, fresh)
         check_writable(out)
         yield
