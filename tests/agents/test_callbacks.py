@@ -8,7 +8,6 @@ from vg_gym.agents.callbacks import EpisodeStats, Evaluation, TruncationValues, 
 from vg_gym.agents.checkpoint import policy_arguments, read_about
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.envs.factory import make_engine
-from vg_gym.runtime.devices import Threads
 
 
 def model_of(data, clip, **options):
@@ -19,7 +18,7 @@ def model_of(data, clip, **options):
 
 def test_the_budget_of_steps_ends_the_run_and_episodes_are_counted(shapes, tiny_clip):
     model, budget = model_of(shapes, tiny_clip), Budget(minutes=60, steps=40)
-    stats = EpisodeStats(budget, Threads(1))
+    stats = EpisodeStats(budget)
     model.learn(10**9, stats)
     assert model.num_timesteps == budget.taken == 40
     assert 0 < len(model.ep_info_buffer) == len(stats.recent["iou"]) <= 40

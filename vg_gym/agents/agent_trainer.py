@@ -57,7 +57,7 @@ from vg_gym.fitting.resuming import check_options, command_to_resume
 from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
 from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.registry import dataset_spec, open_dataset
-from vg_gym.runtime.devices import Threads, check_memory, pick_device, usable_cores
+from vg_gym.runtime.devices import check_memory, pick_device, usable_cores, use_threads
 from vg_gym.runtime.interrupts import interrupted_with
 from vg_gym.storage.files import replacing, writing
 from vg_gym.storage.lazy_sequence import Chained
@@ -99,7 +99,7 @@ class AgentTrainer:
 
     def _prepare(self, config: TrainConfig) -> None:
         """Load data and CLIP, compute features, and build environments and model."""
-        self.threads = Threads(config.threads)
+        self.threads = use_threads(config.threads)
         set_random_seed(config.seed)
         self.device = pick_device(config.device)
         self.options = options_from(EnvOptions, env_options(config))
@@ -285,7 +285,7 @@ class AgentTrainer:
             evaluation.about["warm_start"] = True
             evaluation.run()
         self.budget.start()
-        with closing(EpisodeStats(self.budget, self.threads)) as stats:
+        with closing(EpisodeStats(self.budget)) as stats:
             callbacks = [stats, evaluation, TruncationValues()]
             self.model.learn(UNLIMITED_STEPS, callbacks, reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
@@ -295,11 +295,8 @@ class AgentTrainer:
     def _size(self) -> str:
         """Describe the environments, the device, the threads, and the memory of PPO's rollouts or DQN's buffer."""
         c, mebibytes = self.config, self._buffer_bytes(self.env.engine) / 2**20
-        where = (
-            self.device
-            if self.device != "cpu"
-            else f"{self.threads.count} threads on {usable_cores()} cores (threads=N)"
-        )
+        threads = f"{self.threads} threads on {usable_cores()} cores (threads=N)"
+        where = threads if self.device == "cpu" else self.device
         return f"{c.num_envs} environments, {where}, {mebibytes:,.0f} MiB of observations"
 
     def _buffer_bytes(self, engine: GroundingEngine) -> int:
@@ -325,10 +322,10 @@ class AgentTrainer:
         share = clone.choice if reads_proposals(model.policy) else 0.0
         choice, oracle = self.warm_start.part(share), self.warm_start.part(1 - share)
         if choice.progress() < 1:
-            with _progress("learn choice", self.threads) as report:
+            with _progress("learn choice") as report:
                 learn_choice(model, self.env, clone, choice, report)
         if oracle.progress() < 1:
-            with _progress("clone oracle", self.threads) as report:
+            with _progress("clone oracle") as report:
                 clone_oracle(model, self.env, clone, oracle, report)
 
     def _contact_sheet(self, count: int = 24) -> None:
@@ -340,12 +337,11 @@ class AgentTrainer:
 
 
 @contextmanager
-def _progress(description: str, threads: Threads) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Show a progress bar, yield the function that updates it, and update the number of threads with it."""
+def _progress(description: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show a progress bar, and yield the function that updates it."""
     with tqdm(total=100, desc=description, bar_format=BAR) as bar:
 
         def report(values: dict[str, Any]) -> None:
-            threads.look()
             bar.n = round(100 * values.pop("progress"), 1)
             bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
 

@@ -21,7 +21,6 @@ from vg_gym.agents.checkpoint import save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
 from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.runtime.devices import Threads
 
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 """Format of a progress bar in percent."""
@@ -37,12 +36,11 @@ class EpisodeStats(BaseCallback):
 
     Args:
         budget: budget of the run, whose steps this callback counts.
-        threads: threads of torch, which are updated before each rollout.
     """
 
-    def __init__(self, budget: Budget, threads: Threads):
+    def __init__(self, budget: Budget):
         super().__init__()
-        self.budget, self.threads = budget, threads
+        self.budget = budget
         self.recent: dict[str, deque[float]] = {name: deque(maxlen=STATS_EPISODES) for name in EPISODE_STATS}
         self._bar: tqdm | None = None
         self._start, self._first = 0.0, 0
@@ -52,7 +50,7 @@ class EpisodeStats(BaseCallback):
         self._bar = tqdm(total=100, desc="train_agent", unit="%", bar_format=BAR)
 
     def _on_rollout_start(self) -> None:
-        self.logger.record("time/threads", self.threads.look())
+        self.logger.record("time/threads", torch.get_num_threads())
 
     def _on_step(self) -> bool:
         self.budget.taken = self.num_timesteps

@@ -108,8 +108,8 @@ class TrainConfig(EnvOptions):
     seed: Seed = 0
     """Seed of environments, initial weights and minibatches."""
     threads: Processes = 0
-    """Number of CPU threads; with 0, the usable cores that other processes leave idle, which are counted repeatedly
-    (:mod:`vg_gym.runtime.devices`)."""
+    """Number of CPU threads; with 0, the number of usable cores at the start, at most 8. Set 1 if other processes keep
+    the cores busy."""
 
     # Algorithm
     algo: str = "ppo"

@@ -12,7 +12,6 @@ import math
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,11 +23,6 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 MAX_THREADS = 8
 """Maximum number of threads; small networks are not faster with more."""
-FIRST_MEASUREMENT_S = 0.25
-"""Length of the first measurement of the load by other processes, in seconds."""
-MEASUREMENT_INTERVAL_S = 10.0
-"""Seconds between later measurements."""
-_STAT = Path("/proc/stat")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -69,41 +63,16 @@ def check_memory(what: str, size: float, remedy: str) -> None:
         )
 
 
-class Threads:
-    """Setting of torch's number of threads: a fixed number, or the number of cores that other processes leave idle.
-
-    The number of idle cores is measured again while a program runs, since other processes start and end.
+def use_threads(count: int = 0) -> int:
+    """Set torch's number of threads, and return it.
 
     Args:
-        asked: number of threads; 0: the number of usable idle cores, at most :data:`MAX_THREADS`.
+        count: number of threads; 0: the number of usable cores, at most :data:`MAX_THREADS`.
     """
+    import torch
 
-    def __init__(self, asked: int = 0):
-        self.asked, self.count = asked, asked
-        self._measured = _seconds()
-        if not asked:
-            time.sleep(FIRST_MEASUREMENT_S)
-        self._use(asked or self._idle())
-
-    def look(self) -> int:
-        """Measure the idle cores again if the last measurement is old, and return the number of threads."""
-        if not self.asked and time.monotonic() - self._measured[0] >= MEASUREMENT_INTERVAL_S:
-            self._use(self._idle())
-        return self.count
-
-    def _use(self, count: int) -> None:
-        import torch
-
-        if count != self.count or count != torch.get_num_threads():
-            torch.set_num_threads(count)
-        self.count = count
-
-    def _idle(self) -> int:
-        """Return the number of threads for torch, at least 1, from the load by others since the last measurement."""
-        before, self._measured = self._measured, _seconds()
-        passed, busy, of_process = (now - then for now, then in zip(self._measured, before, strict=True))
-        others = max(0.0, busy - of_process) / passed
-        return max(1, min(usable_cores(), (os.cpu_count() or 1) - round(others), MAX_THREADS))
+    torch.set_num_threads(count or min(usable_cores(), MAX_THREADS))
+    return torch.get_num_threads()
 
 
 def torch_threads() -> int:
@@ -160,19 +129,6 @@ def share_out(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: 
         return [*pool.map(work, pieces)]
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _seconds() -> tuple[float, float, float]:
-    """Return seconds of the clock, CPU seconds of all processes without nice ones, and CPU seconds of this process.
-
-    On systems other than Linux, the CPU seconds of all processes are those of this process.
-    """
-    of_process = time.process_time()
-    try:
-        user, _, system = (int(ticks) for ticks in _STAT.read_text().split()[1:4])
-    except (OSError, ValueError):
-        return time.monotonic(), of_process, of_process
-    return time.monotonic(), (user + system) / os.sysconf("SC_CLK_TCK"), of_process
 
 
 def pick_device(name: str = "auto") -> str:
