@@ -32,8 +32,10 @@ from vg_gym.data.worlds.refscenes.meaning import (
     sorts,
 )
 
-SPOKEN_SORTS = frozenset({"kid", "animal", "vehicle"})
+SPOKEN_SORTS = frozenset({"kid", "person", "animal", "vehicle"})
 """Sorts above a kind that people use as nouns."""
+RARELY_VEHICLES = frozenset({"boat", "bicycle"})
+"""Kinds that people hardly call vehicles."""
 OPTIONAL_PARTS = ("jacket", "dress", "shorts", "skirt", "hat", "collar", "saddle", "scarf", "bow")
 """Parts that only some things of a kind have."""
 PLAIN = ("person", "furniture", "household")
@@ -55,7 +57,8 @@ def spoken_sorts(graph: Graph, index: int) -> list[Sort]:
     """Return the nouns of a thing, the most special first."""
     thing = graph.things[index]
     names = sorts(thing.kind, thing.variant)
-    return [Sort(names[0]), *(Sort(name) for name in names[1:] if name in SPOKEN_SORTS or name == "person")]
+    above = [] if thing.kind in RARELY_VEHICLES else [name for name in dict.fromkeys(names[1:]) if name in SPOKEN_SORTS]
+    return [Sort(name) for name in (names[0], *above)]
 
 
 def is_clear(graph: Graph, test: Test, index: int) -> bool:

@@ -31,10 +31,8 @@ MIN_PART_AREA = 0.0012
 """Smallest visible area of a part that is spoken of, as a fraction of the picture: 7 x 8 pixels of 256 x 192."""
 CONFUSED_COLORS = frozenset(
     frozenset(pair.split())
-    for pair in ("gray white", "tan white", "tan brown", "tan yellow", "tan orange", "teal blue", "teal green",
-                 "orange yellow", "orange brown", "red orange", "purple blue", "black brown", "gray black",
-                 "pink purple")
-)  # fmt: skip
+    for pair in ("gray white", "gray black", "brown black", "brown orange", "brown tan", "purple blue")
+)
 """Pairs of colours that shadow and white balance may turn into each other."""
 CHILDREN = frozenset({"boy", "girl"})
 """Variants of a person that are a "kid"."""

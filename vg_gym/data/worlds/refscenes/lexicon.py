@@ -24,7 +24,7 @@ COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "teal": ("teal", "turquoise"),
     "tan": ("tan", "beige"),
     "brown": ("brown", "brown", "brown", "dark brown"),
-    "pink": ("pink", "pink", "pink", "light pink"),
+    "pink": ("pink", "pink", "pink", "pink", "light pink"),
     "blue": ("blue", "blue", "blue", "blue", "dark blue"),
     "red": ("red", "red", "red", "red", "bright red"),
     "yellow": ("yellow", "yellow", "yellow", "yellow", "bright yellow"),
@@ -36,7 +36,7 @@ PATTERN_WORDS: dict[str, tuple[str, ...]] = {
     "striped": ("striped", "stripy"),
     "dotted": ("dotted", "polka dot", "spotted"),
     "checked": ("checked", "plaid"),
-    "plain": ("plain", "solid"),
+    "plain": ("plain",),
 }
 """Pattern -> its adjectives."""
 PATTERN_NOUNS: dict[str, tuple[str, ...]] = {
@@ -50,7 +50,7 @@ PLURAL_PARTS = frozenset({"trousers", "shorts", "shoes", "hair", "legs", "frosti
 """Parts that take no article."""
 GARMENTS = frozenset({"shirt", "jacket", "dress", "trousers", "shorts", "skirt", "hat", "shoes", "scarf"})
 """Parts that one wears."""
-SHIRTS = ("shirt", "shirt", "t-shirt", "top", "sweater")
+SHIRTS = ("shirt", "shirt", "t-shirt", "top", "sweater", "tee", "sweatshirt")
 """Words for a shirt."""
 
 WEARING = ("in", "wearing", "in", "with", "dressed in", "who is wearing")
@@ -111,9 +111,9 @@ PLACE_ADJECTIVES = {"left": ("left", "left hand"), "right": ("right", "right han
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left of": ("to the left of {}", "left of {}", "on the left side of {}", "on the left of {}"),
     "right of": ("to the right of {}", "right of {}", "on the right side of {}", "on the right of {}"),
-    "in front of": ("in front of {}", "right in front of {}"),
-    "behind": ("behind {}", "right behind {}"),
-    "next to": ("next to {}", "beside {}", "right next to {}", "near {}", "by {}"),
+    "in front of": ("in front of {}", "right in front of {}", "directly in front of {}"),
+    "behind": ("behind {}", "right behind {}", "directly behind {}", "in back of {}"),
+    "next to": ("next to {}", "beside {}", "right next to {}", "near {}", "by {}", "close to {}", "alongside {}"),
     "on": ("on {}", "on top of {}"),
     "under": ("with {} on it", "that has {} on it", "with {} on top of it"),
     "holding": ("holding {}", "with {} in {his} hand", "carrying {}", "who is holding {}", "that holds {}"),
@@ -141,7 +141,7 @@ LOCATED = {
     "vehicle": ("parked", "that is", "which is"),
 }
 """Supercategory -> verbs before a place or relation; a pose must not be stated that is not there."""
-LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "standing")
+LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "situated", "positioned", "standing")
 """Verbs before a place or relation of other things."""
 
 FIRST: dict[str, tuple[str, ...]] = {
@@ -164,10 +164,10 @@ FIRST_AFTER: dict[str, tuple[str, ...]] = {
              "that is closest to the camera", "at the front", "nearest the camera"),
     "far": ("{farthest} away", "in the back", "in the background", "{farthest} from the camera", "at the back",
             "that is {farthest} away", "all the way in the back", "{farthest} from us"),
-    "large": ("that is the largest", "that is bigger than the others", "bigger than the rest"),
-    "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest"),
-    "tall": ("that is the tallest", "that is taller than the others"),
-    "short": ("that is the shortest", "that is shorter than the others"),
+    "large": ("that is the largest", "that is bigger than the others", "bigger than the rest", "of the largest size"),
+    "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest", "of the smallest size"),
+    "tall": ("that is the tallest", "that is taller than the others", "taller than all the others"),
+    "short": ("that is the shortest", "that is shorter than the others", "shorter than everyone else"),
 }  # fmt: skip
 """Order -> the superlative after the noun."""
 COMPARATIVES = {"large": ("larger", "bigger"), "small": ("smaller",), "tall": ("taller",), "short": ("shorter",)}
@@ -181,6 +181,8 @@ ORDER_FROM: dict[str, tuple[str, ...]] = {
     "far": ("from the back",),
 }
 """Order -> where one counts from, after the noun."""
+IN_PICTURE = ("in the picture", "in the image", "in the photo", "in view", "in this scene", "of all")
+"""What may follow a superlative."""
 MIDDLE = ("in the middle", "in the {center}", "that is in the middle")
 """What follows the noun of the middle one of a row."""
 COUNTS: dict[int, tuple[str, ...]] = {

@@ -72,7 +72,7 @@ class Writer:
         self.graph, self.rng, self.new_words = graph, rng, new_words
         self.british = int(rng.random() < 0.35)
         self.terse = rng.random() < 0.14
-        self.wordy = rng.random() < 0.5
+        self.wordy = rng.random() < 0.6
 
     def choose(self, words: Sequence[str]) -> str:
         """Return one of several ways to say the same, the first ones more often."""
@@ -210,14 +210,16 @@ class Writer:
         if worn and self.chance(0.1) and look in lexicon.COLOR_WORDS and name == thing.main.name:
             parts.worn.append(look)
             return
-        text = f"{look} {self._part_noun(name)}"
+        text = f"{look} {self._part_noun(name, look)}"
         text = text if name in lexicon.PLURAL_PARTS or (self.terse and self.chance(0.5)) else f"{_article(text)} {text}"
         (parts.worn if worn else parts.had).append(text)
 
-    def _part_noun(self, name: str) -> str:
+    def _part_noun(self, name: str, color: str = "") -> str:
         """Return a noun for a part."""
         if name == "shirt":
             return self.spell(self.choose(lexicon.SHIRTS))
+        if name == "trousers" and color == "blue" and self.chance(0.4):
+            return "jeans"
         return self.spell(name) if name in lexicon.SPELLINGS else self.choose(PART_NAMES[name])
 
     def _add(self, parts: Parts, test: Test, thing: Thing, many: bool) -> None:
@@ -309,7 +311,7 @@ class Writer:
             parts.at.append(self.fill(self.choose(lexicon.CLOSEST), thing, self._anchor(pick.anchor, "the")))
         elif pick.number == 0:
             self._middle(parts, thing)
-        elif pick.number > 1 or (pick.rank in ("left", "right") and self.chance(0.12)):
+        elif pick.number > 1 or (pick.rank in ("left", "right") and self.chance(0.06)):
             self._ordinal(parts, pick, thing)
         else:
             self._superlative(parts, pick, meaning, thing)
@@ -341,6 +343,8 @@ class Writer:
             parts.before["pick"] = self.choose(lexicon.COMPARATIVES[pick.rank])
         elif self.chance(0.45):
             parts.before["pick"] = self.fill(self.choose(lexicon.FIRST[pick.rank]), thing)
+            if self.wordy and not meaning.tests and self.chance(0.4):
+                parts.first.append(self.choose(lexicon.IN_PICTURE))
         else:
             parts.first.append(self.fill(self.choose(lexicon.FIRST_AFTER[pick.rank]), thing))
 
