@@ -36,7 +36,7 @@ SPOKEN_SORTS = frozenset({"kid", "person", "animal", "vehicle"})
 """Sorts above a kind that people use as nouns."""
 RARELY_VEHICLES = frozenset({"boat", "bicycle"})
 """Kinds that people hardly call vehicles."""
-OPTIONAL_PARTS = ("jacket", "dress", "shorts", "skirt", "hat", "collar", "saddle", "scarf", "bow")
+OPTIONAL_PARTS = ("jacket", "dress", "shorts", "skirt", "hat", "collar", "scarf", "bow")
 """Parts that only some things of a kind have."""
 PLAIN = ("person", "furniture", "household")
 """Supercategories of what people call plain."""

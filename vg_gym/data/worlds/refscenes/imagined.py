@@ -1,4 +1,7 @@
-"""Imagined scenes: the same places with other things or looks, of which expressions are true that mean nothing here."""
+"""Imagined scenes: the same places with other things or looks, of which expressions are true that mean nothing here.
+
+Other looks and things are drawn as those of real scenes are, so that no word tells that an expression means nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,88 +11,106 @@ from dataclasses import replace
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.graph import Graph
-from vg_gym.data.worlds.refscenes.kinds import COLORS, KINDS, is_held_out
-from vg_gym.data.worlds.refscenes.scene import Part, Thing
+from vg_gym.data.worlds.refscenes.kinds import KINDS
+from vg_gym.data.worlds.refscenes.scene import Thing
+from vg_gym.data.worlds.refscenes.themes import THEMES, sample_theme
+from vg_gym.data.worlds.refscenes.things import sample_thing
 
-OTHER_LOOK_SHARE = 0.6
-"""Probability that one thing looks or acts in another way; otherwise it is of a kind that the scene lacks."""
-OTHER_SCENE_SHARE = 0.2
-"""Probability that all kinds are others."""
+OTHER_LOOK_SHARE = 0.65
+"""Probability that one thing looks or acts in another way."""
+OTHER_KIND_SHARE = 0.2
+"""Probability that one thing is of a kind that the scene lacks; otherwise all things are."""
+OTHER_VARIANT_SHARE = 0.15
+"""Probability that a person who looks different is, say, a woman in place of a man."""
 SHOWN_AREA = 0.01
 """Visible area of the parts of an imagined thing, as a fraction of the picture."""
-PART_SHARE = 0.6
-"""Probability that an imagined thing has a part that some of its kind lack."""
 
 
-def imagine(graph: Graph, target: int, rng: np.random.Generator) -> Graph:
-    """Return a scene graph in which a thing, or all, are others than in the given one."""
+def imagine(graph: Graph, target: int, difference: str, rng: np.random.Generator) -> Graph:
+    """Return a scene graph in which a thing, or all, are others than in the given one.
+
+    Args:
+        graph: the real one.
+        target: the thing that differs in any case.
+        difference: what differs most: its "look", its "pose", or its "kind", then always.
+        rng: random generator.
+    """
     things = list(graph.things)
-    share = rng.random()
+    share = rng.uniform(OTHER_LOOK_SHARE if difference == "kind" else 0.0, 1.0)
     if share < OTHER_LOOK_SHARE:
-        things[target] = _looking_different(things[target], rng)
-    elif share < 1 - OTHER_SCENE_SHARE:
-        things[target] = _of_kind(things[target], _other_kind(graph, [target], rng), rng)
+        posed = rng.random() < (0.7 if difference == "pose" else 0.1)
+        things[target] = (_posing if posed else _looking)(graph, things[target], rng)
+    elif share < OTHER_LOOK_SHARE + OTHER_KIND_SHARE:
+        things[target] = _of_kind(graph, things[target], _other_kind(graph, [target], True, rng), rng)
     else:
         for kind in dict.fromkeys(thing.kind for thing in things):
             same = [i for i, thing in enumerate(graph.things) if thing.kind == kind]
-            other = _other_kind(graph, same, rng)
+            other = _other_kind(graph, same, False, rng)
             for i in same:
-                things[i] = _of_kind(things[i], other, rng)
-    shown = tuple({part.name: SHOWN_AREA for part in thing.parts} for thing in things)
-    areas = tuple(old if new is before else now for old, now, new, before in
-                  zip(graph.parts, shown, things, graph.things, strict=True))  # fmt: skip
-    return replace(graph, things=tuple(things), parts=areas, memory={})
+                things[i] = _of_kind(graph, things[i], other, rng)
+    pairs = zip(graph.things, things, graph.parts, strict=True)
+    parts = tuple(areas if new is old else {part.name: SHOWN_AREA for part in new.parts} for old, new, areas in pairs)
+    return replace(graph, things=tuple(things), parts=parts, memory={})
 
 
-def _other_kind(graph: Graph, indices: Sequence[int], rng: np.random.Generator) -> str:
-    """Return a kind that a scene lacks and that can do what some things do: hold, be held, or support others."""
-    present = {thing.kind for thing in graph.things}
-    held = {thing.holds for thing in graph.things} & set(indices)
-    supports = {thing.support for thing in graph.things} & set(indices)
+def _other_kind(graph: Graph, indices: Sequence[int], same_theme: bool, rng: np.random.Generator) -> str:
+    """Return a kind that a scene lacks and that can do what some of its things do.
+
+    Args:
+        graph: the scene graph.
+        indices: the things, all of one kind.
+        same_theme: whether to look among the kinds that appear together with theirs.
+        rng: random generator.
+    """
+    if any(graph.things[i].holds is not None for i in indices):
+        return "person"
+    kind = graph.things[indices[0]].kind
+    if same_theme:
+        themes = [theme for theme in THEMES.values() if kind in (*theme.kinds, *theme.others)]
+        theme = themes[int(rng.integers(len(themes)))]
+    else:
+        theme = sample_theme(rng)
+    fitting = [name for name in (*theme.kinds, *theme.others) if _fits(graph, indices, name)]
+    fitting = fitting or [name for name in KINDS if _fits(graph, indices, name)] or [kind]
+    return fitting[int(rng.integers(len(fitting)))]
+
+
+def _fits(graph: Graph, indices: Sequence[int], name: str) -> bool:
+    """Return whether a kind that a scene lacks can be held, support others or stand on them, where some things do."""
+    kind, wanted = KINDS[name], set(indices)
+    held = {thing.holds for thing in graph.things} & wanted
+    supports = {thing.support for thing in graph.things} & wanted
     raised = any(graph.things[i].support is not None for i in indices)
-    absent = [
-        name
-        for name, kind in KINDS.items()
-        if name not in present
-        and (kind.held or not held)
-        and (kind.supports or not supports)
-        and (kind.supercategory in ("household", "food", "toy") or not raised)
-    ]
-    holding = any(graph.things[i].holds is not None for i in indices)
-    return "person" if holding or not absent else absent[int(rng.integers(len(absent)))]
+    small = kind.supercategory in ("household", "food", "toy")
+    absent = all(thing.kind != name for thing in graph.things)
+    return absent and (kind.held or not held) and (kind.supports or not supports) and (small or not raised)
 
 
-def _color(kind: str, rng: np.random.Generator) -> str:
-    """Return a colour that a kind has in training."""
-    colors = [color for color in KINDS[kind].colors if not is_held_out(kind, color)]
-    return colors[int(rng.integers(len(colors)))]
+def _drawn(graph: Graph, kind: str, rng: np.random.Generator) -> Thing:
+    """Return a thing of a kind as scenes with the colours of this one have it."""
+    return sample_thing(rng, kind, tuple(dict.fromkeys(thing.main.color for thing in graph.things)), False)
 
 
-def _looking_different(thing: Thing, rng: np.random.Generator) -> Thing:
-    """Return a thing that differs in the colour of a part, in its variant or in its pose."""
-    kind = KINDS[thing.kind]
-    options = ["part"] * 4 + ["pose"] * (len(kind.poses) > 1) + ["variant"] * (len(kind.variants) > 1)
-    option = options[int(rng.integers(len(options)))]
-    if option == "pose":
-        return replace(thing, pose=str(rng.choice([pose for pose in kind.poses if pose != thing.pose])))
-    if option == "variant":
-        return replace(thing, variant=str(rng.choice([name for name in kind.variants if name != thing.variant])))
-    named = [i for i, part in enumerate(thing.parts) if part.name in kind.parts or part is thing.main]
-    main = thing.parts.index(thing.main)
-    chosen = main if rng.random() < 0.6 else named[int(rng.integers(len(named)))]
-    color = _color(thing.kind, rng) if chosen == main else str(rng.choice(list(COLORS)))
-    part = replace(thing.parts[chosen], color=color)
-    return replace(thing, parts=(*thing.parts[:chosen], part, *thing.parts[chosen + 1 :]))
+def _posing(graph: Graph, thing: Thing, rng: np.random.Generator) -> Thing:
+    """Return a thing in another pose, as far as its kind has one."""
+    return replace(thing, pose=_drawn(graph, thing.kind, rng).pose)
 
 
-def _of_kind(thing: Thing, kind: str, rng: np.random.Generator) -> Thing:
+def _looking(graph: Graph, thing: Thing, rng: np.random.Generator) -> Thing:
+    """Return a thing that differs in a part or in its variant."""
+    drawn, share = _drawn(graph, thing.kind, rng), rng.random()
+    if share < OTHER_VARIANT_SHARE and thing.variant:
+        return replace(thing, variant=drawn.variant)
+    named = [part for part in drawn.parts if part.name in KINDS[thing.kind].parts]
+    part = replace(drawn.main, name=thing.main.name)
+    if named and share > 0.55:
+        part = named[int(rng.integers(len(named)))]
+    old = [other.name for other in thing.parts]
+    at = old.index(part.name) if part.name in old else len(old)
+    return replace(thing, parts=(*thing.parts[:at], part, *thing.parts[at + 1 :]))
+
+
+def _of_kind(graph: Graph, thing: Thing, kind: str, rng: np.random.Generator) -> Thing:
     """Return a thing of another kind in the same place."""
-    words = KINDS[kind]
-    extra = [name for name in words.parts if rng.random() < PART_SHARE]
-    colors = [_color(kind, rng), *(str(rng.choice(list(COLORS))) for _ in extra)]
-    built = tuple(Part(name, color) for name, color in zip((words.main, *extra), colors, strict=True))
-    main = replace(built[0], pattern=str(rng.choice(words.patterns)))
-    return replace(
-        thing, kind=kind, parts=(main, *built[1:]), pose=str(rng.choice(words.poses)),
-        variant=str(rng.choice(words.variants)),
-    )  # fmt: skip
+    drawn = _drawn(graph, kind, rng)
+    return replace(thing, kind=kind, parts=drawn.parts, pose=drawn.pose, variant=drawn.variant)

@@ -34,6 +34,20 @@ from vg_gym.data.worlds.refscenes.wording import Writer
 
 THINGS = Sort(THING)
 """The noun of everything."""
+SHARES: dict[str, float] = {
+    "attribute": 0.155,
+    "part": 0.15,
+    "place": 0.115,
+    "ordinal": 0.07,
+    "depth": 0.075,
+    "size": 0.05,
+    "relation": 0.17,
+    "two-hop": 0.06,
+    "negation": 0.035,
+    "same-as": 0.02,
+    "action": 0.10,
+}
+"""Kind of expression that means one thing -> its share among them, within some hundredths."""
 WEIGHTS: dict[str, float] = {
     "attribute": 0.16,
     "part": 0.28,
@@ -47,13 +61,8 @@ WEIGHTS: dict[str, float] = {
     "same-as": 1.1,
     "action": 0.22,
 }
-"""Kind of expression that means one thing -> how often it is tried first; the rarer it is possible, the more often.
-
-Of all expressions about 15 % are of each of ``attribute``, ``part`` and ``relation``, 12 % of ``place``, 10 % of
-``action``, 6 to 8 % of each of ``ordinal``, ``depth``, ``size`` and ``two-hop``, and the rest ``negation`` and
-``same-as``.
-"""
-NONE_SHARE, MANY_SHARE = 0.15, 0.15
+"""Kind -> how often it is tried first to come to its share; the rarer it is possible, the more often."""
+NONE_SHARE, MANY_SHARE = 0.22, 0.17
 """Probability that an expression that means nothing, or several things, is tried where all kinds are wanted."""
 SINGLE = tuple(WEIGHTS)
 """Kinds of expressions that mean one thing."""
@@ -63,11 +72,15 @@ REDUNDANT_SHARE = 0.33
 """Probability that true words are added that are not needed."""
 MAX_REDUNDANT = 2
 """Number of looks that are added, at most."""
+NONE_FACTORS = {"place": 0.6, "action": 2.0, "negation": 2.5, "same-as": 4.0}
+"""Kind -> how often an expression of it that means nothing is tried, relative to its share."""
+DIFFERENCES = {"place": "kind", "ordinal": "kind", "depth": "kind", "size": "kind", "action": "pose"}
+"""Kind -> what differs most in the imagined scene of an expression that means nothing; by default, the look."""
 MAX_TRIED = 14
 """Number of choices that are tried for one expression."""
 MAX_MANY = 4
 """Largest number of things that an expression means."""
-MAX_IMAGINED = 6
+MAX_IMAGINED = 8
 """Number of imagined scenes that are tried for an expression that means nothing."""
 
 
@@ -155,12 +168,19 @@ def _class(kinds: Sequence[str], rng: np.random.Generator) -> str:
     return wanted[int(rng.choice(len(wanted), p=weights / weights.sum()))]
 
 
-def _single(graph: Graph, target: int, kind: str, rng: np.random.Generator, new_words: bool) -> Expression | None:
-    """Return an expression of a kind that means one thing."""
+def _single(
+    graph: Graph,
+    target: int,
+    kind: str,
+    rng: np.random.Generator,
+    new_words: bool,
+    redundant: float = REDUNDANT_SHARE,
+) -> Expression | None:
+    """Return an expression of a kind that means one thing; words that are not needed are added with a probability."""
     for choice in _shuffled(graph, target, kind, rng):
         meaning = _shortest(graph, target, choice, kind, rng)
         if meaning and not _misread(meaning, graph, target):
-            if rng.random() < REDUNDANT_SHARE:
+            if rng.random() < redundant:
                 for _ in range(int(rng.integers(MAX_REDUNDANT)) + 1):
                     meaning = _longer(graph, target, meaning, rng)
             text = Writer(graph, rng, new_words).write(meaning, (target,))
@@ -250,10 +270,11 @@ def _several(
 
 def _nothing(graph: Graph, target: int, rng: np.random.Generator, new_words: bool) -> Expression | None:
     """Return an expression of an imagined scene that means nothing in this one."""
+    weights = np.array([share * NONE_FACTORS.get(kind, 1.0) for kind, share in SHARES.items()])
+    kind = str(rng.choice(list(SHARES), p=weights / weights.sum()))
     for _ in range(MAX_IMAGINED):
-        other = imagine(graph, target, rng)
-        for kind in _order(SINGLE, rng)[:3]:
-            expression = _single(other, target, kind, rng, new_words)
-            if expression and not expression.meaning.fit(graph).possible:
-                return replace(expression, kind="none", targets=())
+        other = imagine(graph, target, DIFFERENCES.get(kind, "look"), rng)
+        expression = _single(other, target, kind, rng, new_words, REDUNDANT_SHARE / 2)
+        if expression and not expression.meaning.fit(graph).possible:
+            return replace(expression, kind="none", targets=())
     return None

@@ -53,6 +53,8 @@ GARMENTS = frozenset({"shirt", "jacket", "dress", "trousers", "shorts", "skirt",
 SHIRTS = ("shirt", "shirt", "t-shirt", "top", "sweater", "tee", "sweatshirt")
 """Words for a shirt."""
 
+ACCESSORIES = ("hat", "cap", "shoes", "sneakers", "scarf")
+"""Words of what one wears besides clothes: nobody is dressed in a hat."""
 WEARING = ("in", "wearing", "in", "with", "dressed in", "who is wearing")
 """Words before what a person wears."""
 
@@ -77,6 +79,13 @@ POSES: dict[str, tuple[str, ...]] = {
                "eating from the ground"),
 }  # fmt: skip
 """Pose -> what follows the noun."""
+FACINGS_OF_VEHICLES: dict[str, tuple[str, ...]] = {
+    "left": ("facing left", "pointing to the left", "heading left"),
+    "right": ("facing right", "pointing to the right", "heading right"),
+    "towards": ("facing us", "facing the camera", "coming towards us"),
+    "away": ("facing away", "facing away from us", "seen from behind"),
+}
+"""Direction -> what follows the noun of a vehicle."""
 POSE_ADJECTIVES = {
     "standing": "standing",
     "walking": "walking",

@@ -160,7 +160,8 @@ class Writer:
         if parts.had:
             texts.append(f"{self.choose(('with', 'with', f'{self._who(thing)} has'))} {_joined(parts.had)}")
         if parts.worn:
-            wearing = lexicon.WEARING if thing.kind == "person" else lexicon.WEARING[:4]
+            dressed = thing.kind == "person" and not all(text.endswith(lexicon.ACCESSORIES) for text in parts.worn)
+            wearing = lexicon.WEARING if dressed else lexicon.WEARING[:4]
             texts.append(f"{self.choose(wearing)} {_joined(parts.worn)}")
         if parts.does:
             texts.append(" and ".join(parts.does))
@@ -218,6 +219,8 @@ class Writer:
         """Return a noun for a part."""
         if name == "shirt":
             return self.spell(self.choose(lexicon.SHIRTS))
+        if name == "blanket":
+            return "blanket"
         if name == "trousers" and color == "blue" and self.chance(0.4):
             return "jeans"
         return self.spell(name) if name in lexicon.SPELLINGS else self.choose(PART_NAMES[name])
@@ -231,7 +234,9 @@ class Writer:
         elif isinstance(test, Pose):
             self._pose(parts, test.pose, thing)
         elif isinstance(test, Facing):
-            parts.does.append(self.fill(self.choose(lexicon.FACINGS[test.direction]), thing))
+            vehicle = KINDS[thing.kind].supercategory == "vehicle"
+            forms = lexicon.FACINGS_OF_VEHICLES if vehicle else lexicon.FACINGS
+            parts.does.append(self.fill(self.choose(forms[test.direction]), thing))
         elif isinstance(test, Place):
             self._place(parts, test.name, thing, many)
         elif isinstance(test, Related):
