@@ -46,10 +46,10 @@ def made_scene(seed):
             held = (each.position[0] + 0.2, each.position[1] - 0.1, 0.8)
             things.append(thing(str(rng.choice(["ball", "umbrella", "book"])), rng, held))
             things[i] = Thing(**{**vars(each), "holds": len(things) - 1})
-    scene = Scene(
-        tuple(things), Camera((0, -6, 1.9), (0, 0, 0.5), 1.1), Light((0, -1, 1), 1, 0.5),
-        Backdrop("grass", ((0, 0, 0), (1, 1, 1)), None, ((0, 0, 0), (1, 1, 1)), 0.5, 50), Photometry(), WIDTH, HEIGHT,
-    )  # fmt: skip
+    dark, bright = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    backdrop = Backdrop("grass", (dark, bright), None, (dark, bright), texture=0.5, grain_m=1.0, fog_m=50.0)
+    light = Light((0, -1, 1), strength=1.0, ambient=0.5)
+    scene = Scene(tuple(things), Camera((0, -6, 1.9), (0, 0, 0.5), 1.1), light, backdrop, Photometry(), WIDTH, HEIGHT)
     return scene, truth_of(scene)
 
 

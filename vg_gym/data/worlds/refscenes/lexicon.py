@@ -174,7 +174,8 @@ FIRST_AFTER: dict[str, tuple[str, ...]] = {
     "far": ("{farthest} away", "in the back", "in the background", "{farthest} from the camera", "at the back",
             "that is {farthest} away", "all the way in the back", "{farthest} from us"),
     "large": ("that is the largest", "that is bigger than the others", "bigger than the rest", "of the largest size"),
-    "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest", "of the smallest size"),
+    "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest",
+              "of the smallest size"),
     "tall": ("that is the tallest", "that is taller than the others", "taller than all the others"),
     "short": ("that is the shortest", "that is shorter than the others", "shorter than everyone else"),
 }  # fmt: skip
