@@ -31,7 +31,7 @@ from vg_gym.clip import load_clip
 from vg_gym.clip.encoder import forget_clips
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.figures import write_figures
-from vg_gym.evaluation.methods import predict_batch
+from vg_gym.evaluation.lines import predict_batch
 from vg_gym.runtime.devices import Threads
 from vg_gym.types import Grounder, Query
 

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vg_gym import registry
 from vg_gym.cli.run import run
 from vg_gym.data.worlds.refshapes.expressions import vocabulary
-from vg_gym.evaluation.report.scatter import GRID, INK
+from vg_gym.evaluation.report.plots import GRID, INK
 from vg_gym.language_models.chat import ChatDataset, to_chat_dataset
 from vg_gym.storage.files import replacing, write_json
 

@@ -13,9 +13,9 @@ from vg_gym.baselines.detectors.detector_learner import DetectorLearner
 from vg_gym.data.images import ArrayImage
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
 from vg_gym.evaluation.evaluator import Evaluator
-from vg_gym.evaluation.methods import predict_batch
+from vg_gym.evaluation.lines import predict_batch
 from vg_gym.evaluation.probes import prior_gap
-from vg_gym.evaluation.queries import Queries
+from vg_gym.evaluation.results import Queries
 from vg_gym.language_models.text_rewards import improvement_reward, iou_reward
 from vg_gym.learned.grounder_learner import judge
 from vg_gym.types import Prediction, Proposals, Query, Sample

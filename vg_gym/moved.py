@@ -20,6 +20,8 @@ MOVED = {
     "vg_gym.data.scenes": "vg_gym.data.worlds.refshapes.scenes",
     "vg_gym.envs.rendering": "vg_gym.data.drawing",
     "vg_gym.envs.text": "vg_gym.language_models.text_env",
+    "vg_gym.evaluation.paired_results": "vg_gym.evaluation.paired",
+    "vg_gym.evaluation.saved": "vg_gym.evaluation.results",
     "vg_gym.rewards": "vg_gym.language_models.text_rewards",
     "vg_gym.runners": "vg_gym.runtime.runners",
 }

@@ -3,8 +3,7 @@
 import json
 
 from tests.evaluation.rows import row
-from vg_gym.evaluation.evaluator import write_results
-from vg_gym.evaluation.queries import hash_of_samples, write_queries
+from vg_gym.evaluation.results import hash_of_samples, write_queries, write_results
 
 FLOOR = 0.1
 """IoU of the floor on every query."""

@@ -9,9 +9,9 @@ from PIL import Image
 from vg_gym import registry
 from vg_gym.clip.finetuning.model import save_model
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, importing
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.options import method_options
+from vg_gym.evaluation.methods import method_options
 from vg_gym.types import Prediction
 
 CALLS = []
@@ -78,6 +78,36 @@ def test_failures_score_zero_and_are_counted(clumsy, tmp_path):
     mine = {x["key"]: x for x in lines if x["method"] == "clumsy"}
     assert len(mine) == 24 and sum(x["box"] is None for x in mine.values()) == 18
     assert any("ZeroDivisionError" in x.get("failure", "") for x in mine.values())
+
+
+class Needy:
+    """Needs a package that is not installed."""
+
+    def __init__(self):
+        with importing("needy", "nothing", "yolo"):
+            import no_such_package_xyz  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("methods", "changes", "message"),
+    [
+        (["clumsy", "nobody"], {}, "unknown method 'nobody'"),
+        (["clumsy", "center"], {"options": {"center": {"fractoin": 1}}}, "'fractoin'"),
+        (["clumsy", "agent:no/such/run"], {}, "no/such/run"),
+        (["clumsy", "needy"], {}, "needy needs nothing: pip install"),
+        (["clumsy", "action-oracle"], {"options": {"action-oracle": {"steps": 1}}}, "'steps'"),
+        (["clumsy"], {"refine": "needy"}, "needy needs nothing: pip install"),
+        (["clumsy"], {"predictions": "no-such-file.jsonl"}, "no-such-file.jsonl"),
+        (["clumsy"], {"clip": "nobody"}, "nobody"),
+    ],
+)
+def test_every_mistake_is_reported_before_anything_is_predicted(
+    clumsy, tmp_path, monkeypatch, methods, changes, message
+):
+    monkeypatch.setitem(registry.GROUNDERS, "needy", registry.GrounderSpec(f"{__name__}:Needy"))
+    with pytest.raises(VGGymError, match=message):
+        compare(tmp_path, methods, **changes).run()
+    assert not CALLS and not list(tmp_path.rglob("predictions.jsonl"))
 
 
 class Interrupted:

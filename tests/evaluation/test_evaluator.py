@@ -8,8 +8,8 @@ import pytest
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.evaluator import Evaluator
-from vg_gym.evaluation.methods import predict_batch
-from vg_gym.evaluation.queries import Queries
+from vg_gym.evaluation.lines import predict_batch
+from vg_gym.evaluation.results import Queries
 from vg_gym.types import Prediction
 
 
@@ -27,7 +27,6 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
     evaluator = Evaluator(shapes, tmp_path, {})
     answers = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
     evaluator.add("two", "method", answers)
-    evaluator.add_proposal_oracle("two", answers)
     assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
     np.testing.assert_allclose(
         [line["box"] for line in evaluator.lines["two proposal-oracle"]], [s.box for s in shapes], atol=0.01
@@ -70,14 +69,6 @@ def test_single_ious_are_in_a_file_beside_the_results(shapes, tmp_path):
 def test_an_empty_split_is_refused(shapes, tmp_path):
     with pytest.raises(VGGymError, match="has no samples to evaluate"):
         Evaluator(shapes, tmp_path, {}, limit=0)
-
-
-def test_samples_with_one_key_are_refused(shapes, tmp_path):
-    class Twice(list):
-        name, split, categories = "twice", "test", ()
-
-    with pytest.raises(VGGymError, match="samples 0 and 2 of twice/test have the same key"):
-        Evaluator(Twice([shapes[0], shapes[1], shapes[0]]), tmp_path, {})
 
 
 def test_the_order_in_which_a_method_is_asked_tells_no_kind_of_expression(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 from vg_gym.data.own import OwnData
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.recorded_answers import RecordedGrounder
+from vg_gym.evaluation.recorded import RecordedGrounder
 
 LEFT, RIGHT = [10.0, 10.0, 50.0, 50.0], [60.0, 60.0, 100.0, 100.0]
 

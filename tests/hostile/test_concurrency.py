@@ -15,7 +15,7 @@ from tests.hostile.test_kills import PROGRAMS, make_clip, whole
 from vg_gym.cli.evaluate import _parser, command_of
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.options import method_options
+from vg_gym.evaluation.methods import method_options
 from vg_gym.storage.locks import LOCK, writing_alone
 
 HOLD = """

@@ -29,10 +29,10 @@ from vg_gym.data.archives import Archive, WrongFile, extract
 from vg_gym.data.images import read_image
 from vg_gym.data.safe_pickle import load_plain_pickle
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.leaderboard import markdown, ranked, read_folder, write_leaderboard
-from vg_gym.evaluation.queries import Queries
-from vg_gym.evaluation.recorded import recorded_detections
-from vg_gym.evaluation.recorded_answers import RecordedGrounder
+from vg_gym.evaluation.recorded import RecordedGrounder
+from vg_gym.evaluation.recorded_detections import recorded_detections
+from vg_gym.evaluation.report.leaderboard import markdown, ranked, read_folder, write_leaderboard
+from vg_gym.evaluation.results import Queries
 from vg_gym.features.manifest import Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.fitting.config import FitConfig

@@ -21,7 +21,7 @@ from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.config import field_docs, load_config
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.options import method_options
+from vg_gym.evaluation.methods import method_options
 from vg_gym.evaluation.predictions import PredictionFile
 from vg_gym.frames import FRAMES
 from vg_gym.language_models.box_text import find_boxes

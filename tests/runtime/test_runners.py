@@ -14,7 +14,7 @@ from vg_gym.cli.entry import main
 from vg_gym.clip.finetuning.model import save_model
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.options import method_options
+from vg_gym.evaluation.methods import method_options
 from vg_gym.runtime.runners import LocalRunner, make_runner
 
 from . import workers

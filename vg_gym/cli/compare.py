@@ -24,9 +24,10 @@ def compare(options: argparse.Namespace) -> None:
     Raises:
         VGGymError: the results have different queries, or the methods are ambiguous.
     """
-    from vg_gym.evaluation.paired_results import draw_pairs, pair_results, print_pairs
-    from vg_gym.evaluation.report.scatter import png
-    from vg_gym.evaluation.saved import read_results
+    from vg_gym.evaluation.paired import pair_results
+    from vg_gym.evaluation.report.plots import draw_pairs, png
+    from vg_gym.evaluation.results import read_results
+    from vg_gym.evaluation.tables import print_pairs
     from vg_gym.storage.files import replacing
     from vg_gym.storage.outputs import is_own_picture, refuse_foreign
 

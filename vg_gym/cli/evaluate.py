@@ -58,7 +58,7 @@ def main(usage: str | None = None, arguments: Sequence[str] | None = None, progr
 
 def _compare(arguments: argparse.Namespace, command: str) -> None:
     from vg_gym.evaluation.comparison import Comparison
-    from vg_gym.evaluation.options import DATASET, method_options
+    from vg_gym.evaluation.methods import DATASET, method_options
 
     load_plugins(arguments.plugins)
     options = method_options(arguments.options)

@@ -28,7 +28,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     Raises:
         VGGymError: the results are missing, or they have different queries.
     """
-    from vg_gym.evaluation.leaderboard import PAGE, markdown, ranked, read_folder, write_leaderboard
+    from vg_gym.evaluation.report.leaderboard import PAGE, markdown, ranked, read_folder, write_leaderboard
     from vg_gym.storage.outputs import is_own_page, refuse_foreign
 
     results = read_folder(options.folder)

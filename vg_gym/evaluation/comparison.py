@@ -1,15 +1,16 @@
 """Comparison of methods with floors (baselines) and ceilings (upper bounds) on one split.
 
-It prints a table and writes ``results.json`` and ``report.html``.
+:meth:`Comparison.run` builds and checks every row of the table, predicts with all methods, scores the predictions, and
+writes the results: a table on the terminal, ``results.json`` and ``report.html``.
 """
 
 from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,21 +23,29 @@ from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError
 from vg_gym.evaluation import intervals, metrics, probes
-from vg_gym.evaluation.answer_columns import Answers
-from vg_gym.evaluation.evaluator import Evaluator, write_results
-from vg_gym.evaluation.methods import Description, GrounderFactory, Unfitted, build_ceiling
-from vg_gym.evaluation.options import is_sweep, options_of, owners, sweep
-from vg_gym.evaluation.recorded import recorded_rows
-from vg_gym.evaluation.recorded_answers import RecordedGrounder, build_recorded
+from vg_gym.evaluation.evaluator import Evaluator, is_labeled
+from vg_gym.evaluation.methods import (
+    GrounderFactory,
+    TableRow,
+    Unfitted,
+    ceiling_row,
+    is_sweep,
+    options_of,
+    owners,
+    sweep,
+)
+from vg_gym.evaluation.predictions import Lines
+from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded
+from vg_gym.evaluation.recorded_detections import recorded_rows
 from vg_gym.evaluation.report.report import write_report
-from vg_gym.evaluation.saved import refuse_other_folders
+from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.tables import print_counts, print_table
 from vg_gym.registry.identity import versions
-from vg_gym.registry.seen import ANSWER, RECORDED, seen_text
+from vg_gym.registry.seen import RECORDED, seen_text
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
-from vg_gym.types import best_boxes
+from vg_gym.types import GroundingDataset, Sample, best_boxes
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Baselines of every table; ``no-op`` is an agent that never moves its box."""
@@ -114,7 +123,7 @@ class Comparison:
             for row, swept in sweep(name, self.options.get(registry.grounder_key(name), {})).items()
         }
         self._factories: dict[str, GrounderFactory] = {}
-        self._descriptions: dict[str, Description] = {}
+        self._built: dict[str, TableRow] = {}
         self.left_out: dict[str, str] = {}
         """Floor or ceiling that the table lacks -> reason."""
         self._lacking: dict[str, MissingExtra] = {}
@@ -125,211 +134,144 @@ class Comparison:
                 raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
 
     def run(self) -> list[dict[str, Any]]:
-        """Predict, score, print the table, write the files, and return the rows.
+        """Check every method, predict, score, print the table, write the files, and return the rows.
 
         Data without boxes cannot be scored: predictions are written, but no results.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; the same command resumes the run.
-            VGGymError: a method, an option, the data set or a file is unknown or unusable, or another process writes to
-                ``out``. Also, after the rows of all other methods: a method failed on every query or needs a package
-                that is not installed.
+            VGGymError: before any prediction: a method, an option, the data set or a file is unknown or unusable, a
+                method needs a package that is not installed, or another process writes to ``out``. After the rows of
+                all other methods: a method failed on every query, or lacks a package that it imports only then.
             CannotWrite: ``out`` cannot be created or written.
         """
-        with writing_alone(Path(self.out)):
-            refuse_other_folders(Path(self.out))
-            return self._run_recorded(Path(self.recorded)) if self.recorded else self._run()
+        out = Path(self.out)
+        with writing_alone(out):
+            refuse_other_folders(out)
+            if self.recorded:
+                return self._score_recorded_detections(Path(self.recorded))
+            with closing(make_runner(self.runner, self.workers)) as runner:
+                try:
+                    evaluator = self._evaluate(runner)
+                except KeyboardInterrupt:
+                    raise Interrupted(
+                        f"interrupted; the work so far is in {out}: the same command resumes the run"
+                    ) from None
+            self._write(evaluator)
+            self._raise_failures(evaluator)
+            return evaluator.rows
 
-    def _run(self) -> list[dict[str, Any]]:
-        with closing(make_runner(self.runner, self.workers)) as runner:
-            evaluator = self._evaluator(runner)
-            try:
-                if evaluator.labeled:
-                    self._add_rows(evaluator)
-                else:
-                    self._add_predictions(evaluator)
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"interrupted; the work so far is in {self.out}: the same command resumes the run"
-                ) from None
-        self._write(evaluator)
-        evaluator.tidy()
-        for name, reason in evaluator.failed.items():
-            raise VGGymError(
-                f"{name} failed on every query, the first: {reason}; fix the cause and add --retry-failures (the other "
-                f"results are in {self.out})"
-            )
-        if self._lacking:
-            reasons = "; ".join(f"{row}: {error}" for row, error in self._lacking.items())
-            raise VGGymError(f"left out, while {self.out} has the rest: {reasons}")
-        return evaluator.rows
+    def _evaluate(self, runner: Runner) -> Evaluator:
+        """Check everything, then predict with every method, then score every row."""
+        data = self._open_data()
+        rows = self._check_rows(runner) if is_labeled(data) else self._check_rows_without_boxes(runner)
+        answers = RecordedGrounder(self.predictions, self.frame, None, self.box_format) if self.predictions else None
+        evaluator = self._evaluator(data, runner)
+        if answers:
+            rows.append(self._join(answers, evaluator.samples))
+        lines = self._predict(evaluator, rows)
+        self._score(evaluator, rows, lines)
+        return evaluator
 
-    def _write(self, evaluator: Evaluator) -> None:
-        title = f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions"
-        if evaluator.labeled:
-            meta = self._meta()
-            evaluator.save(meta)
-            write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.lines, meta)
-            print_table(evaluator.rows, title)
-        else:
-            print_counts(evaluator.rows, title)
-            print(f"{self.dataset}/{self.split} has no boxes to score against, so there are no results; the")
-            print(f"predictions are in {Path(self.out) / 'predictions.jsonl'}")
-        for name, reason in self.left_out.items():
-            print(f"left out: {name}. {reason}")
+    # Check: build the rows of the table.
 
-    def _run_recorded(self, path: Path) -> list[dict[str, Any]]:
-        rows, out = recorded_rows(path), Path(self.out)
-        write_results(out, {**self._meta(), "recorded": path.name, "content": fingerprint(path)[:16]}, rows)
-        print_table(rows, f"{path.name}, {rows[0]['n']} expressions")
-        return rows
-
-    def _evaluator(self, runner: Runner) -> Evaluator:
+    def _open_data(self) -> GroundingDataset:
         if self.dataset is None:
             raise VGGymError("name a data set: --dataset refshapes")
-        data = registry.open_dataset(self.dataset, self.split, self.root, **self.dataset_options)
-        settings = {name: value for name, value in asdict(self).items() if name in SETTINGS}
-        clip = None if self.clip == "none" else load_clip(self.clip)
-        out = Path(self.out)
-        return Evaluator(
-            data, out, settings, self.limit, clip, self.seed,
-            runner=runner, fresh=self.fresh, retry_failures=self.retry_failures,
-        )  # fmt: skip
+        return registry.open_dataset(self.dataset, self.split, self.root, **self.dataset_options)
 
-    def _add_rows(self, evaluator: Evaluator) -> None:
-        """Add floors, then methods and ceilings in the order of the command, then recorded predictions."""
-        evaluator.prior = self._prior(evaluator)
-        floors = [name for name in FLOORS if name not in self.left_out]
-        for row in (*floors, *(row for row in self._rows if row not in FLOORS)):
-            try:
-                (self._add_ceilings if self._is_ceiling(row) else self._add_method)(evaluator, row)
-            except MissingExtra as error:
-                self._lacking[row] = error
-        if self.predictions:
-            self._add_recorded(evaluator, self.predictions)
-
-    def _add_recorded(self, evaluator: Evaluator, path: str) -> None:
-        """Add the row of recorded predictions, with the number of answers that matched a query."""
-        recorded = RecordedGrounder(path, self.frame, box_format=self.box_format)
-        partners, joined = recorded.join(evaluator.samples)
-        inputs = {
-            "answers": fingerprint(Path(path), sorted(partners.items()))[:16],
-            "frame": recorded.frame,
-            "box format": str(self.box_format),
-            **versions(),
+    def _check_rows(self, runner: Runner) -> list[TableRow]:
+        """Build the methods of all rows: floors, then methods and ceilings in the order of the command."""
+        floors = [self._row(runner, name, "floor") for name in FLOORS if name != "constant" or self._has_constant()]
+        methods = {
+            name: self._row(runner, name, "method")
+            for name in self._rows
+            if name not in FLOORS and not self._is_ceiling(name)
         }
-        build = partial(build_recorded, path, self.frame, self.box_format, partners)
-        answers = evaluator.predict(recorded.name, build, inputs=inputs)
-        evaluator.add(recorded.name, "method", answers, frame=recorded.frame, joined=joined, seen=RECORDED)
+        rows = floors
+        for name in self._rows:
+            if name in methods:
+                rows += [methods[name], *self._refined_rows(runner, methods[name])]
+            elif self._is_ceiling(name):
+                rows += self._ceiling_rows(name, methods.values())
+        return rows
 
-    def _add_predictions(self, evaluator: Evaluator) -> None:
-        """Predict without scoring, for data without boxes."""
+    def _check_rows_without_boxes(self, runner: Runner) -> list[TableRow]:
+        """Build the methods of all rows for data without boxes, which have neither floors nor ceilings."""
         if self.probes or self.predictions:
             needs = "--probes" if self.probes else "--predictions"
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs} needs; leave it out")
-        self.left_out = {
-            row: "It needs the true boxes, and the data has none." for row in self._rows if self._is_ceiling(row)
-        }
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
-        for row in (row for row in self._rows if row not in self.left_out):
-            answers = self._predict(evaluator, row)
-            evaluator.count(row, "method", answers)
-            for refiner in (name for name in self.refiners if name != row):
-                label = f"{row} + {refiner}"
-                refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
-                evaluator.count(label, "refined", refined)
+        self.left_out = {
+            name: "It needs the true boxes, and the data has none." for name in self._rows if self._is_ceiling(name)
+        }
+        methods = [self._row(runner, name, "method") for name in self._rows if name not in self.left_out]
+        return [row for method in methods for row in (method, *self._refined_rows(runner, method))]
 
-    def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
-        """Return the normalised box of the constant floor, the same for all images; None if the floor is left out."""
-        query = evaluator.queries[evaluator.columns.readable[0]]
+    def _has_constant(self) -> bool:
+        """Return whether the floor ``constant`` can be fitted; if not, it is left out, unless the user named it."""
         try:
-            prediction = self._factory("constant").grounder.ground([query])
-            return box_ops.normalize(best_boxes(prediction, [query])[0], query.image.size)
+            return bool(self._factory("constant").grounder)
         except Unfitted as error:
             if "constant" in self.methods or self.train_split != type(self).train_split:
                 raise
             self.left_out["constant"] = str(error)
-            return None
+            return False
+
+    def _is_probed(self, row: TableRow) -> bool:
+        return self.probes and row.role == "method" and row.name in self._rows
 
     def _is_ceiling(self, row: str) -> bool:
         return row in self._rows and self._rows[row][0] in registry.CEILINGS
 
-    def _add_ceilings(self, evaluator: Evaluator, row: str) -> None:
-        """Add the row of a ceiling; without options, one row for each set of moves of the methods in the table."""
+    def _row(self, runner: Runner, name: str, role: str) -> TableRow:
+        """Return the row of a method, which is built once, in the process in which it runs."""
+        if name not in self._built:
+            factory = self._factory(name)
+            [(_, description)] = runner.map(factory.describing, [None])
+            columns = {"seen": description.seen}
+            self._built[name] = TableRow(name, role, factory, description.inputs, columns, description.moves)
+        return replace(self._built[name], role=role)
+
+    def _refined_rows(self, runner: Runner, initial: TableRow) -> list[TableRow]:
+        """Return the rows of the refiners that start from the boxes of a method."""
+        rows = [self._row(runner, refiner, "refined") for refiner in self.refiners if refiner != initial.name]
+        initial_seen = {"initial boxes": seen_text(initial.columns["seen"])}
+        return [
+            replace(
+                row,
+                name=f"{initial.name} + {row.name}",
+                columns={"refines": initial.name, "seen": {**row.columns["seen"], **initial_seen}},
+            )
+            for row in rows
+        ]
+
+    def _ceiling_rows(self, row: str, methods: Iterable[TableRow]) -> list[TableRow]:
+        """Return the row of a ceiling; without options, one row for each set of moves of the methods in the table."""
         name, swept = self._rows[row]
         options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
-        moves = {} if options else self._moves(evaluator)
+        moves: dict[str, dict[str, Any]] = {}
+        for method in () if options else methods:
+            if method.moves is not None and method.moves not in moves.values():
+                moves[method.name] = method.moves
         if len(moves) < 2:
-            self._add_ceiling(evaluator, row, name, options or next(iter(moves.values()), {}))
-            return
-        for method, one in moves.items():
-            self._add_ceiling(evaluator, f"{row} of {method}", name, one)
+            return [ceiling_row(row, name, options or next(iter(moves.values()), {}))]
+        return [ceiling_row(f"{row} of {method}", name, one) for method, one in moves.items()]
 
-    def _moves(self, evaluator: Evaluator) -> dict[str, dict[str, Any]]:
-        """Return the options of the ceiling of a method's moves by method; methods with the same moves occur once."""
-        moves_by_method: dict[str, dict[str, Any]] = {}
-        for row in (row for row in self._rows if row not in FLOORS and not self._is_ceiling(row)):
-            with suppress(MissingExtra):  # the row of the method reports it
-                moves = self._description(evaluator, row).moves
-                if moves is not None and moves not in moves_by_method.values():
-                    moves_by_method[row] = moves
-        return moves_by_method
-
-    def _add_ceiling(self, evaluator: Evaluator, row: str, name: str, options: dict[str, Any]) -> None:
-        """Add a row of a ceiling, whose role says what it bounds."""
-        inputs = {"options": repr(sorted(options.items())), **versions()}
-        build = partial(build_ceiling, name, options)
-        answers = evaluator.predict(row, build, asked=evaluator.samples, inputs=inputs)
-        bounds = registry.ceiling(name, **options).bounds
-        evaluator.add(row, f"ceiling of {bounds} (sees the answer)", answers, seen=ANSWER)
-
-    def _add_method(self, evaluator: Evaluator, name: str) -> None:
-        """Add the row of a method and, except for floors, its probes, proposal oracle and refined rows."""
-        answers = self._predict(evaluator, name)
-        if name in FLOORS:
-            evaluator.add(name, "floor", answers, seen=self._seen(evaluator, name))
-            return
-        extra = {"probes": self._probe(evaluator, name)} if self.probes else {}
-        ious = evaluator.add(name, "method", answers, seen=self._seen(evaluator, name), **extra)
-        evaluator.add_proposal_oracle(name, answers)
-        for refiner in self.refiners:
-            if refiner != name:
-                self._add_refined(evaluator, name, refiner, answers, ious)
-
-    def _probe(self, evaluator: Evaluator, name: str) -> dict[str, float]:
-        """Return Acc@0.5 with altered expressions, by probe."""
-        accuracies = {}
-        for how in probes.PROBES:
-            spoiled = probes.altered(evaluator.queries, how, self.seed)
-            ious, _, _ = evaluator.score(self._predict(evaluator, name, asked=spoiled))
-            accuracies[how] = metrics.accuracy(ious, 0.5)
-        return accuracies
-
-    def _add_refined(self, evaluator: Evaluator, name: str, refiner: str, answers: Answers, before: np.ndarray) -> None:
-        """Add the row of a refiner that starts from the boxes of a method, with its gain over them."""
-        label = f"{name} + {refiner}"
-        refined = self._predict(evaluator, refiner, label, initial_boxes=evaluator.boxes(answers))
-        seen_by_part = {**self._seen(evaluator, refiner), "initial boxes": seen_text(self._seen(evaluator, name))}
-        after = evaluator.add(label, "refined", refined, refines=name, seen=seen_by_part)
-        gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
-        evaluator.rows[-1]["refined_by"] = gain(after, before)
-        evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
-
-    def _predict(self, evaluator: Evaluator, row: str, label: str = "", **arguments: Any) -> Answers:
-        """Return the predictions of the method of a row, saved under ``label`` (default: the name of the row)."""
-        inputs = self._description(evaluator, row).inputs
-        return evaluator.predict(label or row, self._factory(row), inputs=inputs, **arguments)
-
-    def _seen(self, evaluator: Evaluator, row: str) -> dict[str, str]:
-        """Return what each part of the method of a row has seen of the truth."""
-        return self._description(evaluator, row).seen
-
-    def _description(self, evaluator: Evaluator, row: str) -> Description:
-        """Return the description of the method of a row, from the process in which it runs."""
-        if row not in self._descriptions:
-            [(_, self._descriptions[row])] = evaluator.runner.map(self._factory(row).describing, [None])
-        return self._descriptions[row]
+    def _join(self, answers: RecordedGrounder, samples: Sequence[Sample]) -> TableRow:
+        """Return the row of recorded answers, which are matched with the queries."""
+        assert self.predictions
+        partners, joined = answers.join(samples)
+        inputs = {
+            "answers": fingerprint(Path(self.predictions), sorted(partners.items()))[:16],
+            "frame": answers.frame,
+            "box format": str(self.box_format),
+            **versions(),
+        }
+        build = partial(build_recorded, self.predictions, self.frame, self.box_format, partners)
+        columns = {"frame": answers.frame, "joined": joined, "seen": RECORDED}
+        return TableRow(answers.name, "method", build, inputs, columns)
 
     def _factory(self, row: str) -> GrounderFactory:
         """Return the factory of the grounder of a row, with its options and the CLIP of the comparison."""
@@ -345,6 +287,98 @@ class Comparison:
             )
         return self._factories[row]
 
+    def _evaluator(self, data: GroundingDataset, runner: Runner) -> Evaluator:
+        settings = {name: value for name, value in asdict(self).items() if name in SETTINGS}
+        clip = None if self.clip == "none" else load_clip(self.clip)
+        return Evaluator(
+            data, Path(self.out), settings, self.limit, clip, self.seed,
+            runner=runner, fresh=self.fresh, retry_failures=self.retry_failures,
+        )  # fmt: skip
+
+    # Predict and score.
+
+    def _predict(self, evaluator: Evaluator, rows: Sequence[TableRow]) -> dict[str, Lines]:
+        """Return the predictions of every row, and those with altered expressions as ``"row?probe"``.
+
+        A row whose method lacks a package is left out, and so are the rows that start from its boxes.
+        """
+        lines: dict[str, Lines] = {}
+        for row in rows:
+            if row.refines and row.refines not in lines:
+                continue
+            initial_boxes = evaluator.boxes(lines[row.refines]) if row.refines else None
+            shown = evaluator.samples if row.role.startswith("ceiling") else evaluator.queries
+            predict = partial(evaluator.predict, row.name, row.factory, inputs=row.inputs)
+            try:
+                lines[row.name] = predict(initial_boxes=initial_boxes, asked=shown)
+                for probe in probes.PROBES if self._is_probed(row) else ():
+                    queries = probes.altered(evaluator.queries, probe, self.seed)
+                    lines[f"{row.name}?{probe}"] = predict(asked=queries)
+            except MissingExtra as error:
+                self._lacking[row.name] = error
+        return lines
+
+    def _score(self, evaluator: Evaluator, rows: Sequence[TableRow], lines: Mapping[str, Lines]) -> None:
+        """Add every row with its columns to the evaluator."""
+        rows = [row for row in rows if row.name not in self._lacking and row.name in lines]
+        if not evaluator.labeled:
+            for row in rows:
+                evaluator.count(row.name, row.role, lines[row.name])
+            return
+        evaluator.prior = self._prior(evaluator)
+        ious: dict[str, np.ndarray] = {}
+        for row in rows:
+            probed = {"probes": _probe_columns(evaluator, row.name, lines)} if self._is_probed(row) else {}
+            ious[row.name] = evaluator.add(row.name, row.role, lines[row.name], **row.columns, **probed)
+            if row.refines:
+                gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
+                before, after = ious[row.refines], ious[row.name]
+                evaluator.rows[-1]["refined_by"] = gain(after, before)
+                evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
+
+    def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
+        """Return the normalised box of the constant floor, the same for all images; None if the floor is left out."""
+        if "constant" in self.left_out:
+            return None
+        query = evaluator.queries[evaluator.columns.readable[0]]
+        prediction = self._factory("constant").grounder.ground([query])
+        return box_ops.normalize(best_boxes(prediction, [query])[0], query.image.size)
+
+    def _score_recorded_detections(self, path: Path) -> list[dict[str, Any]]:
+        rows = recorded_rows(path)
+        write_results(Path(self.out), {**self._meta(), "recorded": path.name, "content": fingerprint(path)[:16]}, rows)
+        print_table(rows, f"{path.name}, {rows[0]['n']} expressions")
+        return rows
+
+    # Write.
+
+    def _write(self, evaluator: Evaluator) -> None:
+        """Write the results and the report, and print the table."""
+        title = f"{self.dataset}/{self.split}, {len(evaluator.samples)} expressions"
+        if evaluator.labeled:
+            meta = self._meta()
+            evaluator.save(meta)
+            write_report(evaluator.out, evaluator.rows, evaluator.samples, evaluator.lines, meta)
+            print_table(evaluator.rows, title)
+        else:
+            print_counts(evaluator.rows, title)
+            print(f"{self.dataset}/{self.split} has no boxes to score against, so there are no results; the")
+            print(f"predictions are in {Path(self.out) / 'predictions.jsonl'}")
+        for name, reason in self.left_out.items():
+            print(f"left out: {name}. {reason}")
+        evaluator.tidy()
+
+    def _raise_failures(self, evaluator: Evaluator) -> None:
+        """Raise an error if a method failed on every query or lacks a package, after all other rows are written."""
+        for name, reason in evaluator.failed.items():
+            raise VGGymError(
+                f"{name} failed on every query, the first: {reason}; fix the cause and add --retry-failures (the other "
+                f"results are in {self.out})"
+            )
+        if self._lacking:
+            reasons = "; ".join(f"{row}: {error}" for row, error in self._lacking.items())
+            raise VGGymError(f"left out, while {self.out} has the rest: {reasons}")
+
     def _meta(self) -> dict[str, Any]:
         """Return command, settings, date and versions for ``results.json``."""
         return {
@@ -355,3 +389,9 @@ class Comparison:
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}},
             "intervals": {"method": "empirical likelihood", "level": intervals.LEVEL, "groups": "images"},
         }
+
+
+def _probe_columns(evaluator: Evaluator, name: str, lines: Mapping[str, Lines]) -> dict[str, float]:
+    """Return Acc@0.5 with altered expressions, by probe."""
+    ious = {probe: evaluator.score(lines[f"{name}?{probe}"])[0] for probe in probes.PROBES}
+    return {probe: metrics.accuracy(values, 0.5) for probe, values in ious.items()}

@@ -25,16 +25,15 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation import clip_metrics, metrics, probes
-from vg_gym.evaluation.answer_columns import Answers
-from vg_gym.evaluation.methods import Asked, Batch, Line, common_failure, failed, query_of
-from vg_gym.evaluation.predictions import PredictionFile, key_hashes
-from vg_gym.evaluation.queries import write_queries
-from vg_gym.evaluation.sample_columns import SampleColumns
+from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation.columns import Answers, SampleColumns
+from vg_gym.evaluation.lines import Asked, Batch, Line, common_failure, failed, query_of
+from vg_gym.evaluation.predictions import Lines, PredictionFile, key_hashes
+from vg_gym.evaluation.results import write_queries, write_results
 from vg_gym.registry.identity import source_of
 from vg_gym.registry.seen import ANSWER
 from vg_gym.runtime.runners import Factory, LocalRunner, Runner
-from vg_gym.storage.files import fingerprint, write_json
+from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import GroundingDataset, MayLack, PlantsPrior, Query, Sample
 
@@ -88,13 +87,13 @@ class Evaluator:
             raise VGGymError(f"{self.dataset.name}/{self.dataset.split} has no samples to evaluate")
         self.samples: Sequence[Sample] = LazySequence(count, self.dataset.__getitem__, keep=SAMPLES_IN_MEMORY)
         self.queries: Sequence[Query] = LazySequence(count, lambda index: self.samples[index].query)
-        self.labeled = self.dataset.labeled if isinstance(self.dataset, MayLack) else True
+        self.labeled = is_labeled(self.dataset)
         where = f"{self.dataset.name}/{self.dataset.split}"
         self.columns = SampleColumns(self.samples, where, decode=self.clip is not None)
         if self.columns.unreadable:
             self._report_unreadable()
         settings = {**self.settings, "content": self.columns.content}
-        self._kept = PredictionFile(self.out, settings, self.fresh)
+        self._saved = PredictionFile(self.out, settings, self.fresh)
         self._outdated = False
 
     def _report_unreadable(self) -> None:
@@ -113,7 +112,7 @@ class Evaluator:
         initial_boxes: np.ndarray | None = None,
         asked: Sequence[Asked] | None = None,
         inputs: Mapping[str, str] | None = None,
-    ) -> Answers:
+    ) -> Lines:
         """Return all predictions of a method; saved ones are reused if everything that they depend on is unchanged.
 
         Args:
@@ -132,7 +131,7 @@ class Evaluator:
         method_inputs: Sequence[Asked] = self.queries if asked is None else asked
         hashes = self._hashes_of(method_inputs)
         self._renew(name, {**(inputs or {}), **self._data_inputs}, initial_boxes, hashes)
-        untried, missing = not self._kept.knows(name), self._kept.missing(name, hashes, self.retry_failures)
+        untried, missing = not self._saved.knows(name), self._saved.missing(name, hashes, self.retry_failures)
         lost = [i for i in missing.tolist() if i in self.columns.unreadable]
         missing = np.setdiff1d(missing, lost)
         with tqdm(total=len(hashes), initial=len(hashes) - len(missing), desc=name, unit="query") as bar:
@@ -140,10 +139,10 @@ class Evaluator:
                 if untried and (reason := common_failure(lines)):
                     raise VGGymError(f"{name} fails on every query of its first batch: {reason}")
                 untried = False
-                self._kept.append(name, lines)
+                self._saved.append(name, lines)
                 bar.update(len(lines))
-        self._kept.append(name, [failed(query_of(method_inputs[i]).key, self.columns.unreadable[i]) for i in lost])
-        return Answers.of(self._kept.lines(name, hashes))
+        self._saved.append(name, [failed(query_of(method_inputs[i]).key, self.columns.unreadable[i]) for i in lost])
+        return self._saved.lines(name, hashes)
 
     @cached_property
     def _data_inputs(self) -> dict[str, str]:
@@ -154,10 +153,10 @@ class Evaluator:
         """Discard saved predictions if their inputs have changed, and print whether they are reused."""
         if initial_boxes is not None:
             inputs["initial boxes"] = fingerprint(np.ascontiguousarray(initial_boxes).tobytes())[:16]
-        if changed := self._kept.renew(name, inputs):
+        if changed := self._saved.renew(name, inputs):
             self._outdated = True
             print(f"{name}: {', '.join(changed)} changed, so its saved predictions are computed again", file=sys.stderr)
-        elif count := len(hashes) - len(self._kept.missing(name, hashes)):
+        elif count := len(hashes) - len(self._saved.missing(name, hashes)):
             self.reused[name] = self.reused.get(name, 0) + count
             same = "their inputs are unchanged"
             print(f"{name}: {count:,} of {len(hashes):,} predictions are reused; {same}", file=sys.stderr)
@@ -184,14 +183,35 @@ class Evaluator:
 
         return LazySequence(-(-len(rows) // self.batch_size), batch)
 
-    def count(self, name: str, role: str, answers: Answers) -> dict[str, Any]:
-        """Add a row with the columns that need no true box, and return it; see :meth:`add`."""
+    def count(self, name: str, role: str, lines: Sequence[Line]) -> None:
+        """Add the row of a method with the columns that need no true box; see :meth:`add`."""
+        self._add_counts(name, role, Answers.of(lines))
+
+    def add(self, name: str, role: str, lines: Sequence[Line], **extra: Any) -> np.ndarray:
+        """Compute and add the row of a method, and return its IoUs (N,).
+
+        A ``method`` with proposals gets a ceiling row too: the best proposal of each query.
+
+        Args:
+            name: name of the method.
+            role: ``floor``, ``method``, ``refined``, or ``ceiling`` followed by what it bounds.
+            lines: predictions of the method.
+            **extra: additional columns.
+        """
+        answers = Answers.of(lines)
+        ious = self._add_scores(name, role, answers, extra)
+        if role == "method" and answers.with_proposals.any():
+            role = f"ceiling of {name}'s proposals (sees the answer)"
+            self._add_scores(f"{name} proposal-oracle", role, self._best_proposals(answers), {"seen": ANSWER})
+        return ious
+
+    def _add_counts(self, name: str, role: str, answers: Answers) -> dict[str, Any]:
         row = {
             "method": name,
             "role": role,
             "dataset": self.dataset.name,
             "split": self.dataset.split,
-            "n": len(answers),
+            "n": len(answers.boxes),
             "ms_per_query": _mean(answers.ms),
             "evaluations": _mean(answers.evaluations),
             "failures": int(answers.failures.sum()),
@@ -199,22 +219,14 @@ class Evaluator:
             # Weights that answered and how they were prompted: one source, unless weights changed during the run.
             **({"source": " | ".join(answers.sources)} if answers.sources else {}),
         }
-        if not (answers.found | answers.unanswered).any():
+        if not (answers.has_box | answers.unanswered).any():
             self.failed[name] = str(answers.lines[0]["failure"])
         self.rows.append(row)
         return row
 
-    def add(self, name: str, role: str, answers: Answers, **extra: Any) -> np.ndarray:
-        """Compute and add the row of a method, and return its IoUs (N,).
-
-        Args:
-            name: name of the method.
-            role: ``floor``, ``method``, ``refined``, or ``ceiling`` followed by what it bounds.
-            answers: predictions of the method.
-            **extra: additional columns.
-        """
-        ious, gious, boxes = self.score(answers)
-        self.count(name, role, answers).update(
+    def _add_scores(self, name: str, role: str, answers: Answers, extra: Mapping[str, Any]) -> np.ndarray:
+        ious, gious, boxes = self._scores(answers)
+        self._add_counts(name, role, answers).update(
             **metrics.summary(ious, self.columns.groups, gious),
             **self._clip_metrics(boxes),
             **self._probes(ious, boxes),
@@ -224,27 +236,31 @@ class Evaluator:
         self.lines[name] = answers.lines
         return ious
 
-    def add_proposal_oracle(self, name: str, answers: Answers) -> None:
-        """Add a ceiling row for a method with proposals: the best proposal of each query."""
-        rows, boxes, lines = np.flatnonzero(answers.with_proposals), answers.boxes.copy(), answers.lines
-        for row in rows.tolist():
+    def _best_proposals(self, answers: Answers) -> Answers:
+        """Return answers with the best proposal of each query that has proposals."""
+        boxes, lines = answers.boxes.copy(), answers.lines
+        for row in np.flatnonzero(answers.with_proposals).tolist():
             proposals = np.array(lines[row]["proposals"], dtype=np.float32)
             boxes[row] = proposals[int(box_ops.pixel_iou(proposals, self.samples[row].box).argmax())]
 
         def best(row: int) -> Line:
             return {**lines[row], "box": boxes[row].tolist()} if answers.with_proposals[row] else lines[row]
 
-        if len(rows):
-            chosen = replace(answers, boxes=boxes, lines=LazySequence(len(lines), best))
-            self.add(f"{name} proposal-oracle", f"ceiling of {name}'s proposals (sees the answer)", chosen, seen=ANSWER)
+        return replace(answers, boxes=boxes, lines=LazySequence(len(lines), best))
 
-    def boxes(self, answers: Answers) -> np.ndarray:
+    def boxes(self, lines: Sequence[Line]) -> np.ndarray:
         """Return the boxes of predictions, pixels (N, 4); the whole image for a failure."""
-        return np.where(answers.found[:, None], answers.boxes, box_ops.FULL * self.columns.scales)
+        return self._boxes(Answers.of(lines))
 
-    def score(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def score(self, lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
-        boxes, has_box = self.boxes(answers), answers.found
+        return self._scores(Answers.of(lines))
+
+    def _boxes(self, answers: Answers) -> np.ndarray:
+        return np.where(answers.has_box[:, None], answers.boxes, box_ops.FULL * self.columns.scales)
+
+    def _scores(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        boxes, has_box = self._boxes(answers), answers.has_box
         ious = np.where(has_box, box_ops.pixel_iou(boxes, self.columns.boxes), 0.0)
         gious = np.where(has_box, box_ops.giou(boxes.astype(np.float64), self.columns.boxes.astype(np.float64)), -1.0)
         return ious, gious, (boxes / self.columns.scales).astype(np.float32)
@@ -252,7 +268,7 @@ class Evaluator:
     def tidy(self) -> None:
         """Remove outdated predictions from the file. Lines of earlier :class:`Answers` cannot be read afterwards."""
         if self._outdated:
-            self._kept.tidy()
+            self._saved.tidy()
 
     def save(self, meta: dict[str, Any]) -> None:
         """Write ``results.json``, and ``queries.jsonl`` for pairing with other results."""
@@ -289,17 +305,16 @@ class Evaluator:
 
     def _clip_metrics(self, boxes: np.ndarray) -> dict[str, Any]:
         if self.clip is None:
-            return dict.fromkeys(clip_metrics.NAMES)
+            return dict.fromkeys(metrics.CLIP_METRICS)
         rows = self.columns.readable
         samples = LazySequence(len(rows), lambda number: self.samples[rows[number]])
-        return clip_metrics.clip_metrics(
-            self.clip, samples, (boxes * self.columns.scales)[rows], self.dataset.categories
-        )
+        pixel_boxes = (boxes * self.columns.scales)[rows]
+        return metrics.clip_metrics(self.clip, samples, pixel_boxes, self.dataset.categories)
 
 
-def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write ``results.json`` into a folder as strict JSON, atomically."""
-    write_json(out / "results.json", {"meta": meta, "rows": rows})
+def is_labeled(dataset: GroundingDataset) -> bool:
+    """Return whether the samples of a data set have true boxes."""
+    return dataset.labeled if isinstance(dataset, MayLack) else True
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -23,6 +23,8 @@ MIN_IMAGES = 8
 """Smallest number of images for which an interval is computed."""
 TOO_FEW = "too few images"
 """Text in place of an interval."""
+SIGNED = "{:+.3f} to {:+.3f}"
+"""Format of the interval of a difference; see :func:`interval_text`."""
 UNSEEN = 0.5
 """Part of an image that is added at the end of the range for each limit of a mean."""
 UNSEEN_OF_DIFFERENCE = 0.25
@@ -95,6 +97,15 @@ def gap_interval(
 def as_interval(limits: np.ndarray) -> Interval | None:
     """Return two limits as numbers; None if they are NaN."""
     return None if np.isnan(limits).any() else (float(limits[0]), float(limits[1]))
+
+
+def interval_text(ci: Sequence[float] | None, form: str = "{:.3f}-{:.3f}") -> str:
+    """Return an interval as text.
+
+    >>> interval_text((0.25, 0.5)), interval_text((-0.5, 0.25), SIGNED), interval_text(None)
+    ('0.250-0.500', '-0.500 to +0.250', 'too few images')
+    """
+    return TOO_FEW if ci is None else form.format(*ci)
 
 
 class _Images:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vg_gym.data.images import FileImage
+from vg_gym.data.refcoco import without_suffix
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.image_names import ImageNames
-from vg_gym.evaluation.recorded_rows import IDS, Row, id_of
 from vg_gym.types import ImageRef, Sample
 
+Row = dict[str, Any]
+"""One answer of a file."""
+IDS = ("sent_id", "ref_id", "ann_id", "image_id")
+"""Names of ids."""
 LEVELS = (("key", "sent_id"), ("ref_id", "ann_id"), ("image", "image_id"))
 """Names of a query, strongest first; names of one level are equally strong."""
+Parts = tuple[str, ...]
+"""Folders and base name of a path."""
 ANSWERS_IN_MESSAGE = 3
 """Number of answers or queries that a message names."""
 
@@ -38,7 +45,7 @@ def join(path: str, rows: Sequence[Row], samples: Sequence[Sample]) -> Joined:
 
     Args:
         path: path of the file, for messages.
-        rows: answers that :func:`vg_gym.evaluation.recorded_rows.read_rows` returned.
+        rows: answers that :func:`vg_gym.evaluation.recorded.read_rows` returned.
         samples: samples of the queries, with their ids.
 
     Raises:
@@ -101,7 +108,7 @@ class _Questions:
             for name, value in _names_of(sample, picture):
                 if name in used:
                     self._by_name[name][value].add(index)
-        self._names = ImageNames(pictures) if "image" in used else None
+        self._names = _ImageNames(pictures) if "image" in used else None
 
     def match(self, row: Row) -> _Match:
         """Return the queries of a row."""
@@ -260,3 +267,69 @@ def shown(row: Row) -> str:
     """Return the place of a row and its names of the query, for messages."""
     names = {name: row[name] for name in ("key", *IDS, "image", "expression") if name in row}
     return f"{row['where']} {json.dumps(names, default=str)[:120]}"
+
+
+def id_of(value: Any) -> int | str:
+    """Return an id as an integer if it is a whole number in any notation, else as text.
+
+    >>> id_of("7"), id_of(7.0), id_of("7.0"), id_of("x7")
+    (7, 7, 7, 'x7')
+    """
+    text = str(value).strip()
+    whole = text.removesuffix(".0")
+    return int(whole) if whole.removeprefix("-").isdecimal() and len(whole) < 20 else text
+
+
+class _ImageNames:
+    """Index of the images of a data set by path. A base name counts only where it is unique.
+
+    Args:
+        images: images of the data set by key.
+    """
+
+    def __init__(self, images: Mapping[str, ImageRef]):
+        self._names: dict[str, dict[str, list[Parts]]] = {}
+        self.by_base_name: set[str] = set()
+        """Paths that matched only by their unique base name, since their folders are not those of the data set."""
+        self.ambiguous: set[str] = set()
+        """Paths that match several images equally well, so that none is chosen."""
+        for key, image in images.items():
+            names = [_parts(key.partition("/")[2] or key)]
+            if isinstance(image, FileImage):
+                names.append(_parts(os.path.abspath(image.path)))
+            self._names.setdefault(names[0][-1], {})[key] = names
+
+    def find(self, path: str) -> str | None:
+        """Return the key of the image at a path; None if no image or several images match."""
+        parts = _parts(path)
+        pictures = self._names.get(parts[-1]) or self._names.get(without_suffix(parts[-1]), {})
+        for key, names in pictures.items():
+            if parts == names[0] or parts == names[-1]:
+                return key
+        shared = {key: max(_common(parts, name) for name in names) for key, names in pictures.items()}
+        best = [key for key, count in shared.items() if count == max(shared.values())]
+        if len(best) != 1:
+            self.ambiguous |= {path} if best else set()
+            return None
+        whole = any(1 < shared[best[0]] in (len(parts), len(name)) for name in pictures[best[0]])
+        self.by_base_name |= set() if whole else {path}
+        return best[0]
+
+
+def _parts(path: str) -> Parts:
+    r"""Return the parts of a path with slashes or backslashes.
+
+    >>> _parts("./a\\1.png")
+    ('a', '1.png')
+    """
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")) or ("",)
+
+
+def _common(a: Parts, b: Parts) -> int:
+    """Return the number of parts that two paths with the same base name share, counted from the end."""
+    count = 1
+    for x, y in zip(reversed(a[:-1]), reversed(b[:-1]), strict=False):
+        if x != y:
+            break
+        count += 1
+    return count

@@ -1,36 +1,122 @@
-"""Workers that build a method in the process where it runs and predict batch by batch; failures are per query."""
+"""Methods of a comparison: their options from the command line, and the factories that build them.
+
+A factory builds its grounder once in each process in which it predicts. Options are ``METHOD.KEY=VALUE``; an option
+with several numbers is a sweep, with one row for each.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
+from omegaconf import OmegaConf
 
-from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.config import read_pairs
 from vg_gym.data.rows import ALL
-from vg_gym.errors import ImageError, MissingExtra, VGGymError
-from vg_gym.evaluation.queries import hash_of_samples
-from vg_gym.registry.identity import inputs_of
-from vg_gym.registry.seen import seen_by
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.evaluation.columns import readable_size
+from vg_gym.evaluation.lines import Batch, Line, predict_batch
+from vg_gym.evaluation.results import hash_of_samples
+from vg_gym.registry.identity import inputs_of, versions
+from vg_gym.registry.seen import ANSWER, seen_by
+from vg_gym.runtime.runners import Factory
 from vg_gym.storage.files import fingerprint
-from vg_gym.types import Fitted, Grounder, MayLack, Moving, Prediction, Query, Sample
+from vg_gym.types import Fitted, Grounder, MayLack, Moving, Sample
 
-Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
-"""Function from queries (a ceiling: samples) and initial boxes, pixels (N, 4), to predictions: ``grounder.ground``."""
-Asked = Query | Sample
-"""Input of a method: a query; for a ceiling, the sample."""
-Batch = tuple[Sequence[Asked], np.ndarray | None]
-"""Arguments of one call of a method."""
-Line = dict[str, Any]
-"""Prediction as a line of ``predictions.jsonl``."""
-
+SWEEP_PATTERN = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
+"""Pattern of option values that are a sweep."""
+DATASET = "dataset_options"
+"""Name that stands in place of a method for the options of the data set."""
 FIT_SAMPLES = 2000
 """Number of training samples for a :class:`~vg_gym.types.Fitted` grounder."""
+
+
+def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Parse ``METHOD.KEY=VALUE`` and return the options by method.
+
+    A method is a grounder (also ``package.module:factory``), a ceiling, a proposer, whose options go to all pipelines
+    that start with it, or ``dataset_options`` for the options of the data set.
+
+    Raises:
+        VGGymError: a pair is not METHOD.KEY=VALUE, or the method is unknown.
+
+    >>> method_options(["clip-window.score=cosine", "diffusion.steps=2"])
+    {'clip-window': {'score': 'cosine'}, 'diffusion': {'steps': 2}}
+    """
+    options: dict[str, dict[str, Any]] = {}
+    methods = {*registry.grounder_names(), *registry.CEILINGS, *registry.PROPOSERS, DATASET}
+    for pair in pairs:
+        path, equals, value = pair.partition("=")
+        method, dot, key = path.rpartition(".")
+        if not (equals and dot and key):
+            raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
+        if method not in methods and ":" not in method:  # package.module:name is checked when it is built
+            raise unknown("method", method, methods)
+        parsed: Any = OmegaConf.to_container(read_pairs([f"value={value}"]))
+        options.setdefault(method, {})[key] = parsed["value"]
+    return options
+
+
+def sweep(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the rows of a method: one for every combination of the options with several values.
+
+    Args:
+        name: name of the method.
+        options: options of the method; a string of numbers with commas stands for several values.
+
+    Returns:
+        name of the row -> the values of the swept options in it.
+
+    >>> sweep("diffusion", {"steps": "1,2", "seed": 3})
+    {'diffusion[steps=1]': {'steps': 1}, 'diffusion[steps=2]': {'steps': 2}}
+    >>> sweep("center", {})
+    {'center': {}}
+    """
+    swept = {k: v.split(",") for k, v in options.items() if is_sweep(v)}
+    rows = {}
+    for values in itertools.product(*swept.values()):
+        chosen = {k: float(v) if "." in v else int(v) for k, v in zip(swept, values, strict=True)}
+        label = ",".join(f"{k}={v}" for k, v in chosen.items())
+        rows[f"{name}[{label}]" if label else name] = chosen
+    return rows
+
+
+def is_sweep(value: Any) -> bool:
+    """Return whether an option has several values: a string of numbers with commas.
+
+    >>> is_sweep("1,2"), is_sweep(1), is_sweep("a,b")
+    (True, False, False)
+    """
+    return isinstance(value, str) and SWEEP_PATTERN.fullmatch(value) is not None
+
+
+def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the options that reach a method: those of its first stage, then its own.
+
+    >>> options_of("reclip", {"yolo": {"weights": "a.pt"}, "reclip": {"margin": 0.1}, "ssd-clip": {"parse": True}})
+    {'weights': 'a.pt', 'margin': 0.1}
+    """
+    return {key: value for owner in owners(name) for key, value in options.get(owner, {}).items()}
+
+
+def owners(name: str) -> tuple[str, ...]:
+    """Return the names whose options reach a method: its first stage if it has one, and the method itself.
+
+    Raises:
+        VGGymError: the method is unknown.
+    """
+    if name in registry.CEILINGS:
+        return (name,)
+    methods = [*registry.grounder_names(), *registry.CEILINGS]
+    if ":" not in name and name not in methods:
+        raise unknown("method", name, methods)
+    spec, key = registry.grounder_spec(name), registry.grounder_key(name)
+    return (spec.proposer, key) if spec.proposer else (key,)
 
 
 class Unfitted(VGGymError):
@@ -131,96 +217,37 @@ class GrounderFactory:
         return [sample for sample in samples if not isinstance(readable_size(sample.query), Exception)]
 
 
-def readable_size(query: Query, decode: bool = False) -> tuple[int, int] | Exception:
-    """Return the (width, height) of the image of a query, or the error if it cannot be read.
+@dataclass(frozen=True)
+class TableRow:
+    """Row of the table whose method is built and checked, but has not predicted yet."""
 
-    Args:
-        query: query whose image is read.
-        decode: whether to decode the pixels too, which finds damaged files.
-    """
-    try:
-        if decode:
-            query.image.array()
-        return query.image.size
-    except Exception as error:  # images of other data sets may fail in any way
-        return error
+    name: str
+    """Name in the table and in ``predictions.jsonl``."""
+    role: str
+    """``floor``, ``method``, ``refined``, or ``ceiling`` followed by what it bounds."""
+    factory: Factory[Batch, list[Line]]
+    """Factory of the worker that predicts."""
+    inputs: dict[str, str]
+    """Version or hash of everything that the predictions depend on."""
+    columns: dict[str, Any]
+    """Columns of the row that are known before it is scored: ``seen``, ``refines``, ..."""
+    moves: dict[str, Any] | None = None
+    """Options of the ceiling of the method's moves; None if it does not move a box."""
+
+    @property
+    def refines(self) -> str:
+        """Name of the row whose boxes it starts from; empty if it starts from none."""
+        return self.columns.get("refines", "")
+
+
+def ceiling_row(row: str, name: str, options: dict[str, Any]) -> TableRow:
+    """Build a ceiling and return its row, whose role says what it bounds."""
+    inputs = {"options": repr(sorted(options.items())), **versions()}
+    role = f"ceiling of {registry.ceiling(name, **options).bounds} (sees the answer)"
+    return TableRow(row, role, partial(build_ceiling, name, options), inputs, {"seen": ANSWER})
 
 
 def build_ceiling(name: str, options: dict[str, Any]) -> Callable[[Batch], list[Line]]:
     """Return a worker that sees the true boxes: its batches consist of samples."""
     ceiling = registry.ceiling(name, **options)
     return partial(predict_batch, lambda samples, boxes: ceiling.ground_samples(samples))
-
-
-def query_of(method_input: Asked) -> Query:
-    """Return the query of an input of a method."""
-    return method_input.query if isinstance(method_input, Sample) else method_input
-
-
-def predict_batch(method: Method, batch: Batch) -> list[Line]:
-    """Return the lines of a batch. If the method raises, each query is tried alone, so that only some of them fail.
-
-    Raises:
-        MissingExtra: the method needs a package that is not installed; this does not count as a failed query.
-    """
-    inputs, initial_boxes = batch
-    start = time.perf_counter()
-    try:
-        predictions = method(inputs, initial_boxes)
-        if len(predictions) != len(inputs):
-            raise RuntimeError(f"{len(predictions)} predictions for {len(inputs)} queries")
-        ms = 1000 * (time.perf_counter() - start) / len(inputs)
-        return [_line(query_of(x), p, ms) for x, p in zip(inputs, predictions, strict=True)]
-    except MissingExtra:
-        raise
-    except Exception as error:  # a method may fail in any way; the failure is counted
-        if len(inputs) == 1:
-            return [failed(query_of(inputs[0]).key, error, 1000 * (time.perf_counter() - start))]
-    parts = [
-        (inputs[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(inputs))
-    ]
-    return [line for part in parts for line in predict_batch(method, part)]
-
-
-def failed(key: str, error: Exception, ms: float | None = None) -> Line:
-    """Return the line of a query that could not be read or predicted.
-
-    Args:
-        key: key of the query.
-        error: cause of the failure.
-        ms: milliseconds of the attempt; None if the method was not called.
-    """
-    reason = str(error) if type(error) is VGGymError else f"{type(error).__name__}: {error}"
-    line: Line = {"key": key, "box": None, "failure": " ".join(reason.split())[:300]}
-    return line if ms is None else {**line, "ms": round(ms, 4)}
-
-
-def common_failure(lines: Sequence[Line]) -> str | None:
-    """Return the reason why all predictions failed, if it is the same for all and no image is the cause; else None."""
-    reasons = {line.get("failure") for line in lines if line["box"] is None}
-    if len(reasons) != 1 or any(line["box"] is not None for line in lines):
-        return None
-    reason = str(reasons.pop())
-    is_unanswered = any(line.get("unanswered") for line in lines)
-    return None if is_unanswered or reason.startswith(f"{ImageError.__name__}:") else reason
-
-
-def _line(query: Query, prediction: Prediction, ms: float) -> Line:
-    """Return the line of a prediction; an invalid box becomes null and a failure."""
-    line: Line = {"key": query.key, "ms": round(ms, 4)}
-    box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
-    good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
-    if details.get("unanswered"):  # the answer has no box; the method itself worked
-        good, line["unanswered"] = False, True
-    line["box"] = [round(float(v), 3) for v in box] if good else None
-    if "failure" in details or not good:
-        line["failure"] = details.get("failure", "not a valid box inside the image")
-    if prediction.score is not None and np.isfinite(prediction.score):
-        line["score"] = float(prediction.score)
-    if "evaluations" in details:
-        line["evaluations"] = int(details["evaluations"])
-    line.update({name: str(details[name]) for name in ("answer", "source") if name in details})
-    for name in ("proposals", "trajectory"):
-        if name in details:
-            line[name] = np.round(np.asarray(details[name], dtype=float), 2).tolist()
-    return line

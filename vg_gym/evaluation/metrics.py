@@ -1,4 +1,4 @@
-"""Metrics of grounding and their confidence intervals: pure functions on arrays."""
+"""Metrics of grounding with their confidence intervals, and CLIP metrics of the crops of predicted boxes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from vg_gym.clip.crops import crop
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.evaluation.intervals import difference_interval, mean_interval
+from vg_gym.types import Sample
 
 THRESHOLDS = (0.25, 0.5, 0.75)
 """IoU thresholds of the accuracies."""
+CLIP_METRICS = ("cosine", "euclidean", "dot", "grounding_accuracy")
+"""Names of the metrics of :func:`clip_metrics`."""
+BATCHES_IN_MEMORY = 4
+"""Number of encoder batches whose crops are in memory at the same time."""
 
 
 def hits(ious: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -28,7 +35,7 @@ def accuracy(ious: np.ndarray, threshold: float) -> float:
     >>> accuracy(np.array([0.2, 0.5, 0.9]), 0.5)
     0.6666666666666666
     """
-    return float(np.mean(ious >= threshold))
+    return float(hits(ious, threshold).mean())
 
 
 def tightness(ious: np.ndarray, threshold: float = 0.5) -> float | None:
@@ -108,3 +115,43 @@ def named(crops: np.ndarray, names: np.ndarray, true: np.ndarray) -> np.ndarray:
         true: indices of the targets' names, (N,).
     """
     return (crops @ names.T).argmax(axis=1) == true
+
+
+def clip_metrics(
+    clip: ClipEncoder, samples: Sequence[Sample], boxes: np.ndarray, categories: Sequence[str]
+) -> dict[str, float | None]:
+    """Return the metrics of the crops of boxes, which need no true box, by the names in :data:`CLIP_METRICS`.
+
+    Args:
+        clip: encoder of crops, expressions and names.
+        samples: N samples.
+        boxes: one box per sample, pixels (N, 4).
+        categories: all category names of the data set. CLIP chooses one of them for each crop, and
+            ``grounding_accuracy`` is the share of correct choices. Targets without a category are not counted; without
+            any category it is None.
+    """
+    step = BATCHES_IN_MEMORY * clip.batch_size
+    prompt = "the {}" if clip.words else "a photo of a {}"
+    names = clip.encode_text([prompt.format(name) for name in categories])
+    pairs, correct = [], []
+    for at in range(0, len(boxes), step):
+        part = samples[at : at + step]
+        crops = clip.encode_crops(_crops(part, boxes[at : at + step]))
+        pairs.append(embedding_metrics(clip.encode_text([s.query.expression for s in part]), crops))
+        labeled = [i for i, sample in enumerate(part) if sample.category in categories]
+        true = np.array([categories.index(part[i].category) for i in labeled], int)
+        if labeled:
+            correct.append(named(crops[labeled], names, true))
+    means = {name: float(np.concatenate([pair[name] for pair in pairs]).mean()) for name in pairs[0]}
+    return {**means, "grounding_accuracy": float(np.concatenate(correct).mean()) if correct else None}
+
+
+def _crops(samples: Sequence[Sample], boxes: np.ndarray) -> list[np.ndarray]:
+    """Return the crops of boxes. Each image is decoded once, since samples of an image follow each other."""
+    crops, key = [], None
+    for sample, box in zip(samples, boxes, strict=True):
+        image = sample.query.image
+        if image.key != key:
+            key, pixels = image.key, image.array()
+        crops.append(crop(pixels, box))
+    return crops

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.methods import Line
+from vg_gym.evaluation.lines import Line, is_prediction
 from vg_gym.storage.files import make_folder, replacing, write_json, writing
 
 INPUTS = "inputs.json"
 """Name of the file with the versions and hashes that the predictions of each method depend on."""
 MADE_AGAIN = "made_again"
 """Key of a line that makes all earlier predictions of its method outdated; the value names the changed inputs."""
-MAX_NUMBER = 1e9
-"""Upper limit (exclusive) of the absolute value of numbers in predictions; it also excludes NaN."""
 
 
 def key_hashes(keys: Iterable[str], count: int) -> np.ndarray:
@@ -228,7 +226,7 @@ def _parsed(path: Path) -> Iterator[tuple[Line | None, bytes]]:
         for text in file:
             try:
                 line = json.loads(text.decode())
-                yield (line if _is_mark(line) or _is_prediction(line) else None), text
+                yield (line if _is_mark(line) or is_prediction(line) else None), text
             except (ValueError, RecursionError):
                 yield None, text
 
@@ -260,25 +258,3 @@ def _compare(settings: dict[str, Any], folder: Path) -> None:
 def _is_mark(line: Any) -> bool:
     """Return whether a line makes earlier predictions of its method outdated."""
     return isinstance(line, dict) and MADE_AGAIN in line and isinstance(line.get("method"), str)
-
-
-def _is_prediction(line: Any) -> bool:
-    """Return whether a line has all fields of a prediction with the right types."""
-    if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in ("method", "key")):
-        return False
-    box, proposals = line.get("box", ""), line.get("proposals", [])
-    return (
-        (_is_box(box) or (box is None and "failure" in line))
-        and isinstance(proposals, list)
-        and all(map(_is_box, proposals))
-        and all(_is_number(line[name]) for name in ("ms", "evaluations", "score") if name in line)
-        and all(isinstance(line[name], str) for name in ("failure", "source", "answer") if name in line)
-    )
-
-
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER

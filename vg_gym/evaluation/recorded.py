@@ -1,72 +1,305 @@
-"""Evaluation of recorded detections with CLIP scores from one JSON file."""
+"""Recorded answers as a method: read from JSON lines, JSON lists, CSV, or samples that lmms-eval logs.
+
+An answer is a box (``box``, ``bbox`` or ``bbox_2d``: four numbers; or columns ``x1``, ``y1``, ``x2``, ``y2``), or a
+text that contains one (``answer``, ``response``, ``prediction`` or ``text``). Frame and format of the box are given,
+never guessed: ``box`` is ``xyxy`` in pixels by default, and ``bbox`` needs a format. The strongest name in an answer
+decides which query it belongs to, in this order (:mod:`vg_gym.evaluation.joining`):
+
+- ``key`` of the query, or ``sent_id``, the number of the expression in RefCOCO's files;
+- ``ref_id`` or ``ann_id``, with ``expression`` (``sent``, ``sentence``) if the object has several expressions;
+- ``image`` (``file_name``), a path, or ``image_id``, with ``expression`` if the image has several expressions.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vg_gym import boxes as box_ops
-from vg_gym.errors import VGGymError
-from vg_gym.evaluation import metrics
-from vg_gym.storage.texts import read_text
+from vg_gym.data.rows import FORMATS
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.evaluation.joining import IDS, Row, id_of, join
+from vg_gym.evaluation.lines import Batch, Line, predict_batch
+from vg_gym.frames import FRAMES, FrameCheck, frame_called, place, to_pixels
+from vg_gym.language_models.box_text import find_boxes
+from vg_gym.storage.texts import lines, read_text
+from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
-MIN_CONFIDENCE = 0.7
-"""Detector confidence above which the file has CLIP scores of detections."""
+BOXES = ("box", "boxes", "bbox_2d")
+"""Names of boxes that are ``xyxy`` by default."""
+AMBIGUOUS = ("bbox", "bboxes", "box_2d")
+"""Names of boxes that need a format: ``bbox`` is ``xywh`` in COCO's results, ``box_2d`` is ``yxyx`` in Gemini's."""
+CORNERS = ("x1", "y1", "x2", "y2")
+"""Names of the columns of a box's coordinates."""
+TEXTS = ("answer", "response", "prediction", "text")
+"""Names of texts that contain a box."""
+EXPRESSIONS = ("expression", "sentence", "sent")
+"""Names of the expression."""
+IMAGES = ("image", "file_name")
+"""Names of the image's path."""
+NOTHING: list[float] = []
+"""Box of an answer that states that it contains none."""
 
 
-def recorded_rows(path: Path) -> list[dict[str, Any]]:
-    """Return two rows: detections with the best CLIP score, and detections with the best IoU as the upper bound.
+class RecordedGrounder:
+    """Grounder that answers from a file.
+
+    Args:
+        path: path of the file: ``.jsonl``, ``.csv``, or ``.json`` with a list.
+        frame: frame of the boxes, a key of :data:`vg_gym.frames.FRAMES`; default: pixels. Answers as text need
+            a frame.
+        partners: key of a query -> number of its row, from :meth:`join`; default: by key.
+        box_format: format of the boxes, a key of :data:`vg_gym.data.rows.FORMATS`; default: ``xyxy``. ``bbox`` needs a
+            format.
 
     Raises:
-        VGGymError: the file is missing, or not in the format of :func:`recorded_detections`.
+        VGGymError: the file is missing; an answer lacks a box or text, or the name of a query; a text lacks a frame, or
+            ``bbox`` a format; or the frame or the format is unknown.
     """
-    chosen, best, groups, missing = recorded_detections(path)
-    return [
-        {"method": name, "role": role, "failures": int(missing.sum()), **metrics.summary(ious, groups)}
-        for name, role, ious in (("recorded", "method", chosen), ("proposal-oracle", "ceiling", best))
-    ]
+
+    def __init__(
+        self,
+        path: str,
+        frame: str | None = None,
+        partners: Mapping[str, int] | None = None,
+        box_format: str | None = None,
+    ):
+        self.name, self.path = f"recorded:{Path(path).stem}", path
+        self.frame = frame or "pixels"
+        self.rows = read_rows(Path(path), frame, box_format)
+        self.partners = (
+            {row["key"]: n for n, row in enumerate(self.rows) if "key" in row} if partners is None else partners
+        )
+        self._checks = {frame: FrameCheck(path, frame) for frame in {row["frame"] for row in self.rows}}
+
+    def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
+        """Return the recorded boxes; a query that is not in the file is a failure."""
+        refuse_initial_boxes(self.name, initial_boxes)
+        return [self._answer(query) for query in queries]
+
+    def join(self, samples: Sequence[Sample]) -> tuple[dict[str, int], dict[str, int]]:
+        """Find the answer of every sample by all names in the answers, and warn of everything that is uncertain.
+
+        Returns:
+            Key of the query -> number of its row; and the numbers of answers, of answers without a query, and of
+            queries without an answer.
+
+        Raises:
+            VGGymError: a query has different answers without scores that rank them.
+        """
+        joined = join(self.path, self.rows, samples)
+        return joined.partners, joined.counts
+
+    def _answer(self, query: Query) -> Prediction:
+        number = self.partners.get(query.key)
+        if number is None:
+            return _failure("not in the recorded predictions")
+        row = self.rows[number]
+        frame, input_size, size = row["frame"], row.get("input_size"), query.image.size
+        details = {"answer": row["written"]} if "written" in row else {}
+        details |= {"failure": row["failure"]} if "failure" in row else {}
+        boxes = find_boxes(row["written"], frame) if "written" in row else [row["box"]]
+        if not boxes or not boxes[0]:
+            return _failure(row.get("failure", "no box in the recorded answer"), **details)
+        self._checks[frame].see(to_pixels(np.asarray(boxes[0]), frame, size, input_size), size)
+        box = place(boxes[0], frame, size, input_size)
+        if box is None:
+            return _failure("the recorded box is not inside the image", **details)
+        return Prediction(box, row.get("score"), details)
 
 
-def recorded_detections(
-    path: Path, min_confidence: float = MIN_CONFIDENCE
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Score recorded detections and CLIP scores (the format of ``andreacoppari/visual-grounding-DL23``).
+def build_recorded(
+    path: str, frame: str | None, box_format: str | None, partners: Mapping[str, int]
+) -> Callable[[Batch], list[Line]]:
+    """Return a worker that answers from a file of predictions.
 
-    For each expression the file has CLIP scores of the detections with confidence above ``min_confidence``, in order,
-    then of the full image. An expression without a detection is a failure with IoU 0.
+    Args:
+        path: path of the file.
+        frame: frame of the boxes.
+        box_format: format of the boxes.
+        partners: key of a query -> number of its row.
+    """
+    return partial(predict_batch, RecordedGrounder(path, frame, partners, box_format).ground)
+
+
+def _failure(why: str, **details: Any) -> Prediction:
+    return Prediction(np.full(4, np.nan, dtype=np.float32), details={**details, "failure": why})
+
+
+def read_rows(path: Path, frame: str | None, box_format: str | None) -> list[Row]:
+    """Read the answers of a file, with unified field names.
 
     Returns:
-        IoUs (N,) of the detection with the highest score (without the full image), IoUs (N,) of the best detection,
-        index of the ref (N,), and whether detections are missing (N,).
+        Rows with ``where`` (place in the file), ``box`` (four numbers ``xyxy``, or an empty list) or ``written`` (a
+        text), ``frame``, names of the query (``key``, :data:`IDS`, ``image``, ``expression``), and optionally ``score``
+        and ``input_size``.
 
     Raises:
-        VGGymError: the file is missing, or not in this format.
+        VGGymError: the file cannot be read, or a row lacks a box or text, the name of a query, or a format or frame.
+            The message names the file and the row.
     """
-    chosen, best, groups, missing = [], [], [], []
+    if box_format is not None and box_format not in FORMATS:
+        raise unknown("box format", box_format, FORMATS)
+    if frame is not None:
+        frame_called(frame)
+    return [_checked(row, f"{path} {where}", where, frame, box_format) for row, where in _raw_rows(path)]
+
+
+def _raw_rows(path: Path) -> Iterator[tuple[Row, str]]:
+    """Yield the unchanged rows of a file and the place of each."""
+    text = read_text(path)
+    readers = {".csv": _csv_rows, ".json": _json_rows}
     try:
-        for ref, row in enumerate(json.loads(read_text(path))):
-            target = box_ops.from_xywh(np.array(row["bbox_target_xywh"]))
-            boxes = np.array([d["box_xyxy"] for d in row["det"] if d["conf"] > min_confidence]).reshape(-1, 4)
-            overlaps = box_ops.pixel_iou(boxes, target)
-            for _, scores in zip(row["captions"], row["clip_text_similarity"], strict=True):
-                chosen.append(overlaps[_best(scores, len(boxes))] if len(boxes) else 0.0)
-                best.append(overlaps.max(initial=0.0))
-                groups.append(ref)
-                missing.append(not len(boxes))
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
-        raise VGGymError(f"{path} is not a file of recorded detections ({type(error).__name__}: {error})") from error
-    if not chosen:
-        raise VGGymError(f"{path} contains no expression")
-    return np.array(chosen), np.array(best), np.array(groups), np.array(missing)
+        for row, where in readers.get(path.suffix.lower(), _json_lines)(text):
+            if not isinstance(row, dict):
+                raise VGGymError(f"{path} {where} is not an object with names")
+            yield (_of_lmms_eval(row) if "doc_id" in row else row), where
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise VGGymError(f"cannot read {path}: {error}") from error
 
 
-def _best(scores: list[float], count: int) -> int:
-    """Return the index of the detection with the highest score."""
-    if len(scores) != count + 1:
-        raise ValueError(f"{len(scores)} scores of {count} detections and the full image")
-    if not np.isfinite(scores).all():
-        raise ValueError("a score is not a number")
-    return int(np.argmax(scores[:count]))
+def _csv_rows(text: str) -> Iterator[tuple[Row, str]]:
+    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
+        if None in row:
+            raise ValueError(f"row {number} has more cells than the header; quote texts that contain commas")
+        yield dict(row), f"row {number}"
+
+
+def _json_rows(text: str) -> Iterator[tuple[Any, str]]:
+    content = json.loads(text)
+    listed = content.get("logs", content) if isinstance(content, dict) else content
+    if not isinstance(listed, list):
+        raise ValueError("it is not a list of answers")
+    yield from ((row, f"entry {number}") for number, row in enumerate(listed))
+
+
+def _json_lines(text: str) -> Iterator[tuple[Any, str]]:
+    for number, line in lines(text):
+        try:
+            yield json.loads(line), f"line {number}"
+        except json.JSONDecodeError as error:
+            raise ValueError(f'line {number} is not {{"key": ..., "box": [4 numbers]}}: {error}') from error
+
+
+def _of_lmms_eval(row: Row) -> Row:
+    """Return the model's text and the names of the query from a logged sample of lmms-eval's RefCOCO tasks."""
+    answer = row.get("filtered_resps") or row.get("resps") or ""
+    while isinstance(answer, list):
+        answer = answer[0] if answer else ""
+    details = next((v for k, v in row.items() if k.startswith("refcoco") and isinstance(v, dict)), {})
+    doc = {**(row.get("doc") or {}), **details}
+    expression = doc.get("answer") if isinstance(doc.get("answer"), str) else row.get("target")
+    number = str(doc.get("ann_id", doc.get("question_id", "")))
+    names = {"ann_id": number if number.isdigit() else None, "expression": expression}
+    return {**names, "image": doc.get("file_name"), "answer": str(answer) or " "}
+
+
+def _checked(raw: Row, place: str, where: str, frame: str | None, box_format: str | None) -> Row:
+    """Return a row with unified field names."""
+    row = {name: value for name, value in raw.items() if not _is_missing(value)}
+    checked: Row = {"where": where}
+    try:
+        checked.update({name: id_of(row[name]) for name in IDS if name in row})
+        if "key" in row:
+            checked["key"] = str(row["key"])
+        for name, names in (("image", IMAGES), ("expression", EXPRESSIONS)):
+            if values := [row[other] for other in names if other in row]:
+                checked[name] = str(values[0])
+        if "score" in row and not isinstance(row["score"], list):
+            checked["score"] = float(row["score"])
+        if "failure" in row:
+            checked["failure"] = str(row["failure"])
+        if "input_size" in row:
+            checked["input_size"] = tuple(int(side) for side in row["input_size"])
+        checked.update(_answer(raw, row, place, frame, box_format))
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
+        raise VGGymError(f"{place} is not a valid answer: {error}") from error
+    checked["frame"] = _agreed(place, "frame", row.get("frame"), frame) or _default_frame(checked, place)
+    frame_called(checked["frame"])
+    if not {"key", "image", *IDS} & checked.keys():
+        raise VGGymError(f"{place} does not name its query: it needs key, {', '.join(IDS)}, or image and expression")
+    return checked
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or isinstance(value, float) and math.isnan(value)
+
+
+def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format: str | None) -> Row:
+    """Return ``box`` or ``written`` of a row."""
+    name = next((name for name in (*BOXES, *AMBIGUOUS) if name in row), None)
+    if name is not None:
+        kind = _agreed(place, "box_format", row.get("box_format"), box_format)
+        frame = FRAMES.get(str(row.get("frame", typed_frame)))
+        has_order = frame is not None and frame.vertical_first
+        if has_order and kind is not None:
+            raise VGGymError(
+                f"{place}: its frame already says that y comes first, so leave the box format {kind!r} out"
+            )
+        if kind is None and name in AMBIGUOUS and not has_order:
+            raise VGGymError(_needs_format(place, name, row))
+        return {"box": _to_xyxy(_one_box(row[name], row, place), kind or "xyxy")}
+    if all(name in raw for name in CORNERS):
+        return {"box": _finite([float(row[name]) for name in CORNERS if name in row])}
+    if texts := [str(row[name]) for name in TEXTS if name in row]:
+        return {"written": texts[0]}
+    if "failure" in row or any(name in raw for name in (*BOXES, *AMBIGUOUS)):
+        return {"box": NOTHING}
+    names = ", ".join((*BOXES, *AMBIGUOUS))
+    raise VGGymError(f"{place} has no box of four numbers ({names}) and no text ({', '.join(TEXTS)})")
+
+
+def _one_box(value: Any, row: Row, place: str) -> list[float]:
+    """Return the box of a row, the best of several by ``scores``; an empty list without a box."""
+    boxes = json.loads(value) if isinstance(value, str) else value
+    boxes = list(boxes) if boxes and isinstance(boxes[0], list) else [boxes] if len(boxes) else []
+    scores = row.get("scores", row.get("score"))
+    at = 0
+    if len(boxes) > 1:
+        if not isinstance(scores, list) or len(scores) != len(boxes):
+            raise VGGymError(f'{place} has {len(boxes)} boxes; give one, or "scores" to choose the best')
+        at = max(range(len(boxes)), key=lambda i: float(scores[i]))
+    four = [float(number) for number in boxes[at]] if boxes else []
+    if len(four) not in (0, 4):
+        raise VGGymError(f"{place} has no box of four numbers but {four}")
+    return _finite(four)
+
+
+def _finite(four: list[float]) -> list[float]:
+    """Return four numbers, or an empty list if one is missing, infinite or not a number."""
+    return four if len(four) == 4 and all(map(math.isfinite, four)) else NOTHING
+
+
+def _to_xyxy(four: list[float], kind: str) -> list[float]:
+    if kind not in FORMATS:
+        raise unknown("box format", kind, FORMATS)
+    return FORMATS[kind](np.array(four)).tolist() if four else NOTHING
+
+
+def _agreed(place: str, name: str, written: Any, typed: str | None) -> str | None:
+    """Return the value in the row or on the command line; if both give one, they must be equal."""
+    if written is not None and typed is not None and written != typed:
+        option = f"--{name.replace('_', '-')}"
+        raise VGGymError(f'{place} says "{name}": {written!r}, but {option} says {typed!r}; leave {option} out')
+    return typed if written is None else str(written)
+
+
+def _default_frame(row: Mapping[str, Any], place: str) -> str:
+    if "written" in row:
+        raise VGGymError(f"{place} is an answer as text; name the frame of its box: --frame 0-1000, pixels, ...")
+    return "pixels"
+
+
+def _needs_format(place: str, name: str, row: Mapping[str, Any]) -> str:
+    is_coco = name == "bbox" and {"image_id", "category_id", "score"} <= row.keys()
+    meaning = "xywh in files like this one, COCO's results" if is_coco else "xywh in COCO's results and xyxy elsewhere"
+    if name == "box_2d":
+        meaning = "yxyx in Gemini's answers and xyxy elsewhere"
+    return f'{place} calls its box "{name}", which is {meaning}; give --box-format, one of {", ".join(FORMATS)}'

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.evaluation.methods import Line
-from vg_gym.evaluation.pairs import ALL
+from vg_gym.evaluation.lines import Line
+from vg_gym.evaluation.paired import ALL
 from vg_gym.types import Sample
 
 SAMPLES = 12
@@ -41,7 +41,7 @@ def pick_cases(ious: np.ndarray, kinds: Sequence[str], images: Sequence[Any]) ->
 
     Args:
         ious: IoUs of the method, (N,).
-        kinds: N kinds of expression. In the result the key :data:`~vg_gym.evaluation.pairs.ALL` stands for all kinds.
+        kinds: N kinds of expression. In the result the key :data:`~vg_gym.evaluation.paired.ALL` stands for all kinds.
         images: N images.
     """
     labels = np.asarray(kinds)

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vg_gym.evaluation.intervals import TOO_FEW
+from vg_gym.evaluation.intervals import SIGNED, interval_text
 
 TEMPLATES = "templates"
 """Name of the folder of templates, scripts and styles."""
@@ -56,6 +56,6 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["share"] = lambda value: "" if value is None else f"{value:.3f}"
-    environment.filters["interval"] = lambda ci: TOO_FEW if ci is None else "{:.3f}–{:.3f}".format(*ci)
-    environment.filters["signed_interval"] = lambda ci: TOO_FEW if ci is None else "{:+.3f} to {:+.3f}".format(*ci)
+    environment.filters["interval"] = lambda ci: interval_text(ci, "{:.3f}–{:.3f}")
+    environment.filters["signed_interval"] = lambda ci: interval_text(ci, SIGNED)
     return environment

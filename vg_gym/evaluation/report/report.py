@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from vg_gym.evaluation import metrics
-from vg_gym.evaluation.methods import Line
-from vg_gym.evaluation.pairs import ALL, Pairing
+from vg_gym.evaluation.lines import Line
+from vg_gym.evaluation.paired import ALL, Pairing
 from vg_gym.evaluation.report.gallery import SAMPLES, Thumbnails, evenly_spaced, pick_cases, pictured
 from vg_gym.evaluation.report.page import render
-from vg_gym.evaluation.report.scatter import png, scatter
+from vg_gym.evaluation.report.plots import png, scatter
 from vg_gym.storage.files import replacing, write_text
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Sample
@@ -135,7 +135,7 @@ def _gallery(
 
 
 def _pairs(pictured_rows: list[Row], kinds: Sequence[str], images: Sequence[int]) -> dict[str, list[tuple]]:
-    """Return ``"A,B"`` -> fields of every :class:`~vg_gym.evaluation.pairs.Difference`, for every pair of rows."""
+    """Return ``"A,B"`` -> fields of every :class:`~vg_gym.evaluation.paired.Difference`, for every pair of rows."""
     ious = {row["method"]: np.array(row["ious"]) for row in pictured_rows}
     pairing = Pairing(ious, kinds, images)
     return {

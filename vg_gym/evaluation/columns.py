@@ -1,10 +1,12 @@
-"""Columns of all samples that the evaluation of methods needs. Each sample is read once and not stored."""
+"""Columns of samples and of predictions, as arrays. Samples and lines are read once and do not stay in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from sys import intern
 from zlib import crc32
 
@@ -13,9 +15,13 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.methods import readable_size
-from vg_gym.evaluation.queries import ContentHash
+from vg_gym.evaluation.lines import Line
+from vg_gym.evaluation.results import ContentHash
 from vg_gym.types import Query, Sample
+
+LINES_IN_MEMORY = 4096
+"""Number of lines that are in memory at the same time."""
+_NO_BOX = [np.nan] * 4
 
 
 class SampleColumns:
@@ -93,6 +99,21 @@ class SampleColumns:
         return np.delete(np.arange(len(self.scales)), list(self.unreadable))
 
 
+def readable_size(query: Query, decode: bool = False) -> tuple[int, int] | Exception:
+    """Return the (width, height) of the image of a query, or the error if it cannot be read.
+
+    Args:
+        query: query whose image is read.
+        decode: whether to decode the pixels too, which finds damaged files.
+    """
+    try:
+        if decode:
+            query.image.array()
+        return query.image.size
+    except Exception as error:  # images of other data sets may fail in any way
+        return error
+
+
 def _turns(groups: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """Return the positions (N,) of samples in an order that keeps images together and is random within an image.
 
@@ -104,3 +125,50 @@ def _turns(groups: np.ndarray, marks: np.ndarray) -> np.ndarray:
     turns = np.empty(len(groups), np.int64)
     turns[np.lexsort((marks, first[inverse]))] = np.arange(len(groups))
     return turns
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers of a method to N queries."""
+
+    lines: Sequence[Line]
+    """Lines of ``predictions.jsonl``, read from the file on access."""
+    boxes: np.ndarray
+    """Boxes, ``xyxy`` pixels, float32 (N, 4); NaN for a failure."""
+    ms: np.ndarray
+    """Milliseconds per query (N,); NaN where the method was not called."""
+    evaluations: np.ndarray
+    """Number of region scores computed (N,); NaN where it is unknown."""
+    failures: np.ndarray
+    """Mask of failures, bool (N,)."""
+    unanswered: np.ndarray
+    """Mask of answers in which the model gave no box, bool (N,)."""
+    with_proposals: np.ndarray
+    """Mask of lines with the proposals among which the box was chosen, bool (N,)."""
+    sources: tuple[str, ...]
+    """Weights that answered and how they were prompted, where lines say so; sorted."""
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> Answers:
+        """Read lines once and return their columns."""
+        count, reading = len(lines), iter(lines)
+        boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, 2), np.nan)
+        marks = np.zeros((count, 3), bool)
+        sources: set[str] = set()
+        for at in range(0, count, LINES_IN_MEMORY):
+            part = list(islice(reading, LINES_IN_MEMORY))
+            rows = slice(at, at + len(part))
+            boxes[rows] = [_NO_BOX if line["box"] is None else line["box"] for line in part]
+            numbers[rows] = [(line.get("ms", np.nan), line.get("evaluations", np.nan)) for line in part]
+            marks[rows] = [
+                ("failure" in line, bool(line.get("unanswered")), bool(line.get("proposals"))) for line in part
+            ]
+            sources |= {line["source"] for line in part if "source" in line}
+        ms, evaluations = numbers.T
+        failures, unanswered, with_proposals = marks.T
+        return cls(lines, boxes, ms, evaluations, failures, unanswered, with_proposals, tuple(sorted(sources)))
+
+    @property
+    def has_box(self) -> np.ndarray:
+        """Mask of queries with a box, bool (N,)."""
+        return np.isfinite(self.boxes[:, 0])

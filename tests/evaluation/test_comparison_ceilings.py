@@ -6,7 +6,7 @@ import pytest
 
 from vg_gym import registry
 from vg_gym.evaluation.comparison import Comparison
-from vg_gym.evaluation.leaderboard import markdown, ranked, read_folder
+from vg_gym.evaluation.report.leaderboard import markdown, ranked, read_folder
 from vg_gym.types import Prediction
 
 SEES = "(sees the answer)"

@@ -20,9 +20,8 @@ from vg_gym.evaluation.report.gallery import (
     pick_cases,
     pictured,
 )
+from vg_gym.evaluation.report.plots import scatter
 from vg_gym.evaluation.report.report import COLORS, write_report
-from vg_gym.evaluation.report.scatter import scatter
-from vg_gym.evaluation.tables import print_table
 from vg_gym.types import Query
 
 META = {"dataset": "refshapes", "split": "test", "command": "python evaluate.py", "date": "", "versions": {}}
@@ -174,12 +173,3 @@ def test_what_is_no_path_is_left_out(samples):
 
 def test_samples_are_evenly_spaced():
     assert evenly_spaced(100, SAMPLES)[:3] == [0, 8, 16] and len(evenly_spaced(100, SAMPLES)) == SAMPLES
-
-
-def test_the_table_has_a_line_for_each_row(rows, capsys):
-    print_table(rows, "a title")
-    said = capsys.readouterr().out
-    assert "a title" in said and "<b>mine</b>" in said and "0.400" in said
-    assert "+0.250" in said and "+0.100 to +0.400" in said
-    print_table(rows[:2], "plain")
-    assert "refined by" not in capsys.readouterr().out

@@ -2,7 +2,7 @@ import pytest
 
 from tests.evaluation.runs import change, write_run
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.saved import check_one_setup, read_results
+from vg_gym.evaluation.results import check_one_setup, read_results
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from tests.evaluation.runs import change, write_run
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.leaderboard import markdown, ranked, read_folder, write_leaderboard
+from vg_gym.evaluation.report.leaderboard import markdown, ranked, read_folder, write_leaderboard
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.intervals import TOO_FEW
+from vg_gym.evaluation.intervals import interval_text
 from vg_gym.evaluation.report.page import render
-from vg_gym.evaluation.saved import FILE, Results, check_one_setup, is_ranked, printable, read_results
+from vg_gym.evaluation.results import FILE, Results, check_one_setup, is_ranked, printable, read_results
 from vg_gym.registry.seen import seen_text
 from vg_gym.storage.files import write_text
 
@@ -101,18 +101,14 @@ def _line(entry: Entry, kinds: Sequence[str]) -> list[str]:
         "" if entry.rank is None else str(entry.rank),
         _cell(about),
         _cell(entry.run),
-        _with_interval(row["mean_iou"], row["mean_iou_ci"]),
-        _with_interval(row["acc@0.5"], row["acc@0.5_ci"]),
+        f"{row['mean_iou']:.3f} ({interval_text(row['mean_iou_ci'])})",
+        f"{row['acc@0.5']:.3f} ({interval_text(row['acc@0.5_ci'])})",
         f"{row['acc@0.75']:.3f}",
         *of_kinds,
         "" if row["ms_per_query"] is None else f"{row['ms_per_query']:.1f}",
         f"{row['failures']}",
         _cell(seen_text(row["seen"])),
     ]
-
-
-def _with_interval(value: float, ci: Sequence[float] | None) -> str:
-    return f"{value:.3f} ({TOO_FEW})" if ci is None else f"{value:.3f} ({ci[0]:.3f}-{ci[1]:.3f})"
 
 
 def _cell(text: str) -> str:

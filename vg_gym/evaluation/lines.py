@@ -1,0 +1,121 @@
+"""Predictions as lines of ``predictions.jsonl``: a method predicts batch by batch, and its failures are per query."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vg_gym import boxes as box_ops
+from vg_gym.errors import ImageError, MissingExtra, VGGymError
+from vg_gym.types import Prediction, Query, Sample
+
+Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
+"""Function from queries (a ceiling: samples) and initial boxes, pixels (N, 4), to predictions: ``grounder.ground``."""
+Asked = Query | Sample
+"""Input of a method: a query; for a ceiling, the sample."""
+Batch = tuple[Sequence[Asked], np.ndarray | None]
+"""Arguments of one call of a method."""
+Line = dict[str, Any]
+"""Prediction as a line of ``predictions.jsonl``."""
+
+MAX_NUMBER = 1e9
+"""Upper limit (exclusive) of the absolute value of numbers in predictions; it also excludes NaN."""
+
+
+def query_of(method_input: Asked) -> Query:
+    """Return the query of an input of a method."""
+    return method_input.query if isinstance(method_input, Sample) else method_input
+
+
+def predict_batch(method: Method, batch: Batch) -> list[Line]:
+    """Return the lines of a batch. If the method raises, each query is tried alone, so that only some of them fail.
+
+    Raises:
+        MissingExtra: the method needs a package that is not installed; this does not count as a failed query.
+    """
+    inputs, initial_boxes = batch
+    start = time.perf_counter()
+    try:
+        predictions = method(inputs, initial_boxes)
+        if len(predictions) != len(inputs):
+            raise RuntimeError(f"{len(predictions)} predictions for {len(inputs)} queries")
+        ms = 1000 * (time.perf_counter() - start) / len(inputs)
+        return [_line(query_of(x), p, ms) for x, p in zip(inputs, predictions, strict=True)]
+    except MissingExtra:
+        raise
+    except Exception as error:  # a method may fail in any way; the failure is counted
+        if len(inputs) == 1:
+            return [failed(query_of(inputs[0]).key, error, 1000 * (time.perf_counter() - start))]
+    parts = [
+        (inputs[i : i + 1], None if initial_boxes is None else initial_boxes[i : i + 1]) for i in range(len(inputs))
+    ]
+    return [line for part in parts for line in predict_batch(method, part)]
+
+
+def failed(key: str, error: Exception, ms: float | None = None) -> Line:
+    """Return the line of a query that could not be read or predicted.
+
+    Args:
+        key: key of the query.
+        error: cause of the failure.
+        ms: milliseconds of the attempt; None if the method was not called.
+    """
+    reason = str(error) if type(error) is VGGymError else f"{type(error).__name__}: {error}"
+    line: Line = {"key": key, "box": None, "failure": " ".join(reason.split())[:300]}
+    return line if ms is None else {**line, "ms": round(ms, 4)}
+
+
+def common_failure(lines: Sequence[Line]) -> str | None:
+    """Return the reason why all predictions failed, if it is the same for all and no image is the cause; else None."""
+    reasons = {line.get("failure") for line in lines if line["box"] is None}
+    if len(reasons) != 1 or any(line["box"] is not None for line in lines):
+        return None
+    reason = str(reasons.pop())
+    is_unanswered = any(line.get("unanswered") for line in lines)
+    return None if is_unanswered or reason.startswith(f"{ImageError.__name__}:") else reason
+
+
+def _line(query: Query, prediction: Prediction, ms: float) -> Line:
+    """Return the line of a prediction; an invalid box becomes null and a failure."""
+    line: Line = {"key": query.key, "ms": round(ms, 4)}
+    box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
+    good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
+    if details.get("unanswered"):  # the answer has no box; the method itself worked
+        good, line["unanswered"] = False, True
+    line["box"] = [round(float(v), 3) for v in box] if good else None
+    if "failure" in details or not good:
+        line["failure"] = details.get("failure", "not a valid box inside the image")
+    if prediction.score is not None and np.isfinite(prediction.score):
+        line["score"] = float(prediction.score)
+    if "evaluations" in details:
+        line["evaluations"] = int(details["evaluations"])
+    line.update({name: str(details[name]) for name in ("answer", "source") if name in details})
+    for name in ("proposals", "trajectory"):
+        if name in details:
+            line[name] = np.round(np.asarray(details[name], dtype=float), 2).tolist()
+    return line
+
+
+def is_prediction(line: Any) -> bool:
+    """Return whether a line has all fields of a prediction with the right types."""
+    if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in ("method", "key")):
+        return False
+    box, proposals = line.get("box", ""), line.get("proposals", [])
+    return (
+        (_is_box(box) or (box is None and "failure" in line))
+        and isinstance(proposals, list)
+        and all(map(_is_box, proposals))
+        and all(_is_number(line[name]) for name in ("ms", "evaluations", "score") if name in line)
+        and all(isinstance(line[name], str) for name in ("failure", "source", "answer") if name in line)
+    )
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
