@@ -30,6 +30,11 @@ def single(scenes):
     return sampled(scenes, SINGLE)
 
 
+@pytest.fixture(scope="module")
+def mixed(scenes):
+    return sampled(scenes, ANY)
+
+
 def texts(samples):
     return [expression.text for expressions in samples for expression in expressions]
 
@@ -50,7 +55,8 @@ def test_every_kind_means_exactly_its_target(scenes, kind):
 
 
 def test_nothing_means_nothing_and_many_mean_several(scenes):
-    for (scene, truth), expressions in zip(scenes, sampled(scenes, ("none", "many")), strict=True):
+    several = sampled(scenes, ("none", "many"), 2)
+    for (scene, truth), expressions in zip(scenes, several, strict=True):
         graph = graph_of(scene, truth)
         for expression in expressions:
             if expression.kind == "none":
@@ -60,8 +66,8 @@ def test_nothing_means_nothing_and_many_mean_several(scenes):
                 assert 2 <= len(expression.targets) <= 4 and exact(expression.meaning, graph, mask), expression.text
 
 
-def test_all_kinds_occur(scenes):
-    counts = Counter(expression.kind for expressions in sampled(scenes, ANY) for expression in expressions)
+def test_all_kinds_occur(mixed):
+    counts = Counter(expression.kind for expressions in mixed for expression in expressions)
     assert set(counts) == set(ANY)
 
 
@@ -96,8 +102,8 @@ def nouns_in(text, nouns):
     return [noun for noun in nouns if re.search(rf"\b{re.escape(noun)}\b", text)]
 
 
-def test_held_out_nouns_are_said_only_where_asked(scenes):
-    for text in texts(sampled(scenes, ANY)):
+def test_held_out_nouns_are_said_only_where_asked(scenes, mixed):
+    for text in texts(mixed):
         assert not nouns_in(text, held_out_nouns()), text
     new = [
         text
@@ -108,15 +114,15 @@ def test_held_out_nouns_are_said_only_where_asked(scenes):
 
 
 def test_held_out_pairs_are_never_said_of_what_is_not_there(scenes):
-    for expressions in sampled(scenes, ("none",)):
+    for expressions in sampled(scenes[:60], ("none",)):
         for expression in expressions:
             for test in expression.meaning.tests:
                 if isinstance(test, Color) and test.part == "main" and expression.meaning.sort.name in KINDS:
                     assert not is_held_out(expression.meaning.sort.name, test.color), expression.text
 
 
-def test_texts_are_english_noun_phrases(scenes):
-    for text in texts(sampled(scenes, ANY)):
+def test_texts_are_english_noun_phrases(mixed):
+    for text in texts(mixed):
         assert re.fullmatch(r"[a-z]+('[a-z]+)?([ -][a-z]+('[a-z]+)?|,)*", text), text
         assert not re.search(r"\b(an? (pants|trousers|shorts|sneakers|shoes|hair|legs)|the the|a an?)\b", text), text
         assert not re.search(r"\ba [aeio]|\ban [^aeiou]", text), text

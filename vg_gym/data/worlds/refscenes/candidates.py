@@ -35,7 +35,7 @@ from vg_gym.data.worlds.refscenes.meaning import (
 SPOKEN_SORTS = frozenset({"kid", "person", "animal", "vehicle"})
 """Sorts above a kind that people use as nouns."""
 RARELY_VEHICLES = frozenset({"boat", "bicycle"})
-"""Kinds that people hardly call vehicles."""
+"""Kinds that people hardly call vehicles, and of which they hardly say where they face."""
 OPTIONAL_PARTS = ("jacket", "dress", "shorts", "skirt", "hat", "collar", "scarf", "bow")
 """Parts that only some things of a kind have."""
 PLAIN = ("person", "furniture", "household")
@@ -218,7 +218,7 @@ def _part(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
 def _action(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
     thing = graph.things[index]
     tests: list[Test] = [Pose(thing.pose)] if thing.pose else []
-    if KINDS[thing.kind].supercategory in ("person", "animal", "vehicle"):
+    if KINDS[thing.kind].supercategory in ("person", "animal", "vehicle") and thing.kind not in RARELY_VEHICLES:
         tests += [Facing(direction) for direction in HEADINGS]
     choices = [Choice((test,)) for test in tests if is_clear(graph, test, index)]
     wanted = ("on", "holding", "held by", "under") if thing.pose else ("held by",)

@@ -23,6 +23,7 @@ from vg_gym.data.worlds.refscenes.meaning import (
     Pattern,
     Phrase,
     Related,
+    SameColor,
     Sort,
     Test,
     exact,
@@ -199,7 +200,7 @@ def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.rand
     nouns = spoken_sorts(graph, target)
     if len(nouns) > 1 and rng.random() < 0.1:
         nouns = nouns[::-1]
-    extras = [test for test in looks(graph, target) if test not in choice.tests and kind not in ("attribute", "part")]
+    extras = [test for test in looks(graph, target) if kind not in ("attribute", "part", "same-as")]
     bit, base = 1 << target, Phrase(THINGS, choice.tests).fit(graph)
     for extra in ((), *((test,) for test in extras)):
         look = Phrase(THINGS, extra).fit(graph)
@@ -218,6 +219,7 @@ def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.rand
 def _longer(graph: Graph, target: int, meaning: Phrase, rng: np.random.Generator) -> Phrase:
     """Return a meaning with a true look that is not needed, if there is one."""
     stated = {test.part for test in _all_tests(meaning) if isinstance(test, (Color, Pattern, Has))}
+    stated |= {"main" for test in meaning.tests if isinstance(test, SameColor)}
     options = [test for test in (*looks(graph, target), *parts(graph, target)) if test.part not in stated]  # type: ignore[attr-defined]
     for i in rng.permutation(len(options)):
         longer = replace(meaning, tests=(options[i], *meaning.tests))

@@ -135,13 +135,13 @@ SUPPORTING: dict[str, tuple[str, ...]] = {
     "standing": ("that {} is standing on", "with {} standing on it"),
 }
 """Pose of what is on a thing -> what follows the noun of the thing."""
-BETWEEN = ("between {} and {}", "in between {} and {}", "in the middle of {} and {}")
+BETWEEN = ("between {} and {}", "in between {} and {}", "that is between {} and {}")
 """What follows the noun of a thing between two others."""
 CLOSEST = ("closest to {}", "nearest to {}", "nearest {}", "that is closest to {}")
 """What follows the noun of the thing closest to another."""
 SAME_COLOR = (
     "of the same {color} as {}", "with the same {color} as {}", "in the same {color} as {}",
-    "that has the same {color} as {}", "that is the same {color} as {}", "the same {color} as {}",
+    "that has the same {color} as {}", "that is the same {color} as {}",
 )  # fmt: skip
 """What follows the noun of a thing that has the colour of another."""
 LOCATED = {
@@ -150,7 +150,7 @@ LOCATED = {
     "vehicle": ("parked", "that is", "which is"),
 }
 """Supercategory -> verbs before a place or relation; a pose must not be stated that is not there."""
-LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "situated", "positioned", "standing")
+LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "situated", "positioned")
 """Verbs before a place or relation of other things."""
 
 FIRST: dict[str, tuple[str, ...]] = {
@@ -173,9 +173,10 @@ FIRST_AFTER: dict[str, tuple[str, ...]] = {
              "that is closest to the camera", "at the front", "nearest the camera"),
     "far": ("{farthest} away", "in the back", "in the background", "{farthest} from the camera", "at the back",
             "that is {farthest} away", "all the way in the back", "{farthest} from us"),
-    "large": ("that is the largest", "that is bigger than the others", "bigger than the rest", "of the largest size"),
+    "large": ("that is the largest", "that is bigger than the others", "bigger than the rest",
+              "that is the biggest one"),
     "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest",
-              "of the smallest size"),
+              "that is the smallest one"),
     "tall": ("that is the tallest", "that is taller than the others", "taller than all the others"),
     "short": ("that is the shortest", "that is shorter than the others", "shorter than everyone else"),
 }  # fmt: skip

@@ -157,10 +157,12 @@ class Writer:
     def _after(self, parts: Parts, thing: Thing, many: bool) -> list[str]:
         """Return the texts that follow the noun; "with" comes before "in", and what is done before where."""
         texts = list(parts.first)
+        dressed = thing.kind == "person" and not all(text.endswith(lexicon.ACCESSORIES) for text in parts.worn)
         if parts.had:
-            texts.append(f"{self.choose(('with', 'with', f'{self._who(thing)} has'))} {_joined(parts.had)}")
+            having = self.choose(("with", "with", f"{self._who(thing)} has"))
+            dressed = dressed and having == "with"  # one relative clause is enough
+            texts.append(f"{having} {_joined(parts.had)}")
         if parts.worn:
-            dressed = thing.kind == "person" and not all(text.endswith(lexicon.ACCESSORIES) for text in parts.worn)
             wearing = lexicon.WEARING if dressed else lexicon.WEARING[:4]
             texts.append(f"{self.choose(wearing)} {_joined(parts.worn)}")
         if parts.does:
@@ -178,16 +180,17 @@ class Writer:
         if name in lexicon.GARMENTS and thing.kind in ("person", "teddy bear", "snowman") or tests[0].part != "main":
             self._wear(parts, name, " ".join(word for word in (pattern, color) if word), thing)
         else:
-            self._own_look(parts, pattern, color, patterns)
+            if pattern and patterns[0] != "plain" and self.chance(0.25):
+                parts.had.append(self.choose(self._pattern_nouns(patterns[0], thing)))
+            elif pattern:
+                parts.before["pattern"] = pattern
+            if color:
+                parts.before["color"] = f"{color} {self.spell('color')}ed" if self.chance(0.03) else color
 
-    def _own_look(self, parts: Parts, pattern: str, color: str, patterns: Sequence[str]) -> None:
-        """Add the colour and pattern of the thing itself."""
-        if pattern and self.chance(0.25) and patterns[0] != "plain":
-            parts.had.append(self.choose(lexicon.PATTERN_NOUNS[patterns[0]]))
-        elif pattern:
-            parts.before["pattern"] = pattern
-        if color:
-            parts.before["color"] = f"{color} {self.spell('color')}ed" if self.chance(0.03) else color
+    def _pattern_nouns(self, pattern: str, thing: Thing) -> tuple[str, ...]:
+        """Return the nouns for a pattern: animals have spots."""
+        spotted = pattern == "dotted" and KINDS[thing.kind].supercategory == "animal"
+        return ("spots",) if spotted else lexicon.PATTERN_NOUNS[pattern]
 
     def _patterns(self, pattern: str, thing: Thing) -> tuple[str, ...]:
         """Return the words for a pattern; animals have spots, and only cloth is plaid."""
@@ -306,7 +309,8 @@ class Writer:
             forms = (f"without {inner.had[0]}", f"{who} does not have {inner.had[0]}", f"not having {inner.had[0]}")
         else:
             words = (*inner.before.values(), *inner.does, *inner.at)[0].removeprefix("that is ")
-            forms = (f"{who} {is_not} {words}", f"{who} {is_not} {words}", f"not {words}")
+            clause = f"{who} {is_not} {words}"
+            forms = (clause, clause, f"not {words}" if inner.does else clause)
         parts.does.append(self.choose(forms))
 
     def _pick(self, parts: Parts, meaning: Phrase, thing: Thing) -> None:
