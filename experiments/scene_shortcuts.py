@@ -36,7 +36,7 @@ CROP_PX = 32
 """Side of the crops that the model without words sees, in pixels."""
 USUAL_BOXES = 48
 """Number of boxes that the model without pictures chooses from."""
-DRAWS = 4
+DRAWS = 8
 """Number of shuffled meanings of each expression."""
 MIN_WORD_COUNT = 3
 """Number of expressions from which a word is known to the model without pictures."""
@@ -93,17 +93,21 @@ def each(scenes: Sequence[Described]) -> Iterator[tuple[Described, Expression]]:
 def oracle_figures(scenes: Sequence[Described]) -> Iterator[tuple[str, float]]:
     """Yield the accuracy of the oracle with all words, with a word less, and with shuffled words."""
     rng = np.random.default_rng(0)
-    whole, less, mixed = [], [], []
+    whole, less, mixed, other = [], [], [], []
     for scene, expression in each(scenes):
         target = expression.targets[0]
         whole.append(guess(scene, expression.meaning, target))
         less += (
             [np.mean([guess(scene, m, target) for m in shorter])] if (shorter := [*drop(expression.meaning)]) else []
         )
-        mixed += [guess(scene, shuffled(expression.meaning, rng), target) for _ in range(DRAWS)]
+        readings = [shuffled(expression.meaning, rng) for _ in range(DRAWS)]
+        mixed += [guess(scene, reading, target) for reading in readings]
+        others = [guess(scene, reading, target) for reading in readings if reading != expression.meaning]
+        other += [np.mean(others)] if others else [1.0]
     yield "oracle", float(np.mean(whole))
     yield "oracle, one attribute deleted", float(np.mean(less))
     yield "oracle, words shuffled", float(np.mean(mixed))
+    yield "oracle, another reading of the shuffled words", float(np.mean(other))
 
 
 def guess(scene: Described, meaning: Phrase, target: int) -> float:
