@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments import tiny_models
 from vg_gym import registry
-from vg_gym.baselines.foundation.open_vocabulary import coco_names
+from vg_gym.baselines.detectors.base import coco_names
 from vg_gym.boxes import is_valid
 from vg_gym.cli.entry import main
 from vg_gym.data.images import ArrayImage

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vg_gym.baselines.heat_maps import AGGREGATES, heat_map, heat_maps
+from vg_gym.baselines.heat_maps import AGGREGATES, heat_map
 from vg_gym.errors import VGGymError
 
 MASKS = np.array([[[1, 1, 0, 0]], [[0, 1, 1, 0]], [[0, 1, 0, 0]]], dtype=bool)
@@ -47,15 +47,6 @@ def test_no_score_overflows_or_fades(aggregate):
 def test_equal_scores_and_empty_segments_are_cold():
     assert not heat_map(MASKS, np.full(3, 0.3), 0.02).any()
     assert not heat_map(np.zeros((2, 3, 4), dtype=bool), np.array([0.1, 0.2]), 0.02).any()
-
-
-def test_several_texts(rng):
-    masks, scores = rng.random((6, 9, 11)) > 0.6, rng.random((4, 6))
-    several = heat_maps(masks, scores, 0.1)
-    assert several.shape == (4, 9, 11)
-    for i in range(4):
-        assert np.array_equal(several[i], heat_map(masks, scores[i], 0.1))
-    assert heat_maps(masks, scores[:0], 0.1).shape == (0, 9, 11)
 
 
 def test_refusals():

@@ -68,23 +68,6 @@ def heat_map(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregat
     return heat
 
 
-def heat_maps(masks: np.ndarray, scores: np.ndarray, temperature: float, aggregate: str = "mean") -> np.ndarray:
-    """Return heat maps (N, H, W) of N texts over the same segments.
-
-    Args:
-        masks: masks of the segments, bool (R, H, W).
-        scores: cosines (N, R).
-        temperature: see :func:`heat_map`.
-        aggregate: see :func:`heat_map`.
-
-    Raises:
-        VGGymError: see :func:`heat_map`.
-    """
-    if not len(scores):
-        return np.zeros((0, *masks.shape[1:]))
-    return np.stack([heat_map(masks, row, temperature, aggregate) for row in scores])
-
-
 def _warmth(scores: np.ndarray, temperature: float) -> np.ndarray:
     """Return exp(score / temperature), up to a common factor against overflow that normalisation removes."""
     scores = np.asarray(scores, dtype=np.float64)

@@ -26,15 +26,6 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    spread = logits.std(ddof=1) if len(logits) > 1 else 0.0
-    return 1 / (1 + np.exp(-(logits - logits.mean()) / (spread + 1e-9)))
-
-
-SQUASHES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
-"""Name -> function that maps logits to [0, 1]."""
-
-
 @dataclass(frozen=True)
 class EncodedImage:
     """Proposals of an image and their CLIP embeddings."""
@@ -169,7 +160,6 @@ def rank_logits(
     candidates: np.ndarray,
     count: int,
     aggregate: str = "max",
-    squash: str = "softmax",
     prior: np.ndarray | None = None,
 ) -> Ranking:
     """Rank boxes by CLIP's logits as in ReCLIP: summed over models, then aggregated over views.
@@ -179,19 +169,16 @@ def rank_logits(
         candidates: box indices (C,) of the candidates.
         count: number of boxes N.
         aggregate: ``max`` or ``sum`` over views.
-        squash: ``softmax`` over candidates, or ``sigmoid`` of the standardised logits.
         prior: log-probabilities (C,) that are added to the combined logits.
 
     Raises:
-        VGGymError: the aggregate or squash is unknown.
+        VGGymError: the aggregate is unknown.
     """
     if aggregate not in AGGREGATES:
         raise unknown("aggregate", aggregate, AGGREGATES)
-    if squash not in SQUASHES:
-        raise unknown("squash", squash, SQUASHES)
     combined = combine(logits, aggregate).astype(np.float64)
     if prior is not None:
         combined = combined + prior
     probabilities = np.zeros(count, dtype=np.float64)
-    probabilities[candidates] = SQUASHES[squash](combined)
+    probabilities[candidates] = _softmax(combined)
     return Ranking(int(candidates[combined.argmax()]), probabilities, combined)

@@ -42,23 +42,14 @@ TARGETS = ("x0", "epsilon", "v")
 
 def tables(betas: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the tables derived from betas (T,), each float64 (T,), under the names of the published code."""
-    alphas = 1 - betas
-    cumprod = alphas.cumprod(0)
-    previous = torch.cat([torch.ones(1, dtype=torch.float64), cumprod[:-1]])
-    variance = betas * (1 - previous) / (1 - cumprod)
+    cumprod = (1 - betas).cumprod(0)
     return {
         "betas": betas,
         "alphas_cumprod": cumprod,
-        "alphas_cumprod_prev": previous,
         "sqrt_alphas_cumprod": cumprod.sqrt(),
         "sqrt_one_minus_alphas_cumprod": (1 - cumprod).sqrt(),
-        "log_one_minus_alphas_cumprod": (1 - cumprod).log(),
         "sqrt_recip_alphas_cumprod": (1 / cumprod).sqrt(),
         "sqrt_recipm1_alphas_cumprod": (1 / cumprod - 1).sqrt(),
-        "posterior_variance": variance,
-        "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
-        "posterior_mean_coef1": betas * previous.sqrt() / (1 - cumprod),
-        "posterior_mean_coef2": (1 - previous) * alphas.sqrt() / (1 - cumprod),
     }
 
 

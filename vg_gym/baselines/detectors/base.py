@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.detection import SSD300_VGG16_Weights
 
 from vg_gym.errors import VGGymError
 from vg_gym.learned.weights import load_strictly
@@ -131,6 +132,12 @@ def _folded(module: nn.Module) -> nn.Module:
                 sequence.add_module(name, fuse_conv_bn_eval(first, second))
                 sequence.add_module(after, nn.Identity())
     return module
+
+
+def coco_names() -> list[str]:
+    """Return the names of COCO's 80 categories, in the order of YOLO's outputs."""
+    names = SSD300_VGG16_Weights.COCO_V1.meta["categories"]
+    return [name for name in names if name not in ("__background__", "N/A")]
 
 
 def scale_between(network_input: np.ndarray, image: np.ndarray) -> np.ndarray:

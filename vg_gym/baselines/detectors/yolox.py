@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torchvision.ops import batched_nms
 
+from vg_gym.baselines.detectors.base import coco_names
 from vg_gym.errors import VGGymError, importing
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.files import fingerprint
@@ -16,18 +19,6 @@ from vg_gym.types import Proposals
 
 STRIDES = (8, 16, 32)
 """Pixels per cell of the three grids."""
-COCO = tuple(
-    (
-        "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
-        "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,"
-        "tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
-        "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
-        "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,"
-        "keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,"
-        "hair drier,toothbrush"
-    ).split(",")
-)
-"""The 80 categories of COCO in the order of YOLO's outputs."""
 
 
 def _session(path: Path) -> Any:
@@ -81,12 +72,10 @@ class Yolox:
         return self._finish(boxes[keep], scores[keep], best[keep], image)
 
     def _finish(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, image: np.ndarray) -> Proposals:
-        import torch
-        from torchvision.ops import batched_nms
-
         tensors = (torch.from_numpy(np.ascontiguousarray(x)) for x in (boxes, scores, classes))
         rows = batched_nms(*tensors, self.nms_iou).numpy()
-        names = [COCO[c] if c < len(COCO) else str(c) for c in classes[rows]]
+        coco = coco_names()
+        names = [coco[c] if c < len(coco) else str(c) for c in classes[rows]]
         return proposals(boxes[rows], scores[rows], names, image)
 
     def _decode(self, raw: np.ndarray) -> np.ndarray:

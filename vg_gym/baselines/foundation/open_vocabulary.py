@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from vg_gym import registry
+from vg_gym.baselines.detectors.base import coco_names
 from vg_gym.baselines.foundation.families import checked_prompt
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.unanswered import unanswered
@@ -179,11 +180,3 @@ def class_names(classes: Sequence[str] | str) -> list[str]:
     """
     names = classes.split(",") if isinstance(classes, str) else classes
     return [name.strip() for name in names if name.strip()]
-
-
-def coco_names() -> list[str]:
-    """Return the names of COCO's 80 categories from torchvision."""
-    from torchvision.models.detection import SSD300_VGG16_Weights
-
-    names = SSD300_VGG16_Weights.COCO_V1.meta["categories"]
-    return [name for name in names if name not in ("__background__", "N/A")]

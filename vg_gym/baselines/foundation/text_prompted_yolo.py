@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from vg_gym import registry
-from vg_gym.baselines.detectors.base import weights_folder
+from vg_gym.baselines.detectors.base import coco_names, weights_folder
 from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.foundation.families import checked_prompt
-from vg_gym.baselines.foundation.open_vocabulary import class_names, coco_names
+from vg_gym.baselines.foundation.open_vocabulary import class_names
 from vg_gym.baselines.foundation.unanswered import unanswered
 from vg_gym.clip.encoder import ClipEncoder, load_clip
 from vg_gym.config import PositiveInt, UnitInterval

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
+import torchvision
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from vg_gym.baselines.detectors.base import read_state
 from vg_gym.baselines.one_stage.frozen_features import FrozenFeatures
@@ -17,25 +20,6 @@ CLASSIFIER_PREFIXES = ("fc.", "conv_head.", "bn2.", "classifier.")
 """Prefixes of the parameters of a classifier that a backbone lacks."""
 FROZEN = "frozen"
 """Name of the backbone of frozen features, see :mod:`vg_gym.baselines.one_stage.frozen_features`."""
-
-
-class FrozenBatchNorm2d(nn.Module):
-    """Batch normalisation with fixed statistics and affine parameters, eps 1e-5 (DETR's)."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, channels: int):
-        super().__init__()
-        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
-            self.register_buffer(name, torch.full((channels,), value))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise a map (B, C, h, w)."""
-        scale = self.weight * (self.running_var + 1e-5).rsqrt()
-        return x * scale.view(1, -1, 1, 1) + (self.bias - self.running_mean * scale).view(1, -1, 1, 1)
 
 
 class Body(nn.Module):
@@ -55,22 +39,12 @@ class Body(nn.Module):
         return self.body(images)
 
 
-class _ResNet(nn.Module):
-    """torchvision's ResNet without its head."""
-
-    def __init__(self, name: str):
-        super().__init__()
-        import torchvision
-
-        network = getattr(torchvision.models, name)(weights=None, norm_layer=FrozenBatchNorm2d)
-        self.channels: int = network.fc.in_features
-        for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
-            self.add_module(part, getattr(network, part))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        for part in self.children():
-            images = part(images)
-        return images
+def _resnet(name: str) -> nn.Sequential:
+    """Return torchvision's ResNet without its head."""
+    network = torchvision.models.get_model(name, weights=None, norm_layer=FrozenBatchNorm2d)
+    body = nn.Sequential(OrderedDict(list(network.named_children())[:-2]))
+    body.channels = network.fc.in_features
+    return body
 
 
 class _EfficientNet(nn.Module):
@@ -127,7 +101,7 @@ def backbone(name: str, clip: str = "refshapes") -> nn.Sequential:
         VGGymError: the name is unknown.
     """
     if name in RESNETS:
-        body: Any = _ResNet(name)
+        body: Any = _resnet(name)
     elif name == "efficientnet_b3":
         body = _EfficientNet()
     elif name == FROZEN:
@@ -168,6 +142,4 @@ def _imagenet(name: str) -> dict[str, torch.Tensor]:
         import timm
 
         return timm.create_model("tf_efficientnet_b3.ns_jft_in1k", pretrained=True).state_dict()
-    import torchvision
-
     return torchvision.models.get_model(name, weights="DEFAULT").state_dict()

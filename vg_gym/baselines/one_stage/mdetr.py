@@ -158,10 +158,6 @@ class MDETROutputs:
     """Class logits, boxes and projections after every decoder layer."""
     point_logits: list[torch.Tensor]
     """Logits of the image tokens after every encoder layer, (N, V) each; empty without a point head."""
-    pooled_text: torch.Tensor | None
-    """Projection of the text encoder's output, (N, contrastive_dim), or None without ``contrastive``."""
-    pooled_image: torch.Tensor | None
-    """Projection of the CLS token, (N, contrastive_dim), or None without ``contrastive``."""
 
 
 class MDETR(BranchedModel):
@@ -227,7 +223,7 @@ class MDETR(BranchedModel):
         text_memory = memory[:, image.stop :]
         aligned_text = F.normalize(self.contrastive_align_projection_text(text_memory), dim=-1)
         layers = [self._heads(x, aligned_text) for x in decoded]
-        return MDETROutputs(layers, self.point_logits([x[:, image] for x in encoded]), *self._pools(text, memory))
+        return MDETROutputs(layers, self.point_logits([x[:, image] for x in encoded]))
 
     def _joint_tokens(
         self, batch: Batch, features: torch.Tensor, text_features: torch.Tensor
@@ -252,12 +248,6 @@ class MDETR(BranchedModel):
         """Return the outputs of the heads for object tokens (N, Q, D), together with ``aligned_text`` (N, L, C)."""
         aligned = F.normalize(self.contrastive_align_projection_image(x), dim=-1)
         return Layer(self.class_embed(x), self.bbox_embed(x).sigmoid(), aligned, aligned_text)
-
-    def _pools(self, text: Any, memory: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Return pooled text and image for the contrastive loss."""
-        if not self.options.contrastive:
-            return None, None
-        return self.contrastive_projection_text(text.pooler_output), self.contrastive_projection_image(memory[:, 0])
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the published losses for one target per expression, to which all words refer."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.boxes import from_cxcywh, giou
 
@@ -21,7 +20,7 @@ LOSS_WEIGHTS = {"ce": 1.0, "bbox": 5.0, "giou": 2.0, "contrastive_align": 1.0}
 NO_OBJECT_WEIGHT = 0.1
 """Weight of queries without an object in the soft-token loss."""
 TEMPERATURE = 0.07
-"""Temperature of the contrastive losses."""
+"""Temperature of the contrastive alignment."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,6 @@ def align_loss(queries: torch.Tensor, tokens: torch.Tensor, positive: torch.Tens
         return (attract + similarity.logsumexp(dim)).masked_fill(~has, 0).sum()
 
     return (direction(2) + direction(1)) / 2
-
-
-def contrastive_loss(text: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Return the image-text contrastive loss of pooled features (N, D), the mean of both directions."""
-    similarity = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T / TEMPERATURE
-    target = torch.arange(len(similarity), device=similarity.device)
-    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
 
 
 def layer_losses(
