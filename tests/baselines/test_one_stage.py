@@ -11,7 +11,7 @@ import torchvision
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
-from vg_gym.baselines.one_stage.auxiliary_loss import covered_share
+from vg_gym.baselines.one_stage.box_regression import covered_share
 from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
 from vg_gym.baselines.one_stage.text_branch import text_encoder
 from vg_gym.data.worlds.refshapes.dataset import RefShapes

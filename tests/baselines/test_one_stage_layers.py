@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.baselines.parity import close
-from vg_gym.baselines.one_stage.mdetr import Decoder
-from vg_gym.baselines.one_stage.stages import StageDecoder
-from vg_gym.baselines.one_stage.transformer import Encoder, LayerSizes, sine_positions
+from vg_gym.baselines.one_stage.mdetr import MDETRDecoderLayer
+from vg_gym.baselines.one_stage.transformer import Decoder, Encoder, LayerSizes, sine_positions
 from vg_gym.learned.weights import load_strictly
 
 FILE = Path(__file__).with_name("parity_tiny") / "detr.safetensors"
@@ -39,10 +38,11 @@ def test_layers(fixture):
     memory = filled(Encoder(SIZES, 2), fixture, "encoder")(given["maps"].flatten(1, 2), mask, positions)
     close(memory[~mask], wanted["memory"][~mask])
     memory = wanted["memory"]
-    mdetr = filled(Decoder(SIZES, 2), fixture, "mdetr")
-    close(mdetr(given["queries"], memory, memory + positions, mask)[-1], wanted["objects"])
-    stage, text = filled(StageDecoder(SIZES, 2), fixture, "stage"), (given["text_positions"], given["text_mask"])
-    close(stage(given["text"], *text, memory, memory + positions), wanted["read"])
+    queries = given["queries"]
+    mdetr = filled(Decoder(SIZES, 2, MDETRDecoderLayer), fixture, "mdetr")
+    close(mdetr(torch.zeros_like(queries), queries, None, memory, memory + positions, mask)[-1], wanted["objects"])
+    stage, text = filled(Decoder(SIZES, 2), fixture, "stage"), (given["text_positions"], given["text_mask"])
+    close(stage(given["text"], *text, memory, memory + positions)[-1], wanted["read"])
 
 
 @torch.no_grad()

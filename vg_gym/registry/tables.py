@@ -90,7 +90,7 @@ def _heat_map(scorer: str, summary: str) -> GrounderSpec:
 
 
 def _one_stage(name: str, summary: str, weights: str = "") -> GrounderSpec:
-    factory = "vg_gym.baselines.one_stage.grounders:one_stage"
+    factory = "vg_gym.baselines.one_stage.checkpoints:one_stage"
     return GrounderSpec(
         factory,
         summary,

@@ -6,7 +6,6 @@ A branch is either a published one (ResNet or EfficientNet; BERT or RoBERTa), or
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -63,12 +62,19 @@ class BranchOptions:
     red: int = 0
     """Number of entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
     point_loss: float = 0.0
-    """Weight of :mod:`vg_gym.baselines.one_stage.auxiliary_loss`, which is not published and needs square maps."""
+    """Weight of :func:`vg_gym.baselines.one_stage.box_regression.point_loss`, which is not published and needs square
+    maps."""
 
 
 class BranchedModel(GroundingModel):
     """Network over an image branch and a text branch."""
 
+    BACKBONE: ClassVar[str]
+    """Name of the backbone in the network."""
+    TEXT_ENCODER: ClassVar[str]
+    """Name of the text encoder in the network."""
+    PROJECTIONS: ClassVar[tuple[str, str]]
+    """Names of the projections of the backbone's maps to image tokens, and of text features to text tokens."""
     pads_to_max_tokens: ClassVar[bool]
     """True if expressions are padded to ``max_tokens`` tokens, False to the longest one of the batch."""
     fit: TextImageSimilarity
@@ -80,19 +86,14 @@ class BranchedModel(GroundingModel):
         self._tokenizer: Callable[[Sequence[str]], Tokens] | None = None
 
     @property
-    @abstractmethod
-    def image_backbone(self) -> nn.Sequential:
+    def image_backbone(self) -> Any:
         """Backbone from :func:`vg_gym.baselines.one_stage.backbone.backbone`."""
+        return self.get_submodule(self.BACKBONE)
 
     @property
-    @abstractmethod
     def text_encoder(self) -> Any:
         """Text encoder: BERT, RoBERTa, or features of a CLIP."""
-
-    @property
-    @abstractmethod
-    def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
-        """Projections of the backbone's maps to image tokens, and of text features to text tokens."""
+        return self.get_submodule(self.TEXT_ENCODER)
 
     @property
     def frozen_parts(self) -> dict[str, str]:
@@ -119,11 +120,10 @@ class BranchedModel(GroundingModel):
     def init_weights(self) -> None:
         """Start both branches in CLIP's joint space if their features are frozen, else pretrained."""
         if self.options.backbone == FROZEN:
-            init_in_joint_space(*self.projections)
+            init_in_joint_space(*map(self.get_submodule, self.PROJECTIONS))  # type: ignore[arg-type]
             return
         if self.options.backbone_weights:
-            body: Any = self.image_backbone[0].body
-            load_pretrained_backbone(body, self.options.backbone, self.options.backbone_weights)
+            load_pretrained_backbone(self.image_backbone[0].body, self.options.backbone, self.options.backbone_weights)
         if self.options.text_weights:
             load_pretrained_text(self.text_encoder, self.options.text_weights)
 

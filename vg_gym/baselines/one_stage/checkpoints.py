@@ -1,7 +1,8 @@
-"""Published checkpoints of MDETR, TransVG and Dynamic MDETR, read without running code and matched key by key.
+"""One-stage grounders with built-in, trained or published weights.
 
-Only keys without weights (:data:`DROPPED_SUFFIXES`) are dropped. The sizes of the network are inferred from the shapes
-of its tensors (:mod:`vg_gym.baselines.one_stage.checkpoint_sizes`).
+Published checkpoints of MDETR, TransVG and Dynamic MDETR are read without running code and matched key by key. Only
+keys without weights (:data:`DROPPED_SUFFIXES`) are dropped. The sizes of the network are inferred from the shapes of
+its tensors (:mod:`vg_gym.baselines.one_stage.checkpoint_sizes`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,40 @@ from typing import Any
 import torch
 
 from vg_gym.baselines.one_stage.checkpoint_sizes import SIZE_READERS, State
-from vg_gym.config import options_from
+from vg_gym.config import PositiveInt, options_from
 from vg_gym.errors import VGGymError
+from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.model import GroundingModel
-from vg_gym.learned.weights import load_strictly
+from vg_gym.learned.weights import find_model, load_strictly
 from vg_gym.registry import network_class
 from vg_gym.storage.tensor_files import read_tensors
 
 DROPPED_SUFFIXES = ("embeddings.position_ids", "num_batches_tracked")
 """Suffixes of the keys that are dropped: the indices of RoBERTa's positions, and batch-norm counters."""
+
+
+def one_stage(
+    name: str, weights: str = "refshapes", device: str = "cpu", batch_size: PositiveInt = 64, **options: Any
+) -> LearnedGrounder:
+    """Load a one-stage grounder.
+
+    Args:
+        name: ``mdetr``, ``transvg``, ``dynamic-mdetr``, ``dynamic-mdetr-clip`` or ``red``.
+        weights: ``refshapes`` (built in), a folder that ``train_grounder.py`` wrote, or a published checkpoint.
+        device: torch device.
+        batch_size: expressions per forward pass.
+        **options: options of the network for a published checkpoint, e.g. ``tokenizer``
+            (:func:`load_published`).
+
+    Raises:
+        VGGymError: the weights do not exist, or belong to another network.
+    """
+    model = find_model(name, weights)
+    if model is None:
+        model = load_published(name, weights, **options)
+    elif options:
+        raise VGGymError(f"{name}: {', '.join(options)} only apply to published checkpoints; {weights!r} has its own")
+    return LearnedGrounder(name, model, device, batch_size)
 
 
 def read_checkpoint(path: str | Path) -> State:

@@ -10,15 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vg_gym.baselines.one_stage.stages import (
-    SamplingStages,
-    StageOptions,
-    center_point,
-    offset_generators,
-    query_updates,
-    stage_transformers,
-    uniform_points,
-)
+from vg_gym.baselines.one_stage.stages import SamplingStages, StageOptions
 from vg_gym.baselines.one_stage.transformer import Encoder, EncoderOnly
 from vg_gym.baselines.one_stage.transvg import TransVGOptions, TwoBranches
 from vg_gym.learned.batch import Batch
@@ -40,6 +32,7 @@ class DynamicMDETR(SamplingStages, TwoBranches):
     """Dynamic MDETR over a ResNet and BERT."""
 
     Options = DynamicMDETROptions
+    QUERY = "sampling"
     shared_parts = {**TwoBranches.shared_parts, "vl_encoder.encoder.": "joint encoder"}
 
     def __init__(self, options: DynamicMDETROptions):
@@ -47,25 +40,9 @@ class DynamicMDETR(SamplingStages, TwoBranches):
         o, dim = options, options.vl_sizes.dim
         self.vl_pos_embed = nn.Embedding(self.image_token_count + o.max_tokens, dim)
         self.vl_encoder = EncoderOnly(Encoder(o.vl_sizes, o.joint_layers))
-        self.offset_generators = offset_generators(dim, o)
-        self.update_sampling_queries = query_updates(dim, o)
-        self.init_reference_point = center_point()
-        self.init_sampling_feature = nn.Embedding(1, dim)
-        if o.uniform_grid:
-            self.register_buffer("initial_sampled_points", uniform_points(o.points))
-        self.vl_transformer = stage_transformers(o.vl_sizes, o)
+        self.add_stages(o.vl_sizes)
         if o.point_loss:
             self.point_embed = nn.Linear(dim, 1)
-
-    @property
-    def initial_query(self) -> nn.Embedding:
-        """Query of the first stage, ``init_sampling_feature`` in published checkpoints."""
-        return self.init_sampling_feature
-
-    @property
-    def query_updates(self) -> nn.ModuleList:
-        """Updates of the query, ``update_sampling_queries`` in published checkpoints."""
-        return self.update_sampling_queries
 
     @property
     def image_rows(self) -> slice:

@@ -15,15 +15,7 @@ import torch
 from torch import nn
 
 from vg_gym.baselines.one_stage.box_regression import BoxRegressor
-from vg_gym.baselines.one_stage.stages import (
-    SamplingStages,
-    StageOptions,
-    center_point,
-    offset_generators,
-    query_updates,
-    stage_transformers,
-    uniform_points,
-)
+from vg_gym.baselines.one_stage.stages import SamplingStages, StageOptions
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, LayerSizes
 from vg_gym.clip import load_clip
 from vg_gym.clip.towers import dense_tokens, resize_positions, text_tokens
@@ -69,6 +61,7 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
     """Dynamic MDETR over a CLIP."""
 
     Options = DynamicMDETRClipOptions
+    QUERY = "content"
     pretrained_prefixes = ("clip",)
 
     def __init__(self, options: DynamicMDETRClipOptions):
@@ -83,24 +76,8 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         self.vl_pos_embed = nn.Embedding(image_tokens + o.max_tokens, o.dim)
         self.vl_encoder = EncoderOnly(Encoder(o.vl_sizes, o.joint_layers))
         self.bbox_embed = MLP([o.dim, o.dim, o.dim, 4])
-        self.offset_generators = offset_generators(o.dim, o)
-        self.update_content_queries = query_updates(o.dim, o)
-        self.init_reference_point = center_point()
-        self.init_content_feature = nn.Embedding(1, o.dim)
-        if o.uniform_grid:
-            self.register_buffer("initial_sampled_points", uniform_points(o.points))
-        self.vl_transformer = stage_transformers(o.vl_sizes, o)
+        self.add_stages(o.vl_sizes)
         self._tokenizer = open_clip.SimpleTokenizer(context_length=o.clip["text_cfg"]["context_length"])
-
-    @property
-    def initial_query(self) -> nn.Embedding:
-        """Query of the first stage, ``init_content_feature`` in published checkpoints."""
-        return self.init_content_feature
-
-    @property
-    def query_updates(self) -> nn.ModuleList:
-        """Updates of the query, ``update_content_queries`` in published checkpoints."""
-        return self.update_content_queries
 
     def init_weights(self) -> None:
         """Start from the published CLIP with its positions enlarged to the canvas.

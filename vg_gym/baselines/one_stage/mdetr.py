@@ -13,18 +13,18 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.baselines.one_stage import text_branch
-from vg_gym.baselines.one_stage.auxiliary_loss import point_loss
 from vg_gym.baselines.one_stage.backbone import backbone
+from vg_gym.baselines.one_stage.box_regression import point_loss
 from vg_gym.baselines.one_stage.branches import BranchedModel, BranchOptions
 from vg_gym.baselines.one_stage.frozen_features import FrozenText
 from vg_gym.baselines.one_stage.mdetr_losses import Layer, set_losses
 from vg_gym.baselines.one_stage.transformer import (
     MLP,
+    Decoder,
+    DecoderLayer,
     Encoder,
     LayerSizes,
-    PostNormLayer,
     map_tokens,
-    plus,
     resize_mask,
     sine_positions,
 )
@@ -68,58 +68,11 @@ class MDETROptions(BranchOptions):
         return LayerSizes(self.dim, self.heads, self.feedforward, self.dropout)
 
 
-class DecoderLayer(PostNormLayer):
-    """Layer of self-attention, attention to the joint memory and feed-forward; norms have the published numbers."""
+class MDETRDecoderLayer(DecoderLayer):
+    """Decoder layer under the names of MDETR's checkpoints."""
 
-    def __init__(self, sizes: LayerSizes):
-        super().__init__()
-        self.self_attn, self.cross_attn_image = sizes.attention(), sizes.attention()
-        self.linear1, self.linear2 = sizes.linears()
-        self.norm1, self.norm3, self.norm4 = sizes.norms(3)
-        self.dropout = nn.Dropout(sizes.dropout)
-
-    def forward(
-        self, x: torch.Tensor, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Return updated object tokens (N, Q, D).
-
-        Args:
-            x: object tokens, (N, Q, D).
-            queries: positions of the object tokens, (N, Q, D).
-            memory: tokens of image and text, (N, S, D).
-            keys: ``memory`` with positions, (N, S, D).
-            mask: padding of ``memory``, bool (N, S).
-        """
-        q = plus(x, queries)
-        x = self.attend(self.self_attn, self.norm1, x, q, q, x)
-        x = self.attend(self.cross_attn_image, self.norm3, x, plus(x, queries), keys, memory, mask)
-        return self.feed_forward(self.norm4, x)
-
-
-class Decoder(nn.Module):
-    """Stack of :class:`DecoderLayer` with one final norm, which is applied to the output of every layer."""
-
-    def __init__(self, sizes: LayerSizes, layers: int):
-        super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(sizes) for _ in range(layers))
-        self.norm = nn.LayerNorm(sizes.dim)
-
-    def forward(
-        self, queries: torch.Tensor, memory: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """Return the object tokens (N, Q, D) after every layer.
-
-        Args:
-            queries: positions of the object tokens, which start at zero, (N, Q, D).
-            memory: tokens of image and text, (N, S, D).
-            keys: ``memory`` with positions, (N, S, D).
-            mask: padding of ``memory``, bool (N, S).
-        """
-        x, outputs = torch.zeros_like(queries), []
-        for layer in self.layers:
-            x = layer(x, queries, memory, keys, mask)
-            outputs.append(self.norm(x))
-        return outputs
+    CROSS_ATTENTION = "cross_attn_image"
+    NORMS = ("norm1", "norm3", "norm4")
 
 
 class Resizer(nn.Module):
@@ -142,7 +95,7 @@ class Transformer(nn.Module):
     def __init__(self, o: MDETROptions):
         super().__init__()
         self.encoder = Encoder(o.sizes, o.encoder_layers)
-        self.decoder = Decoder(o.sizes, o.decoder_layers)
+        self.decoder = Decoder(o.sizes, o.decoder_layers, MDETRDecoderLayer)
         if o.contrastive:
             self.CLS = nn.Embedding(1, o.dim)
         clip = o.tokenizer == "clip"
@@ -175,6 +128,8 @@ class MDETR(BranchedModel):
         "point_embed.": "point head",
     }
     pads_to_max_tokens = False
+    BACKBONE, TEXT_ENCODER = "backbone", "transformer.text_encoder"
+    PROJECTIONS = ("input_proj", "transformer.resizer.fc")
 
     def __init__(self, options: MDETROptions):
         super().__init__(options)
@@ -196,21 +151,6 @@ class MDETR(BranchedModel):
             self.contrastive_projection_image = nn.Linear(o.dim, o.contrastive_dim, bias=False)
             self.contrastive_projection_text = nn.Linear(width, o.contrastive_dim, bias=False)
 
-    @property
-    def image_backbone(self) -> nn.Sequential:
-        """Backbone: ResNet, EfficientNet, or frozen features."""
-        return self.backbone
-
-    @property
-    def text_encoder(self) -> Any:
-        """Text encoder: RoBERTa, or features of a CLIP."""
-        return self.transformer.text_encoder
-
-    @property
-    def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
-        """Projections to image tokens and to text tokens."""
-        return self.input_proj, self.transformer.resizer.fc
-
     def forward(self, batch: Batch) -> MDETROutputs:
         """Return the outputs of all decoder layers for N expressions."""
         features, tokens = self.image_features(batch), batch.tokens
@@ -219,7 +159,7 @@ class MDETR(BranchedModel):
         encoded = self.transformer.encoder.layerwise(joint, mask, positions)
         memory = encoded[-1]
         queries = self.query_embed.weight.expand(len(batch), -1, -1)
-        decoded = self.transformer.decoder(queries, memory, memory + positions, mask)
+        decoded = self.transformer.decoder(torch.zeros_like(queries), queries, None, memory, memory + positions, mask)
         text_memory = memory[:, image.stop :]
         aligned_text = F.normalize(self.contrastive_align_projection_text(text_memory), dim=-1)
         layers = [self._heads(x, aligned_text) for x in decoded]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -101,6 +102,71 @@ class EncoderLayer(PostNormLayer):
         q = plus(x, positions)
         x = self.attend(self.self_attn, self.norm1, x, q, q, x, padding_mask)
         return self.feed_forward(self.norm2, x)
+
+
+class DecoderLayer(PostNormLayer):
+    """Layer of self-attention, attention to a memory and a feed-forward network."""
+
+    CROSS_ATTENTION: ClassVar[str] = "multihead_attn"
+    NORMS: ClassVar[tuple[str, str, str]] = ("norm1", "norm2", "norm3")
+
+    def __init__(self, sizes: LayerSizes):
+        super().__init__()
+        self.self_attn = sizes.attention()
+        self.add_module(self.CROSS_ATTENTION, sizes.attention())
+        self.linear1, self.linear2 = sizes.linears()
+        for name, norm in zip(self.NORMS, sizes.norms(3), strict=True):
+            self.add_module(name, norm)
+        self.dropout = nn.Dropout(sizes.dropout)
+
+    def forward(
+        self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, memory: torch.Tensor,
+        keys: torch.Tensor, memory_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return updated tokens (N, L, D).
+
+        Args:
+            x: tokens, (N, L, D).
+            positions: positions of the tokens, (N, L, D).
+            mask: padding of the tokens, bool (N, L), or None.
+            memory: tokens to attend to, (N, S, D).
+            keys: ``memory`` with positions, (N, S, D).
+            memory_mask: padding of ``memory``, bool (N, S), or None.
+        """
+        norms, cross_attention = [getattr(self, name) for name in self.NORMS], getattr(self, self.CROSS_ATTENTION)
+        q = plus(x, positions)
+        x = self.attend(self.self_attn, norms[0], x, q, q, x, mask)
+        x = self.attend(cross_attention, norms[1], x, plus(x, positions), keys, memory, memory_mask)
+        return self.feed_forward(norms[2], x)
+
+
+class Decoder(nn.Module):
+    """Stack of decoder layers with one norm, which is applied to the output of every layer."""
+
+    def __init__(self, sizes: LayerSizes, layers: int, layer: type[DecoderLayer] = DecoderLayer):
+        super().__init__()
+        self.layers = nn.ModuleList(layer(sizes) for _ in range(layers))
+        self.norm = nn.LayerNorm(sizes.dim)
+
+    def forward(
+        self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, memory: torch.Tensor,
+        keys: torch.Tensor, memory_mask: torch.Tensor | None = None,
+    ) -> list[torch.Tensor]:  # fmt: skip
+        """Return the tokens (N, L, D) after every layer.
+
+        Args:
+            x: tokens, (N, L, D).
+            positions: positions of the tokens, (N, L, D).
+            mask: padding of the tokens, bool (N, L), or None.
+            memory: tokens to attend to, (N, S, D).
+            keys: ``memory`` with positions, (N, S, D).
+            memory_mask: padding of ``memory``, bool (N, S), or None.
+        """
+        outputs = []
+        for layer in self.layers:
+            x = layer(x, positions, mask, memory, keys, memory_mask)
+            outputs.append(self.norm(x))
+        return outputs
 
 
 class Encoder(nn.Module):

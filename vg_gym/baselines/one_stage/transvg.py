@@ -102,6 +102,8 @@ class TwoBranches(BranchedModel, BoxRegressor):
         "point_embed.": "point head",
     }
     pads_to_max_tokens = True
+    BACKBONE, TEXT_ENCODER = "visumodel.backbone", "textmodel.bert"
+    PROJECTIONS = ("visumodel.input_proj", "text_proj")
     vl_pos_embed: nn.Embedding
 
     def __init__(self, options: TransVGOptions):
@@ -116,21 +118,6 @@ class TwoBranches(BranchedModel, BoxRegressor):
         self.text_proj = nn.Linear(self.textmodel.bert.config.hidden_size, dim)
         self.bbox_embed = MLP([dim, dim, dim, 4])
         self.add_frozen_parts(dim)
-
-    @property
-    def image_backbone(self) -> nn.Sequential:
-        """Backbone: ResNet, or frozen features."""
-        return self.visumodel.backbone
-
-    @property
-    def text_encoder(self) -> Any:
-        """Text encoder: BERT, or features of a CLIP."""
-        return self.textmodel.bert
-
-    @property
-    def projections(self) -> tuple[nn.Conv2d, nn.Linear]:
-        """Projections to image tokens and to text tokens."""
-        return self.visumodel.input_proj, self.text_proj
 
     @property
     def image_token_count(self) -> int:
