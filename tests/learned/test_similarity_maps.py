@@ -2,7 +2,7 @@
 
 import torch
 
-from vg_gym.learned.similarity_maps import SimilarityMaps
+from vg_gym.learned.frozen_clip import SimilarityMaps
 
 
 def test_the_first_map_is_the_dot_product():

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
@@ -19,11 +20,6 @@ from vg_gym.types import Proposals
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
 """Name -> aggregate over the logits of views."""
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
 
 
 @dataclass(frozen=True)
@@ -180,5 +176,5 @@ def rank_logits(
     if prior is not None:
         combined = combined + prior
     probabilities = np.zeros(count, dtype=np.float64)
-    probabilities[candidates] = _softmax(combined)
+    probabilities[candidates] = softmax(combined)
     return Ranking(int(candidates[combined.argmax()]), probabilities, combined)

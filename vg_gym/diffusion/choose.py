@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
@@ -23,8 +24,7 @@ def region_weights(dense: np.ndarray, text: np.ndarray, boxes: np.ndarray, scale
     """
     regions = l2_normalize(box_mean(summed_area(dense), boxes))
     logits = scale * np.einsum("nkd,nd->nk", regions, text)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(logits, axis=1).astype(np.float32)
 
 
 def heaviest(boxes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

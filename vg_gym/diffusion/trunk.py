@@ -10,8 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.diffusion.layers import EncoderLayer, grid_embedding
 from vg_gym.diffusion.options import BoxDiffusionOptions
-from vg_gym.learned.frozen_clip import TextFeatures
-from vg_gym.learned.similarity_maps import SimilarityMaps
+from vg_gym.learned.frozen_clip import SimilarityMaps, TextFeatures
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,14 @@ PROPOSERS: dict[str, ProposerSpec] = {
         "mm-grounding-dino", "MM-Grounding-DINO", "openmmlab-community/mm_grounding_dino_large_all"
     ),
     "yolo-world": ProposerSpec(
-        f"{FOUNDATION}.yolo_world:YoloWorld",
+        f"{FOUNDATION}.text_prompted_yolo:YoloWorld",
         "YOLO-World, prompted with class names",
         "yolo",
         published="yolov8x-worldv2.pt",
         seen=PHRASE_BOXES,
     ),
     "yoloe": ProposerSpec(
-        f"{FOUNDATION}.yoloe:Yoloe",
+        f"{FOUNDATION}.text_prompted_yolo:Yoloe",
         "YOLOE, prompted with class names",
         "yolo",
         published="yoloe-11l-seg.pt",

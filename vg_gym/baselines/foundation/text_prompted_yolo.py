@@ -1,6 +1,6 @@
-"""Base class of YOLO-World and YOLOE: an ultralytics model of objects described in words, and a CLIP for the words.
+"""YOLO-World and YOLOE through ultralytics: a detector of objects described in words, and a CLIP for the words.
 
-Ultralytics would install a package from a repository to encode texts, or download a compiled program. This class uses
+Ultralytics would install a package from a repository to encode texts, or download a compiled program. These classes use
 open_clip instead.
 """
 
@@ -28,6 +28,9 @@ from vg_gym.features.proposals import proposals, select
 from vg_gym.runtime.devices import pick_device
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Proposals, Query, refuse_initial_boxes
+
+TEXT_CLIPS = {"mobileclip": "MobileCLIP-B:datacompdr_lt", "mobileclip2": "MobileCLIP2-B:dfndr2b"}
+"""CLIP names by ultralytics' name of the text model, up to its colon."""
 
 
 class TextPromptedYolo(ABC):
@@ -184,3 +187,69 @@ class TextPromptedYolo(ABC):
                 f"text_clip={self.trained_with}"
             )
         return clip
+
+
+class YoloWorld(TextPromptedYolo):
+    """YOLO-World (Cheng et al., CVPR 2024), which compares regions with texts; the texts also change its feature maps.
+
+    It was trained with the texts of OpenAI's CLIP ViT-B/32, its default ``text_clip``.
+    """
+
+    name, example = "yolo-world", "yolov8s-worldv2.pt"
+    trained_with = "ViT-B-32-quickgelu:openai"
+
+    def open(self, path: str) -> Any:
+        """Open an ``ultralytics.YOLOWorld``."""
+        model = ultralytics_package().YOLOWorld(path)
+        _ = model.model.txt_feats
+        return model
+
+    @property
+    def text_width(self) -> int:
+        """Width of a text feature."""
+        return self.model.model.txt_feats.shape[-1]
+
+    def tell(self, module: Any, features: torch.Tensor) -> None:
+        """Set the features of the texts that a network detects, (1, N, D)."""
+        module.txt_feats = features
+
+
+class Yoloe(TextPromptedYolo):
+    """YOLOE (Wang et al., ICCV 2025), which compares regions with texts after a small network adapted the texts.
+
+    Segmentation checkpoints answer with their boxes. It was trained with the texts of MobileCLIP-B (v26:
+    MobileCLIP2-B), its default ``text_clip``, of which ultralytics downloads a compiled copy. open_clip has the same
+    models; ``text_clip=MobileCLIP-B:/path/to/weights.safetensors`` loads one from a file.
+    """
+
+    name, example = "yoloe", "yoloe-11l-seg.pt"
+
+    def open(self, path: str) -> Any:
+        """Open an ``ultralytics.YOLOE`` that accepts texts.
+
+        Raises:
+            VGGymError: the file contains another model, or one with built-in classes.
+        """
+        model = ultralytics_package().YOLOE(path)
+        head = model.model.model[-1]
+        if not hasattr(head, "get_tpe"):
+            raise VGGymError("the file does not contain a YOLOE")
+        if hasattr(head, "lrpc") or head.is_fused:
+            raise VGGymError("its classes are built in (a -pf checkpoint); use one that accepts texts")
+        return model
+
+    @property
+    def trained_with(self) -> str:
+        """Name of the CLIP that the weights were trained with."""
+        kind = getattr(self.model.model, "text_model", "mobileclip:blt").partition(":")[0]
+        return TEXT_CLIPS.get(kind, TEXT_CLIPS["mobileclip"])
+
+    @property
+    def text_width(self) -> int:
+        """Width of a text feature."""
+        return self.model.model.model[-1].embed
+
+    @torch.no_grad()
+    def tell(self, module: Any, features: torch.Tensor) -> None:
+        """Set the features of the texts that a network detects, (1, N, D), after its head adapted them."""
+        module.pe = module.model[-1].get_tpe(features)

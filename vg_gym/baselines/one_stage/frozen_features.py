@@ -17,8 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.clip import load_clip
 from vg_gym.learned.batch import IMAGENET
-from vg_gym.learned.frozen_clip import FrozenClip
-from vg_gym.learned.similarity_maps import SimilarityMaps
+from vg_gym.learned.frozen_clip import FrozenClip, SimilarityMaps
 from vg_gym.learned.tokenization import Tokens
 
 DETECTOR_CHANNELS = 48 * 4 + 96 + 160
