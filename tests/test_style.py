@@ -108,11 +108,11 @@ def test_the_picture_of_the_imports_is_current():
     assert architecture.PICTURE.read_text() == architecture.picture(), "run: python docs/architecture.py"
 
 
-ROLES = {"config", "factory", "grounder", "model", "options", "protocol"}
-"""Names of modules that play the same role in several rooms: ``config`` is always a room's training options."""
+ROLES = {"config", "dataset", "expressions", "factory", "grounder", "model", "options", "protocol", "scenes"}
+"""Names of modules that play the same role in several rooms: ``config`` is always a room's training options, ``dataset`` a world."""
 COMMANDS = {"demo", "download", "ground", "leaderboard", "train"}
 """Names of modules of ``cli`` that are called like the module whose functions they run."""
-TO_RENAME = {"dense", "parsing", "seen", "tables"}
+TO_RENAME = {"dense", "drawing", "parsing", "seen", "splits", "tables"}
 """Names that modules of different subjects still share; a name that becomes unique leaves this set."""
 
 
