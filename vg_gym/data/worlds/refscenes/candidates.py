@@ -32,7 +32,7 @@ from vg_gym.data.worlds.refscenes.meaning import (
     sorts,
 )
 
-SPOKEN_SORTS = frozenset({"kid", "person", "animal", "vehicle"})
+SPOKEN_SORTS = frozenset({"kid", "adult", "person", "animal", "vehicle"})
 """Sorts above a kind that people use as nouns."""
 RARELY_VEHICLES = frozenset({"boat", "bicycle"})
 """Kinds that people hardly call vehicles, and of which they hardly say where they face."""

@@ -16,6 +16,7 @@ import numpy as np
 from vg_gym.data.worlds.refscenes.candidates import CHOICES, Choice, looks, parts, spoken_sorts
 from vg_gym.data.worlds.refscenes.graph import Fit, Graph, graph_of, members
 from vg_gym.data.worlds.refscenes.imagined import imagine
+from vg_gym.data.worlds.refscenes.kinds import KINDS
 from vg_gym.data.worlds.refscenes.meaning import (
     THING,
     Color,
@@ -26,6 +27,7 @@ from vg_gym.data.worlds.refscenes.meaning import (
     SameColor,
     Sort,
     Test,
+    anchors,
     exact,
     minimal,
     referents,
@@ -36,31 +38,31 @@ from vg_gym.data.worlds.refscenes.wording import Writer
 THINGS = Sort(THING)
 """The noun of everything."""
 SHARES: dict[str, float] = {
-    "attribute": 0.155,
-    "part": 0.15,
-    "place": 0.115,
-    "ordinal": 0.07,
+    "attribute": 0.14,
+    "part": 0.155,
+    "place": 0.10,
+    "ordinal": 0.065,
     "depth": 0.075,
-    "size": 0.05,
-    "relation": 0.17,
-    "two-hop": 0.06,
+    "size": 0.055,
+    "relation": 0.19,
+    "two-hop": 0.075,
     "negation": 0.035,
     "same-as": 0.02,
-    "action": 0.10,
+    "action": 0.09,
 }
 """Kind of expression that means one thing -> its share among them, within some hundredths."""
 WEIGHTS: dict[str, float] = {
-    "attribute": 0.16,
-    "part": 0.28,
-    "place": 0.013,
-    "ordinal": 0.014,
-    "depth": 0.029,
-    "size": 0.066,
-    "relation": 0.08,
-    "two-hop": 0.023,
-    "negation": 0.055,
-    "same-as": 1.1,
-    "action": 0.22,
+    "attribute": 0.125,
+    "part": 0.255,
+    "place": 0.0092,
+    "ordinal": 0.0095,
+    "depth": 0.0195,
+    "size": 0.054,
+    "relation": 0.088,
+    "two-hop": 0.0265,
+    "negation": 0.043,
+    "same-as": 1.15,
+    "action": 0.195,
 }
 """Kind -> how often it is tried first to come to its share; the rarer it is possible, the more often."""
 NONE_SHARE, MANY_SHARE = 0.22, 0.17
@@ -200,6 +202,8 @@ def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.rand
     nouns = spoken_sorts(graph, target)
     if len(nouns) > 1 and rng.random() < 0.1:
         nouns = nouns[::-1]
+    if KINDS[graph.things[target].kind].supercategory in _anchored(choice):
+        nouns = nouns[:1]  # "an animal next to a sheep" is no sheep
     extras = [test for test in looks(graph, target) if kind not in ("attribute", "part", "same-as")]
     bit, base = 1 << target, Phrase(THINGS, choice.tests).fit(graph)
     for extra in ((), *((test,) for test in extras)):
@@ -214,6 +218,13 @@ def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.rand
                 if minimal(meaning, graph):
                     return meaning
     return None
+
+
+def _anchored(choice: Choice) -> set[str]:
+    """Return the supercategories of the things that a choice relates the target to."""
+    phrases = [phrase for test in choice.tests for _, phrase in anchors(test)]
+    phrases += [choice.pick.anchor] if choice.pick and choice.pick.anchor else []
+    return {KINDS[phrase.sort.name].supercategory if phrase.sort.name in KINDS else "person" for phrase in phrases}
 
 
 def _longer(graph: Graph, target: int, meaning: Phrase, rng: np.random.Generator) -> Phrase:

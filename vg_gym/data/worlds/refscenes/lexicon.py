@@ -10,19 +10,19 @@ SPELLINGS = {
     "gray": ("gray", "grey"),
     "color": ("color", "colour"),
     "trousers": ("pants", "trousers"),
-    "shoes": ("sneakers", "shoes"),
+    "shoes": ("sneakers", "trainers"),
     "jacket": ("jacket", "coat"),
     "frosting": ("frosting", "icing"),
     "farthest": ("farthest", "furthest"),
-    "checked": ("checkered", "checked"),
+    "checked": ("checkered", "chequered"),
     "center": ("center", "centre"),
     "sweater": ("sweater", "jumper"),
 }
 """Word -> what Americans and what the British say."""
 COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "purple": ("purple", "purple", "violet"),
-    "teal": ("teal", "turquoise"),
-    "tan": ("tan", "beige"),
+    "teal": ("teal", "turquoise", "aqua"),
+    "tan": ("tan", "beige", "light brown"),
     "brown": ("brown", "brown", "brown", "dark brown"),
     "pink": ("pink", "pink", "pink", "pink", "light pink"),
     "blue": ("blue", "blue", "blue", "blue", "dark blue"),
@@ -55,11 +55,12 @@ SHIRTS = ("shirt", "shirt", "t-shirt", "top", "sweater", "tee", "sweatshirt")
 
 ACCESSORIES = ("hat", "cap", "shoes", "sneakers", "scarf")
 """Words of what one wears besides clothes: nobody is dressed in a hat."""
-WEARING = ("in", "wearing", "in", "with", "dressed in", "who is wearing")
+WEARING = ("in", "wearing", "in", "with", "sporting", "dressed in", "clad in", "who is wearing", "who has on")
 """Words before what a person wears."""
 
 SORT_NOUNS: dict[str, tuple[str, ...]] = {
-    "kid": ("kid", "child"),
+    "kid": ("kid", "child", "youngster"),
+    "adult": ("adult", "grown up"),
     "person": ("person",),
     "animal": ("animal",),
     "vehicle": ("vehicle",),
@@ -67,12 +68,12 @@ SORT_NOUNS: dict[str, tuple[str, ...]] = {
 }
 """Sort that is neither a kind nor a variant -> its nouns."""
 POSES: dict[str, tuple[str, ...]] = {
-    "standing": ("standing", "standing up", "that is standing", "just standing there"),
-    "walking": ("walking", "that is walking", "on the move"),
+    "standing": ("standing", "standing up", "that is standing", "standing upright", "just standing there", "on {his} feet"),
+    "walking": ("walking", "that is walking", "taking a step", "strolling along", "on the move"),
     "sitting": ("sitting", "seated", "sitting down", "that is sitting"),
-    "lying": ("lying down", "laying down", "lying on {his} side", "that is lying down"),
+    "lying": ("lying down", "laying down", "resting", "that is lying down", "lying on the ground"),
     "waving": (
-        "waving", "with {his} arm raised", "raising {his} arm", "with one arm up", "that is waving",
+        "waving", "with {his} arm raised", "raising {his} arm", "with one arm up", "that is waving", "gesturing",
         "holding {his} hand up",
     ),
     "eating": ("grazing", "eating", "with {his} head down", "lowering {his} head", "that is eating",
@@ -122,10 +123,26 @@ RELATIONS: dict[str, tuple[str, ...]] = {
     "right of": ("to the right of {}", "right of {}", "on the right side of {}", "on the right of {}"),
     "in front of": ("in front of {}", "right in front of {}", "directly in front of {}"),
     "behind": ("behind {}", "right behind {}", "directly behind {}", "in back of {}"),
-    "next to": ("next to {}", "beside {}", "right next to {}", "near {}", "by {}", "close to {}", "alongside {}"),
-    "on": ("on {}", "on top of {}"),
+    "next to": (
+        "next to {}",
+        "beside {}",
+        "right next to {}",
+        "near {}",
+        "by {}",
+        "close to {}",
+        "alongside {}",
+        "adjacent to {}",
+    ),
+    "on": ("on {}", "on top of {}", "resting on {}", "atop {}"),
     "under": ("with {} on it", "that has {} on it", "with {} on top of it"),
-    "holding": ("holding {}", "with {} in {his} hand", "carrying {}", "who is holding {}", "that holds {}"),
+    "holding": (
+        "holding {}",
+        "with {} in {his} hand",
+        "carrying {}",
+        "who is holding {}",
+        "that holds {}",
+        "gripping {}",
+    ),
     "held by": ("held by {}", "in the hand of {}", "that {} is holding", "being held by {}", "carried by {}"),
 }
 """Relation -> what follows the noun."""
@@ -145,21 +162,21 @@ SAME_COLOR = (
 )  # fmt: skip
 """What follows the noun of a thing that has the colour of another."""
 LOCATED = {
-    "person": ("standing", "standing", "who is"),
-    "animal": ("standing", "that is"),
+    "person": ("standing", "standing", "who is", "seen"),
+    "animal": ("standing", "that is", "seen"),
     "vehicle": ("parked", "that is", "which is"),
 }
 """Supercategory -> verbs before a place or relation; a pose must not be stated that is not there."""
-LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "situated", "positioned")
+LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "situated", "positioned", "seen", "shown")
 """Verbs before a place or relation of other things."""
 
 FIRST: dict[str, tuple[str, ...]] = {
-    "left": ("leftmost", "left most", "far left"),
-    "right": ("rightmost", "right most", "far right"),
+    "left": ("leftmost", "left most", "far left", "extreme left"),
+    "right": ("rightmost", "right most", "far right", "extreme right"),
     "near": ("closest", "nearest", "front"),
-    "far": ("{farthest}", "back", "most distant"),
+    "far": ("{farthest}", "back", "most distant", "rear"),
     "large": ("largest", "biggest"),
-    "small": ("smallest", "littlest"),
+    "small": ("smallest", "littlest", "tiniest"),
     "tall": ("tallest",),
     "short": ("shortest",),
 }
@@ -170,9 +187,9 @@ FIRST_AFTER: dict[str, tuple[str, ...]] = {
     "right": ("on the far right", "{farthest} to the right", "{farthest} right", "that is {farthest} to the right",
               "all the way on the right"),
     "near": ("closest to the camera", "closest to us", "in front", "in the foreground", "nearest to the viewer",
-             "that is closest to the camera", "at the front", "nearest the camera"),
+             "that is closest to the camera", "at the front", "nearest the camera", "up front"),
     "far": ("{farthest} away", "in the back", "in the background", "{farthest} from the camera", "at the back",
-            "that is {farthest} away", "all the way in the back", "{farthest} from us"),
+            "that is {farthest} away", "all the way in the back", "{farthest} from us", "in the distance", "in the rear"),
     "large": ("that is the largest", "that is bigger than the others", "bigger than the rest",
               "that is the biggest one"),
     "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest",
@@ -185,6 +202,8 @@ COMPARATIVES = {"large": ("larger", "bigger"), "small": ("smaller",), "tall": ("
 """Order by size -> the comparative, where there are two."""
 NUMBERS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh")
 """Ordinal numbers."""
+FIGURES = ("", "1st", "2nd", "3rd", "4th", "5th", "6th", "7th")
+"""Ordinal numbers in figures."""
 ORDER_FROM: dict[str, tuple[str, ...]] = {
     "left": ("from the left", "from left", "from the left side", "counting from the left"),
     "right": ("from the right", "from right", "from the right side", "counting from the right"),
@@ -192,14 +211,17 @@ ORDER_FROM: dict[str, tuple[str, ...]] = {
     "far": ("from the back",),
 }
 """Order -> where one counts from, after the noun."""
-IN_PICTURE = ("in the picture", "in the image", "in the photo", "in view", "in this scene", "of all")
+IN_PICTURE = (
+    "in the picture", "in the image", "in the photo", "in view", "in this scene", "of all", "you can see", "of them all",
+    "shown here", "in the photograph", "visible",
+)  # fmt: skip
 """What may follow a superlative."""
 MIDDLE = ("in the middle", "in the {center}", "that is in the middle")
 """What follows the noun of the middle one of a row."""
 COUNTS: dict[int, tuple[str, ...]] = {
-    0: ("all", "all the", "every one of the", "all of the"),
-    2: ("two", "both", "the two", "a pair of", "both of the"),
-    3: ("three", "the three", "all three", "a group of three"),
-    4: ("four", "the four", "all four", "a group of four"),
+    0: ("all", "all the", "all of the", "every one of the", "each of the"),
+    2: ("two", "both", "the two", "a pair of", "both of the", "a couple of"),
+    3: ("three", "the three", "all three", "a group of three", "a trio of"),
+    4: ("four", "the four", "all four", "a group of four", "a set of four"),
 }
 """Number of things -> what stands before a plural; 0 stands for all there are."""

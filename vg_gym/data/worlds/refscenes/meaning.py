@@ -52,7 +52,7 @@ class Sort(Test):
 
 def sorts(kind: str, variant: str) -> tuple[str, ...]:
     """Return all sorts of a thing, the most special first."""
-    own = (variant, "kid") if variant in CHILDREN else (variant,) if variant else ()
+    own = (variant, "kid" if variant in CHILDREN else "adult") if variant else ()
     return (*own, kind, KINDS[kind].supercategory, THING)
 
 

@@ -71,6 +71,7 @@ class Writer:
         """
         self.graph, self.rng, self.new_words = graph, rng, new_words
         self.british = int(rng.random() < 0.35)
+        self.nouns: dict[str, str] = {}
         self.terse = rng.random() < 0.14
         self.wordy = rng.random() < 0.6
 
@@ -144,6 +145,13 @@ class Writer:
 
     def _noun(self, sort: Sort, thing: Thing, new_words: bool) -> str:
         """Return a noun for a sort of things."""
+        if not new_words and sort.name in self.nouns:
+            return self.nouns[sort.name]
+        noun = self._any_noun(sort, new_words)
+        return noun if new_words else self.nouns.setdefault(sort.name, noun)
+
+    def _any_noun(self, sort: Sort, new_words: bool) -> str:
+        """Return one of the nouns for a sort."""
         if sort.name in lexicon.SORT_NOUNS:
             return (
                 KINDS[sort.name].held_out
@@ -224,6 +232,8 @@ class Writer:
             return self.spell(self.choose(lexicon.SHIRTS))
         if name == "blanket":
             return "blanket"
+        if name == "shoes" and self.chance(0.5):
+            return "shoes"
         if name == "trousers" and color == "blue" and self.chance(0.4):
             return "jeans"
         return self.spell(name) if name in lexicon.SPELLINGS else self.choose(PART_NAMES[name])
@@ -334,7 +344,7 @@ class Writer:
 
     def _ordinal(self, parts: Parts, pick: Pick, thing: Thing) -> None:
         """Add a number in an order."""
-        number = lexicon.NUMBERS[pick.number]
+        number = (lexicon.FIGURES if self.chance(0.12) else lexicon.NUMBERS)[pick.number]
         if pick.rank not in lexicon.ORDER_FROM or (pick.rank in ("near", "far") and self.chance(0.5)):
             parts.before["pick"] = f"{number} {self.fill(self.choose(lexicon.FIRST[pick.rank][:2]), thing)}"
             return
