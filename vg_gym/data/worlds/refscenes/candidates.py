@@ -71,7 +71,8 @@ def looks(graph: Graph, index: int) -> list[Test]:
     main = graph.things[index].main
     tests: list[Test] = [Color("main", main.color)]
     kind = KINDS[graph.things[index].kind]
-    if len(kind.patterns) > 1 and (main.pattern != "plain" or kind.supercategory in PLAIN):
+    plain = kind.supercategory in PLAIN and kind.main not in ("pot", "cover")
+    if len(kind.patterns) > 1 and (main.pattern != "plain" or plain):
         tests.append(Pattern("main", main.pattern))
     return [test for test in tests if is_clear(graph, test, index)]
 

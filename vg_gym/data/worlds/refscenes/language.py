@@ -200,10 +200,10 @@ def _shuffled(graph: Graph, target: int, kind: str, rng: np.random.Generator) ->
 def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.random.Generator) -> Phrase | None:
     """Return the meaning with the fewest looks beside a choice that means the target, all of them needed."""
     nouns = spoken_sorts(graph, target)
-    if len(nouns) > 1 and rng.random() < 0.1:
-        nouns = nouns[::-1]
     if KINDS[graph.things[target].kind].supercategory in _anchored(choice):
         nouns = nouns[:1]  # "an animal next to a sheep" is no sheep
+    elif rng.random() < 0.1:
+        nouns = nouns[::-1]
     extras = [test for test in looks(graph, target) if kind not in ("attribute", "part", "same-as")]
     bit, base = 1 << target, Phrase(THINGS, choice.tests).fit(graph)
     for extra in ((), *((test,) for test in extras)):

@@ -55,12 +55,12 @@ SHIRTS = ("shirt", "shirt", "t-shirt", "top", "sweater", "tee", "sweatshirt")
 
 ACCESSORIES = ("hat", "cap", "shoes", "sneakers", "scarf")
 """Words of what one wears besides clothes: nobody is dressed in a hat."""
-WEARING = ("in", "wearing", "in", "with", "sporting", "dressed in", "clad in", "who is wearing", "who has on")
+WEARING = ("in", "wearing", "in", "with", "sporting", "dressed in", "clad in", "who is wearing")
 """Words before what a person wears."""
 
 SORT_NOUNS: dict[str, tuple[str, ...]] = {
     "kid": ("kid", "child", "youngster"),
-    "adult": ("adult", "grown up"),
+    "adult": ("adult",),
     "person": ("person",),
     "animal": ("animal",),
     "vehicle": ("vehicle",),
@@ -68,7 +68,8 @@ SORT_NOUNS: dict[str, tuple[str, ...]] = {
 }
 """Sort that is neither a kind nor a variant -> its nouns."""
 POSES: dict[str, tuple[str, ...]] = {
-    "standing": ("standing", "standing up", "that is standing", "standing upright", "just standing there", "on {his} feet"),
+    "standing": ("standing", "standing up", "that is standing", "standing upright", "just standing there",
+                 "on {his} feet"),
     "walking": ("walking", "that is walking", "taking a step", "strolling along", "on the move"),
     "sitting": ("sitting", "seated", "sitting down", "that is sitting"),
     "lying": ("lying down", "laying down", "resting", "that is lying down", "lying on the ground"),
@@ -189,7 +190,8 @@ FIRST_AFTER: dict[str, tuple[str, ...]] = {
     "near": ("closest to the camera", "closest to us", "in front", "in the foreground", "nearest to the viewer",
              "that is closest to the camera", "at the front", "nearest the camera", "up front"),
     "far": ("{farthest} away", "in the back", "in the background", "{farthest} from the camera", "at the back",
-            "that is {farthest} away", "all the way in the back", "{farthest} from us", "in the distance", "in the rear"),
+            "that is {farthest} away", "all the way in the back", "{farthest} from us", "in the distance",
+            "in the rear"),
     "large": ("that is the largest", "that is bigger than the others", "bigger than the rest",
               "that is the biggest one"),
     "small": ("that is the smallest", "that is smaller than the others", "smaller than the rest",
@@ -212,8 +214,8 @@ ORDER_FROM: dict[str, tuple[str, ...]] = {
 }
 """Order -> where one counts from, after the noun."""
 IN_PICTURE = (
-    "in the picture", "in the image", "in the photo", "in view", "in this scene", "of all", "you can see", "of them all",
-    "shown here", "in the photograph", "visible",
+    "in the picture", "in the image", "in the photo", "in view", "in this scene", "of all", "you can see",
+    "of them all", "shown here", "in the photograph", "visible",
 )  # fmt: skip
 """What may follow a superlative."""
 MIDDLE = ("in the middle", "in the {center}", "that is in the middle")

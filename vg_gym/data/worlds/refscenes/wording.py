@@ -72,6 +72,7 @@ class Writer:
         self.graph, self.rng, self.new_words = graph, rng, new_words
         self.british = int(rng.random() < 0.35)
         self.nouns: dict[str, str] = {}
+        self.anchored = False
         self.terse = rng.random() < 0.14
         self.wordy = rng.random() < 0.6
 
@@ -111,7 +112,9 @@ class Writer:
     def _anchor(self, phrase: Phrase, article: str | None = None) -> str:
         """Return the text of the thing that another one is related to."""
         index = next(members(phrase.fit(self.graph).clear))
+        before, self.anchored = self.anchored, True
         body = self._phrase(phrase, self.graph.things[index], False)
+        self.anchored = before
         if self.terse and self.chance(0.3):
             return body
         definite = phrase.pick or article == "the" or self.chance(0.6)
@@ -362,7 +365,7 @@ class Writer:
             parts.before["pick"] = self.choose(lexicon.COMPARATIVES[pick.rank])
         elif self.chance(0.45):
             parts.before["pick"] = self.fill(self.choose(lexicon.FIRST[pick.rank]), thing)
-            if self.wordy and not meaning.tests and self.chance(0.4):
+            if self.wordy and not meaning.tests and not self.anchored and self.chance(0.4):
                 parts.first.append(self.choose(lexicon.IN_PICTURE))
         else:
             parts.first.append(self.fill(self.choose(lexicon.FIRST_AFTER[pick.rank]), thing))
