@@ -15,7 +15,7 @@ from vg_gym.data.worlds.refscenes.language import sample_expressions
 from vg_gym.data.worlds.refscenes.photometry import develop
 from vg_gym.data.worlds.refscenes.renderer import render, truth_alone
 from vg_gym.data.worlds.refscenes.scene import Scene, Truth
-from vg_gym.data.worlds.refscenes.splits import SPLITS
+from vg_gym.data.worlds.refscenes.splits import SPLITS, USUAL_AREAS
 from vg_gym.data.worlds.refscenes.typos import with_typos
 from vg_gym.storage.files import fingerprint
 
@@ -23,6 +23,8 @@ ATTEMPTS = 400
 """Maximum number of scenes that are tried until one admits all expressions."""
 MIN_OBJECT_AREA = 0.001
 """Smallest box of an annotated object, as a fraction of the picture."""
+ALWAYS_TARGET_AREA = 0.25
+"""Area of a box, as a fraction of the picture, from which on a thing is always a possible target."""
 IMAGES_PER_SPLIT = 10_000_000
 """Distance between the image numbers of two splits."""
 DRAWING = fingerprint(*sorted(Path(__file__).parent.glob("*.py")), PIL.__version__)[:12]
@@ -87,7 +89,7 @@ def draw(record: SceneRecord) -> tuple[bytes, Labels]:
         scene = scene_of(record, attempt)
         truth = truth_alone(scene)
         rng = record.rng("words", attempt)
-        among = eligible(record, scene, truth)
+        among = eligible(record, scene, truth, rng)
         expressions = sample_expressions(scene, truth, rng, split.expressions, split.kinds, split.new_words, among)
         if len(expressions) == split.expressions:
             file = develop(render(scene)[0], scene.photometry, record.rng("pixels", attempt))
@@ -119,10 +121,19 @@ def annotated(truth: Truth) -> tuple[int, ...]:
     return tuple(np.flatnonzero(box_areas(truth) >= MIN_OBJECT_AREA).tolist())
 
 
-def eligible(record: SceneRecord, scene: Scene, truth: Truth) -> list[int]:
-    """Return the indices of the things that may be targets in a split."""
+def eligible(record: SceneRecord, scene: Scene, truth: Truth, rng: np.random.Generator) -> list[int]:
+    """Return the indices of the things that may be targets in a split; small ones are left out more often.
+
+    Args:
+        record: identity of the scene.
+        scene: its things.
+        truth: what the picture shows of them.
+        rng: random generator of the choice.
+    """
     split, areas = SPLITS[record.split], box_areas(truth)
     fits = [i for i in truth.targets.tolist() if split.areas[0] <= areas[i] <= split.areas[1]]
     if split.demand.new_pairs:
         fits = [i for i in fits if is_held_out(scene.things[i].kind, scene.things[i].main.color)]
-    return fits
+    if split.areas != USUAL_AREAS:
+        return fits
+    return [i for i in fits if rng.random() < areas[i] / ALWAYS_TARGET_AREA]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vg_gym.data.worlds.refscenes.composition import Demand
 from vg_gym.data.worlds.refscenes.language import SINGLE
 
-USUAL_AREAS = (0.035, 1.0)
+USUAL_AREAS = (0.045, 1.0)
 """Range of the area of a target's box, as a fraction of the picture."""
 
 
