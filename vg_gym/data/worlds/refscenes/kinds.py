@@ -54,7 +54,7 @@ PART_NAMES: dict[str, tuple[str, ...]] = {
     "door": ("door",),
     "shade": ("shade", "lampshade"),
     "cushion": ("cushion", "pillow"),
-    "blanket": ("blanket", "bedspread"),
+    "blanket": ("blanket", "cover"),
     "legs": ("legs",),
     "lid": ("lid", "cap"),
     "sail": ("sail",),
@@ -141,7 +141,7 @@ KINDS: dict[str, Kind] = {
     "horse": Kind(
         ("horse", "pony", "stallion"), "animal", 1.65, "body", ("saddle",), _COATS[:5], poses=_MOVES, supports=True
     ),
-    "cow": Kind(("cow", "bull", "ox"), "animal", 1.4, "body", (), _COATS[:5], ("plain", "dotted"), _MOVES),
+    "cow": Kind(("cow", "ox"), "animal", 1.4, "body", (), _COATS[:5], ("plain", "dotted"), _MOVES),
     "sheep": Kind(("sheep", "lamb", "ewe"), "animal", 0.85, "body", ("head",), _COATS[:5], poses=_MOVES),
     "pig": Kind(("pig", "hog", "swine"), "animal", 0.75, "body", (), ("pink", "black", "brown", "white", "gray"),
                 ("plain", "dotted"), _MOVES),
@@ -157,7 +157,7 @@ KINDS: dict[str, Kind] = {
     "bus": Kind(("bus", "coach", "omnibus"), "vehicle", 3.0, "body", ("roof",), _ANY, ("plain", "striped")),
     "truck": Kind(("truck", "lorry", "semi"), "vehicle", 3.1, "cab", ("trailer",), _ANY),
     "bicycle": Kind(("bicycle", "bike", "pushbike"), "vehicle", 1.05, "frame", ("saddle",), _ANY, supports=True),
-    "boat": Kind(("boat", "sailboat", "yacht"), "vehicle", 4.2, "hull", ("sail",), _ANY, ("plain", "striped")),
+    "boat": Kind(("boat", "ship", "vessel"), "vehicle", 4.2, "hull", ("sail",), _ANY, ("plain", "striped")),
     "chair": Kind(("chair", "dining chair"), "furniture", 0.95, "seat", ("cushion", "legs"), _ANY,
                   ("plain", "striped", "checked"), supports=True),
     "table": Kind(("table", "desk", "tabletop"), "furniture", 0.76, "top", ("legs",), _ANY,

@@ -142,7 +142,7 @@ def sample_light(rng: np.random.Generator, inside: bool) -> Light:
     """Sample a sun or a lamp, seldom against the camera."""
     around, rise = rng.uniform(-0.6, np.pi + 0.6), rng.uniform(0.55, 1.25)
     direction = np.array((np.cos(around) * np.cos(rise), -np.sin(around) * np.cos(rise), np.sin(rise)))
-    strength, ambient = (0.45, 0.55) if inside else (0.6, 0.45)
+    strength, ambient = (0.62, 0.62) if inside else (0.68, 0.48)
     level = rng.uniform(0.85, 1.15)
     return Light(
         tuple(direction.tolist()), float(strength * level * rng.uniform(0.8, 1.2)), float(ambient * level),
