@@ -20,19 +20,22 @@ from vg_gym.data.worlds.refscenes.drawing import DRAWING, Labels, SceneRecord, d
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import cache_place, make_folder, replacing
 
-SCENES_PER_CHUNK = 16
+SCENES_PER_CHUNK = 8
 """Number of scenes in a file."""
 MAX_CHUNKS_IN_MEMORY = 2048
-"""Number of files whose labels stay in memory, about 40 KB each."""
+"""Number of files whose labels stay in memory, about 20 KB each."""
 LENGTH_BYTES = 8
 """Size in bytes of the length of the header."""
 
 
 def pixels_of(record: SceneRecord) -> np.ndarray:
     """Return the pixels of a scene, uint8 RGB (H, W, 3)."""
-    places = _chunk(_first(record))[1]
-    start, size = places[record.index % SCENES_PER_CHUNK]
-    with _path(_first(record)).open("rb") as file:
+    first = _first(record)
+    start, size = _chunk(first)[1][record.index % SCENES_PER_CHUNK]
+    path = _path(first)
+    if not path.exists():  # the cache folder was emptied since the labels were read
+        _write(path, first)
+    with path.open("rb") as file:
         file.seek(start)
         content = file.read(size)
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))

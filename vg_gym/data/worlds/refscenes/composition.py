@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vg_gym.data.worlds.refscenes.kinds import COLORS
+from vg_gym.data.worlds.refscenes.kinds import COLORS, KINDS, is_held_out
 from vg_gym.data.worlds.refscenes.layout import arrange
 from vg_gym.data.worlds.refscenes.photometry import sample_photometry
 from vg_gym.data.worlds.refscenes.raster import view_of
@@ -23,6 +23,8 @@ MAX_THINGS = 14
 """Largest number of things in a scene, except in ``test-crowded``."""
 MIN_THINGS = 3
 """Smallest number of things in a scene."""
+MIN_KINDS, MAX_KINDS = 2, 4
+"""Smallest and largest number of kinds in a scene."""
 TRIAL_SIDE_PX = 64
 """Long side of the picture on which a composition is tried, in pixels."""
 NEAREST = 0.3
@@ -73,7 +75,10 @@ def compose(rng: np.random.Generator, demand: Demand, long_side: int) -> Scene:
 
 def _trial(rng: np.random.Generator, demand: Demand, width: int, height: int) -> Scene | None:
     theme = sample_theme(rng)
-    things = arrange(rng, _cast(rng, theme, demand))
+    cast = _cast(rng, theme, demand)
+    if not cast:
+        return None
+    things = arrange(rng, cast)
     same = [i for i, thing in enumerate(things) if thing.kind == things[0].kind]
     focus = 0 if demand.new_pairs else same[int(rng.integers(len(same)))]
     area = sample_area(rng) if demand.areas is None else float(np.exp(rng.uniform(*np.log(demand.areas))))
@@ -95,23 +100,31 @@ def _trial(rng: np.random.Generator, demand: Demand, width: int, height: int) ->
     scene = Scene(things, camera, light, backdrop, Photometry(), width, height, seed)
     truth = truth_alone(scene)
     hidden = {i for i in range(len(things)) if truth.visible[i] < 0.02}
-    if not _is_good(scene, truth, focus, demand, len(hidden)):
+    if not _is_good(scene, truth, focus, demand, hidden):
         return None
     return replace(scene, things=without(things, hidden, focus)[0])
 
 
 def _cast(rng: np.random.Generator, theme: Theme, demand: Demand) -> list[Thing]:
-    """Sample the things of a theme; the first has the main kind, which occurs at least twice."""
-    main = theme.kinds[int(rng.integers(len(theme.kinds)))]
+    """Sample the things of a theme; the first has the main kind, which occurs at least twice.
+
+    There are none if the theme has no held-out pair and the demand is one.
+    """
+    mains = theme.kinds
+    if demand.new_pairs:
+        mains = tuple(kind for kind in mains if any(is_held_out(kind, color) for color in KINDS[kind].colors))
+        if not mains:
+            return []
+    main = mains[int(rng.integers(len(mains)))]
     others = [kind for kind in dict.fromkeys(theme.others) if kind != main]
     count = int(rng.integers(1, 4))
     kinds = [main, *(others[i] for i in rng.permutation(len(others))[:count])]
     low, high = demand.things
     number = low + 1 + int(rng.exponential(2.6)) if demand.things == (MIN_THINGS, MAX_THINGS) else high + 1
     weights = np.array([2.2, *rng.uniform(0.4, 1.2, len(kinds) - 1)])
-    drawn = rng.choice(len(kinds), size=max(0, min(number, high + 2) - 2), p=weights / weights.sum())
+    drawn = rng.choice(len(kinds), size=max(0, min(number, high + 2) - 3), p=weights / weights.sum())
     palette = [list(COLORS)[i] for i in rng.permutation(len(COLORS))[: int(rng.integers(3, 6))]]
-    names = [main, main, *(kinds[i] for i in drawn)]
+    names = [main, main, kinds[1], *(kinds[i] for i in drawn)]
     return [sample_thing(rng, name, palette, demand.new_pairs and i == 0) for i, name in enumerate(names)]
 
 
@@ -134,10 +147,13 @@ def without(things: Sequence[Thing], gone: set[int], focus: int) -> tuple[tuple[
     return left, place.get(focus, -1)
 
 
-def _is_good(scene: Scene, truth: Truth, focus: int, demand: Demand, hidden: int) -> bool:
+def _is_good(scene: Scene, truth: Truth, focus: int, demand: Demand, hidden: set[int]) -> bool:
     low, high = demand.things
     visible = truth.visible >= MIN_TARGET_VISIBLE
-    if not (visible[focus] and low <= len(scene.things) - hidden <= high and visible.sum() >= min(low, 4)):
+    shown = [thing.kind for i, thing in enumerate(scene.things) if i not in hidden]
+    if not (visible[focus] and low <= len(shown) <= high and MIN_KINDS <= len(set(shown)) <= MAX_KINDS):
+        return False
+    if visible.sum() < min(low, 4):
         return False
     boxes = truth.boxes
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (scene.width * scene.height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numba
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.catalogue import HOLDS, model_among
@@ -139,8 +140,8 @@ def _ground(things: list[Thing], index: int) -> None:
 def _spread(rng: np.random.Generator, things: list[Thing], free: list[int]) -> list[tuple[float, float]]:
     """Place the things that stand on the floor side by side without overlap, each beside another."""
     spots: list[tuple[float, float]] = []
-    corners: list[np.ndarray] = []
-    for index in free:
+    corners = np.empty((len(free), 4, 2))
+    for count, index in enumerate(free):
         outline = _outline(things, index)
         spot = np.zeros(2)
         if spots:
@@ -149,13 +150,13 @@ def _spread(rng: np.random.Generator, things: list[Thing], free: list[int]) -> l
             way = np.array((np.cos(turn), np.sin(turn)))
             step = 0.35 * float(np.sqrt((outline**2).sum(1)).max())
             gap, distance = rng.uniform(*SPREAD), step
-            while any(overlap(outline + anchor + way * distance, other) for other in corners):
+            while overlaps(outline + anchor + way * distance, corners[:count]):
                 distance += 0.25 * step
             spot = anchor + way * distance * gap
-            if any(overlap(outline + spot, other) for other in corners):
+            if overlaps(outline + spot, corners[:count]):
                 spot = anchor + way * distance
         spots.append((float(spot[0]), float(spot[1])))
-        corners.append(outline + spot)
+        corners[count] = outline + spot
     return spots
 
 
@@ -168,11 +169,16 @@ def _outline(things: list[Thing], index: int) -> np.ndarray:
     return np.stack([corners[:, 0] * cos - corners[:, 1] * sin, corners[:, 0] * sin + corners[:, 1] * cos], 1)
 
 
-def overlap(first: np.ndarray, second: np.ndarray) -> bool:
-    """Return whether two rectangles (4, 2) overlap, by the axes that may separate them."""
-    for corners in (first, second):
-        for axis in (corners[1] - corners[0], corners[2] - corners[1]):
-            a, b = first @ axis, second @ axis
-            if a.max() <= b.min() or b.max() <= a.min():
-                return False
-    return True
+@numba.njit(cache=True)
+def overlaps(first: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether a rectangle (4, 2) overlaps any of several (N, 4, 2), by the axes that may separate two."""
+    for n in range(len(others)):
+        apart = False
+        for corners in (first, others[n]):
+            for side in range(2):
+                x, y = corners[side + 1, 0] - corners[side, 0], corners[side + 1, 1] - corners[side, 1]
+                a, b = first[:, 0] * x + first[:, 1] * y, others[n, :, 0] * x + others[n, :, 1] * y
+                apart = apart or a.max() <= b.min() or b.max() <= a.min()
+        if not apart:
+            return True
+    return False

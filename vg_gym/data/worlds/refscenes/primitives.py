@@ -16,7 +16,7 @@ FAR = 1e9
 """Value of ``t`` of a ray that hits nothing."""
 NEAR = 1e-4
 """Smallest ``t`` of a hit."""
-TORUS_STEPS = 40
+TORUS_STEPS = 80
 """Maximum number of steps along a ray towards a torus."""
 TORUS_TOLERANCE = 2e-3
 """Distance to a torus of radius 1 that is a hit."""

@@ -56,7 +56,8 @@ def view_of(camera: Camera, width: int, height: int) -> View:
     ahead /= np.sqrt((ahead * ahead).sum())
     right = np.array((ahead[1], -ahead[0], 0.0))
     right /= np.sqrt((right * right).sum())
-    axes = np.array((right, np.cross(right, ahead), ahead))
+    up = (right[1] * ahead[2], -right[0] * ahead[2], right[0] * ahead[1] - right[1] * ahead[0])
+    axes = np.array((right, up, ahead))
     return View(origin, axes, camera.focal * max(width, height), width, height)
 
 

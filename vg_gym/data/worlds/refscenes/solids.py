@@ -144,15 +144,13 @@ def pack(solids: Sequence[Solid], period_m: float) -> Model:
     frames = np.round(np.array([solid.frame for solid in solids]) * FRAME_STEPS) / FRAME_STEPS
     shapes = np.array([solid.shape for solid in solids], np.int64)
     params = np.array([(solid.p, solid.q) for solid in solids], float)
-    reach = extents(frames, shapes, params)
-    bounds = np.array([(frames[..., 3] - reach).min(0), (frames[..., 3] + reach).max(0)])
     return Model(
         shapes,
         frames,
         params,
         tuple(solid.part for solid in solids),
         period_m,
-        bounds,
+        bounds_of(frames, shapes, params),
     )
 
 
@@ -168,8 +166,13 @@ def unit_halves(shapes: np.ndarray, params: np.ndarray) -> np.ndarray:
     return halves
 
 
-def extents(frames: np.ndarray, shapes: np.ndarray, params: np.ndarray) -> np.ndarray:
-    """Return the half-extents of each solid's axis-parallel box, float64 (S, 3); those of round solids are exact."""
-    linear = frames[..., :3] * unit_halves(shapes, params)[:, None, :]
-    boxes = np.abs(linear).sum(-1)
-    return np.where((shapes == primitives.ELLIPSOID)[:, None], np.sqrt((linear**2).sum(-1)), boxes)
+def bounds_of(frames: np.ndarray, shapes: np.ndarray, params: np.ndarray) -> np.ndarray:
+    """Return the lowest and highest x, y, z of solids, float64 (2, 3); exact for ellipsoids."""
+    halves, middles = unit_halves(shapes, params), frames[..., 3].copy()
+    domes = shapes == primitives.DOME
+    middles[domes] += frames[domes, :, 2] * (1 + params[domes, :1]) / 2
+    halves[domes, 2] = (1 - params[domes, 0]) / 2
+    linear = frames[..., :3] * halves[:, None, :]
+    round_ = (shapes == primitives.ELLIPSOID)[:, None]
+    reach = np.where(round_, np.sqrt((linear**2).sum(-1)), np.abs(linear).sum(-1))
+    return np.array([(middles - reach).min(0), (middles + reach).max(0)])

@@ -66,7 +66,7 @@ def _aimed(
     view = view_of(camera, width, height)
     shift = []
     for size, extent in ((width, box[2] - box[0]), (height, box[3] - box[1])):
-        room = max(0.22 * size, (size - extent) / 2 + 0.08 * extent)
+        room = max(0.26 * size, (size - extent) / 2 + 0.12 * extent)
         shift.append(rng.uniform(-room, room) * (1.0 if size == width else 0.65))
     target = np.array(camera.target) - (view.axes[0] * shift[0] + view.axes[1] * shift[1]) * distance / view.focal
     target[2] = min(target[2], camera.position[2] + 0.1 * distance)

@@ -51,10 +51,10 @@ def sample_thing(rng: np.random.Generator, kind: str, palette: Sequence[str], ne
         rng: random generator.
         kind: its kind.
         palette: colours that the things of the scene share.
-        new_pairs: whether to prefer pairs of kind and colour that are held out; otherwise these do not occur.
+        new_pairs: whether its pair of kind and colour is held out of training; the kind must have such a pair.
     """
     spec = KINDS[kind]
-    colors = [color for color in spec.colors if is_held_out(kind, color) == new_pairs] or list(spec.colors)
+    colors = [color for color in spec.colors if is_held_out(kind, color) == new_pairs]
     shared = [color for color in colors if color in palette]
     color = pick(rng, shared or colors)
     variant = pick(rng, spec.variants)
