@@ -109,7 +109,7 @@ def opened(folder, rows, **options):
 
 OPENERS = {
     "vg_gym.data.worlds.refshapes.dataset:open_refshapes": drawn,
-    "vg_gym.data.worlds.refscenes.dataset:open_refscenes": drawn,
+    "vg_gym.data.worlds.refscenes.samples:open_refscenes": drawn,
     "vg_gym.data.refcoco:open_refcoco": published,
 }
 """Factory of data sets -> what opens a small copy of one of them."""

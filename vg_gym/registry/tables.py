@@ -243,7 +243,7 @@ DATASETS: dict[str, DatasetSpec] = {
     "refshapes-hard": _refshapes("drawn scenes with more objects"),
     "refshapes-biased": _refshapes("drawn scenes with a prior planted in training only"),
     "refscenes": DatasetSpec(
-        "vg_gym.data.worlds.refscenes.dataset:open_refscenes",
+        "vg_gym.data.worlds.refscenes.samples:open_refscenes",
         "drawn three-dimensional scenes of people, animals and things",
         splits=(
             "train", "val", "test", "test-new-pairs", "test-new-words", "test-two-hop", "test-crowded", "test-shifted",

@@ -14,6 +14,9 @@ SEGMENTS_SHA = "b80e8629e2da0b2b"
 """Hash of the segments of ``row_of_things``, the same on every machine."""
 
 
+GREEN, SKY = (0.25, 0.45, 0.18), (0.6, 0.7, 0.9)
+
+
 def thing(kind, x, y, color="red", yaw=0.3):
     return Thing(kind, (Part("body", color),), 1.0, 0.4, (x, y, 0.0), yaw)
 
@@ -21,7 +24,7 @@ def thing(kind, x, y, color="red", yaw=0.3):
 def scene_with(*things, **fields):
     return Scene(
         things, Camera((0.0, -2.5, 0.8), (0.0, 0.0, 0.2), 1.0), Light((0.4, -0.5, 0.77), 0.7, 0.5),
-        Backdrop("grass", ((0.2, 0.4, 0.15), (0.4, 0.5, 0.2)), None, ((0.8, 0.8, 0.9), (0.4, 0.6, 0.9)), 0.8, 0.5, 60.0),
+        Backdrop("grass", (GREEN, GREEN), None, (SKY, SKY), 0.8, 0.5, 60.0),
         Photometry(), 160, 120, **{"texture_seed": 3, **fields},
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.data.worlds.refscenes.drawing import DRAWING, Labels, SceneRecord, draw
+from vg_gym.data.worlds.refscenes.records import DRAWING, Labels, SceneRecord, draw
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import cache_place, make_folder, replacing
 

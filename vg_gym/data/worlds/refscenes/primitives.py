@@ -169,7 +169,16 @@ def _hit_torus(thickness, ox, oy, oz, dx, dy, dz):
 
 @numba.njit(cache=True)
 def normal(shape, p, q, x, y, z):
-    """Return a normal (x, y, z), of any length and either side, of a unit solid at a point of its surface."""
+    """Return a normal (x, y, z), of any length and either side, of a unit solid at a point of its surface.
+
+    Args:
+        shape: one of the shapes of this module.
+        p: first parameter, as in :func:`hit`.
+        q: second parameter.
+        x: point of the surface, x.
+        y: point of the surface, y.
+        z: point of the surface, z.
+    """
     if shape == ELLIPSOID or shape == DOME:
         return x, y, z
     if shape == CAPSULE:

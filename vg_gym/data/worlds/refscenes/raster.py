@@ -79,7 +79,14 @@ def solids_of(scene: Scene) -> Solids:
 
 
 def placed(frames: np.ndarray, size: float, yaw: float, position: tuple[float, float, float]) -> np.ndarray:
-    """Return frames (S, 3, 4) of a model as they are in the world, rounded so that labels are the same everywhere."""
+    """Return frames (S, 3, 4) of a model as they are in the world, rounded so that labels are the same everywhere.
+
+    Args:
+        frames: maps from each primitive's frame to the thing's.
+        size: scale of the thing.
+        yaw: direction that it faces, in radians.
+        position: middle of its base in metres.
+    """
     cos, sin = np.cos(yaw), np.sin(yaw)
     world = np.empty_like(frames)
     world[:, 0] = (frames[:, 0] * cos - frames[:, 1] * sin) * size
@@ -150,7 +157,15 @@ def local_ray(m, n, view, x, y):
 
 @numba.njit(cache=True)
 def rasterise(solids, view, rects, depth, ids):
-    """Fill a depth buffer, float64 (H, W), and the number of the nearest solid, int64 (H, W), -1 for none."""
+    """Fill a depth buffer, float64 (H, W), and the number of the nearest solid, int64 (H, W), -1 for none.
+
+    Args:
+        solids: solids of the scene.
+        view: its camera.
+        rects: rectangles of the solids' projections.
+        depth: output.
+        ids: output.
+    """
     depth[:] = FAR
     ids[:] = -1
     for n in range(len(solids.shapes)):
@@ -167,7 +182,14 @@ def rasterise(solids, view, rects, depth, ids):
 
 @numba.njit(cache=True)
 def silhouettes(solids, view, rects, things):
-    """Return the pixels that each thing alone would cover in an area larger than the picture, float64 (T,)."""
+    """Return the pixels that each thing alone would cover in an area larger than the picture, float64 (T,).
+
+    Args:
+        solids: solids of the scene.
+        view: its camera.
+        rects: rectangles of the solids' projections.
+        things: number T of things.
+    """
     step = COVERAGE_STEP_PX
     margin_x, margin_y = view.width * (COVERAGE_FRAMES - 1) / 2, view.height * (COVERAGE_FRAMES - 1) / 2
     columns, rows = int(view.width * COVERAGE_FRAMES / step), int(view.height * COVERAGE_FRAMES / step)

@@ -98,7 +98,19 @@ def noise(table, u, v):
 
 @numba.njit(cache=True)
 def surface(shape, p, q, x, y, z, sx, sy, sz):
-    """Return coordinates (u, v) in metres on the surface of a solid, for its pattern."""
+    """Return coordinates (u, v) in metres on the surface of a solid, for its pattern.
+
+    Args:
+        shape: shape of the solid.
+        p: its first parameter.
+        q: its second parameter.
+        x: point in the frame of the solid, x.
+        y: point in the frame of the solid, y.
+        z: point in the frame of the solid, z.
+        sx: length in metres of the x axis.
+        sy: length in metres of the y axis.
+        sz: length in metres of the z axis.
+    """
     if shape == FRUSTUM:
         nx, ny, nz = normal(shape, p, q, x, y, z)
         if abs(nz) >= abs(nx) and abs(nz) >= abs(ny):
@@ -119,7 +131,14 @@ def surface(shape, p, q, x, y, z, sx, sy, sz):
 
 @numba.njit(cache=True)
 def in_pattern(pattern, u, v, period):
-    """Return whether a point of a surface has the second colour of its pattern."""
+    """Return whether a point of a surface has the second colour of its pattern.
+
+    Args:
+        pattern: number of the pattern, not 0.
+        u: first coordinate on the surface in metres.
+        v: second coordinate in metres.
+        period: period of the pattern in metres.
+    """
     u, v = u / period, v / period
     if pattern == 1:
         return v - math.floor(v) < 0.5
@@ -133,7 +152,17 @@ def in_pattern(pattern, u, v, period):
 
 @numba.njit(cache=True, inline="always")
 def in_shadow(solids, spheres, light, px, py, pz, itself):
-    """Return whether a point lies in the shadow of a solid other than ``itself``."""
+    """Return whether a point lies in the shadow of a solid other than ``itself``.
+
+    Args:
+        solids: solids of the scene.
+        spheres: spheres around its things and solids.
+        light: unit vector towards the light.
+        px: point in the world, x.
+        py: point in the world, y.
+        pz: point in the world, z.
+        itself: number of the solid that the point is on, or -1.
+    """
     for thing in range(len(spheres.things)):
         if _misses(spheres.things, thing, light, px, py, pz):
             continue
@@ -162,7 +191,15 @@ def _misses(balls, n, light, px, py, pz):
 
 @numba.njit(cache=True, inline="always")
 def contact(spheres, px, py, pz, owner):
-    """Return the share of the light from all sides that other things near a point leave, in (0, 1]."""
+    """Return the share of the light from all sides that other things near a point leave, in (0, 1].
+
+    Args:
+        spheres: spheres around the things.
+        px: point in the world, x.
+        py: point in the world, y.
+        pz: point in the world, z.
+        owner: thing that the point is on, or -1.
+    """
     left, feet = 1.0, spheres.feet
     for thing in range(len(spheres.feet)):
         ex, ey, ez = px - feet[thing, 0], py - feet[thing, 1], pz - feet[thing, 2]
@@ -176,7 +213,15 @@ def contact(spheres, px, py, pz, owner):
 
 @numba.njit(cache=True)
 def ground_mix(stage, table, x, y, footprint):
-    """Return the share of the ground's second colour at a point, and the number of its tile."""
+    """Return the share of the ground's second colour at a point, and the number of its tile.
+
+    Args:
+        stage: backdrop.
+        table: noise.
+        x: point in the world, x.
+        y: point in the world, y.
+        footprint: metres of the ground that a pixel shows.
+    """
     u, v = x / stage.grain_m + stage.shift, y / stage.grain_m + stage.shift
     fine = max(0.0, 1.0 - footprint * 9.0 / stage.grain_m)
     kind = stage.ground

@@ -73,7 +73,16 @@ def _along(start: Point, end: Point) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def ellipsoid(part: str, center: Point, radii: Point, yaw: float = 0, pitch: float = 0, roll: float = 0) -> Solid:
-    """Return an ellipsoid with radii along x, y and z before it is turned."""
+    """Return an ellipsoid with radii along x, y and z before it is turned.
+
+    Args:
+        part: part that it belongs to.
+        center: its middle.
+        radii: its radii.
+        yaw: turn about z in radians.
+        pitch: turn about y in radians.
+        roll: turn about x in radians.
+    """
     return Solid(primitives.ELLIPSOID, part, _frame(center, radii, turned(yaw, pitch, roll)))
 
 
@@ -83,7 +92,15 @@ def ball(part: str, center: Point, radius: float) -> Solid:
 
 
 def barrel(part: str, start: Point, end: Point, radius: float, flat: float = 1.0) -> Solid:
-    """Return an ellipsoid from one point to another, with a radius across, times ``flat`` in the horizontal."""
+    """Return an ellipsoid from one point to another, with a radius across, times ``flat`` in the horizontal.
+
+    Args:
+        part: part that it belongs to.
+        start: first end.
+        end: second end.
+        radius: radius across.
+        flat: factor of the horizontal radius.
+    """
     middle, rotation, half = _along(start, end)
     return Solid(primitives.ELLIPSOID, part, _frame(middle, (radius, radius * flat, half), rotation))
 
@@ -92,39 +109,96 @@ def block(
     part: str, center: Point, half: Point, top: tuple[float, float] = (1, 1),
     yaw: float = 0, pitch: float = 0, roll: float = 0,
 ) -> Solid:  # fmt: skip
-    """Return a box with half-extents; ``top`` scales the widths of its top, (1, 0) makes a gable roof."""
+    """Return a box with half-extents; ``top`` scales the widths of its top, (1, 0) makes a gable roof.
+
+    Args:
+        part: part that it belongs to.
+        center: its middle.
+        half: its half-extents.
+        top: factors of its top's widths in x and y.
+        yaw: turn about z in radians.
+        pitch: turn about y in radians.
+        roll: turn about x in radians.
+    """
     return Solid(primitives.FRUSTUM, part, _frame(center, half, turned(yaw, pitch, roll)), *top)
 
 
 def rod(part: str, start: Point, end: Point, radius: float) -> Solid:
-    """Return a rod with round ends around the line between two points."""
+    """Return a rod with round ends around the line between two points.
+
+    Args:
+        part: part that it belongs to.
+        start: first end of the line.
+        end: second end of the line.
+        radius: radius.
+    """
     middle, rotation, half = _along(start, end)
     return Solid(primitives.CAPSULE, part, _frame(middle, (radius,) * 3, rotation), half / radius)
 
 
 def cylinder(part: str, start: Point, end: Point, radius: float, top: float = 1.0) -> Solid:
-    """Return a cylinder from one point to another; its radius at the end is ``top`` times that at the start."""
+    """Return a cylinder from one point to another; its radius at the end is ``top`` times that at the start.
+
+    Args:
+        part: part that it belongs to.
+        start: middle of its base.
+        end: middle of its top.
+        radius: radius of its base.
+        top: radius of its top relative to that of its base.
+    """
     middle, rotation, half = _along(start, end)
     return Solid(primitives.CYLINDER, part, _frame(middle, (radius, radius, half), rotation), top)
 
 
 def tube(part: str, start: Point, end: Point, radius: float, top: float = 1.0) -> Solid:
-    """Return a cylinder that is open at its end."""
+    """Return a cylinder that is open at its end.
+
+    Args:
+        part: part that it belongs to.
+        start: middle of its base.
+        end: middle of its mouth.
+        radius: radius of its base.
+        top: radius of its mouth relative to that of its base.
+    """
     return cylinder(part, start, end, radius, top)._replace(shape=primitives.TUBE)
 
 
 def dome(part: str, center: Point, radii: Point, rim: float = 0.0, pitch: float = 0) -> Solid:
-    """Return the shell of an ellipsoid above ``rim`` (-1 to 1); a pitch of pi makes a bowl."""
+    """Return the shell of an ellipsoid above ``rim`` (-1 to 1); a pitch of pi makes a bowl.
+
+    Args:
+        part: part that it belongs to.
+        center: middle of the ellipsoid.
+        radii: radii of the ellipsoid.
+        rim: height of the rim, from -1 to 1.
+        pitch: turn about y in radians.
+    """
     return Solid(primitives.DOME, part, _frame(center, radii, turned(pitch=pitch)), rim)
 
 
 def ring(part: str, center: Point, radius: float, thickness: float, yaw: float = 0, pitch: float = 0) -> Solid:
-    """Return a ring in the horizontal plane before it is turned."""
+    """Return a ring in the horizontal plane before it is turned.
+
+    Args:
+        part: part that it belongs to.
+        center: its middle.
+        radius: radius of the circle inside its tube.
+        thickness: radius of its tube.
+        yaw: turn about z in radians.
+        pitch: turn about y in radians.
+    """
     return Solid(primitives.TORUS, part, _frame(center, (radius,) * 3, turned(yaw, pitch)), thickness / radius)
 
 
 def wheel(center: Point, radius: float, width: float, hub: str = "metal") -> list[Solid]:
-    """Return a wheel that rolls along x."""
+    """Return a wheel that rolls along x.
+
+    Args:
+        center: its middle.
+        radius: radius.
+        width: width of the tyre.
+        hub: part of the hub.
+    """
     x, y, z = center
     side = 1 if y > 0 else -1
     return [

@@ -89,7 +89,14 @@ def corners_of(things: Sequence[Thing], index: int) -> np.ndarray:
 
 
 def projected(camera: Camera, corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return the box (x1, y1, x2, y2) in pixels of points (N, 3), which must lie in front of the camera."""
+    """Return the box (x1, y1, x2, y2) in pixels of points (N, 3), which must lie in front of the camera.
+
+    Args:
+        camera: camera.
+        corners: points in the world.
+        width: width of the picture in pixels.
+        height: height of the picture in pixels.
+    """
     view = view_of(camera, width, height)
     seen = ((corners - view.origin)[:, None] * view.axes).sum(-1)
     depth = np.maximum(seen[:, 2], 1e-3)

@@ -10,12 +10,12 @@ import numpy as np
 import PIL
 
 from vg_gym.data.worlds.refscenes.composition import compose
+from vg_gym.data.worlds.refscenes.demands import SPLITS, USUAL_AREAS
 from vg_gym.data.worlds.refscenes.kinds import is_held_out
 from vg_gym.data.worlds.refscenes.language import sample_expressions
 from vg_gym.data.worlds.refscenes.photometry import develop
 from vg_gym.data.worlds.refscenes.renderer import render, truth_alone
 from vg_gym.data.worlds.refscenes.scene import Scene, Truth
-from vg_gym.data.worlds.refscenes.splits import SPLITS, USUAL_AREAS
 from vg_gym.data.worlds.refscenes.typos import with_typos
 from vg_gym.storage.files import fingerprint
 
@@ -36,7 +36,7 @@ class SceneRecord:
     """Identity of a scene."""
 
     split: str
-    """A key of :data:`~vg_gym.data.worlds.refscenes.splits.SPLITS`."""
+    """A key of :data:`~vg_gym.data.worlds.refscenes.demands.SPLITS`."""
     index: int
     """Number of the scene in its split."""
     seed: int

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from tests.reachable import answers
-from vg_gym.data.worlds.refscenes import chunks, drawing
-from vg_gym.data.worlds.refscenes.dataset import NAME, RefScenes, open_refscenes
+from vg_gym.data.worlds.refscenes import chunks, records
+from vg_gym.data.worlds.refscenes.demands import SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS, VARIANTS
-from vg_gym.data.worlds.refscenes.splits import SPLITS
+from vg_gym.data.worlds.refscenes.samples import NAME, RefScenes, open_refscenes
 from vg_gym.errors import VGGymError
 from vg_gym.registry import dataset_spec
 
@@ -62,7 +62,7 @@ def test_held_out_words_occur_in_their_split_alone():
 def test_a_scene_read_back_is_the_one_drawn(tmp_path, monkeypatch):
     first = data()[0]
     pixels = first.query.image.array()
-    file, labels = drawing.draw(data().record(0))
+    file, labels = records.draw(data().record(0))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(file))), pixels)
     assert labels == chunks.labels_of(data().record(0))
     chunks._chunk.cache_clear()

@@ -17,10 +17,10 @@ import numpy as np
 
 from vg_gym.data.opaque import opaque, seal, unseal
 from vg_gym.data.worlds.refscenes.chunks import labels_of, pixels_of
-from vg_gym.data.worlds.refscenes.drawing import DRAWING, IMAGES_PER_SPLIT, SceneRecord, scene_of
+from vg_gym.data.worlds.refscenes.demands import SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS
+from vg_gym.data.worlds.refscenes.records import DRAWING, IMAGES_PER_SPLIT, SceneRecord, scene_of
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
-from vg_gym.data.worlds.refscenes.splits import SPLITS
 from vg_gym.errors import VGGymError
 from vg_gym.types import Objects, Query, Sample
 
@@ -68,7 +68,7 @@ class RefScenes(Sequence[Sample]):
     """A split of RefScenes: a fixed number of expressions for each scene.
 
     Args:
-        split: a key of :data:`~vg_gym.data.worlds.refscenes.splits.SPLITS`.
+        split: a key of :data:`~vg_gym.data.worlds.refscenes.demands.SPLITS`.
         scenes: number of scenes; by default that of the split.
         seed: seed of the scenes; another seed gives another data set.
         image_size: long side of the pictures in pixels, 128 to 640.
@@ -148,7 +148,7 @@ def open_refscenes(name: str, split: str, root: str | None = None, **options: in
 
     Args:
         name: ``refscenes``.
-        split: a key of :data:`~vg_gym.data.worlds.refscenes.splits.SPLITS`.
+        split: a key of :data:`~vg_gym.data.worlds.refscenes.demands.SPLITS`.
         root: must be None.
         **options: ``scenes``, ``seed``, ``image_size``.
 
