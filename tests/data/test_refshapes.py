@@ -76,6 +76,6 @@ def test_the_planted_prior_of_a_target_is_that_of_its_shape():
     data = RefShapes("refshapes-biased", "val", scenes=20)
     for number, sample in enumerate(data):
         record = data.record(number // 4)
-        target, _ = record.expressions()[number % 4]
+        (target,) = record.references()[number % 4].targets
         assert data.prior_agrees(sample) is record.scene()[target].agrees
     assert RefShapes("refshapes", "val", scenes=1).prior_agrees(RefShapes("refshapes", "val", scenes=1)[0]) is None

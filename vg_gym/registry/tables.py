@@ -241,6 +241,7 @@ DATASETS: dict[str, DatasetSpec] = {
     "refshapes": _refshapes("drawn scenes of shapes"),
     "refshapes-easy": _refshapes("drawn scenes with fewer objects"),
     "refshapes-hard": _refshapes("drawn scenes with more objects"),
+    "refshapes-any": _refshapes("drawn scenes with expressions that mean none, one or several objects"),
     "refshapes-biased": _refshapes("drawn scenes with a prior planted in training only"),
     "refscenes": DatasetSpec(
         "vg_gym.data.worlds.refscenes.samples:open_refscenes",

@@ -15,7 +15,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,8 +23,9 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.data.opaque import opaque, seal, unseal
-from vg_gym.data.worlds.refshapes.expressions import KINDS, Expression, sample_expressions
-from vg_gym.data.worlds.refshapes.scenes import LEVELS, SHAPES, Scene, draw_scene, sample_scene, scene_segments
+from vg_gym.data.worlds.refshapes.expressions import KINDS
+from vg_gym.data.worlds.refshapes.scenes import ANY, LEVELS, SHAPES, Scene, draw_scene, scene_segments
+from vg_gym.data.worlds.refshapes.sets import Reference, sample_pair, sample_references
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import replacing, write_text
 from vg_gym.types import Objects, Query, Sample
@@ -33,6 +34,10 @@ SPLITS = {"train": 20_000, "val": 500, "test": 500}
 """Split -> default number of scenes; each has four samples."""
 MAX_CACHED_SCENES = 2**15
 """Maximum number of cached scenes, 5 KB each: more than all splits have, since a smaller cache never hits in a pass."""
+MAX_ATTEMPTS = 1000
+"""Maximum number of scenes that are drawn for a record until one admits its expressions."""
+NO_OBJECT = 9
+"""Last digit of the annotation id of an expression that means nothing."""
 _IMAGE_ID_BASE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 _NAMES, _SPLITS = tuple(LEVELS), tuple(SPLITS)
 _FIELDS = struct.Struct(">BBHIQ")
@@ -73,8 +78,8 @@ class SceneRecord:
         """Return the objects and their attributes."""
         return _compose(self)[0]
 
-    def expressions(self) -> tuple[tuple[int, Expression], ...]:
-        """Return (index of the target, expression), one of each kind in the order of ``KINDS``."""
+    def references(self) -> list[Reference]:
+        """Return four references: one of each kind in the order of ``KINDS``, or those of ``refshapes-any``."""
         return _compose(self)[1]
 
     def boxes(self) -> np.ndarray:
@@ -83,7 +88,13 @@ class SceneRecord:
 
     def array(self) -> np.ndarray:
         """Draw the image, uint8 RGB (S, S, 3)."""
-        return draw_scene(self.scene(), self.rng("pixels"), self.image_size, LEVELS[self.name].texture)
+        rng = (self.pair if self.name == ANY else self).rng("pixels")
+        return draw_scene(self.scene(), rng, self.image_size, LEVELS[self.name].texture)
+
+    @property
+    def pair(self) -> SceneRecord:
+        """Record of the pair that a scene of ``refshapes-any`` belongs to."""
+        return replace(self, index=self.index // 2)
 
 
 @dataclass(frozen=True)
@@ -118,16 +129,26 @@ def _record_of(key: str) -> SceneRecord:
 
 
 @lru_cache(MAX_CACHED_SCENES)
-def _compose(record: SceneRecord) -> tuple[Scene, tuple[tuple[int, Expression], ...]]:
+def _compose(record: SceneRecord) -> tuple[Scene, list[Reference]]:
     """Draw scenes until one admits an expression of every kind."""
-    level, biased = LEVELS[record.name], record.split != "test"
-    for attempt in range(1000):
+    if record.name == ANY:
+        return _compose_pair(record.pair)[record.index % 2]
+    for attempt in range(MAX_ATTEMPTS):
         rng = record.rng("scene", attempt)
-        scene = sample_scene(rng, level, biased)
-        expressions = [sample_expressions(scene, kind, rng, 1) for kind in KINDS]
-        if all(expressions):
-            return scene, tuple(options[0] for options in expressions)
+        composed = sample_references(rng, LEVELS[record.name], biased=record.split != "test")
+        if composed is not None:
+            return composed
     raise RuntimeError(f"no scene with all kinds of expression for {record}")
+
+
+@lru_cache(MAX_CACHED_SCENES)
+def _compose_pair(record: SceneRecord) -> tuple[tuple[Scene, list[Reference]], ...]:
+    """Draw pairs of scenes until one admits all expressions."""
+    for attempt in range(MAX_ATTEMPTS):
+        pair = sample_pair(record.rng("scene", attempt), LEVELS[record.name])
+        if pair is not None:
+            return pair
+    raise RuntimeError(f"no pair of scenes with all kinds of expression for {record}")
 
 
 class RefShapes(Sequence[Sample]):
@@ -175,13 +196,14 @@ class RefShapes(Sequence[Sample]):
         return self._sample(self.record(scene), position)
 
     def _sample(self, record: SceneRecord, position: int) -> Sample:
-        scene, expressions = _compose(record)
-        (target, expression), image_id = expressions[position], record.image_id
-        ann_id, sent_id = image_id * 10 + target, image_id * len(KINDS) + position
-        image, words = _image_of(record), expression.text
-        query = Query(image, words, f"{image.key}/{opaque(words)}")
-        category, box = scene[target].shape, np.array(scene[target].box, dtype=np.float32) * self.image_size
-        return Sample(query, box, category, ann_id, ann_id, sent_id, image_id, self.split, expression.kind)
+        scene, references = _compose(record)
+        reference, image_id, image = references[position], record.image_id, _image_of(record)
+        query = Query(image, reference.text, f"{image.key}/{opaque(reference.text)}")
+        boxes = record.boxes()[list(reference.targets)]
+        first = min(reference.targets, default=NO_OBJECT)
+        category = scene[first].shape if reference.targets else ""
+        ann_id, sent_id = image_id * 10 + first, image_id * len(KINDS) + position
+        return Sample(query, boxes, category, ann_id, ann_id, sent_id, image_id, self.split, reference.kind)
 
     def __iter__(self) -> Iterator[Sample]:
         """Iterate over all samples in order."""

@@ -75,7 +75,7 @@ _SUPERLATIVES: dict[str, tuple[str, Ranking]] = {
 
 # A place is a depth, the distance of the centre to the region's border: clear from 0.08 on, possible down to -0.08.
 _VAGUE = 0.08
-_PLACES: dict[str, Callable[[Shape], float]] = {
+PLACES: dict[str, Callable[[Shape], float]] = {
     "on the left": lambda s: 0.42 - s.center[0],
     "on the right": lambda s: s.center[0] - 0.58,
     "at the top": lambda s: 0.42 - s.center[1],
@@ -88,10 +88,10 @@ _PLACES: dict[str, Callable[[Shape], float]] = {
 }
 
 # A direction is a unit vector (x, y) from the anchor to the object.
-_DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 _NEAREST = "nearest to"
 _NEAREST_RATIO = 1.3
-RELATIONS = (*_DIRECTIONS, _NEAREST)
+RELATIONS = (*DIRECTIONS, _NEAREST)
 """All relations of the language."""
 
 
@@ -143,7 +143,7 @@ class Expression:
             rank, unit = _SUPERLATIVES[self.superlative][1]
             return _rivals([(i, rank(scene[i])) for i in fitting], unit)
         if self.place:
-            return [(i, _PLACES[self.place](scene[i]) / _VAGUE) for i in fitting]
+            return [(i, PLACES[self.place](scene[i]) / _VAGUE) for i in fitting]
         if self.relation and self.anchor:
             return self._relation_margins(scene, fitting)
         return [(i, 1.0) for i in fitting]
@@ -157,7 +157,7 @@ class Expression:
         offsets = [(i, scene[i].center[0] - at[0], scene[i].center[1] - at[1]) for i in others]
         if self.relation == _NEAREST:
             return _rivals([(i, -float(np.log(np.hypot(dx, dy)))) for i, dx, dy in offsets], np.log(_NEAREST_RATIO))
-        ux, uy = _DIRECTIONS[str(self.relation)]
+        ux, uy = DIRECTIONS[str(self.relation)]
         return [(i, _direction_margin(dx * ux + dy * uy, abs(dx * uy + dy * ux))) for i, dx, dy in offsets]
 
 
@@ -183,7 +183,7 @@ _NOUN_PHRASE = (
 )
 _GRAMMAR = re.compile(
     rf"the (?:(?P<superlative>{'|'.join(_SUPERLATIVES)}) )?{_NOUN_PHRASE.format('head_')}"
-    rf"(?: (?P<place>{'|'.join(_PLACES)})| (?P<relation>{'|'.join(RELATIONS)}) the {_NOUN_PHRASE.format('anchor_')})?"
+    rf"(?: (?P<place>{'|'.join(PLACES)})| (?P<relation>{'|'.join(RELATIONS)}) the {_NOUN_PHRASE.format('anchor_')})?"
 )
 
 
@@ -207,7 +207,7 @@ def parse(text: str) -> Expression:
 
 def vocabulary() -> tuple[str, ...]:
     """Return all words of the language, sorted."""
-    phrases = [*_SUPERLATIVES, *_PLACES, *RELATIONS]
+    phrases = [*_SUPERLATIVES, *PLACES, *RELATIONS]
     words = {word for phrase in phrases for word in phrase.split()}
     return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLORS, *FILLS, *SIZES}))
 
@@ -218,7 +218,7 @@ _NOTHING: list[Modifiers] = [(None, None, None, None)]
 _RANKED: dict[str, list[Modifiers]] = {
     kind: [(word, None, None, None) for word, (k, _) in _SUPERLATIVES.items() if k == kind] for kind in KINDS
 }
-_PLACED: list[Modifiers] = [(None, place, None, None) for place in _PLACES]
+_PLACED: list[Modifiers] = [(None, place, None, None) for place in PLACES]
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def sample_expressions(scene: Scene, kind: str, rng: np.random.Generator, count:
         rng: random generator of the order.
         count: maximum number of expressions.
     """
-    queues, (crowds, names) = [], _about(scene)
+    queues, (crowds, names) = [], objects_and_names(scene)
     for target in rng.permutation(len(scene)).tolist():
         anchors = [name for i, name in enumerate(names) if i != target and name is not None]
         choices = _candidates(scene[target], kind, crowds[target], anchors)
@@ -312,7 +312,7 @@ def _heads(shape: str, color: str, fill: str) -> tuple[NounPhrase, ...]:
 
 
 @lru_cache(maxsize=1)
-def _about(scene: Scene) -> tuple[list[list[NounPhrase]], list[NounPhrase | None]]:
+def objects_and_names(scene: Scene) -> tuple[list[list[NounPhrase]], list[NounPhrase | None]]:
     """Return for every object its noun phrases that fit several objects, and its unique name or None.
 
     The name is the shortest noun phrase with a shape that fits this object alone. The result for the last scene is

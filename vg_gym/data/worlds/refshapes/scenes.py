@@ -51,11 +51,14 @@ class Level:
     """Probability that a shape is placed in its home (:data:`HOMES`), in all splits except test."""
 
 
+ANY = "refshapes-any"
+"""Data set whose expressions may also mean nothing or several objects."""
 LEVELS = {
     "refshapes-easy": Level(count=(3, 4), shapes=(2, 3), colors=(2, 4), texture=0.3),
     "refshapes": Level(),
     "refshapes-hard": Level(count=(6, 9), shapes=(1, 2), colors=(2, 3), texture=1.6),
     "refshapes-biased": Level(bias=0.9),
+    ANY: Level(count=(4, 9)),
 }
 """Data set -> its level."""
 
