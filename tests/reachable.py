@@ -108,14 +108,14 @@ def answers(sample):
 
 
 def forms_of(sample):
-    """The true box, float64 (F, 4), in all forms that a file or a model may write."""
+    """The true boxes, float64 (F, 4), in all forms that a file or a model may write."""
     width, height = sample.query.image.size
-    pixels = np.asarray(sample.box, np.float64)
-    sides = np.concatenate([pixels[:2], pixels[2:] - pixels[:2]])
-    formats = (pixels, sides, box_ops.to_cxcywh(pixels), pixels[[1, 0, 3, 2]])
+    pixels = np.asarray(sample.boxes, np.float64)
+    sides = np.concatenate([pixels[:, :2], pixels[:, 2:] - pixels[:, :2]], axis=1)
+    formats = (pixels, sides, box_ops.to_cxcywh(pixels), pixels[:, [1, 0, 3, 2]])
     scales = [np.tile(scale, 2) for scale in ((1, 1), (1 / width, 1 / height), (1000 / width, 1000 / height))]
     scales += [scale[[1, 0, 3, 2]] for scale in scales[1:]]
-    return np.stack([box * scale for box, scale in product(formats, scales)])
+    return np.concatenate([boxes * scale for boxes, scale in product(formats, scales)])
 
 
 def tells(value, sample, forms):

@@ -56,8 +56,16 @@ class Sample:
     not define kinds.
 
     Args:
+        query: the query.
         boxes: ``xyxy`` pixels of the original image, (k, 4), or (4,) for one box. A data set without answers has one
             box of NaN.
+        category: name of the category of the (first) object, or ``""``.
+        ref_id: number of the referring expressions of one object.
+        ann_id: number of the annotation of the object.
+        sent_id: number of the expression.
+        image_id: number of the image.
+        split: name of the split.
+        kind: kind of the expression, or ``""``.
         box: the one box (4,), in place of ``boxes``.
     """
 

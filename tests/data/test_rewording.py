@@ -36,7 +36,7 @@ def test_the_language_itself_stays_as_it_is():
     heads = [NounPhrase(*parts) for parts in words]
     for head, anchor in zip(heads, reversed(heads), strict=True):
         texts = [Expression(head, word).text for word in (None, *expressions._SUPERLATIVES)]
-        texts += [Expression(head, place=place).text for place in expressions._PLACES]
+        texts += [Expression(head, place=place).text for place in expressions.PLACES]
         texts += [Expression(head, relation=word, anchor=anchor).text for word in expressions.RELATIONS]
         assert [reword(text) for text in texts] == texts
 

@@ -13,9 +13,9 @@ import re
 from functools import lru_cache
 
 from vg_gym.data.worlds.refshapes.expressions import (
-    _PLACES,
     _SUPERLATIVES,
     ANY_SHAPE,
+    PLACES,
     RELATIONS,
     Expression,
     NounPhrase,
@@ -74,7 +74,7 @@ _SLOTS = {
 }
 """Word -> the part of a phrase that it fills, and what it says there."""
 _PLACE_OF = {
-    frozenset(): "", **{frozenset(word for word in place.split() if word in _SLOTS): place for place in _PLACES}
+    frozenset(): "", **{frozenset(word for word in place.split() if word in _SLOTS): place for place in PLACES}
 }  # fmt: skip
 """The positions that a place names -> the place."""
 _MEANINGLESS = {

@@ -88,13 +88,13 @@ class SceneRecord:
 
     def array(self) -> np.ndarray:
         """Draw the image, uint8 RGB (S, S, 3)."""
-        rng = (self.pair if self.name == ANY else self).rng("pixels")
+        rng = (_pair_of(self) if self.name == ANY else self).rng("pixels")
         return draw_scene(self.scene(), rng, self.image_size, LEVELS[self.name].texture)
 
-    @property
-    def pair(self) -> SceneRecord:
-        """Record of the pair that a scene of ``refshapes-any`` belongs to."""
-        return replace(self, index=self.index // 2)
+
+def _pair_of(record: SceneRecord) -> SceneRecord:
+    """Return the record of the pair that a scene of ``refshapes-any`` belongs to."""
+    return replace(record, index=record.index // 2)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _record_of(key: str) -> SceneRecord:
 def _compose(record: SceneRecord) -> tuple[Scene, list[Reference]]:
     """Draw scenes until one admits an expression of every kind."""
     if record.name == ANY:
-        return _compose_pair(record.pair)[record.index % 2]
+        return _compose_pair(_pair_of(record))[record.index % 2]
     for attempt in range(MAX_ATTEMPTS):
         rng = record.rng("scene", attempt)
         composed = sample_references(rng, LEVELS[record.name], biased=record.split != "test")
