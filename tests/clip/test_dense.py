@@ -1,8 +1,14 @@
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vg_gym.clip.dense import box_mean, box_sum, l2_normalize, lattice_sums, summed_area
+from vg_gym.clip.dense import box_mean, box_sum, l2_normalize, summed_area, table_sums
+
+
+def random_boxes(rng, *shape):
+    low = rng.uniform(0, 0.7, (*shape, 2))
+    return np.concatenate([low, low + rng.uniform(0.01, 0.3, (*shape, 2))], axis=-1).astype(np.float32)
 
 
 def brute_mean(maps, box, samples=400):
@@ -39,9 +45,30 @@ def test_unit_leaves_zero_alone():
     np.testing.assert_allclose(np.linalg.norm(l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]])), axis=1), [1, 0])
 
 
-def test_a_lattice_of_boxes_has_the_sums_of_its_boxes(rng):
-    table = summed_area(rng.normal(size=(5, 5, 3)).astype(np.float32))
-    x, y = (np.sort(rng.random((2, n)).astype(np.float32), axis=0) for n in (4, 6))
-    boxes = np.stack(np.broadcast_arrays(x[0], y[0][:, None], x[1], y[1][:, None]), axis=-1)
-    alone = box_sum(table[None], boxes.reshape(1, -1, 4))[0].reshape(6, 4, 3)
-    np.testing.assert_array_equal(lattice_sums(table, x, y), alone)
+def test_a_table_of_each_item_is_read(rng):
+    tables = summed_area(rng.normal(size=(3, 5, 5, 4)).astype(np.float32))
+    boxes = random_boxes(rng, 3, 6)
+    together = box_sum(tables, boxes)
+    for i in range(3):
+        np.testing.assert_array_equal(box_sum(tables[i : i + 1], boxes[i : i + 1])[0], together[i])
+        np.testing.assert_array_equal(box_sum(tables[i : i + 1], boxes[i, :1]), together[i, :1])
+
+
+def test_sums_are_those_of_the_numpy_tables(rng):
+    tables = summed_area(rng.normal(size=(5, 7, 7, 6)).astype(np.float32))
+    slots, boxes = rng.integers(5, size=40, dtype=np.int32), random_boxes(rng, 40, 3)
+    boxes[0, 0] = [0, 0, 1, 1]
+    expected = box_sum(tables[slots], boxes)
+    ours = table_sums(tables, slots, boxes)
+    assert isinstance(ours, np.ndarray) and ours.dtype == np.float32
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    tensors = table_sums(torch.from_numpy(tables), torch.from_numpy(slots), torch.from_numpy(boxes))
+    np.testing.assert_allclose(tensors.numpy(), ours, atol=2e-5)
+
+
+def test_an_item_does_not_depend_on_its_batch(rng):
+    tables = summed_area(rng.normal(size=(9, 8, 8, 32)).astype(np.float32))
+    slots, boxes = np.arange(9, dtype=np.int32), random_boxes(rng, 9, 2)
+    together = table_sums(tables, slots, boxes)
+    for i in range(9):
+        np.testing.assert_array_equal(table_sums(tables, slots[i : i + 1], boxes[i : i + 1])[0], together[i])

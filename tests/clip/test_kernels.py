@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from vg_gym import boxes as box_ops
 from vg_gym.clip import kernels
-from vg_gym.clip.dense import summed_area
+from vg_gym.clip.dense import box_sum, summed_area, table_scores, table_sums
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, score_boxes
-from vg_gym.envs.actions import MIN_SIDE, shift_edges
 
 
 @pytest.fixture
@@ -36,18 +34,14 @@ def scene(rng, count=600):
 
 
 def scored(scene, ring=True):
-    tables, slots, boxes, texts = scene
-    regions, scores = np.empty_like(texts), np.empty(len(boxes), np.float32)
-    weights = np.float32(RING_SCALE), np.float32(RING_WEIGHT if ring else 0)
-    kernels.over_rows(kernels.score_boxes, len(boxes), tables, slots, boxes, texts, *weights, regions, scores)
-    return regions, scores
+    return table_scores(*scene, RING_SCALE, RING_WEIGHT if ring else 0)
 
 
 def test_scores_are_those_that_are_named(rng):
-    found = tables, slots, boxes, texts = scene(rng)
+    tables, slots, boxes, texts = rows = scene(rng)
     for name, ring in (("cosine", False), ("context", True)):
-        expected = score_boxes(name, tables[slots], texts, boxes)
-        np.testing.assert_allclose(scored(found, ring)[1], expected, atol=2e-5)
+        expected = score_boxes(name, tables[slots], texts, boxes[:, None])[:, 0]
+        np.testing.assert_allclose(scored(rows, ring)[1], expected, atol=2e-5)
 
 
 def test_threads_change_no_bit(rng, threads):
@@ -81,26 +75,19 @@ def test_a_fork_has_threads_of_its_own(rng, threads):
     pytest.fail("the fork waits for threads that it has not")
 
 
-def test_edges_are_shifted_as_in_tensors(rng):
-    boxes = scene(rng)[2]
-    deltas = rng.uniform(-1.5, 1.5, boxes.shape).astype(np.float32)
-    deltas[::3, 2:] = deltas[::3, :2]  # moves without a change of size
-    deltas[1::5] = 0
-    moved = shift_edges(boxes, deltas)
-    tensors = shift_edges(torch.from_numpy(boxes), torch.from_numpy(deltas))
-    np.testing.assert_allclose(moved, tensors.numpy(), atol=1e-6)
-    assert box_ops.is_valid(moved, (1, 1), 0).all() and (moved[:, 2:] - moved[:, :2] > MIN_SIDE - 1e-6).all()
-    spread = shift_edges(boxes[:, None], deltas[None, :9])
-    assert spread.shape == (len(boxes), 9, 4)
-    np.testing.assert_array_equal(spread[7, 3], shift_edges(boxes[7], deltas[3]))
-
-
-def test_a_box_that_is_no_number_reads_nothing_beyond_the_table(rng):
+@pytest.mark.parametrize("corner", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_box_that_is_no_number_reads_nothing_beyond_the_table(corner, rng):
     tables, slots, boxes, texts = scene(rng, 4)
-    boxes[:] = np.nan, np.inf, -np.inf, 1e30
-    scored((tables, slots, boxes, texts))
-    sums = np.empty((4, 1, 12), np.float32)
-    kernels.sum_boxes(0, 4, tables, slots, boxes[:, None].copy(), sums)
+    before = tables.copy()
+    boxes[:] = corner
+    with np.errstate(invalid="ignore"):
+        sums = box_sum(tables[:4], boxes)
+    assert sums.shape == texts.shape and table_sums(tables, slots, boxes[:, None]).shape == (4, 1, 12)
+    regions, scores = scored((tables, slots, boxes, texts))
+    assert regions.shape == texts.shape and scores.shape == (4,)
+    np.testing.assert_array_equal(tables, before)
+    boxes[:] = 0.25, 0.25, 0.75, 0.75  # the tables still give the sums of boxes
+    assert np.isfinite(box_sum(tables[:4], boxes)).all()
 
 
 def test_they_are_compiled_where_nothing_can_be_kept(tmp_path):
@@ -108,22 +95,9 @@ def test_they_are_compiled_where_nothing_can_be_kept(tmp_path):
     program = (
         "from numba.core import caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "import vg_gym.clip.kernels as kernels\n"
-        "print(len(kernels.observe.signatures), kernels.observe._cache.__class__.__name__)\n"
+        "import vg_gym.envs.actions as actions\n"
+        "print(len(actions._shift_edges.signatures), actions._shift_edges._cache.__class__.__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1", "NullCache"]
-
-
-def test_ious_in_pixels_are_those_of_arrays_to_the_bit(rng):
-    boxes = scene(rng)[2]
-    boxes[5] = boxes[6] = [0.5, 0.5, 0.5, 0.5]  # both empty: no union
-    targets, found = np.roll(boxes, 1, axis=0), np.empty(len(boxes))
-    targets[2] = np.nan
-    scales = box_ops.image_scale((97, 640)).repeat(len(boxes)).reshape(4, -1).T.copy()
-    kernels.pixel_ious(0, len(boxes), boxes, targets, scales, found)
-    np.testing.assert_array_equal(
-        found, box_ops.pixel_iou(box_ops.pixels(boxes, scales), box_ops.pixels(targets, scales))
-    )
-    assert np.isnan(found[2]) and found[6] == 0

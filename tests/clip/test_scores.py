@@ -1,8 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
-from vg_gym.clip.dense import l2_normalize, summed_area
-from vg_gym.clip.scores import SCORES, measure_boxes, score_boxes
+from vg_gym.clip.dense import box_sum, l2_normalize, summed_area
+from vg_gym.clip.scores import SCORES, measure, score_boxes
 from vg_gym.errors import VGGymError
 
 
@@ -22,8 +24,8 @@ def test_the_right_box_beats_a_wrong_one(name, scene):
     right, wrong, whole = score_boxes(name, table, text, boxes, others)[0]
     assert right > wrong and right > whole
     assert -2 <= wrong <= right <= 2
-    features, single = measure_boxes(name, table, text, boxes[:, 0], others)
-    assert single[0] == right
+    features, single = measure(name, partial(box_sum, table), text, boxes[:, :1], others)
+    assert single[0, 0] == right
     np.testing.assert_allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-5)
 
 
@@ -37,4 +39,4 @@ def test_context_prefers_the_whole_object_to_its_part(scene):
 def test_unknown_scores_are_named(scene):
     table, text, _ = scene
     with pytest.raises(VGGymError, match="did you mean 'cosine'"):
-        score_boxes("cosin", table, text, np.zeros((1, 4), np.float32))
+        score_boxes("cosin", table, text, np.zeros((1, 1, 4), np.float32))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import climb
-from vg_gym.envs.actions import ACTIONS, MIN_SIDE, MultiEdgeActions, make_actions
+from vg_gym.envs.actions import ACTIONS, MIN_SIDE, MultiEdgeActions, make_actions, shift_edges
 from vg_gym.errors import VGGymError
 
 NAMES = [name for name in ACTIONS if name != "continuous"]
@@ -130,3 +130,41 @@ def test_bad_sets_are_named():
         make_actions("edge")
     with pytest.raises(VGGymError, match="coarse=2"):
         make_actions("edges", coarse=2)
+
+
+def test_edges_are_shifted_as_in_tensors(rng):
+    boxes = some_boxes(rng, 600)
+    deltas = rng.uniform(-1.5, 1.5, boxes.shape).astype(np.float32)
+    deltas[::3, 2:] = deltas[::3, :2]  # moves without a change of size
+    deltas[1::5] = 0
+    moved = shift_edges(boxes, deltas)
+    tensors = shift_edges(torch.from_numpy(boxes), torch.from_numpy(deltas))
+    np.testing.assert_allclose(moved, tensors.numpy(), atol=1e-6)
+    assert box_ops.is_valid(moved, (1, 1), 0).all() and (moved[:, 2:] - moved[:, :2] > MIN_SIDE - 1e-6).all()
+    spread = shift_edges(boxes[:, None], deltas[None, :9])
+    assert spread.shape == (len(boxes), 9, 4)
+    np.testing.assert_array_equal(spread[7, 3], shift_edges(boxes[7], deltas[3]))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.uint64])
+def test_integers_of_every_type_are_checked(dtype):
+    actions = make_actions("fine-edges")
+    actions.check(np.array([[0, 6, 3, 1, 1]], dtype))
+    negative = [[0, -1, 0, 0, 0]] if np.issubdtype(dtype, np.signedinteger) else []
+    for action in ([7, 0, 0, 0, 0], [0, 0, 0, 0, 2], *negative):
+        with pytest.raises(VGGymError, match="is not in MultiDiscrete"):
+            actions.check(np.array([actions.noop, action], dtype))
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_a_moved_set_acts_on_tensors_as_the_original_on_arrays(name, rng):
+    actions = make_actions(name, jumps=3)
+    there, boxes = actions.to(torch.device("cpu")), some_boxes(rng)
+    actions.space.seed(0)
+    chosen = np.stack([actions.space.sample() for _ in boxes])
+    proposals = np.stack([np.pad(some_boxes(rng), ((0, 0), (0, 1)), constant_values=1)] * 3, axis=1)
+    tensors = [torch.from_numpy(values) for values in (boxes, chosen, proposals)]
+    ours = *actions.apply(boxes, chosen, proposals), actions.encode(chosen)
+    theirs = *there.apply(*tensors), there.encode(tensors[1])
+    for array, tensor in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(array, tensor.numpy(), atol=1e-6)

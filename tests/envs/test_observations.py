@@ -12,8 +12,11 @@ from vg_gym.features.glimpses import (
     FEATURE_GLIMPSE,
     GLIMPSE,
     MAX_MAP_SCORE,
+    State,
     feature_glimpses,
     glimpses,
+    seen_arrays,
+    seen_tensors,
     whole_lines,
     window_lines,
 )
@@ -88,6 +91,20 @@ def test_feature_glimpses_are_unit_features_of_the_cells(rng):
     np.testing.assert_allclose(lengths[:, [0, 3]], 1, atol=1e-4)
     quarter = maps[0, 2:4, 4:6].mean((0, 1))
     np.testing.assert_allclose(seen[0, 3, 1, 2], quarter / np.linalg.norm(quarter), atol=1e-4)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_arrays_and_tensors_see_the_same(half, rng):
+    boxes, maps = some_boxes(rng), tables(rng.normal(size=(12, 8, 8, 2)).astype(np.float32))
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
+    state = State(boxes, maps, draw(12, 3, GLIMPSE, GLIMPSE), draw(12, 3, 5), draw(12, 16), draw(12, 16), draw(12),
+                  draw(12), np.arange(12), draw(12, 16))  # fmt: skip
+    rows = np.array([3, 0, 11])
+    arrays = seen_arrays(state, 8, rows, half)
+    tensors = seen_tensors(State(*(torch.from_numpy(part[rows]) for part in state)), 8)
+    for array, tensor in zip(arrays, tensors, strict=True):
+        assert array.dtype == (np.float16 if half else np.float32) and array.flags.c_contiguous
+        np.testing.assert_allclose(array, tensor.numpy(), atol=5e-3 if half else 2e-4)
 
 
 def test_box_coordinates_by_hand(shapes, tiny_clip):

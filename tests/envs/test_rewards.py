@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
-from vg_gym.envs.rewards import REWARDS, Reward
+from vg_gym import boxes as box_ops
+from vg_gym.envs.rewards import REWARDS, Reward, target_iou
 from vg_gym.errors import VGGymError
 
 OVERLAPS = np.array([0.5, 0.25])
@@ -29,3 +31,17 @@ def test_a_step_pays_the_change_minus_its_cost_and_the_trigger_a_bonus():
 def test_unknown_rewards_are_named():
     with pytest.raises(VGGymError, match="did you mean 'iou'"):
         Reward("iuo")
+
+
+def test_ious_with_targets_are_those_in_pixels_to_the_bit(rng):
+    low = rng.uniform(0, 0.7, (50, 2))
+    boxes = np.concatenate([low, low + rng.uniform(0.04, 0.3, (50, 2))], axis=1).astype(np.float32)
+    boxes[5] = boxes[6] = [0.5, 0.5, 0.5, 0.5]  # both empty: no union
+    targets, scales = np.roll(boxes, 1, axis=0), np.tile(box_ops.image_scale((97, 640)), (50, 1))
+    targets[2] = np.nan
+    ious = target_iou(boxes, targets, scales)
+    expected = box_ops.pixel_iou(box_ops.pixels(boxes, scales), box_ops.pixels(targets, scales))
+    np.testing.assert_array_equal(ious, expected)
+    assert np.isnan(ious[2]) and ious[6] == 0
+    tensors = target_iou(*map(torch.from_numpy, (boxes, targets, scales)))
+    np.testing.assert_allclose(tensors.numpy(), ious, atol=1e-12)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_sum, l2_normalize, lattice_sums, summed_area
+from vg_gym.clip.dense import box_sum, l2_normalize, summed_area
 from vg_gym.clip.encoder import load_clip
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, negative_prompts
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
@@ -31,13 +31,14 @@ SPANS = np.concatenate(
     [np.arange(0, 1 - side + WINDOW_STEP / 2, WINDOW_STEP)[:, None] + np.array([0, side]) for side in WINDOW_SIDES]
 ).astype(np.float32)
 """Start and end of windows along an axis, normalised (S, 2)."""
-RING_SPANS = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING_SCALE - 1) * np.diff(SPANS), 0, 1)
-"""Spans of the windows enlarged by :data:`RING_SCALE`, normalised (S, 2)."""
+_RING_SPANS = np.clip(SPANS + np.array([-0.5, 0.5], np.float32) * (RING_SCALE - 1) * np.diff(SPANS), 0, 1)
 _RATIOS = np.diff(SPANS) / np.diff(SPANS)[:, 0]
-SPAN_PAIRS = np.maximum(_RATIOS, 1 / _RATIOS) <= MAX_ASPECT_RATIO
-"""Mask of the pairs (span along y, span along x) that form a window, bool (S, S)."""
-WINDOWS = np.concatenate([SPANS[np.nonzero(SPAN_PAIRS)[1]], SPANS[np.nonzero(SPAN_PAIRS)[0]]], axis=1)[:, [0, 2, 1, 3]]
-"""All windows, normalised ``xyxy`` (N, 4), in the order of :data:`SPAN_PAIRS`."""
+_ROWS, _COLUMNS = np.nonzero(np.maximum(_RATIOS, 1 / _RATIOS) <= MAX_ASPECT_RATIO)
+"""Spans along y and along x that form a window, (N,) each."""
+WINDOWS, RINGS = (
+    np.concatenate([spans[_COLUMNS], spans[_ROWS]], axis=1)[:, [0, 2, 1, 3]] for spans in (SPANS, _RING_SPANS)
+)
+"""All windows, and the windows enlarged by :data:`RING_SCALE`, normalised ``xyxy`` (N, 4)."""
 GAP_PIXELS = 2
 """Width of the contour-free strip that must follow an edge of a box, in pixels of an edge map."""
 MIN_SIDE_PIXELS = 3
@@ -89,8 +90,7 @@ class ContourProposer:
 
     def _one(self, image: np.ndarray) -> Proposals:
         table = summed_area(self.clip.encode_dense([image]))
-        sums = (lattice_sums(table[0], spans, spans)[SPAN_PAIRS] for spans in (SPANS.T, RING_SPANS.T))
-        scores = self._scores(*sums).max(axis=1)
+        scores = self._scores(*(box_sum(table, boxes[None])[0] for boxes in (WINDOWS, RINGS))).max(axis=1)
         level, spread = scores.mean(), scores.std() + 1e-6
         windows = proposals(WINDOWS, scores, [""] * len(WINDOWS), image, min_side=0)
         chosen = select(windows, -np.inf, self.count, max_overlap=self.overlap).boxes

@@ -1,17 +1,16 @@
 """The named scores from encoded crops; all crops of a call are encoded in one forward pass.
 
-The scores are those of :mod:`vg_gym.clip.scores`, with two differences. ``context`` compares with the crop grown 1.5
-times, because a crop cannot be a ring. ``surround`` mixes the crop with the image blurred outside the box (ReCLIP's
-isolation).
+The formulas are those of :mod:`vg_gym.clip.scores`, with other second features. ``context`` compares with the crop
+grown 1.5 times, because a crop cannot be a ring. ``surround`` mixes the crop with the image blurred outside the box
+(ReCLIP's isolation).
 
-Agents return to boxes, and every episode may begin at the full image, so embeddings are cached by image and box. A new
-score is a function and a line of :data:`CROP_SCORES` here, beside its dense form in :mod:`vg_gym.clip.scores`.
+Agents return to boxes, and every episode may begin at the full image, so embeddings are cached by image and box.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -19,10 +18,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.crops import blur, pixel_boxes
-from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, SURROUND_WEIGHT
-from vg_gym.errors import unknown
+from vg_gym.clip.scores import RING_SCALE, score_of
 from vg_gym.runtime.lazy_imports import torch
 from vg_gym.storage.lru_cache import LRUCache
 from vg_gym.types import ImageRef, Query
@@ -43,45 +40,8 @@ class View(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class CropScore:
-    """Named score of crops.
-
-    Args:
-        combine: function of unit features (B, D) of the crops and of the second views, unit texts (B, D) and negative
-            texts (N, D). It returns scores (B,).
-        second: second view that is encoded for each box: ``wider``, the crop grown :data:`RING_SCALE` times;
-            ``isolated``, the image blurred outside the box; or empty, no second view.
-    """
-
-    combine: Callable[..., np.ndarray]
-    second: str = ""
-
-
-def _cosine(region, second, text, negatives):
-    return np.einsum("bd,bd->b", region, text)
-
-
-def _context(region, second, text, negatives):
-    return _cosine(region, None, text, None) - RING_WEIGHT * np.einsum("bd,bd->b", second, text)
-
-
-def _surround(region, second, text, negatives):
-    return np.einsum("bd,bd->b", l2_normalize(region + SURROUND_WEIGHT * second), text)
-
-
-def _contrast(region, second, text, negatives):
-    assert negatives is not None, "the contrast score compares with other expressions"
-    return _cosine(region, None, text, None) - np.einsum("bd,kd->bk", region, negatives).max(axis=1)
-
-
-CROP_SCORES: dict[str, CropScore] = {
-    "cosine": CropScore(_cosine),
-    "context": CropScore(_context, "wider"),
-    "surround": CropScore(_surround, "isolated"),
-    "contrast": CropScore(_contrast),
-}
-"""Scores over crops by name."""
+_dot = partial(np.einsum, "...d,...d->...")
+"""Inner products of broadcast vectors."""
 
 
 class CropScores:
@@ -89,7 +49,7 @@ class CropScores:
 
     Args:
         clip: encoder of the crops.
-        score: a key of :data:`CROP_SCORES`.
+        score: a key of :data:`vg_gym.clip.scores.SCORES`.
         negatives: unit embeddings (N, D) of the texts that ``contrast`` compares with.
         embeddings: number of cached crop embeddings, of D * 4 bytes each.
         image_bytes: bytes of cached pixels. If the images of one step have more, every step decodes them again.
@@ -106,9 +66,7 @@ class CropScores:
         embeddings: int = EMBEDDINGS,
         image_bytes: int = IMAGE_BYTES,
     ):
-        if score not in CROP_SCORES:
-            raise unknown("score", score, CROP_SCORES)
-        self.clip, self.score, self.negatives = clip, CROP_SCORES[score], negatives
+        self.clip, self.score, self.negatives = clip, score_of(score), negatives
         self._embeddings: LRUCache[np.ndarray] = LRUCache(embeddings)
         self._sizes: LRUCache[tuple[int, int]] = LRUCache(embeddings)
         self._pixels: LRUCache[torch.Tensor] = LRUCache(image_bytes, attrgetter("nbytes"))
@@ -126,13 +84,13 @@ class CropScores:
         """
         images = [query.image for query in queries]
         views = self._views(images, boxes)
-        if self.score.second == "wider":
+        if self.score.view == "wider":
             views += self._views(images, box_ops.scale(boxes, RING_SCALE))
-        elif self.score.second == "isolated":
+        elif self.score.view == "isolated":
             views += self._views(images, boxes, isolated=True)
         features = self._encode(views, images * (len(views) // len(images)))
         region, second = features[: len(images)], features[len(images) :]
-        return np.clip(region, -1, 1), self.score.combine(region, second, text, self.negatives)
+        return np.clip(region, -1, 1), self.score.formula(region, second, text, self.negatives, _dot)
 
     def _views(self, images: Sequence[ImageRef], boxes: np.ndarray, isolated: bool = False) -> list[View]:
         whole = pixel_boxes(boxes, np.array([self._size(image) for image in images])).tolist()

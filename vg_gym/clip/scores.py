@@ -37,49 +37,50 @@ SURROUND_WEIGHT = 0.25
 
 @dataclass(frozen=True)
 class Score:
-    """Named score, which accepts arrays or tensors.
+    """Named score, which compares a box with a second region; accepts arrays or tensors.
 
     Args:
-        combine: function of feature sums, boxes (B, N, 4), texts (B, 1, D) and negatives (K, D) or None that returns
-            unit features of the boxes (B, N, D) and scores (B, N). The sums are (B, N, D) over the boxes, or
-            (B, 2 N, D) over boxes and wider boxes; they may be overwritten.
-        wider: function from boxes to the wider boxes that the score also reads; None if it reads only the boxes.
+        formula: function of two features (..., D), texts, negative texts (K, D) or None, and the function of inner
+            products. It returns scores (...,). The first feature is the box's, the second that of the second region.
+        second: function from boxes to the second regions in dense features, or None.
+        parts: function of the unit features of boxes, the feature sums over them and over their second regions, and the
+            boxes (B, N, 4). It returns the two features of ``formula`` for dense features.
+        view: second view of each box if crops are encoded: ``wider``, the crop grown :data:`RING_SCALE` times;
+            ``isolated``, the image blurred outside the box; or empty, no second view.
     """
 
-    combine: Callable[..., tuple[np.ndarray, np.ndarray]]
-    wider: Callable[[np.ndarray], np.ndarray] | None = None
+    formula: Callable[..., np.ndarray]
+    second: Callable[[np.ndarray], np.ndarray] | None = None
+    parts: Callable[..., tuple[np.ndarray, np.ndarray | None]] = lambda region, inside, outer, boxes: (region, None)
+    view: str = ""
 
 
-def _cosine(sums, boxes, text, negatives):
-    region = l2_normalize(sums)
-    return region, dot(region, text)
+def _cosine(first, second, text, negatives, dot):
+    return dot(first, text)
 
 
-def _context(sums, boxes, text, negatives):
-    count = boxes.shape[1]
-    sums[:, count:] -= sums[:, :count]  # the ring: the wider box without the box
-    features = l2_normalize(sums)
-    cosines = dot(features, text)
-    return features[:, :count], cosines[:, :count] - RING_WEIGHT * cosines[:, count:]
+def _context(first, second, text, negatives, dot):
+    return dot(first, text) - RING_WEIGHT * dot(second, text)
 
 
-def _surround(sums, boxes, text, negatives):
-    inside, whole = sums[:, : boxes.shape[1]], sums[:, boxes.shape[1] :]
-    mean = inside / box_ops.area(boxes).clip(1e-6)[..., None]
-    return l2_normalize(inside), dot(l2_normalize(mean + SURROUND_WEIGHT * whole), text)
+def _surround(first, second, text, negatives, dot):
+    return dot(l2_normalize(first + SURROUND_WEIGHT * second), text)
 
 
-def _contrast(sums, boxes, text, negatives):
+def _contrast(first, second, text, negatives, dot):
     if negatives is None:
         raise ValueError("the contrast score compares with other texts: pass their embeddings as negatives")
-    region = l2_normalize(sums)
-    if isinstance(region, np.ndarray):  # the last bits of a matrix product would depend on the number of rows
-        return region, dot(region, text) - dot(region[..., None, :], negatives).max(-1)
-    return region, dot(region, text) - (region @ negatives.T).amax(-1)
+    if isinstance(first, np.ndarray):  # the last bits of a matrix product would depend on the number of rows
+        return dot(first, text) - dot(first[..., None, :], negatives).max(-1)
+    return dot(first, text) - (first @ negatives.T).amax(-1)
 
 
 def _ring(boxes: np.ndarray) -> np.ndarray:
     return box_ops.clamp(box_ops.scale(boxes, RING_SCALE), 0, 1)
+
+
+def _ring_parts(region, inside, outer, boxes):
+    return region, l2_normalize(outer - inside)
 
 
 def _whole(boxes: np.ndarray) -> np.ndarray:
@@ -88,55 +89,46 @@ def _whole(boxes: np.ndarray) -> np.ndarray:
     return whole
 
 
+def _mean_parts(region, inside, outer, boxes):
+    return inside / box_ops.area(boxes).clip(1e-6)[..., None], outer
+
+
 SCORES: dict[str, Score] = {
     "cosine": Score(_cosine),
-    "context": Score(_context, _ring),
-    "surround": Score(_surround, _whole),
+    "context": Score(_context, _ring, _ring_parts, "wider"),
+    "surround": Score(_surround, _whole, _mean_parts, "isolated"),
     "contrast": Score(_contrast),
 }
-"""Scores over dense features by name."""
+"""Scores by name."""
+
+
+def score_of(name: str) -> Score:
+    """Return a score by name.
+
+    Raises:
+        VGGymError: the name is unknown.
+    """
+    if name not in SCORES:
+        raise unknown("score", name, SCORES)
+    return SCORES[name]
 
 
 def score_boxes(
     name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, negatives: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the scores of boxes, (B,) or (B, N).
+    """Return the scores of boxes, (B, N).
 
     Args:
         name: a key of :data:`SCORES`.
         table: summed-area tables of dense features (B, g+1, g+1, D).
         text: unit text embeddings (B, D).
-        boxes: normalised boxes (B, 4) or (B, N, 4).
+        boxes: normalised boxes (B, N, 4).
         negatives: unit embeddings (K, D) of the texts that ``contrast`` compares with.
 
     Raises:
         VGGymError: the name is unknown.
     """
-    return measure_boxes(name, table, text, boxes, negatives)[1]
-
-
-def measure_boxes(
-    name: str, table: np.ndarray, text: np.ndarray, boxes: np.ndarray, negatives: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit features and scores of boxes.
-
-    Args:
-        name: a key of :data:`SCORES`.
-        table: summed-area tables of dense features (B, g+1, g+1, D).
-        text: unit text embeddings (B, D).
-        boxes: normalised boxes (B, 4) or (B, N, 4).
-        negatives: unit embeddings (K, D) of the texts that ``contrast`` compares with.
-
-    Returns:
-        float32 features (B, D) or (B, N, D), and scores (B,) or (B, N) in [-2, 2].
-
-    Raises:
-        VGGymError: the name is unknown.
-    """
-    if boxes.ndim == 2:
-        features, scores = measure_boxes(name, table, text, boxes[:, None], negatives)
-        return features[:, 0], scores[:, 0]
-    return measure(name, partial(box_sum, table), text, boxes, negatives)
+    return measure(name, partial(box_sum, table), text, boxes, negatives)[1]
 
 
 def measure(
@@ -155,17 +147,20 @@ def measure(
         sums: function from normalised boxes (B, K, 4) to the sums of dense features inside them in cells, (B, K, D).
         text: unit text embeddings (B, D).
         boxes: normalised boxes (B, N, 4).
-        negatives: see :func:`measure_boxes`.
+        negatives: see :func:`score_boxes`.
 
     Raises:
         VGGymError: the name is unknown.
         ValueError: the score is ``contrast`` and ``negatives`` is None.
     """
-    if name not in SCORES:
-        raise unknown("score", name, SCORES)
-    score, wider = SCORES[name], SCORES[name].wider
-    every = boxes if wider is None else box_ops.namespace(boxes).concatenate([boxes, wider(boxes)], axis=1)
-    return score.combine(sums(every), boxes, text[:, None], negatives)
+    score, count = score_of(name), boxes.shape[1]
+    every = (
+        boxes if score.second is None else box_ops.namespace(boxes).concatenate([boxes, score.second(boxes)], axis=1)
+    )
+    summed = sums(every)
+    inside, outer = summed[:, :count], summed[:, count:]
+    region = l2_normalize(inside)
+    return region, score.formula(*score.parts(region, inside, outer, boxes), text[:, None], negatives, dot)
 
 
 def negative_prompts(words: list[str] | None) -> list[str]:

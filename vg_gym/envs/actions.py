@@ -19,15 +19,15 @@ from __future__ import annotations
 import copy
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import EDGES
-from vg_gym.clip import kernels
+from vg_gym.clip.kernels import HALF, ONE, REAL, ZERO, kernel, over_rows
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.runtime.lazy_imports import torch
 
@@ -39,6 +39,24 @@ OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
 """Sign of the direction out of the box, for each edge."""
 _SIDES = np.float32(MIN_SIDE), np.float32(1 - MIN_SIDE)
 """Shortest side of a box, and the largest coordinate at which a box of that side begins."""
+
+
+@kernel(REAL[:, ::1], REAL[:, ::1], REAL, REAL, REAL[:, ::1])
+def _shift_edges(first, last, boxes, deltas, shortest, end, out):
+    """Compute :func:`shift_edges` of some boxes (B, 4) in ``out`` (B, 4); see :data:`_SIDES`."""
+    for b in range(first, last):
+        for axis in range(2):
+            low, high, delta, other = boxes[b, axis], boxes[b, axis + 2], deltas[b, axis], deltas[b, axis + 2]
+            move, stretch = delta * (high - low), other * (high - low)
+            if delta == other:  # both edges move by the same amount, and stop together at the border
+                move = stretch = min(max(move, -low), ONE - high)
+            low, high = min(max(low + move, ZERO), ONE), min(max(high + stretch, ZERO), ONE)
+            if high - low < shortest:
+                low, high = min(low, high), max(low, high)
+                if high - low < shortest:
+                    low = min(max((low + high - shortest) * HALF, ZERO), end)
+                    high = low + shortest
+            out[b, axis], out[b, axis + 2] = low, high
 
 
 def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
@@ -55,7 +73,7 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
             boxes, deltas = np.broadcast_arrays(boxes, deltas)
         flat = (np.ascontiguousarray(array, dtype=np.float32).reshape(-1, 4) for array in (boxes, deltas))
         moved = np.empty((boxes.size // 4, 4), dtype=np.float32)
-        kernels.over_rows(kernels.shift_edges, len(moved), *flat, *_SIDES, moved)
+        over_rows(_shift_edges, len(moved), *flat, *_SIDES, moved)
         return moved.reshape(boxes.shape)
     low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
     extent = high - low
@@ -101,13 +119,15 @@ class ActionSet(ABC):
     jumps: int = 0
     """Number K of proposals that an action can jump to."""
 
-    def to(self, device: torch.device) -> ActionSet:
+    def to(self, device: torch.device) -> Self:
         """Return a copy for tensors on a device. Tensor actions out of range raise torch's errors, or are undefined."""
-        copied = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                setattr(copied, name, torch.from_numpy(value).to(device))
-        return copied
+        moved = copy.copy(self)
+        moved._move(lambda constant: torch.from_numpy(constant).to(device))
+        return moved
+
+    @abstractmethod
+    def _move(self, place: Callable[[Any], Any]) -> None:
+        """Replace the arrays that :meth:`apply` and :meth:`encode` read by what ``place`` returns for them."""
 
     @abstractmethod
     def menu(self) -> np.ndarray:
@@ -176,6 +196,9 @@ class TableActions(ActionSet):
         self._one_hot = np.eye(self.trigger + 1, dtype=np.float32)
         self.space = spaces.Discrete(len(table) + 1)
 
+    def _move(self, place: Callable[[Any], Any]) -> None:
+        self.table, self._one_hot = place(self.table), place(self._one_hot)
+
     def menu(self) -> np.ndarray:
         """Return the indices (A,) of all moves."""
         return np.arange(self.trigger)
@@ -226,6 +249,9 @@ class MultiEdgeActions(ActionSet):
         last = ("go on", "trigger", *(f"jump to {k}" for k in range(jumps)))
         self.names = (*(f"{edge} {move}" for edge in EDGES for move in moves), *last)
 
+    def _move(self, place: Callable[[Any], Any]) -> None:
+        self._places, self._shifts, self._codes = place(self._places), place(self._shifts), place(self._codes)
+
     def menu(self) -> np.ndarray:
         """Return all combinations of edge moves, (625, 5) with two steps."""
         return np.array([(*choice, 0) for choice in itertools.product(range(len(self.levels)), repeat=4)])
@@ -275,7 +301,7 @@ class MultiEdgeActions(ActionSet):
         sizes = self.space.nvec  # type: ignore[attr-defined]
         if actions.shape[1:] != (5,) or actions.dtype.kind not in "iu":
             raise VGGymError(f"action {actions} must be five integers, because the space is {self.space}")
-        good = actions.astype(np.uint64) < sizes.view(np.uint64)  # negative integers become large ones
+        good = (actions >= 0) & (actions < sizes)
         if np.count_nonzero(good) < good.size:
             raise VGGymError(f"action {actions[~good.all(axis=1)][0].tolist()} is not in {self.space}")
 
@@ -303,6 +329,9 @@ class ContinuousActions(ActionSet):
         self.space = spaces.Box(-1, 1, (5,), np.float32)
         self.trigger, self.noop = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 0, -1]], dtype=np.float32)
         self.names = ("dx", "dy", "dw", "dh", "trigger")
+
+    def _move(self, place: Callable[[Any], Any]) -> None:
+        pass  # its arithmetic reads no arrays
 
     def menu(self) -> np.ndarray:
         """Return a grid over the first four dimensions, (625, 5)."""

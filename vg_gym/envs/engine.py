@@ -19,7 +19,6 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
-from vg_gym.clip import kernels
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.config import check_ranges
 from vg_gym.envs import observations as obs
@@ -29,15 +28,14 @@ from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.initial_boxes import make_initial_boxes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.reset_options import check_reset_options
-from vg_gym.envs.rewards import Reward
+from vg_gym.envs.rewards import Reward, target_iou
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.envs.scoring.factory import make_query_scores, make_scorer
 from vg_gym.envs.scoring.protocol import Playing
 from vg_gym.errors import VGGymError
 from vg_gym.features.bank import FeatureBank
 from vg_gym.features.edge_profiles import edge_profiles
-from vg_gym.features.glimpses import GLIMPSE, WINDOWS, feature_glimpses, window_lines
-from vg_gym.features.glimpses import glimpses as glimpses_of
+from vg_gym.features.glimpses import GLIMPSE, State, feature_glimpses, seen_arrays, seen_tensors
 from vg_gym.features.image_tables import Rows
 from vg_gym.features.query_proposals import QueryProposals, relative
 from vg_gym.features.store import FeatureStore
@@ -142,7 +140,6 @@ class GroundingEngine:
         self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
         self.scales = self._state(np.ones((n, 4), dtype=np.float32))
         """Sizes of the images in pixels (W, H, W, H), (N, 4)."""
-        self.overlap = self._overlap(self.boxes, self.targets, self.scales)
         self.steps = self._state(np.zeros(n, dtype=np.int64))
         self.slots, self.rows = (self._state(np.zeros(n, dtype=np.int32)) for _ in range(2))
         self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
@@ -158,7 +155,6 @@ class GroundingEngine:
         self._fixed = {name: self._as_stored(zeros(n, *shape)) for name, shape in shapes.items()}
         """Parts of an observation that stay constant in an episode; tensors have the precision of observations."""
         self._everywhere = np.arange(n)
-        self._basic = obs.BasicParts(self.observation_space)
 
     def _zeros(self, *shape: int) -> Any:
         return self._state(np.zeros(shape, dtype=np.float32))
@@ -319,22 +315,12 @@ class GroundingEngine:
             boxes, targets, scales = boxes[rows], targets[rows], scales[rows]
         region, score = self.scorer.score(boxes, playing)
         region, score = self._state(region), self._state(score)
-        overlap = self._overlap(boxes, targets, scales)
+        overlap = target_iou(boxes, targets, scales) if self.reward.needs_labels else None
         potential = self._state(self.reward.potential(score, overlap))
         if rows is None:
             self.region, self.score, self.score_change, self.potential = region, score, score - self.score, potential
-            self.overlap = overlap
         else:
             self.region[rows], self.score[rows], self.potential[rows] = region, score, potential
-            self.overlap[rows] = overlap
-
-    def _overlap(self, boxes: Any, targets: Any, scales: Any) -> Any:
-        """Return the IoUs (B,) of normalised boxes with their targets in pixels, float64."""
-        if self.device is not None:
-            return box_ops.pixel_iou(box_ops.pixels(boxes, scales), box_ops.pixels(targets, scales))
-        overlap = np.empty(len(boxes))
-        kernels.over_rows(kernels.pixel_ious, len(boxes), boxes, targets, scales, overlap)
-        return overlap
 
     def observe(self, rows: np.ndarray | None = None) -> dict[str, Any]:
         """Return observations of some rows, or of all, each part (B, ...); the caller may keep them."""
@@ -344,7 +330,7 @@ class GroundingEngine:
         parts = self.observation_space.spaces
         pick: Callable[[Any], Any] = (lambda values: values) if rows is None else itemgetter(rows)
         boxes = pick(self.boxes)
-        out = self._observe_arrays(rows) if self.device is None else self._observe_tensors(boxes, pick)
+        out = self._seen(rows, pick)
         if "tokens" in parts:
             out["tokens"] = self._as_seen(pick(self._fixed["tokens"]))
         if "glimpse_features" in parts:
@@ -360,29 +346,15 @@ class GroundingEngine:
             out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)
         return out
 
-    def _observe_arrays(self, rows: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Return the parts that every observation has, for some rows, or for all."""
-        score, change, region = map(np.ascontiguousarray, (self.score, self.score_change, self.region))
-        fixed = self._fixed
-        state = (self.boxes, score, change, self.steps, self.options.max_steps, self.history, fixed["image"], region,
-                 fixed["text"], self.maps, fixed["glimpses"])  # fmt: skip
-        return self._basic(self._everywhere if rows is None else rows, *state)
-
-    def _observe_tensors(self, boxes: torch.Tensor, pick: Callable[[Any], Any]) -> dict[str, torch.Tensor]:
-        """Return the parts that every observation has, for boxes (B, 4) and the rows that ``pick`` selects."""
-        low, high = boxes[:, :2], boxes[:, 2:]
-        maps, overview = pick(self.maps), pick(self._fixed["glimpses"])
-        glimpses = overview.new_empty((len(boxes), len(WINDOWS) + 1, *overview.shape[1:]))
-        glimpses_of(maps, window_lines(boxes), glimpses)
-        glimpses[:, -1] = overview
-        parts = {
-            "box": torch.cat([boxes, (low + high) / 2, high - low], dim=1),
-            "glimpses": glimpses.flatten(1),
-            "history": pick(self.history).flatten(1),
-            "score": torch.stack([pick(self.score), pick(self.score_change)], dim=1),
-            "step": (pick(self.steps)[:, None] / self.options.max_steps).clip(0, 1),
-        }
-        parts |= {"region": pick(self.region), "image": pick(self._fixed["image"]), "text": pick(self._fixed["text"])}
+    def _seen(self, rows: np.ndarray | None, pick: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return the parts that every observation has, of some rows, which ``pick`` selects, or of all."""
+        fixed, max_steps = self._fixed, self.options.max_steps
+        state = State(self.boxes, self.maps, fixed["glimpses"], self.history, fixed["image"], self.region, self.score,
+                      self.score_change, self.steps, fixed["text"])  # fmt: skip
+        if self.device is None:
+            indices = self._everywhere if rows is None else rows
+            return seen_arrays(state, max_steps, indices, self._precision == np.float16)._asdict()
+        parts = seen_tensors(State(*map(pick, state)), max_steps)._asdict()
         return {name: self._as_seen(values) for name, values in parts.items()}
 
     def _pixels(self, rows: Any) -> dict[str, Any]:
@@ -396,7 +368,7 @@ class GroundingEngine:
 
     def iou(self) -> Any:
         """Return the IoU of the boxes with the targets, float64 (N,), NaN without a target; the caller may keep it."""
-        return self.overlap.copy() if self.device is None else self.overlap.clone()
+        return target_iou(self.boxes, self.targets, self.scales)
 
     def masks(self) -> np.ndarray:
         """Return which actions change something, see :meth:`ActionSet.masks`; an early trigger changes nothing."""

@@ -5,20 +5,18 @@ The main part is the glimpses of the score maps (:mod:`vg_gym.features.glimpses`
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from vg_gym.clip import kernels
 from vg_gym.clip.crops import crop, resize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import unknown
 from vg_gym.features import edge_profiles
-from vg_gym.features.glimpses import FEATURE_GLIMPSE, GLIMPSE, MAX_MAP_SCORE, OFFSETS, WINDOWS
+from vg_gym.features.glimpses import FEATURE_GLIMPSE, GLIMPSE, MAX_MAP_SCORE, WINDOWS
 from vg_gym.features.query_proposals import MAX_OFFSET, WIDTH
 from vg_gym.runtime.lazy_imports import torch
 
@@ -73,45 +71,6 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
         for name in ("pixels_image", "pixels_crop"):
             parts[name] = spaces.Box(0, 255, (VIEW_SIDE, VIEW_SIDE, 3), np.uint8)
     return spaces.Dict(parts)
-
-
-class BasicParts:
-    """Computes the parts that every observation has, for arrays, in one pass.
-
-    For tensors :func:`glimpses` and the engine compute them.
-
-    Args:
-        space: space of one environment.
-    """
-
-    NAMES = ("box", "glimpses", "history", "image", "region", "score", "step", "text")
-
-    def __init__(self, space: spaces.Dict):
-        self._sizes = [math.prod(space[name].shape or ()) for name in self.NAMES]
-        self._size, self._half = sum(self._sizes), space["box"].dtype == np.float16
-
-    def __call__(self, rows: np.ndarray, *state: Any) -> dict[str, np.ndarray]:
-        """Return parts (R, ...) of the observations of R rows; the caller may keep them.
-
-        Args:
-            rows: indices of the rows (R,).
-            *state: arrays of all rows that :func:`vg_gym.clip.kernels.observe` reads, in its order.
-        """
-        values = np.empty(len(rows) * self._size, dtype=np.float32)
-        parts = self._parts(values, len(rows))
-        kernels.over_rows(kernels.observe, len(rows), rows, *state, OFFSETS, *parts)
-        if self._half:  # torch uses the processor's instruction for half precision; numpy takes twenty times as long
-            parts = self._parts(torch.from_numpy(values).half().numpy(), len(rows))
-        return dict(zip(self.NAMES, parts, strict=True))
-
-    def _parts(self, values: np.ndarray, count: int) -> list[np.ndarray]:
-        """Return views (R, ...) of one array, in which the parts follow each other; each part is contiguous."""
-        parts, begin = [], 0
-        for size in self._sizes:
-            end = begin + count * size
-            parts.append(values[begin:end].reshape(count, size))
-            begin = end
-        return parts
 
 
 def pixel_views(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

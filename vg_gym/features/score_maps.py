@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_cells, l2_normalize, lattice_sums, summed_area
+from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.language.parsing import noun_phrases
 
@@ -66,14 +66,7 @@ def score_maps(
 
 def scanned_regions(dense: np.ndarray) -> np.ndarray:
     """Return unit features (S * g * g, D) of an image's scanned windows from its dense features, float16 (g, g, D)."""
-    grid, dim = len(dense), dense.shape[-1]
-    table, windows = summed_area(dense.astype(np.float32)), scan_windows(grid)[0]
-    means = np.empty((len(SCAN_SIZES), grid, grid, dim))
-    for lattice, sums in zip(windows.reshape(-1, grid, grid, 4), means, strict=True):  # windows of one size
-        lattice_sums(table, lattice[0, :, ::2].T, lattice[:, 0, 1::2].T, sums)
-    regions = means.reshape(-1, dim)
-    regions /= box_cells(windows, grid)[:, None]
-    return l2_normalize(regions)
+    return l2_normalize(box_mean(summed_area(dense.astype(np.float32))[None], scan_windows(len(dense)))[0])
 
 
 def _scan(regions: np.ndarray, text: np.ndarray, grid: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.crop_scores import BLUR, CROP_SCORES, CropScores
+from vg_gym.clip.crop_scores import BLUR, CropScores
 from vg_gym.clip.crops import crop, pixel_boxes
 from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
@@ -121,7 +121,3 @@ def test_images_that_do_not_fit_are_decoded_again(tiny_clip, queries, boxes):
 def test_unknown_scores_are_named(tiny_clip):
     with pytest.raises(VGGymError, match="did you mean 'cosine'"):
         CropScores(tiny_clip, "cosin", None)
-
-
-def test_every_dense_score_has_a_crop_form():
-    assert CROP_SCORES.keys() == SCORES.keys()

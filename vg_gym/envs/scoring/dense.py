@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip import kernels
-from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, SCORES, measure, negative_texts
-from vg_gym.clip.tables import table_sums
+from vg_gym.clip.dense import table_scores, table_sums
+from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, measure, negative_texts, score_of
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.protocol import Playing, Scorer
-from vg_gym.errors import unknown
 
-_RINGS = {"cosine": (np.float32(1), np.float32(0)), "context": (np.float32(RING_SCALE), np.float32(RING_WEIGHT))}
+_RINGS = {"cosine": (1.0, 0.0), "context": (RING_SCALE, RING_WEIGHT)}
 """Size of the ring and weight of its cosine, by the name of each score that is compiled for arrays."""
 
 
@@ -25,18 +23,14 @@ class DenseScorer(Scorer):
 
     def __init__(self, options: EnvOptions, catalog: Catalog):
         super().__init__(options, catalog)
-        if options.score not in SCORES:
-            raise unknown("score", options.score, SCORES)
+        score_of(options.score)
         self._negatives: Any = negative_texts(self.bank.clip, options.score)
 
     def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
         """See :meth:`Scorer.score`."""
         if isinstance(boxes, np.ndarray) and self.options.score in _RINGS:
-            region, score = np.empty_like(playing.text), np.empty(len(boxes), dtype=np.float32)
             tables, ring = self.bank.images.tables.array, _RINGS[self.options.score]
-            arguments = (tables, playing.slots, np.ascontiguousarray(boxes), playing.text, *ring, region, score)
-            kernels.over_rows(kernels.score_boxes, len(boxes), *arguments)
-            return region, score
+            return table_scores(tables, playing.slots, boxes, playing.text, *ring)
         sums = partial(table_sums, self.bank.images.tables.like(boxes), playing.slots)
         region, score = measure(self.options.score, sums, playing.text, boxes[:, None], self._negatives_like(boxes))
         return box_ops.clamp(region[:, 0], -1, 1), score[:, 0]
