@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vg_gym.evaluation.figures import write_figures
+from vg_gym.cli.figures import write_figures
 
 KINDS = {
     "each image anew": "image_pool=0, cache=False",

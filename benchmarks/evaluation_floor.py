@@ -26,11 +26,12 @@ from timing import REPEATS
 from torch.utils._pytree import tree_map
 
 from vg_gym import registry
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.clip.encoder import forget_clips
+from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.evaluation.lines import predict_batch
 from vg_gym.runtime.devices import Threads
 from vg_gym.types import Grounder, Query
@@ -111,9 +112,9 @@ def measured(name: str, data: Any, limit: int) -> dict[str, Any]:
             evaluator = Evaluator(data, Path(folder), {}, limit, clip=load_clip("refshapes"))
             factory = lambda grounder=grounder: partial(predict_batch, grounder.ground)  # noqa: E731
             start = time.perf_counter()
-            answers = evaluator.predict(grounder.name, factory)
+            lines = evaluator.predict(grounder.name, factory)
             end = time.perf_counter()
-            evaluator.add(grounder.name, "method", answers)
+            evaluator.add(grounder.name, "method", Answers.of(lines))
             predicted.append(end - start)
             row.append(time.perf_counter() - end)
         floor.append(seconds_of(lambda: replay(calls)))

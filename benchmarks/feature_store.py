@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.data.images import FileImage, to_rgb
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.features.glimpses import GLIMPSE
 from vg_gym.features.image_tables import ImageTables
 from vg_gym.features.manifest import Keys, Manifest

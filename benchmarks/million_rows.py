@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.evaluation.figures import write_figures
+from vg_gym.cli.figures import write_figures
 
 HERE = Path(__file__).resolve().parents[1]
 SIDE = 64

@@ -27,11 +27,11 @@ from throughput import SCENES, prepared, stepper, vit_b32
 from timing import median_rates
 from twins import StudentEnv
 
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingVectorEnv
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.runtime.devices import Threads
 
 OURS = "vg_gym, 1024 in one process"

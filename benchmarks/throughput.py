@@ -37,6 +37,7 @@ from vg_gym.agents.checkpoint import policy_arguments, policy_of
 from vg_gym.agents.config import TrainConfig, env_options
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.vec_env import GroundingVecEnv
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.clip.crop_scores import CropScores
@@ -49,7 +50,6 @@ from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
 from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.features.bank import FeatureBank
 from vg_gym.runtime.devices import Threads, usable_cores
 

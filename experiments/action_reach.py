@@ -10,8 +10,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import climb
+from vg_gym.cli.figures import write_figures
 from vg_gym.envs.actions import make_actions
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.registry import open_dataset
 
 MOVES = (5, 8, 10, 12, 15, 20)

@@ -6,9 +6,9 @@ python experiments/clip_localization.py [CLIP] [--samples 1000 --json out.json]
 import argparse
 from pathlib import Path
 
+from vg_gym.cli.figures import write_figures
 from vg_gym.clip import load_clip
 from vg_gym.clip.finetuning.localization import localization_report
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.registry import open_dataset
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
+from vg_gym.cli.figures import write_figures
 from vg_gym.clip import load_clip
 from vg_gym.clip.dense import summed_area
 from vg_gym.clip.finetuning.box_text_batches import perturb, random_boxes
@@ -26,7 +27,6 @@ from vg_gym.clip.scores import SCORES, negative_texts, score_boxes
 from vg_gym.data.worlds.refshapes.expressions import KINDS
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.scoring.relational import expected_iou
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.features.query_proposals import QueryProposals
 from vg_gym.registry import open_dataset
 from vg_gym.types import by_image

@@ -45,7 +45,7 @@ def main() -> None:
     data = RefShapes("refshapes-biased", "test", scenes=o.scenes)
     samples = data[:]
     agrees, groups = [data.prior_agrees(sample) for sample in samples], [sample.image_id for sample in samples]
-    truth = probes.normalized(samples, np.stack([sample.box for sample in samples]))
+    truth = np.stack([box_ops.normalize(sample.box, sample.query.image.size) for sample in samples])
     runs = [(method, seed) for method in o.methods for seed in o.seeds]
     models = [load_model(Path(o.runs.format(*run)))[1] for run in runs]
     if o.average:

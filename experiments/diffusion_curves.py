@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.evaluation.report.plots import GRID, INK
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.grounder import query_batch

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vg_gym.evaluation.figures import write_figures
+from vg_gym.cli.figures import write_figures
 from vg_gym.evaluation.intervals import mean_intervals
 
 IMAGES = (8, 15, 25, 50, 100, 250, 1000)

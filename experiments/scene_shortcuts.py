@@ -23,6 +23,7 @@ from torch import nn
 from tqdm import tqdm
 
 from vg_gym.boxes import iou_matrix
+from vg_gym.cli.figures import write_figures
 from vg_gym.data.worlds.refscenes.chunks import labels_of, pixels_of
 from vg_gym.data.worlds.refscenes.demands import SPLITS
 from vg_gym.data.worlds.refscenes.graph import Graph, graph_of, members
@@ -30,7 +31,6 @@ from vg_gym.data.worlds.refscenes.language import Expression, sample_expressions
 from vg_gym.data.worlds.refscenes.meaning import Color, Pattern, Phrase, Pick, Place, Related, Sort, Test, drop
 from vg_gym.data.worlds.refscenes.records import SceneRecord, eligible, scene_of
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
-from vg_gym.evaluation.figures import write_figures
 
 CROP_PX = 32
 """Side of the crops that the model without words sees, in pixels."""

@@ -16,10 +16,10 @@ from vg_gym import boxes as box_ops
 from vg_gym.agents.agent_trainer import AgentTrainer
 from vg_gym.agents.config import TrainConfig
 from vg_gym.agents.grounder import AgentGrounder
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.evaluation import metrics
-from vg_gym.evaluation.figures import write_figures
 
 WITHOUT_PROPOSALS = {"score": "context", "proposals": "", "edge_profiles": False, "action": "multi-edges",
                      "step_cost": 0.01, "max_steps": 10}  # fmt: skip

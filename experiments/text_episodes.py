@@ -20,10 +20,10 @@ from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.oracle import oracle_actions
 from vg_gym.agents.publishing.minari_data import env_options
+from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.clip.encoder import load_clip
 from vg_gym.envs.grounding import GroundingEnv
-from vg_gym.evaluation.figures import write_figures
 from vg_gym.frames import place
 from vg_gym.language_models.box_text import find_boxes
 from vg_gym.language_models.text_env import STOP, TextGroundingEnv, read_action, say_action

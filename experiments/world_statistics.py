@@ -17,7 +17,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.priors import best_constant_box
-from vg_gym.evaluation.figures import write_figures
+from vg_gym.cli.figures import write_figures
 from vg_gym.language.parsing import parse
 from vg_gym.registry import open_dataset
 from vg_gym.types import Sample

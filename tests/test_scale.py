@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import million_rows
+from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.features.command import queries_of
 from vg_gym.registry import open_dataset
@@ -39,8 +40,8 @@ def test_an_evaluation_holds_numbers_and_not_samples(data, tmp_path, monkeypatch
     del kept
     tracemalloc.clear_traces()
     evaluator = Evaluator(every, tmp_path, {})
-    answers = evaluator.predict("full", lambda: full)
-    evaluator.add("full", "floor", answers)
+    lines = evaluator.predict("full", lambda: full)
+    evaluator.add("full", "floor", Answers.of(lines))
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert len(evaluator.samples) == 2000 and 2 * held < naive

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vg_gym.evaluation.figures import write_figures
+from vg_gym.cli.figures import write_figures
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("tables", ROOT / "docs/tables.py")

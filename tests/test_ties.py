@@ -12,6 +12,7 @@ from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.baselines.detectors.detector_learner import DetectorLearner
 from vg_gym.data.images import ArrayImage
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
+from vg_gym.evaluation import columns
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.lines import predict_batch
 from vg_gym.evaluation.probes import prior_gap
@@ -129,8 +130,8 @@ def test_the_evaluator_and_the_validation_of_networks(tied, tmp_path):
     assert figures["mean_iou"] == threshold and figures["acc@0.5"] == figures["acc@0.5/tie"] == float(threshold >= 0.5)
     evaluator = Evaluator(Listed(samples), tmp_path, {})
     evaluator.prior = box_ops.FULL
-    answers = evaluator.predict("tie", lambda: partial(predict_batch, Answers(boxes).ground))
-    evaluator.add("tie", "method", answers)
+    lines = evaluator.predict("tie", lambda: partial(predict_batch, Answers(boxes).ground))
+    evaluator.add("tie", "method", columns.Answers.of(lines))
     row = evaluator.rows[0]
     assert row[f"acc@{threshold}"] == 1.0 and row["mean_iou"] == threshold
     assert row["by_kind"]["tie"]["acc@0.5"] == float(threshold >= 0.5)

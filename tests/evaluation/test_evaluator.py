@@ -7,6 +7,7 @@ import pytest
 
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.lines import predict_batch
 from vg_gym.evaluation.results import Queries
@@ -25,8 +26,8 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
             return [Prediction(f[0], details={"proposals": f}) for f in found]
 
     evaluator = Evaluator(shapes, tmp_path, {})
-    answers = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
-    evaluator.add("two", "method", answers)
+    lines = evaluator.predict("two", lambda: partial(predict_batch, WithProposals()), asked=evaluator.samples)
+    evaluator.add("two", "method", Answers.of(lines))
     assert evaluator.rows[1]["mean_iou"] > 0.98 > 0.1 > evaluator.rows[0]["mean_iou"]
     np.testing.assert_allclose(
         [line["box"] for line in evaluator.lines["two proposal-oracle"]], [s.box for s in shapes], atol=0.01
@@ -36,15 +37,15 @@ def test_proposals_have_an_oracle(shapes, tmp_path):
 def test_the_truth_scores_one_and_a_failure_zero(shapes, tmp_path):
     evaluator = Evaluator(shapes, tmp_path, {}, limit=4)
     first = evaluator.samples[0].query.key
-    answers = evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples)
-    np.testing.assert_allclose(evaluator.add("true", "ceiling", answers), 1, atol=1e-3)
+    lines = evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples)
+    np.testing.assert_allclose(evaluator.add("true", "ceiling", Answers.of(lines)), 1, atol=1e-3)
     nan = np.full(4, np.nan)
-    answers = evaluator.predict(
+    lines = evaluator.predict(
         "half", answering(lambda s: nan if s.query.key == first else s.box), asked=evaluator.samples
     )
-    ious, gious, boxes = evaluator.score(answers)
+    ious, gious, boxes = evaluator.score(Answers.of(lines))
     assert ious[0] == 0 and gious[0] == -1 and boxes[0].tolist() == [0, 0, 1, 1]
-    evaluator.add("half", "method", answers, note="kept")
+    evaluator.add("half", "method", Answers.of(lines), note="kept")
     row = evaluator.rows[-1]
     assert row["failures"] == 1 and row["acc@0.5"] == 0.75 and row["note"] == "kept"
     kept = evaluator.lines["half"]
@@ -55,7 +56,8 @@ def test_the_truth_scores_one_and_a_failure_zero(shapes, tmp_path):
 
 def test_single_ious_are_in_a_file_beside_the_results(shapes, tmp_path):
     evaluator = Evaluator(shapes, tmp_path, {"dataset": "x"}, limit=2)
-    evaluator.add("true", "ceiling", evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples))
+    lines = evaluator.predict("true", answering(lambda s: s.box), asked=evaluator.samples)
+    evaluator.add("true", "ceiling", Answers.of(lines))
     evaluator.save({"command": "typed"})
     saved = json.loads((tmp_path / "results.json").read_text())
     assert (

@@ -5,7 +5,7 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from vg_gym.evaluation.figures import write_figures
+from vg_gym.cli.figures import write_figures
 
 SUITE = "tests/hostile/test_"
 FIGURES = "VG_GYM_HOSTILE_JSON"

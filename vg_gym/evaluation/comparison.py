@@ -23,6 +23,7 @@ from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError
 from vg_gym.evaluation import intervals, metrics, probes
+from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator, is_labeled
 from vg_gym.evaluation.methods import (
     GrounderFactory,
@@ -306,7 +307,7 @@ class Comparison:
         for row in rows:
             if row.refines and row.refines not in lines:
                 continue
-            initial_boxes = evaluator.boxes(lines[row.refines]) if row.refines else None
+            initial_boxes = evaluator.boxes(Answers.of(lines[row.refines])) if row.refines else None
             shown = evaluator.samples if row.role.startswith("ceiling") else evaluator.queries
             predict = partial(evaluator.predict, row.name, row.factory, inputs=row.inputs)
             try:
@@ -323,13 +324,14 @@ class Comparison:
         rows = [row for row in rows if row.name not in self._lacking and row.name in lines]
         if not evaluator.labeled:
             for row in rows:
-                evaluator.count(row.name, row.role, lines[row.name])
+                evaluator.count(row.name, row.role, Answers.of(lines[row.name]))
             return
         evaluator.prior = self._prior(evaluator)
         ious: dict[str, np.ndarray] = {}
         for row in rows:
             probed = {"probes": _probe_columns(evaluator, row.name, lines)} if self._is_probed(row) else {}
-            ious[row.name] = evaluator.add(row.name, row.role, lines[row.name], **row.columns, **probed)
+            answers = Answers.of(lines[row.name])
+            ious[row.name] = evaluator.add(row.name, row.role, answers, **row.columns, **probed)
             if row.refines:
                 gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
                 before, after = ious[row.refines], ious[row.name]
@@ -393,5 +395,5 @@ class Comparison:
 
 def _probe_columns(evaluator: Evaluator, name: str, lines: Mapping[str, Lines]) -> dict[str, float]:
     """Return Acc@0.5 with altered expressions, by probe."""
-    ious = {probe: evaluator.score(lines[f"{name}?{probe}"])[0] for probe in probes.PROBES}
+    ious = {probe: evaluator.score(Answers.of(lines[f"{name}?{probe}"]))[0] for probe in probes.PROBES}
     return {probe: metrics.accuracy(values, 0.5) for probe, values in ious.items()}

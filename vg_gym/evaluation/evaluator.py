@@ -183,11 +183,7 @@ class Evaluator:
 
         return LazySequence(-(-len(rows) // self.batch_size), batch)
 
-    def count(self, name: str, role: str, lines: Sequence[Line]) -> None:
-        """Add the row of a method with the columns that need no true box; see :meth:`add`."""
-        self._add_counts(name, role, Answers.of(lines))
-
-    def add(self, name: str, role: str, lines: Sequence[Line], **extra: Any) -> np.ndarray:
+    def add(self, name: str, role: str, answers: Answers, **extra: Any) -> np.ndarray:
         """Compute and add the row of a method, and return its IoUs (N,).
 
         A ``method`` with proposals gets a ceiling row too: the best proposal of each query.
@@ -195,17 +191,17 @@ class Evaluator:
         Args:
             name: name of the method.
             role: ``floor``, ``method``, ``refined``, or ``ceiling`` followed by what it bounds.
-            lines: predictions of the method.
+            answers: predictions of the method.
             **extra: additional columns.
         """
-        answers = Answers.of(lines)
         ious = self._add_scores(name, role, answers, extra)
         if role == "method" and answers.with_proposals.any():
             role = f"ceiling of {name}'s proposals (sees the answer)"
             self._add_scores(f"{name} proposal-oracle", role, self._best_proposals(answers), {"seen": ANSWER})
         return ious
 
-    def _add_counts(self, name: str, role: str, answers: Answers) -> dict[str, Any]:
+    def count(self, name: str, role: str, answers: Answers) -> dict[str, Any]:
+        """Add a row with the columns that need no true box, and return it; see :meth:`add`."""
         row = {
             "method": name,
             "role": role,
@@ -225,8 +221,8 @@ class Evaluator:
         return row
 
     def _add_scores(self, name: str, role: str, answers: Answers, extra: Mapping[str, Any]) -> np.ndarray:
-        ious, gious, boxes = self._scores(answers)
-        self._add_counts(name, role, answers).update(
+        ious, gious, boxes = self.score(answers)
+        self.count(name, role, answers).update(
             **metrics.summary(ious, self.columns.groups, gious),
             **self._clip_metrics(boxes),
             **self._probes(ious, boxes),
@@ -248,19 +244,13 @@ class Evaluator:
 
         return replace(answers, boxes=boxes, lines=LazySequence(len(lines), best))
 
-    def boxes(self, lines: Sequence[Line]) -> np.ndarray:
+    def boxes(self, answers: Answers) -> np.ndarray:
         """Return the boxes of predictions, pixels (N, 4); the whole image for a failure."""
-        return self._boxes(Answers.of(lines))
-
-    def score(self, lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
-        return self._scores(Answers.of(lines))
-
-    def _boxes(self, answers: Answers) -> np.ndarray:
         return np.where(answers.has_box[:, None], answers.boxes, box_ops.FULL * self.columns.scales)
 
-    def _scores(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        boxes, has_box = self._boxes(answers), answers.has_box
+    def score(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
+        boxes, has_box = self.boxes(answers), answers.has_box
         ious = np.where(has_box, box_ops.pixel_iou(boxes, self.columns.boxes), 0.0)
         gious = np.where(has_box, box_ops.giou(boxes.astype(np.float64), self.columns.boxes.astype(np.float64)), -1.0)
         return ious, gious, (boxes / self.columns.scales).astype(np.float32)

@@ -13,15 +13,10 @@ from vg_gym.errors import unknown
 from vg_gym.evaluation import metrics
 from vg_gym.evaluation.intervals import gap_interval
 from vg_gym.storage.lazy_sequence import LazySequence
-from vg_gym.types import Query, Sample
+from vg_gym.types import Query
 
 PROBES = ("empty", "shuffled", "swapped")
 """Ways to alter expressions; see :func:`altered`."""
-
-
-def normalized(samples: Sequence[Sample], boxes: np.ndarray) -> np.ndarray:
-    """Normalise pixel boxes (N, 4) of samples."""
-    return np.stack([box_ops.normalize(b, s.query.image.size) for s, b in zip(samples, boxes, strict=True)])
 
 
 def cells(boxes: np.ndarray) -> np.ndarray:
