@@ -8,21 +8,20 @@ import os
 import re
 import socket
 import warnings
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 
 from vg_gym.errors import VGGymError, importing
-from vg_gym.runtime.runners.protocol import Factory, Item, Result
 
 with importing("the ray runner", "Ray", "ray"):
     import ray
     from ray.exceptions import RayError, RayTaskError
 
 RETRIES = 2
-"""Number of new attempts at a task after its worker process dies."""
+"""Number of new attempts at a task after its worker process dies, which Ray itself starts again."""
 START_WARNING_S = 60
 """Seconds without a started worker before a warning."""
 
@@ -33,7 +32,7 @@ class RayRunner:
     The runner uses the Ray instance that this process has initialised, or else the cluster of ``RAY_ADDRESS`` or
     ``ray start``, or else a new instance on this machine. :meth:`close` shuts down only an instance that a runner
     started. A worker uses as many torch threads as this process, because their number changes the last bits of a
-    result. A worker that dies is replaced, and its task runs again.
+    result. Ray restarts a worker that dies, and runs its task again.
 
     Args:
         workers: number of processes, one CPU each; 0: one per CPU. Workers without a free CPU wait for one.
@@ -47,7 +46,7 @@ class RayRunner:
         self._workers: list[Any] = []
         self._shared: dict[int, tuple[Callable, Any]] = {}
 
-    def map(self, factory: Factory[Item, Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+    def map(self, factory: Callable[[], Callable], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """Yield (number of the item, result) as tasks complete; see :class:`vg_gym.runtime.runners.Runner`.
 
         Raises:
@@ -56,24 +55,22 @@ class RayRunner:
         if not items:
             return
         self._connect()
-        workers, pending = self._started(len(items)), len(items)
-        scheduler = _Scheduler(self._share(factory), items)
-        for worker in workers:
-            scheduler.await_start(worker)
+        busy: dict[Any, tuple[Any, int]] = {}
+        tasks = deque(enumerate(items))
+        starting = {worker.ready.remote(): worker for worker in self._started(len(items))}  # these wait for a CPU
+        shared = [self._share(factory)]
         try:
-            while pending:
-                worker, number, result = scheduler.next()
-                if isinstance(result, _Died):
-                    scheduler.await_start(self._replace(worker))
-                    scheduler.retry(number, result)
-                    continue
-                scheduler.dispatch(worker)
+            while tasks or busy:
+                call = _first_of([*starting, *busy], bool(busy))
+                worker, number = busy.pop(call) if call in busy else (starting.pop(call), None)
+                result = _result_of(call)
+                if tasks:
+                    next_number, item = tasks.popleft()
+                    busy[worker.work.remote(shared, item)] = worker, next_number
                 if number is not None:
-                    pending -= 1
                     yield number, result
-        finally:
-            if pending:  # after an error, Ctrl-C or an early exit of the caller, running tasks are dropped
-                self._kill(scheduler.busy())
+        finally:  # after an error, Ctrl-C or an early exit of the caller, running tasks are dropped
+            self._kill([worker for worker, _ in busy.values()])
 
     def close(self) -> None:
         """Stop the workers, and close a connection that a runner made if no other runner uses it."""
@@ -123,13 +120,8 @@ class RayRunner:
         gpus = _resource("GPU")
         share = 1 / math.ceil(self._limit() / gpus) if gpus else 0
         actor: Any = _Worker
-        return actor.options(num_cpus=1, num_gpus=share).remote(torch.get_num_threads(), os.getcwd())
-
-    def _replace(self, worker: Any) -> Any:
-        place = self._workers.index(worker)
-        ray.kill(worker)
-        self._workers[place] = self._start()
-        return self._workers[place]
+        options = actor.options(num_cpus=1, num_gpus=share, max_restarts=-1, max_task_retries=RETRIES)
+        return options.remote(torch.get_num_threads(), os.getcwd())
 
     def _kill(self, workers: list[Any]) -> None:
         for worker in workers:
@@ -163,65 +155,30 @@ class _Worker:
         return self._built[reference](item)
 
 
-class _Died(NamedTuple):
-    """Result of a worker that died."""
+def _first_of(calls: list[Any], are_some_started: bool) -> Any:
+    """Wait for the first call that returns, and warn if no worker gets a CPU."""
+    while not (done := ray.wait(calls, timeout=START_WARNING_S)[0]):
+        if not are_some_started:
+            warnings.warn("no Ray worker has started yet: are all CPUs of the cluster in use?", stacklevel=3)
+    return done[0]
 
-    error: RayError
 
+def _result_of(call: Any) -> Any:
+    """Return the result of a call.
 
-class _Scheduler:
-    """Scheduler that gives the tasks of one call of :meth:`RayRunner.map` to free workers."""
-
-    def __init__(self, factory: Any, items: Sequence[Any]):
-        self.factory, self.items = factory, items
-        self.queue = deque(range(len(items)))
-        self.calls: dict[Any, tuple[Any, int | None]] = {}
-        """Reference of a result -> worker that computes it, and number of its task (None: the worker is starting)."""
-        self.deaths: Counter[int | None] = Counter()
-        """Number of a task (None: start of a worker) -> number of workers that died during it."""
-
-    def await_start(self, worker: Any) -> None:
-        """Call a worker's ``ready``, which returns when it gets a CPU; until then it receives no task."""
-        self.calls[worker.ready.remote()] = worker, None
-
-    def dispatch(self, worker: Any) -> None:
-        """Give a worker the next task, if one is left."""
-        if self.queue:
-            number = self.queue.popleft()
-            self.calls[worker.work.remote([self.factory], self.items[number])] = worker, number
-
-    def next(self) -> tuple[Any, int | None, Any]:
-        """Wait for a worker, and return it with the number of its task and the result, or raise the task's error."""
-        while not (done := ray.wait(list(self.calls), timeout=START_WARNING_S)[0]):
-            if not self.busy():
-                warnings.warn("no Ray worker has started yet: are all CPUs of the cluster in use?", stacklevel=3)
-        worker, number = self.calls.pop(done[0])
-        try:
-            return worker, number, ray.get(done[0])
-        except RayTaskError as error:  # an error of the user is raised without the worker's traceback
-            raise error.cause from (None if isinstance(error.cause, VGGymError) else error)
-        except RayError as error:
-            return worker, number, _Died(error)
-
-    def busy(self) -> list[Any]:
-        """Return the workers that execute a task."""
-        return [worker for worker, number in self.calls.values() if number is not None]
-
-    def retry(self, number: int | None, died: _Died) -> None:
-        """Put the task of a dead worker back at the front of the queue, at most :data:`RETRIES` times.
-
-        Raises:
-            VGGymError: too many workers died during the task or while they started.
-        """
-        self.deaths[number] += 1
-        if self.deaths[number] > RETRIES * (len(self.calls) if number is None else 1):
-            reason = " ".join(str(died.error).split())[:200]
-            raise VGGymError(
-                f"a Ray worker died {self.deaths[number]} times over one piece of work, often because memory ran out: "
-                f"use fewer workers ({reason})"
-            ) from died.error
-        if number is not None:
-            self.queue.appendleft(number)
+    Raises:
+        VGGymError: the worker died in all attempts.
+    """
+    try:
+        return ray.get(call)
+    except RayTaskError as error:  # an error of the user is raised without the worker's traceback
+        raise error.cause from (None if isinstance(error.cause, VGGymError) else error)
+    except RayError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise VGGymError(
+            f"a Ray worker died {RETRIES + 1} times over one piece of work, often because memory ran out: use fewer "
+            f"workers ({reason})"
+        ) from error
 
 
 def _check_reachable(address: str) -> None:
