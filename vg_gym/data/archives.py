@@ -78,11 +78,8 @@ IMAGES = Archive(
 
 def sha256(path: Path) -> str:
     """Return SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check(archive: Archive, path: Path) -> None:

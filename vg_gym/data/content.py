@@ -14,8 +14,6 @@ from pathlib import Path
 
 DIGEST_BYTES = 12
 """Size of a digest in bytes; two different files practically never share one."""
-CHUNK_BYTES = 1 << 20
-"""Size in bytes of one read from a file."""
 SETTLED_NANOSECONDS = 2_000_000_000
 """Age of a change after which the next change has a different time, even with a coarse clock of the file system."""
 MAX_CACHED_FILES = 1 << 18
@@ -27,7 +25,11 @@ _cache: dict[str, tuple[_State, str]] = {}
 
 def digest_of(data: bytes) -> str:
     """Return the digest of bytes as hexadecimal digits."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+    return _hash(data).hexdigest()
+
+
+def _hash(data: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES)
 
 
 def digest_of_file(places: Iterable[Path]) -> str:
@@ -61,8 +63,5 @@ def _state(path: str) -> _State:
 
 
 def _hashed(path: str) -> str:
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, _hash).hexdigest()  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from typing import IO
 
 from vg_gym import __version__
 from vg_gym.data.archives import Archive, WrongFile, check, extract, is_unpacked
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 
 CHUNK_BYTES = 1 << 18
 """Size in bytes of one read from a connection."""
@@ -138,7 +138,7 @@ def _try_mirror(archive: Archive, url: str, part: Path, report: Callable, wait: 
             if not resumed:  # otherwise the bytes of an earlier mirror may be wrong: start over
                 return str(error)
         except (_OtherFile, *_NETWORK) as error:
-            return " ".join(str(error).split()) or type(error).__name__
+            return one_line(error)
 
 
 def _transfer_persistently(url: str, part: Path, size: int | None, report: Callable, wait: float) -> None:

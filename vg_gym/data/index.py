@@ -10,44 +10,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from vg_gym.data.columns import Columns
 from vg_gym.storage.files import cache_folder, temporary_folder
 from vg_gym.storage.npy import read_npy
-
-Columns = dict[str, np.ndarray]
-"""Name -> column."""
 
 FORMAT = 4
 """Version of the columns, part of an index's name; increase it when columns change their meaning."""
 MIN_INDEXED_BYTES = 8 * 2**20
 """Size in bytes from which a source is indexed; parsing a smaller one is as fast as reading an index."""
-
-
-class Strings:
-    """A column of strings, stored as one UTF-8 blob and the offsets (N + 1,) of its parts."""
-
-    def __init__(self, columns: Columns, name: str):
-        self._blob, self._offsets = columns[f"{name}.utf8"], columns[f"{name}.offsets"]
-
-    def __len__(self) -> int:
-        """Number of strings."""
-        return len(self._offsets) - 1
-
-    def __getitem__(self, index: int) -> str:
-        """Return string ``index``."""
-        return self._blob[self._offsets[index] : self._offsets[index + 1]].tobytes().decode("utf-8")
-
-    @staticmethod
-    def pack(name: str, texts: Iterable[str]) -> Columns:
-        """Return the two columns that hold ``texts`` under ``name``."""
-        parts = [text.encode("utf-8", "replace") for text in texts]
-        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        return {f"{name}.utf8": np.frombuffer(b"".join(parts), np.uint8), f"{name}.offsets": offsets}
 
 
 def indexed(source: Path, build: Callable[[Path], Columns]) -> Columns:

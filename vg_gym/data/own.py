@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
+from vg_gym.data.columns import Strings
 from vg_gym.data.images import FileImage
-from vg_gym.data.index import Strings, indexed
+from vg_gym.data.index import indexed
 from vg_gym.data.own_files import parse_coco_style, parse_json_lines
 from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN, UPRIGHT, UnknownOrientation
-from vg_gym.data.rows import ALL, FRAMES, ORIENTATION_CODES, SLACK
+from vg_gym.data.rows import ALL, IMAGE_EDGES, ORIENTATION_CODES, SLACK
 from vg_gym.errors import ImageError, VGGymError, unknown
+from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import Objects, Query, Sample
 
 PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style}
 """Suffix of a file -> its parser."""
 MAX_PROBED_IMAGES = 16
 """Maximum number of images whose size is read at opening, to check that boxes in pixels lie inside them."""
-_EDGES = tuple(FRAMES.values())
+_EDGES = tuple(IMAGE_EDGES.values())
 
 
-class OwnData(Sequence[Sample]):
+class OwnData(IndexedSequence[Sample]):
     """A split of a file of rows. Every row is checked at the first opening; images are read on demand.
 
-    Without splits in the file, every split consists of all rows, and a warning says so.
+    Without splits in the file, every split consists of all rows, and a warning says so. The ``box`` of a sample is NaN
+    if the row has none, or if it is not in pixels and the image cannot be read. Its ``category`` is ``""`` if the row
+    has none.
 
     Args:
         path: ``FILE.jsonl`` or ``FILE.json``.
@@ -52,7 +55,7 @@ class OwnData(Sequence[Sample]):
         self._home = hashlib.sha256(str(self._root.resolve()).encode()).hexdigest()[:12]
         self._columns = indexed(path, PARSERS[path.suffix.lower()])
         self._texts, self._images, self._ids = (Strings(self._columns, name) for name in ("text", "image", "id"))
-        self._names = {field: _all(self._columns, f"{field}_name") for field in ("category", "kind", "split")}
+        self._names = {field: tuple(Strings(self._columns, f"{field}_name")) for field in ("category", "kind", "split")}
         self._rows = self._rows_of(split)
         if orientation not in (UNKNOWN, *ORIENTATIONS):
             raise unknown("orientation", orientation, ORIENTATIONS)
@@ -84,12 +87,9 @@ class OwnData(Sequence[Sample]):
                 raise VGGymError(f"{self.path} row {columns['number'][row]}: {error}") from error
             except ImageError:
                 continue
-            frames = ", ".join(FRAMES)
-            if (
-                self.labeled
-                and not columns["frame"][row]
-                and (columns["box"][row, 2:] > np.array([width, height]) + SLACK).any()
-            ):
+            frames = ", ".join(IMAGE_EDGES)
+            leaves = (columns["box"][row, 2:] > np.array([width, height]) + SLACK).any()
+            if self.labeled and not columns["frame"][row] and leaves:
                 raise VGGymError(
                     f'{self.path} row {columns["number"][row]}: "box": {columns["box"][row].tolist()} leaves the '
                     f'image, {width} x {height} pixels; say the "frame" it is in ({frames}) or its "box_format"'
@@ -114,15 +114,8 @@ class OwnData(Sequence[Sample]):
         """Return the number of samples (expressions)."""
         return len(self._rows)
 
-    def __getitem__(self, index):  # type: ignore[override]
-        """Return sample ``index``, or the list of samples of a slice.
-
-        The ``box`` is NaN if the row has none, or if it is not in pixels and the image cannot be read. The
-        ``category`` is ``""`` if the row has none.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row, columns = int(self._rows[index]), self._columns
+    def _item(self, number: int) -> Sample:
+        row, columns = int(self._rows[number]), self._columns
         name, image = self._ids[row], self._image(row)
         return Sample(
             query=Query(image, self._texts[row], f"{self.path.stem}/{name}"),
@@ -179,11 +172,6 @@ class OwnData(Sequence[Sample]):
         categories = tuple(self._text_of("category", row) for row in rows)
         ids = tuple(self._columns["ann_id"][rows].tolist())
         return Objects(np.array(boxes, np.float32).reshape(-1, 4), categories, ids)
-
-
-def _all(columns: dict[str, np.ndarray], name: str) -> tuple[str, ...]:
-    texts = Strings(columns, name)
-    return tuple(texts[i] for i in range(len(texts)))
 
 
 @lru_cache(None)

@@ -21,7 +21,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.data.images import FileImage
 from vg_gym.data.opaque import opaque
-from vg_gym.data.parquet_cells import box_of, has_box, numbered, texts_of, whole_numbers
+from vg_gym.data.parquet_cells import box_of, numbered, texts_of, whole_numbers
 from vg_gym.data.parquet_files import columns_of, fetch, read_table, split_files
 from vg_gym.data.parquet_images import EncodedImages, ParquetImage
 from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN
@@ -30,6 +30,7 @@ from vg_gym.data.rows import SLACK
 from vg_gym.errors import DatasetNotFound, ImageError, VGGymError, unknown
 from vg_gym.frames import place, to_pixels
 from vg_gym.storage.files import fingerprint
+from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import ImageRef, Objects, Query, Sample
 
 BATCH_ROWS = 2**14
@@ -122,10 +123,11 @@ def chosen_layout(columns: Sequence[str], options: Mapping[str, str], where: str
     return layout
 
 
-class ParquetDataset(Sequence[Sample]):
+class ParquetDataset(IndexedSequence[Sample]):
     """A split of a data set of parquet files: one sample per expression, in the order of the rows.
 
     Rows without any text, and rows whose box is not four finite numbers, are left out; a warning gives their number.
+    Access to a sample whose box is empty or leaves its image raises a ``VGGymError``.
 
     Args:
         name: name of the data set.
@@ -153,6 +155,7 @@ class ParquetDataset(Sequence[Sample]):
         self._table = read_table(files, sorted(names))
         self._images = EncodedImages(tuple(files), layout.image, layout.orientation) if layout.image else None
         self._folders = image_folders(Path(root)) if root is not None else []
+        self._numbers: dict[str, np.ndarray] = {}
         self._digest = fingerprint(*((file.name, file.stat().st_size) for file in files))[:12]
         self._starts = np.append(0, np.cumsum(self._counts()))
         """First sample of every row, followed by the number of samples."""
@@ -165,8 +168,8 @@ class ParquetDataset(Sequence[Sample]):
         """
         texts = (sum(map(bool, texts_of(value))) for value in self._values("expressions"))
         counts = np.fromiter(texts, np.int64, len(self._table))
-        boxed = [has_box(batch.column(0)) for batch in self._batches(self._layout.box)]
-        usable = np.concatenate([np.zeros(0, bool), *boxed])
+        boxed = (box_of(value) is not None for value in self._values("box"))
+        usable = np.fromiter(boxed, bool, len(self._table))
         for lack, wrong in (("no text", counts == 0), ("no box of four finite numbers", (counts > 0) & ~usable)):
             if count := int(wrong.sum()):
                 first = int(wrong.argmax())
@@ -187,15 +190,7 @@ class ParquetDataset(Sequence[Sample]):
         """Return the number of samples (expressions)."""
         return int(self._starts[-1])
 
-    def __getitem__(self, index: Any) -> Any:
-        """Return sample ``index``, or the list of samples of a slice.
-
-        Raises:
-            VGGymError: a box is empty or leaves its image.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
+    def _item(self, position: int) -> Sample:
         row = int(np.searchsorted(self._starts, position, side="right")) - 1
         words = [text for text in texts_of(self._value("expressions", row)) if text]
         expression, image = words[position - int(self._starts[row])], self._image(row)
@@ -236,15 +231,13 @@ class ParquetDataset(Sequence[Sample]):
         column = getattr(self._layout, field)
         return self._table[column][row].as_py() if column else None
 
-    def _batches(self, column: str) -> list[Any]:
-        return self._table.select([column]).to_batches(BATCH_ROWS)
-
     def _values(self, field: str) -> Iterator[Any]:
         """Iterate over the values of a column without holding all in memory; over None if the column is missing."""
         column = getattr(self._layout, field)
         if not column:
             return repeat(None, len(self._table))
-        return (value for batch in self._batches(column) for value in batch.column(0).to_pylist())
+        batches = self._table.select([column]).to_batches(BATCH_ROWS)
+        return (value for batch in batches for value in batch.column(0).to_pylist())
 
     def _category(self, row: int) -> str:
         return _category(self._value("category", row))
@@ -254,10 +247,6 @@ class ParquetDataset(Sequence[Sample]):
         if field not in self._numbers:
             self._numbers[field] = numbered(list(self._values(field)))
         return self._numbers[field]
-
-    @cached_property
-    def _numbers(self) -> dict[str, np.ndarray]:
-        return {}
 
     @cached_property
     def _image_ids(self) -> np.ndarray:

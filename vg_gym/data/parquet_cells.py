@@ -86,22 +86,6 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def has_box(column: Any) -> np.ndarray:
-    """Return which cells of an Arrow array are boxes by :func:`box_of`, bool (N,)."""
-    import pyarrow
-    from pyarrow import compute, types
-
-    kind = column.type
-    listed = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if not listed or not (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):
-        return np.fromiter((box_of(value) is not None for value in column.to_pylist()), bool, len(column))
-    four = np.asarray(compute.fill_null(compute.equal(compute.list_value_length(column), 4), False))
-    sides = column.filter(pyarrow.array(four)).flatten().cast(pyarrow.float64())
-    finite = np.isfinite(sides.to_numpy(zero_copy_only=False)).reshape(-1, 4).all(axis=1)
-    four[four] = finite
-    return four
-
-
 def whole_numbers(values: Iterable[Any]) -> np.ndarray | None:
     """Convert ids, whole numbers or their texts, to int64 (N,); None if one is neither, or if two become equal."""
     values = list(values)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vg_gym.errors import VGGymError, importing
+from vg_gym.errors import VGGymError, importing, one_line
 
 ALIASES = {"val": ("val", "validation", "dev"), "validation": ("validation", "val", "dev")}
 """Split -> its names in different data sets."""
@@ -146,25 +147,20 @@ def columns_of(files: Sequence[Path]) -> list[str]:
 
 
 def _schema(file: Path) -> list[str]:
-    with _readable(file):
-        return parquet_package().read_schema(file).names
+    with _reading(file) as parquet:
+        return parquet.read_schema(file).names
 
 
-class _readable:
-    """Context manager that turns exceptions of pyarrow into an error that names the file."""
+@contextmanager
+def _reading(file: Path) -> Iterator[Any]:
+    """Yield ``pyarrow.parquet``, and turn its exceptions into an error that names the file."""
+    parquet = parquet_package()
+    import pyarrow
 
-    def __init__(self, file: Path):
-        self.file = file
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        import pyarrow
-
-        if isinstance(error, (OSError, pyarrow.ArrowException)):
-            reason = " ".join(str(error).split())[:200]
-            raise VGGymError(f"cannot read {self.file} ({reason}); fetch this file again") from error
+    try:
+        yield parquet
+    except (OSError, pyarrow.ArrowException) as error:
+        raise VGGymError(f"cannot read {file} ({one_line(error)}); fetch this file again") from error
 
 
 def read_table(files: Sequence[Path], names: Sequence[str]) -> Any:
@@ -177,14 +173,13 @@ def read_table(files: Sequence[Path], names: Sequence[str]) -> Any:
 
     tables = []
     for file in files:
-        with _readable(file):
-            tables.append(parquet_package().read_table(file, columns=list(names)))
+        with _reading(file) as parquet:
+            tables.append(parquet.read_table(file, columns=list(names)))
     try:
         return pyarrow.concat_tables(tables, promote_options="permissive").combine_chunks()
     except pyarrow.ArrowException as error:
-        reason = " ".join(str(error).split())[:200]
         raise VGGymError(
-            f"the columns of {files[0]} and of the files beside it do not go together: {reason}"
+            f"the columns of {files[0]} and of the files beside it do not go together: {one_line(error)}"
         ) from error
 
 
@@ -210,8 +205,7 @@ def fetch(repository: str, split: str, revision: str | None = None) -> Path:
             )
         )
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise VGGymError(
-            f"no data set {repository!r} from the hub: {reason}. Without hub access give a folder of its parquet "
-            "files: hub:/path/to/folder"
+            f"no data set {repository!r} from the hub: {one_line(error)}. Without hub access give a folder of its "
+            "parquet files: hub:/path/to/folder"
         ) from error

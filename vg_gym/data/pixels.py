@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-from vg_gym.errors import ImageError
+from vg_gym.errors import ImageError, one_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 """Formats that are read, whatever a file's suffix. Others are rare, and some run programs (EPS runs Ghostscript)."""
@@ -87,8 +87,7 @@ def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Im
     except (PermissionError, IsADirectoryError) as error:
         raise ImageError(f"cannot read image {path}: {error.strerror}") from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())
-        raise ImageError(f"damaged or unsupported image {path} ({reason}); fetch this file again") from error
+        raise ImageError(f"damaged or unsupported image {path} ({one_line(error)}); fetch this file again") from error
 
 
 def to_rgb(image: Image.Image, orientation: str = UPRIGHT) -> np.ndarray:

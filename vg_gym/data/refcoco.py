@@ -16,16 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import overload
 
 import numpy as np
 
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
+from vg_gym.data.columns import Strings, first_equal
 from vg_gym.data.images import FileImage
-from vg_gym.data.index import Strings, indexed
+from vg_gym.data.index import indexed
 from vg_gym.data.opaque import opaque
 from vg_gym.data.pixels import STORED
 from vg_gym.errors import DatasetNotFound, VGGymError
+from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import Objects, Query, Sample
 
 DATA_VARIABLE = "VG_GYM_DATA"
@@ -126,7 +127,7 @@ def image_places(folders: Sequence[Path], name: PurePosixPath, alone: bool = Fal
     return [folder / place for place in dict.fromkeys(names) for folder in folders]
 
 
-class RefCOCO(Sequence[Sample]):
+class RefCOCO(IndexedSequence[Sample]):
     """A split of a RefCOCO-type data set: one sample per expression, in the order of the published file.
 
     Three kinds of expressions are left out, and a warning gives their number: those without any text, those whose box,
@@ -155,8 +156,7 @@ class RefCOCO(Sequence[Sample]):
         self._instances = indexed(annotations / "instances.json", parse_instances)
         self._texts, self._ref_names = Strings(self._refs, "sent"), Strings(self._refs, "ref_name")
         self._image_names = Strings(self._instances, "image_name")
-        names = Strings(self._instances, "category")
-        self._categories = tuple(names[i] for i in range(len(names)))
+        self._categories = tuple(Strings(self._instances, "category"))
         self._image_key = bytes(self._instances["digest"][:6]).hex()
         self._folders = image_folders(annotations)
         refs_of_split = self._refs_of_split()
@@ -200,9 +200,9 @@ class RefCOCO(Sequence[Sample]):
     def _refuse_clashes(self) -> None:
         """Refuse two expressions with the same sent_id, which would share predictions."""
         ids = self._refs["sent_id"][self._rows]
-        _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-        for row in np.flatnonzero(first[inverse] != np.arange(len(ids)))[:1]:
-            pair = [self._rows[first[inverse[row]]], self._rows[row]]
+        first = first_equal(ids)
+        for row in np.flatnonzero(first != np.arange(len(ids)))[:1]:
+            pair = self._rows[[first[row], row]]
             one, two = self._refs["ref_id"][self._refs["sent_ref"][pair]].tolist()
             raise VGGymError(
                 f"{self._refs_path}: sent_id {ids[row]} belongs to an expression of ref {one} and to one of ref {two}; "
@@ -211,8 +211,7 @@ class RefCOCO(Sequence[Sample]):
 
     def _refs_of_split(self) -> np.ndarray:
         """Return which refs belong to this split, bool (R,)."""
-        splits = Strings(self._refs, "split")
-        names = [splits[i] for i in range(len(splits))]
+        names = list(Strings(self._refs, "split"))
         if self.split not in names:
             raise VGGymError(
                 f"{self._refs_path} has no ref of split {self.split!r}, only of {', '.join(names) or 'none'}; "
@@ -235,17 +234,8 @@ class RefCOCO(Sequence[Sample]):
         """Return the number of samples (expressions)."""
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-
-    def __getitem__(self, index):
-        """Return sample ``index``, or the list of samples of a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        sentence = int(self._rows[index])
+    def _item(self, number: int) -> Sample:
+        sentence = int(self._rows[number])
         ref = int(self._refs["sent_ref"][sentence])
         ann = int(self._ann_rows[ref])
         sent_id = int(self._refs["sent_id"][sentence])
@@ -274,7 +264,7 @@ class RefCOCO(Sequence[Sample]):
     @cached_property
     def _shared_names(self) -> set[str]:
         """Last parts of file names that several images share."""
-        names = (path_within(self._image_names[row]).name for row in range(len(self._image_names)))
+        names = (path_within(name).name for name in self._image_names)
         return {name for name, count in Counter(names).items() if count > 1}
 
     @property

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import accumulate, chain, groupby, islice
+from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.index import Columns, Strings
+from vg_gym.data.columns import Codes, Columns, Texts, first_equal
 from vg_gym.data.pixels import ORIENTATIONS, UNKNOWN
 from vg_gym.errors import VGGymError
+from vg_gym.frames import FRAMES
 
 FIELDS = (
     "image", "expression", "box", "frame", "box_format", "width", "height", "category", "kind", "split", "id",
@@ -32,7 +33,7 @@ DEFAULTS = ("frame", "box_format", "width", "height", "category", "kind", "split
 """Fields that may have a default for all rows."""
 TOGETHER = ("split", "id", "image_id", "ann_id", "ref_id")
 """Fields that either all rows of a file have, or no row."""
-FRAMES = {"pixels": 0.0, "normalised": 1.0, "0-1000": 1000.0}
+IMAGE_EDGES = {name: FRAMES[name].span or 0.0 for name in ("pixels", "normalised", "0-1000")}
 """Frame of a box -> coordinate of the right and lower edge of the image; 0 for pixels, which use the image's size."""
 FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "xyxy": lambda box: box,
@@ -48,7 +49,7 @@ ALL = "all"
 MAX_BATCH_ROWS = 1024
 """Maximum number of rows that are checked as a batch."""
 
-_FRAMES, _FORMATS = tuple(FRAMES), tuple(FORMATS)
+_FRAMES, _FORMATS = tuple(IMAGE_EDGES), tuple(FORMATS)
 ORIENTATION_CODES = (UNKNOWN, *ORIENTATIONS)
 """Pixels that a row's box refers to; the index in this tuple is the code in the column."""
 NO_NUMBER = -1
@@ -61,53 +62,6 @@ Row = dict[str, Any]
 
 class WrongRow(ValueError):
     """A row is wrong; the message states the fault."""
-
-
-class Texts:
-    """A growing column of texts; see :class:`vg_gym.data.index.Strings`."""
-
-    def __init__(self) -> None:
-        self._blob, self._offsets = bytearray(), array("q", [0])
-
-    def extend(self, texts: Sequence[str], encoded: bytes) -> None:
-        """Add texts.
-
-        Args:
-            texts: texts to add.
-            encoded: their concatenation in UTF-8.
-        """
-        together = "".join(texts)
-        lengths = map(len, texts) if len(together) == len(encoded) else (len(text.encode()) for text in texts)
-        self._offsets.extend(islice(accumulate(lengths, initial=len(self._blob)), 1, None))
-        self._blob += encoded
-
-    def columns(self, name: str) -> Columns:
-        """Return the two columns with a name."""
-        return {
-            f"{name}.utf8": np.frombuffer(self._blob, np.uint8),
-            f"{name}.offsets": np.frombuffer(self._offsets, np.int64),
-        }
-
-
-class Codes:
-    """A growing column of a few different texts, stored as their numbers; -1 stands for a missing text."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._column = array("i")
-
-    def extend(self, texts: Sequence[str] | None, count: int) -> None:
-        """Add ``count`` texts, or ``count`` missing ones."""
-        if texts is None:
-            self._column.extend([-1] * count)
-            return
-        for text in dict.fromkeys(texts):
-            self._numbers.setdefault(text, len(self._numbers))
-        self._column.extend(map(self._numbers.__getitem__, texts))
-
-    def columns(self, name: str) -> Columns:
-        """Return the column of numbers with a name, and the texts with that name and the suffix ``_name``."""
-        return {name: np.frombuffer(self._column, np.int32), **Strings.pack(f"{name}_name", self._numbers)}
 
 
 class RowTable:
@@ -229,8 +183,8 @@ class RowTable:
         """Return all rows as columns.
 
         The columns are ``number`` (N,), ``text`` (empty if no expression refers to the object), ``image``, ``id``,
-        ``box`` (N, 4) float32 ``xyxy``, NaN if missing, ``frame`` (N,) row of :data:`FRAMES`, ``size`` (N, 2), 0 if
-        missing, ``category``, ``kind`` and ``split`` (N,) with their names, ``image_id``, ``ann_id``, ``ref_id`` and
+        ``box`` (N, 4) float32 ``xyxy``, NaN if missing, ``frame`` (N,) row of :data:`IMAGE_EDGES`, ``size`` (N, 2), 0
+        if missing, ``category``, ``kind`` and ``split`` (N,) with their names, ``image_id``, ``ann_id``, ``ref_id`` and
         ``sent_id`` (N,), and ``orientation`` (N,) row of :data:`ORIENTATION_CODES`.
 
         Raises:
@@ -277,11 +231,9 @@ class RowTable:
 
     def _refuse_clashes(self) -> None:
         """Refuse two rows with the same id."""
-        hashes = np.frombuffer(self._id_hash, np.int64)
-        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-        before = first[inverse]
+        before = first_equal(np.frombuffer(self._id_hash, np.int64))
         self._refuse(
-            before != np.arange(len(hashes)),
+            before != np.arange(len(before)),
             lambda row: f'has the same "id" as {self.unit} {self._numbers[int(before[row])]}; ids must differ',
         )
 
@@ -303,7 +255,7 @@ class RowTable:
         for code in np.unique(split):
             mine: Any = split == code
             self._refuse(mine & (missing != missing[mine.argmax()]), lambda row: _half_boxed(missing[row]))
-        edges = np.array(list(FRAMES.values()))[frames][:, None] * np.ones(2)
+        edges = np.array(list(IMAGE_EDGES.values()))[frames][:, None] * np.ones(2)
         pixels = frames == 0
         edges[pixels] = np.where(sizes > 0, sizes, np.inf)[pixels]
         slack = np.where(pixels, SLACK, edges[:, 0] / 100)[:, None]
@@ -352,10 +304,7 @@ def _ids_or_ranks(ids: array, keys: np.ndarray) -> np.ndarray:
     """Return the ids of the file or, if there are none, numbers of ``keys`` in the order of their first occurrence."""
     if ids[0] >= 0:
         return np.frombuffer(ids, np.int64)
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
-    return rank[inverse]
+    return np.unique(first_equal(keys), return_inverse=True)[1]
 
 
 def _has(row: Row) -> str:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 
 _ENCODINGS = ("utf-8", "cp1252")
 """Encodings of texts; the second is Latin-1 with quotation marks and dashes in place of control characters."""
@@ -98,5 +98,4 @@ def load_plain_pickle(path: str | Path) -> Any:
             "only; get the file from its original source"
         ) from error
     except (Exception, MemoryError) as error:  # the unpickler can fail in any way on garbage
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise VGGymError(f"{path} is not a readable pickle ({reason}); download it again") from error
+        raise VGGymError(f"{path} is not a readable pickle ({one_line(error)}); download it again") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -13,7 +12,28 @@ from vg_gym.storage.lru_cache import LRUCache
 Item = TypeVar("Item")
 
 
-class LazySequence(Sequence[Item]):
+class IndexedSequence(Sequence[Item]):
+    """Sequence of a subclass that defines ``__len__`` and ``_item``, which computes the item of an index from 0 on."""
+
+    def _item(self, number: int) -> Item:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index):
+        """Return item ``index``, or the list of items of a slice."""
+        try:
+            numbers = range(len(self))[index]
+        except IndexError:
+            raise IndexError(f"index {index} is out of range for {len(self):,} items") from None
+        return [self._item(number) for number in numbers] if isinstance(numbers, range) else self._item(numbers)
+
+
+class LazySequence(IndexedSequence[Item]):
     """Sequence of items that are computed by index; the most recently used ones stay in memory.
 
     Args:
@@ -28,33 +48,20 @@ class LazySequence(Sequence[Item]):
 
     def __init__(self, count: int, make: Callable[[int], Item], keep: int = 0):
         self._count, self._make = count, make
-        self._kept: LRUCache[Item] = LRUCache(keep)
+        self._recent: LRUCache[Item] = LRUCache(keep)
 
     def __len__(self) -> int:
         """Return the number of items."""
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index):
-        """Return item ``index``, or the list of items of a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self._count))]
-        number = operator.index(index)
-        if not -self._count <= number < self._count:
-            raise IndexError(f"index {number} is out of range for {self._count:,} items")
-        number %= self._count
-        item = self._kept.get(number)
+    def _item(self, number: int) -> Item:
+        item = self._recent.get(number)
         if item is None:
-            self._kept.add(number, item := self._make(number))
+            self._recent.add(number, item := self._make(number))
         return item
 
 
-class Chained(Sequence[Item]):
+class Chained(IndexedSequence[Item]):
     """Concatenation of sequences.
 
     >>> both = Chained([LazySequence(2, str), "ab"])
@@ -70,16 +77,6 @@ class Chained(Sequence[Item]):
         """Return the number of items."""
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index):
-        """Return item ``index``, or the list of items of a slice."""
-        numbers = range(len(self))[index]  # raises what a list would
-        if isinstance(numbers, range):
-            return [self[number] for number in numbers]
-        part = bisect_right(self._ends, numbers)
-        return self._parts[part][numbers - self._ends[part]]
+    def _item(self, number: int) -> Item:
+        part = bisect_right(self._ends, number)
+        return self._parts[part][number - self._ends[part]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError,
            AssertionError, OSError, struct.error)  # fmt: skip
@@ -36,7 +36,7 @@ def read_tensors(path: str | Path, device: Any = "cpu", remedy: str = "fetch it 
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             return torch.load(path, map_location=device, weights_only=True)
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         if isinstance(error, pickle.UnpicklingError):  # torch's own message recommends unsafe reading
             reason = "it is damaged, or contains objects other than tensors and plain containers, which are not read"
-        raise VGGymError(f"{path} is damaged or not a checkpoint ({reason[:200]}); {remedy}") from error
+        raise VGGymError(f"{path} is damaged or not a checkpoint ({reason}); {remedy}") from error

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from vg_gym.errors import VGGymError, importing
+from vg_gym.errors import VGGymError, importing, one_line
 
 with importing("the ray runner", "Ray", "ray"):
     import ray
@@ -174,10 +174,9 @@ def _result_of(call: Any) -> Any:
     except RayTaskError as error:  # an error of the user is raised without the worker's traceback
         raise error.cause from (None if isinstance(error.cause, VGGymError) else error)
     except RayError as error:
-        reason = " ".join(str(error).split())[:200]
         raise VGGymError(
             f"a Ray worker died {RETRIES + 1} times over one piece of work, often because memory ran out: use fewer "
-            f"workers ({reason})"
+            f"workers ({one_line(error)})"
         ) from error
 
 
