@@ -6,7 +6,8 @@ python -m tests.data.make_refcocog_tiny
 import shutil
 from pathlib import Path
 
-from vg_gym.data.worlds.refshapes.dataset import RefShapes, write_refcocog_layout
+from tests.data.refcocog_layout import write_refcocog_layout
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 
 ROOT = Path(__file__).parent / "refcocog_tiny"
 SCENES = {"train": 2, "val": 1, "test": 2}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.data.make_refcocog_tiny import ROOT, SCENES, splits
+from tests.data.refcocog_layout import write_refcocog_layout
 from tests.layouts import OF_PYCOCOTOOLS
-from vg_gym.data.worlds.refshapes.dataset import write_refcocog_layout
 from vg_gym.registry import open_dataset
 
 pytestmark = OF_PYCOCOTOOLS

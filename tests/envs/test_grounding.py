@@ -14,8 +14,9 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import vg_gym
+from tests.data.refcocog_layout import write_refcocog_layout
 from vg_gym import boxes as box_ops
-from vg_gym.data.worlds.refshapes.dataset import RefShapes, write_refcocog_layout
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingEnv, GroundingVectorEnv
 from vg_gym.envs.episodes import Episodes
 from vg_gym.errors import VGGymError

@@ -214,9 +214,13 @@ def place_mark(*names: str) -> str:
     """Return the files at some paths with their change marks, as text; empty if none of the paths exists."""
     marks = []
     for path in filter(None, map(find_place, names)):
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        marks += [f"{change_mark(file)}{file.resolve()}" for file in files]
+        marks += [f"{change_mark(file)}{file.resolve()}" for file in _files_of(path)]
     return "\n".join(marks)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the sorted files of a folder, or the one file of another path."""
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def find_place(name: str) -> Path | None:
@@ -233,8 +237,7 @@ def fingerprint(*parts: object) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
-            files = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
-            for file in files:
+            for file in _files_of(part):
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
         else:
             digest.update(part if isinstance(part, bytes) else repr(part).encode())

@@ -10,24 +10,20 @@ is made only from that key and the words, so that it reveals nothing else.
 
 from __future__ import annotations
 
-import json
-import pickle
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vg_gym.data.opaque import opaque, seal, unseal
 from vg_gym.data.worlds.refshapes.expressions import KINDS
 from vg_gym.data.worlds.refshapes.scenes import ANY, LEVELS, SHAPES, Scene, draw_scene, scene_segments
 from vg_gym.data.worlds.refshapes.sets import Reference, sample_pair, sample_references
 from vg_gym.errors import VGGymError
-from vg_gym.storage.files import replacing, write_text
+from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import Objects, Query, Sample
 
 SPLITS = {"train": 20_000, "val": 500, "test": 500}
@@ -151,7 +147,7 @@ def _compose_pair(record: SceneRecord) -> tuple[tuple[Scene, list[Reference]], .
     raise RuntimeError(f"no pair of scenes with all kinds of expression for {record}")
 
 
-class RefShapes(Sequence[Sample]):
+class RefShapes(IndexedSequence[Sample]):
     """A split of RefShapes: four samples per scene, one of each kind of expression.
 
     Args:
@@ -186,13 +182,8 @@ class RefShapes(Sequence[Sample]):
         """Return the scene with an index in [0, ``scenes``)."""
         return SceneRecord(self.name, self.split, scene, self.seed, self.image_size)
 
-    def __getitem__(self, index):  # type: ignore[override]
-        """Return sample ``index``, expression ``index % 4`` of scene ``index // 4``, or the list of a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"{self.name}/{self.split} has {len(self)} samples, so index {index} is out of range")
-        scene, position = divmod(int(index) % len(self), len(KINDS))
+    def _item(self, number: int) -> Sample:
+        scene, position = divmod(number, len(KINDS))
         return self._sample(self.record(scene), position)
 
     def _sample(self, record: SceneRecord, position: int) -> Sample:
@@ -255,60 +246,3 @@ def open_refshapes(name: str, split: str, root: str | None = None, **options: in
     if not set(options) <= names:
         raise VGGymError(f"{name}: unknown options {sorted(set(options) - names)}; known: {', '.join(sorted(names))}")
     return RefShapes(name, split, **options)
-
-
-def write_refcocog_layout(splits: Sequence[RefShapes], root: str | Path) -> Path:
-    """Write splits of RefShapes to disk in RefCOCOg's layout, readable as ``refcocog-umd``, and return the root.
-
-    The files are ``annotations/refs(umd).p``, ``annotations/instances.json`` and ``images/train2014/*.jpg`` (quality
-    95).
-    """
-    root = Path(root)
-    (root / "annotations").mkdir(parents=True, exist_ok=True)
-    (root / "images" / "train2014").mkdir(parents=True, exist_ok=True)
-    refs: list[dict] = []
-    instances: dict[str, list] = {"images": [], "annotations": []}
-    for split in splits:
-        for index in range(split.scenes):
-            _write_scene(split, index, root, refs, instances)
-    categories = [{"id": i + 1, "name": shape, "supercategory": "shape"} for i, shape in enumerate(SHAPES)]
-    text = json.dumps({"info": {"description": splits[0].name}, **instances, "categories": categories})
-    write_text(root / "annotations" / "instances.json", text)
-    with replacing(root / "annotations" / "refs(umd).p") as part:
-        part.write_bytes(pickle.dumps(refs, protocol=2))
-    return root
-
-
-def _write_scene(split: RefShapes, index: int, root: Path, refs: list[dict], instances: dict[str, list]) -> None:
-    record, objects = split.record(index), split.objects(split.record(index).image_id)
-    file_name = f"COCO_train2014_{record.image_id:012d}.jpg"
-    Image.fromarray(record.array()).save(root / "images" / "train2014" / file_name, quality=95)
-    width, height = record.size
-    instances["images"].append({"id": record.image_id, "file_name": file_name, "width": width, "height": height})
-    for ann_id, box, shape in zip(objects.ann_ids, objects.boxes.tolist(), objects.categories, strict=True):
-        x1, y1, x2, y2 = box
-        instances["annotations"].append(
-            {
-                "id": ann_id,
-                "image_id": record.image_id,
-                "category_id": SHAPES.index(shape) + 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-                "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
-            }
-        )
-    for sample in (split[index * len(KINDS) + i] for i in range(len(KINDS))):
-        sentence = {"sent_id": sample.sent_id, "raw": sample.query.expression, "sent": sample.query.expression}
-        refs.append(
-            {
-                "ref_id": sample.sent_id,
-                "ann_id": sample.ann_id,
-                "image_id": record.image_id,
-                "category_id": SHAPES.index(sample.category) + 1,
-                "split": split.split,
-                "file_name": f"{file_name[:-4]}_{sample.ann_id}.jpg",
-                "sentences": [{**sentence, "tokens": sample.query.expression.split()}],
-                "sent_ids": [sample.sent_id],
-            }
-        )

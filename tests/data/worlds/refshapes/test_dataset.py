@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vg_gym.data.worlds.refshapes.dataset import MAX_CACHED_SCENES, SPLITS, RefShapes, write_refcocog_layout
+from tests.data.refcocog_layout import write_refcocog_layout
+from vg_gym.data.worlds.refshapes.dataset import MAX_CACHED_SCENES, SPLITS, RefShapes
 from vg_gym.data.worlds.refshapes.scenes import COLORS, FILLS, HOMES, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 from vg_gym.registry import open_dataset
