@@ -160,6 +160,16 @@ def denormalize(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return pixels(np.asarray(boxes, dtype=np.float32), image_scale(size)).astype(np.float32)
 
 
+def mirror(boxes: np.ndarray, width: float = 1.0) -> np.ndarray:
+    """Return the boxes (..., 4) in the image mirrored left to right, which is ``width`` wide in their unit.
+
+    >>> mirror(np.array([1, 2, 4, 6]), 10).tolist()
+    [6, 2, 9, 6]
+    """
+    x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
+    return np.stack([width - x2, y1, width - x1, y2], axis=-1)
+
+
 def scale(boxes: Array, factor: float | Array) -> Array:
     """Scale boxes (..., 4) by ``factor`` about their centres; they may leave the image."""
     low, high = boxes[..., :2], boxes[..., 2:]

@@ -124,8 +124,7 @@ class HeatMapGrounder:
         heat = heat_map(encoded.masks, encoded.embeddings @ text, self.tau, self.aggregate)
         box, value = best_box(heat, self.alpha)
         height, width = heat.shape
-        normal = box / np.array([width, height, width, height], dtype=np.float32)
-        pixels = box_ops.denormalize(normal, query.image.size)
+        pixels = box_ops.denormalize(box_ops.normalize(box, (width, height)), query.image.size)
         return Prediction(pixels, value, {"heat_map": heat, "evaluations": len(encoded.masks)})
 
     def _encode(self, images: dict[str, ImageRef]) -> dict[str, EncodedSegments]:

@@ -38,11 +38,6 @@ def mirror_words(expression: str) -> str:
     return re.sub(words, lambda match: MIRRORED[match.group().lower()], expression, flags=re.IGNORECASE)
 
 
-def mirror_box(box: np.ndarray) -> np.ndarray:
-    """Return a normalised ``xyxy`` box (4,) in the mirrored image, float32."""
-    return np.array([1 - box[2], box[1], 1 - box[0], box[3]], np.float32)
-
-
 @dataclass(frozen=True)
 class AnnotatedImage:
     """Image with all its expressions and their true boxes."""
@@ -116,7 +111,7 @@ class GroundingBatches:
             for k in rng.permutation(len(image.expressions))[: self.expressions]:
                 text, box = image.expressions[k], image.boxes[k]
                 texts.append(mirror_words(text) if mirrored[row] else text)
-                boxes.append(mirror_box(box) if mirrored[row] else box)
+                boxes.append(box_ops.mirror(box) if mirrored[row] else box)
                 image_of.append(row)
         queries = (torch.tensor(image_of), self.tokenize(texts), torch.from_numpy(np.stack(boxes)))
         return Batch(*self._place(rows, mirrored), *queries, features=self._features(rows, mirrored))

@@ -88,7 +88,7 @@ class DetectorLearner(Learner):
         rows = rng.choice(len(self.train), size=self.config.batch_size)
         mirrored = rng.random(len(rows)) < 0.5 if self.config.flip else np.zeros(len(rows), bool)
         boxes = [self.train.boxes[row] for row in rows]
-        turned = [_mirror(b, self.config.side) if m else b for b, m in zip(boxes, mirrored, strict=True)]
+        turned = [box_ops.mirror(b, self.config.side) if m else b for b, m in zip(boxes, mirrored, strict=True)]
         images = torch.from_numpy(self.train.pixels[rows]).permute(0, 3, 1, 2).float() / 255
         segments = torch.from_numpy(self.train.segments[rows])
         flip = torch.from_numpy(mirrored)[:, None, None]
@@ -190,9 +190,8 @@ def load_images(
     for row in tqdm(rows, desc=f"{dataset.name}/{dataset.split} images", unit="image", mininterval=2):
         sample = dataset[row]
         objects = dataset.objects(sample.image_id)
-        scale = np.array(sample.query.image.size * 2, dtype=np.float32)
         pixels.append(resize(sample.query.image.array(), side))
-        boxes.append((objects.boxes / scale * side).astype(np.float32))
+        boxes.append(box_ops.normalize(objects.boxes, sample.query.image.size) * np.float32(side))
         labels.append(np.array([names[c or UNNAMED] for c in objects.categories], dtype=np.int64))
         mask = dataset.segments(sample.image_id) if masks else np.zeros((1, 1), np.uint8)  # type: ignore[attr-defined]
         segments.append(_resized(mask, side if masks else 1))
@@ -211,10 +210,6 @@ def _first_rows(dataset: GroundingDataset, count: int) -> list[int]:
 
 def _resized(segments: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(segments).resize((side, side), Image.Resampling.NEAREST))
-
-
-def _mirror(boxes: np.ndarray, side: int) -> np.ndarray:
-    return np.stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
 def train_detector(config: DetectorConfig) -> Path:

@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.ops import batched_nms
 
 from vg_gym.baselines.detectors.base import coco_names
+from vg_gym.boxes import from_cxcywh
 from vg_gym.errors import VGGymError, importing
 from vg_gym.features.proposals import proposals
 from vg_gym.storage.files import fingerprint
@@ -82,7 +83,7 @@ class Yolox:
         """Convert cell offsets and log sides (N, 4) to ``xyxy`` pixels of the canvas."""
         corner, stride = self.cells[:, :2], self.cells[:, 2:]
         center, side = (raw[:, :2] + corner) * stride, np.exp(raw[:, 2:]) * stride
-        return np.concatenate([center - side / 2, center + side / 2], axis=1)
+        return from_cxcywh(np.concatenate([center, side], axis=1))
 
 
 def _cells(height: int, width: int) -> np.ndarray:
