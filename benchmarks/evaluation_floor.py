@@ -33,7 +33,7 @@ from vg_gym.clip.encoder import forget_clips
 from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.lines import predict_batch
-from vg_gym.runtime.devices import Threads
+from vg_gym.runtime.devices import use_threads
 from vg_gym.types import Grounder, Query
 
 METHODS = (
@@ -134,7 +134,7 @@ def main() -> None:
     p.add_argument("--methods", default=",".join(METHODS), help="methods, separated by commas")
     p.add_argument("--threads", type=int, default=1)
     given = p.parse_args()
-    threads, data = Threads(given.threads).count, registry.open_dataset("refshapes", "test")
+    threads, data = use_threads(given.threads), registry.open_dataset("refshapes", "test")
     rows: dict[str, Any] = {}
     print(f"{threads} threads, {given.limit} queries, ms a query: prediction, its networks, images, row; their share")
     for name in given.methods.split(","):

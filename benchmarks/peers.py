@@ -32,7 +32,7 @@ from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingVectorEnv
-from vg_gym.runtime.devices import Threads
+from vg_gym.runtime.devices import use_threads
 
 OURS = "vg_gym, 1024 in one process"
 
@@ -84,7 +84,7 @@ def main() -> None:
     p.add_argument("--processes", type=int, default=4, help="number of sub-environments, each in a process")
     p.add_argument("--seconds", type=float, default=1.0, help="seconds of each of five measurements")
     given = p.parse_args()
-    threads = Threads(1).count
+    threads = use_threads(1)
     clip, data = load_clip("refshapes"), RefShapes("refshapes", "val", scenes=SCENES)
     ours = GroundingVectorEnv(1024, dataset=data, clip=clip, bank=prepared(data, clip))
     steps: dict[str, Step] = {OURS: (stepper(ours), 1024)}

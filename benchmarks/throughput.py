@@ -51,7 +51,7 @@ from vg_gym.envs.engine import GroundingEngine, make_bank
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.features.bank import FeatureBank
-from vg_gym.runtime.devices import Threads, usable_cores
+from vg_gym.runtime.devices import usable_cores, use_threads
 
 Rows = dict[str, Any]
 SCENES = 250
@@ -336,7 +336,7 @@ def main() -> None:
     p.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
     p.add_argument("--threads", type=int, default=0)
     given = p.parse_args()
-    threads, clip = Threads(given.threads or usable_cores()).count, load_clip("refshapes")
+    threads, clip = use_threads(given.threads or usable_cores()), load_clip("refshapes")
     found: Rows = {"threads": threads}
     for name in given.only.split(","):
         rows = SECTIONS[name](clip)
