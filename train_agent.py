@@ -1,4 +1,4 @@
-"""Train an agent that grounds referring expressions, then compare it with the floors.
+"""Train an agent that grounds referring expressions, then compare it with the baselines.
 
 python train_agent.py
 python train_agent.py reward=clip seed=1
@@ -8,7 +8,7 @@ python train_agent.py configs/agent_refshapes.yaml out=runs/best
 """
 
 from vg_gym.cli.run import run
-from vg_gym.cli.train_agent import main
+from vg_gym.cli.train import main
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: main("agent"))

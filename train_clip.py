@@ -5,7 +5,7 @@ python train_clip.py clip=ViT-B-32:openai dataset=refcocog-umd root=DIR train_im
 """
 
 from vg_gym.cli.run import run
-from vg_gym.cli.train_clip import main
+from vg_gym.cli.train import main
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: main("clip"))

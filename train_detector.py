@@ -5,7 +5,7 @@ python train_detector.py detector=ssd dataset=refcocog-umd root=DIR side=320 opt
 """
 
 from vg_gym.cli.run import run
-from vg_gym.cli.train_detector import main
+from vg_gym.cli.train import main
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: main("detector"))

@@ -6,7 +6,7 @@ accelerate launch train_grounder.py configs/transvg_refcocog.yaml root=DIR
 """
 
 from vg_gym.cli.run import run
-from vg_gym.cli.train_grounder import main
+from vg_gym.cli.train import main
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: main("grounder"))

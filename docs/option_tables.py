@@ -15,7 +15,7 @@ from pathlib import Path
 
 from docstrings import ROLE
 
-from vg_gym.config import Option, Range, options_in
+from vg_gym.cli.option_docs import Option, options_in
 
 PAGES = sorted(Path(__file__).parent.rglob("*.md"))
 """Where tables may stand."""
@@ -59,8 +59,7 @@ def load(name: str) -> type:
 
 def option_row(option: Option) -> tuple[str, ...]:
     """A row of a table of options."""
-    allowed = "" if option.allowed == Range() else str(option.allowed)
-    return f"`{option.name}`", f"`{option.default!r}`", allowed, markdown(option.about).replace("|", "\\|")
+    return f"`{option.name}`", f"`{option.default!r}`", option.allowed, markdown(option.about).replace("|", "\\|")
 
 
 def markdown(text: str) -> str:

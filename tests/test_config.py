@@ -5,12 +5,12 @@ from typing import Annotated
 
 import pytest
 
+from vg_gym.cli.option_docs import described
 from vg_gym.config import (
     PositiveInt,
     Range,
     UnitInterval,
     check_ranges,
-    described,
     load_config,
     options_from,
     save_config,
@@ -94,12 +94,12 @@ class Bounded:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("rate=2", "'rate' is 2.0; it must be between 0 and 1"),
-        ("rate=nan", "'rate' is nan; it must be finite, between 0 and 1"),
-        ("count=0", "'count' is 0; it must be at least 1"),
-        ("betas=[0.5,1.5]", "'betas' is 1.5; it must be between 0 and 1"),
-        ("plain=-inf", "'plain' is -inf; it must be finite"),
-        ("inner.cost=1", "'inner.cost' is 1.0; it must be above -1 and below 1"),
+        ("rate=2", "'rate' is 2.0; it must be a number between 0 and 1"),
+        ("rate=nan", "'rate' is nan; it must be a finite number between 0 and 1"),
+        ("count=0", "'count' is 0; it must be a whole number at least 1 or none"),
+        ("betas=[0.5,1.5]", "'betas' is \\(0.5, 1.5\\); it must be a list, each a number between 0 and 1"),
+        ("plain=-inf", "'plain' is -inf; it must be a finite number"),
+        ("inner.cost=1", "'inner.cost' is 1.0; it must be a number above -1 and below 1"),
     ],
 )
 def test_numbers_out_of_their_range_are_named(option, said):
@@ -110,6 +110,11 @@ def test_numbers_out_of_their_range_are_named(option, said):
 def test_numbers_within_their_range_pass():
     for options in ({}, {"rate": 0}, {"rate": 1}, {"count": 1}, {"plain": -1e30}, {"betas": [0, 1]}):
         check_ranges(options_from(Ranged, options))
+
+
+def test_numbers_that_floats_cannot_hold_are_refused():
+    with pytest.raises(VGGymError, match="'count' is 9007199254740992; it must be .*, below 9,007,199,254,740,992"):
+        load_config(Ranged, [f"count={2**53}"])
 
 
 def test_ranges_are_shown():

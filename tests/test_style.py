@@ -111,7 +111,7 @@ def test_the_picture_of_the_imports_is_current():
 ROLES = {"config", "dataset", "expressions", "factory", "grounder", "model", "options", "protocol", "scenes"}
 """Names of modules that play the same role in several rooms: ``config`` is always the options of a
 training, ``dataset`` a world."""
-COMMANDS = {"demo", "download", "ground", "leaderboard", "train"}
+COMMANDS = {"demo", "ground", "train"}
 """Names of modules of ``cli`` that are called like the module whose functions they run."""
 TO_RENAME = {"dense", "drawing", "parsing", "seen", "splits", "tables"}
 """Names that modules of different subjects still share; a name that becomes unique leaves this set."""

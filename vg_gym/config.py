@@ -5,21 +5,16 @@ The type of a field contains the range of a number (``gamma: UnitInterval``); :f
 
 from __future__ import annotations
 
-import ast
 import difflib
 import inspect
 import math
-import re
-import sys
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
-from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -62,7 +57,7 @@ class Range:
         if math.isfinite(self.ge) and math.isfinite(self.le):
             return f"between {self.ge:,.15g} and {self.le:,.15g}"
         bounds = (("at least", self.ge), ("above", self.gt), ("at most", self.le), ("below", self.lt))
-        return " and ".join(f"{what} {bound:,.15g}" for what, bound in bounds if math.isfinite(bound)) or "finite"
+        return " and ".join(f"{what} {bound:,.15g}" for what, bound in bounds if math.isfinite(bound))
 
 
 PositiveInt = Annotated[int, Range(ge=1)]
@@ -75,26 +70,20 @@ Processes = Annotated[int, Range(ge=0, le=1024)]
 """Number of processes or threads."""
 
 
-def load_config(schema: type[T], arguments: Sequence[str]) -> T:
+def load_config(schema: type[T], arguments: Sequence[str], start: T | None = None) -> T:
     """Build ``schema`` from its defaults, then YAML files, then ``key=value`` pairs, in the order given.
 
     Args:
         schema: a dataclass. Its fields are the valid keys, and their types are checked. An optional ``RENAMED`` maps
             old keys to new ones for the error message.
         arguments: paths of YAML files, names of those in the package (``mdetr_refshapes``), and strings ``key=value``
-            (nested: ``a.b=value``; ``key=`` is none, or an empty text). ``--help`` prints all options and exits.
+            (nested: ``a.b=value``; ``key=`` is none, or an empty text).
+        start: values in place of the defaults.
 
     Raises:
         VGGymError: a file is missing, a key is unknown, or a value has the wrong type or is out of its range.
-        SystemExit: ``--help`` is among the arguments.
     """
-    if {"-h", "--help"} & set(arguments):
-        packaged = textwrap.fill(", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml"))), 100)
-        about = _plain(inspect.getdoc(schema) or "")
-        print(f"{about}\n\nusage: [CONFIG ...] [OPTION=VALUE ...]; later arguments override earlier ones\n")
-        print(f"configs: YAML files, or by name\n{textwrap.indent(packaged, '  ')}\n\noptions:\n{described(schema)}")
-        sys.exit(0)
-    config = OmegaConf.structured(schema)
+    config = OmegaConf.structured(schema if start is None else start)
     for argument in arguments:
         try:
             if is_pair(argument):
@@ -140,7 +129,7 @@ def _is_mapping(config: Any, key: str) -> bool:
         return False
 
 
-def read_pairs(pairs: Sequence[str]) -> DictConfig:
+def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Parse ``key=value`` pairs with values in YAML; references with ``${}`` are rejected.
 
     Raises:
@@ -150,7 +139,8 @@ def read_pairs(pairs: Sequence[str]) -> DictConfig:
         if "${" in pair:
             raise VGGymError(f"{pair!r} contains a reference ${{}}, which is not supported: write the value itself")
     try:
-        return OmegaConf.from_dotlist(list(pairs))
+        content: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(pairs)))
+        return content
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         text = " ".join(map(repr, pairs))[:200]
@@ -171,39 +161,38 @@ def leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:
-    """Reject numbers outside the ranges in the types of their fields; numbers without a range must be finite.
+    """Reject values of a dataclass that contradict the types of their fields, or are out of their ranges.
 
     Args:
         config: a dataclass; nested dataclasses are checked too.
         prefix: prefix of the names in messages, e.g. ``clone.``.
 
     Raises:
-        VGGymError: a number is out of range; the message names the option, its value and its range.
+        VGGymError: a value is wrong; the message names the option, its value, and what it must be.
     """
-    for name, allowed in _ranges(type(config)).items():  # type: ignore[arg-type]
+    for name, hint in annotations_of(type(config)).items():  # type: ignore[arg-type]
         value = getattr(config, name)
         if is_dataclass(value):
             check_ranges(value, f"{prefix}{name}.")
-        for number in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(number, int) and abs(number) >= MAX_EXACT_INT:
-                raise VGGymError(f"option {prefix + name!r} is {number:.3e}, which is too large")
-            if isinstance(number, (int, float)) and number not in allowed:
-                finite = "" if math.isfinite(number) or allowed == Range() else "finite, "
-                raise VGGymError(f"option {prefix + name!r} is {number}; it must be {finite}{allowed}")
+        else:
+            _check(repr(prefix + name), value, hint)
 
 
 @lru_cache(None)
-def _ranges(schema: type) -> dict[str, Range]:
-    """Return the range of every field of a dataclass, by the field's name."""
+def annotations_of(schema: type) -> dict[str, Any]:
+    """Return the annotation of every field of a dataclass, with its range, by the field's name."""
     hints = get_type_hints(schema, include_extras=True)
-    return {f.name: _range_in(hints[f.name]) or Range() for f in fields(schema)}
+    return {f.name: hints[f.name] for f in fields(schema)}
 
 
-def _range_in(hint: Any) -> Range | None:
-    """Return the range in a type, or in a part of it: ``PositiveInt | None``, ``tuple[UnitInterval, ...]``."""
-    if isinstance(hint, Range):
-        return hint
-    return next((allowed for part in get_args(hint) if (allowed := _range_in(part))), None)
+def _check(name: str, value: Any, hint: Any) -> None:
+    if not _fits(value, hint):
+        meaning = _meaning(hint)
+        if _is_huge(value):
+            meaning += f", below {MAX_EXACT_INT:,}"
+        if isinstance(value, float) and not math.isfinite(value):
+            meaning = meaning.replace("number", "finite number")
+        raise VGGymError(f"option {name} is {value!r:.60}; it must be {meaning}")
 
 
 def check_options(owner: str, factory: Any, options: Mapping[str, Any], fixed: Collection[str] = ()) -> None:
@@ -231,8 +220,8 @@ def check_options(owner: str, factory: Any, options: Mapping[str, Any], fixed: C
     for name, value in options.items():
         if name in fixed or not (takes_any or name in names):
             raise unknown(f"option of {owner}", name, names)
-        if name in names and not _fits(value, hints.get(name, Any)):
-            raise VGGymError(f"option {owner}.{name} is {value!r}; it must be {_meaning(hints[name])}")
+        if name in names:
+            _check(f"{owner}.{name}", value, hints.get(name, Any))
 
 
 _MEANINGS: dict[Any, tuple[Any, str]] = {
@@ -242,117 +231,52 @@ _MEANINGS: dict[Any, tuple[Any, str]] = {
     type(None): (type(None), "none"),
 }
 """Annotation -> types of valid values, and their name in messages."""
+_LISTS = (Sequence, list, tuple)
+"""Origins of the annotations of lists, whose items all have one type."""
 
 
 def _fits(value: Any, hint: Any) -> bool:
     """Return False if a value contradicts an annotation; annotations of other kinds are not checked."""
-    parts = get_args(hint)
-    if get_origin(hint) is Annotated:
-        ranges = [part for part in parts[1:] if isinstance(part, Range)]
-        return _fits(value, parts[0]) and all(value in allowed for allowed in ranges)
-    if get_origin(hint) in (Union, UnionType):
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _fits(value, parts[0]) and all(value in allowed for allowed in parts[1:] if isinstance(allowed, Range))
+    if origin in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
     if hint in _MEANINGS:
-        if isinstance(value, (bool, np.bool_)) and hint is not bool:
+        if isinstance(value, (bool, np.bool_)) and hint is not bool or _is_huge(value):
             return False
         return isinstance(value, _MEANINGS[hint][0]) and (hint is not float or math.isfinite(value))
     if hint is str:
         return value is not None and not isinstance(value, (Real, list, tuple, dict))
-    if get_origin(hint) is Sequence:
-        return isinstance(value, (list, tuple, np.ndarray)) and all(_fits(part, parts[0]) for part in value)
+    if origin in _LISTS:
+        return isinstance(value, (list, tuple, np.ndarray)) and all(_fits(item, parts[0]) for item in value)
     return True
+
+
+def _is_huge(value: Any) -> bool:
+    """Return True for whole numbers at which float arithmetic is not exact."""
+    return isinstance(value, Integral) and abs(int(value)) >= MAX_EXACT_INT
 
 
 def _meaning(hint: Any) -> str:
     """Describe an annotation in words."""
-    parts = get_args(hint)
-    if get_origin(hint) is Annotated:
-        bounds = [str(part) for part in parts[1:] if isinstance(part, Range) and part != Range()]
-        return " ".join([_meaning(parts[0]), *bounds])
-    if get_origin(hint) in (Union, UnionType):
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return " ".join([_meaning(parts[0]), *(str(part) for part in parts[1:] if isinstance(part, Range))])
+    if origin in (Union, UnionType):
         return " or ".join(_meaning(part) for part in parts)
-    if get_origin(hint) is Sequence:
+    if origin in _LISTS:
         return f"a list, each {_meaning(parts[0])}"
     return "a text" if hint is str else _MEANINGS[hint][1] if hint in _MEANINGS else str(hint)
-
-
-@dataclass(frozen=True)
-class Option:
-    """Documentation of one field of a dataclass of options."""
-
-    name: str
-    """Name with the names of the enclosing fields: ``clone.minutes``."""
-    default: Any
-    """Default; None for an option without one."""
-    allowed: Range
-    """Range of a number."""
-    about: str
-    """Docstring of the field on one line, with code between double backticks."""
-
-
-def options_in(schema: type, prefix: str = "") -> list[Option]:
-    """Return every option of a dataclass.
-
-    Args:
-        schema: the dataclass; nested dataclasses are included.
-        prefix: prefix of the names, e.g. ``clone.``.
-    """
-    about, options = _written_docs(schema), []
-    for f in fields(schema):
-        default = f.default if f.default is not MISSING else f.default_factory() if callable(f.default_factory) else ""
-        if is_dataclass(default):
-            options += options_in(type(default), f"{prefix}{f.name}.")
-        else:
-            options.append(Option(prefix + f.name, default, _ranges(schema)[f.name], about.get(f.name, "")))
-    return options
-
-
-def described(schema: type) -> str:
-    """Describe every option of a dataclass for ``--help``: its name, default, range and docstring."""
-    lines = []
-    for option in options_in(schema):
-        default = "" if option.default is None else option.default
-        bounds = "" if option.allowed == Range() else f"   ({option.allowed})"
-        words = textwrap.indent(textwrap.fill(_plain(option.about), 100), "        ")
-        lines.append(f"  {option.name}={default}{bounds}\n{words}")
-    return "\n".join(lines)
-
-
-def field_docs(schema: type) -> dict[str, str]:
-    """Return the docstring of each field on one line, by the field's name; a class overrides its bases."""
-    return {name: _plain(text) for name, text in _written_docs(schema).items()}
-
-
-def _plain(text: str) -> str:
-    """Return a docstring's text without Sphinx roles and backticks.
-
-    >>> _plain("a key of :data:`~vg_gym.registry.GROUNDERS`, or ``none``")
-    'a key of vg_gym.registry.GROUNDERS, or none'
-    """
-    return re.sub(r":\w+:`~?([^`]+)`", r"\1", text).replace("``", "")
-
-
-def _written_docs(schema: type) -> dict[str, str]:
-    """Return :func:`field_docs` with backticks."""
-    docs: dict[str, str] = {}
-    for owner in reversed(schema.__mro__):
-        if not is_dataclass(owner):
-            continue
-        body = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
-        for field, text in pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                    docs[field.target.id] = " ".join(str(text.value.value).split())
-    return docs
 
 
 def _read(path: str):
     """Read a YAML file, or a configuration of the package by its name."""
     packaged = {file.stem: file for file in CONFIGS.glob("*.yaml")}
     if Path(path).is_file():
-        return _read_yaml(Path(path))
+        return read_yaml(Path(path))
     if path in packaged:
-        return _read_yaml(packaged[path])
+        return read_yaml(packaged[path])
     near = difflib.get_close_matches(Path(path).stem, packaged, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise VGGymError(
@@ -360,8 +284,12 @@ def _read(path: str):
     )
 
 
-def _read_yaml(path: Path) -> DictConfig:
-    """Read names and values from YAML; ``${}`` is rejected, since a file from a stranger could read the environment."""
+def read_yaml(path: Path) -> DictConfig:
+    """Read names and values from YAML; ``${}`` is rejected, since a file from a stranger could read the environment.
+
+    Raises:
+        VGGymError: the file cannot be read, is not valid YAML, or contains ``${}``.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         if "${" in text:

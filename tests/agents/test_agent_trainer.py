@@ -322,8 +322,8 @@ def test_what_is_not_there_is_found_before_training(clip_folder, tmp_path, monke
         ("num_envs=1000000000", "num_envs=1,000,000,000 needs .* GiB of memory"),
         ("n_steps=1000000000", "num_envs=4 n_steps=1,000,000,000 needs"),
         ("minutes=nan", "'minutes' is nan"),
-        ("gamma=2", "'gamma' is 2.0; it must be between 0 and 1"),
-        ("clip_range=-1", "'clip_range' is -1.0; it must be above 0"),
+        ("gamma=2", "'gamma' is 2.0; it must be a number between 0 and 1"),
+        ("clip_range=-1", "'clip_range' is -1.0; it must be a number above 0"),
     ):
         with pytest.raises(VGGymError, match=said):
             train(clip_folder, tmp_path / "run", option, "test_samples=9")

@@ -10,10 +10,11 @@ from tests.data.own import rows, write_rows
 from vg_gym.agents.config import TrainConfig
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig
 from vg_gym.cli.entry import main
+from vg_gym.cli.option_docs import described
 from vg_gym.cli.run import configured
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.finetuning.model import save_model
-from vg_gym.config import CONFIGS, described, load_config
+from vg_gym.config import CONFIGS, load_config
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import methods
 from vg_gym.evaluation.comparison import Comparison

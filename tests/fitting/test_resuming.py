@@ -197,3 +197,10 @@ def test_curves_of_a_killed_run_have_each_step_once(tmp_path):
 def test_the_old_name_of_the_learning_rate_is_an_error_that_says_the_new_one(schema):
     with pytest.raises(VGGymError, match="option 'lr' is called 'learning_rate' now"):
         load_config(schema, ["lr=1e-3"])
+
+
+def test_a_run_with_the_old_name_of_the_learning_rate_resumes(tmp_path):
+    begun = kept_config(tmp_path / "run", GrounderConfig, "learning_rate=3e-4")
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text().replace("\nlearning_rate:", "\nlr:"))
+    assert resumed(GrounderConfig, ["resume=true", f"out={tmp_path / 'run'}"]) == replace(begun, resume=True)

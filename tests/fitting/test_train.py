@@ -78,7 +78,7 @@ def test_a_mistake_leaves_the_results_that_fresh_would_throw_away(tmp_path):
 def test_no_stale_weights_are_published(tmp_path):
     """What two mistakes used to do: a moving average of NaN, and a figure that is NaN, in a used folder."""
     before = contents(train(lambda _: Line(), config(tmp_path)))
-    with pytest.raises(VGGymError, match="option 'ema' is nan; it must be finite, at least 0 and below 1"):
+    with pytest.raises(VGGymError, match="option 'ema' is nan; it must be a finite number at least 0 and below 1"):
         train(lambda _: Line(), config(tmp_path, ema=math.nan, fresh=True))
     assert contents(tmp_path / "model") == before
 

@@ -16,9 +16,10 @@ import vg_gym  # noqa: F401
 from vg_gym.agents.config import TrainConfig
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig
 from vg_gym.cli.entry import _parsed
-from vg_gym.cli.env_options import env_arguments
+from vg_gym.cli.environments import env_arguments
+from vg_gym.cli.option_docs import field_docs
 from vg_gym.clip.finetuning.config import ClipTrainConfig
-from vg_gym.config import field_docs, load_config
+from vg_gym.config import load_config
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.methods import method_options

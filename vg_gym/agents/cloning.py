@@ -37,7 +37,7 @@ class CloneConfig:
     run's if the reward reads labels and the algorithm is PPO, otherwise 0."""
     steps: NonNegativeInt | None = None
     """Number of minibatches of the warm start, which replaces ``minutes``. Default: if ``total_timesteps`` measures the
-    run, one for every :data:`~vg_gym.agents.config.STEPS_PER_MINIBATCH` of them, otherwise none."""
+    run, one for every 150 of them, otherwise none."""
     choice: UnitInterval = 0.6
     """Share of the warm start in which a policy that reads proposals learns, without acting, to choose one of them."""
     learning_rate: NonNegativeFloat = 1e-3

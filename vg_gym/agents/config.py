@@ -149,7 +149,7 @@ class TrainConfig(EnvOptions):
     eval_samples: PositiveInt = 400
     """Number of samples of that split, from the first one, that each evaluation plays."""
     eval_every: NonNegativeFloat = 2.0
-    """Minutes between evaluations; a run measured in steps has :data:`NUM_EVALUATIONS` at equal distances."""
+    """Minutes between evaluations; a run measured in steps has five at equal distances."""
     test_split: str = "test"
     """Split of the table at the end."""
     test_samples: NonNegativeInt = 1000

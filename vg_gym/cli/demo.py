@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 
 from vg_gym.cli.listing import ready_grounders
-from vg_gym.cli.parsing import add_plugins
+from vg_gym.cli.parsing import add_command, add_plugins
 from vg_gym.errors import importing
 from vg_gym.registry import grounder_spec, load_plugins
 
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    about = "open a web page that shows the answers of methods for a picture and a sentence"
-    parser = commands.add_parser("demo", help=about, description=f"{about.capitalize()}.")
+    about = "Open a web page that shows the answers of methods for a picture and a sentence"
+    parser = add_command(commands, "demo", about, demo)
     parser.add_argument(
         "--methods",
         default="",
@@ -27,7 +27,6 @@ def add(commands) -> None:
     parser.add_argument("--host", default="127.0.0.1", help=about)
     parser.add_argument("--port", type=int, metavar="N", help="port; default: the first free one from 7860")
     add_plugins(parser)
-    parser.set_defaults(command=demo)
 
 
 def demo(options: argparse.Namespace) -> None:

@@ -1,40 +1,49 @@
-"""The command ``vg-gym``, with one module per subcommand."""
+"""The command ``vg-gym`` with its subcommands."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from vg_gym import __version__
-from vg_gym.cli import (
-    compare,
-    demo,
-    download,
-    evaluate,
-    features,
-    ground,
-    info,
-    leaderboard,
-    listing,
-    minari,
-    play,
-    push,
-    train,
-)
+from vg_gym.cli import data_sets, demo, environments, evaluate, finished_runs, ground, listing, train
 from vg_gym.cli.parsing import Parser
 from vg_gym.cli.run import run
 
-SUBCOMMANDS = (
-    ground, demo, train, evaluate, compare, leaderboard, listing, play, push, minari, features, download, info,
-)  # fmt: skip
-"""Modules of the subcommands. Each has ``add(commands)``, which adds a parser with a default ``command(options)``."""
+SUBCOMMANDS: dict[str, Callable[[Any], None]] = {
+    "ground": ground.add,
+    "demo": demo.add,
+    "train": train.add,
+    "evaluate": evaluate.add,
+    "compare": finished_runs.add_compare,
+    "leaderboard": finished_runs.add_leaderboard,
+    "list": listing.add_list,
+    "play": environments.add_play,
+    "push": finished_runs.add_push,
+    "minari": environments.add_minari,
+    "features": data_sets.add_features,
+    "download": data_sets.add_download,
+    "info": listing.add_info,
+}
+"""Name of a subcommand -> function that adds its parser to those of ``vg-gym``."""
+SCRIPTS: dict[tuple[str, ...], Callable[[Sequence[str]], None]] = {
+    ("evaluate",): evaluate.subcommand,
+    **{("train", what): partial(train.main, what) for what in train.TRAININGS},
+}
+"""First words of a command line -> function that parses the other words itself, also ``--help``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``vg-gym``."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for words, script in SCRIPTS.items():
+        if tuple(arguments[: len(words)]) == words:
+            run(partial(script, arguments[len(words) :]))
+            return
     options = _parsed(arguments)
     run(lambda: options.command(options))
 
@@ -56,6 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="vg-gym", description="Visual grounding: an image and a referring expression to a box.")
     parser.add_argument("--version", action="version", version=f"vg-gym {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for subcommand in SUBCOMMANDS:
-        subcommand.add(commands)
+    for add in SUBCOMMANDS.values():
+        add(commands)
     return parser

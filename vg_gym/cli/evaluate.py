@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
+from vg_gym.cli.option_docs import field_docs
 from vg_gym.cli.parsing import Parser, add_plugins
-from vg_gym.config import field_docs
 from vg_gym.data.rows import FORMATS
 from vg_gym.frames import FRAMES
 from vg_gym.registry import load_plugins
@@ -34,13 +34,12 @@ def add(commands) -> None:
 
     Its options are fields of a class that imports torch and CLIP; the other commands start without these imports.
     """
-    parser = commands.add_parser("evaluate", help=ABOUT, add_help=False, prefix_chars="\0")
-    parser.add_argument("arguments", nargs="*")
-    parser.set_defaults(command=_as_subcommand)
+    commands.add_parser("evaluate", help=ABOUT, add_help=False)
 
 
-def _as_subcommand(options: argparse.Namespace) -> None:
-    main(f"{ABOUT.capitalize()}.", options.arguments, "vg-gym evaluate")
+def subcommand(arguments: Sequence[str]) -> None:
+    """Run ``vg-gym evaluate``."""
+    main(f"{ABOUT.capitalize()}.", arguments, "vg-gym evaluate")
 
 
 def main(usage: str | None = None, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
@@ -107,6 +106,8 @@ def _parser(usage: str | None = None, program: str | None = None) -> argparse.Ar
         "options",
         nargs="*",
         metavar="METHOD.KEY=VALUE",
-        help=f"{docs['options']} dataset_options.KEY=VALUE: {docs['dataset_options']}",
+        help="Option of a method, e.g. clip-window.score=cosine. Several numbers, e.g. diffusion.steps=1,2,4, give one "
+        "row each: diffusion[steps=1]. dataset_options.KEY=VALUE is an option of the evaluated split, e.g. the seed of "
+        "RefShapes.",
     )
     return parser

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vg_gym.cli.parsing import add_plugins
+from vg_gym.cli.parsing import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import load_plugins
 from vg_gym.storage.files import make_folder, replacing
@@ -26,7 +26,7 @@ DEFAULTS = "{} if the built-in CLIP knows all words, otherwise {}"
 
 def add(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("ground", help="find the object that a sentence describes in pictures")
+    parser = add_command(commands, "ground", "Find the object that a sentence describes in pictures", ground)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files, or folders of them")
     parser.add_argument("expression", help='description of the object, e.g. "the man in the yellow coat"')
     parser.add_argument("--out", type=Path, help="drawing of the box: a file for one picture, a folder for several")
@@ -44,7 +44,6 @@ def add(commands) -> None:
     parser.add_argument("--weights", help="weights of the method: a file, or a name to download")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_plugins(parser)
-    parser.set_defaults(command=ground)
 
 
 def ground(options: argparse.Namespace) -> None:

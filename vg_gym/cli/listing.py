@@ -1,21 +1,31 @@
-"""``vg-gym list``."""
+"""``vg-gym list`` and ``info``: the methods, data sets and libraries on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from vg_gym import ENVIRONMENTS
+from vg_gym import ENVIRONMENTS, __version__
 from vg_gym.agents.seen import first_blind, seen_by_agent
-from vg_gym.cli.info import whereabouts
-from vg_gym.cli.parsing import add_plugins
-from vg_gym.registry import dataset_spec, list_datasets, list_grounders, list_proposers, load_plugins
+from vg_gym.cli.parsing import add_command, add_plugins
+from vg_gym.errors import VGGymError
+from vg_gym.registry import (
+    DATASETS,
+    DatasetSpec,
+    dataset_spec,
+    list_datasets,
+    list_grounders,
+    list_proposers,
+    load_plugins,
+)
 from vg_gym.registry.seen import seen_by, seen_by_clip, seen_by_proposer, seen_text
 from vg_gym.registry.specs import GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import FILES
@@ -27,20 +37,21 @@ PACKAGES = {
     "segments": ("skimage",), "foundation": ("ultralytics", "transformers", "pyarrow"),
 }  # fmt: skip
 """Extra -> modules that it installs, whose presence shows that it is installed."""
+LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
+"""Packages with printed versions."""
 LISTS = ("grounders", "datasets", "envs", "detectors", "clips", "seen")
 """Names of the lists."""
 Row = tuple[str, bool, str]
 """Name, availability, and description with requirements."""
 
 
-def add(commands) -> None:
+def add_list(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    about = "list methods, data sets and environments with their requirements"
-    parser = commands.add_parser("list", help=about, description=f"{about.capitalize()}: ready or missing.")
+    about = "List methods, data sets and environments with their requirements. Each is ready, or something is missing."
+    parser = add_command(commands, "list", about, listing)
     parser.add_argument("what", choices=LISTS, help="list to print; seen: the data that each built-in part has seen")
     parser.add_argument("--root", type=Path, help="folder of the data sets; default: $VG_GYM_DATA")
     add_plugins(parser)
-    parser.set_defaults(command=listing)
 
 
 def listing(options: argparse.Namespace) -> None:
@@ -183,3 +194,56 @@ def _fetched(config: dict) -> bool:
     snapshots = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
     downloaded = Path("~/.cache/clip").expanduser() / os.path.basename(config.get("url", ""))
     return bool(repo and snapshots.is_dir() and any(snapshots.iterdir())) or downloaded.is_file()
+
+
+def add_info(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    parser = add_command(commands, "info", "Print versions, and the data sets and grounders on this machine", info)
+    parser.add_argument("--root", type=Path, help="folder of the data sets (default: $VG_GYM_DATA)")
+
+
+def info(options: argparse.Namespace) -> None:
+    """Print the versions of libraries, the data sets with their folders, and the grounders."""
+    print(f"vg_gym {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    print("\nlibraries")
+    for name in LIBRARIES:
+        print(f"  {name:20} {_version(name)}")
+    print("\ndata sets")
+    for name, dataset in list_datasets().items():
+        print(f"  {name:20} {whereabouts(name, dataset, options.root)[1]}")
+    print("\ngrounders")
+    for name, grounder in list_grounders().items():
+        print(f"  {name:20} {grounder.summary}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def whereabouts(name: str, spec: DatasetSpec, root: Path | None) -> tuple[bool, str]:
+    """Return whether a data set is available, and the places of its annotations and images or the error.
+
+    Args:
+        name: name of the data set.
+        spec: specification of the data set.
+        root: folder of the data sets; by default ``$VG_GYM_DATA``.
+    """
+    from vg_gym.data.refcoco import PUBLISHED_SETS, find_annotations, image_folders
+
+    if not spec.read_from_disk:
+        return True, "built in" if name in DATASETS else "made on demand"
+    if name not in PUBLISHED_SETS:
+        return bool(root), "read from root=FOLDER"
+    try:
+        annotations = find_annotations(name, root)
+    except VGGymError as error:
+        return False, str(error)
+    images = next((str(folder) for folder in image_folders(annotations) if _has_images(folder)), None)
+    return images is not None, f"{annotations}; {images or 'no images found'}"
+
+
+def _has_images(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.glob("*.jpg"), None) is not None

@@ -1,8 +1,10 @@
-"""Parser and help of every command."""
+"""Parsers and help of all commands."""
 
 from __future__ import annotations
 
 import argparse
+import textwrap
+from collections.abc import Callable
 from typing import Any
 
 
@@ -19,6 +21,22 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any):
         super().__init__(**{"formatter_class": HelpFormatter, **options})
+
+
+def add_command(commands: Any, name: str, about: str, command: Callable[[argparse.Namespace], object]) -> Parser:
+    """Add a subcommand, and return its parser.
+
+    Args:
+        commands: subcommands of a parser.
+        name: name of the subcommand.
+        about: its description, of which the list of subcommands shows the first sentence.
+        command: function that runs it with the parsed options.
+    """
+    short = about.partition(". ")[0]
+    description = textwrap.fill(f"{about.rstrip('.')}.", 100)
+    parser = commands.add_parser(name, help=f"{short[0].lower()}{short[1:]}", description=description)
+    parser.set_defaults(command=command)
+    return parser
 
 
 def add_plugins(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from vg_gym.cli.option_docs import training_help
 from vg_gym.config import is_pair, load_config
 from vg_gym.errors import Interrupted, VGGymError
 from vg_gym.fitting.resuming import resumed
@@ -65,11 +66,16 @@ def configured(schema: type[T], arguments: Sequence[str]) -> T:
     Args:
         schema: dataclass of options.
         arguments: see :func:`~vg_gym.config.load_config`; with ``resume=true`` the options of the run come first.
+            ``--help`` prints all options.
 
     Raises:
         VGGymError: see :func:`~vg_gym.config.load_config`; also if the run to resume does not exist, or a file names
             code.
+        SystemExit: ``--help`` is among the arguments.
     """
+    if {"-h", "--help"} & set(arguments):
+        print(training_help(schema))
+        sys.exit(0)
     config: Any = load_config(schema, arguments)
     pairs = [argument for argument in arguments if is_pair(argument)]
     files = [argument for argument in arguments if not is_pair(argument)]

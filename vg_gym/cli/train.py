@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-from importlib import import_module
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vg_gym.cli.evaluate import command_of
+from vg_gym.cli.run import configured
+from vg_gym.errors import Interrupted
+from vg_gym.registry.specs import load_object
+
+if TYPE_CHECKING:
+    from vg_gym.agents.agent_trainer import AgentTrainer
+    from vg_gym.evaluation.comparison import Comparison
 
 TRAININGS = {
     "agent": "train an agent that moves a box, then compare it with baselines",
@@ -11,20 +21,82 @@ TRAININGS = {
     "detector": "train a small object detector",
     "clip": "fine-tune a CLIP, or train one from scratch",
 }
-"""Name of a training -> its description; the module is ``vg_gym.cli.train_NAME``."""
+"""Name of a training -> its description."""
+MODELS = {
+    "grounder": ("vg_gym.learned.grounder_learner:GrounderConfig", "vg_gym.learned.grounder_learner:train_grounder"),
+    "detector": (
+        "vg_gym.baselines.detectors.detector_learner:DetectorConfig",
+        "vg_gym.baselines.detectors.detector_learner:train_detector",
+    ),
+    "clip": ("vg_gym.clip.finetuning.config:ClipTrainConfig", "vg_gym.clip.finetuning.clip_learner:train_clip"),
+}
+"""Name of a training of a model -> paths of its options and of the function that trains."""
 
 
 def add(commands) -> None:
-    """Add the subcommand to the parser's ``commands``."""
-    about = "train an agent, a grounder, a detector or a CLIP"
-    parser = commands.add_parser("train", help=about, description=f"{about[0].upper()}{about[1:]}.")
+    """Add the subcommand to the parser's ``commands``; :func:`main` parses its arguments, including ``--help``."""
+    about = "Train an agent, a grounder, a detector or a CLIP"
+    parser = commands.add_parser("train", help=f"t{about[1:]}", description=f"{about}.")
     kinds = parser.add_subparsers(required=True, metavar="WHAT", help="`vg-gym train WHAT --help` lists every option")
-    for what, about in TRAININGS.items():  # without a prefix, so that the training parses all arguments, also --help
-        kind = kinds.add_parser(what, help=about, add_help=False, prefix_chars="\0")
-        kind.add_argument("arguments", nargs="*")
-        kind.set_defaults(command=train, what=what)
+    for what, about in TRAININGS.items():
+        kinds.add_parser(what, help=about, add_help=False)
 
 
-def train(options: argparse.Namespace) -> None:
-    """Run the training."""
-    import_module(f"vg_gym.cli.train_{options.what}").main(options.arguments)
+def main(what: str, arguments: Sequence[str] | None = None) -> None:
+    """Train a model from YAML files and ``key=value``, by default those of the command line.
+
+    Args:
+        what: a key of :data:`TRAININGS`.
+        arguments: arguments of :func:`vg_gym.config.load_config`, or ``--help``.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if what == "agent":
+        _train_agent(arguments)
+        return
+    schema, train = map(load_object, MODELS[what])
+    print(f"{'CLIP' if what == 'clip' else what} in {train(configured(schema, arguments))}")
+
+
+def _train_agent(arguments: Sequence[str]) -> None:
+    """Train an agent, then compare it with the baselines and its upper bound."""
+    from vg_gym.agents.agent_trainer import AgentTrainer
+    from vg_gym.agents.config import TrainConfig
+
+    trainer = AgentTrainer(configured(TrainConfig, arguments))
+    trainer.run()
+    has_table = trainer.finished and (trainer.out / "test" / "results.json").is_file()
+    if trainer.config.test_samples and not has_table:
+        _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)))
+    print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
+
+
+def _compare(comparison: Comparison) -> None:
+    """Run the comparison; if it is interrupted, name the command that resumes it, since the agent is already saved."""
+    try:
+        comparison.run()
+    except (KeyboardInterrupt, Interrupted):
+        resume = command_of(comparison)
+        raise Interrupted(f"interrupted; the agent is trained and saved; resume its table with: {resume}") from None
+
+
+def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
+    from vg_gym.agents.seen import first_blind
+    from vg_gym.evaluation.comparison import Comparison
+    from vg_gym.fitting.splits import options_of_all_splits
+
+    config = trainer.config
+    box = first_blind(config.initial_box)
+    return Comparison(
+        methods=[f"agent:{trainer.out}", "action-oracle"],
+        out=str(trainer.out / "test"),
+        dataset=config.dataset,
+        split=config.test_split,
+        root=config.root,
+        dataset_options=options_of_all_splits(config.dataset, config.dataset_options),
+        train_split=config.train_split,
+        clip=config.clip,
+        limit=config.test_samples,
+        fresh=True,
+        options={} if box == "full" else {"agent": {"initial_box": box}},  # a box that the user typed may be code
+        command=command,
+    )

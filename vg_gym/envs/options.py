@@ -36,7 +36,7 @@ class EnvOptions:
     """Source of the CLIP score: ``dense`` features of the image, ``crop`` embeddings from every step, or a ``lattice``
     of boxes whose crops are encoded once per query (:mod:`vg_gym.envs.scoring`)."""
     lattice: Annotated[int, Range(ge=1, le=64)] = 8
-    """Cells per axis of the lattice of ``scoring: lattice``."""
+    """Number of cells per axis of the lattice of ``scoring=lattice``."""
     step_cost: Price = 0.01
     """Price of every step, the trigger included."""
     trigger_bonus: Price = 0.1

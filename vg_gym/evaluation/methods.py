@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from vg_gym import registry
 from vg_gym.config import read_pairs
 from vg_gym.data.rows import ALL
@@ -57,8 +55,7 @@ def method_options(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise VGGymError(f"{pair!r} is not METHOD.KEY=VALUE, e.g. clip-window.score=cosine")
         if method not in methods and ":" not in method:  # package.module:name is checked when it is built
             raise unknown("method", method, methods)
-        parsed: Any = OmegaConf.to_container(read_pairs([f"value={value}"]))
-        options.setdefault(method, {})[key] = parsed["value"]
+        options.setdefault(method, {})[key] = read_pairs([f"value={value}"])["value"]
     return options
 
 

@@ -36,11 +36,11 @@ class FitConfig:
     out: str = "runs/fit"
     """Folder for checkpoints, TensorBoard logs and the finished model."""
     steps: PositiveInt = 2000
-    """Optimiser steps."""
+    """Number of steps of the optimiser."""
     batch_size: PositiveInt = 32
-    """Examples per forward pass, in each process."""
+    """Number of examples per forward pass, in each process."""
     accumulate: PositiveInt = 1
-    """Forward passes per optimiser step; their gradients are averaged."""
+    """Number of forward passes per step of the optimiser; their gradients are averaged."""
     learning_rate: NonNegativeFloat = 1e-3
     """Peak learning rate."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -48,7 +48,7 @@ class FitConfig:
     weight_decay: NonNegativeFloat = 0.05
     """Weight decay of AdamW, on matrices only."""
     warmup: NonNegativeInt = 200
-    """Steps of linear warm-up."""
+    """Number of steps of the linear warm-up."""
     schedule: str = "cosine"
     """Learning rate after the warm-up: ``cosine`` (a half cosine to zero) or ``step`` (a tenth from ``drop_at`` on)."""
     drop_at: UnitInterval = 0.67
@@ -58,16 +58,16 @@ class FitConfig:
     ema: Decay = 0.999
     """Decay of the moving average of the weights, which is validated and saved (0: no average)."""
     amp: bool | None = False
-    """Mixed precision by bfloat16 autocast. None: on devices with bfloat16 instructions only; a CPU that emulates
+    """Mixed precision by bfloat16 autocast. ``null``: only on devices with bfloat16 instructions; a CPU that emulates
     bfloat16 takes ten times as long."""
     validate_every: PositiveInt = 500
-    """Steps between validations; each writes a checkpoint."""
+    """Number of steps between validations; each writes a checkpoint."""
     seed: Seed = 0
     """Seed of the initial weights, the batches and dropout."""
     device: str = "auto"
     """Torch device; ``auto`` is CUDA if available."""
     threads: Processes = 0
-    """CPU threads (0: torch's default)."""
+    """Number of CPU threads (0: torch's default)."""
     workers: Processes = 1
     """Number of processes that prepare batches (0: prepare batches between the steps)."""
     resume: bool = False

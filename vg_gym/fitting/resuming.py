@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from omegaconf import OmegaConf
-
-from vg_gym.config import is_pair, leaves, load_config
+from vg_gym.config import is_pair, leaves, load_config, options_from, read_yaml
 from vg_gym.errors import VGGymError
 from vg_gym.fitting.origin import started_in
 from vg_gym.registry import DatasetSpec, GrounderSpec, refuse_code
@@ -33,6 +31,8 @@ class RunOptions(Protocol):
     """Name of the training in ``vg-gym train TRAINS``; empty for a training without a command."""
     MAY_CHANGE: ClassVar[tuple[str, ...]]
     """Options that a resumed run may change."""
+    RENAMED: ClassVar[dict[str, str]]
+    """Names of options in earlier versions and their present names."""
     resume: bool
     """Resume the run in the folder."""
     fresh: bool
@@ -90,19 +90,19 @@ def options_of_run(schema: type[Options], folder: Path, arguments: Sequence[str]
     if not path.is_file():
         raise VGGymError(f"nothing to resume: no {path}; leave resume out, or name the run with out={_others(folder)}")
     try:
-        load_config(schema, [str(path)])
-        _check_whole(schema, path)
+        options = {schema.RENAMED.get(str(name), str(name)): value for name, value in read_yaml(path).items()}
+        begun = options_from(schema, options)
+        _check_whole(schema, options)
     except VGGymError as error:
         raise VGGymError(
             f"{path} is damaged or of another training, so the run cannot resume ({error}); name another run with out="
         ) from error
-    return load_config(schema, [str(path), *arguments]).completed()
+    return load_config(schema, arguments, begun).completed()
 
 
-def _check_whole(schema: Any, path: Path) -> None:
+def _check_whole(schema: Any, options: Mapping[str, Any]) -> None:
     """Reject a config that lacks options, such as a truncated file, because the defaults may differ from the run's."""
-    written: Any = OmegaConf.load(path)
-    lacking = [field.name for field in fields(schema) if field.name not in written]
+    lacking = [field.name for field in fields(schema) if field.name not in options]
     if lacking:
         more = " and more" if len(lacking) > MAX_LISTED_OPTIONS else ""
         raise VGGymError(f"it lacks {', '.join(lacking[:MAX_LISTED_OPTIONS])}{more}: add their values")
@@ -133,7 +133,7 @@ def differences(begun: Any, now: Any, place: Path | None) -> dict[str, tuple[Any
         now: options to compare.
         place: folder in which the run was started; None: the current one.
     """
-    before, after = _leaves(begun), _leaves(now)
+    before, after = dict(leaves(asdict(begun))), dict(leaves(asdict(now)))
     names = [name for name in {**before, **after} if name not in NOT_COMPARED]
     pairs = {name: (before.get(name), after.get(name)) for name in names}
     return {
@@ -189,11 +189,6 @@ def _listed(changed: dict[str, tuple[Any, Any]], now: str, before: str) -> str:
 
 def _as_text(value: Any) -> str:
     return "none" if value in (None, "") else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _leaves(config: Any) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(OmegaConf.structured(config))
-    return dict(leaves(content))
 
 
 def _located(value: Any, place: Path | None) -> Any:

@@ -41,7 +41,7 @@ class GrounderConfig(DatasetFitConfig):
     out: str = "runs/grounder"
     """Folder for checkpoints, TensorBoard logs and the finished grounder (``OUT/model``)."""
     model: str = "transvg"
-    """Name of the network, see :data:`vg_gym.registry.LEARNED`."""
+    """Network: ``transvg``, ``red``, ``mdetr``, ``dynamic-mdetr``, ``dynamic-mdetr-clip`` or ``diffusion``."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the network; unset options have the published values."""
     images: PositiveInt | None = None

@@ -1,19 +1,44 @@
-"""``vg-gym features``."""
+"""``vg-gym download`` and ``features``: commands that fetch a data set and compute its features."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from vg_gym.cli.parsing import add_plugins
+from vg_gym.cli.parsing import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import dataset_spec, load_plugins
 from vg_gym.runtime.runners import RUNNERS, make_runner
 
+DOWNLOADS = {"refcocog": "refcocog-umd", "refcoco": "refcoco-unc", "refcoco+": "refcoco+-unc"}
+"""Name of a download -> the data set that opens it."""
 
-def add(commands) -> None:
+
+def add_download(commands) -> None:
     """Add the subcommand to the parser's ``commands``."""
-    parser = commands.add_parser("features", help="compute CLIP's features of a data set, or resume an interrupted run")
+    about = "Fetch the annotations of a data set, and COCO's images"
+    parser = add_command(commands, "download", about, download)
+    parser.add_argument("name", choices=DOWNLOADS, help="data set to fetch")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the files")
+    parser.add_argument("--images", action="store_true", help="also fetch COCO train2014 (13.5 GB, and unpacked again)")
+    parser.add_argument("--mirror", action="append", default=[], metavar="URL", help="address to try first")
+
+
+def download(options: argparse.Namespace) -> None:
+    """Fetch, check and unpack the archives, and print the options that use them."""
+    from vg_gym.data.archives import ARCHIVES, IMAGES
+    from vg_gym.data.download import install
+
+    archives = [ARCHIVES[options.name], *([IMAGES] if options.images else [])]
+    for archive in archives:
+        print(f"{archive.name} is unpacked in {install(archive, options.root, options.mirror)}")
+    print(f"use it with: dataset={DOWNLOADS[options.name]} root={options.root}")
+
+
+def add_features(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    about = "Compute CLIP's features of a data set, or resume an interrupted run"
+    parser = add_command(commands, "features", about, features)
     parser.add_argument(
         "--dataset", metavar="NAME", help="data set (vg-gym list datasets), FILE.jsonl with your data, or hub:ORG/NAME"
     )
@@ -32,7 +57,6 @@ def add(commands) -> None:
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="workers of the runner; 0: one per CPU")
     parser.add_argument("--verify", action="store_true", help="only check all checksums of --out")
     add_plugins(parser)
-    parser.set_defaults(command=features)
 
 
 def features(options: argparse.Namespace) -> None:

@@ -1,0 +1,93 @@
+"""``vg-gym play`` and ``minari``: commands that make an environment from ``ID OPTION=VALUE ...``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import gymnasium
+
+from vg_gym import ENVIRONMENTS
+from vg_gym.cli.parsing import add_command
+from vg_gym.config import read_pairs
+from vg_gym.errors import VGGymError, unknown
+
+FOR_PEOPLE = {"min_steps": 1, "max_steps": 60, "image_pool": 0}
+"""Options of ``play`` that replace the environment's defaults, since people look before they act."""
+
+
+def add_play(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    parser = add_command(commands, "play", "Move the box yourself, with the keyboard", play)
+    parser.add_argument("env", metavar="ID", help="environment, e.g. RefShapes-Ground-v0 (vg-gym list envs)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the first episode; default: random")
+    _add_options(parser)
+
+
+def play(options: argparse.Namespace) -> None:
+    """Open a window, play until it is closed, and print the result of each episode.
+
+    Raises:
+        VGGymError: the environment or an option is unknown, or pygame or a display is missing.
+    """
+    arguments = {**FOR_PEOPLE, **env_arguments(options.env, options.options)}
+    from vg_gym.envs.window import load_pygame
+
+    load_pygame()  # an error about pygame comes before anything is loaded
+    from vg_gym.envs.game import Game
+
+    env: Any = gymnasium.make(options.env, render_mode="rgb_array", **arguments)
+    Game(env.unwrapped, options.seed).run()
+    env.close()
+
+
+def add_minari(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    about = "Write episodes of an agent as a Minari data set, for offline RL"
+    parser = add_command(commands, "minari", about, write)
+    parser.add_argument("dataset", metavar="NAME", help="name of the Minari data set, e.g. refshapes/oracle-v0")
+    parser.add_argument("--env", default="RefShapes-Ground-v0", metavar="ID", help="environment (vg-gym list envs)")
+    parser.add_argument("--agent", default="oracle", help="oracle (sees the target), random, or agent:NAME")
+    parser.add_argument("--episodes", type=int, default=1000, metavar="N", help="number of episodes")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the episodes")
+    _add_options(parser)
+
+
+def write(options: argparse.Namespace) -> None:
+    """Play episodes and write them.
+
+    Raises:
+        VGGymError: the environment or the agent is unknown, or Minari is missing or raises an error.
+    """
+    from vg_gym.agents.publishing.minari_data import write_minari
+
+    arguments = env_arguments(options.env, options.options)
+    written = write_minari(options.dataset, options.env, options.agent, options.episodes, options.seed, **arguments)
+    about = written.storage.metadata
+    ends = {"random": "ref_min_score", "oracle": "ref_max_score"}
+    scores = ", ".join(f"{who} {about[end]:.3f}" for who, end in ends.items() if end in about)
+    count = f"{written.total_episodes:,} episodes, {written.total_steps:,} steps"
+    print(f"{options.dataset}: {count}, in {written.spec.data_path}")
+    print(f"reference scores: {scores}; load with minari.load_dataset({options.dataset!r})")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    about = (
+        "options of the environment, e.g. action=edges dataset_options.scenes=100: the fields of EnvOptions, and "
+        "split, root, clip"
+    )
+    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help=about)
+
+
+def env_arguments(env_id: str, pairs: list[str]) -> dict[str, Any]:
+    """Return the keyword arguments for ``gymnasium.make(env_id)``.
+
+    Raises:
+        VGGymError: the id is not one of vg_gym's, or a pair is not OPTION=VALUE.
+    """
+    if env_id not in ENVIRONMENTS:
+        raise unknown("environment", env_id, ENVIRONMENTS)
+    for pair in pairs:
+        if "=" not in pair:
+            raise VGGymError(f"{pair!r} is not OPTION=VALUE, e.g. action=edges")
+    return read_pairs(pairs)
