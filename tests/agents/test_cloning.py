@@ -61,6 +61,6 @@ def test_the_choice_is_learned_without_a_move(shapes):
     model = PPO("MultiInputPolicy", env, n_steps=2, batch_size=16, seed=0, policy_kwargs=policy_arguments("ppo", 16))
     env.engine.features.prepare(list(env.engine.episodes.queries()))
     reports = []
-    learn_choice(model, env, CloneConfig(batch_size=32, learning_rate=3e-3), Budget(0.05), reports.append)
+    learn_choice(model, env, CloneConfig(batch_size=32, learning_rate=3e-3), Budget(0.0, steps=150), reports.append)
     assert reports[0]["agreement"] < 0.6 and reports[-1]["agreement"] == 1
     assert (env.engine.boxes == [0, 0, 1, 1]).all()

@@ -5,7 +5,6 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from vg_gym import boxes as box_ops
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.rollout import play
 from vg_gym.agents.vec_env import GroundingVecEnv
@@ -28,17 +27,18 @@ def played(shapes):
     return engine, model.policy
 
 
-def test_expected_iou_is_that_with_what_is_thought_to_be_meant(played):
+def test_expected_iou_by_hand(played, monkeypatch):
+    """Proposals with probabilities 3/4 and 1/4, of which the box equals the first and covers half of the second."""
     engine, policy = played
     engine.reset_rows(np.arange(3), CounterRNG(np.arange(3)), {"index": np.arange(3)})
-    seen = engine.observe()
-    corners = engine.proposals[..., :4]
-    found = judged(policy, seen, corners)
-    _, scores = policy.features_extractor.proposals(*(torch.from_numpy(seen[name]) for name in ("proposals", "text")))
-    chance = scores.softmax(1).detach().numpy()
-    by_hand = [[(chance[b] * box_ops.iou(corners[b, k], corners[b])).sum() for k in range(6)] for b in range(3)]
-    np.testing.assert_allclose(found, by_hand, atol=1e-5)
-    assert found.max() > found.min() and (found <= 1).all()
+    engine.proposals[:] = 0
+    engine.proposals[:, 0, :5], engine.proposals[:, 1, :5] = [0, 0, 0.5, 0.5, 1], [0, 0, 1, 0.5, 1]
+    scores = torch.tensor([[np.log(3), 0, *[-np.inf] * 4]], dtype=torch.float32)
+    monkeypatch.setattr(
+        policy.features_extractor.proposals, "forward", lambda seen, _: (seen, scores.repeat(len(seen), 1))
+    )
+    boxes = np.tile(np.array([[0, 0, 0.5, 0.5], [0, 0.5, 1, 1]], np.float32), (3, 1, 1))
+    np.testing.assert_allclose(judged(policy, engine.observe(), boxes), [[0.75 + 0.25 / 2, 0]] * 3, atol=1e-6)
 
 
 def test_a_better_first_box_is_kept_and_a_worse_one_left(played, monkeypatch):
