@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import nn
 
 from vg_gym.agents.proposal_attention import ProposalAttention
@@ -198,11 +198,9 @@ class GroundingPolicy(MultiInputActorCriticPolicy):
 
     def _build_mlp_extractor(self) -> None:
         scores = self.features_extractor.num_scores
-        self.features_dim -= scores
-        super()._build_mlp_extractor()
-        self.features_dim += scores
-        if scores:
-            self.mlp_extractor = ScorePassing(self.mlp_extractor, scores)  # type: ignore[assignment]
+        size = self.features_dim - scores
+        hidden = MlpExtractor(size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device)
+        self.mlp_extractor = ScorePassing(hidden, scores) if scores else hidden  # type: ignore[assignment]
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)

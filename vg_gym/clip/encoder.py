@@ -379,6 +379,8 @@ class BuiltInClip(ClipEncoder):
         device: torch device.
     """
 
+    _model: Any = None
+
     def __init__(self, name: str, folder: Path, device: str = "cpu"):
         saved, words, sidecar = _read_folder(folder)
         config, self._folder = saved["model_cfg"], folder
@@ -389,24 +391,28 @@ class BuiltInClip(ClipEncoder):
         self._describe(name, tokenizer, sidecar["crop_size"], sidecar["dense"], device, 256, config,
                        saved["preprocess_cfg"])  # fmt: skip
 
-    @cached_property
+    @property
     def model(self) -> Any:  # type: ignore[override]
         """The ``open_clip.CLIP``; building it does not change torch's random state."""
+        if self._model is None:
+            self._load_model()
+        return self._model
+
+    def _load_model(self) -> None:
         import open_clip
 
         self._check_process()
         with _LOADING:  # several threads may encode first at the same time
-            if not self.is_loaded:
+            if self._model is None:
                 # Encoding runs in inference mode; leaving it here makes copies of the model trainable.
                 with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
                     model = open_clip.create_model(f"local-dir:{self._folder}", device="cpu")
-                    self.__dict__["model"] = model.eval().to(self.device)
-        return self.__dict__["model"]
+                    self._model = model.eval().to(self.device)
 
     @property
     def is_loaded(self) -> bool:  # type: ignore[override]
         """True if the model is in memory."""
-        return "model" in self.__dict__
+        return self._model is not None
 
     @property
     def logit_scale(self) -> float:
