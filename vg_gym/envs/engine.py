@@ -47,7 +47,6 @@ EPISODES_AHEAD = 16
 """Number of coming episodes whose images are read in the background when a single row starts."""
 MIN_GUESTS = 64
 """Smallest number of queries outside the source that the catalog can hold at a time."""
-_UINT64 = np.dtype(np.uint64)
 
 
 @dataclass
@@ -296,7 +295,7 @@ class GroundingEngine:
             VGGymError: the actions have another shape or are not numbers.
         """
         actions = actions if self.device is not None and isinstance(actions, torch.Tensor) else np.asarray(actions)
-        if actions.dtype == _UINT64:  # numpy cannot add uint64 to the int64 offsets of a table
+        if actions.dtype == np.uint64:  # numpy cannot add uint64 to the int64 offsets of a table
             actions = actions.astype(np.int64)
         shape = self._action_shape
         if tuple(actions.shape) != shape or isinstance(actions, np.ndarray) and actions.dtype.kind not in "iufb":
@@ -397,6 +396,4 @@ def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposa
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
     """
-    if not options.proposals:
-        return None
-    return QueryProposals(options.proposals, options.num_proposals, clip)
+    return QueryProposals(options.proposals, options.num_proposals, clip) if options.proposals else None
