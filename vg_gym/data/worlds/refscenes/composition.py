@@ -23,6 +23,8 @@ MAX_THINGS = 14
 """Largest number of things in a scene, except in ``test-crowded``."""
 MIN_THINGS = 3
 """Smallest number of things in a scene."""
+MEAN_EXTRA_THINGS = 3.6
+"""Mean number of things beyond the fewest before those that cannot be seen are removed."""
 MIN_KINDS, MAX_KINDS = 2, 4
 """Smallest and largest number of kinds in a scene."""
 TRIAL_SIDE_PX = 64
@@ -120,7 +122,7 @@ def _cast(rng: np.random.Generator, theme: Theme, demand: Demand) -> list[Thing]
     count = int(rng.integers(1, 4))
     kinds = [main, *(others[i] for i in rng.permutation(len(others))[:count])]
     low, high = demand.things
-    number = low + 1 + int(rng.exponential(2.6)) if demand.things == (MIN_THINGS, MAX_THINGS) else high + 1
+    number = low + 1 + int(rng.exponential(MEAN_EXTRA_THINGS)) if demand.things == (MIN_THINGS, MAX_THINGS) else high + 1
     weights = np.array([2.2, *rng.uniform(0.4, 1.2, len(kinds) - 1)])
     drawn = rng.choice(len(kinds), size=max(0, min(number, high + 2) - 3), p=weights / weights.sum())
     palette = [list(COLORS)[i] for i in rng.permutation(len(COLORS))[: int(rng.integers(3, 6))]]
