@@ -52,7 +52,14 @@ def environment_film(name: str, seed: int) -> list[np.ndarray]:
     """Episodes of an id with the seeds from ``seed`` on, one after the other."""
     env = gymnasium.make(name, render_mode="rgb_array", min_steps=1)
     played = [episode(env, seed + number) for number in range(EPISODES)]
-    return [frame for frames in played for frame in (*frames, frames[-1])]
+    return of_one_size([frame for frames in played for frame in (*frames, frames[-1])])
+
+
+def of_one_size(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Frames with a white border on the right and below, as large as the largest."""
+    height, width = (max(frame.shape[axis] for frame in frames) for axis in (0, 1))
+    borders = [((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)) for frame in frames]
+    return [np.pad(frame, border, constant_values=255) for frame, border in zip(frames, borders, strict=True)]
 
 
 def episode(env: gymnasium.Env, seed: int) -> list[np.ndarray]:

@@ -122,7 +122,9 @@ def _cast(rng: np.random.Generator, theme: Theme, demand: Demand) -> list[Thing]
     count = int(rng.integers(1, 4))
     kinds = [main, *(others[i] for i in rng.permutation(len(others))[:count])]
     low, high = demand.things
-    number = low + 1 + int(rng.exponential(MEAN_EXTRA_THINGS)) if demand.things == (MIN_THINGS, MAX_THINGS) else high + 1
+    number = (
+        low + 1 + int(rng.exponential(MEAN_EXTRA_THINGS)) if demand.things == (MIN_THINGS, MAX_THINGS) else high + 1
+    )
     weights = np.array([2.2, *rng.uniform(0.4, 1.2, len(kinds) - 1)])
     drawn = rng.choice(len(kinds), size=max(0, min(number, high + 2) - 3), p=weights / weights.sum())
     palette = [list(COLORS)[i] for i in rng.permutation(len(COLORS))[: int(rng.integers(3, 6))]]

@@ -54,13 +54,17 @@ def develop(light: np.ndarray, photometry: Photometry, rng: np.random.Generator)
         photometry: settings of the camera.
         rng: random generator of the noise.
     """
-    values = light * (np.array(photometry.white_balance) * photometry.exposure)
-    values = np.clip(0.5 + (values - 0.5) * photometry.contrast, 0.0, 1.0) * 255
+    gains = np.array(photometry.white_balance) * (photometry.exposure * photometry.contrast * 255)
+    values = light.astype(np.float32) * gains.astype(np.float32)
+    values += np.float32((1.0 - photometry.contrast) * 127.5)
+    np.clip(values, 0.0, 255.0, out=values)
     if photometry.blur > 0.1:
         image = Image.fromarray(values.astype(np.uint8)).filter(ImageFilter.GaussianBlur(photometry.blur))
         values = np.asarray(image, np.float32)
-    noise = rng.standard_normal(light.shape, np.float32) * np.float32(photometry.noise)
-    pixels = np.clip(values + noise + 0.5, 0, 255).astype(np.uint8)
+    noisy = rng.standard_normal(light.shape, np.float32)
+    noisy *= np.float32(photometry.noise)
+    noisy += values
+    pixels = np.clip(noisy + np.float32(0.5), 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=photometry.quality)
     return buffer.getvalue()

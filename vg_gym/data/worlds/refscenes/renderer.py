@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.catalogue import GLOSS, detail_rgb, model_of, rgb
@@ -38,10 +40,7 @@ def render(scene: Scene) -> tuple[np.ndarray, Truth]:
     Returns:
         The light of each pixel before the camera's photometry, float64 (H, W, 3), 1 for white, and the truth.
     """
-    solids, view = solids_of(scene), view_of(scene.camera, scene.width, scene.height)
-    rects = rectangles(solids, view)
-    depth, ids = np.empty((scene.height, scene.width)), np.empty((scene.height, scene.width), np.int64)
-    rasterise(solids, view, rects, depth, ids)
+    solids, view, rects, depth, ids = traced(scene)
     truth = truth_of(scene, solids, view, rects, ids)
     light = light_of(scene, solids, view, depth, ids)
     return (light[:, ::-1] if scene.photometry.mirrored else light), truth
@@ -58,9 +57,8 @@ def light_of(scene: Scene, solids: Solids, view: View, depth: np.ndarray, ids: n
         ids: number of that solid, int64 (H, W).
     """
     scenery = solids, view, paint_of(scene, solids), stage_of(scene), spheres_of(scene, solids), NOISE
-    rows, columns = np.indices(ids.shape)
     light, marks = np.empty((ids.size, 3)), np.empty(ids.size, np.int64)
-    shade(*scenery, columns.ravel() + 0.5, rows.ravel() + 0.5, ids.ravel(), depth.ravel(), light, marks)
+    shade(*scenery, *_middles(view.width, view.height), ids.ravel(), depth.ravel(), light, marks)
     light = light.reshape(*ids.shape, 3)
     pixels, x, y, owners, distances = edge_rays(solids, view, ids, marks.reshape(ids.shape), SUBSAMPLES)
     extra, marks = np.empty((len(x), 3)), np.empty(len(x), np.int64)
@@ -70,13 +68,26 @@ def light_of(scene: Scene, solids: Solids, view: View, depth: np.ndarray, ids: n
     return light
 
 
+@lru_cache(8)
+def _middles(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and rows of the middles of all pixels, float64 (P,)."""
+    rows, columns = np.indices((height, width))
+    return columns.ravel() + 0.5, rows.ravel() + 0.5
+
+
 def truth_alone(scene: Scene) -> Truth:
     """Return the truth of a scene without its colours."""
+    solids, view, rects, _, ids = traced(scene)
+    return truth_of(scene, solids, view, rects, ids)
+
+
+def traced(scene: Scene) -> tuple[Solids, View, np.ndarray, np.ndarray, np.ndarray]:
+    """Return solids, view, rectangles, and distance and number (H, W) of the solid that each pixel shows."""
     solids, view = solids_of(scene), view_of(scene.camera, scene.width, scene.height)
     rects = rectangles(solids, view)
     depth, ids = np.empty((scene.height, scene.width)), np.empty((scene.height, scene.width), np.int64)
     rasterise(solids, view, rects, depth, ids)
-    return truth_of(scene, solids, view, rects, ids)
+    return solids, view, rects, depth, ids
 
 
 def paint_of(scene: Scene, solids: Solids) -> Paint:

@@ -10,7 +10,7 @@ from vg_gym.data.worlds.refscenes.layout import bounds_of
 from vg_gym.data.worlds.refscenes.raster import view_of
 from vg_gym.data.worlds.refscenes.scene import Camera, Thing
 
-AREA_QUANTILES = ((0.0, 0.05), (0.05, 0.08), (0.25, 0.18), (0.5, 0.42), (0.75, 0.9), (0.95, 1.8), (1.0, 2.4))
+AREA_QUANTILES = ((0.0, 0.05), (0.05, 0.08), (0.25, 0.16), (0.5, 0.4), (0.75, 0.95), (0.95, 2.0), (1.0, 2.8))
 """(quantile, area of the focused thing's box as a fraction of the picture)."""
 FOCALS = (0.8, 1.5)
 """Range of the focal length as a multiple of the long side."""
@@ -66,7 +66,7 @@ def _aimed(
     view = view_of(camera, width, height)
     shift = []
     for size, extent in ((width, box[2] - box[0]), (height, box[3] - box[1])):
-        room = max(0.26 * size, (size - extent) / 2 + 0.12 * extent)
+        room = max(0.3 * size, (size - extent) / 2 + 0.2 * extent)
         shift.append(rng.uniform(-room, room) * (1.0 if size == width else 0.65))
     target = np.array(camera.target) - (view.axes[0] * shift[0] + view.axes[1] * shift[1]) * distance / view.focal
     target[2] = min(target[2], camera.position[2] + 0.1 * distance)
