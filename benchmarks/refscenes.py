@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from vg_gym.cli.figures import write_figures
 from vg_gym.data.worlds.refscenes import records
 from vg_gym.data.worlds.refscenes.photometry import develop
 from vg_gym.data.worlds.refscenes.raster import truth_of
 from vg_gym.data.worlds.refscenes.renderer import light_of, traced
 from vg_gym.data.worlds.refscenes.samples import RefScenes
-from vg_gym.evaluation.figures import write_figures
 
 PIXELS = 256 * 192
 """Number of pixels that times are given for."""

@@ -225,5 +225,5 @@ def plant(parts: Sequence[str]) -> list[Solid]:
         tip = (out * np.cos(turn), out * np.sin(turn), rise + 0.08)
         middle = (tip[0] * 0.6, tip[1] * 0.6, rise - 0.02)
         solids.append(rod("stem", (0, 0, 0.18), middle, 0.01))
-        solids.append(ellipsoid("leaf", tip, (0.14, 0.055, 0.02), yaw=turn, pitch=-0.35))
+        solids.append(ellipsoid("leaves", tip, (0.14, 0.055, 0.02), yaw=turn, pitch=-0.35))
     return solids

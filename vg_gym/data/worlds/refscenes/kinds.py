@@ -193,7 +193,8 @@ KINDS: dict[str, Kind] = {
     "house": Kind(("house", "hut", "cottage"), "outdoor", 4.2, "walls", ("roof", "door"), _ANY),
     "hydrant": Kind(("fire hydrant", "hydrant", "fireplug"), "outdoor", 0.75, "body", ("lid",), _ANY),
     "cone": Kind(("cone", "traffic cone", "pylon"), "outdoor", 0.7, "body", (), _ANY, ("plain", "striped")),
-    "plant": Kind(("plant", "potted plant", "houseplant"), "household", 0.6, "pot", (), _ANY, PATTERNS),
+    "plant": Kind(("plant", "potted plant", "houseplant"), "household", 0.6, "leaves", ("pot",),
+                  ("green", "teal", "yellow", "red", "purple")),
     "snowman": Kind(("snowman", "snow figure"), "outdoor", 1.5, "snow", ("hat", "scarf"), ("white",)),
 }  # fmt: skip
 """Kind -> its words. The key is the name of the category."""
