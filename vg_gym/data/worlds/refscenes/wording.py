@@ -1,8 +1,7 @@
 """Wording of meanings: the noun phrases that people write for what a meaning says.
 
-A :class:`Writer` has the habits of one writer: British or American words, with or without articles. Every test of a
-phrase becomes a fragment with a place in the phrase: before the noun, or after it as what one wears, what a thing has,
-what it does, and where it is, in this order, so that "on the left" belongs to the noun before it.
+Every test of a phrase becomes a fragment with a place in the phrase: before the noun, or after it as what a thing has,
+what one wears, what it does, and where it is, in this order, so that "on the left" belongs to the noun before it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 from vg_gym.data.worlds.refscenes import lexicon
 from vg_gym.data.worlds.refscenes.graph import Graph, members
-from vg_gym.data.worlds.refscenes.kinds import KINDS, PART_NAMES, VARIANTS, nouns, plural
+from vg_gym.data.worlds.refscenes.kinds import KINDS, plural
 from vg_gym.data.worlds.refscenes.meaning import (
     Between,
     Color,
@@ -28,13 +27,11 @@ from vg_gym.data.worlds.refscenes.meaning import (
     Pose,
     Related,
     SameColor,
-    Sort,
     Test,
 )
 from vg_gym.data.worlds.refscenes.scene import Thing
+from vg_gym.data.worlds.refscenes.voice import Voice
 
-PRONOUNS = {"man": "his", "boy": "his", "woman": "her", "girl": "her"}
-"""Variant of a person -> pronoun; everything else is "its"."""
 PLURALS = {
     "is": "are", "isn't": "aren't", "has": "have", "does": "do", "his": "their", "her": "their", "its": "their",
     "it": "them",
@@ -58,44 +55,21 @@ class Parts:
     at: list[str] = field(default_factory=list)
 
 
-class Writer:
-    """The habits of one writer, who writes one expression."""
+class Writer(Voice):
+    """Writer of one expression."""
 
     def __init__(self, graph: Graph, rng: np.random.Generator, new_words: bool = False) -> None:
-        """Choose the habits: spelling, articles, and long or short forms.
+        """Choose the habits of the writer.
 
         Args:
             graph: the scene graph that the meanings are true of.
             rng: random generator of all choices.
             new_words: whether the nouns of targets are those held out for ``test-new-words``.
         """
-        self.graph, self.rng, self.new_words = graph, rng, new_words
-        self.british = int(rng.random() < 0.35)
-        self.nouns: dict[str, str] = {}
+        super().__init__(rng)
+        self.graph, self.new_words = graph, new_words
         self.anchored = False
-        self.terse = rng.random() < 0.14
-        self.wordy = rng.random() < 0.6
-
-    def choose(self, words: Sequence[str]) -> str:
-        """Return one of several ways to say the same, the first ones more often."""
-        number = int(len(words) * self.rng.random() ** 1.8)
-        if self.wordy and self.chance(0.6):
-            other = words[int(len(words) * self.rng.random())]
-            return max(words[number], other, key=len)
-        return words[number]
-
-    def chance(self, probability: float) -> bool:
-        """Return True with a probability."""
-        return bool(self.rng.random() < probability)
-
-    def spell(self, word: str) -> str:
-        """Return a word as Americans or the British say it."""
-        return lexicon.SPELLINGS[word][self.british] if word in lexicon.SPELLINGS else word
-
-    def fill(self, template: str, thing: Thing, *others: str) -> str:
-        """Return a template with other things, the pronoun of its thing, and spellings filled in."""
-        spellings = {word: self.spell(word) for word in ("color", "center", "farthest")}
-        return template.format(*others, his=PRONOUNS.get(thing.variant, "its"), **spellings)
+        """Whether an anchor is being written."""
 
     def write(self, meaning: Phrase, targets: Sequence[int]) -> str:
         """Return the text of a meaning that means the given things."""
@@ -132,7 +106,7 @@ class Writer:
         if meaning.pick:
             self._pick(parts, meaning, thing)
         self._clause(parts, thing)
-        noun = self._noun(meaning.sort, thing, new_words)
+        noun = self.noun(meaning.sort, new_words)
         before = [parts.before[slot] for slot in ORDER_BEFORE if slot in parts.before]
         words = [*before, plural(noun) if many else noun, *self._after(parts, thing, many)]
         return " ".join(words)
@@ -140,37 +114,14 @@ class Writer:
     def _clause(self, parts: Parts, thing: Thing) -> None:
         """Move a colour behind the noun, if nothing else stands there or only a place: "the mug that is red"."""
         if "color" in parts.before and not (parts.first or parts.worn or parts.had or parts.does) and self.chance(0.12):
-            parts.first.append(f"{self._who(thing)} is {parts.before.pop('color')}")
-
-    def _who(self, thing: Thing) -> str:
-        """Return a relative pronoun."""
-        return self.choose(("who", "who", "that")) if thing.kind == "person" else self.choose(("that", "that", "which"))
-
-    def _noun(self, sort: Sort, thing: Thing, new_words: bool) -> str:
-        """Return a noun for a sort of things."""
-        if not new_words and sort.name in self.nouns:
-            return self.nouns[sort.name]
-        noun = self._any_noun(sort, new_words)
-        return noun if new_words else self.nouns.setdefault(sort.name, noun)
-
-    def _any_noun(self, sort: Sort, new_words: bool) -> str:
-        """Return one of the nouns for a sort."""
-        if sort.name in lexicon.SORT_NOUNS:
-            return (
-                KINDS[sort.name].held_out
-                if new_words and sort.name in KINDS
-                else self.choose(lexicon.SORT_NOUNS[sort.name])
-            )
-        if sort.name in VARIANTS:
-            return VARIANTS[sort.name][-1] if new_words else self.choose(nouns("person", sort.name))
-        return KINDS[sort.name].held_out if new_words else self.choose(nouns(sort.name))
+            parts.first.append(f"{self.who(thing)} is {parts.before.pop('color')}")
 
     def _after(self, parts: Parts, thing: Thing, many: bool) -> list[str]:
         """Return the texts that follow the noun; "with" comes before "in", and what is done before where."""
         texts = list(parts.first)
         dressed = thing.kind == "person" and not all(text.endswith(lexicon.ACCESSORIES) for text in parts.worn)
         if parts.had:
-            having = self.choose(("with", "with", f"{self._who(thing)} has"))
+            having = self.choose(("with", "with", f"{self.who(thing)} has"))
             dressed = dressed and having == "with"  # one relative clause is enough
             texts.append(f"{having} {_joined(parts.had)}")
         if parts.worn:
@@ -186,35 +137,17 @@ class Writer:
         name = thing.main.name if tests[0].part == "main" else tests[0].part
         colors = [test.color for test in tests if isinstance(test, Color)]
         patterns = [test.pattern for test in tests if isinstance(test, Pattern)]
-        color = self._color(colors[0], name) if colors else ""
-        pattern = self.choose(self._patterns(patterns[0], thing)) if patterns else ""
+        color = self.color_word(colors[0], name) if colors else ""
+        pattern = self.choose(self.pattern_adjectives(patterns[0], thing)) if patterns else ""
         if name in lexicon.GARMENTS and thing.kind in ("person", "teddy bear", "snowman") or tests[0].part != "main":
             self._wear(parts, name, " ".join(word for word in (pattern, color) if word), thing)
         else:
             if pattern and patterns[0] != "plain" and self.chance(0.25):
-                parts.had.append(self.choose(self._pattern_nouns(patterns[0], thing)))
+                parts.had.append(self.choose(self.pattern_nouns(patterns[0], thing)))
             elif pattern:
                 parts.before["pattern"] = pattern
             if color:
                 parts.before["color"] = f"{color} {self.spell('color')}ed" if self.chance(0.03) else color
-
-    def _pattern_nouns(self, pattern: str, thing: Thing) -> tuple[str, ...]:
-        """Return the nouns for a pattern: animals have spots."""
-        spotted = pattern == "dotted" and KINDS[thing.kind].supercategory == "animal"
-        return ("spots",) if spotted else lexicon.PATTERN_NOUNS[pattern]
-
-    def _patterns(self, pattern: str, thing: Thing) -> tuple[str, ...]:
-        """Return the words for a pattern; animals have spots, and only cloth is plaid."""
-        if pattern == "dotted" and KINDS[thing.kind].supercategory == "animal":
-            return ("spotted",)
-        if pattern == "checked" and thing.kind != "person":
-            return (self.spell("checked"),)
-        return lexicon.PATTERN_WORDS[pattern]
-
-    def _color(self, color: str, part: str) -> str:
-        """Return a word for the colour of a part."""
-        words = lexicon.HAIR_WORDS.get(color) if part == "hair" else lexicon.COLOR_WORDS.get(color)
-        return self.choose(words) if words else self.spell(color)
 
     def _wear(self, parts: Parts, name: str, look: str, thing: Thing) -> None:
         """Add a part with its look."""
@@ -225,26 +158,14 @@ class Writer:
         if worn and self.chance(0.1) and look in lexicon.COLOR_WORDS and name == thing.main.name:
             parts.worn.append(look)
             return
-        text = f"{look} {self._part_noun(name, look)}"
+        text = f"{look} {self.part_noun(name, look)}"
         text = text if name in lexicon.PLURAL_PARTS or (self.terse and self.chance(0.5)) else f"{_article(text)} {text}"
         (parts.worn if worn else parts.had).append(text)
-
-    def _part_noun(self, name: str, color: str = "") -> str:
-        """Return a noun for a part."""
-        if name == "shirt":
-            return self.spell(self.choose(lexicon.SHIRTS))
-        if name == "blanket":
-            return "blanket"
-        if name == "shoes" and self.chance(0.5):
-            return "shoes"
-        if name == "trousers" and color == "blue" and self.chance(0.4):
-            return "jeans"
-        return self.spell(name) if name in lexicon.SPELLINGS else self.choose(PART_NAMES[name])
 
     def _add(self, parts: Parts, test: Test, thing: Thing, many: bool) -> None:
         """Add the fragment of a test that is not about looks."""
         if isinstance(test, Has):
-            noun = self._part_noun(test.part)
+            noun = self.part_noun(test.part)
             article = "" if test.part in lexicon.PLURAL_PARTS else f"{_article(noun)} "
             (parts.worn if test.part in lexicon.GARMENTS else parts.had).append(article + noun)
         elif isinstance(test, Pose):
@@ -310,7 +231,7 @@ class Writer:
             self._look(inner, [test], thing)
         else:
             self._add(inner, test, thing, False)
-        who = self._who(thing)
+        who = self.who(thing)
         is_not = self.choose(("is not", "isn't"))
         if inner.worn:
             forms = (
