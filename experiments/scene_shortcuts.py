@@ -50,7 +50,8 @@ class Described:
     graph: Graph
     boxes: np.ndarray
     """Boxes divided by (width, height), float32 (N, 4)."""
-    eligible: list[int]
+    candidates: list[int]
+    """Indices of the things that are large and visible enough to be meant."""
     expressions: list[Expression]
 
 
@@ -78,11 +79,13 @@ def described(split: str, index: int) -> Described:
     attempt, known = labels_of(record).attempt, SPLITS[split]
     scene = scene_of(record, attempt)
     truth = truth_alone(scene)
-    among = eligible(record, scene, truth)
     rng = record.rng("words", attempt)
+    among = eligible(record, scene, truth, rng)
     expressions = sample_expressions(scene, truth, rng, known.expressions, known.kinds, known.new_words, among)
     boxes = truth.boxes / np.array([scene.width, scene.height] * 2, np.float32)
-    return Described(record, graph_of(scene, truth), boxes, among, expressions)
+    graph = graph_of(scene, truth)
+    candidates = [i for i in truth.targets.tolist() if known.areas[0] <= graph.area[i] <= known.areas[1]]
+    return Described(record, graph, boxes, candidates, expressions)
 
 
 def each(scenes: Sequence[Described]) -> Iterator[tuple[Described, Expression]]:
@@ -113,7 +116,7 @@ def oracle_figures(scenes: Sequence[Described]) -> Iterator[tuple[str, float]]:
 def guess(scene: Described, meaning: Phrase, target: int) -> float:
     """Return the probability that a random one of the things that a meaning may mean is the target."""
     fit = meaning.fit(scene.graph)
-    options = set(members(fit.clear or fit.possible)) or set(scene.eligible)
+    options = set(members(fit.clear or fit.possible)) or set(scene.candidates)
     return (target in options) / len(options)
 
 
@@ -143,7 +146,7 @@ def walk(node, change):
 def rule_figures(scenes: Sequence[Described]) -> Iterator[tuple[str, float]]:
     """Yield chance, and how much more often than by chance the target is the largest thing, the nearest, and so on."""
     pairs = [(scene, expression.targets[0]) for scene, expression in each(scenes)]
-    yield "chance", float(np.mean([1 / len(scene.eligible) for scene, _ in pairs]))
+    yield "chance", float(np.mean([1 / len(scene.candidates) for scene, _ in pairs]))
     rules = {
         "largest": lambda graph: graph.area,
         "nearest": lambda graph: -graph.depth,
@@ -152,7 +155,9 @@ def rule_figures(scenes: Sequence[Described]) -> Iterator[tuple[str, float]]:
         "most central": lambda graph: -np.abs(graph.boxes[:, ::2].mean(1) - graph.width / 2),
     }
     for name, rule in rules.items():
-        right = [scene.eligible[int(rule(scene.graph)[scene.eligible].argmax())] == target for scene, target in pairs]
+        right = [
+            scene.candidates[int(rule(scene.graph)[scene.candidates].argmax())] == target for scene, target in pairs
+        ]
         yield f"the one: {name}", float(np.mean(right))
 
 
@@ -178,10 +183,10 @@ def crops_of(scene: Described) -> tuple[torch.Tensor, torch.Tensor]:
     pixels = torch.from_numpy(pixels_of(scene.record).copy()).permute(2, 0, 1).float() / 255
     size = np.array([pixels.shape[2], pixels.shape[1]] * 2)
     crops = []
-    for box in scene.boxes[scene.eligible] * size:
+    for box in scene.boxes[scene.candidates] * size:
         x1, y1, x2, y2 = box.astype(int)
         crops.append(nn.functional.interpolate(pixels[None, :, y1:y2, x1:x2], (CROP_PX, CROP_PX))[0])
-    return torch.stack(crops), torch.from_numpy(scene.boxes[scene.eligible])
+    return torch.stack(crops), torch.from_numpy(scene.boxes[scene.candidates])
 
 
 def picture_only(train: Sequence[Described], test: Sequence[Described], epochs: int) -> float:
@@ -204,7 +209,7 @@ def picture_only(train: Sequence[Described], test: Sequence[Described], epochs: 
 
 def targets_of(scene: Described) -> torch.Tensor:
     """Return the place of each target among the things that may be meant, int64 (E,)."""
-    return torch.tensor([scene.eligible.index(expression.targets[0]) for expression in scene.expressions])
+    return torch.tensor([scene.candidates.index(expression.targets[0]) for expression in scene.expressions])
 
 
 def words_only(train: Sequence[Described], test: Sequence[Described], epochs: int) -> Iterator[tuple[str, float]]:
