@@ -125,14 +125,22 @@ def sample_expressions(
     """
     graph = graph_of(scene, truth)
     eligible = [i for i in graph.targets if among is None or i in among]
-    expressions: dict[str, Expression] = {}
+    expressions: list[Expression] = []
     for target in _turns(eligible, rng, 4 * count):
         if len(expressions) == count:
             break
-        expression = _about(graph, target, eligible, kinds, rng, new_words)
-        if expression:
-            expressions.setdefault(expression.text, expression)
-    return list(expressions.values())
+        used = {each.kind for each in expressions if target in each.targets}
+        order = sorted(_order(kinds, rng), key=used.__contains__)  # another kind for a thing that is meant again
+        expression = _about(graph, target, eligible, kinds, order, rng, new_words)
+        if expression and all(_differ(expression, other) for other in expressions):
+            expressions.append(expression)
+    return expressions
+
+
+def _differ(first: Expression, second: Expression) -> bool:
+    """Return whether two expressions differ in their words, and say more than the same of the same thing."""
+    what = [(each.targets, set(each.meaning.tests), each.meaning.pick) for each in (first, second)]
+    return first.text != second.text and (what[0] != what[1] or not first.targets)
 
 
 def _turns(eligible: Sequence[int], rng: np.random.Generator, count: int) -> Iterator[int]:
@@ -151,15 +159,21 @@ def _order(kinds: Sequence[str], rng: np.random.Generator) -> list[str]:
 
 
 def _about(
-    graph: Graph, target: int, eligible: Sequence[int], kinds: Sequence[str], rng: np.random.Generator, new_words: bool
+    graph: Graph,
+    target: int,
+    eligible: Sequence[int],
+    kinds: Sequence[str],
+    order: Sequence[str],
+    rng: np.random.Generator,
+    new_words: bool,
 ) -> Expression | None:
-    """Return an expression for a target; where its kind is not possible, one of another kind that means one thing."""
+    """Return an expression for a target; of those that mean one thing, the first in an order that is possible."""
     kind = _class(kinds, rng)
     if kind == "none":
         return _nothing(graph, target, rng, new_words)
     if kind == "many":
         return _several(graph, target, eligible, rng, new_words)
-    singles = (_single(graph, target, kind, rng, new_words) for kind in _order(kinds, rng))
+    singles = (_single(graph, target, kind, rng, new_words) for kind in order)
     return next((expression for expression in singles if expression), None)
 
 
