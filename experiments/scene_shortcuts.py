@@ -29,7 +29,7 @@ from vg_gym.data.worlds.refscenes.demands import SPLITS
 from vg_gym.data.worlds.refscenes.graph import Graph, graph_of, members
 from vg_gym.data.worlds.refscenes.language import Expression, sample_expressions
 from vg_gym.data.worlds.refscenes.meaning import Color, Pattern, Phrase, Pick, Place, Related, Sort, Test, drop
-from vg_gym.data.worlds.refscenes.records import SceneRecord, eligible, scene_of
+from vg_gym.data.worlds.refscenes.records import SceneRecord, eligible, is_accepted, scene_of
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
 
 CROP_PX = 32
@@ -80,12 +80,11 @@ def described(split: str, index: int) -> Described:
     scene = scene_of(record, attempt)
     truth = truth_alone(scene)
     rng = record.rng("words", attempt)
-    among = eligible(record, scene, truth, rng)
+    among = eligible(record, scene, truth)
+    is_accepted(record, truth, among, rng)  # draws a number
     expressions = sample_expressions(scene, truth, rng, known.expressions, known.kinds, known.new_words, among)
     boxes = truth.boxes / np.array([scene.width, scene.height] * 2, np.float32)
-    graph = graph_of(scene, truth)
-    candidates = [i for i in truth.targets.tolist() if known.areas[0] <= graph.area[i] <= known.areas[1]]
-    return Described(record, graph, boxes, candidates, expressions)
+    return Described(record, graph_of(scene, truth), boxes, among, expressions)
 
 
 def each(scenes: Sequence[Described]) -> Iterator[tuple[Described, Expression]]:

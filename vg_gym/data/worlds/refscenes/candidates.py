@@ -206,7 +206,8 @@ def _ordinal(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
 
 def _attribute(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
     tests = looks(graph, index)
-    return [Choice((test,)) for test in tests] + ([Choice(tuple(tests))] if len(tests) > 1 else [])
+    both = [Choice(tuple(tests))] if len(tests) > 1 else []
+    return [Choice(), *(Choice((test,)) for test in tests), *both]  # the noun alone, where there is only one
 
 
 def _part(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:

@@ -38,21 +38,21 @@ from vg_gym.data.worlds.refscenes.wording import Writer
 THINGS = Sort(THING)
 """The noun of everything."""
 SHARES: dict[str, float] = {
-    "attribute": 0.14,
-    "part": 0.155,
+    "attribute": 0.20,
+    "part": 0.145,
     "place": 0.10,
     "ordinal": 0.065,
     "depth": 0.075,
     "size": 0.055,
-    "relation": 0.19,
+    "relation": 0.17,
     "two-hop": 0.075,
     "negation": 0.035,
     "same-as": 0.02,
-    "action": 0.09,
+    "action": 0.075,
 }
 """Kind of expression that means one thing -> its share among them, within some hundredths."""
 WEIGHTS: dict[str, float] = {
-    "attribute": 0.125,
+    "attribute": 0.085,
     "part": 0.255,
     "place": 0.0092,
     "ordinal": 0.0095,
@@ -62,7 +62,7 @@ WEIGHTS: dict[str, float] = {
     "two-hop": 0.0265,
     "negation": 0.043,
     "same-as": 1.15,
-    "action": 0.195,
+    "action": 0.21,
 }
 """Kind -> how often it is tried first to come to its share; the rarer it is possible, the more often."""
 NONE_SHARE, MANY_SHARE = 0.22, 0.17
@@ -71,14 +71,18 @@ SINGLE = tuple(WEIGHTS)
 """Kinds of expressions that mean one thing."""
 ANY = (*SINGLE, "none", "many")
 """All kinds of expressions."""
-REDUNDANT_SHARE = 0.33
+REDUNDANT_SHARE = 0.24
 """Probability that true words are added that are not needed."""
-MAX_REDUNDANT = 2
+BARE_REDUNDANT_SHARE = 0.75
+"""The same for a thing that its noun alone means."""
+MAX_REDUNDANT = 3
 """Number of looks that are added, at most."""
 NONE_FACTORS = {"place": 0.6, "action": 2.0, "negation": 2.5, "same-as": 4.0}
 """Kind -> how often an expression of it that means nothing is tried, relative to its share."""
 DIFFERENCES = {"place": "kind", "ordinal": "kind", "depth": "kind", "size": "kind", "action": "pose"}
 """Kind -> what differs most in the imagined scene of an expression that means nothing; by default, the look."""
+TRIES_PER_TARGET = 4
+"""Number of tries to describe a thing before another one is meant in its place."""
 MAX_TRIED = 14
 """Number of choices that are tried for one expression."""
 MAX_MANY = 4
@@ -129,11 +133,13 @@ def sample_expressions(
     for target in _turns(eligible, rng, 4 * count):
         if len(expressions) == count:
             break
-        used = {each.kind for each in expressions if target in each.targets}
-        order = sorted(_order(kinds, rng), key=used.__contains__)  # another kind for a thing that is meant again
-        expression = _about(graph, target, eligible, kinds, order, rng, new_words)
-        if expression and all(_differ(expression, other) for other in expressions):
-            expressions.append(expression)
+        for _ in range(TRIES_PER_TARGET):
+            used = {each.kind for each in expressions if target in each.targets}
+            order = sorted(_order(kinds, rng), key=used.__contains__)  # another kind for a thing that is meant again
+            expression = _about(graph, target, eligible, kinds, order, rng, new_words)
+            if expression and all(_differ(expression, other) for other in expressions):
+                expressions.append(expression)
+                break
     return expressions
 
 
@@ -197,7 +203,7 @@ def _single(
     for choice in _shuffled(graph, target, kind, rng):
         meaning = _shortest(graph, target, choice, kind, rng)
         if meaning and not _misread(meaning, graph, target):
-            if rng.random() < redundant:
+            if rng.random() < (redundant if meaning.tests or meaning.pick else BARE_REDUNDANT_SHARE):
                 for _ in range(int(rng.integers(MAX_REDUNDANT)) + 1):
                     meaning = _longer(graph, target, meaning, rng)
             text = Writer(graph, rng, new_words).write(meaning, (target,))
@@ -224,7 +230,7 @@ def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.rand
         look = Phrase(THINGS, extra).fit(graph)
         for sort in nouns:
             noun = sort.fit(graph)
-            if look.clear & noun.clear == look.possible & noun.possible == bit:
+            if choice != Choice() and look.clear & noun.clear == look.possible & noun.possible == bit:
                 continue  # the choice says nothing that is needed
             fit = Fit(base.clear & look.clear & noun.clear, base.possible & look.possible & noun.possible)
             if fit.clear & bit and (choice.pick.choose(graph, fit) if choice.pick else fit) == (bit, bit):

@@ -23,8 +23,10 @@ ATTEMPTS = 400
 """Maximum number of scenes that are tried until one admits all expressions."""
 MIN_OBJECT_AREA = 0.001
 """Smallest box of an annotated object, as a fraction of the picture."""
-ALWAYS_TARGET_AREA = 0.25
-"""Area of a box, as a fraction of the picture, from which on a thing is always a possible target."""
+ALWAYS_ACCEPTED_AREA = 0.3
+"""Mean area of the boxes that may be targets, as a fraction of the picture, from which a scene is always used."""
+MIN_ELIGIBLE = 2
+"""Smallest number of things that may be targets in a scene of a usual split."""
 IMAGES_PER_SPLIT = 10_000_000
 """Distance between the image numbers of two splits."""
 DRAWING = fingerprint(*sorted(Path(__file__).parent.glob("*.py")), PIL.__version__)[:12]
@@ -89,7 +91,9 @@ def draw(record: SceneRecord) -> tuple[bytes, Labels]:
         scene = scene_of(record, attempt)
         truth = truth_alone(scene)
         rng = record.rng("words", attempt)
-        among = eligible(record, scene, truth, rng)
+        among = eligible(record, scene, truth)
+        if not is_accepted(record, truth, among, rng):
+            continue
         expressions = sample_expressions(scene, truth, rng, split.expressions, split.kinds, split.new_words, among)
         if len(expressions) == split.expressions:
             file = develop(render(scene)[0], scene.photometry, record.rng("pixels", attempt))
@@ -121,19 +125,26 @@ def annotated(truth: Truth) -> tuple[int, ...]:
     return tuple(np.flatnonzero(box_areas(truth) >= MIN_OBJECT_AREA).tolist())
 
 
-def eligible(record: SceneRecord, scene: Scene, truth: Truth, rng: np.random.Generator) -> list[int]:
-    """Return the indices of the things that may be targets in a split; small ones are left out more often.
-
-    Args:
-        record: identity of the scene.
-        scene: its things.
-        truth: what the picture shows of them.
-        rng: random generator of the choice.
-    """
+def eligible(record: SceneRecord, scene: Scene, truth: Truth) -> list[int]:
+    """Return the indices of the things that may be targets in a split."""
     split, areas = SPLITS[record.split], box_areas(truth)
     fits = [i for i in truth.targets.tolist() if split.areas[0] <= areas[i] <= split.areas[1]]
     if split.demand.new_pairs:
         fits = [i for i in fits if is_held_out(scene.things[i].kind, scene.things[i].main.color)]
-    if split.areas != USUAL_AREAS:
-        return fits
-    return [i for i in fits if rng.random() < areas[i] / ALWAYS_TARGET_AREA]
+    return fits
+
+
+def is_accepted(record: SceneRecord, truth: Truth, among: list[int], rng: np.random.Generator) -> bool:
+    """Return whether a scene is used: those with small targets are so more rarely, as in photographs.
+
+    Scenes are left out, not targets: within a picture all that may be meant is meant as often, whatever its size.
+
+    Args:
+        record: identity of the scene.
+        truth: what its picture shows.
+        among: indices of the things that may be targets.
+        rng: random generator of the choice.
+    """
+    if SPLITS[record.split].areas != USUAL_AREAS:
+        return True
+    return len(among) >= MIN_ELIGIBLE and rng.random() < box_areas(truth)[among].mean() / ALWAYS_ACCEPTED_AREA

@@ -81,7 +81,7 @@ class Writer(Voice):
             article = "the"
         else:
             article = _article(body)
-        return body if self.terse else f"{article} {body}"
+        return body if self.terse and " " in body else f"{article} {body}"
 
     def _anchor(self, phrase: Phrase, article: str | None = None) -> str:
         """Return the text of the thing that another one is related to."""
