@@ -71,9 +71,9 @@ SINGLE = tuple(WEIGHTS)
 """Kinds of expressions that mean one thing."""
 ANY = (*SINGLE, "none", "many")
 """All kinds of expressions."""
-REDUNDANT_SHARE = 0.24
+REDUNDANT_SHARE = 0.18
 """Probability that true words are added that are not needed."""
-BARE_REDUNDANT_SHARE = 0.75
+BARE_REDUNDANT_SHARE = 0.7
 """The same for a thing that its noun alone means."""
 MAX_REDUNDANT = 3
 """Number of looks that are added, at most."""
