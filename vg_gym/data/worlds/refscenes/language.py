@@ -52,12 +52,12 @@ SHARES: dict[str, float] = {
 }
 """Kind of expression that means one thing -> its share among them, within some hundredths."""
 WEIGHTS: dict[str, float] = {
-    "attribute": 0.085,
+    "attribute": 0.078,
     "part": 0.255,
-    "place": 0.0092,
-    "ordinal": 0.0095,
+    "place": 0.014,
+    "ordinal": 0.0125,
     "depth": 0.0195,
-    "size": 0.054,
+    "size": 0.066,
     "relation": 0.088,
     "two-hop": 0.0265,
     "negation": 0.043,
