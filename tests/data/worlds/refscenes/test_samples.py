@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ from vg_gym.data.worlds.refscenes import chunks, records
 from vg_gym.data.worlds.refscenes.demands import SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS, VARIANTS
 from vg_gym.data.worlds.refscenes.samples import NAME, RefScenes, open_refscenes
-from vg_gym.errors import VGGymError
+from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.registry import dataset_spec
 
 
@@ -60,14 +61,31 @@ def test_held_out_words_occur_in_their_split_alone():
 
 
 def test_a_scene_read_back_is_the_one_drawn(tmp_path, monkeypatch):
-    first = data()[0]
-    pixels = first.query.image.array()
+    chunks._drawn.cache_clear()
+    chunks._chunk.cache_clear()
+    pixels = data()[0].query.image.array()
     file, labels = records.draw(data().record(0))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(file))), pixels)
     assert labels == chunks.labels_of(data().record(0))
     chunks._chunk.cache_clear()
+    chunks._drawn.cache_clear()
     monkeypatch.setattr(chunks, "draw", lambda record: pytest.fail("a scene that is in the cache was drawn again"))
     assert np.array_equal(data()[0].query.image.array(), pixels)
+
+
+def test_a_full_disk_warns_and_changes_nothing(monkeypatch):
+    pixels = data()[0].query.image.array()
+    chunks._chunk.cache_clear()
+    chunks._drawn.cache_clear()
+
+    def refuse(path):
+        raise CannotWrite(f"cannot write {path}: No space left on device; free some")
+
+    monkeypatch.setattr(chunks, "make_folder", refuse)
+    shutil.rmtree(chunks._path(data().record(0)).parent)
+    with pytest.warns(UserWarning, match="continues without the cache"):
+        sample = data()[0]
+    assert np.array_equal(sample.query.image.array(), pixels)
 
 
 def test_a_damaged_file_says_so(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -17,27 +18,30 @@ import numpy as np
 from PIL import Image
 
 from vg_gym.data.worlds.refscenes.records import DRAWING, Labels, SceneRecord, draw
-from vg_gym.errors import VGGymError
-from vg_gym.storage.files import cache_place, make_folder, replacing
+from vg_gym.errors import CannotWrite, VGGymError
+from vg_gym.storage.files import cache_place, go_on_without_cache, make_folder, replacing
 
 SCENES_PER_CHUNK = 8
 """Number of scenes in a file."""
 MAX_CHUNKS_IN_MEMORY = 2048
 """Number of files whose labels stay in memory, about 20 KB each."""
+MAX_DRAWN_IN_MEMORY = 32
+"""Number of files whose drawn scenes stay in memory, about 100 KB each."""
 LENGTH_BYTES = 8
 """Size in bytes of the length of the header."""
 
 
 def pixels_of(record: SceneRecord) -> np.ndarray:
     """Return the pixels of a scene, uint8 RGB (H, W, 3)."""
-    first = _first(record)
-    start, size = _chunk(first)[1][record.index % SCENES_PER_CHUNK]
+    first, place = _first(record), record.index % SCENES_PER_CHUNK
     path = _path(first)
-    if not path.exists():  # the cache folder was emptied since the labels were read
-        _write(path, first)
-    with path.open("rb") as file:
-        file.seek(start)
-        content = file.read(size)
+    if path.exists():
+        start, size = _chunk(first)[1][place]
+        with path.open("rb") as file:
+            file.seek(start)
+            content = file.read(size)
+    else:  # the cache folder cannot be written, or was emptied
+        content = _drawn(first)[place][0]
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
@@ -61,20 +65,37 @@ def _path(first: SceneRecord) -> Path:
 def _chunk(first: SceneRecord) -> tuple[tuple[Labels, ...], tuple[tuple[int, int], ...]]:
     """Return the labels of the scenes of a file, and (start, size) in bytes of their JPEG files."""
     path = _path(first)
-    if not path.exists():
-        _write(path, first)
-    return _read(path)
+    if path.exists():
+        return _read(path)
+    scenes = _drawn(first)
+    return tuple(labels for _, labels in scenes), _places(len(_header(scenes)), [len(file) for file, _ in scenes])
 
 
-def _write(path: Path, first: SceneRecord) -> None:
-    scenes = [
+@lru_cache(MAX_DRAWN_IN_MEMORY)
+def _drawn(first: SceneRecord) -> tuple[tuple[bytes, Labels], ...]:
+    """Draw the scenes of a file and write it; if it cannot be written, a warning says so."""
+    scenes = tuple(
         draw(SceneRecord(first.split, first.index + i, first.seed, first.image_size)) for i in range(SCENES_PER_CHUNK)
-    ]
-    header = json.dumps([{**asdict(labels), "bytes": len(file)} for file, labels in scenes]).encode()
-    make_folder(path.parent)
-    with replacing(path) as part, part.open("wb") as out:
-        out.write(len(header).to_bytes(LENGTH_BYTES, "big") + header)
-        out.writelines(file for file, _ in scenes)
+    )
+    header, path = _header(scenes), _path(first)
+    try:
+        make_folder(path.parent)
+        with replacing(path) as part, part.open("wb") as out:
+            out.write(len(header).to_bytes(LENGTH_BYTES, "big") + header)
+            out.writelines(file for file, _ in scenes)
+    except CannotWrite as error:
+        go_on_without_cache(error)
+    return scenes
+
+
+def _header(scenes: Sequence[tuple[bytes, Labels]]) -> bytes:
+    return json.dumps([{**asdict(labels), "bytes": len(file)} for file, labels in scenes]).encode()
+
+
+def _places(header_bytes: int, sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return (start, size) of the JPEG files behind a header."""
+    starts = np.cumsum([LENGTH_BYTES + header_bytes, *sizes]).tolist()
+    return tuple(zip(starts[:-1], sizes, strict=True))
 
 
 def _read(path: Path) -> tuple[tuple[Labels, ...], tuple[tuple[int, int], ...]]:
@@ -82,13 +103,13 @@ def _read(path: Path) -> tuple[tuple[Labels, ...], tuple[tuple[int, int], ...]]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "big")
             rows = json.loads(file.read(length))
-        starts = np.cumsum([LENGTH_BYTES + length, *(row["bytes"] for row in rows)]).tolist()
-        if path.stat().st_size != starts[-1] or len(rows) != SCENES_PER_CHUNK:
-            raise ValueError(f"{path.stat().st_size} bytes, expected {starts[-1]}")
+        places = _places(length, [row["bytes"] for row in rows])
         labels = tuple(_labels(row) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        if path.stat().st_size != sum(places[-1]) or len(rows) != SCENES_PER_CHUNK:
+            raise ValueError(f"{path.stat().st_size} bytes, expected {sum(places[-1])}")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
         raise VGGymError(f"cannot read {path} ({error}); delete it, and its scenes are drawn again") from error
-    return labels, tuple(zip(starts[:-1], (row["bytes"] for row in rows), strict=True))
+    return labels, places
 
 
 def _labels(row: dict[str, Any]) -> Labels:
