@@ -59,7 +59,7 @@ def test_the_two_views_agree_on_refshapes():
     [
         ("the man in the yellow coat", "the man", "the yellow coat"),
         ("A Man Next  to a Dog", "A Man", "a Dog"),
-        ("woman sitting on top of a motorcycle", "woman", "a motorcycle"),
+        ("woman sitting on top of a motorcycle", "woman sitting", "a motorcycle"),
         ("the wine glass nearest the woman's pizza", "the wine glass", "the woman's pizza"),
         ("an apple beneath a banana", "an apple", "a banana"),
         ("the inside of an oven", "the inside", "an oven"),  # an article is no head
@@ -92,8 +92,84 @@ def test_a_relation_may_hold_superlatives_and_relations():
     assert parsed == Parsed("the ring", ("smallest",), "left of", Parsed("star", ("top",), "near", Parsed("the cross")))
 
 
-def test_a_view_goes_past_what_boxes_cannot_decide():
+def test_a_relation_that_boxes_decide_comes_first():
     text = "man in a red coat left of the dog with a ball"
-    assert [cut.relation.name for cut in cuts(text)] == ["in", "left of", "with"]
-    assert noun_phrases(text) == ("man", "a red coat left of the dog with a ball")
+    assert [cut.relation.name for cut in cuts(text)] == ["inside", "left of", "with"]
+    assert noun_phrases(text) == ("man in a red coat", "the dog with a ball")
     assert parse(text) == Parsed("man in a red coat", relation="left of", anchor=Parsed("the dog with a ball"))
+
+
+@pytest.mark.parametrize(
+    ("expression", "phrase", "relation", "anchor"),
+    [
+        ("a parrot on a boy ' s left shoulder", "a parrot", "on", "a boy ' s left shoulder"),
+        ("a cat lying on a bed", "a cat lying", "on", "a bed"),
+        ("a man with a hat on a motorcycle", "a man with a hat", "on", "a motorcycle"),
+        ("a dog in the back of a truck", "a dog", "inside", "the back of a truck"),
+        ("an apple in a bowl", "an apple", "inside", "a bowl"),
+        ("a woman sitting at a table", "a woman sitting", "near", "a table"),
+        ("a chair that is located behind the sofa", "a chair", "behind", "the sofa"),
+        ("a zebra in between two other zebras", "a zebra", "between", "two other zebras"),
+        ("there is a cup in front of the monitor", "a cup", "in front of", "the monitor"),
+        ("a dog to the left of two other dogs", "a dog", "left of", "two other dogs"),
+        ("a cow standing in the grass next to a fence", "a cow standing", "near", "a fence"),
+    ],
+)
+def test_relations_of_people(expression, phrase, relation, anchor):
+    parsed = parse(expression)
+    assert (parsed.phrase, parsed.relation, parsed.anchor.phrase) == (phrase, relation, anchor)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "a car with two cats underneath it",
+        "a couch with a stool lying on top of it",
+        "a kite held by a boy",
+        "a cow sitting by itself",
+        "a man with his arms on the table",
+        "a boy with a foot on the ball",
+        "a woman in a red coat",
+        "a man typing on a laptop",
+        "a giraffe looking at a table",
+        "the bench that the man is sitting on",
+        "a woman reaching over the counter",
+        "a pizza that is not next to the salad",
+        "a plane with stripes on the tail",
+        "half of a sandwich",
+        "the front of the van",
+        "the back end of a sheep",
+        "front wheel of the bike",
+        "sheep facing left",
+        "the woman with her right hand up",
+        "a table with a plate on top",
+    ],
+)
+def test_what_is_no_relation_or_place_of_the_target(expression):
+    assert parse(expression) == Parsed(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "phrase", "superlatives", "ordinal"),
+    [
+        ("bench closest to the camera", "bench", ("front",), None),
+        ("the person in the background wearing a coat", "the person wearing a coat", ("back",), None),
+        ("a man standing at the back left of a kitchen", "a man standing", ("left", "back"), None),
+        ("the elephant in the front of the line", "the elephant", ("front",), None),
+        ("front bike in the right hand picture", "bike", ("right", "front"), None),
+        ("the zebra furthest to the right", "the zebra", ("right",), None),
+        ("a man walking on the left", "a man walking", ("left",), None),
+        ("second giraffe from the right", "giraffe", (), (2, "right")),
+        ("a wine glass third from left", "a wine glass", (), (3, "left")),
+        ("the second to largest measuring cup", "measuring cup", (), (2, "largest")),
+        ("the giraffe that is standing tallest", "the giraffe that is standing", ("largest",), None),
+        ("the biggest dog lying on the floor", "the dog lying", ("largest",), None),
+        ("the cow that is the smallest", "the cow", ("smallest",), None),
+    ],
+)
+def test_places_sizes_and_ordinals_of_people(expression, phrase, superlatives, ordinal):
+    assert parse(expression) == Parsed(phrase, superlatives, ordinal=ordinal)
+
+
+def test_a_second_relation_joined_by_and_is_left_out_of_the_anchor():
+    assert parse("a cup near a plate and behind a fork").anchor.phrase == "a plate"

@@ -24,26 +24,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vg_gym.language.places import without_superlatives
-from vg_gym.language.vocabulary import (
-    OF_AN_AGENT,
-    OVER_ITSELF,
-    PLACED,
-    RELATIONS,
-    SCENES,
-    UNPLACEABLE,
-    VIEWER,
-    Relation,
-)
+from vg_gym.language.attachment import relates
+from vg_gym.language.places import take_out_places, without_scenery
+from vg_gym.language.vocabulary import RELATIONS, Relation
 
-PHRASE_RULES = 2
+PHRASE_RULES = 3
 """Version of :func:`noun_phrases`; increase it with every change of the cuts, on which feature stores depend."""
 ARTICLES = ("", "a", "an", "the")
 """Texts before a relation that are not a head."""
 UNNAMED = (*ARTICLES, "one", "the one")
 """Remains of a phrase that states only the place of the object."""
-COPULA = re.compile(r"\s(?:(?:that|which|who)(?: is| are|'s)?|is|are)$", re.IGNORECASE)
+COPULA = re.compile(
+    r"\s(?:(?:(?:that|which|who)(?: is| are|'s| ' s)?|is|are)(?: (?:located|situated|positioned|placed|kept|found|seen))?"
+    r"(?: the)?|located|situated|positioned|placed|and|but|,)$",
+    re.IGNORECASE,
+)
 """End of a head whose relative clause continues with words of place: "the cup that is" left of the plate."""
+OPENING = re.compile(r"^(?:there|this|it|that) (?:is|was|are) (?=\w)")
+"""Beginning of a sentence: "there is" a cup."""
 ADVERB = re.compile(
     r"(?<! the)(?<! on)(?<! to)(?<! at)(?<! far)(?<! top)(?<!bottom) (?:right|just|directly)$", re.IGNORECASE
 )
@@ -59,9 +57,17 @@ class Cut:
     head: str
     """Text before the relation."""
     relation: Relation
-    """Relation between head and anchor."""
+    """Relation that the words between head and anchor may express."""
     anchor: str
     """Text after the relation."""
+    words: str
+    """Words of the relation, in lower case."""
+
+    @property
+    def over_boxes(self) -> bool:
+        """True if the boxes of two objects decide this relation; words may only look like one."""
+        head, anchor = self.head.lower(), self.anchor.lower()
+        return self.relation.over_boxes and relates(self.relation.name, self.words, head, anchor)
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,13 @@ class Parsed:
     """Name of the relation to the anchor."""
     anchor: Parsed | None = None
     """Expression of the anchor."""
+    ordinal: tuple[int, str] | None = None
+    """Number and the superlative from which it counts: ``(2, "left")`` is the second from the left."""
 
     @property
     def plain(self) -> bool:
-        """True if the expression has neither superlatives nor a relation."""
-        return not self.superlatives and self.relation is None
+        """True if the expression has neither superlatives, nor an ordinal, nor a relation."""
+        return not self.superlatives and self.relation is None and self.ordinal is None
 
 
 def cuts(text: str) -> Iterator[Cut]:
@@ -93,7 +101,7 @@ def cuts(text: str) -> Iterator[Cut]:
         head = COPULA.sub("", ADVERB.sub("", text[: match.start()].strip()))
         anchor = text[match.end() :].strip()
         if head.lower() not in ARTICLES and anchor:
-            yield Cut(head, RELATIONS[int(match.lastindex or 0) - 1], anchor)
+            yield Cut(head, RELATIONS[int(match.lastindex or 0) - 1], anchor, match.group().lower())
 
 
 def noun_phrases(expression: str) -> tuple[str, str]:
@@ -104,9 +112,21 @@ def noun_phrases(expression: str) -> tuple[str, str]:
     >>> noun_phrases("the largest star")
     ('the largest star', '')
     """
-    text = " ".join(expression.split())
-    cut = next(cuts(text), None)
+    text = _spaced(expression)
+    cut = next((cut for cut in cuts(text) if cut.over_boxes), None) or next(cuts(text), None)
     return (cut.head, cut.anchor) if cut else (expression.strip(), "")
+
+
+def _spaced(text: str) -> str:
+    """Return a text with single spaces, also before its punctuation marks, and without marks at its end."""
+    return " ".join(re.sub(r"(?<=[^\W\d])([,.;:!?]+)(?=\s|$)", r" \1", text).split()).rstrip(" .,;!")
+
+
+def _trimmed(text: str) -> str:
+    """Return a head without its opening and without words at its end that led to what was taken out."""
+    while (shorter := COPULA.sub("", text).strip()) != text:
+        text = shorter
+    return OPENING.sub("", text)
 
 
 def parse(expression: str) -> Parsed:
@@ -118,31 +138,10 @@ superlatives=(), relation=None, anchor=None))
     >>> parse("the leftmost ring in the box")
     Parsed(phrase='ring in the box', superlatives=('left',), relation=None, anchor=None)
     """
-    text = " ".join(expression.lower().split())
-    cut = next(filter(_decided_by_boxes, cuts(text)), None)
-    if cut is None:
-        return Parsed(*_phrase(text))
-    return Parsed(*_phrase(cut.head), cut.relation.name, parse(cut.anchor))
-
-
-def _decided_by_boxes(cut: Cut) -> bool:
-    """Return whether the boxes of two objects decide the relation of a cut; words may only look like a relation."""
-    name, head, anchor = cut.relation.name, cut.head, cut.anchor
-    if not cut.relation.over_boxes or re.match(UNPLACEABLE, anchor):
-        return False
-    if name in ("left of", "right of"):
-        return not re.match(rf"(?:the |a )?(?:\w+ )?(?:{SCENES})\b", anchor)
-    if name == "near":
-        made_by = re.search(OF_AN_AGENT, head) and not re.search(PLACED, head)
-        return not made_by and not re.match(VIEWER, anchor)
-    if name in ("above", "below"):
-        inner = re.search(r"\b(?:with|holding|wearing|carrying|having)\b", head)
-        return not inner and not re.search(OVER_ITSELF, head) and not re.match("(?:his|her|its|their) ", anchor)
-    return True
-
-
-def _phrase(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return the part of a phrase that CLIP reads, and the names of its superlatives."""
-    words, names = without_superlatives(text)
-    words = re.sub(COPULA, "", words) if names else words
-    return ("object" if words in UNNAMED else words), names
+    text = _spaced(expression.lower())
+    cut = next((cut for cut in cuts(text) if cut.over_boxes), None)
+    placed = take_out_places(_trimmed(cut.head) if cut else text)
+    words = without_scenery(_trimmed(placed.words))
+    phrase = "object" if words in UNNAMED else words
+    relation, anchor = (cut.relation.name, parse(cut.anchor)) if cut else (None, None)
+    return Parsed(phrase, placed.superlatives, relation, anchor, placed.ordinal)

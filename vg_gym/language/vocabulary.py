@@ -33,25 +33,32 @@ class Superlative:
     """True for words of place (:mod:`vg_gym.language.places`)."""
 
 
-_ON = "(?:sitting |standing )?on"
-_SIDE = f"(?:(?:to|{_ON}|in|at) (?:the )?)?(?:(?:far|immediate|upper|top|lower|bottom) )?{{}}(?:[- ]hand)?(?: side)? of"
+_SIDE = (
+    "(?:(?:(?:to|on|in|at|off to) (?:the |its |his |her )?)?(?:(?:far|immediate|upper|top|lower|bottom|back) )?"
+    "{}(?:[- ]hand)?(?: side)?) of"
+)
 _NEAREST = "(?:nearest|closest)(?: to|(?= (?:the|an?) ))"
 """Without "to" it is a relation only before an article: "nearest the camera", but not "on the closest motorcycle"."""
+_FASTENED = "(?:strapped|attached|fastened|tied) (?:to|on|onto)|hanging (?:from|off(?: of)?)"
 
 RELATIONS = (
     Relation("left of", _SIDE.format("left"), over_boxes=True),
     Relation("right of", _SIDE.format("right"), over_boxes=True),
-    Relation("above", f"above|over|{_ON} top of", over_boxes=True),
+    Relation("between", "(?:in ?)?between|in the middle of(?= (?:the )?two\\b)", over_boxes=True),
+    Relation("in front of", "in ?(?:the )?front of", over_boxes=True),
+    Relation("behind", "(?:in )?behind(?: of)?|in back of", over_boxes=True),
+    Relation("above", "above|over|(?:on (?:the )?|on)top of|atop", over_boxes=True),
     Relation("below", "below|under|beneath|underneath", over_boxes=True),
-    Relation("near", f"next to(?! (?:the )?last)|near(?: to)?|{_NEAREST}|close to|beside|by", over_boxes=True),
+    Relation(
+        "near",
+        f"next to(?! (?:the )?last)|near ?by|near(?: to)?|{_NEAREST}|close to|beside|along ?side(?: of)?|adjacent to|by"
+        "|at|against",
+        over_boxes=True,
+    ),
     Relation("larger", "(?:larger|bigger|taller) than", over_boxes=True),
     Relation("smaller", "(?:smaller|shorter) than", over_boxes=True),
-    Relation("in front of", "in front of"),
-    Relation("behind", "behind"),
-    Relation("between", "between"),
-    Relation("on", _ON),
-    Relation("in", "in|inside"),
-    Relation("at", "at"),
+    Relation("on", f"(?:{_FASTENED})|on(?:to)?|upon", over_boxes=True),
+    Relation("inside", "(?<!the )inside(?: of)?|within|in", over_boxes=True),
     Relation("with", "with"),
     Relation("of", "of"),
     Relation("wearing", "wearing"),
@@ -66,38 +73,15 @@ RELATIONS = (
 SUPERLATIVES = (
     Superlative("left", ("left",)),
     Superlative("right", ("right",)),
-    Superlative("top", ("top", "upper")),
-    Superlative("bottom", ("bottom", "lower")),
+    Superlative("top", ("top", "upper", "highest")),
+    Superlative("bottom", ("bottom", "lower", "lowest")),
     Superlative("middle", ("middle", "center", "centre")),
-    Superlative("largest", ("largest", "biggest"), of_place=False),
-    Superlative("smallest", ("smallest", "tiniest"), of_place=False),
+    Superlative("front", ("front", "foreground")),
+    Superlative("back", ("back", "background", "rear")),
+    Superlative("largest", ("largest", "biggest", "tallest"), of_place=False),
+    Superlative("smallest", ("smallest", "tiniest", "shortest"), of_place=False),
 )
 """All known superlatives, in the order of a parsed expression."""
 
-SCENES = (
-    "picture|image|photo|photograph|pic|frame|screen|shot|scene|view|row|line|group|pack|herd|flock|bunch|crowd|pair|"
-    "trio|stack|pile|two|three|four|others|room|kitchen|court|field"
-)
-"""Nouns that a place lies *in*: "on the left of the row" is a superlative, "on the left of the bus" a relation."""
-NOT_PLACED_BEFORE = (
-    "in|on|at|of|to|by|next|near|behind|beside|above|below|under|before|after|where|with|up|out|over|there|now|and|is|"
-    "handed|hand|hands|arm|leg|foot|feet|paw|eye|ear|shoulder|sleeve|pocket|glove|knee|wrist|elbow|thumb|finger|wing|lip|half|face|facing|"
-    "aged|age|eastern|hat|knot|coat|angle|handle|alone|open|turn"
-)
-"""Words before which the first word of a phrase is not a place: "right in front of", "left hand of", "a top hat"."""
-UNPLACEABLE = (
-    r"(?:it|itself|him|himself|herself|them|themselves|each other|one another|her$|there|here|me|us|you|to|middle"
-    r"|cent(?:er|re))\b"
-)
-"""Anchors that are not another object: "a car with two cats underneath it", "sitting by itself", "bending over to"."""
-VIEWER = r"(?:the |a )?(?:cameras?|camera ?man|viewers?|photographers?|lens|front|foreground)\b"
-"""Anchors that stand for the viewer of the image; they have a place but not a box, so that "near" cannot be decided."""
-OVER_ITSELF = r"\b(?:ben[dt]|lean|reach|look|jump|hunch|step|climb|stoop)\w*$|^(?:(?:an?|the) )?left$"
-"""Words before "over" that describe an action, not a place; "left over" describes food."""
-OF_AN_AGENT = (
-    r"\b(?:\w{3,}(?<!e)ed|used|worn|held|led|made|drawn|shown|thrown|flown|ridden|eaten|driven|taken|written|hidden"
-    r"|cut|hit|built|caught|fed|blown|torn|bitten)$"
-)
-"""Verbs before "by" that describe what somebody does to the object: "ridden by a woman"."""
-PLACED = r"\b(?:parked|located|seated|placed|positioned|situated|planted|stationed)$"
-"""Verbs in "-ed" after which "by" is a relation."""
+ORDINALS = ("first|1st", "second|2nd", "third|3rd", "fourth|4th", "fifth|5th", "sixth|6th")
+"""Forms of the ordinals, from 1 on."""
