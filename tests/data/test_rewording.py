@@ -37,7 +37,7 @@ def test_the_language_itself_stays_as_it_is():
     for head, anchor in zip(heads, reversed(heads), strict=True):
         texts = [Expression(head, word).text for word in (None, *expressions._SUPERLATIVES)]
         texts += [Expression(head, place=place).text for place in expressions.PLACES]
-        texts += [Expression(head, relation=word, anchor=anchor).text for word in expressions.RELATIONS]
+        texts += [Expression(head, relation=word, anchor=anchor).text for word in expressions.SCENE_RELATIONS]
         assert [reword(text) for text in texts] == texts
 
 

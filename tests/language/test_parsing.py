@@ -15,7 +15,7 @@ SUPERLATIVES = {
 """RefShapes' word -> the vocabulary's name."""
 
 
-@pytest.mark.parametrize("relation", expressions.RELATIONS)
+@pytest.mark.parametrize("relation", expressions.SCENE_RELATIONS)
 def test_every_relation_of_refshapes_is_understood(relation):
     text = Expression(CROSS, relation=relation, anchor=HEART).text
     assert noun_phrases(text) == ("the small cross", "the striped blue heart")
@@ -44,7 +44,7 @@ def test_every_place_of_refshapes_is_understood(place):
 def test_the_two_views_agree_on_refshapes():
     for sample in RefShapes("refshapes", "val", scenes=100):
         text = sample.query.expression
-        tree, parsed, (head, anchor) = expressions.parse(text), parse(text), noun_phrases(text)
+        tree, parsed, (head, anchor) = expressions.read_expression(text), parse(text), noun_phrases(text)
         assert (parsed.relation is not None) == (tree.relation is not None)
         assert parsed.plain == (sample.kind in ("attribute", "size") and tree.superlative is None)
         if parsed.anchor:

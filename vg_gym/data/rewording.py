@@ -16,7 +16,7 @@ from vg_gym.data.worlds.refshapes.expressions import (
     _SUPERLATIVES,
     ANY_SHAPE,
     PLACES,
-    RELATIONS,
+    SCENE_RELATIONS,
     Expression,
     NounPhrase,
 )
@@ -83,7 +83,7 @@ _MEANINGLESS = {
     "side", "corner", "part", "color", "colour", "colored", "coloured", "size", "sized", "pattern", "fill",
 }  # fmt: skip
 """Words that may stand among the others."""
-_RELATION = re.compile(rf"\b({'|'.join(RELATIONS)})\b")
+_RELATION = re.compile(rf"\b({'|'.join(SCENE_RELATIONS)})\b")
 
 
 @lru_cache(TEXTS)

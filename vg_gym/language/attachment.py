@@ -14,7 +14,8 @@ from vg_gym.language.class_names import PERSON
 from vg_gym.language.nouns import head_noun, noun_phrase
 
 OVER_ITSELF = re.compile(
-    r"\b(?:ben[dt]|lean|reach|look|jump|hunch|step|climb|stoop|hold|go|fly|swing|hover)\w*(?: up| down)?$|^(?:(?:an?|the) )?left$"
+    r"\b(?:ben[dt]|lean|reach|look|jump|hunch|step|climb|stoop|hold|go|fly|swing|hover)\w*(?: up| down)?$"
+    r"|^(?:(?:an?|the) )?left$"
 )
 """End of a head before "over" that describes an action, not a place; "left over" describes food."""
 OF_AN_AGENT = re.compile(

@@ -13,7 +13,7 @@ from vg_gym.language.nouns import noun_phrase
 from vg_gym.language.word_classes import BODY, is_one_of
 
 MIN_SIMILARITY = 0.85
-"""Similarity (difflib's ratio) from which an unknown noun is a misspelt name of a class; "jacket" to "racket" has 0.83."""
+"""Similarity (difflib's ratio) from which a noun is a misspelt name of a class; "jacket" to "racket" has 0.83."""
 MIN_LETTERS = 5
 """Letters of the shortest noun that is compared with the table."""
 
@@ -47,8 +47,8 @@ _NAMES = {
     "person": PERSON.replace("|", ","),
     "bicycle": "bike,cycle,tricycle,bycicle",
     "motorcycle": "bike,motorbike,motor bike,scooter,moped,harley,vespa,cycle,motocycle,motorcyle",
-    "car": "suv,van,sedan,taxi,cab,jeep,minivan,minivan,automobile,hatchback,wagon,limo,cars,convertible,pickup,auto",
-    "truck": "van,suv,pickup,pick up,lorry,semi,trailer,firetruck,jeep,ambulance,trucks,tractor,rig,cart,truk,tow truck",
+    "car": "suv,van,sedan,taxi,cab,jeep,minivan,automobile,hatchback,wagon,limo,cars,convertible,pickup,auto",
+    "truck": "van,suv,pickup,pick up,lorry,semi,trailer,firetruck,jeep,ambulance,tractor,rig,cart,truk,tow truck",
     "bus": "coach,double decker,decker,minibus,trolley,tram,van,buss",
     "train": "locomotive,tram,trolley,subway,engine,caboose,railcar,streetcar,train car,tram",
     "airplane": "plane,jet,aeroplane,aircraft,airliner,helicopter,jetliner,biplane,air plane,fighter,glider",
@@ -58,8 +58,8 @@ _NAMES = {
     "stop sign": "sign",
     "parking meter": "meter",
     "bench": "pew,seat,bleacher,bleachers,picnic table",
-    "bird": "chicken,duck,goose,geese,pigeon,seagull,gull,parrot,swan,hen,rooster,eagle,owl,ostrich,peacock,crow,turkey,"
-    "penguin,flamingo,hawk,parakeet,sparrow,pelican,crane,heron,robin,stork,cockatoo,duckling",
+    "bird": "chicken,duck,goose,geese,pigeon,seagull,gull,parrot,swan,hen,rooster,eagle,owl,ostrich,peacock,crow,"
+    "turkey,penguin,flamingo,hawk,parakeet,sparrow,pelican,crane,heron,robin,stork,cockatoo,duckling",
     "cat": "kitten,kitty,feline,tabby",
     "dog": "puppy,pup,poodle,retriever,terrier,hound,bulldog,dachshund,labrador,lab,corgi,collie,pug,canine,dalmatian,"
     "beagle,chihuahua,husky,shepherd",
@@ -96,8 +96,8 @@ _NAMES = {
     "banana": "fruit",
     "apple": "fruit",
     "orange": "fruit,tangerine,lemon,grapefruit,clementine,citrus,mandarin,lime",
-    "sandwich": "burger,hamburger,sub,wrap,panini,toast,bagel,bun,bread,burrito,sandwhich,food,taco,hoagie,cheeseburger,"
-    "sandwiche,toast,bite,quesadilla,roll,gyro",
+    "sandwich": "burger,hamburger,sub,wrap,panini,toast,bagel,bun,bread,burrito,sandwhich,food,taco,hoagie,"
+    "cheeseburger,sandwiche,toast,bite,quesadilla,roll,gyro",
     "broccoli": "vegetable,vegetables,veggie,veggies,brocolli,floret,cauliflower,brocoli",
     "carrot": "vegetable,vegetables,veggie,veggies",
     "hot dog": "hotdog,sausage,dog,frank,bratwurst,brat,wiener,chili dog,bun",
@@ -106,7 +106,8 @@ _NAMES = {
     "cake": "cupcake,dessert,pastry,pie,muffin,brownie,cheesecake,cupcakes,icing,frosting,tart,pancake,pastries",
     "chair": "seat,stool,armchair,recliner,rocker,highchair,wheelchair,high chair,rocking chair,barstool,chaise,couch,"
     "lounger,lawn chair,throne,cushion",
-    "couch": "sofa,loveseat,love seat,futon,settee,sectional,ottoman,cushion,cushions,pillow,chaise,seat,armchair,recliner",
+    "couch": "sofa,loveseat,love seat,futon,settee,sectional,ottoman,cushion,cushions,pillow,chaise,seat,armchair,"
+    "recliner",
     "potted plant": "plant,flower,flowers,tree,pot,houseplant,fern,planter,bush,bouquet,cactus,flowerpot,shrub,plants",
     "bed": "mattress,bunk,cot,crib,bunkbed,bedspread,comforter,blanket,sheets,pillow,quilt,bunk bed,covers",
     "dining table": "table,desk,counter,tablecloth,tabletop,countertop,bar,coffee table,table top",
@@ -174,4 +175,4 @@ def _misspelt(word: str) -> frozenset[str]:
 def singulars(word: str) -> list[str]:
     """Return a word and the words that it may be the plural of."""
     endings = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", ""))
-    return [word, *(word[: -len(end)] + new for end, new in endings if word.endswith(end) and len(word) > len(end) + 2)]
+    return [word, *(word[: -len(end)] + new for end, new in endings if word.endswith(end) and len(word) > len(end) + 1)]

@@ -3,19 +3,21 @@
 It uses one small grammar, from left to right::
 
     expression = phrase [relation expression]
-    phrase     = words, with any number of superlatives among them
+    phrase     = words, with any number of superlatives and at most one ordinal among them
 
 :mod:`vg_gym.language.vocabulary` lists the relations and superlatives. A relation needs words on both sides, and an
 article alone does not count: "the nearest cup" is one phrase, "the cup nearest the cat" is two.
 
 Two functions use the same cuts:
 
-- :func:`noun_phrases` cuts at the first relation of any kind and returns the head and the anchor as texts for CLIP.
-- :func:`parse` cuts at the relations that boxes can decide, and removes the superlatives from the phrases between
-  them. Words that boxes cannot decide ("in the yellow coat") stay in the phrase, which CLIP reads.
+- :func:`noun_phrases` cuts at the first relation that boxes can decide, otherwise at the first of any kind, and returns
+  the head and the anchor as texts for CLIP.
+- :func:`parse` cuts at the relations that boxes can decide, and removes superlatives, ordinals and scenery from the
+  phrases between them. Words that boxes cannot decide ("in the yellow coat") stay in the phrase, which CLIP reads.
 
-ReCLIP (Subramanian et al., ACL 2022) uses spaCy's dependency parser. This grammar covers the relations of ReCLIP's
-rules without one, and misreads longer sentences.
+:mod:`vg_gym.language.attachment` tells a relation from words that look like one, and :mod:`vg_gym.language.places`
+does so for places. ReCLIP (Subramanian et al., ACL 2022) uses spaCy's dependency parser; this grammar does without
+one. It keeps one relation of the target, and drops others that "and" joins.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ ARTICLES = ("", "a", "an", "the")
 UNNAMED = (*ARTICLES, "one", "the one")
 """Remains of a phrase that states only the place of the object."""
 COPULA = re.compile(
-    r"\s(?:(?:(?:that|which|who)(?: is| are|'s| ' s)?|is|are)(?: (?:located|situated|positioned|placed|kept|found|seen))?"
-    r"(?: the)?|located|situated|positioned|placed|and|but|,)$",
+    r"\s(?:(?:(?:that|which|who)(?: is| are|'s| ' s)?|is|are)"
+    r"(?: (?:located|situated|positioned|placed|kept|found|seen))?(?: the)?"
+    r"|located|situated|positioned|placed|and|but|,)$",
     re.IGNORECASE,
 )
 """End of a head whose relative clause continues with words of place: "the cup that is" left of the plate."""

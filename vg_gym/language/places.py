@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from vg_gym.language.vocabulary import ORDINALS, SUPERLATIVES
-from vg_gym.language.word_classes import GARMENTS, PICTURES, SCENERY, SCENES, VERBS, VIEWER
+from vg_gym.language.word_classes import PICTURES, SCENERY, SCENES, VERBS, VIEWER
 
 NOT_PLACED_BEFORE = (
     "in|on|at|of|to|by|next|near|behind|beside|above|below|under|before|after|where|with|up|out|over|there|now|and|is|"
@@ -42,7 +42,8 @@ _THE = "(?:(?:the|it|its) )*"
 _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\b(?:(?:furthest|farthest|closest|nearest|far|way|off) )?(?:(?:off )?(?:in|on|at|to)|from|near|nearest|closest to|all the way in) {_THE}{_PLACE}{_SIDE}{_SCENE}"
+        rf"\b(?:(?:furthest|farthest|closest|nearest|far|way|off) )?(?:(?:off )?(?:in|on|at|to)|from|near|nearest|"
+        rf"closest to|all the way in) {_THE}{_PLACE}{_SIDE}{_SCENE}"
         rf"{_CLAUSE_END}",
         rf"\b(?:(?:in|on|at|to|from) )?(?:the )?(?:{_WORD})[ -]?most\b{_SIDE}{_SCENE}",
         rf"^(?:(?:the|an?) )?(?:(?:two|three) )?{_PLACE}{_SIDE}{_SCENE}(?:$|(?= (?!(?:{NOT_PLACED_BEFORE})\b)\w))",
@@ -57,7 +58,8 @@ _TO_VIEWER = rf"(?: (?:to|of|by))? (?:the )?(?:{VIEWER}|picture taker|front|fore
 _DEPTHS = {
     "front": re.compile(
         rf" ?\b{_THAT_IS}(?:(?:closest|nearest|closer|nearer|near|close){_TO_VIEWER}|(?:closest|nearest)(?=$| in the ))"
-        rf"|\bin (?:the )?front of (?:the )?(?:{PICTURES}|{VIEWER})\b|^(?:the |two |three )*(?:closest|nearest)\b(?! to\b)(?= \w)"
+        rf"|\bin (?:the )?front of (?:the )?(?:{PICTURES}|{VIEWER})\b"
+        r"|^(?:the |two |three )*(?:closest|nearest)\b(?! to\b)(?= \w)"
     ),
     "back": re.compile(
         rf" ?\b{_THAT_IS}(?:(?:farthest|furthest|farther|further|far)(?: away)?(?: back)? from (?:the )?"
@@ -66,18 +68,19 @@ _DEPTHS = {
     ),
 }
 _NTH = rf"(?:the )?\b(?P<nth>{'|'.join(ORDINALS)})"
-_ENDS = rf"(?:far )?(?P<end>{'|'.join(form for s in SUPERLATIVES if s.of_place and s.name != 'middle' for form in s.forms)})"
+_ENDS = "|".join(form for s in SUPERLATIVES if s.of_place and s.name != "middle" for form in s.forms)
+_SIZES = "|".join(form for s in SUPERLATIVES if not s.of_place for form in s.forms)
 _COUNTED_FROM = re.compile(
-    rf"(?:at )?{_NTH}(?: in)?(?P<noun>(?: (?!from\b)[\w-]+){{0,4}}?)(?: in)? from (?:the )?{_ENDS}(?:[ -]hand)?(?: side)?{_SCENE}\b"
+    rf"(?:at )?{_NTH}(?: in)?(?P<noun>(?: (?!from\b)[\w-]+){{0,4}}?)(?: in)? from (?:the )?(?:far )?(?P<end>{_ENDS})"
+    rf"(?:[ -]hand)?(?: side)?{_SCENE}\b"
 )
-_COUNTED_BY_SIZE = re.compile(
-    rf"{_NTH}(?: to(?: the)?)?[ -](?P<end>{'|'.join(form for s in SUPERLATIVES if not s.of_place for form in s.forms)})\b"
-)
+_COUNTED_BY_SIZE = re.compile(rf"{_NTH}(?: to(?: the)?)?[ -](?P<end>{_SIZES})\b")
 _COUNTED = re.compile(r"\b(?:second|third|fourth|fifth|sixth|2nd|3rd|[4-9]th|next)\b")
 _FACING = re.compile(
     r"\b(?:(?:fac|look|lean|point|turn|head|mov|walk|go|bend|tilt|angl|gaz|star|swing|reach|runn|slant)(?:ing|ed)"
     r"|faces|looks|leans|points|turns|walks|goes|bends|bent|tilts|gazes|stares)"
-    r"(?: (?:to|towards?|off|away|down|up|back|straight|slightly|over|out|more|directly|the|his|her|its|their|head|from))*$"
+    r"(?: (?:to|towards?|off|away|down|up|back|straight|slightly|over|out|more|directly|the|his|her|its|their|head|"
+    r"from))*$"
 )
 _MOVING = re.compile(r"\b(?:walk|mov|go|swing|reach|runn|head)(?:ing|ed|s)$")
 """Verbs of motion: "walking on the left" is a place, "walking to the left" is not."""
@@ -86,7 +89,8 @@ _REMAINING = re.compile(r"\b(?:only|last|one)(?: \w+)?$")
 _COMPOUND = re.compile(r"\b(?:bikini|pajama|pyjama|suit|bell|entertainment|shopping|media|city)$")
 _GARNISH = re.compile(r"\b(?:with|wearing|holding|has|have|in an?)\b")
 _OF_A_THING = re.compile(
-    rf"(?:side|corner|edge|end|part|half|halves|portion|section)? ?of (?!(?:the |this |that |an? )?(?:\w+ )?(?:{SCENES})\b)"
+    r"(?:side|corner|edge|end|part|half|halves|portion|section)? ?of "
+    rf"(?!(?:the |this |that |an? )?(?:\w+ )?(?:{SCENES})\b)"
 )
 _DISPLAYED = re.compile(r"\b(?:with|displayed|printed|written|painted|plugged|says|saying)\b")
 _ON_SCENERY = re.compile(

@@ -31,8 +31,8 @@ class Geometry(NamedTuple):
     middle: float
     """Horizontal middle of the union of all boxes."""
     nearness: np.ndarray
-    """Nearness to the viewer (P,) in [0, 2]: position of the lower edge in the union of all boxes, from top to bottom, plus
-    the side of the box relative to the largest one. On a flat ground what is nearer is lower and larger."""
+    """Nearness to the viewer (P,) in [0, 2]: position of the lower edge in the union of all boxes, from top to bottom,
+    plus the side of the box relative to the largest one. On a flat ground what is nearer is lower and larger."""
     boxes: np.ndarray
     """Boxes (P, 4)."""
 

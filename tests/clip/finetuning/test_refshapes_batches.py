@@ -4,7 +4,7 @@ import numpy as np
 
 from vg_gym.clip.finetuning.refshapes_batches import RefShapesBatches
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
-from vg_gym.data.worlds.refshapes.expressions import parse
+from vg_gym.data.worlds.refshapes.expressions import read_expression
 
 
 def test_refshapes_batches_match_what_is_true():
@@ -16,7 +16,7 @@ def test_refshapes_batches_match_what_is_true():
     rng = np.random.default_rng([1, 5])
     scenes = [dataset.record(int(i)).scene() for i in rng.integers(50, size=3)]
     for row, text in enumerate(batch.texts):
-        expression, own = parse(text), batch.text_image[row]
+        expression, own = read_expression(text), batch.text_image[row]
         assert batch.match[row, own].tolist().count(1) == 1 and batch.match[row, own, batch.text_object[row]] == 1
         assert expression.referents(scenes[own]) == [batch.text_object[row]]
         for image, scene in enumerate(scenes):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
-from vg_gym.data.worlds.refshapes.expressions import KINDS, NounPhrase, parse, sample_expressions, vocabulary
+from vg_gym.data.worlds.refshapes.expressions import KINDS, NounPhrase, read_expression, sample_expressions, vocabulary
 from vg_gym.data.worlds.refshapes.scenes import ANY, COLORS, FILLS, LEVELS, SHAPES, SIZES
 from vg_gym.errors import VGGymError
 
@@ -66,7 +66,7 @@ def test_every_expression_means_exactly_one_object(name):
         reference = record.references()[i % 4]
         (target,), expression = reference.targets, reference.expression
         scene = record.scene()
-        assert parse(sample.query.expression) == expression
+        assert read_expression(sample.query.expression) == expression
         assert expression.kind == sample.kind == KINDS[i % 4]
         assert expression.referents(scene) == expression.clearly(scene) == [target]
         assert literal_referents(sample.query.expression, scene) == [target]
@@ -91,6 +91,6 @@ def test_sampled_expressions_of_any_scene_are_unambiguous(index, seed):
 def test_the_checker_calls_an_ambiguous_expression_ambiguous():
     scene = RefShapes("refshapes", "train").record(0).scene()
     shape = next(s.shape for s in scene if sum(o.shape == s.shape for o in scene) > 1)
-    assert len(parse(f"the {shape}").referents(scene)) > 1
+    assert len(read_expression(f"the {shape}").referents(scene)) > 1
     with pytest.raises(VGGymError, match="not a RefShapes expression"):
-        parse("the wobbly thing")
+        read_expression("the wobbly thing")

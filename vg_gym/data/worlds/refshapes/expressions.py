@@ -7,10 +7,10 @@ There are four kinds, as in the usual taxonomy of referring expressions:
 - size: "the largest star", "the small red cross"
 - relation: "the cross left of the blue heart", "the star nearest to the white ring"
 
-An :class:`Expression` is a small syntax tree with a ``text``, and :func:`parse` turns the text back into the tree.
-:meth:`Expression.referents` evaluates it against a scene. Vague words stay vague: an object that an expression *might*
-refer to ("on the left", just left of the middle) counts as a referent. An expression with exactly one referent that it
-refers to :meth:`~Expression.clearly` is therefore unambiguous for any sensible reader.
+An :class:`Expression` is a small syntax tree with a ``text``, and :func:`read_expression` turns the text back into
+the tree. :meth:`Expression.referents` evaluates it against a scene. Vague words stay vague: an object that an
+expression *might* refer to ("on the left", just left of the middle) counts as a referent. An expression with exactly
+one referent that it refers to :meth:`~Expression.clearly` is therefore unambiguous for any sensible reader.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ PLACES: dict[str, Callable[[Shape], float]] = {
 DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 _NEAREST = "nearest to"
 _NEAREST_RATIO = 1.3
-RELATIONS = (*DIRECTIONS, _NEAREST)
+SCENE_RELATIONS = (*DIRECTIONS, _NEAREST)
 """All relations of the language."""
 
 
@@ -106,7 +106,7 @@ class Expression:
     place: str | None = None
     """E.g. "on the left"."""
     relation: str | None = None
-    """Relation of the target to the anchor, one of :data:`RELATIONS`."""
+    """Relation of the target to the anchor, one of :data:`SCENE_RELATIONS`."""
     anchor: NounPhrase | None = None
     """Noun phrase of the anchor."""
 
@@ -183,12 +183,13 @@ _NOUN_PHRASE = (
 )
 _GRAMMAR = re.compile(
     rf"the (?:(?P<superlative>{'|'.join(_SUPERLATIVES)}) )?{_NOUN_PHRASE.format('head_')}"
-    rf"(?: (?P<place>{'|'.join(PLACES)})| (?P<relation>{'|'.join(RELATIONS)}) the {_NOUN_PHRASE.format('anchor_')})?"
+    rf"(?: (?P<place>{'|'.join(PLACES)})"
+    rf"| (?P<relation>{'|'.join(SCENE_RELATIONS)}) the {_NOUN_PHRASE.format('anchor_')})?"
 )
 
 
-def parse(text: str) -> Expression:
-    """Parse a text of this language to an expression.
+def read_expression(text: str) -> Expression:
+    """Read a text of this language as an expression.
 
     Raises:
         VGGymError: the text does not belong to the language.
@@ -207,7 +208,7 @@ def parse(text: str) -> Expression:
 
 def vocabulary() -> tuple[str, ...]:
     """Return all words of the language, sorted."""
-    phrases = [*_SUPERLATIVES, *PLACES, *RELATIONS]
+    phrases = [*_SUPERLATIVES, *PLACES, *SCENE_RELATIONS]
     words = {word for phrase in phrases for word in phrase.split()}
     return tuple(sorted(words | {"the", ANY_SHAPE, *SHAPES, *COLORS, *FILLS, *SIZES}))
 
@@ -256,7 +257,7 @@ def _candidates(
     if kind == "attribute":
         return (_Choices(_heads(item.shape, item.color, item.fill), _NOTHING),)
     if kind == "relation":
-        return (_Choices(crowd, [(None, None, word, anchor) for word in RELATIONS for anchor in anchors]),)
+        return (_Choices(crowd, [(None, None, word, anchor) for word in SCENE_RELATIONS for anchor in anchors]),)
     if kind == "location":
         return _Choices(crowd, _RANKED[kind]), _Choices(crowd, _PLACED)
     return _Choices(crowd, _RANKED[kind]), _Choices((*crowd, NounPhrase()), _NOTHING, item.size)
