@@ -91,7 +91,7 @@ def test_no_proposals_answer_the_whole_image_and_are_counted(tiny, blind):
     for prediction, query in zip(pipeline(tiny, fail=True).ground(blind), blind, strict=True):
         np.testing.assert_array_equal(prediction.box, box_ops.denormalize(box_ops.FULL, query.image.size))
         assert "no proposals" in prediction.details["failure"]
-    assert all("failure" in p.details for p in pipeline(tiny, classes=["zebra"]).ground(blind))
+    assert all("failure" in p.details for p in pipeline(tiny, categories=["zebra"]).ground(blind))
 
 
 def test_small_boxes_are_no_candidates(tiny, blind):

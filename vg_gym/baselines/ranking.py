@@ -13,9 +13,8 @@ from scipy.special import softmax
 from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
 from vg_gym.clip.encoder import ClipEncoder, load_clip
-from vg_gym.errors import unknown
-from vg_gym.language.parsing import parse as parse_expression
-from vg_gym.language.resolution import resolve
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.language.class_prior import log_prior
 from vg_gym.types import Proposals
 
 AGGREGATES: dict[str, Callable[..., Any]] = {"sum": np.sum, "max": np.max}
@@ -46,6 +45,8 @@ class ClipRanker:
         min_area: share of the image that a box must cover to be a candidate (:func:`large_enough`).
         parse: resolve superlatives and relations of the expression over the boxes (:mod:`vg_gym.language`), in addition
             to the CLIP score of the whole expression.
+        classes: make boxes of another class than the expression's noun less probable
+            (:mod:`vg_gym.language.class_prior`); needs proposals with class names.
         device: torch device.
 
     Raises:
@@ -62,6 +63,7 @@ class ClipRanker:
         parse: bool = False,
         min_area: float = 0.0,
         device: str = "cpu",
+        classes: bool = False,
     ):
         self.clips: list[ClipEncoder] = [load_clip(name, device) for name in clip.split("+")]
         for name in views.split("+"):
@@ -76,6 +78,7 @@ class ClipRanker:
         self.views: list[visual_prompts.View] = [view_functions[name] for name in views.split("+")]
         self.prompt = self.clips[0].prompt_template(prompt)
         self.aggregate, self.parse, self.min_area = aggregate, parse, min_area
+        self.classes = classes
 
     def encode(self, images: Sequence[np.ndarray], proposals: Sequence[Proposals]) -> list[EncodedImage]:
         """Embed the views of all proposals of all images, in one call of each CLIP."""
@@ -106,14 +109,25 @@ class ClipRanker:
         return np.array(rows, dtype=np.float32)
 
     def rank(self, image: EncodedImage, expression: str) -> Ranking:
-        """Rank the proposals of an image by an expression."""
-        parsed = parse_expression(self.clips[0].reword(expression)) if self.parse else None
-        prior = None
-        if parsed is not None and not parsed.plain:
-            boxes = image.proposals.boxes[image.candidates]
-            prior = np.log(resolve(parsed, boxes, lambda text: self._one(image, text)) + 1e-6)
-        logits = self.logits(image, expression)
+        """Rank the proposals of an image by an expression.
+
+        Raises:
+            VGGymError: ``classes`` is set, and a proposal has no class name.
+        """
+        logits, prior = self.logits(image, expression), self._prior(image, expression)
         return rank_logits(logits, image.candidates, len(image.proposals), self.aggregate, prior=prior)
+
+    def _prior(self, image: EncodedImage, expression: str) -> np.ndarray | None:
+        """Return the log-probabilities (C,) of the candidates by words about place and class, or None."""
+        if not (self.parse or self.classes):
+            return None
+        labels = [image.proposals.labels[i] for i in image.candidates] if self.classes else None
+        if labels is not None and not all(labels):
+            raise VGGymError(
+                "classes=true needs a detector that names classes, but a proposal has no class; leave it out"
+            )
+        boxes, text = image.proposals.boxes[image.candidates], self.clips[0].reword(expression)
+        return log_prior(text, boxes, lambda phrase: self._one(image, phrase), labels, self.parse)
 
     def _one(self, image: EncodedImage, phrase: str) -> np.ndarray:
         """Return one logit per candidate (C,)."""

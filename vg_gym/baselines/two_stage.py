@@ -12,6 +12,7 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
+from vg_gym.errors import VGGymError
 from vg_gym.features.proposals import select
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
@@ -37,16 +38,21 @@ class TwoStageGrounder:
         aggregate: aggregate over the views, ``sum`` or ``max``.
         prompt: text with ``{}`` for the expression.
         margin: margin of crops, as a fraction of the box's side.
-        parse: resolve superlatives and relations over the boxes.
+        parse: resolve superlatives, ordinals and relations over the boxes.
+        classes: make boxes of another class than the expression's noun less probable: "the boy" is a ``person``.
+            It needs a detector that names classes. A noun that is not known costs nothing.
         min_area: share of the image that a proposal must cover; if none does, all are candidates (ReCLIP).
         min_confidence: minimum confidence of a proposal.
         max_boxes: maximum number of proposals per image, the most confident first.
-        classes: names of the categories to use; empty: all.
+        categories: names of the categories to use; empty: all.
         max_overlap: IoU of two proposals of any class above which the less confident one is removed.
         device: torch device.
         **options: options of the proposer.
 
     Without proposals the answer is the whole image, and ``details["failure"]`` says so.
+
+    Raises:
+        VGGymError: ``classes`` is not a bool, or a part is unknown or lacks its weights.
     """
 
     def __init__(
@@ -60,14 +66,17 @@ class TwoStageGrounder:
         prompt: str | None = None,
         margin: NonNegativeFloat = 0.0,
         parse: bool = False,
+        classes: bool = False,
         min_area: UnitInterval = 0.0,
         min_confidence: UnitInterval = 0.1,
         max_boxes: PositiveInt = 50,
-        classes: Sequence[str] = (),
+        categories: Sequence[str] = (),
         max_overlap: UnitInterval = 0.8,
         device: str = "cpu",
         **options: Any,
     ):
+        if not isinstance(classes, bool):
+            raise VGGymError(f"classes={classes!r} is not true or false; name the categories to use with categories=")
         self.name = name or f"{proposer}-clip"
         published = registry.proposer_spec(proposer).published
         own = clip == "refshapes" and built_in(proposer, "refshapes") is not None
@@ -75,17 +84,17 @@ class TwoStageGrounder:
         self.settings: dict[str, Any] = {
             "proposer": proposer, "clip": clip, "name": self.name, "weights": chosen, "views": views,
             "aggregate": aggregate, "prompt": prompt, "margin": margin, "parse": parse, "min_area": min_area,
-            "min_confidence": min_confidence, "max_boxes": max_boxes, "classes": list(classes),
-            "max_overlap": max_overlap, "options": sorted(options.items()),
+            "min_confidence": min_confidence, "max_boxes": max_boxes, "categories": list(categories),
+            "classes": classes, "max_overlap": max_overlap, "options": sorted(options.items()),
         }  # fmt: skip
         """Values of all options that change answers, which the fingerprint contains."""
         proposer_options = {"weights": chosen} if chosen else {}
         if registry.proposer_spec(proposer).takes_clip:
             proposer_options["clip"] = clip.partition("+")[0]
         self.proposer = registry.proposer(proposer, **proposer_options, device=device, **options)
-        self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device)
+        self.ranker = ClipRanker(clip, views, aggregate, prompt, margin, parse, min_area, device, classes)
         self.select = partial(
-            select, min_score=min_confidence, max_boxes=max_boxes, classes=classes, max_overlap=max_overlap
+            select, min_score=min_confidence, max_boxes=max_boxes, classes=categories, max_overlap=max_overlap
         )
         self._encoded: LRUCache[EncodedImage] = LRUCache(CACHED_IMAGES)
 

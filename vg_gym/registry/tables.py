@@ -159,6 +159,15 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "clip-window": GrounderSpec(
         "vg_gym.baselines.clip_window:ClipWindow", "CLIP's best window", takes_clip=True, seen=NOTHING
     ),
+    "yolo-words": GrounderSpec(
+        "vg_gym.baselines.words:WordsGrounder",
+        "boxes of YOLO, chosen by class names and places, without CLIP",
+        PROPOSERS["yolo"].extra,
+        weights=PROPOSERS["yolo"].weights,
+        fixed={"proposer": "yolo"},
+        proposer="yolo",
+        seen=NOTHING,
+    ),
     "yolo-clip": _two_stage("yolo", "boxes of YOLO, chosen by CLIP"),
     "detr-clip": _two_stage("detr", "boxes of DETR, chosen by CLIP"),
     "ssd-clip": _two_stage("ssd", "boxes of SSD, chosen by CLIP"),
