@@ -31,7 +31,7 @@ def test_every_superlative_of_refshapes_is_understood(word):
     assert parse(text) == Parsed(f"{article}striped blue heart", (SUPERLATIVES[word],))
 
 
-@pytest.mark.parametrize("place", expressions._PLACES)
+@pytest.mark.parametrize("place", expressions.PLACES)
 def test_every_place_of_refshapes_is_understood(place):
     text = Expression(HEART, place=place).text
     preposition, _, region = place.partition(" ")
