@@ -5,10 +5,12 @@ import pytest
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.baselines.detectors.base import coco_names
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.baselines.words import WordsGrounder
 from vg_gym.errors import VGGymError
 from vg_gym.features.proposals import proposals
+from vg_gym.language.class_names import COCO_CLASSES
 from vg_gym.language.class_prior import MISMATCH, log_prior, words_alone
 
 BOXES = np.array([[0, 0, 20, 40], [60, 0, 80, 40], [25, 20, 55, 40], [30, 10, 40, 22]], dtype=np.float32)
@@ -107,3 +109,7 @@ def test_a_prior_of_nothing_is_none():
     assert log_prior("the man", BOXES, zeros, LABELS).tolist() == [0, 0, -MISMATCH, -MISMATCH]
     assert log_prior("the left man", BOXES, zeros, LABELS, places=False).tolist() == [0, 0, -MISMATCH, -MISMATCH]
     assert log_prior("the left man", BOXES, zeros).argmax() == 0
+
+
+def test_the_names_of_classes_are_those_of_the_detectors():
+    assert list(COCO_CLASSES) == list(coco_names())

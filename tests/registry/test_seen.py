@@ -42,9 +42,10 @@ def test_what_an_agent_has_seen(name):
     assert seen["detector"] == ("nothing" if agent.options.proposals == "contours" else "boxes of classes")
 
 
-def test_no_built_in_method_that_can_see_is_label_free():
+def test_of_built_in_methods_that_can_see_only_words_alone_are_label_free():
+    assert seen_by("yolo-words", {}) == {"method": "nothing", "detector": "boxes of classes"}
     for name, spec in registry.GROUNDERS.items():
-        if name not in BLIND | {"agent"} and (spec.takes_clip or spec.weights):
+        if name not in BLIND | {"agent", "yolo-words"} and (spec.takes_clip or spec.weights):
             assert EXPRESSION_BOXES in seen_by(name, {}).values(), name
 
 
