@@ -60,7 +60,8 @@ def layout(tmp_path_factory):
 @pytest.fixture(params=vg_gym.ENVIRONMENTS)
 def registered(request, layout, tiny_clip):
     """The id of an environment, and ``make`` and ``make_vec`` of it on its own data set."""
-    own = {"dataset_options": {"scenes": 2}} if request.param.startswith("RefShapes") else {"root": str(layout)}
+    drawn = vg_gym.ENVIRONMENTS[request.param] in vg_gym.DRAWN
+    own = {"dataset_options": {"scenes": 2}} if drawn else {"root": str(layout)}
     return request.param, *(partial(make, request.param, clip=tiny_clip, **own) for make in MAKERS)
 
 
@@ -100,10 +101,10 @@ def test_every_id_is_the_same_in_a_vector(registered):
 @pytest.mark.parametrize("name", vg_gym.ENVIRONMENTS)
 def test_without_files_an_id_falls_back_and_says_so(name, tiny_clip, monkeypatch):
     monkeypatch.delenv("VG_GYM_DATA", raising=False)
-    fell_back = name != "RefShapes-Ground-v0"
+    fell_back = vg_gym.ENVIRONMENTS[name] not in vg_gym.DRAWN
     with pytest.warns(UserWarning, match="vg-gym download") if fell_back else nullcontext():
         env = gymnasium.make(name, clip=tiny_clip)
-    assert env.reset(seed=1)[1]["dataset"] == "refshapes"
+    assert env.reset(seed=1)[1]["dataset"] == ("refshapes" if fell_back else vg_gym.ENVIRONMENTS[name])
 
 
 def test_a_wrong_root_is_an_error_not_a_fallback(tiny_clip):
