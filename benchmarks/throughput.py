@@ -263,7 +263,7 @@ def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
     The correlation is within an expression of the test split. Both scores use the same boxes.
     """
     from vg_gym import boxes as box_ops
-    from vg_gym.clip.dense import summed_area
+    from vg_gym.clip.region_features import summed_area
 
     rng, data = np.random.default_rng(0), RefShapes("refshapes", "test")
     found: dict[str, list[float]] = {"cosine": [], "context": []}

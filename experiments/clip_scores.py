@@ -21,8 +21,8 @@ from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
 from vg_gym.cli.figures import write_figures
 from vg_gym.clip import load_clip
-from vg_gym.clip.dense import summed_area
 from vg_gym.clip.finetuning.box_text_batches import perturb, random_boxes
+from vg_gym.clip.region_features import summed_area
 from vg_gym.clip.scores import SCORES, negative_texts, score_boxes
 from vg_gym.data.worlds.refshapes.expressions import KINDS
 from vg_gym.envs.options import EnvOptions

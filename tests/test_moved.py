@@ -24,3 +24,9 @@ def test_from_vg_gym_import_an_old_name():
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["vg_gym.language_models.chat", "vg_gym.language_models.box_text"]
+
+
+def test_a_submodule_of_a_moved_package_is_loaded_once():
+    source = "import vg_gym.runners.ray, sys; print(sys.modules['vg_gym.runners.ray'].RayRunner.__module__)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["vg_gym.runtime.runners.ray"]

@@ -113,14 +113,12 @@ ROLES = {"config", "dataset", "expressions", "factory", "grounder", "model", "op
 training, ``dataset`` a world."""
 COMMANDS = {"demo", "ground", "train"}
 """Names of modules of ``cli`` that are called like the module whose functions they run."""
-TO_RENAME = {"dense", "drawing", "parsing", "seen", "splits", "tables"}
-"""Names that modules of different subjects still share; a name that becomes unique leaves this set."""
 
 
 def test_a_module_name_has_one_subject():
     files = [module for module, (_, is_package) in modules().items() if not is_package]
     names = Counter(module.rpartition(".")[2] for module in files)
-    repeated = {name for name, count in names.items() if count > 1} - ROLES - COMMANDS - TO_RENAME
+    repeated = {name for name, count in names.items() if count > 1} - ROLES - COMMANDS
     assert not repeated, f"these names have several subjects, rename a module: {sorted(repeated)}"
     assert all(names[name] == 2 and f"vg_gym.cli.{name}" in files for name in COMMANDS)
 

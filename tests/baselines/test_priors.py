@@ -46,7 +46,7 @@ def test_refusals(blind):
 
 @pytest.mark.parametrize("score", ["cosine", "context"])
 def test_clip_window_finds_the_maximum(score, tiny_clip, blind, tmp_path):
-    from vg_gym.clip.dense import summed_area
+    from vg_gym.clip.region_features import summed_area
     from vg_gym.clip.scores import score_boxes
 
     save_model(tiny_clip, tmp_path / "clip")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vg_gym.clip import kernels
-from vg_gym.clip.dense import box_sum, summed_area, table_scores, table_sums
+from vg_gym.clip.region_features import box_sum, summed_area, table_scores, table_sums
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, score_boxes
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.region_attention import OUTSIDE_BIAS, attention_bias, encode_segments, pool_regions
+from vg_gym.clip.region_features import l2_normalize
 from vg_gym.clip.towers import resize_positions
 from vg_gym.errors import VGGymError
 

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vg_gym.clip.dense import box_sum, l2_normalize, summed_area
+from vg_gym.clip.region_features import box_sum, l2_normalize, summed_area
 from vg_gym.clip.scores import SCORES, measure, score_boxes
 from vg_gym.errors import VGGymError
 

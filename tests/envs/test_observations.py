@@ -4,7 +4,7 @@ import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import summed_area
+from vg_gym.clip.region_features import summed_area
 from vg_gym.envs import GroundingVectorEnv
 from vg_gym.envs.observations import pixel_views
 from vg_gym.features import bank

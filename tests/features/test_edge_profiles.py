@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vg_gym.clip.dense import summed_area
+from vg_gym.clip.region_features import summed_area
 from vg_gym.features.edge_maps import edge_maps
 from vg_gym.features.edge_profiles import MARGIN, REACH, SCALE, SLICES, edge_profiles
 

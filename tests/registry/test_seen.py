@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vg_gym import registry
-from vg_gym.agents.seen import NO_BOXES, UNRECORDED, seen_by_agent, seen_in_training
+from vg_gym.agents.supervision import NO_BOXES, UNRECORDED, seen_by_agent, seen_in_training
 from vg_gym.cli.listing import seen_table
 from vg_gym.registry.seen import OWN_METHOD, OWN_WEIGHTS, seen_by, seen_by_clip, seen_by_proposer, seen_text
 from vg_gym.registry.tables import EXPRESSION_BOXES

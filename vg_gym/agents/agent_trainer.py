@@ -42,7 +42,7 @@ from vg_gym.agents.cloning import clone_oracle, learn_choice
 from vg_gym.agents.config import NUM_EVALUATIONS, TrainConfig, completed, env_options
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
-from vg_gym.agents.seen import NO_BOXES, method_seen, seen_in_training
+from vg_gym.agents.supervision import NO_BOXES, method_seen, seen_in_training
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.encoder import load_clip

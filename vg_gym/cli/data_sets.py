@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vg_gym.cli.parsing import add_command, add_plugins
+from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import dataset_spec, load_plugins
 from vg_gym.runtime.runners import RUNNERS, make_runner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vg_gym.cli.listing import ready_grounders
-from vg_gym.cli.parsing import add_command, add_plugins
+from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import importing
 from vg_gym.registry import grounder_spec, load_plugins
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from vg_gym import __version__
 from vg_gym.cli import data_sets, demo, environments, evaluate, finished_runs, ground, listing, train
-from vg_gym.cli.parsing import Parser
+from vg_gym.cli.parsers import Parser
 from vg_gym.cli.run import run
 
 SUBCOMMANDS: dict[str, Callable[[Any], None]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 
 from vg_gym import ENVIRONMENTS
-from vg_gym.cli.parsing import add_command
+from vg_gym.cli.parsers import add_command
 from vg_gym.config import read_pairs
 from vg_gym.errors import VGGymError, unknown
 

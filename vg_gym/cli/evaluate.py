@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from vg_gym.cli.option_docs import field_docs
-from vg_gym.cli.parsing import Parser, add_plugins
+from vg_gym.cli.parsers import Parser, add_plugins
 from vg_gym.data.rows import FORMATS
 from vg_gym.frames import FRAMES
 from vg_gym.registry import load_plugins

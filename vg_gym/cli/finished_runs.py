@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vg_gym.cli.parsing import add_command
+from vg_gym.cli.parsers import add_command
 
 
 def add_compare(commands) -> None:
@@ -28,7 +28,7 @@ def compare(options: argparse.Namespace) -> None:
     from vg_gym.evaluation.paired import pair_results
     from vg_gym.evaluation.report.plots import draw_pairs, png
     from vg_gym.evaluation.results import read_results
-    from vg_gym.evaluation.tables import print_pairs
+    from vg_gym.evaluation.terminal_tables import print_pairs
     from vg_gym.storage.files import replacing
     from vg_gym.storage.outputs import is_own_picture, refuse_foreign
 

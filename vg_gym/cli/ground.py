@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vg_gym.cli.parsing import add_command, add_plugins
+from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import load_plugins
 from vg_gym.storage.files import make_folder, replacing

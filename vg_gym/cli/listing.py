@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vg_gym import ENVIRONMENTS, __version__
-from vg_gym.agents.seen import first_blind, seen_by_agent
-from vg_gym.cli.parsing import add_command, add_plugins
+from vg_gym.agents.supervision import first_blind, seen_by_agent
+from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import (
     DATASETS,

@@ -80,7 +80,7 @@ def _compare(comparison: Comparison) -> None:
 
 
 def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
-    from vg_gym.agents.seen import first_blind
+    from vg_gym.agents.supervision import first_blind
     from vg_gym.evaluation.comparison import Comparison
     from vg_gym.fitting.splits import options_of_all_splits
 

@@ -25,8 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from vg_gym.clip.crops import crop, crop_and_resize, resize
-from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.published import CONFIG, build, unusual
+from vg_gym.clip.region_features import l2_normalize
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
 from vg_gym.data.rewording import RULES

@@ -16,8 +16,8 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
 
 from vg_gym.clip.crops import resize
-from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import l2_normalize
 from vg_gym.clip.towers import resize_positions
 from vg_gym.errors import VGGymError
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_sum, dot, l2_normalize
+from vg_gym.clip.region_features import box_sum, dot, l2_normalize
 from vg_gym.errors import unknown
 
 if TYPE_CHECKING:

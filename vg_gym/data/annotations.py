@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.columns import Columns, Strings
+from vg_gym.data.column_arrays import Columns, Strings
 from vg_gym.data.safe_pickle import load_plain_pickle
 from vg_gym.errors import VGGymError
 

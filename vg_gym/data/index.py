@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from vg_gym.data.columns import Columns
+from vg_gym.data.column_arrays import Columns
 from vg_gym.storage.files import cache_folder, temporary_folder
 from vg_gym.storage.npy import read_npy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.columns import Strings
+from vg_gym.data.column_arrays import Strings
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import indexed
 from vg_gym.data.own_files import parse_coco_style, parse_json_lines

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vg_gym.data.columns import Columns
+from vg_gym.data.column_arrays import Columns
 from vg_gym.data.rows import DEFAULTS, RowTable
 from vg_gym.errors import VGGymError
 

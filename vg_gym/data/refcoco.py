@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vg_gym.data.annotations import decode_mask, lookup, parse_instances, parse_refs
-from vg_gym.data.columns import Strings, first_equal
+from vg_gym.data.column_arrays import Strings, first_equal
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import indexed
 from vg_gym.data.opaque import opaque

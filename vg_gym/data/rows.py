@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.columns import Codes, Columns, Texts, first_equal
+from vg_gym.data.column_arrays import Codes, Columns, Texts, first_equal
 from vg_gym.data.pixels import ORIENTATIONS, UNKNOWN
 from vg_gym.errors import VGGymError
 from vg_gym.frames import FRAMES

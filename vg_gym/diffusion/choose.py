@@ -7,7 +7,7 @@ import torch
 from scipy.special import softmax
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
+from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 
 SAME_BOX = 0.5
 """Boxes with at least this IoU with the mode are averaged into it."""

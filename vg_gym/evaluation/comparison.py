@@ -40,7 +40,7 @@ from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded
 from vg_gym.evaluation.recorded_detections import recorded_rows
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
-from vg_gym.evaluation.tables import print_counts, print_table
+from vg_gym.evaluation.terminal_tables import print_counts, print_table
 from vg_gym.registry.identity import versions
 from vg_gym.registry.seen import RECORDED, seen_text
 from vg_gym.runtime.runners import Runner, make_runner

@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vg_gym.boxes import to_numpy
-from vg_gym.clip.dense import summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import summed_area
 from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.features.dense_features import DenseFeatures
 from vg_gym.features.edge_maps import edge_map_arrays

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import table_sums
+from vg_gym.clip.region_features import table_sums
 from vg_gym.runtime.lazy_imports import torch
 
 SLICES = 24

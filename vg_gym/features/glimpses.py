@@ -16,8 +16,8 @@ import numba
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import l2_normalize, table_sums
 from vg_gym.clip.kernels import HALF, ONE, OPTIONS, REAL, WHOLE, ZERO, kernel, over_rows
+from vg_gym.clip.region_features import l2_normalize, table_sums
 from vg_gym.runtime.lazy_imports import torch
 
 WINDOWS = (1.0, 2.0, 4.0)

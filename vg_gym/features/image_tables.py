@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from vg_gym.boxes import to_numpy
-from vg_gym.clip.dense import l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import l2_normalize, summed_area
 from vg_gym.errors import VGGymError
 from vg_gym.features.edge_maps import SIDE
 from vg_gym.runtime.lazy_imports import torch

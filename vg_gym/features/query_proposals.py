@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 from vg_gym.errors import VGGymError
 from vg_gym.features.image_arrays import ImageArrays
 from vg_gym.features.proposals import select

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 from vg_gym.language.parsing import noun_phrases
 
 SCAN_SIZES = ((2, 2), (2.5, 3), (3, 2.5), (3, 3), (3.5, 4.5), (4.5, 3.5), (4, 4), (5, 6), (6, 5))

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.finetuning.losses import localization_loss, multi_positive, region_features
+from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 
 
 def test_region_features_are_the_encoder_s(rng):

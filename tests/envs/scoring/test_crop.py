@@ -7,8 +7,8 @@ from PIL import Image, ImageFilter
 from vg_gym import boxes as box_ops
 from vg_gym.clip.crop_scores import BLUR, CropScores
 from vg_gym.clip.crops import crop, pixel_boxes
-from vg_gym.clip.dense import l2_normalize
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import l2_normalize
 from vg_gym.clip.scores import RING_SCALE, SCORES
 from vg_gym.data.images import ArrayImage
 from vg_gym.errors import VGGymError

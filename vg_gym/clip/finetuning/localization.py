@@ -9,8 +9,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
-from vg_gym.clip.dense import box_mean, l2_normalize, summed_area
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 from vg_gym.types import GroundingDataset, Sample, by_image
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.dense import table_scores, table_sums
+from vg_gym.clip.region_features import table_scores, table_sums
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, measure, negative_texts, score_of
 from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.options import EnvOptions

@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.evaluation.rows import row
 from vg_gym.evaluation.paired import Pair, Pairing
-from vg_gym.evaluation.tables import print_counts, print_pairs, print_table
+from vg_gym.evaluation.terminal_tables import print_counts, print_pairs, print_table
 
 
 def test_the_table_has_a_line_for_each_row(capsys):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vg_gym.clip.dense import box_mean, box_sum, l2_normalize, summed_area, table_sums
+from vg_gym.clip.region_features import box_mean, box_sum, l2_normalize, summed_area, table_sums
 
 
 def random_boxes(rng, *shape):
