@@ -6,6 +6,7 @@ import pytest
 
 from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
 from vg_gym.baselines.two_stage import TwoStageGrounder
+from vg_gym.baselines.words import WordsGrounder
 from vg_gym.clip.encoder import load_clip
 
 OTHER_VALUES = {
@@ -14,8 +15,15 @@ OTHER_VALUES = {
         {
             "proposer": "contours", "clip": "refshapes+refshapes", "name": "other", "weights": "other",
             "views": "crop+blur", "aggregate": "max", "prompt": "the {}", "margin": 0.1, "parse": True,
-            "min_area": 0.1, "min_confidence": 0.2, "max_boxes": 3, "classes": ["star"], "max_overlap": 0.5,
-            "options": {"counts": (5,)},
+            "classes": True, "min_area": 0.1, "min_confidence": 0.2, "max_boxes": 3, "categories": ["star"],
+            "max_overlap": 0.5, "options": {"counts": (5,)},
+        },
+    ),
+    WordsGrounder: (
+        {"proposer": "yolo"},
+        {
+            "proposer": "ssd", "name": "other", "weights": "other", "min_confidence": 0.2, "max_boxes": 3,
+            "max_overlap": 0.5, "options": {"counts": (5,)},
         },
     ),
     HeatMapGrounder: (

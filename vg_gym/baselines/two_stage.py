@@ -83,9 +83,9 @@ class TwoStageGrounder:
         chosen = weights or (published and ("refshapes" if own else published))
         self.settings: dict[str, Any] = {
             "proposer": proposer, "clip": clip, "name": self.name, "weights": chosen, "views": views,
-            "aggregate": aggregate, "prompt": prompt, "margin": margin, "parse": parse, "min_area": min_area,
-            "min_confidence": min_confidence, "max_boxes": max_boxes, "categories": list(categories),
-            "classes": classes, "max_overlap": max_overlap, "options": sorted(options.items()),
+            "aggregate": aggregate, "prompt": prompt, "margin": margin, "parse": parse, "classes": classes,
+            "min_area": min_area, "min_confidence": min_confidence, "max_boxes": max_boxes,
+            "categories": list(categories), "max_overlap": max_overlap, "options": sorted(options.items()),
         }  # fmt: skip
         """Values of all options that change answers, which the fingerprint contains."""
         proposer_options = {"weights": chosen} if chosen else {}

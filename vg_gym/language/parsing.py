@@ -98,7 +98,7 @@ def cuts(text: str) -> Iterator[Cut]:
     """Yield every cut of a text at a relation, from left to right; "a near b near c" has two.
 
     >>> [(cut.head, cut.relation.name, cut.anchor) for cut in cuts("a man in a red coat next to a dog")]
-    [('a man', 'in', 'a red coat next to a dog'), ('a man in a red coat', 'near', 'a dog')]
+    [('a man', 'inside', 'a red coat next to a dog'), ('a man in a red coat', 'near', 'a dog')]
     """
     for match in _RELATION.finditer(text):
         head = COPULA.sub("", ADVERB.sub("", text[: match.start()].strip()))
@@ -133,13 +133,13 @@ def _trimmed(text: str) -> str:
 
 
 def parse(expression: str) -> Parsed:
-    """Separate the relations and superlatives that boxes can decide from the lower-case phrases of an expression.
+    """Separate relations, superlatives and ordinals, which boxes can decide, from the lower-case phrases around them.
 
     >>> parse("the small cross left of the blue heart")
     Parsed(phrase='the small cross', superlatives=(), relation='left of', anchor=Parsed(phrase='the blue heart', \
-superlatives=(), relation=None, anchor=None))
-    >>> parse("the leftmost ring in the box")
-    Parsed(phrase='ring in the box', superlatives=('left',), relation=None, anchor=None)
+superlatives=(), relation=None, anchor=None, ordinal=None), ordinal=None)
+    >>> parse("the second man in red from the left")
+    Parsed(phrase='man in red', superlatives=(), relation=None, anchor=None, ordinal=(2, 'left'))
     """
     text = _spaced(expression.lower())
     cut = next((cut for cut in cuts(text) if cut.over_boxes), None)
