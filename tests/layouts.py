@@ -92,7 +92,8 @@ def write_layout(root, instances, refs, refs_name="refs(umd).p", annotations="an
     (root / annotations).mkdir(parents=True, exist_ok=True)
     (root / images).mkdir(parents=True, exist_ok=True)
     (root / annotations / "instances.json").write_text(json.dumps(instances))
-    (root / annotations / refs_name).write_bytes(pickle.dumps(refs, protocol=2))
+    content = json.dumps(refs).encode() if refs_name.endswith(".json") else pickle.dumps(refs, protocol=2)
+    (root / annotations / refs_name).write_bytes(content)
     for image in instances["images"]:
         size = (image.get("width") or 64, image.get("height") or 48)
         Image.new("RGB", size, (image["id"] % 256, 128, 0)).save(root / images / image["file_name"])

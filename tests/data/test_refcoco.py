@@ -183,7 +183,7 @@ def test_refcoco_is_not_taken_for_refcoco_plus(tmp_path):
 def test_errors_name_the_thing_and_the_remedy(layout, tmp_path, monkeypatch):
     root, instances, refs = layout
     monkeypatch.delenv("VG_GYM_DATA", raising=False)
-    with pytest.raises(VGGymError, match="give root=DIR or set VG_GYM_DATA; `vg-gym download refcocog"):
+    with pytest.raises(VGGymError, match="give root=DIR or set VG_GYM_DATA, or run `vg-gym download refcocog"):
         open_dataset("refcocog-umd", "val")
     with pytest.raises(VGGymError, match=r"looked in .*nowhere/refcocog/annotations, .*nowhere; correct root="):
         open_dataset("refcocog-umd", "val", root=str(tmp_path / "nowhere"))

@@ -82,7 +82,7 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
     elif what == "datasets":
         for name, dataset_ in list_datasets().items():
             available, place = whereabouts(name, dataset_, root)
-            yield name, available, f"{dataset_.summary}; {', '.join(dataset_.splits)}; {place}"
+            yield name, available, "; ".join(filter(None, (*_described(dataset_), place)))
         yield "FILE.jsonl, FILE.json", True, FILES.summary
     elif what == "clips":
         yield from _clips()
@@ -95,6 +95,13 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
             if name == "agent":
                 yield from ((agent, True, f"built-in agent; {text}") for agent, text in _agents().items())
             yield _row(name, spec, first.published if first else None)
+
+
+def _described(spec: DatasetSpec) -> tuple[str, ...]:
+    """Return what is known of a data set: summary, splits, targets of an expression, size and licence."""
+    targets = f"an expression means {spec.targets.replace(', ', ' or ')}" if spec.targets != "one" else ""
+    licence = f"licence: {spec.licence}" if spec.licence else ""
+    return spec.summary, ", ".join(spec.splits), targets, spec.size, licence
 
 
 def ready_grounders() -> list[str]:

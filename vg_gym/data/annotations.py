@@ -1,4 +1,4 @@
-"""Parsers of the two published files of a RefCOCO-type set, ``refs(X).p`` and ``instances.json``, into columns.
+"""Parsers of the two published files of a RefCOCO-type set, ``refs(X)`` and ``instances.json``, into columns.
 
 Columns can be memory-mapped from an index; 200,000 dictionaries would be parsed again whenever the set is opened.
 """
@@ -43,13 +43,7 @@ def parse_instances(path: Path) -> Columns:
     Raises:
         VGGymError: the file is not JSON, or not of COCO's format; the message names the file and the fault.
     """
-    try:
-        data = path.read_bytes()
-        content = json.loads(data)
-    except OSError as error:
-        raise VGGymError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise VGGymError(f"{path} is not valid JSON ({error}); download it again") from error
+    content, data = _load_json(path)
     try:
         columns = _image_columns(content["images"])
         columns.update(_annotation_columns(content["annotations"], content["categories"], columns))
@@ -62,6 +56,17 @@ def parse_instances(path: Path) -> Columns:
                 f"{path}: the {name} {number} is given more than once; ids must differ: get the original file"
             )
     return {**columns, "digest": np.frombuffer(hashlib.sha256(data).digest(), np.uint8)}
+
+
+def _load_json(path: Path) -> tuple[Any, bytes]:
+    """Return the contents of a JSON file, and its bytes."""
+    try:
+        data = path.read_bytes()
+        return json.loads(data), data
+    except OSError as error:
+        raise VGGymError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise VGGymError(f"{path} is not valid JSON ({error}); download it again") from error
 
 
 def _image_columns(images: list[dict[str, Any]]) -> Columns:
@@ -125,18 +130,18 @@ def _clamp(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def parse_refs(path: Path) -> Columns:
-    """Parse a published ``refs(X).p`` into columns.
+    """Parse a published file of refs, the pickle ``refs(X).p`` or gRefCOCO's ``grefs(unc).json``, into columns.
 
-    The columns of refs are the ids ``ref_id``, ``ref_ann`` and ``ref_image`` (R,), ``ref_targets`` (R,) number of
-    annotations, ``ref_split`` (R,) row of ``split``, and ``ref_name`` (file names as published). A ref of gRefCOCO has
-    a list of annotations; ``ref_ann`` is -1 unless there is exactly one. The columns of sentences are ``sent_id``,
-    ``sent_ref`` (S,) row of the ref, and ``sent`` (the cleaned sentence, or the raw one where that is missing).
+    The columns of refs are ``ref_id`` and ``ref_image`` (R,), ``ref_split`` (R,) row of ``split``, and ``ref_name``
+    (file names as published). The annotations of ref r are ``ref_ann[ref_ann.offsets[r] : ref_ann.offsets[r + 1]]``:
+    one in RefCOCO, none, one or several in gRefCOCO. The columns of sentences are ``sent_id``, ``sent_ref`` (S,) row of
+    the ref, and ``sent`` (the cleaned sentence, or the raw one where that is missing).
 
     Raises:
-        VGGymError: the file is not a pickle of plain data, or not a list of refs; the message names the file and the
-            fault.
+        VGGymError: the file is not a pickle of plain data or JSON, or not a list of refs; the message names the file
+            and the fault.
     """
-    refs = load_plain_pickle(path)
+    refs = _load_json(path)[0] if path.suffix == ".json" else load_plain_pickle(path)
     try:
         return _ref_columns(refs)
     except _MALFORMED as error:
@@ -147,11 +152,11 @@ def _ref_columns(refs: list[dict[str, Any]]) -> Columns:
     splits = sorted({ref["split"] for ref in refs})
     sentences = [(row, sentence) for row, ref in enumerate(refs) for sentence in ref["sentences"]]
     texts = ((sentence.get("sent") or sentence.get("raw") or "").strip() for _, sentence in sentences)
-    targets = [_targets(ref["ann_id"]) for ref in refs]
+    targets = [_targets(ref) for ref in refs]
     return {
         "ref_id": _whole(ref["ref_id"] for ref in refs),
-        "ref_ann": _whole(ids[0] if len(ids) == 1 else -1 for ids in targets),
-        "ref_targets": np.array([len(ids) for ids in targets], np.int32),
+        "ref_ann": _whole(number for ids in targets for number in ids),
+        "ref_ann.offsets": np.cumsum([0, *map(len, targets)], dtype=np.int64),
         "ref_image": _whole(ref["image_id"] for ref in refs),
         "ref_split": np.array([splits.index(ref["split"]) for ref in refs], np.int32),
         **Strings.pack("ref_name", (ref["file_name"] for ref in refs)),
@@ -162,9 +167,17 @@ def _ref_columns(refs: list[dict[str, Any]]) -> Columns:
     }
 
 
-def _targets(ann_id: Any) -> list[Any]:
-    """Return the annotations of a ref, which has one or a list of them; gRefCOCO writes -1 for a missing target."""
-    return [number for number in ann_id if number != -1] if isinstance(ann_id, (list, tuple)) else [ann_id]
+def _targets(ref: dict[str, Any]) -> list[Any]:
+    """Return the annotations of a ref without repetitions; gRefCOCO writes ``[-1]`` for none.
+
+    Raises:
+        ValueError: the flag ``no_target`` contradicts the annotations.
+    """
+    ids = ref["ann_id"] if isinstance(ref["ann_id"], (list, tuple)) else [ref["ann_id"]]
+    targets = [number for number in dict.fromkeys(ids) if number != -1]
+    if bool(ref.get("no_target", not targets)) == bool(targets):
+        raise ValueError(f"ref {ref['ref_id']} says no_target={ref['no_target']} with the annotations {targets}")
+    return targets
 
 
 def decode_mask(segmentation: object, size: tuple[int, int]) -> np.ndarray:

@@ -20,7 +20,7 @@ from vg_gym.data.column_arrays import Columns
 from vg_gym.storage.files import cache_folder, temporary_folder
 from vg_gym.storage.npy import read_npy
 
-FORMAT = 4
+FORMAT = 5
 """Version of the columns, part of an index's name; increase it when columns change their meaning."""
 MIN_INDEXED_BYTES = 8 * 2**20
 """Size in bytes from which a source is indexed; parsing a smaller one is as fast as reading an index."""

@@ -1,8 +1,10 @@
-"""RefCOCOg, RefCOCO and RefCOCO+, read in their published form without converting files or running their pickles.
+"""RefCOCOg, RefCOCO, RefCOCO+ and gRefCOCO, read in their published form; nothing in their pickles is run.
 
 Yu et al., "Modeling Context in Referring Expressions", ECCV 2016 (RefCOCO, RefCOCO+, UNC splits); Mao et al.,
 "Generation and Comprehension of Unambiguous Object Descriptions", CVPR 2016 (RefCOCOg, Google split); Nagaraja et al.,
-"Modeling Context Between Objects for Referring Expression Understanding", ECCV 2016 (RefCOCOg, UMD split).
+"Modeling Context Between Objects for Referring Expression Understanding", ECCV 2016 (RefCOCOg, UMD split);
+He et al., "GREC: Generalized Referring Expression Comprehension", arXiv 2308.16182 (gRefCOCO: an expression means none,
+one or several objects). The layout of gRefCOCO was read in the code of its authors, ``henghuiding/gRefCOCO``.
 """
 
 from __future__ import annotations
@@ -46,7 +48,12 @@ class Published:
     refs: str
     """Name of the file of refs."""
     splits: dict[str, tuple[int, int]]
-    """Split -> (number of expressions, number of images); 0 images are not compared: Google's splits share images."""
+    """Split -> (number of expressions, number of images); 0 is not compared: Google's splits share images, and the
+    papers and the files of gRefCOCO disagree on expressions."""
+    any_targets: bool = False
+    """True if expressions without a target and with several are samples; otherwise they are left out."""
+    source: str = ""
+    """Page of the files; empty if ``vg-gym download`` fetches them."""
 
 
 PUBLISHED_SETS = {
@@ -64,12 +71,19 @@ PUBLISHED_SETS = {
         "refs(unc).p",
         {"train": (120_191, 16_992), "val": (10_758, 1_500), "testA": (5_726, 750), "testB": (4_889, 750)},
     ),
+    "grefcoco-unc": Published(
+        "grefcoco",
+        "grefs(unc).json",
+        {"train": (0, 0), "val": (0, 1_500), "testA": (0, 750), "testB": (0, 750)},
+        any_targets=True,
+        source="https://huggingface.co/datasets/FudanCVL/gRefCOCO",
+    ),
 }
 """Data set -> its published names and sizes."""
 
 
 def find_annotations(name: str, root: str | Path | None = None) -> Path:
-    """Return the folder with the files of data set ``name``: ``refs(X).p`` and ``instances.json``.
+    """Return the folder with the files of data set ``name``: its refs and ``instances.json``.
 
     The search covers ``root``, ``root/annotations``, and both below ``root/refcocog`` (``refcoco``, ``refcoco+``).
 
@@ -81,10 +95,14 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
         VGGymError: no folder is given, or it lacks the files; the message lists the searched folders.
     """
     published = PUBLISHED_SETS[name]
-    command = f"`vg-gym download {published.folder} --root DIR`"
+    remedy = (
+        f"get both files from {published.source}"
+        if published.source
+        else (f"run `vg-gym download {published.folder} --root DIR`")
+    )
     chosen = root or os.environ.get(DATA_VARIABLE)
     if not chosen:
-        raise DatasetNotFound(f"{name} is read from disk: give root=DIR or set {DATA_VARIABLE}; {command} fetches it")
+        raise DatasetNotFound(f"{name} is read from disk: give root=DIR or set {DATA_VARIABLE}, or {remedy}")
     bases = [Path(chosen) / published.folder, Path(chosen)]
     # The files of RefCOCO and RefCOCO+ have the same names; only their folders differ.
     others = {other.folder for other in PUBLISHED_SETS.values()} - {published.folder}
@@ -94,7 +112,7 @@ def find_annotations(name: str, root: str | Path | None = None) -> Path:
             return place
     searched = ", ".join(map(str, places)) or f"no place, since {chosen} is another data set's folder"
     raise VGGymError(
-        f"no {published.refs} with instances.json for {name}; looked in {searched}; correct root= or run {command}"
+        f"no {published.refs} with instances.json for {name}; looked in {searched}; correct root= or {remedy}"
     )
 
 
@@ -130,8 +148,9 @@ def image_places(folders: Sequence[Path], name: PurePosixPath, alone: bool = Fal
 class RefCOCO(IndexedSequence[Sample]):
     """A split of a RefCOCO-type data set: one sample per expression, in the order of the published file.
 
-    Three kinds of expressions are left out, and a warning gives their number: those without any text, those whose box,
-    clamped to the image, is empty, and those with several targets or without one, as in gRefCOCO. Boxes refer to the
+    Three kinds of expressions are left out, and a warning gives their number: those without any text, those with a box
+    that is empty when clamped to the image, and, except in gRefCOCO, those without a target or with several. A sample
+    without a target has no category, and -1 for ``ann_id``; one with several has those of its first. Boxes refer to the
     stored pixels, like COCO's, unless the annotated width and height fit only the upright image. A warning names both
     numbers if the number of expressions or images differs from the published one.
 
@@ -139,7 +158,7 @@ class RefCOCO(IndexedSequence[Sample]):
         name: a key of :data:`PUBLISHED_SETS`.
         split: one of the set's splits. RefCOCO and RefCOCO+ have no ``test``: testA (people) and testB (other objects)
             measure different abilities and are always reported separately.
-        annotations: folder with ``refs(X).p`` and ``instances.json``.
+        annotations: folder with the refs and ``instances.json``.
 
     Raises:
         VGGymError: the split is unknown or missing in this copy, two expressions have the same sent_id, or the files
@@ -159,41 +178,56 @@ class RefCOCO(IndexedSequence[Sample]):
         self._categories = tuple(Strings(self._instances, "category"))
         self._image_key = bytes(self._instances["digest"][:6]).hex()
         self._folders = image_folders(annotations)
+        self._any_targets = published.any_targets
         refs_of_split = self._refs_of_split()
-        self._ann_rows = self._join(refs_of_split)
+        self._image_rows, self._ann_rows = self._join(refs_of_split)
         self._rows = self._usable(np.flatnonzero(refs_of_split[self._refs["sent_ref"]]))
         self._refuse_clashes()
         self._compare_with(*published.splits[split])
 
-    def _join(self, refs_of_split: np.ndarray) -> np.ndarray:
-        """Return the row of the annotation of every ref (R,); -1 for refs outside of this split."""
-        refs_of_split = refs_of_split & (self._refs["ref_targets"] == 1)
-        rows = np.full(len(refs_of_split), -1)
-        rows[refs_of_split] = lookup(self._instances["ann_id"], self._refs["ref_ann"][refs_of_split])
-        images = self._instances["image_id"][self._instances["ann_image"][rows]]
-        for ref in np.flatnonzero(refs_of_split & ((rows < 0) | (images != self._refs["ref_image"])))[:1]:
-            ref_id, ann_id, image_id = (int(self._refs[key][ref]) for key in ("ref_id", "ref_ann", "ref_image"))
-            raise VGGymError(
-                f"{self._refs_path}: ref {ref_id} is annotation {ann_id} of image {image_id}, which the instances.json "
-                "beside it lacks; take both files from one download"
-            )
-        return rows
+    def _join(self, refs_of_split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the refs' images (R,) and of their annotations (T,); -1 outside of this split.
+
+        Refs whose number of targets is not of this data set are not joined either.
+        """
+        refs, counts = self._refs, np.diff(self._refs["ref_ann.offsets"])
+        chosen = refs_of_split & (self._any_targets | (counts == 1))
+        image_rows, ann_rows = np.full(len(counts), -1), np.full(len(refs["ref_ann"]), -1)
+        image_rows[chosen] = lookup(self._instances["image_id"], refs["ref_image"][chosen])
+        ref_of_target, targets = np.repeat(np.arange(len(counts)), counts), np.repeat(chosen, counts)
+        ann_rows[targets] = lookup(self._instances["ann_id"], refs["ref_ann"][targets])
+        elsewhere = self._instances["ann_image"][ann_rows] != image_rows[ref_of_target]
+        for target in np.flatnonzero(targets & ((ann_rows < 0) | elsewhere))[:1]:
+            self._refuse_lack(ref_of_target[target], f"annotation {refs['ref_ann'][target]} of ")
+        for ref in np.flatnonzero(chosen & (image_rows < 0))[:1]:
+            self._refuse_lack(ref, "of ")
+        return image_rows, ann_rows
+
+    def _refuse_lack(self, ref: int, annotation: str) -> None:
+        ref_id, image_id = int(self._refs["ref_id"][ref]), int(self._refs["ref_image"][ref])
+        raise VGGymError(
+            f"{self._refs_path}: ref {ref_id} is {annotation}image {image_id}, which the instances.json beside it "
+            "lacks; take both files from one download"
+        )
 
     def _usable(self, sentences: np.ndarray) -> np.ndarray:
-        """Return the sentences (rows) that have a text and one box."""
-        refs = self._refs["sent_ref"][sentences]
+        """Return the sentences (rows) that have a text, an allowed number of targets, and no empty box."""
+        refs, counts = self._refs["sent_ref"][sentences], np.diff(self._refs["ref_ann.offsets"])
+        empty = ~_has_area(self._instances["ann_box"])[self._ann_rows]
+        with_empty = np.bincount(np.repeat(np.arange(len(counts)), counts), empty, len(counts)) > 0
         usable = np.ones(len(sentences), bool)
         for fault, passes in (
-            ("several targets, or none", self._refs["ref_targets"][refs] == 1),
+            ("several targets, or none", self._any_targets | (counts[refs] == 1)),
             ("no text", np.diff(self._refs["sent.offsets"])[sentences] > 0),
-            ("an empty box", _has_area(self._instances["ann_box"])[self._ann_rows[refs]]),
+            ("an empty box", ~with_empty[refs]),
         ):
             if count := int(np.sum(usable & ~passes)):
                 warnings.warn(f"{self.name}/{self.split}: left out {count} expressions with {fault}", stacklevel=4)
             usable &= passes
         if not usable.any():
+            boxes = "boxes" if self._any_targets else "one box"
             raise VGGymError(
-                f"{self._refs_path}: no expression of {self.split} has a text and one box; get another file"
+                f"{self._refs_path}: no expression of {self.split} has a text and {boxes}; get another file"
             )
         return sentences[usable]
 
@@ -220,13 +254,13 @@ class RefCOCO(IndexedSequence[Sample]):
         return np.asarray(self._refs["ref_split"]) == names.index(self.split)
 
     def _compare_with(self, expressions: int, images: int) -> None:
+        """Warn if the numbers of expressions and images differ from the published ones, where those are not 0."""
         image_count = len(np.unique(self._refs["ref_image"][self._refs["sent_ref"][self._rows]]))
-        if (len(self), image_count if images else 0) != (expressions, images):
-            on_images = f" on {images:,} images" if images else ""
+        if (expressions and len(self) != expressions) or (images and image_count != images):
+            published = [f"{expressions:,} expressions"] * bool(expressions) + [f"{images:,} images"] * bool(images)
             warnings.warn(
                 f"{self.name}/{self.split} in {self._refs_path.parent} has {len(self):,} expressions on "
-                f"{image_count:,} images; published are {expressions:,} expressions{on_images}: this copy is partial "
-                "or altered",
+                f"{image_count:,} images; published are {' on '.join(published)}: this copy is partial or altered",
                 stacklevel=4,
             )
 
@@ -237,16 +271,17 @@ class RefCOCO(IndexedSequence[Sample]):
     def _item(self, number: int) -> Sample:
         sentence = int(self._rows[number])
         ref = int(self._refs["sent_ref"][sentence])
-        ann = int(self._ann_rows[ref])
+        first, last = self._refs["ref_ann.offsets"][ref : ref + 2]
+        anns, columns = self._ann_rows[first:last], self._instances
         sent_id = int(self._refs["sent_id"][sentence])
-        image = self._image(self._instances["ann_image"][ann], self._ref_names[ref])
+        image = self._image(self._image_rows[ref], self._ref_names[ref])
         query = Query(image, self._texts[sentence], f"{self.name}/{opaque(sent_id)}")
         return Sample(
             query=query,
-            box=np.array(self._instances["ann_box"][ann]),
-            category=self._categories[self._instances["ann_category"][ann]],
+            boxes=columns["ann_box"][anns],
+            category=self._categories[columns["ann_category"][anns[0]]] if len(anns) else "",
             ref_id=int(self._refs["ref_id"][ref]),
-            ann_id=int(self._instances["ann_id"][ann]),
+            ann_id=int(columns["ann_id"][anns[0]]) if len(anns) else -1,
             sent_id=sent_id,
             image_id=int(self._refs["ref_image"][ref]),
             split=self.split,
@@ -318,13 +353,14 @@ def without_suffix(file_name: str) -> str:
 
 
 def open_refcoco(name: str, split: str, root: str | Path | None = None, **options: object) -> RefCOCO:
-    """Open RefCOCOg, RefCOCO or RefCOCO+; this is the registry's factory.
+    """Open RefCOCOg, RefCOCO, RefCOCO+ or gRefCOCO; this is the registry's factory.
 
     Args:
-        name: ``refcocog-umd``, ``refcocog-google``, ``refcoco-unc`` or ``refcoco+-unc``.
+        name: a key of :data:`PUBLISHED_SETS`.
         split: ``train``, ``val``, ``test`` (umd), ``testA`` and ``testB`` (unc); google has ``train`` and ``val``.
         root: folder with ``annotations`` (or the files themselves) and ``images``, or a folder with such folders
-            called ``refcocog``, ``refcoco``, ``refcoco+``; by default the environment variable ``VG_GYM_DATA``.
+            called ``refcocog``, ``refcoco``, ``refcoco+``, ``grefcoco``; by default the environment variable
+            ``VG_GYM_DATA``.
         **options: not supported.
 
     Raises:

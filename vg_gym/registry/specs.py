@@ -98,3 +98,9 @@ class DatasetSpec(Spec):
     """Names of the splits."""
     read_from_disk: bool = False
     """True if it is read from a folder (``root``); other data sets are generated on access."""
+    targets: str = "one"
+    """Numbers of objects that an expression may mean: ``one``, or several of ``none, one, several``."""
+    licence: str = ""
+    """Licence of the annotations, as its publisher states it; empty for data of your own."""
+    size: str = ""
+    """Number of expressions or images; empty if it is chosen by options or files."""

@@ -230,12 +230,22 @@ LEARNED: dict[str, Spec] = {
 """Networks that ``train_grounder.py`` trains: classes of :class:`vg_gym.learned.model.GroundingModel`."""
 
 
-def _refshapes(summary: str) -> DatasetSpec:
-    return DatasetSpec("vg_gym.data.worlds.refshapes.dataset:open_refshapes", summary)
+ANY = "none, one, several"
+"""Value of ``targets`` for data sets of which an expression may mean any number of objects."""
+DRAWN = "Apache-2.0"
+"""Licence of drawn scenes."""
 
 
-def _refcoco(summary: str, *splits: str) -> DatasetSpec:
-    return DatasetSpec("vg_gym.data.refcoco:open_refcoco", summary, splits=splits, read_from_disk=True)
+def _refshapes(summary: str, targets: str = "one") -> DatasetSpec:
+    factory = "vg_gym.data.worlds.refshapes.dataset:open_refshapes"
+    return DatasetSpec(factory, summary, targets=targets, licence=DRAWN)
+
+
+def _refcoco(summary: str, size: str, licence: str, *splits: str, targets: str = "one") -> DatasetSpec:
+    factory = "vg_gym.data.refcoco:open_refcoco"
+    return DatasetSpec(
+        factory, summary, splits=splits, read_from_disk=True, targets=targets, licence=licence, size=size
+    )
 
 
 DATASET_KINDS: dict[str, DatasetSpec] = {
@@ -250,7 +260,7 @@ DATASETS: dict[str, DatasetSpec] = {
     "refshapes": _refshapes("drawn scenes of shapes"),
     "refshapes-easy": _refshapes("drawn scenes with fewer objects"),
     "refshapes-hard": _refshapes("drawn scenes with more objects"),
-    "refshapes-any": _refshapes("drawn scenes with expressions that mean none, one or several objects"),
+    "refshapes-any": _refshapes("drawn scenes", ANY),
     "refshapes-biased": _refshapes("drawn scenes with a prior planted in training only"),
     "refscenes": DatasetSpec(
         "vg_gym.data.worlds.refscenes.samples:open_refscenes",
@@ -259,11 +269,20 @@ DATASETS: dict[str, DatasetSpec] = {
             "train", "val", "test", "test-new-pairs", "test-new-words", "test-two-hop", "test-crowded", "test-shifted",
             "test-small",
         ),
+        licence=DRAWN,
     ),
-    "refcocog-umd": _refcoco("RefCOCOg, UMD's split", "train", "val", "test"),
-    "refcocog-google": _refcoco("RefCOCOg, Google's split", "train", "val"),
-    "refcoco-unc": _refcoco("RefCOCO", "train", "val", "testA", "testB"),
-    "refcoco+-unc": _refcoco("RefCOCO+, without location words", "train", "val", "testA", "testB"),
+    "refcocog-umd": _refcoco(
+        "RefCOCOg, UMD's split", "95,010 expressions", "CC BY 4.0", "train", "val", "test"
+    ),
+    "refcocog-google": _refcoco("RefCOCOg, Google's split", "95,010 expressions", "CC BY 4.0", "train", "val"),
+    "refcoco-unc": _refcoco("RefCOCO", "142,210 expressions", "Apache-2.0", "train", "val", "testA", "testB"),
+    "refcoco+-unc": _refcoco(
+        "RefCOCO+, without location words", "141,564 expressions", "Apache-2.0", "train", "val", "testA", "testB"
+    ),
+    "grefcoco-unc": _refcoco(
+        "gRefCOCO", "3,000 images in val, testA and testB", "CC BY-NC-SA 4.0", "train", "val", "testA", "testB",
+        targets=ANY,
+    ),
 }  # fmt: skip
 """Every data set by name."""
 
