@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vg_gym import registry
+from vg_gym.registry import identity
 from vg_gym.registry.identity import inputs_of, mark_of, source_files, state_of
 
 METHOD = """
@@ -98,3 +99,15 @@ def test_an_agent_stands_on_the_grounder_of_its_first_boxes_and_on_its_proposer(
         return registry.grounder("agent:refshapes", **options).fingerprint
 
     assert len({mark(), mark(initial_box="clip-window"), mark(initial_box="contours-clip"), mark(proposals="")}) == 4
+
+
+def test_an_edit_of_what_only_shows_answers_discards_none(tmp_path, monkeypatch):
+    assert all((identity.PACKAGE / folder).is_dir() for folder in identity.SHOWING)
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path)
+    source, hashes = identity.own_source.__wrapped__, []
+    for folder in (*identity.SHOWING, "evaluation"):
+        place = tmp_path / folder / "module.py"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("ANSWER = 1\n")
+        hashes.append(source())
+    assert hashes[-1] != hashes[0] == hashes[1] == hashes[2]

@@ -26,8 +26,8 @@ from vg_gym.types import Fingerprinted, Grounder
 
 PACKAGE = Path(__file__).parents[1]
 """Folder of vg_gym."""
-SHOWING = ("cli", "demo")
-"""Folders of vg_gym that only show answers."""
+SHOWING = ("cli", "pictures", "evaluation/report")
+"""Folders of vg_gym that only show answers; an edit in them discards no predictions."""
 LIBRARIES = ("torch", "torchvision", "open_clip_torch", "transformers", "ultralytics", "segment_anything", "numpy")
 """Packages whose arithmetic may change answers."""
 INSTALLED = ("site-packages", "dist-packages")
@@ -187,9 +187,11 @@ def _imports(file: Path, module: str) -> Iterator[str]:
 @lru_cache(1)
 def own_source() -> str:
     """Return a hash of the source code of vg_gym, without the code that only shows answers."""
-    files = (path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in SHOWING)
+    shows = tuple(PACKAGE / folder for folder in SHOWING)
     digest = hashlib.sha256()
-    for path in files:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if any(path.is_relative_to(folder) for folder in shows):
+            continue
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
