@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 from yaml import YAMLError
 
-from vg_gym.errors import UnknownName, VGGymError, unknown
+from vg_gym.errors import UnknownName, VGGymError, one_line, unknown
 from vg_gym.storage.files import write_text
 
 T = TypeVar("T")
@@ -142,9 +142,10 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         content: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(pairs)))
         return content
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError, LookupError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
         text = " ".join(map(repr, pairs))[:200]
-        raise VGGymError(f"{text} is not KEY=VALUE with a value in YAML ({reason}); put texts in quotes") from error
+        raise VGGymError(
+            f"{text} is not KEY=VALUE with a value in YAML ({one_line(error)}); put texts in quotes"
+        ) from error
 
 
 def leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -296,7 +297,7 @@ def read_yaml(path: Path) -> DictConfig:
             raise VGGymError(f"{path} contains references ${{}}, which are not supported: write the values themselves")
         content = OmegaConf.create(text)
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise VGGymError(f"{path} is not a YAML file of options: {' '.join(str(error).split())[:300]}") from error
+        raise VGGymError(f"{path} is not a YAML file of options: {one_line(error)}") from error
     if not isinstance(content, DictConfig):
         raise VGGymError(f"{path} is not a YAML file of options: it does not contain names with values")
     return content

@@ -87,13 +87,17 @@ def importing(what: str, package: str, extra: str) -> Iterator[None]:
         raise missing_extra(what, package, extra) from error
 
 
-def one_line(error: BaseException, most: int = 200) -> str:
-    r"""Return the first ``most`` characters of an error's message on one line, or its class if it has no message.
+MAX_REASON_CHARACTERS = 300
+"""Largest length of the reason that an error message quotes from another error."""
+
+
+def one_line(error: BaseException | str) -> str:
+    r"""Return the start of an error's message on one line, or its class if it has no message.
 
     >>> one_line(ValueError("two\n  lines")), one_line(EOFError())
     ('two lines', 'EOFError')
     """
-    return " ".join(str(error).split())[:most] or type(error).__name__
+    return " ".join(str(error).split())[:MAX_REASON_CHARACTERS] or type(error).__name__
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:

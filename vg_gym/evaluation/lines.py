@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.errors import ImageError, MissingExtra, VGGymError
+from vg_gym.errors import ImageError, MissingExtra, VGGymError, one_line
 from vg_gym.types import Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
@@ -64,7 +64,7 @@ def failed(key: str, error: Exception, ms: float | None = None) -> Line:
         ms: milliseconds of the attempt; None if the method was not called.
     """
     reason = str(error) if type(error) is VGGymError else f"{type(error).__name__}: {error}"
-    line: Line = {"key": key, "box": None, "failure": " ".join(reason.split())[:300]}
+    line: Line = {"key": key, "box": None, "failure": one_line(reason)}
     return line if ms is None else {**line, "ms": round(ms, 4)}
 
 

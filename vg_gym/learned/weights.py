@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 from vg_gym.learned.model import GroundingModel, build
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import write_json
@@ -48,8 +48,7 @@ def _build(path: Path) -> tuple[str, GroundingModel]:
         config = json.loads(path.read_text(encoding="utf-8"))
         return config["model"], build(config["model"], config["options"])
     except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise VGGymError(f"{path} describes no network ({reason[:200]}); train or fetch it again") from error
+        raise VGGymError(f"{path} describes no network ({one_line(error)}); train or fetch it again") from error
 
 
 def find_model(name: str, weights: str) -> GroundingModel | None:

@@ -14,7 +14,7 @@ from typing import Any
 from vg_gym import registry
 from vg_gym.config import options_from
 from vg_gym.envs.options import EnvOptions
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 
 HUB = "hub:"
 """Prefix of the names of agents on the hub."""
@@ -60,10 +60,10 @@ def fetch_agent(repository: str, revision: str | None = None) -> Path:
     try:
         folder = Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=[ABOUT, WEIGHTS]))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         at = f" at {revision}" if revision else ""
         raise VGGymError(
-            f"no agent {repository!r}{at} from the hub: {reason}. Without hub access give a run folder: agent:RUN"
+            f"no agent {repository!r}{at} from the hub: {one_line(error)}. "
+            "Without hub access give a run folder: agent:RUN"
         ) from error
     for name in (ABOUT, WEIGHTS):
         if not (folder / name).is_file():

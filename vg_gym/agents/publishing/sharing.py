@@ -17,7 +17,7 @@ from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.publishing.film import film_of
 from vg_gym.agents.publishing.hub import ABOUT, HUB, WEIGHTS, check_portable, check_repository
 from vg_gym.data.drawing import save_gif
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 from vg_gym.storage.run_folder import CONFIG
 
 PRIVATE_OPTIONS = ("root", "out", "features", "init_from", "plugins")
@@ -67,10 +67,9 @@ def push(run: str, repository: str, private: bool = False, film: bool = False) -
                 repo_id=repository, folder_path=folder, commit_message=f"An agent of vg_gym {__version__}"
             )
         except Exception as error:  # errors of the hub and of its client have no common base class
-            reason = " ".join(str(error).split())[:300]
             raise VGGymError(
-                f"{repository} was not pushed: {reason}. Check that the hub can be reached; log in with `hf auth "
-                "login`, or set HF_TOKEN to a token that may write"
+                f"{repository} was not pushed: {one_line(error)}. Check that the hub can be reached; log in with "
+                "`hf auth login`, or set HF_TOKEN to a token that may write"
             ) from error
     return Pushed(str(url), commit.oid)
 

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.detection import SSD300_VGG16_Weights
 
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.files import cache_place, fingerprint, make_folder, write_json
 from vg_gym.storage.half_precision import half_precision
@@ -178,9 +178,8 @@ def missing_weights(detector: str, weights: str, error: BaseException | str, exa
         error: reason of the failure.
         example: example of valid weights.
     """
-    reason = " ".join(str(error).split())[:300]
     return VGGymError(
-        f"no weights {weights!r} for {detector}: {reason}. Without hub access give a local one, "
+        f"no weights {weights!r} for {detector}: {one_line(error)}. Without hub access give a local one, "
         f"e.g. {detector}.weights={example}, or {detector}.weights=refshapes for the built-in data"
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vg_gym.errors import VGGymError, importing, unknown
+from vg_gym.errors import VGGymError, importing, one_line, unknown
 from vg_gym.runtime.devices import pick_device
 
 EXTRA = "foundation"
@@ -112,11 +112,10 @@ def _is_path(weights: str) -> bool:
 
 
 def _missing(who: str, weights: str, error: BaseException | str) -> VGGymError:
-    reason = " ".join(str(error).split())[:300]
     how = f"{who}:/path/to/folder" if who == "vlm" else f"{who}.weights=/path/to/folder"
     return VGGymError(
-        f"no weights {weights!r} for {who}: {reason}. Without hub access give a folder in transformers' layout "
-        f"(config.json, model.safetensors, the processor's files): {how}"
+        f"no weights {weights!r} for {who}: {one_line(error)}. Without hub access give a folder in transformers' "
+        f"layout (config.json, model.safetensors, the processor's files): {how}"
     )
 
 
