@@ -29,7 +29,7 @@ from vg_gym import registry
 from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
 from vg_gym.clip import load_clip
-from vg_gym.clip.encoder import forget_clips
+from vg_gym.clip.loader import forget_clips
 from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.lines import predict_batch

@@ -22,7 +22,7 @@ from vg_gym.agents.oracle import oracle_actions
 from vg_gym.agents.publishing.minari_data import env_options
 from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.envs.grounding import GroundingEnv
 from vg_gym.frames import place
 from vg_gym.language_models.box_text import find_boxes

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from vg_gym import registry
 from vg_gym.agents.grounder import AgentGrounder
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import ASSETS
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "vg_gym.agents.film": "vg_gym.agents.publishing.film",
@@ -45,6 +46,10 @@ MOVED = {
     "vg_gym.runners": "vg_gym.runtime.runners",
 }
 """Old name -> new name, of the modules that pages of version 0.1 named."""
+MOVED_NAMES = {
+    "vg_gym.clip.encoder.load_clip": "vg_gym.clip.loader",
+}
+"""Name that has left a module which is still there -> its module now."""
 
 
 class MovedModules(MetaPathFinder, Loader):
@@ -82,3 +87,16 @@ def new_name(name: str) -> str:
 def support_old_names() -> None:
     """Let ``import`` find modules under their old names, before it looks into the folder of a package that moved."""
     sys.meta_path.insert(0, MovedModules())
+
+
+def moved_names(module: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module some of whose names have moved, see :data:`MOVED_NAMES`."""
+
+    def getattribute(name: str) -> Any:
+        place = MOVED_NAMES.get(f"{module}.{name}")
+        if place is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module}.{name} has moved to {place}", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(place), name)
+
+    return getattribute

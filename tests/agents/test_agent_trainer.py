@@ -19,8 +19,8 @@ from vg_gym.agents.config import STEPS_PER_MINIBATCH, TrainConfig, completed
 from vg_gym.agents.grounder import AgentGrounder
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.cli.entry import main as vg_gym_command
-from vg_gym.clip.encoder import forget_clips
 from vg_gym.clip.finetuning.model import save_model
+from vg_gym.clip.loader import forget_clips
 from vg_gym.config import load_config
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.options import EnvOptions

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about, save_agent
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes

@@ -8,7 +8,7 @@ from vg_gym.agents.budget import Budget
 from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.cloning import CloneConfig, StateBuffer, clone_oracle, learn_choice
 from vg_gym.agents.vec_env import GroundingVecEnv
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.envs.factory import make_engine
 
 

@@ -9,7 +9,7 @@ from vg_gym.agents.checkpoint import policy_arguments
 from vg_gym.agents.rollout import play
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import judged, keep_best, reads_proposals
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
 

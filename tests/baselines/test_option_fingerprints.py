@@ -7,7 +7,7 @@ import pytest
 from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.baselines.words import WordsGrounder
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 
 OTHER_VALUES = {
     TwoStageGrounder: (

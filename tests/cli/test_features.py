@@ -6,7 +6,7 @@ import pytest
 from tests.data.own import rows, write_images, write_rows
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.cli.entry import main
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.envs.factory import make_engine
 from vg_gym.registry import open_dataset
 

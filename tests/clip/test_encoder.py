@@ -11,8 +11,9 @@ import torch
 
 from vg_gym.clip import load_clip
 from vg_gym.clip.crops import crop_and_resize
-from vg_gym.clip.encoder import BuiltInClip, ClipEncoder
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.finetuning.model import save_model
+from vg_gym.clip.loader import BuiltInClip
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import built_in
 
@@ -166,7 +167,7 @@ def test_loading_onto_a_gpu_in_a_forked_process_is_named(monkeypatch, tmp_path):
     def refuse(*arguments, **options):
         raise RuntimeError("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, ...")
 
-    monkeypatch.setattr("vg_gym.clip.encoder._load_folder", refuse)
+    monkeypatch.setattr("vg_gym.clip.loader._load_folder", refuse)
     with pytest.raises(VGGymError, match="context='spawn'"):
         load_clip(str(tmp_path))
 

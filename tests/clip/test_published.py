@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vg_gym.clip.encoder import forget_clips, load_clip
 from vg_gym.clip.finetuning.model import save_model
+from vg_gym.clip.loader import forget_clips, load_clip
 from vg_gym.clip.published import CONFIG, PREPROCESS_KEYS, build
 from vg_gym.errors import VGGymError
 

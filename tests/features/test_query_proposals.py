@@ -7,7 +7,7 @@ import torch
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import greedy_action
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.envs import GroundingTensorEnv
 from vg_gym.errors import VGGymError
 from vg_gym.features.query_proposals import FIELDS, FINE_FACTOR, MAX_OFFSET, WIDTH, QueryProposals, relative

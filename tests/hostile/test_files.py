@@ -22,7 +22,7 @@ from PIL import Image
 from vg_gym.agents.checkpoint import find_agent, read_about
 from vg_gym.agents.config import TrainConfig
 from vg_gym.agents.grounder import AgentGrounder
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import load_config
 from vg_gym.data.annotations import parse_instances, parse_refs
 from vg_gym.data.archives import Archive, WrongFile, extract

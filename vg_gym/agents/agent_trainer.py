@@ -45,7 +45,7 @@ from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.supervision import NO_BOXES, method_seen, seen_in_training
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import check_ranges, options_from, save_config
 from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine, make_bank

@@ -15,7 +15,7 @@ from vg_gym.agents.checkpoint import env_of, find_agent, load_policy, read_about
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.agents.supervision import first_blind, seen_by_agent
 from vg_gym.agents.verifier import keep_best, reads_proposals
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import PositiveInt, check_options, options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes

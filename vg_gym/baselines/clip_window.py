@@ -9,7 +9,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.clip.region_features import summed_area
 from vg_gym.clip.scores import negative_texts, score_boxes
 from vg_gym.config import PositiveFloat, PositiveInt, Range

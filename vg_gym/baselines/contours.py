@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.clip.region_features import box_sum, l2_normalize, summed_area
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, negative_prompts
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval

@@ -19,7 +19,8 @@ from vg_gym.baselines.box_search import best_box
 from vg_gym.baselines.heat_maps import AGGREGATES, heat_map
 from vg_gym.baselines.segments import SegmentProposer
 from vg_gym.clip.crops import crop
-from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.loader import load_clip
 from vg_gym.clip.region_attention import encode_segments
 from vg_gym.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from vg_gym.errors import unknown

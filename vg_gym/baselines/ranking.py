@@ -12,7 +12,8 @@ from scipy.special import softmax
 
 from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
-from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.loader import load_clip
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.language.class_prior import log_prior
 from vg_gym.types import Proposals

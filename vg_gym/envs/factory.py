@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vg_gym import registry
-from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes

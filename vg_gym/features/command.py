@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.errors import VGGymError
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load

@@ -134,7 +134,7 @@ class ClipReward:
 
     def __init__(self, clip: Any = "refshapes", score: str = "cosine", floor: float = -1.0, device: str = "auto"):
         from vg_gym.clip.crop_scores import CropScores
-        from vg_gym.clip.encoder import load_clip
+        from vg_gym.clip.loader import load_clip
         from vg_gym.clip.scores import negative_texts
         from vg_gym.runtime.devices import pick_device
 

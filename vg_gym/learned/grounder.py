@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
 from vg_gym.registry.seen import seen_by_clip, seen_by_proposer

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import registry
-from vg_gym.clip.encoder import load_clip
+from vg_gym.clip.loader import load_clip
 from vg_gym.data.images import ArrayImage
 from vg_gym.data.worlds.refshapes.expressions import ANY_SHAPE
 from vg_gym.data.worlds.refshapes.scenes import SHAPES

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.tiny_clip import TINY
-from vg_gym.clip.encoder import load_clip
 from vg_gym.clip.finetuning import clip_learner
 from vg_gym.clip.finetuning.clip_learner import ClipLearner, train_clip
 from vg_gym.clip.finetuning.config import ClipTrainConfig
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import load_config
 from vg_gym.errors import VGGymError
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.tiny_clip import TINY
-from vg_gym.clip.encoder import load_clip
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.finetuning.model import freeze, save_model, starting_encoder, with_model
+from vg_gym.clip.loader import load_clip
 from vg_gym.errors import VGGymError
 
 

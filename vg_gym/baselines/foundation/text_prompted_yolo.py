@@ -21,9 +21,10 @@ from vg_gym.baselines.detectors.yolo import ultralytics_package
 from vg_gym.baselines.foundation.families import checked_prompt
 from vg_gym.baselines.foundation.open_vocabulary import class_names
 from vg_gym.baselines.foundation.unanswered import unanswered
-from vg_gym.clip.encoder import ClipEncoder, load_clip
+from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.loader import load_clip
 from vg_gym.config import PositiveInt, UnitInterval
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, one_line
 from vg_gym.features.proposals import proposals, select
 from vg_gym.runtime.devices import pick_device
 from vg_gym.storage.files import fingerprint
@@ -167,9 +168,8 @@ class TextPromptedYolo(ABC):
         try:
             return self.open(str(path)), path
         except Exception as error:  # ultralytics raises any exception of its download or its reader
-            reason = " ".join(str(error).split())[:300]
             raise VGGymError(
-                f"no weights {weights!r} for {self.name}: {reason}. Without network give a local file: "
+                f"no weights {weights!r} for {self.name}: {one_line(error)}. Without network give a local file: "
                 f"{self.name}.weights=/path/to/{self.example}"
             ) from error
 

@@ -10,8 +10,9 @@ import open_clip
 from safetensors.torch import save_file
 from torch import nn
 
-from vg_gym.clip.encoder import SIDECAR, ClipEncoder, load_clip
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.finetuning.config import ClipTrainConfig
+from vg_gym.clip.loader import SIDECAR, load_clip
 from vg_gym.clip.published import CONFIG, PREPROCESS_KEYS
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.data.worlds.refshapes.expressions import vocabulary
