@@ -1,13 +1,16 @@
-"""Fingerprints of pipelines: every option of the constructor that can change an answer is in it."""
+"""Fingerprints of pipelines and detectors: every option of the constructor that can change an answer is in it."""
 
 import inspect
 
+import numpy as np
 import pytest
 
 from vg_gym.baselines.heat_map_grounder import HeatMapGrounder
 from vg_gym.baselines.two_stage import TwoStageGrounder
 from vg_gym.baselines.words import WordsGrounder
 from vg_gym.clip.loader import load_clip
+from vg_gym.features import query_proposals
+from vg_gym.registry import proposer
 
 OTHER_VALUES = {
     TwoStageGrounder: (
@@ -65,3 +68,27 @@ def test_another_value_is_another_fingerprint(cls, option):
     value = others[option]
     other = cls(**{**smallest, **(value if option == "options" else {option: value})})
     assert other.fingerprint != cls(**smallest).fingerprint == cls(**smallest).fingerprint
+
+
+DETECTOR_OPTIONS = [
+    ("ssd", {"min_score": 0.5}), ("ssd", {"nms_iou": 0.2}), ("detr", {"min_score": 0.5}), ("yolo", {"min_score": 0.5}),
+    ("yolo", {"nms_iou": 0.2}), ("yolo", {"stretch": False}), ("yolo", {"image_size": 64}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), DETECTOR_OPTIONS)
+def test_another_option_of_a_detector_is_another_fingerprint(name, option):
+    """Proposals are cached under the fingerprint, so it changes with every option, and with every default."""
+    assert proposer(name, **option).fingerprint != proposer(name).fingerprint
+
+
+def test_cached_proposals_are_those_of_the_detector_as_it_is_now(monkeypatch, tmp_path, shapes):
+    """A higher minimum confidence (here, of a later version) is not answered from an earlier version's cache."""
+    monkeypatch.setenv("VG_GYM_CACHE", str(tmp_path))
+    image, counts = shapes[0].query.image, []
+    for detector in (proposer("ssd"), proposer("ssd", min_score=1.0)):
+        monkeypatch.setattr(query_proposals, "_proposer", lambda *_, now=detector, **__: now)
+        proposals = query_proposals.QueryProposals("ssd", 12, load_clip("refshapes"))
+        proposals.images.prepare([image])
+        counts.append(np.count_nonzero(proposals.images(image)[:, 4]))
+    assert counts[0] > counts[1] == 0

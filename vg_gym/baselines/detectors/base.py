@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,6 +59,7 @@ class Detector(ABC):
         image_size: side in pixels to which images are resized.
         device: torch device.
         batch_size: images per forward pass; None: all images in one pass.
+        settings: other options that change proposals, such as the minimum confidence.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class Detector(ABC):
         image_size: int,
         device: str = "cpu",
         batch_size: int | None = None,
+        settings: Mapping[str, Any] | None = None,
     ):
         self.name, self.categories, self.image_size = name, tuple(categories), image_size
-        self.batch_size = batch_size
+        self.batch_size, self.settings = batch_size, dict(settings or {})
         self.device = torch.device(device)
         self.module: Any = module.to(self.device)
         self.network: Any = self.module
@@ -79,9 +81,9 @@ class Detector(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights, the categories and the size of images."""
+        """Hash of everything that changes proposals: weights, categories, size of images, settings."""
         state = sorted(self.module.state_dict().items())
-        about = self.categories, self.image_size
+        about = self.categories, self.image_size, sorted(self.settings.items())
         return fingerprint(about, *(fingerprint(name, v.float().cpu().numpy().tobytes()) for name, v in state))
 
     def with_module(self, module: nn.Module) -> Detector:

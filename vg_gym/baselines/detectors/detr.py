@@ -51,8 +51,9 @@ class Detr(Detector):
     ):
         names = module.config.id2label
         size = processor.size["shortest_edge"] if "shortest_edge" in processor.size else processor.size["height"]
-        super().__init__("detr", module.eval(), [names[i] for i in sorted(names)], size, device, batch_size)
-        self.processor, self.min_score = processor, min_score
+        categories = [names[i] for i in sorted(names)]
+        super().__init__("detr", module.eval(), categories, size, device, batch_size, {"min_score": min_score})
+        self.processor = processor
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 128, width: int = 96, queries: int = 30) -> Detr:
@@ -110,7 +111,9 @@ class Detr(Detector):
         with torch.inference_mode():
             outputs = self.module(**inputs)
         sizes = [image.shape[:2] for image in images]
-        results = self.processor.post_process_object_detection(outputs, threshold=self.min_score, target_sizes=sizes)
+        results = self.processor.post_process_object_detection(
+            outputs, threshold=self.settings["min_score"], target_sizes=sizes
+        )
         names = self.module.config.id2label
         return [
             proposals(r["boxes"].cpu(), r["scores"].cpu(), [names[int(c)] for c in r["labels"]], image)

@@ -76,15 +76,15 @@ class Sam(Detector):
         device: str = "cpu",
         stretch: bool = False,
     ):
-        super().__init__("sam", module.eval(), (), module.image_encoder.img_size, device)
-        self.stretch = stretch
-        self.settings = {
+        settings = {
             "points_per_side": points_per_side,
             "min_score": min_score,
             "min_stability": min_stability,
             "nms_iou": nms_iou,
             "largest": largest,
         }
+        super().__init__("sam", module.eval(), (), module.image_encoder.img_size, device, settings=settings)
+        self.stretch = stretch
 
     @classmethod
     def small(cls, categories: Sequence[str] = (), image_size: int = 128, width: int = 96, depth: int = 3) -> Sam:
@@ -118,8 +118,8 @@ class Sam(Detector):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights, the settings and the option ``stretch``."""
-        return fingerprint(super().fingerprint, sorted(self.settings.items()), self.stretch)
+        """Hash of everything that changes proposals."""
+        return fingerprint(super().fingerprint, self.stretch)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Return the focal, dice and quality losses.
@@ -238,7 +238,7 @@ class UltralyticsSam:
         path = package.utils.downloads.attempt_download_asset(path)
         read_state(path)  # ultralytics unpickles any object, so the file must hold tensors only
         self.name, self.model, self.image_size = "sam", package.SAM(path), image_size
-        self.fingerprint = fingerprint(Path(path))
+        self.fingerprint = fingerprint(Path(path), image_size, min_score)
         self.min_score, self.device = min_score, device
 
     def propose(self, images: Sequence[np.ndarray]) -> list[Proposals]:

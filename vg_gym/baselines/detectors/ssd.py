@@ -57,7 +57,9 @@ class Ssd(Detector):
         device: str = "cpu",
     ):
         module.score_thresh, module.nms_thresh = min_score, nms_iou
-        super().__init__("ssd", module.eval(), categories, module.transform.fixed_size[0], device, batch_size)
+        settings = {"min_score": min_score, "nms_iou": nms_iou}
+        size = module.transform.fixed_size[0]
+        super().__init__("ssd", module.eval(), categories, size, device, batch_size, settings)
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 192) -> Ssd:

@@ -87,16 +87,18 @@ class Yolo(Detector):
         device: str = "cpu",
         stretch: bool = False,
     ):
-        self.model, self.min_score, self.nms_iou, self.stretch = model, min_score, nms_iou, stretch
+        self.model, self.stretch = model, stretch
         module = model.model if isinstance(model.model, torch.nn.Module) else torch.nn.Module()
         categories = tuple(model.names.values()) if hasattr(model, "names") else ()
-        super().__init__("yolo", module, categories, image_size, device)
+        settings = {"min_score": min_score, "nms_iou": nms_iou, "stretch": stretch}
+        super().__init__("yolo", module, categories, image_size, device, settings=settings)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights, or of the exported file that holds them, and of the option ``stretch``."""
-        weights = fingerprint(Path(self.model.model)) if isinstance(self.model.model, str) else super().fingerprint
-        return fingerprint(weights, "stretched") if self.stretch else weights
+        """Hash of everything that changes proposals; the weights may be in an exported file."""
+        if isinstance(self.model.model, str):
+            return fingerprint(Path(self.model.model), self.image_size, sorted(self.settings.items()))
+        return super().fingerprint
 
     @classmethod
     def small(cls, categories: Sequence[str], image_size: int = 128, config: str = "yolo11n.yaml") -> Yolo:
@@ -113,7 +115,7 @@ class Yolo(Detector):
         """Return a copy of the detector with another module."""
         model = ultralytics_package().YOLO(module.yaml["yaml_file"], task="detect", verbose=False)
         model.model, device = module, str(next(module.parameters()).device)
-        return Yolo(model, self.image_size, self.min_score, self.nms_iou, device, self.stretch)
+        return Yolo(model, self.image_size, device=device, **self.settings)
 
     def losses(self, batch: DetectionBatch) -> dict[str, torch.Tensor]:
         """Return the box, class and distribution-focal losses."""
@@ -135,8 +137,8 @@ class Yolo(Detector):
         results = self.model.predict(
             [np.ascontiguousarray(image[..., ::-1]) for image in inputs],  # ultralytics takes BGR
             imgsz=self.image_size,
-            conf=self.min_score,
-            iou=self.nms_iou,
+            conf=self.settings["min_score"],
+            iou=self.settings["nms_iou"],
             device=str(self.device),
             verbose=False,
         )

@@ -52,7 +52,7 @@ class Yolox:
 
     def __init__(self, path: Path, min_score: float = 0.05, nms_iou: float = 0.7):
         self.name, self.min_score, self.nms_iou = "yolo", min_score, nms_iou
-        self.fingerprint = fingerprint(path)
+        self.fingerprint = fingerprint(path, min_score, nms_iou)
         self.session = _session(path)
         self.height, self.width = self.session.get_inputs()[0].shape[2:]
         self.cells = _cells(self.height, self.width)
