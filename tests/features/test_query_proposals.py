@@ -102,7 +102,7 @@ def test_an_empty_row_is_no_place_to_jump_to():
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"action": "jump-edges"}, "name a proposer with proposals="), ({"score": "relational"}, "name a proposer"),
-     ({"proposals": "sdd"}, "did you mean 'ssd'"), ({"proposals": "ssd", "num_proposals": 0}, "must be at least 1"),
+     ({"proposals": "sdd"}, "did you mean 'ssd'"), ({"proposals": "ssd", "num_proposals": 0}, "number at least 1"),
      ({"proposals": "ssd", "score": "relational", "scoring": "crop"}, "leave scoring=dense")],
 )  # fmt: skip
 def test_options_that_do_not_fit(options, words):
