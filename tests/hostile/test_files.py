@@ -122,7 +122,7 @@ def pair(path: Path) -> None:
 def own_data(path: Path) -> None:
     """All rows of a data set of one's own."""
     dataset = open_dataset(str(path), "test")
-    assert all(len(sample.box) == 4 for sample in dataset)
+    assert all(sample.boxes.shape[1:] == (4,) for sample in dataset)
 
 
 def checkpoint() -> bytes:
@@ -163,12 +163,20 @@ def first(pattern: str) -> bytes:
 
 MANIFEST = Manifest("refshapes", "f" * 64, 4, 16, False, 0, 2, 3, 3, 4, 64, "0" * 64, "cpu", "2026-01-01")
 OWN = {"image": "a.png", "expression": "it", "box": [0, 0, 3, 4], "split": "test", "width": 8, "height": 8}
+SEVERAL = {**OWN, "boxes": [[0, 0, 3, 4], [1, 1, 8, 8]]}
+del SEVERAL["box"]
+NOTHING = {**SEVERAL, "boxes": []}
 ROW = {"method": "center", "role": "floor", "dataset": "refshapes", "split": "test", "n": 2, "mean_iou": 0.25,
        "acc@0.5": 0.5, "acc@0.75": 0.0, "mean_iou_ci": [0.1, 0.4], "acc@0.5_ci": [0.2, 0.8], "ms_per_query": 0.5,
        "failures": 0, "by_kind": {"size": {"mean_iou": 0.25, "acc@0.5": 0.5}}}  # fmt: skip
 RESULTS = {"meta": {"content": "0" * 16, "limit": None}, "rows": [ROW, {**ROW, "method": "mdetr", "role": "method"}]}
 ASKED = {"key": "a", "expression": "it", "kind": "size", "image_id": "0", "box": [0, 0, 3, 4], "ious": {"center": 0.5}}
 CONTENT = hashlib.sha256(b"a it [0, 0, 3, 4]").hexdigest()[:16]
+GREFS = [
+    {"ref_id": k, "ann_id": ann_ids, "image_id": 1, "split": "val", "file_name": "a.jpg", "no_target": not ann_ids,
+     "sentences": [{"sent_id": k, "sent": "it"}]}
+    for k, ann_ids in enumerate(([5], [], [5, 6, 7]))
+]  # fmt: skip
 RECORDED = {"key": "a", "box": [0, 0, 10, 10], "score": 0.5}
 READERS = {
     "pickle": (".p", lambda: pickle.dumps([{"a": [1, 2.5, "x"], "b": (None, True)}] * 3), load_plain_pickle),
@@ -185,6 +193,8 @@ READERS = {
     "manifest": (".json", lambda: text(asdict(MANIFEST)), open_store),
     "keys": (".npy", npy, read_keys),
     "own rows": (".jsonl", lambda: b"\n".join(text(OWN) for _ in range(2)), own_data),
+    "own boxes": (".jsonl", lambda: b"\n".join(map(text, (OWN, NOTHING, SEVERAL))), own_data),
+    "grefs": (".json", lambda: text(GREFS), parse_refs),
     "checkpoint": (".pt", checkpoint, resume_training),
     "archive": (".zip", zipped, unpack),
     "csv": (".csv", lambda: b"key,x1,y1,x2,y2\na,0,0,9,9\nb,1,1,5,5\n", lambda p: RecordedGrounder(str(p))),

@@ -15,7 +15,8 @@ from vg_gym.data.images import FileImage
 from vg_gym.data.index import indexed
 from vg_gym.data.own_files import parse_coco_style, parse_json_lines
 from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN, UPRIGHT, UnknownOrientation
-from vg_gym.data.rows import ALL, IMAGE_EDGES, ORIENTATION_CODES, SLACK
+from vg_gym.data.row_boxes import IMAGE_EDGES, SLACK
+from vg_gym.data.rows import ALL, ORIENTATION_CODES
 from vg_gym.errors import ImageError, VGGymError, unknown
 from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import Objects, Query, Sample
@@ -30,9 +31,9 @@ _EDGES = tuple(IMAGE_EDGES.values())
 class OwnData(IndexedSequence[Sample]):
     """A split of a file of rows. Every row is checked at the first opening; images are read on demand.
 
-    Without splits in the file, every split consists of all rows, and a warning says so. The ``box`` of a sample is NaN
-    if the row has none, or if it is not in pixels and the image cannot be read. Its ``category`` is ``""`` if the row
-    has none.
+    Without splits in the file, every split consists of all rows, and a warning says so. A sample has the boxes of its
+    row: none, one or several; one of NaN if the row states no boxes. Boxes are NaN, too, if they are not in pixels and
+    the image cannot be read. The ``category`` is ``""`` if the row has none.
 
     Args:
         path: ``FILE.jsonl`` or ``FILE.json``.
@@ -88,10 +89,11 @@ class OwnData(IndexedSequence[Sample]):
             except ImageError:
                 continue
             frames = ", ".join(IMAGE_EDGES)
-            leaves = (columns["box"][row, 2:] > np.array([width, height]) + SLACK).any()
-            if self.labeled and not columns["frame"][row] and leaves:
+            boxes = self._stored_boxes(row)
+            leaves = (boxes[:, 2:] > np.array([width, height]) + SLACK).any(axis=1)
+            if self.labeled and not columns["frame"][row] and leaves.any():
                 raise VGGymError(
-                    f'{self.path} row {columns["number"][row]}: "box": {columns["box"][row].tolist()} leaves the '
+                    f'{self.path} row {columns["number"][row]}: "box": {boxes[leaves][0].tolist()} leaves the '
                     f'image, {width} x {height} pixels; say the "frame" it is in ({frames}) or its "box_format"'
                 )
 
@@ -102,8 +104,10 @@ class OwnData(IndexedSequence[Sample]):
 
     @cached_property
     def labeled(self) -> bool:
-        """True if all rows of this split have boxes."""
-        return bool(np.isfinite(self._columns["box"][self._rows, 0]).all())
+        """True if all rows of this split state their boxes; an empty list does."""
+        offsets, boxes = self._columns["box.offsets"], self._columns["box"]
+        starts = offsets[self._rows][offsets[self._rows] < offsets[self._rows + 1]]
+        return bool(np.isfinite(boxes[starts, 0]).all())
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -119,7 +123,7 @@ class OwnData(IndexedSequence[Sample]):
         name, image = self._ids[row], self._image(row)
         return Sample(
             query=Query(image, self._texts[row], f"{self.path.stem}/{name}"),
-            box=self._box(row, image),
+            boxes=self._in_pixels(self._stored_boxes(row), row, image),
             category=self._text_of("category", row),
             ref_id=int(columns["ref_id"][row]),
             ann_id=int(columns["ann_id"][row]),
@@ -135,14 +139,20 @@ class OwnData(IndexedSequence[Sample]):
         orientation = ORIENTATION_CODES[code] or self._orientation
         return FileImage(self._root / name, f"{self._home}/{name}", size, (), orientation)
 
-    def _box(self, row: int, image: FileImage) -> np.ndarray:
-        box, edge = np.array(self._columns["box"][row]), _EDGES[self._columns["frame"][row]]
-        if not edge:
-            return box
+    def _stored_boxes(self, row: int) -> np.ndarray:
+        """Return the boxes of a row (k, 4) in the frame of its column."""
+        first, last = self._columns["box.offsets"][row : row + 2]
+        return np.array(self._columns["box"][first:last])
+
+    def _in_pixels(self, boxes: np.ndarray, row: int, image: FileImage) -> np.ndarray:
+        """Return boxes (k, 4) of a row in pixels; NaN if that needs its image, which cannot be read."""
+        edge = _EDGES[self._columns["frame"][row]]
+        if not edge or not len(boxes):
+            return boxes
         try:
-            return box_ops.denormalize(box / edge, image.size)
+            return box_ops.denormalize(boxes / edge, image.size)
         except ImageError:
-            return np.full(4, np.nan, np.float32)
+            return np.full_like(boxes, np.nan)
 
     def _text_of(self, field: str, row: int) -> str:
         code = int(self._columns[field][row])
@@ -164,13 +174,18 @@ class OwnData(IndexedSequence[Sample]):
         first, last = np.searchsorted(images, [image_id, image_id + 1])
         if first == last:
             raise VGGymError(f"{self.path} has no image {image_id}; image ids are those of its samples")
-        ann_ids, chosen = np.unique(self._columns["ann_id"][order[first:last]], return_index=True)
-        rows = [row for row in order[first:last][chosen].tolist() if np.isfinite(self._columns["box"][row]).all()]
-        boxes = [self._box(row, self._image(row)) for row in rows]
+        columns, offsets = self._columns, self._columns["box.offsets"]
+        counts = np.diff(offsets)[order[first:last]]
+        rows = np.repeat(order[first:last], counts)
+        places = np.repeat(offsets[order[first:last]] - (np.cumsum(counts) - counts), counts) + np.arange(len(rows))
+        chosen = np.unique(columns["box_id"][places], return_index=True)[1]
+        chosen = chosen[np.isfinite(columns["box"][places[chosen]]).all(axis=1)]
+        pairs = [(columns["box"][place], row) for place, row in zip(places[chosen], rows[chosen].tolist(), strict=True)]
+        boxes = [self._in_pixels(box[None], row, self._image(row))[0] for box, row in pairs]
         if np.isnan(boxes).any():
-            self._image(rows[0]).array()  # raises the error of this image
-        categories = tuple(self._text_of("category", row) for row in rows)
-        ids = tuple(self._columns["ann_id"][rows].tolist())
+            self._image(pairs[0][1]).array()  # raises the error of this image
+        categories = tuple(self._text_of("category", row) for _, row in pairs)
+        ids = tuple(columns["box_id"][places[chosen]].tolist())
         return Objects(np.array(boxes, np.float32).reshape(-1, 4), categories, ids)
 
 

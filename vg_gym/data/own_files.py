@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vg_gym.data.column_arrays import Columns
+from vg_gym.data.row_boxes import Row
 from vg_gym.data.rows import DEFAULTS, RowTable
 from vg_gym.errors import VGGymError
 
+SHARED = ("box_format", "frame")
+"""Fields that the objects of one expression share."""
 MAX_LINE_BYTES = 1 << 20
 """Maximum size of a line in bytes; a longer line is not a row."""
 
@@ -78,11 +81,12 @@ def parse_coco_style(path: Path) -> Columns:
 
     An annotation has ``expression`` (a text) or ``expressions`` (a list); one without is an object that no expression
     refers to. ``bbox`` is ``xywh`` in pixels unless ``defaults`` says otherwise. ``split`` belongs to the image or to
-    the annotation.
+    the annotation. Expressions that mean none or several objects stand in a list ``expressions`` of the file, each with
+    ``id``, ``image_id``, ``expression`` and the list ``ann_ids``.
 
     Raises:
-        VGGymError: the file has another format, or an annotation is wrong; the message names the file and the
-            annotation.
+        VGGymError: the file has another format, or an annotation or expression is wrong; the message names the file and
+            its number, counted through the annotations and then the expressions.
     """
     content = _json(path)
     members = content if isinstance(content, dict) else {}
@@ -98,20 +102,56 @@ def parse_coco_style(path: Path) -> Columns:
     }
     names = {str(c["id"]): c.get("name") for c in _objects(path, "categories", content.get("categories") or [])}
     defaults = {"box_format": "xywh", **_defaults(path, content.get("defaults") or {})}
-    table, number = RowTable(path, "annotation", defaults), 0
+    expressions = _objects(path, "expressions", content.get("expressions") or [])
+    table = RowTable(path, "annotation or expression" if expressions else "annotation", defaults)
+    rows: dict[int | str, Row] = {}
     for number, annotation in enumerate(annotations, 1):
-        image_id = annotation.get("image_id")
-        if not isinstance(image_id, (int, str)) or (image := by_id.get(image_id)) is None:
-            raise VGGymError(f"{path} annotation {number}: no image has the id {image_id!r:.60}")
-        row = _row(annotation, image, names.get(str(annotation.get("category_id"))), whole)
+        where = f"{path} annotation {number}"
+        category = names.get(str(annotation.get("category_id")))
+        row = rows[annotation["id"]] = _row(annotation, _image_of(where, annotation, by_id), category, whole)
         texts = annotation.get("expressions", [annotation["expression"]] if "expression" in annotation else [])
         if not isinstance(texts, list):
-            raise VGGymError(f'{path} annotation {number}: "expressions" is a list of texts, not {texts!r:.60}')
+            raise VGGymError(f'{where}: "expressions" is a list of texts, not {texts!r:.60}')
         for k, text in enumerate(texts):
             table.add(number, {**row, "expression": text, "id": f"{row['id']}-{k}" if len(texts) > 1 else row["id"]})
         if not texts and not annotation.get("iscrowd"):
             table.add(number, row, expression=False)
+    free = max((one for one in rows if type(one) is int), default=0) + 1
+    for number, item in enumerate(expressions, 1):
+        where = f"{path} expression {number}"
+        targets = _targets_of(where, item, _image_of(where, item, by_id), rows)
+        numbers = {"ann_id": targets[0]["ann_id"] if targets else free + number} if whole["ann_id"] else {}
+        row = _row(item, by_id[item["image_id"]], None, {**whole, "ann_id": False})
+        boxes = {"boxes": [target.get("box") for target in targets]}
+        about = {field: targets[0][field] for field in ("category", *SHARED) if targets and field in targets[0]}
+        words = {"id": f"e{item['id']}", "expression": item.get("expression")}
+        table.add(len(annotations) + number, {**row, **numbers, **boxes, **about, **words})
     return table.columns()
+
+
+def _image_of(where: str, item: dict[str, Any], images: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the image of an annotation or expression, which errors call ``where``."""
+    image_id = item.get("image_id")
+    if not isinstance(image_id, (int, str)) or image_id not in images:
+        raise VGGymError(f"{where}: no image has the id {image_id!r:.60}")
+    return images[image_id]
+
+
+def _targets_of(where: str, item: dict[str, Any], image: dict[str, Any], rows: dict[int | str, Row]) -> list[Row]:
+    """Return the rows of the annotations that an expression means.
+
+    Raises:
+        VGGymError: they are not annotations of its image, or the formats of their boxes differ.
+    """
+    ids = item.get("ann_ids")
+    if not isinstance(ids, list) or not all(isinstance(one, (int, str)) and one in rows for one in ids):
+        raise VGGymError(f'{where}: "ann_ids": {ids!r:.60} is not a list of ids of annotations; write [] for none')
+    targets = [rows[one] for one in ids]
+    if any(target.get("image") != image.get("file_name") for target in targets):
+        raise VGGymError(f'{where}: "ann_ids": {ids!r:.60} are not all in image {item["image_id"]!r:.60}')
+    if any(target.get(field) != targets[0].get(field) for field in SHARED for target in targets):
+        raise VGGymError(f'{where}: the boxes of "ann_ids": {ids!r:.60} differ in {" or ".join(SHARED)}')
+    return targets
 
 
 def _json(path: Path) -> Any:

@@ -26,7 +26,7 @@ from vg_gym.data.parquet_files import columns_of, fetch, read_table, split_files
 from vg_gym.data.parquet_images import EncodedImages, ParquetImage
 from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN
 from vg_gym.data.refcoco import image_folders, image_places, path_within, without_suffix
-from vg_gym.data.rows import SLACK
+from vg_gym.data.row_boxes import SLACK
 from vg_gym.errors import DatasetNotFound, ImageError, VGGymError, unknown
 from vg_gym.frames import place, to_pixels
 from vg_gym.storage.files import fingerprint

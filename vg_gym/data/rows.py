@@ -8,24 +8,31 @@ by one, and the message names the first wrong row.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from vg_gym import boxes as box_ops
 from vg_gym.data.column_arrays import Codes, Columns, Texts, first_equal
 from vg_gym.data.pixels import ORIENTATIONS, UNKNOWN
+from vg_gym.data.row_boxes import (
+    FORMATS,
+    IMAGE_EDGES,
+    SLACK,
+    Row,
+    WrongRow,
+    bounds_text,
+    boxes_of_rows,
+    object_keys,
+    object_numbers,
+)
 from vg_gym.errors import VGGymError
-from vg_gym.frames import FRAMES
 
 FIELDS = (
-    "image", "expression", "box", "frame", "box_format", "width", "height", "category", "kind", "split", "id",
+    "image", "expression", "box", "boxes", "frame", "box_format", "width", "height", "category", "kind", "split", "id",
     "image_id", "ann_id", "ref_id", "orientation",
 )  # fmt: skip
 """Fields of a row; others are ignored."""
@@ -33,17 +40,6 @@ DEFAULTS = ("frame", "box_format", "width", "height", "category", "kind", "split
 """Fields that may have a default for all rows."""
 TOGETHER = ("split", "id", "image_id", "ann_id", "ref_id")
 """Fields that either all rows of a file have, or no row."""
-IMAGE_EDGES = {name: FRAMES[name].span or 0.0 for name in ("pixels", "normalised", "0-1000")}
-"""Frame of a box -> coordinate of the right and lower edge of the image; 0 for pixels, which use the image's size."""
-FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "xyxy": lambda box: box,
-    "xywh": box_ops.from_xywh,
-    "cxcywh": box_ops.from_cxcywh,
-    "yxyx": lambda box: box[..., [1, 0, 3, 2]],
-}
-"""Format of a box -> function to ``xyxy``."""
-SLACK = 1.0
-"""Distance in pixels, or hundredths of another frame, by which a box may leave its image before it is clamped."""
 ALL = "all"
 """Name of the split of all rows."""
 MAX_BATCH_ROWS = 1024
@@ -56,12 +52,6 @@ NO_NUMBER = -1
 """Placeholder for ids that are not whole numbers."""
 MAX_NUMBER = 2**63 - 1
 """Largest number of a row or id."""
-_NO_BOX = array("d", [math.nan] * 4)
-Row = dict[str, Any]
-
-
-class WrongRow(ValueError):
-    """A row is wrong; the message states the fault."""
 
 
 class RowTable:
@@ -78,7 +68,7 @@ class RowTable:
         self._texts = {name: Texts() for name in ("text", "image", "id")}
         self._codes = {name: Codes() for name in ("category", "kind", "split")}
         self._whole = {name: array("q") for name in ("width", "height", "image_id", "ann_id", "ref_id")}
-        self._numbers, self._boxes = array("q"), array("d")
+        self._numbers, self._boxes, self._counts = array("q"), array("d"), array("q")
         self._frames, self._formats, self._orientations = array("b"), array("b"), array("b")
         self._sent_ids = array("q")
         self._image_hash, self._id_hash = array("q"), array("q")
@@ -144,7 +134,7 @@ class RowTable:
             encoded["image"] = "".join(images).encode()
         coded = {field: _texts(rows, field) if field in fields else None for field in self._codes}
         whole = {field: _whole(rows, field) if field in fields else [-1] * count for field in self._whole}
-        boxes = _four_numbers(rows) if "box" in fields else _NO_BOX * count
+        boxes, box_counts = boxes_of_rows(rows)
         frames = _choices(rows, "frame", _FRAMES) if "frame" in fields else [0] * count
         formats = _choices(rows, "box_format", _FORMATS) if "box_format" in fields else [0] * count
         orientations = (
@@ -160,6 +150,7 @@ class RowTable:
             self._whole[field].extend(values)
         self._numbers.extend(numbers)
         self._boxes.extend(boxes)
+        self._counts.extend(box_counts)
         self._frames.extend(frames)
         self._formats.extend(formats)
         self._orientations.extend(orientations)
@@ -171,7 +162,9 @@ class RowTable:
         """Raise an error unless a row is an object with the same shared fields as the rows before it."""
         if not isinstance(row, dict):
             raise WrongRow('is not an object like {"image": "a.jpg", "expression": "the red cup", "box": [1, 2, 3, 4]}')
-        if "bbox" in row and "box" not in row:
+        if "box" in row and "boxes" in row:
+            raise WrongRow('has "box" and "boxes"; give one of them, "boxes" for none or several')
+        if "bbox" in row and "box" not in row and "boxes" not in row:
             raise WrongRow('"bbox" means several things; call it "box", with "box_format" xyxy, xywh, cxcywh or yxyx')
         present = {field: field in row or field == "id" and "sent_id" in row for field in TOGETHER}
         before = self._together = self._together or present
@@ -183,9 +176,10 @@ class RowTable:
         """Return all rows as columns.
 
         The columns are ``number`` (N,), ``text`` (empty if no expression refers to the object), ``image``, ``id``,
-        ``box`` (N, 4) float32 ``xyxy``, NaN if missing, ``frame`` (N,) row of :data:`IMAGE_EDGES`, ``size`` (N, 2), 0
-        if missing, ``category``, ``kind`` and ``split`` (N,) with their names, ``image_id``, ``ann_id``, ``ref_id`` and
-        ``sent_id`` (N,), and ``orientation`` (N,) row of :data:`ORIENTATION_CODES`.
+        ``frame`` (N,) row of :data:`IMAGE_EDGES`, ``size`` (N, 2), 0 if missing, ``category``, ``kind`` and ``split``
+        (N,) with their names, ``image_id``, ``ann_id``, ``ref_id`` and ``sent_id`` (N,), and ``orientation`` (N,) row
+        of :data:`ORIENTATION_CODES`. The boxes of row i are ``box[box.offsets[i] : box.offsets[i + 1]]``, float32
+        ``xyxy``, with the numbers ``box_id``; a row without boxes in the file has one of NaN.
 
         Raises:
             VGGymError: the file lacks rows, a box or a size is wrong, or two rows have the same id; the message names
@@ -201,13 +195,18 @@ class RowTable:
             columns.update(codes.columns(name))
         self._refuse_clashes()
         sizes = self._sizes()
-        boxes, frames = self._checked_boxes(sizes, columns["split"])
+        counts = np.frombuffer(self._counts, np.int64)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        boxes, frames = self._checked_boxes(sizes, columns["split"], counts, rows)
         images = _ids_or_ranks(self._whole["image_id"], np.frombuffer(self._image_hash, np.int64))
-        objects = _ids_or_ranks(self._whole["ann_id"], _object_keys(images, boxes))
+        keys = object_keys(images[rows], boxes)
+        double = first_equal(object_keys(rows, boxes)) != np.arange(len(rows))
+        self._refuse(double, lambda i: f'"boxes": {boxes[i].tolist()} is there twice; give each object once', rows)
+        objects, box_ids = object_numbers(self._whole["ann_id"], keys, counts)
         refs = _ids_or_ranks(self._whole["ref_id"], objects)
-        size = sizes.astype(np.int32)
-        return {**columns, "box": boxes.astype(np.float32), "frame": frames, "size": size,
-                "image_id": images, "ann_id": objects, "ref_id": refs, "sent_id": self._sentence_numbers(),
+        return {**columns, "box": boxes.astype(np.float32), "box.offsets": np.cumsum([0, *counts], dtype=np.int64),
+                "box_id": box_ids, "frame": frames, "size": sizes.astype(np.int32), "image_id": images,
+                "ann_id": objects, "ref_id": refs, "sent_id": self._sentence_numbers(),
                 "orientation": np.frombuffer(self._orientations, np.int8)}  # fmt: skip
 
     def _sentence_numbers(self) -> np.ndarray:
@@ -224,10 +223,11 @@ class RowTable:
                 return numbers
         return places
 
-    def _refuse(self, wrong: Any, reason: Callable[[int], str]) -> None:
-        """Raise the error of the first row that is marked in ``wrong``, bool (N,)."""
-        for row in np.flatnonzero(wrong)[:1].tolist():
-            raise VGGymError(f"{self.path} {self.unit} {self._numbers[row]}: {reason(row)}")
+    def _refuse(self, wrong: Any, reason: Callable[[int], str], rows: np.ndarray | None = None) -> None:
+        """Raise the error of the first row that is marked in ``wrong``, bool (N,), or of the first box of ``rows``."""
+        for index in np.flatnonzero(wrong)[:1].tolist():
+            row = index if rows is None else int(rows[index])
+            raise VGGymError(f"{self.path} {self.unit} {self._numbers[row]}: {reason(index)}")
 
     def _refuse_clashes(self) -> None:
         """Refuse two rows with the same id."""
@@ -245,19 +245,56 @@ class RowTable:
         self._refuse(wrong, lambda row: '"width" and "height" are whole numbers of pixels from 1 on, both or none')
         return np.where(has_size[:, None], sizes, 0)
 
-    def _checked_boxes(self, sizes: np.ndarray, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return boxes (N, 4) ``xyxy``, clamped to their images, and their frames (N,): pixels if sizes are known."""
-        numbers, boxes = np.frombuffer(self._boxes, np.float64).reshape(-1, 4), np.empty((len(sizes), 4))
-        frames, formats = np.frombuffer(self._frames, np.int8), np.frombuffer(self._formats, np.int8)
+    def _checked_boxes(
+        self, sizes: np.ndarray, split: np.ndarray, counts: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the boxes (B, 4) ``xyxy``, clamped to their images, and the frames of the rows (N,).
+
+        Boxes in images of a known size are converted to pixels.
+
+        Args:
+            sizes: sizes of the images (N, 2).
+            split: splits of the rows (N,).
+            counts: numbers of boxes of the rows (N,).
+            rows: row of every box (B,).
+        """
+        numbers, boxes = np.frombuffer(self._boxes, np.float64).reshape(-1, 4), np.empty((len(rows), 4))
+        frames, formats = np.frombuffer(self._frames, np.int8), np.frombuffer(self._formats, np.int8)[rows]
         for code, convert in enumerate(FORMATS.values()):
             boxes[formats == code] = convert(numbers[formats == code])
         missing: Any = np.isnan(numbers[:, 0])
-        for code in np.unique(split):
-            mine: Any = split == code
-            self._refuse(mine & (missing != missing[mine.argmax()]), lambda row: _half_boxed(missing[row]))
+        self._refuse_half_boxed(np.isin(np.arange(len(counts)), rows[missing]), split)
         edges = np.array(list(IMAGE_EDGES.values()))[frames][:, None] * np.ones(2)
         pixels = frames == 0
         edges[pixels] = np.where(sizes > 0, sizes, np.inf)[pixels]
+        clamped = self._inside(boxes, numbers, edges[rows], pixels[rows], missing, rows)
+        convertible = ~pixels & (sizes[:, 0] > 0)
+        scale = np.where(convertible[:, None], sizes / edges, 1)[rows]
+        return clamped * np.concatenate([scale, scale], axis=1), np.where(convertible, 0, frames).astype(np.int8)
+
+    def _refuse_half_boxed(self, missing: np.ndarray, split: np.ndarray) -> None:
+        """Refuse a split in which some rows have boxes and some, bool (N,), have neither a box nor an empty list."""
+        for code in np.unique(split):
+            mine: Any = split == code
+            self._refuse(mine & (missing != missing[mine.argmax()]), lambda row: _half_boxed(missing[row]))
+
+    def _inside(
+        self, boxes: np.ndarray, numbers: np.ndarray, edges: np.ndarray, pixels: np.ndarray, missing: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Return boxes (B, 4) clamped to their images.
+
+        Args:
+            boxes: boxes as ``xyxy``, (B, 4).
+            numbers: the numbers in the file, for errors (B, 4).
+            edges: right and lower edges of their images (B, 2).
+            pixels: whether they are in pixels (B,).
+            missing: whether the row lacks a box (B,).
+            rows: their rows (B,).
+
+        Raises:
+            VGGymError: a box is empty, leaves its image, or is less than a pixel.
+        """
         slack = np.where(pixels, SLACK, edges[:, 0] / 100)[:, None]
         clamped = np.clip(boxes, 0, np.concatenate([edges, edges], axis=1))
         empty = ~missing & ~(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -272,32 +309,15 @@ class RowTable:
         for wrong, fault in faults:
             self._refuse(
                 wrong,
-                lambda row, fault=fault: f'"box": {numbers[row].tolist()} {fault}{_bounds(edges[row])}',  # type: ignore[misc]
+                lambda i, fault=fault: f'"box": {numbers[i].tolist()} {fault}{bounds_text(edges[i])}',  # type: ignore[misc]
+                rows,
             )
-        convertible = ~pixels & (sizes[:, 0] > 0)
-        scale = (sizes / edges)[convertible]
-        clamped[convertible] *= np.concatenate([scale, scale], axis=1)
-        return clamped, np.where(convertible, 0, frames).astype(np.int8)
-
-
-def _bounds(edges: np.ndarray) -> str:
-    return f" (right and lower edge of the image: {edges[0]:g}, {edges[1]:g})" if np.isfinite(edges).all() else ""
+        return clamped
 
 
 def _half_boxed(missing: bool) -> str:
     fault = 'no "box", which rows before it have' if missing else 'has a "box", which rows before it lack'
     return f"{fault}; give boxes to all rows of a split or to none"
-
-
-def _object_keys(images: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return a number for each row, int64 (N,), equal for equal boxes in the same image."""
-    keys = images.astype(np.uint64)
-    for column in boxes.T:
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + np.ascontiguousarray(column).view(np.uint64)
-        keys ^= keys >> np.uint64(29)
-    missing = np.isnan(boxes[:, 0])
-    keys[missing] = np.arange(len(keys), dtype=np.uint64)[missing]
-    return keys.view(np.int64)
 
 
 def _ids_or_ranks(ids: array, keys: np.ndarray) -> np.ndarray:
@@ -349,14 +369,3 @@ def _whole(rows: list[Row], field: str) -> list[int]:
     if {type(value) for value in values} != {int} or min(values) < 0 or max(values) >= 2**63:
         raise WrongRow(f'"{field}": {values[0]!r:.60} is not a whole number from 0 on')
     return values
-
-
-def _four_numbers(rows: list[Row]) -> array:
-    boxes = [row["box"] for row in rows]
-    four = all(isinstance(box, list) and len(box) == 4 for box in boxes)
-    if four and not {type(side) for side in chain.from_iterable(boxes)} - {int, float}:
-        with suppress(OverflowError):
-            sides = array("d", chain.from_iterable(boxes))
-            if np.isfinite(sides).all():
-                return sides
-    raise WrongRow(f'"box": {boxes[0]!r:.60} is not four finite numbers')
