@@ -11,6 +11,7 @@ from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingVectorEnv
 from vg_gym.errors import VGGymError
 from vg_gym.features.bank import FeatureBank
+from vg_gym.features.image_tables import Handles
 from vg_gym.types import Query
 
 
@@ -54,6 +55,22 @@ def test_pictures_that_were_asked_of_are_not_kept(tiny_clip, rng):
     del image
     gc.collect()
     assert not left
-    assert len(bank.images._keys) <= bank.capacity + bank.images.capacity + 1
+    assert len(bank.images.handles) <= bank.capacity + bank.images.capacity + 1
     slot, _ = ask(first)
     np.testing.assert_array_equal(bank.images.tables.array[slot], table_of_first)
+
+
+def test_a_handle_is_free_when_nobody_holds_it_and_it_has_no_slot():
+    handles = Handles()
+    first = handles.hold("a")
+    assert handles.hold("a") == first != handles.hold("b")
+    handles.slots[first] = 0
+    handles.release(first)
+    handles.leave_slot(first)
+    assert handles.hold("c") != first, "a row still holds it"
+    handles.slots[first] = 1
+    handles.release(first)
+    assert handles.hold("a") == first, "its tables are in memory"
+    handles.release(first)
+    handles.leave_slot(first)
+    assert handles.hold("d") == first and handles.hold("a") == len(handles) - 1 == 3

@@ -112,7 +112,7 @@ class FeatureBank:
         """Clock at which each row was filled (R,); it changes when the row goes to another query."""
         self._last_used = np.zeros(0, dtype=np.int64)
         self._clock = 0
-        self._image_of = np.zeros(0, dtype=np.int64)
+        self._image_handles = np.zeros(0, dtype=np.int64)
 
     @property
     def num_maps(self) -> int:
@@ -126,7 +126,7 @@ class FeatureBank:
             rows: rows of queries.
             image: returns the image of the query at a position in ``rows``; called if its table is not in memory.
         """
-        return self.images.slots(self._image_of[rows], image)
+        return self.images.slots(self._image_handles[rows], image)
 
     def check(
         self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None,
@@ -161,7 +161,7 @@ class FeatureBank:
             row = self._free_row(name)
             for rows, values in features:
                 rows.put(row, values)
-            self._image_of[row], self.made[row] = self.images.hold(query.image), self._clock
+            self._image_handles[row], self.made[row] = self.images.handles.hold(query.image.key), self._clock
         row = self._rows[name]
         self.used(row)
         return row, int(self.made[row])
@@ -175,7 +175,7 @@ class FeatureBank:
         """Return a new row for a query, or the least recently used one that no engine plays."""
         if (row := len(self._names)) < self.capacity:
             self._names.append(name)
-            self._image_of = grown(self._image_of, row + 1, -1)
+            self._image_handles = grown(self._image_handles, row + 1, -1)
             self.made, self._last_used = grown(self.made, row + 1, 0), grown(self._last_used, row + 1, 0)
         else:
             last = self._last_used[: self.capacity].copy()
@@ -185,7 +185,7 @@ class FeatureBank:
             if last[row] > self._clock:
                 raise VGGymError(f"{self.capacity:,} queries are in play at once: raise memory= or lower num_envs=")
             del self._rows[self._names[row]]
-            self.images.release(int(self._image_of[row]))
+            self.images.handles.release(int(self._image_handles[row]))
             self._names[row] = name
         self._rows[name] = row
         return row

@@ -75,6 +75,57 @@ class SlotUser(Protocol):
     """Rows of queries in use, integers; an array or a tensor."""
 
 
+class Handles:
+    """Handles of images: small integers that rows of queries store in place of images, which may hold their pixels.
+
+    The life of a handle:
+
+    1. :meth:`hold` gives an image its handle. Each row of a query about the image holds it once.
+    2. When an episode begins, the tables of its image are computed into a slot (:meth:`ImageTables.slots`), and the
+       handle points to it. The slot stays while an engine plays there, and goes to another image when it is the least
+       recently used one. The handle then points to no slot, and the tables are computed again when they are needed.
+    3. A handle that nobody holds and that points to no slot is free. The next new image gets it.
+    """
+
+    def __init__(self) -> None:
+        self.slots = np.zeros(0, dtype=np.int64)
+        """Slot to which each handle points (H,); -1 for none."""
+        self._holders = np.zeros(0, dtype=np.int64)
+        self._keys: list[str] = []
+        self._of_key: dict[str, int] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        """Number of handles, with free ones."""
+        return len(self._keys)
+
+    def hold(self, key: str) -> int:
+        """Return the handle of an image, which is valid until :meth:`release` was called as often as this method."""
+        handle = self._of_key.get(key)
+        if handle is None:
+            handle = self._free.pop() if self._free else len(self._keys)
+            self._keys[handle : handle + 1] = [key]
+            self._of_key[key] = handle
+            self.slots, self._holders = grown(self.slots, len(self), -1), grown(self._holders, len(self), 0)
+        self._holders[handle] += 1
+        return handle
+
+    def release(self, handle: int) -> None:
+        """Release a handle once."""
+        self._holders[handle] -= 1
+        self._free_if_unused(handle)
+
+    def leave_slot(self, handle: int) -> None:
+        """Note that the slot of a handle goes to another image."""
+        self.slots[handle] = -1
+        self._free_if_unused(handle)
+
+    def _free_if_unused(self, handle: int) -> None:
+        if not self._holders[handle] and self.slots[handle] < 0:
+            del self._of_key[self._keys[handle]]
+            self._free.append(handle)
+
+
 class ImageTables:
     """Summed-area tables of images in slots; when all slots are used, the least recently used one is replaced.
 
@@ -99,11 +150,8 @@ class ImageTables:
         """Unit mean features (S, D), one per slot."""
         self.edge_tables = Rows((edge_lines, edge_lines, 2), clip)
         """Summed-area tables of edge maps in [0, 1] (S, side + 1, side + 1, 2), one per slot."""
-        self._keys: list[str] = []
-        self._numbers: dict[str, int] = {}
-        self._free: list[int] = []
-        self._holders = np.zeros(0, dtype=np.int64)
-        self._slot_of = np.zeros(0, dtype=np.int64)
+        self.handles = Handles()
+        """Handles of the images of all rows of queries."""
         self._owner = np.zeros(0, dtype=np.int64)
         self._used = np.zeros(0, dtype=np.int64)
         self._clock = self._filled = 0
@@ -116,49 +164,23 @@ class ImageTables:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({**state, "users": weakref.WeakSet(state["users"])})
 
-    def hold(self, image: ImageRef) -> int:
-        """Return the number of an image, which it keeps until :meth:`release` was called as often as this method.
-
-        The image object is not stored, because it may hold its pixels.
-        """
-        number = self._numbers.get(image.key)
-        if number is None:
-            number = self._free.pop() if self._free else len(self._keys)
-            self._keys[number : number + 1] = [image.key]
-            self._numbers[image.key] = number
-            self._slot_of = grown(self._slot_of, len(self._keys), -1)
-            self._holders = grown(self._holders, len(self._keys), 0)
-        self._holders[number] += 1
-        return number
-
-    def release(self, number: int) -> None:
-        """Release a number once."""
-        self._holders[number] -= 1
-        self._forget(number)
-
-    def _forget(self, number: int) -> None:
-        """Free a number for other images if it is fully released and without a slot."""
-        if not self._holders[number] and self._slot_of[number] < 0:
-            del self._numbers[self._keys[number]]
-            self._free.append(number)
-
-    def slots(self, numbers: np.ndarray, image: Callable[[int], ImageRef]) -> np.ndarray:
-        """Return the slots of images by number (R,), int64; missing tables are computed.
+    def slots(self, handles: np.ndarray, image: Callable[[int], ImageRef]) -> np.ndarray:
+        """Return the slots of images (R,), int64; missing tables are computed.
 
         Args:
-            numbers: numbers of images from :meth:`hold`.
-            image: returns the image at a position in ``numbers``; called if its table is not in memory.
+            handles: handles of the images (R,).
+            image: returns the image at a position in ``handles``; called if its tables are not in memory.
         """
         self._clock += 1
-        slots = self._slot_of[numbers]
+        slots = self.handles.slots[handles]
         self._used[slots[slots >= 0]] = self._clock
         if (missing := np.flatnonzero(slots < 0)).size:
-            for number, place in zip(*np.unique(numbers[missing], return_index=True), strict=True):
-                self._fill(int(number), image(int(missing[place])))
-            slots = self._slot_of[numbers]
+            for handle, place in zip(*np.unique(handles[missing], return_index=True), strict=True):
+                self._fill(int(handle), image(int(missing[place])))
+            slots = self.handles.slots[handles]
         return slots
 
-    def _fill(self, number: int, image: ImageRef) -> None:
+    def _fill(self, handle: int, image: ImageRef) -> None:
         """Write an image's tables to a slot."""
         dense = self.dense(image).astype(np.float32)  # comes first: an unreadable image must not take a slot
         edges = None if self.edges is None else self.edges(image)
@@ -167,7 +189,7 @@ class ImageTables:
             self.edge_tables.put(slot, summed_area(edges.astype(np.float32) / 255))
         self.tables.put(slot, summed_area(dense))
         self.means.put(slot, l2_normalize(dense.mean(axis=(0, 1))).clip(-1, 1))
-        self._slot_of[number], self._owner[slot], self._used[slot] = slot, number, self._clock
+        self.handles.slots[handle], self._owner[slot], self._used[slot] = slot, handle, self._clock
 
     def _free_slot(self) -> int:
         """Return a new slot, or the least recently used one that no engine uses."""
@@ -184,9 +206,7 @@ class ImageTables:
                 f"{self.memory:g} GiB hold the features of {self.capacity:,} images, and more are used at once: "
                 "raise memory= or lower num_envs="
             )
-        owner = int(self._owner[slot])
-        self._slot_of[owner] = -1
-        self._forget(owner)
+        self.handles.leave_slot(int(self._owner[slot]))
         return slot
 
 
