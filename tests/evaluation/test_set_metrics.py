@@ -56,6 +56,13 @@ def exactly_right(boxes, targets):
     )
 
 
+def summary(answers, targets):
+    """Return the columns of sets of boxes."""
+    f1 = np.array([set_metrics.set_f1(boxes, true) for boxes, true in zip(answers, targets, strict=True)])
+    answered, counts = (np.array([len(boxes) for boxes in sets]) for sets in (answers, targets))
+    return set_metrics.set_summary(f1, answered > 0, counts, range(len(f1)))
+
+
 def random_boxes(rng, count):
     low = rng.uniform(0, 60, (count, 2))
     return np.concatenate([low, low + rng.uniform(10, 40, (count, 2))], axis=1)
@@ -69,7 +76,7 @@ def test_the_scores_of_sets_are_those_of_a_count_by_hand():
         moved = true[rng.permutation(len(true))] + rng.normal(0, 1.5, true.shape)
         extra = random_boxes(rng, 1 if rng.random() < 0.2 else 0)
         answers.append(np.concatenate([moved[rng.random(len(moved)) < 0.9], extra]))
-    row = set_metrics.set_summary(answers, targets)
+    row = summary(answers, targets)
     empty = [len(boxes) == 0 for boxes, true in zip(answers, targets, strict=True) if len(true) == 0]
     full = [len(boxes) > 0 for boxes, true in zip(answers, targets, strict=True) if len(true) > 0]
     right = [exactly_right(boxes.tolist(), true.tolist()) for boxes, true in zip(answers, targets, strict=True)]
@@ -81,9 +88,9 @@ def test_the_scores_of_sets_are_those_of_a_count_by_hand():
 def test_perfect_and_empty_answers():
     rng = np.random.default_rng(4)
     targets = [random_boxes(rng, count) for count in (0, 1, 1, 3, 0, 2, 1, 1)]
-    perfect = set_metrics.set_summary(targets, targets)
+    perfect = summary(targets, targets)
     assert [perfect[name] for name in ("n_acc", "t_acc", "pr@f1", "set_f1", "pr@f1_many")] == [1.0] * 5
-    empty = set_metrics.set_summary([true[:0] for true in targets], targets)
+    empty = summary([true[:0] for true in targets], targets)
     assert empty["pr@f1"] == 0.25 and empty["n_acc"] == 1.0 and empty["t_acc"] == 0.0
     assert (empty["n_none"], empty["n_many"]) == (2, 2)
 
@@ -95,7 +102,7 @@ def test_duplicate_boxes_match_a_target_once():
 
 def test_a_share_of_no_expressions_is_none():
     box = np.array([[0.0, 0.0, 10.0, 10.0]])
-    assert set_metrics.set_summary([box], [box])["n_acc"] is None
+    assert summary([box], [box])["n_acc"] is None
     assert set_metrics.auroc(np.array([0.1, 0.2]), np.array([True, True])) is None
 
 

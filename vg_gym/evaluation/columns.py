@@ -15,13 +15,18 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.lines import Line
+from vg_gym.evaluation.lines import Line, says_nothing, without_boxes_below
 from vg_gym.evaluation.results import ContentHash
+from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Query, Sample
 
 LINES_IN_MEMORY = 4096
 """Number of lines that are in memory at the same time."""
 _NO_BOX = [np.nan] * 4
+NUMBERS = ("ms", "evaluations", "score")
+"""Names of the numbers of a line, in the order of the fields of :class:`Answers`."""
+MARKS = ("unanswered", "proposals", "trajectory")
+"""Names of parts of a line whose presence is noted, in the order of the fields of :class:`Answers`."""
 
 
 class SampleColumns:
@@ -38,13 +43,17 @@ class SampleColumns:
 
     def __init__(self, samples: Sequence[Sample], name: str, decode: bool):
         count = len(samples)
-        boxes = np.empty((count, 4), np.result_type(samples[0].box, np.float32))
+        boxes = np.full((count, 4), np.nan, np.result_type(samples[0].boxes, np.float32))
         self.scales = np.ones((count, 4), np.float32)
         """(width, height, width, height) of the images, (N, 4); 1 for images that cannot be read."""
         self.hashes = np.empty(count, np.int64)
         """Hashes (N,) of the keys, as from :func:`vg_gym.evaluation.predictions.key_hashes`."""
         self.kinds: list[str] = []
         """N kinds of expression."""
+        self.counts = np.empty(count, np.int32)
+        """Numbers (N,) of true boxes."""
+        self.several: dict[int, np.ndarray] = {}
+        """Index of a sample with several true boxes -> these boxes, pixels (k, 4)."""
         self.unreadable: dict[int, Exception] = {}
         """Index of a sample -> error of reading its image."""
         self._sizes: dict[str, tuple[int, int] | Exception] = {}
@@ -52,19 +61,25 @@ class SampleColumns:
         marks, groups, content = np.empty(count, np.uint32), [], ContentHash()
         for i, sample in enumerate(tqdm(samples, desc="samples", unit="sample", delay=2)):
             query = sample.query
-            boxes[i], self.hashes[i] = sample.box, hash(query.key)
+            self.hashes[i], self.counts[i] = hash(query.key), len(sample.boxes)
+            if len(sample.boxes) == 1:
+                boxes[i] = sample.boxes[0]
+            elif len(sample.boxes):
+                self.several[i] = sample.boxes
             marks[i] = crc32(query.key.encode())
             groups.append(sample.image_id)
             self.kinds.append(intern(sample.kind))
-            content.add(query.key, query.expression, sample.box.tolist())
+            content.add(query.key, query.expression, sample.boxes.tolist())
             self._note_size(i, query, decode)
         self._sizes.clear()
         self.boxes = boxes
-        """True boxes (N, 4), pixels."""
+        """True boxes (N, 4), pixels; NaN where there is not exactly one."""
+        self.one = self.counts == 1
+        """Mask of the samples with exactly one true box, bool (N,)."""
         self.pictures = self._pictures.hexdigest()[:16]
         """Hash of the keys of all images; it changes if an image file changes."""
         self.targets = boxes / self.scales
-        """True boxes (N, 4), normalised."""
+        """The same boxes, normalised."""
         self.groups = np.array(groups)
         """Image ids (N,)."""
         self.turns = _turns(self.groups, marks)
@@ -97,6 +112,20 @@ class SampleColumns:
     def readable(self) -> np.ndarray:
         """Indices (M,) of the samples whose images can be read."""
         return np.delete(np.arange(len(self.scales)), list(self.unreadable))
+
+    @cached_property
+    def single(self) -> np.ndarray:
+        """Indices (M,) of the samples whose images can be read and which have exactly one true box."""
+        return self.readable[self.one[self.readable]]
+
+    @cached_property
+    def has_sets(self) -> bool:
+        """True if some samples have no true box or several."""
+        return not self.one.all()
+
+    def targets_of(self, index: int) -> np.ndarray:
+        """Return the true boxes of a sample, pixels (k, 4)."""
+        return self.several.get(index, self.boxes[index : index + int(self.one[index])])
 
 
 def readable_size(query: Query, decode: bool = False) -> tuple[int, int] | Exception:
@@ -134,17 +163,25 @@ class Answers:
     lines: Sequence[Line]
     """Lines of ``predictions.jsonl``, read from the file on access."""
     boxes: np.ndarray
-    """Boxes, ``xyxy`` pixels, float32 (N, 4); NaN for a failure."""
+    """Best boxes, ``xyxy`` pixels, float32 (N, 4); NaN for a failure or an answer without a box."""
+    several: dict[int, np.ndarray]
+    """Index of an answer of several boxes -> these boxes, pixels (m, 4), best first."""
     ms: np.ndarray
     """Milliseconds per query (N,); NaN where the method was not called."""
     evaluations: np.ndarray
     """Number of region scores computed (N,); NaN where it is unknown."""
+    scores: np.ndarray
+    """Scores (N,); NaN where the answer has none."""
+    nothing: np.ndarray
+    """Mask of answers which say that nothing fits, bool (N,)."""
     failures: np.ndarray
     """Mask of failures, bool (N,)."""
     unanswered: np.ndarray
     """Mask of answers in which the model gave no box, bool (N,)."""
     with_proposals: np.ndarray
     """Mask of lines with the proposals among which the box was chosen, bool (N,)."""
+    with_path: np.ndarray
+    """Mask of lines with the path of an agent, bool (N,)."""
     sources: tuple[str, ...]
     """Weights that answered and how they were prompted, where lines say so; sorted."""
 
@@ -152,23 +189,32 @@ class Answers:
     def of(cls, lines: Sequence[Line]) -> Answers:
         """Read lines once and return their columns."""
         count, reading = len(lines), iter(lines)
-        boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, 2), np.nan)
-        marks = np.zeros((count, 3), bool)
+        boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, len(NUMBERS)), np.nan)
+        several: dict[int, np.ndarray] = {}
+        marks = np.zeros((count, 2 + len(MARKS)), bool)
         sources: set[str] = set()
         for at in range(0, count, LINES_IN_MEMORY):
             part = list(islice(reading, LINES_IN_MEMORY))
             rows = slice(at, at + len(part))
             boxes[rows] = [_NO_BOX if line["box"] is None else line["box"] for line in part]
-            numbers[rows] = [(line.get("ms", np.nan), line.get("evaluations", np.nan)) for line in part]
+            numbers[rows] = [[line.get(name, np.nan) for name in NUMBERS] for line in part]
             marks[rows] = [
-                ("failure" in line, bool(line.get("unanswered")), bool(line.get("proposals"))) for line in part
+                (says_nothing(line), "failure" in line, *(bool(line.get(name)) for name in MARKS)) for line in part
             ]
+            several |= {at + i: np.array(line["boxes"], np.float32) for i, line in enumerate(part) if line.get("boxes")}
             sources |= {line["source"] for line in part if "source" in line}
-        ms, evaluations = numbers.T
-        failures, unanswered, with_proposals = marks.T
-        return cls(lines, boxes, ms, evaluations, failures, unanswered, with_proposals, tuple(sorted(sources)))
+        return cls(lines, boxes, several, *numbers.T, *marks.T, tuple(sorted(sources)))
 
-    @property
+    @cached_property
     def has_box(self) -> np.ndarray:
         """Mask of queries with a box, bool (N,)."""
         return np.isfinite(self.boxes[:, 0])
+
+    def boxes_of(self, index: int) -> np.ndarray:
+        """Return the boxes of an answer, pixels (m, 4), best first."""
+        return self.several.get(index, self.boxes[index : index + int(self.has_box[index])])
+
+    def above(self, threshold: float) -> Answers:
+        """Return the answers without the boxes whose score is below a threshold."""
+        lines = LazySequence(len(self.lines), lambda row: without_boxes_below(self.lines[row], threshold))
+        return Answers.of(lines)

@@ -22,22 +22,26 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError
-from vg_gym.evaluation import intervals, metrics, probes
+from vg_gym.evaluation import intervals, metrics, probes, rejection
 from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator, is_labeled
 from vg_gym.evaluation.methods import (
+    FIT_SAMPLES,
     GrounderFactory,
     TableRow,
     Unfitted,
-    ceiling_row,
+    ceiling_rows,
     is_sweep,
     options_of,
     owners,
+    row_name,
     sweep,
+    taken_threshold,
 )
 from vg_gym.evaluation.predictions import Lines
 from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded
 from vg_gym.evaluation.recorded_detections import recorded_rows
+from vg_gym.evaluation.rejection import Fits
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
@@ -101,6 +105,12 @@ class Comparison:
     """Rerun every method with empty, shuffled and swapped expressions."""
     seed: int = 0
     """Seed of the probes."""
+    fit_threshold: str | None = None
+    """Split on which the score below which a method says that nothing fits is fitted, for each method with scores:
+    at most 2 % of the expressions with a target are refused. It must not be the evaluated split."""
+    calibrate: str | None = None
+    """Split on which the temperature of the scores is fitted; ``results.json`` gets the calibration error before and
+    after. It must not be the evaluated split."""
     fresh: bool = False
     """Delete earlier predictions."""
     retry_failures: bool = False
@@ -164,22 +174,29 @@ class Comparison:
 
     def _evaluate(self, runner: Runner) -> Evaluator:
         """Check everything, then predict with every method, then score every row."""
-        data = self._open_data()
+        data = self._open_data(self.split)
+        splits = [split for split in (self.fit_threshold, self.calibrate) if split]
+        fit_data = rejection.open_fit_data(splits, self.split, self._open_data)
         rows = self._check_rows(runner) if is_labeled(data) else self._check_rows_without_boxes(runner)
         answers = RecordedGrounder(self.predictions, self.frame, None, self.box_format) if self.predictions else None
         evaluator = self._evaluator(data, runner)
         if answers:
             rows.append(self._join(answers, evaluator.samples))
-        lines = self._predict(evaluator, rows)
-        self._score(evaluator, rows, lines)
+        lines = self._predict(evaluator, rows, probed=True)
+        fits = rejection.fit(
+            fit_data, rejection.fitted_rows(rows, lines) if fit_data else [], self._predict, evaluator.out,
+            self.fit_threshold, self.calibrate, settings=self._settings, limit=self.limit or FIT_SAMPLES,
+            seed=self.seed, runner=runner, fresh=self.fresh, retry_failures=self.retry_failures,
+        )  # fmt: skip
+        self._score(evaluator, rows, lines, fits)
         return evaluator
 
     # Check: build the rows of the table.
 
-    def _open_data(self) -> GroundingDataset:
+    def _open_data(self, split: str) -> GroundingDataset:
         if self.dataset is None:
             raise VGGymError("name a data set: --dataset refshapes")
-        return registry.open_dataset(self.dataset, self.split, self.root, **self.dataset_options)
+        return registry.open_dataset(self.dataset, split, self.root, **self.dataset_options)
 
     def _check_rows(self, runner: Runner) -> list[TableRow]:
         """Build the methods of all rows: floors, then methods and ceilings in the order of the command."""
@@ -199,9 +216,9 @@ class Comparison:
 
     def _check_rows_without_boxes(self, runner: Runner) -> list[TableRow]:
         """Build the methods of all rows for data without boxes, which have neither floors nor ceilings."""
-        if self.probes or self.predictions:
-            needs = "--probes" if self.probes else "--predictions"
-            raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs} needs; leave it out")
+        flags = ("probes", "predictions", "fit_threshold", "calibrate")
+        if needs := [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]:
+            raise VGGymError(f"{self.dataset}/{self.split} has no boxes, which {needs[0]} needs; leave it out")
         if not self._rows:
             raise VGGymError(f"{self.dataset}/{self.split} has no boxes: name --methods to predict with")
         self.left_out = {
@@ -231,8 +248,10 @@ class Comparison:
         if name not in self._built:
             factory = self._factory(name)
             [(_, description)] = runner.map(factory.describing, [None])
-            columns = {"seen": description.seen}
-            self._built[name] = TableRow(name, role, factory, description.inputs, columns, description.moves)
+            columns, (saved_as, _, nothing_below) = {"seen": description.seen}, self._options_of(name)
+            self._built[name] = TableRow(
+                name, role, factory, description.inputs, columns, description.moves, nothing_below, saved_as
+            )
         return replace(self._built[name], role=role)
 
     def _refined_rows(self, runner: Runner, initial: TableRow) -> list[TableRow]:
@@ -243,22 +262,17 @@ class Comparison:
             replace(
                 row,
                 name=f"{initial.name} + {row.name}",
+                saved_as=f"{initial.saved_as} + {row.saved_as}",
                 columns={"refines": initial.name, "seen": {**row.columns["seen"], **initial_seen}},
             )
             for row in rows
         ]
 
     def _ceiling_rows(self, row: str, methods: Iterable[TableRow]) -> list[TableRow]:
-        """Return the row of a ceiling; without options, one row for each set of moves of the methods in the table."""
+        """Return the rows of a ceiling, which bounds the moves of the methods in the table."""
         name, swept = self._rows[row]
         options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
-        moves: dict[str, dict[str, Any]] = {}
-        for method in () if options else methods:
-            if method.moves is not None and method.moves not in moves.values():
-                moves[method.name] = method.moves
-        if len(moves) < 2:
-            return [ceiling_row(row, name, options or next(iter(moves.values()), {}))]
-        return [ceiling_row(f"{row} of {method}", name, one) for method, one in moves.items()]
+        return ceiling_rows(row, name, options, methods)
 
     def _join(self, answers: RecordedGrounder, samples: Sequence[Sample]) -> TableRow:
         """Return the row of recorded answers, which are matched with the queries."""
@@ -276,30 +290,40 @@ class Comparison:
 
     def _factory(self, row: str) -> GrounderFactory:
         """Return the factory of the grounder of a row, with its options and the CLIP of the comparison."""
-        if row not in self._factories:
-            name, swept = self._rows.get(row, (row, None))
-            options = options_of(name, self.options)
-            if swept is None:  # a refiner has one row and takes the defaults of swept options
-                options = {key: value for key, value in options.items() if not is_sweep(value)}
-            options = {**options, **(swept or {})}
+        saved_as, options, _ = self._options_of(row)
+        if saved_as not in self._factories:
             assert self.dataset is not None
-            self._factories[row] = GrounderFactory(
+            name = self._rows.get(row, (row, None))[0]
+            self._factories[saved_as] = GrounderFactory(
                 name, options, self.clip, self.dataset, self.train_split, self.root, self.split
             )
-        return self._factories[row]
+        return self._factories[saved_as]
+
+    def _options_of(self, row: str) -> tuple[str, dict[str, Any], float | None]:
+        """Return the name of the row's predictions, the options of its method, and the threshold of its scores."""
+        name, swept = self._rows.get(row, (row, None))
+        options = options_of(name, self.options)
+        if swept is None:  # a refiner has one row and takes the defaults of swept options
+            options = {key: value for key, value in options.items() if not is_sweep(value)}
+        options = {**options, **(swept or {})}
+        threshold = taken_threshold(options, row)
+        return row_name(name, {key: options[key] for key in swept or () if key in options}), options, threshold
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name in SETTINGS}
 
     def _evaluator(self, data: GroundingDataset, runner: Runner) -> Evaluator:
-        settings = {name: value for name, value in asdict(self).items() if name in SETTINGS}
         clip = None if self.clip == "none" else load_clip(self.clip)
         return Evaluator(
-            data, Path(self.out), settings, self.limit, clip, self.seed,
+            data, Path(self.out), self._settings, self.limit, clip, self.seed,
             runner=runner, fresh=self.fresh, retry_failures=self.retry_failures,
         )  # fmt: skip
 
     # Predict and score.
 
-    def _predict(self, evaluator: Evaluator, rows: Sequence[TableRow]) -> dict[str, Lines]:
-        """Return the predictions of every row, and those with altered expressions as ``"row?probe"``.
+    def _predict(self, evaluator: Evaluator, rows: Sequence[TableRow], probed: bool = False) -> dict[str, Lines]:
+        """Return the predictions of every row, and if ``probed`` those with altered expressions as ``"row?probe"``.
 
         A row whose method lacks a package is left out, and so are the rows that start from its boxes.
         """
@@ -309,17 +333,18 @@ class Comparison:
                 continue
             initial_boxes = evaluator.boxes(Answers.of(lines[row.refines])) if row.refines else None
             shown = evaluator.samples if row.role.startswith("ceiling") else evaluator.queries
-            predict = partial(evaluator.predict, row.name, row.factory, inputs=row.inputs)
+            predict = partial(evaluator.predict, row.saved_as or row.name, row.factory, inputs=row.inputs)
             try:
                 lines[row.name] = predict(initial_boxes=initial_boxes, asked=shown)
-                for probe in probes.PROBES if self._is_probed(row) else ():
+                rejection.check_scored(row, Answers.of(lines[row.name]))
+                for probe in probes.PROBES if probed and self._is_probed(row) else ():
                     queries = probes.altered(evaluator.queries, probe, self.seed)
                     lines[f"{row.name}?{probe}"] = predict(asked=queries)
             except MissingExtra as error:
                 self._lacking[row.name] = error
         return lines
 
-    def _score(self, evaluator: Evaluator, rows: Sequence[TableRow], lines: Mapping[str, Lines]) -> None:
+    def _score(self, evaluator: Evaluator, rows: Sequence[TableRow], lines: Mapping[str, Lines], fits: Fits) -> None:
         """Add every row with its columns to the evaluator."""
         rows = [row for row in rows if row.name not in self._lacking and row.name in lines]
         if not evaluator.labeled:
@@ -327,16 +352,22 @@ class Comparison:
                 evaluator.count(row.name, row.role, Answers.of(lines[row.name]))
             return
         evaluator.prior = self._prior(evaluator)
+        thresholds = {row.name: threshold for row in rows if (threshold := fits.threshold(row))}
+        evaluator.sets |= bool(thresholds)
         ious: dict[str, np.ndarray] = {}
         for row in rows:
             probed = {"probes": _probe_columns(evaluator, row.name, lines)} if self._is_probed(row) else {}
             answers = Answers.of(lines[row.name])
-            ious[row.name] = evaluator.add(row.name, row.role, answers, **row.columns, **probed)
-            if row.refines:
-                gain = partial(metrics.paired_difference, groups=evaluator.columns.groups)
-                before, after = ious[row.refines], ious[row.name]
-                evaluator.rows[-1]["refined_by"] = gain(after, before)
-                evaluator.rows[-1]["refined_by_acc@0.5"] = gain(metrics.hits(after), metrics.hits(before))
+            calibration = fits.calibration(row, answers, evaluator.columns)
+            fitted = {"calibration": calibration} if calibration else {}
+            if threshold := thresholds.get(row.name):
+                answers, fitted["nothing_below"] = answers.above(threshold["value"]), threshold
+            ious[row.name] = evaluator.add(row.name, row.role, answers, **row.columns, **probed, **fitted)
+            if row.refines and evaluator.columns.one.any():
+                one = evaluator.columns.one
+                before, after = ious[row.refines][one], ious[row.name][one]
+                refined = metrics.refinement(before, after, evaluator.columns.groups[one])
+                evaluator.rows[-1].update(refined)
 
     def _prior(self, evaluator: Evaluator) -> np.ndarray | None:
         """Return the normalised box of the constant floor, the same for all images; None if the floor is left out."""

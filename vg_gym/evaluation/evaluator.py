@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from tqdm import tqdm
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation import metrics, probes
+from vg_gym.evaluation import metrics, probes, set_columns
 from vg_gym.evaluation.columns import Answers, SampleColumns
-from vg_gym.evaluation.lines import Asked, Batch, Line, common_failure, failed, query_of
+from vg_gym.evaluation.lines import Asked, Batch, Line, common_failure, failed, query_of, with_boxes
 from vg_gym.evaluation.predictions import Lines, PredictionFile, key_hashes
 from vg_gym.evaluation.results import write_queries, write_results
 from vg_gym.registry.identity import source_of
@@ -72,8 +73,10 @@ class Evaluator:
     """Retry queries that failed in earlier runs."""
     prior: np.ndarray | None = field(default=None, init=False)
     """Best constant box for the prior gap, normalised (4,); None leaves the gap out."""
+    sets: bool = field(default=False, init=False)
+    """Add the columns of :mod:`vg_gym.evaluation.set_columns`; true for data with empty or multiple targets."""
     rows: list[dict[str, Any]] = field(default_factory=list, init=False)
-    """One row per method, with the columns of ``results.json`` and ``ious``."""
+    """One row per method, with the columns of ``results.json``, ``ious``, and ``f1`` for data with sets."""
     lines: dict[str, Sequence[Line]] = field(default_factory=dict, init=False)
     """Row -> its predictions."""
     reused: dict[str, int] = field(default_factory=dict, init=False)
@@ -90,6 +93,7 @@ class Evaluator:
         self.labeled = is_labeled(self.dataset)
         where = f"{self.dataset.name}/{self.dataset.split}"
         self.columns = SampleColumns(self.samples, where, decode=self.clip is not None)
+        self.sets = self.columns.has_sets
         if self.columns.unreadable:
             self._report_unreadable()
         settings = {**self.settings, "content": self.columns.content}
@@ -215,44 +219,56 @@ class Evaluator:
             # Weights that answered and how they were prompted: one source, unless weights changed during the run.
             **({"source": " | ".join(answers.sources)} if answers.sources else {}),
         }
-        if not (answers.has_box | answers.unanswered).any():
+        if not (answers.has_box | answers.unanswered | answers.nothing).any():
             self.failed[name] = str(answers.lines[0]["failure"])
         self.rows.append(row)
         return row
 
     def _add_scores(self, name: str, role: str, answers: Answers, extra: Mapping[str, Any]) -> np.ndarray:
-        ious, gious, boxes = self.score(answers)
-        self.count(name, role, answers).update(
-            **metrics.summary(ious, self.columns.groups, gious),
+        (ious, gious, boxes), columns, one = self.score(answers), self.columns, self.columns.one
+        row = self.count(name, role, answers)
+        row.update(
+            **{**metrics.summary(ious[one], columns.groups[one], gious[one]), "n": len(ious)},
             **self._clip_metrics(boxes),
             **self._probes(ious, boxes),
             ious=ious.astype(np.float64),
             **extra,
+            **set_columns.single_columns(answers, columns),
         )
+        if self.sets:
+            f1 = set_columns.set_f1s(answers, columns)
+            row.update(set_columns.set_columns(answers, columns, f1), f1=f1)
+            for kind, figures in set_columns.by_set_kind(f1, columns.kinds).items():
+                row["by_kind"][kind] = {"mean_iou": None, "acc@0.5": None, **row["by_kind"].get(kind, {}), **figures}
         self.lines[name] = answers.lines
         return ious
 
     def _best_proposals(self, answers: Answers) -> Answers:
-        """Return answers with the best proposal of each query that has proposals."""
-        boxes, lines = answers.boxes.copy(), answers.lines
+        """Return answers with the best proposal for each target of the queries that have proposals."""
+        lines, best = answers.lines, {}
         for row in np.flatnonzero(answers.with_proposals).tolist():
             proposals = np.array(lines[row]["proposals"], dtype=np.float32)
-            boxes[row] = proposals[int(box_ops.pixel_iou(proposals, self.samples[row].box).argmax())]
+            overlaps = box_ops.pixel_iou(proposals[:, None], self.columns.targets_of(row)[None])
+            best[row] = proposals[np.unique(overlaps.argmax(axis=0))].tolist()
 
-        def best(row: int) -> Line:
-            return {**lines[row], "box": boxes[row].tolist()} if answers.with_proposals[row] else lines[row]
+        def line_of(row: int) -> Line:
+            return with_boxes(lines[row], best[row]) if row in best else lines[row]
 
-        return replace(answers, boxes=boxes, lines=LazySequence(len(lines), best))
+        return Answers.of(LazySequence(len(lines), line_of))
 
     def boxes(self, answers: Answers) -> np.ndarray:
-        """Return the boxes of predictions, pixels (N, 4); the whole image for a failure."""
+        """Return the best boxes of predictions, pixels (N, 4); the whole image where there is none."""
         return np.where(answers.has_box[:, None], answers.boxes, box_ops.FULL * self.columns.scales)
 
     def score(self, answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions; a failure has IoU 0 and GIoU -1."""
-        boxes, has_box = self.boxes(answers), answers.has_box
+        """Return IoUs (N,), GIoUs (N,) and normalised boxes (N, 4) of predictions.
+
+        An answer without a box has IoU 0 and GIoU -1. Both are NaN for samples without exactly one true box.
+        """
+        boxes, has_box, one = self.boxes(answers), answers.has_box, self.columns.one
         ious = np.where(has_box, box_ops.pixel_iou(boxes, self.columns.boxes), 0.0)
         gious = np.where(has_box, box_ops.giou(boxes.astype(np.float64), self.columns.boxes.astype(np.float64)), -1.0)
+        ious, gious = np.where(one, ious, np.nan), np.where(one, gious, np.nan)
         return ious, gious, (boxes / self.columns.scales).astype(np.float32)
 
     def tidy(self) -> None:
@@ -262,17 +278,17 @@ class Evaluator:
 
     def save(self, meta: dict[str, Any]) -> None:
         """Write ``results.json``, and ``queries.jsonl`` for pairing with other results."""
-        rows = [{k: v for k, v in row.items() if k != "ious"} for row in self.rows]
+        rows = [{k: v for k, v in row.items() if k not in ("ious", "f1")} for row in self.rows]
         write_queries(self.out, self.samples, self.rows)
         write_results(self.out, {**meta, "content": self.columns.content}, rows)
 
     def _probes(self, ious: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
-        """Return the columns of the bias probes."""
+        """Return the columns of the bias probes, over the samples with one true box."""
         columns, agrees = self.columns, self._prior_agrees
-        rows = columns.readable
+        rows, one = columns.single, columns.one
         readable_ious, targets = ious[rows], columns.targets[rows]
         return {
-            "by_kind": probes.by_kind(ious, columns.kinds),
+            "by_kind": probes.by_kind(ious[one], list(compress(columns.kinds, one))),
             "by_cell": probes.by_cell(readable_ious, targets),
             "centre_slope": probes.center_slope(boxes[rows], targets),
             "prior_gap": None
@@ -284,7 +300,7 @@ class Evaluator:
     @cached_property
     def _prior_boxes(self) -> np.ndarray:
         """Box of the constant floor in pixels of the M readable images, (M, 4)."""
-        return box_ops.pixels(self.prior, self.columns.scales[self.columns.readable])
+        return box_ops.pixels(self.prior, self.columns.scales[self.columns.single])
 
     @cached_property
     def _prior_agrees(self) -> list[bool | None] | None:
@@ -294,9 +310,9 @@ class Evaluator:
         return [self.dataset.prior_agrees(sample) for sample in self.samples]
 
     def _clip_metrics(self, boxes: np.ndarray) -> dict[str, Any]:
-        if self.clip is None:
+        rows = self.columns.single
+        if self.clip is None or not len(rows):
             return dict.fromkeys(metrics.CLIP_METRICS)
-        rows = self.columns.readable
         samples = LazySequence(len(rows), lambda number: self.samples[rows[number]])
         pixel_boxes = (boxes * self.columns.scales)[rows]
         return metrics.clip_metrics(self.clip, samples, pixel_boxes, self.dataset.categories)

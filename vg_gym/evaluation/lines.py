@@ -71,7 +71,7 @@ def failed(key: str, error: Exception, ms: float | None = None) -> Line:
 def common_failure(lines: Sequence[Line]) -> str | None:
     """Return the reason why all predictions failed, if it is the same for all and no image is the cause; else None."""
     reasons = {line.get("failure") for line in lines if line["box"] is None}
-    if len(reasons) != 1 or any(line["box"] is not None for line in lines):
+    if len(reasons) != 1 or any(line["box"] is not None or says_nothing(line) for line in lines):
         return None
     reason = str(reasons.pop())
     is_unanswered = any(line.get("unanswered") for line in lines)
@@ -81,13 +81,16 @@ def common_failure(lines: Sequence[Line]) -> str | None:
 def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     """Return the line of a prediction; an invalid box becomes null and a failure."""
     line: Line = {"key": query.key, "ms": round(ms, 4)}
-    box, details = np.asarray(prediction.box, dtype=np.float32), prediction.details
-    good = box.shape == (4,) and bool(box_ops.is_valid(box, query.image.size, tolerance=0.5))
+    boxes, details = _rounded_boxes(prediction, query.image.size), prediction.details
     if details.get("unanswered"):  # the answer has no box; the method itself worked
-        good, line["unanswered"] = False, True
-    line["box"] = [round(float(v), 3) for v in box] if good else None
-    if "failure" in details or not good:
+        boxes, line["unanswered"] = None, True
+    line["box"] = boxes[0] if boxes else None
+    if "failure" in details or boxes is None:
         line["failure"] = details.get("failure", "not a valid box inside the image")
+    if boxes is not None and (len(boxes) > 1 or not boxes and "failure" not in line):
+        line["boxes"] = boxes
+        scores = _numbers(prediction.scores, len(boxes))
+        line.update({"scores": scores} if scores else {})
     if prediction.score is not None and np.isfinite(prediction.score):
         line["score"] = float(prediction.score)
     if "evaluations" in details:
@@ -96,6 +99,66 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     for name in ("proposals", "trajectory"):
         if name in details:
             line[name] = np.round(np.asarray(details[name], dtype=float), 2).tolist()
+    if scores := _numbers(details.get("scores", details.get("confidences")), len(line.get("proposals", ()))):
+        line["proposal_scores"] = scores
+    return line
+
+
+def _rounded_boxes(prediction: Prediction, size: tuple[int, int]) -> list[list[float]] | None:
+    """Return the boxes of a prediction in an image of a size (W, H); None if one of them is invalid."""
+    boxes = np.asarray(prediction.boxes, dtype=np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not box_ops.is_valid(boxes, size, tolerance=0.5).all():
+        return None
+    return [[round(float(v), 3) for v in box] for box in boxes]
+
+
+def _numbers(values: Any, count: int) -> list[float]:
+    """Return ``count`` numbers with six digits; an empty list without as many finite numbers."""
+    try:
+        numbers = np.asarray([] if values is None else values, dtype=float)
+    except (TypeError, ValueError):
+        return []
+    if numbers.shape != (count,) or not (abs(numbers) < MAX_NUMBER).all():
+        return []
+    return [float(f"{number:.6g}") for number in numbers.tolist()]
+
+
+def says_nothing(line: Line) -> bool:
+    """Return whether a line is an answer without a box, which says that nothing fits; a failure is no such answer.
+
+    >>> says_nothing({"key": "a", "box": None, "boxes": []}), says_nothing({"key": "a", "box": None, "failure": "?"})
+    (True, False)
+    """
+    return line.get("boxes") == []
+
+
+def boxes_in(line: Line) -> list[list[float]]:
+    """Return the boxes of a line, best first."""
+    return line.get("boxes", [] if line["box"] is None else [line["box"]])
+
+
+def without_boxes_below(line: Line, threshold: float) -> Line:
+    """Return a line without the boxes whose score is below a threshold; without any box it says that nothing fits.
+
+    >>> without_boxes_below({"key": "a", "box": [0, 0, 1, 1], "score": 0.2}, 0.3)
+    {'key': 'a', 'box': None, 'score': 0.2, 'boxes': []}
+    """
+    if line["box"] is None or "score" not in line:
+        return line
+    boxes, below = boxes_in(line), line["score"] < threshold
+    scores = line.get("scores", [line["score"]] * len(boxes))
+    pairs = [(box, score) for box, score in zip(boxes, scores, strict=True) if score >= threshold and not below]
+    if len(pairs) == len(boxes):
+        return line
+    return with_boxes(line, [box for box, _ in pairs], [score for _, score in pairs])
+
+
+def with_boxes(line: Line, boxes: list[list[float]], scores: Sequence[float] = ()) -> Line:
+    """Return a line with other boxes, best first, and their scores."""
+    line = {**{name: value for name, value in line.items() if name not in ("boxes", "scores")}}
+    line["box"] = boxes[0] if boxes else None
+    if len(boxes) != 1:
+        line |= {"boxes": boxes, **({"scores": list(scores)} if scores else {})}
     return line
 
 
@@ -103,11 +166,15 @@ def is_prediction(line: Any) -> bool:
     """Return whether a line has all fields of a prediction with the right types."""
     if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in ("method", "key")):
         return False
-    box, proposals = line.get("box", ""), line.get("proposals", [])
+    box, boxes = line.get("box", ""), line.get("boxes", [])
     return (
-        (_is_box(box) or (box is None and "failure" in line))
-        and isinstance(proposals, list)
-        and all(map(_is_box, proposals))
+        (_is_box(box) or (box is None and ("failure" in line or says_nothing(line))))
+        and all(isinstance(line.get(name, []), list) for name in ("boxes", "proposals", "scores", "proposal_scores"))
+        and all(map(_is_box, [*boxes, *line.get("proposals", [])]))
+        and (not boxes or boxes[0] == box)
+        and all(map(_is_number, [*line.get("scores", []), *line.get("proposal_scores", [])]))
+        and len(line.get("scores", boxes)) == len(boxes)
+        and len(line.get("proposal_scores", [])) in (0, len(line.get("proposals", [])))
         and all(_is_number(line[name]) for name in ("ms", "evaluations", "score") if name in line)
         and all(isinstance(line[name], str) for name in ("failure", "source", "answer") if name in line)
     )

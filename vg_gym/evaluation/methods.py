@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -28,6 +28,9 @@ from vg_gym.types import Fitted, Grounder, MayLack, Moving, Sample
 
 SWEEP_PATTERN = re.compile(r"-?[\d.]+(,-?[\d.]+)+")
 """Pattern of option values that are a sweep."""
+OPTION = "nothing_below"
+"""Option of every method with scores: the score below which its answer is that nothing fits. It does not reach the
+method, since the evaluator applies it."""
 DATASET = "dataset_options"
 """Name that stands in place of a method for the options of the data set."""
 FIT_SAMPLES = 2000
@@ -78,9 +81,30 @@ def sweep(name: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     rows = {}
     for values in itertools.product(*swept.values()):
         chosen = {k: float(v) if "." in v else int(v) for k, v in zip(swept, values, strict=True)}
-        label = ",".join(f"{k}={v}" for k, v in chosen.items())
-        rows[f"{name}[{label}]" if label else name] = chosen
+        rows[row_name(name, chosen)] = chosen
     return rows
+
+
+def row_name(name: str, swept: Mapping[str, Any]) -> str:
+    """Return the name of the row of a method with values of swept options.
+
+    >>> row_name("diffusion", {"steps": 1}), row_name("diffusion", {})
+    ('diffusion[steps=1]', 'diffusion')
+    """
+    label = ",".join(f"{k}={v}" for k, v in swept.items())
+    return f"{name}[{label}]" if label else name
+
+
+def taken_threshold(options: dict[str, Any], row: str) -> float | None:
+    """Remove :data:`OPTION` from options and return its value; None if it is not among them.
+
+    Raises:
+        VGGymError: the value is not a number.
+    """
+    value = options.pop(OPTION, None)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9):
+        raise VGGymError(f"{row}.{OPTION}={value!r} is not a number; give the score below which nothing fits, e.g. 0.3")
+    return None if value is None else float(value)
 
 
 def is_sweep(value: Any) -> bool:
@@ -219,7 +243,7 @@ class TableRow:
     """Row of the table whose method is built and checked, but has not predicted yet."""
 
     name: str
-    """Name in the table and in ``predictions.jsonl``."""
+    """Name in the table."""
     role: str
     """``floor``, ``method``, ``refined``, or ``ceiling`` followed by what it bounds."""
     factory: Factory[Batch, list[Line]]
@@ -230,11 +254,33 @@ class TableRow:
     """Columns of the row that are known before it is scored: ``seen``, ``refines``, ..."""
     moves: dict[str, Any] | None = None
     """Options of the ceiling of the method's moves; None if it does not move a box."""
+    nothing_below: float | None = None
+    """Score below which its answer is that nothing fits; None if no threshold is given."""
+    saved_as: str = ""
+    """Name in ``predictions.jsonl``, where rows with different thresholds share predictions; empty: the row's name."""
 
     @property
     def refines(self) -> str:
         """Name of the row whose boxes it starts from; empty if it starts from none."""
         return self.columns.get("refines", "")
+
+
+def ceiling_rows(row: str, name: str, options: dict[str, Any], methods: Iterable[TableRow]) -> list[TableRow]:
+    """Return the row of a ceiling; without options, one row for each set of moves of the methods.
+
+    Args:
+        row: name of the row.
+        name: name of the ceiling.
+        options: options of the ceiling.
+        methods: rows of the methods in the table.
+    """
+    moves: dict[str, dict[str, Any]] = {}
+    for method in () if options else methods:
+        if method.moves is not None and method.moves not in moves.values():
+            moves[method.name] = method.moves
+    if len(moves) < 2:
+        return [ceiling_row(row, name, options or next(iter(moves.values()), {}))]
+    return [ceiling_row(f"{row} of {method}", name, one) for method, one in moves.items()]
 
 
 def ceiling_row(row: str, name: str, options: dict[str, Any]) -> TableRow:

@@ -10,9 +10,10 @@ import numpy as np
 from vg_gym.clip.crops import crop
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.evaluation.intervals import difference_interval, mean_interval
+from vg_gym.evaluation.set_metrics import corrections
 from vg_gym.types import Sample
 
-THRESHOLDS = (0.25, 0.5, 0.75)
+THRESHOLDS = (0.25, 0.5, 0.75, 0.9)
 """IoU thresholds of the accuracies."""
 CLIP_METRICS = ("cosine", "euclidean", "dot", "grounding_accuracy")
 """Names of the metrics of :func:`clip_metrics`."""
@@ -51,7 +52,7 @@ def tightness(ious: np.ndarray, threshold: float = 0.5) -> float | None:
 
 
 def summary(ious: np.ndarray, groups: Sequence | np.ndarray, gious: np.ndarray | None = None) -> dict[str, Any]:
-    """Return the columns of every row: n, accuracies, mean IoU, tightness, and intervals.
+    """Return the columns of every row: n, accuracies, mean IoU, tightness, and intervals; None without any IoU.
 
     Args:
         ious: IoUs, (N,).
@@ -62,6 +63,15 @@ def summary(ious: np.ndarray, groups: Sequence | np.ndarray, gious: np.ndarray |
     >>> row["n"], row["acc@0.5"], round(row["mean_iou"], 3)
     (2, 0.5, 0.4)
     """
+    if not len(ious):
+        names = [
+            *(f"acc@{threshold}" for threshold in THRESHOLDS),
+            "mean_iou",
+            "tightness",
+            "acc@0.5_ci",
+            "mean_iou_ci",
+        ]
+        return {"n": 0, **dict.fromkeys(names), **({} if gious is None else {"giou_acc@0.5": None})}
     return {
         "n": len(ious),
         **{f"acc@{threshold}": accuracy(ious, threshold) for threshold in THRESHOLDS},
@@ -87,6 +97,21 @@ def paired_difference(after: np.ndarray, before: np.ndarray, groups: Sequence | 
     difference = after - before
     ci = difference_interval(difference, groups)
     return {"mean": float(difference.mean()), "ci": None if ci is None else list(ci)}
+
+
+def refinement(before: np.ndarray, after: np.ndarray, groups: Sequence | np.ndarray) -> dict[str, Any]:
+    """Return the columns of a refined row: paired differences, and the answers that it made right and wrong.
+
+    Args:
+        before: IoUs before the refinement, (N,).
+        after: IoUs after it, (N,).
+        groups: N image ids.
+    """
+    return {
+        "refined_by": paired_difference(after, before, groups),
+        "refined_by_acc@0.5": paired_difference(hits(after), hits(before), groups),
+        **corrections(before, after),
+    }
 
 
 def embedding_metrics(texts: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:

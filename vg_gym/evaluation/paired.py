@@ -42,7 +42,7 @@ class Pairing:
     """Paired differences between methods that answered the same queries.
 
     Args:
-        ious: method -> IoUs (N,).
+        ious: method -> IoUs (N,); NaN for expressions without exactly one true box, which are left out.
         kinds: N kinds of expression; expressions of kind ``""`` count in :data:`ALL` only.
         groups: N image ids.
 
@@ -54,13 +54,16 @@ class Pairing:
 
     def __init__(self, ious: Mapping[str, np.ndarray], kinds: Sequence[str], groups: Sequence):
         self.methods = list(ious)
-        self._values = np.stack([ious[name] for name in self.methods], axis=1)
+        values = np.stack([ious[name] for name in self.methods], axis=1)
+        one = ~np.isnan(values).all(axis=1)
+        self._values = values[one]
         self._hits = metrics.hits(self._values)
-        self._groups = np.asarray(groups)
-        labels = np.asarray(kinds)
+        self._groups = np.asarray(groups)[one]
+        labels = np.asarray(kinds)[one]
         everything = np.ones(len(labels), dtype=bool)
-        self.parts = {ALL: everything, **{kind: labels == kind for kind in sorted(set(kinds) - {""})}}
-        """Kind -> mask of its queries, bool (N,); all queries come first."""
+        self.parts = {ALL: everything, **{kind: labels == kind for kind in sorted(set(labels.tolist()) - {""})}}
+        """Kind -> mask of its queries, bool (M,); all queries come first, and there is none without any query."""
+        self.parts = {kind: part for kind, part in self.parts.items() if part.any()}
 
     def differences(self, a: str, b: str) -> list[Difference]:
         """Return the differences of method b from method a: all queries first, then each kind."""

@@ -48,6 +48,8 @@ def by_cell(ious: np.ndarray, targets: np.ndarray) -> list[float | None]:
 
 def center_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:
     """Return the slope of predicted on true centres (both axes pooled, centred): 1 follows targets, 0 ignores them."""
+    if not len(targets):
+        return None
     p, t = (box_ops.to_cxcywh(b)[:, :2] - box_ops.to_cxcywh(b)[:, :2].mean(0) for b in (predicted, targets))
     spread = float((t * t).sum())
     return float((p * t).sum() / spread) if spread > 1e-9 else None

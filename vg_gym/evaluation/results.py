@@ -33,9 +33,13 @@ WRITTEN = (
 SETUP = ("dataset", "split", "limit", "content hash")
 """Properties that are equal in comparable results."""
 FIGURES = ("mean_iou", "acc@0.5", "acc@0.75")
-"""Columns of every row with values from 0 to 1."""
+"""Columns of every row with values from 0 to 1; None if no expression has exactly one true box."""
 INTERVALS = ("mean_iou_ci", "acc@0.5_ci")
 """Columns of intervals; None with too few images."""
+SET_FIGURES = ("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1", "auroc")
+"""Columns with values from 0 to 1 of rows for data with empty or multiple targets; None where they are undefined."""
+SET_INTERVALS = ("n_acc_ci", "t_acc_ci", "pr@f1_ci", "pr@f1_many_ci", "set_f1_ci")
+"""Columns of intervals of such rows."""
 
 
 def write_results(out: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -49,9 +53,9 @@ class ContentHash:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, key: str, expression: str, box: list[float]) -> None:
+    def add(self, key: str, expression: str, boxes: list[list[float]]) -> None:
         """Add a query to the hash."""
-        self._digest.update(f"{key} {expression} {box}".encode())
+        self._digest.update(f"{key} {expression} {boxes[0] if len(boxes) == 1 else boxes}".encode())
 
     def __str__(self) -> str:
         return self._digest.hexdigest()[:16]
@@ -61,17 +65,19 @@ def hash_of_samples(samples: Iterable[Sample]) -> str:
     """Return the :class:`ContentHash` of samples."""
     content = ContentHash()
     for sample in samples:
-        content.add(sample.query.key, sample.query.expression, sample.box.tolist())
+        content.add(sample.query.key, sample.query.expression, sample.boxes.tolist())
     return str(content)
 
 
 def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> None:
     """Write ``queries.jsonl`` with one line per sample.
 
+    A sample with one true box has ``box``, others have ``boxes``, and no IoUs.
+
     Args:
         folder: folder of the results.
         samples: N samples.
-        rows: rows of the evaluator with ``ious`` (N,).
+        rows: rows of the evaluator with ``ious`` (N,), and with ``f1`` (N,) for data with empty or multiple targets.
     """
     with replacing(folder / QUERIES_FILE) as part, part.open("w") as file:
         for i, sample in enumerate(samples):
@@ -80,11 +86,18 @@ def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[s
                 "expression": sample.query.expression,
                 "kind": sample.kind,
                 "image_id": sample.image_id,
-                "box": sample.box.tolist(),
+                **boxes_by_name(sample.boxes.tolist()),
                 # Not rounded, since rounding could cross a threshold.
-                "ious": {row["method"]: float(row["ious"][i]) for row in rows},
+                "ious": {row["method"]: float(row["ious"][i]) for row in rows} if len(sample.boxes) == 1 else {},
             }
+            if f1 := {row["method"]: float(row["f1"][i]) for row in rows if "f1" in row}:
+                line["f1"] = f1
             file.write(json.dumps(line) + "\n")
+
+
+def boxes_by_name(boxes: list[list[float]]) -> dict[str, Any]:
+    """Return ``box`` for one true box, and ``boxes`` for none or several."""
+    return {"box": boxes[0]} if len(boxes) == 1 else {"boxes": boxes}
 
 
 @dataclass(frozen=True)
@@ -158,10 +171,13 @@ class Queries:
             """Kind of each expression."""
             self.images = [str(line["image_id"]) for line in lines]
             """Image id of each expression."""
+            boxes = [line["boxes"] if "boxes" in line else [line["box"]] for line in lines]
+            self.one = np.array([len(targets) == 1 for targets in boxes])
+            """Mask of the expressions with exactly one true box, bool (N,)."""
             self._ious = [{str(k): float(v) for k, v in line["ious"].items()} for line in lines]
             actual = ContentHash()
-            for line in lines:
-                actual.add(line["key"], line["expression"], line["box"])
+            for line, targets in zip(lines, boxes, strict=True):
+                actual.add(line["key"], line["expression"], targets)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise VGGymError(f"{path} is damaged ({type(error).__name__}: {error}): {_again(path)}") from None
         if str(actual) != content:
@@ -169,13 +185,13 @@ class Queries:
         self.path = path
 
     def ious(self, method: str) -> np.ndarray:
-        """Return the IoUs (N,) of a method.
+        """Return the IoUs (N,) of a method; NaN for expressions without exactly one true box.
 
         Raises:
             VGGymError: an IoU is missing or impossible.
         """
         ious = np.array([line.get(method, np.nan) for line in self._ious])
-        if not ((ious >= 0) & (ious <= 1 + 1e-6)).all():
+        if not ((ious >= 0) & (ious <= 1 + 1e-6))[self.one].all():
             raise VGGymError(f"{self.path} lacks IoUs of {method}, or has impossible ones: {_again(self.path)}")
         return ious
 
@@ -234,23 +250,29 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     if not names["role"].strip():
         raise ValueError(f"{names['method']} has no role")
     figures = {name: _share(row[name]) for name in FIGURES}
-    intervals = {name: _interval(row[name]) for name in INTERVALS}
+    figures |= {name: _share(row[name]) for name in SET_FIGURES if name in row}
+    intervals = {name: _interval(row[name]) for name in (*INTERVALS, *SET_INTERVALS) if name in (*INTERVALS, *row)}
     ms = None if row.get("ms_per_query") is None else float(row["ms_per_query"])
     counts = {"n": int(row["n"]), "failures": int(row.get("failures", 0)), "ms_per_query": ms}
-    tightness = {"tightness": None if row.get("tightness") is None else _share(row["tightness"])}
+    tightness = {"tightness": _share(row.get("tightness"))}
     seen_by_part = {printable(str(part)): printable(str(what)) for part, what in dict(row.get("seen") or {}).items()}
     by_kind = {
-        printable(kind): {name: _share(part[name]) for name in ("mean_iou", "acc@0.5")}
+        printable(kind): {
+            **{name: _share(part[name]) for name in ("mean_iou", "acc@0.5")},
+            **{name: _share(part[name]) for name in ("set_f1", "pr@f1") if name in part},
+        }
         for kind, part in row.get("by_kind", {}).items()
     }
     return {**row, **names, **figures, **intervals, **counts, **tightness, "seen": seen_by_part, "by_kind": by_kind}
 
 
-def _interval(ends: Any) -> list[float] | None:
+def _interval(ends: Any) -> list[float | None] | None:
     return None if ends is None else [_share(ends[0]), _share(ends[1])]
 
 
-def _share(value: Any) -> float:
+def _share(value: Any) -> float | None:
+    if value is None:
+        return None
     if not 0 <= float(value) <= 1 + 1e-6:
         raise ValueError(f"{value} is not between 0 and 1")
     return float(value)

@@ -21,6 +21,7 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from vg_gym import boxes as box_ops
+from vg_gym.evaluation.intervals import mean_interval
 
 IOU_THRESHOLD = 0.5
 """Smallest IoU at which a box counts as one of the targets."""
@@ -70,32 +71,37 @@ def set_f1(boxes: np.ndarray, targets: np.ndarray, threshold: float = IOU_THRESH
     return 2 * matched_pairs(boxes, targets, threshold) / (len(boxes) + len(targets))
 
 
-def set_summary(answers: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Return the columns of a data set with empty or multiple targets.
+def set_summary(
+    f1: np.ndarray, answered: np.ndarray, counts: np.ndarray, groups: Sequence | np.ndarray
+) -> dict[str, Any]:
+    """Return the columns of a data set with empty or multiple targets, with intervals over images.
 
     ``n_acc`` is the share of the expressions without a target whose answer is empty, ``t_acc`` the share of those with
     a target whose answer is not, and ``pr@f1`` the share of all expressions whose answer is exactly right. A share of
     no expressions is None.
 
     Args:
-        answers: N arrays (m, 4) in pixels.
-        targets: N arrays (k, 4) in pixels.
+        f1: :func:`set_f1` of the answers (N,).
+        answered: true for answers with a box, bool (N,).
+        counts: numbers of targets (N,).
+        groups: N image ids.
 
-    >>> box = np.array([[0.0, 0.0, 10.0, 10.0]])
-    >>> set_summary([box, box[:0]], [box, box])["t_acc"]
+    >>> set_summary(np.array([1.0, 0.0]), np.array([True, False]), np.array([1, 1]), groups=[1, 2])["t_acc"]
     0.5
     """
-    f1 = np.array([set_f1(boxes, true) for boxes, true in zip(answers, targets, strict=True)])
-    answered, counts = np.array([len(boxes) > 0 for boxes in answers]), np.array([len(true) for true in targets])
-    return {
-        "n_none": int((counts == 0).sum()),
-        "n_many": int((counts > 1).sum()),
-        "n_acc": share(~answered[counts == 0]),
-        "t_acc": share(answered[counts > 0]),
-        "pr@f1": share(f1 >= 1),
-        "pr@f1_many": share(f1[counts > 1] >= 1),
-        "set_f1": share(f1),
+    none, many, everything = counts == 0, counts > 1, np.ones(len(counts), dtype=bool)
+    shares = {
+        "n_acc": (~answered, none),
+        "t_acc": (answered, ~none),
+        "pr@f1": (f1 >= 1, everything),
+        "pr@f1_many": (f1 >= 1, many),
+        "set_f1": (f1, everything),
     }
+    row: dict[str, Any] = {"n_one": int((counts == 1).sum()), "n_none": int(none.sum()), "n_many": int(many.sum())}
+    for name, (values, part) in shares.items():
+        row[name] = share(values[part])
+        row[f"{name}_ci"] = mean_interval(values[part].astype(float), np.asarray(groups)[part])
+    return row
 
 
 def share(values: np.ndarray) -> float | None:

@@ -11,36 +11,62 @@ from rich.table import Table
 
 from vg_gym.evaluation.intervals import SIGNED, interval_text
 from vg_gym.evaluation.paired import Pair
+from vg_gym.evaluation.results import SET_FIGURES
 from vg_gym.registry.seen import seen_text
 
 LEFT_ALIGNED = ("method", "role", "B - A", "kind")
 """Columns of text; the others are numbers."""
+SET_COLUMNS = (
+    "N-acc", "95 % CI", "T-acc", "95 % CI", "Pr@F1", "95 % CI", "Pr@F1, many", "set F1", "AUROC",
+)  # fmt: skip
+"""Columns of data with empty or multiple targets, and of tables with thresholds."""
 FILE_COLUMNS = 168
 """Width of a table in characters where the output is not a terminal; wider tables say so."""
 
 
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows in the order in which they were added: floors, then methods and ceilings."""
-    refined = any("refined_by" in row for row in rows)
-    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", "Acc@0.75", "tightness", "evals", "ms", "failed")
+    refined, sets = any("refined_by" in row for row in rows), any("set_f1" in row for row in rows)
+    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI")
+    figures += SET_COLUMNS if sets else ("Acc@0.75", "tightness")
+    figures += ("evals", "ms", "failed")
     table = _table(title, ("method", "role", *figures, *(("refined by", "95 % CI") if refined else ())))
     for row in rows:
         gain = row.get("refined_by")
         table.add_row(
             escape(row["method"]),
             row["role"],
-            f"{row['mean_iou']:.3f}",
-            interval_text(row["mean_iou_ci"]),
-            f"{row['acc@0.5']:.3f}",
-            interval_text(row["acc@0.5_ci"]),
-            f"{row['acc@0.75']:.3f}",
-            _number(row.get("tightness"), "{:.3f}"),
+            *_with_interval(row, "mean_iou"),
+            *_with_interval(row, "acc@0.5"),
+            *(_set_cells(row) if sets else (_share(row["acc@0.75"]), _share(row.get("tightness")))),
             *_costs(row),
             *((f"{gain['mean']:+.3f}", interval_text(gain["ci"], SIGNED)) if gain else ()),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
-    _show(table, 228 if refined else 198)
+    _show(table, 198 + (30 if refined else 0) + (40 if sets else 0))
+    print_thresholds(rows)
     print_seen(rows)
+
+
+def _set_cells(row: dict[str, Any]) -> list[str]:
+    """Return the cells of :data:`SET_COLUMNS`; empty for a row without them."""
+    with_interval = [cell for name in ("n_acc", "t_acc", "pr@f1") for cell in _with_interval(row, name)]
+    return [*with_interval, *(_share(row.get(name)) for name in SET_FIGURES[3:])]
+
+
+def _with_interval(row: dict[str, Any], name: str) -> tuple[str, str]:
+    """Return the cells of a share and of its interval; empty without a value."""
+    value = row.get(name)
+    return _share(value), "" if value is None else interval_text(row[f"{name}_ci"])
+
+
+def print_thresholds(rows: list[dict[str, Any]]) -> None:
+    """Print below which score the answer of each method is that nothing fits, and where that score comes from."""
+    for row in rows:
+        if threshold := row.get("nothing_below"):
+            fitted = f"fitted on {threshold.get('n', 0):,} expressions with a target of {threshold.get('fitted_on')}"
+            origin = fitted if "fitted_on" in threshold else "as given"
+            print(f'{row["method"]} answers "nothing" where its score is below {threshold["value"]:.4g}, {origin}')
 
 
 def print_seen(rows: list[dict[str, Any]]) -> None:
@@ -101,6 +127,10 @@ def _costs(row: dict[str, Any]) -> tuple[str, str, str]:
     """Return the cells ``evals``, ``ms`` and ``failed``."""
     evaluations = _number(row.get("evaluations"), "{:,.1f}")
     return evaluations, _number(row.get("ms_per_query"), "{:.1f}"), _number(row.get("failures"), "{:,}")
+
+
+def _share(value: Any) -> str:
+    return _number(value, "{:.3f}")
 
 
 def _number(value: Any, form: str) -> str:

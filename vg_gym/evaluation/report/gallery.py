@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vg_gym.evaluation.lines import Line
+from vg_gym.evaluation.lines import Line, boxes_in, says_nothing
 from vg_gym.evaluation.paired import ALL
 from vg_gym.types import Sample
 
@@ -69,21 +69,26 @@ def _first(order: Iterable[int], images: Sequence[Any], count: int) -> list[int]
     return [*fresh.values(), *again][:count]
 
 
-def pictured(sample: Sample, lines: Sequence[Line], ious: Sequence[float]) -> dict[str, Any]:
+def pictured(sample: Sample, lines: Sequence[Line], ious: Sequence[float], f1: Sequence[float] = ()) -> dict[str, Any]:
     """Return the data with which a page draws a query.
 
     Args:
         sample: sample of the query.
-        lines: line of every method, with its box and path in pixels.
-        ious: IoU of every method.
+        lines: line of every method, with its boxes and path in pixels.
+        ious: IoU of every method; NaN without exactly one true box.
+        f1: F1 of the boxes of every method, for data with empty or multiple targets.
     """
     return {
         "text": sample.query.expression,
         "kind": sample.kind,
-        "truth": _rounded(sample.box),
-        "boxes": [None if line["box"] is None else _rounded(line["box"]) for line in lines],
+        "truth": [_rounded(box) for box in sample.boxes],
+        "boxes": [
+            None if line["box"] is None and not says_nothing(line) else [_rounded(box) for box in boxes_in(line)]
+            for line in lines
+        ],
         "paths": [_path(line.get("trajectory")) for line in lines],
-        "ious": [round(iou, 3) for iou in ious],
+        "ious": [None if np.isnan(iou) else round(iou, 3) for iou in ious],
+        **({"f1": [round(value, 3) for value in f1]} if len(f1) else {}),
         "why": [line.get("failure") for line in lines],
     }
 

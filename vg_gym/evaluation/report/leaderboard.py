@@ -15,8 +15,10 @@ from vg_gym.evaluation.results import FILE, Results, check_one_setup, is_ranked,
 from vg_gym.registry.seen import seen_text
 from vg_gym.storage.files import write_text
 
-ORDERS = {"mean-iou": "mean_iou", "acc": "acc@0.5"}
+ORDERS = {"mean-iou": "mean_iou", "acc": "acc@0.5", "f1": "pr@f1"}
 """Ranking criterion -> its column."""
+SET_COLUMNS = {"n_acc": "N-acc", "t_acc": "T-acc", "pr@f1": "Pr@F1"}
+"""Column of data with empty or multiple targets -> its heading."""
 PAGE = "leaderboard.html"
 """Name of the page in the folder of results."""
 
@@ -61,16 +63,16 @@ def ranked(results: Sequence[Results], folder: Path, by: str = "mean-iou") -> li
     rows: dict[tuple, tuple[dict[str, Any], str]] = {}
     for result in results:
         for row in result.rows:
-            same = (row["method"], row["role"], row["mean_iou"], row["acc@0.5"])
+            same = (row["method"], row["role"], row["mean_iou"], row["acc@0.5"], repr(row.get("nothing_below")))
             rows.setdefault(same, (row, _run(result.path, folder)))
     entries, rank, place, previous = [], 0, 0, None
-    for row, run in sorted(rows.values(), key=lambda entry: -entry[0][column]):
+    for row, run in sorted(rows.values(), key=lambda entry: -(entry[0].get(column) or 0)):
         if not is_ranked(row):
             entries.append(Entry(None, run, row))
             continue
         place += 1
-        rank = rank if row[column] == previous else place  # equal figures share a rank
-        previous = row[column]
+        rank = rank if row.get(column) == previous else place  # equal figures share a rank
+        previous = row.get(column)
         entries.append(Entry(rank, run, row))
     return entries
 
@@ -88,27 +90,48 @@ def kinds_of(entries: Sequence[Entry]) -> list[str]:
 def markdown(entries: Sequence[Entry]) -> str:
     """Return a Markdown table of entries; the columns of kinds are Acc@0.5."""
     kinds = kinds_of(entries)
-    columns = ["#", "method", "run", "mean IoU", "Acc@0.5", "Acc@0.75", *map(_cell, kinds), "ms", "failed", "has seen"]
-    lines = [columns, ["---"] * len(columns), *(_line(entry, kinds) for entry in entries)]
+    sets = tuple(SET_COLUMNS) if has_sets(entries) else ()
+    figures = ["mean IoU", "Acc@0.5", "Acc@0.75", *(SET_COLUMNS[name] for name in sets)]
+    columns = ["#", "method", "run", *figures, *map(_cell, kinds), "ms", "failed", "has seen"]
+    lines = [columns, ["---"] * len(columns), *(_line(entry, kinds, sets) for entry in entries)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _line(entry: Entry, kinds: Sequence[str]) -> list[str]:
+def has_sets(entries: Sequence[Entry]) -> bool:
+    """Return whether rows have the columns of data with empty or multiple targets."""
+    return any("set_f1" in entry.row for entry in entries)
+
+
+def of_kind(row: dict[str, Any], kind: str) -> float | None:
+    """Return Acc@0.5 of a kind, Pr@F1 of a kind without single targets, or None if the row lacks the kind."""
+    figures = row["by_kind"].get(kind, {})
+    accuracy = figures.get("acc@0.5")
+    return figures.get("pr@f1") if accuracy is None else accuracy
+
+
+def _line(entry: Entry, kinds: Sequence[str], sets: Sequence[str]) -> list[str]:
     row = entry.row
     about = row["method"] if is_ranked(row) else f"{row['method']} ({row['role']})"
-    of_kinds = [f"{row['by_kind'][kind]['acc@0.5']:.3f}" if kind in row["by_kind"] else "" for kind in kinds]
     return [
         "" if entry.rank is None else str(entry.rank),
         _cell(about),
         _cell(entry.run),
-        f"{row['mean_iou']:.3f} ({interval_text(row['mean_iou_ci'])})",
-        f"{row['acc@0.5']:.3f} ({interval_text(row['acc@0.5_ci'])})",
-        f"{row['acc@0.75']:.3f}",
-        *of_kinds,
+        *(_share(row.get(name), row.get(f"{name}_ci")) for name in ("mean_iou", "acc@0.5")),
+        _number(row["acc@0.75"]),
+        *(_share(row.get(name), row.get(f"{name}_ci")) for name in sets),
+        *(_number(of_kind(row, kind)) for kind in kinds),
         "" if row["ms_per_query"] is None else f"{row['ms_per_query']:.1f}",
         f"{row['failures']}",
         _cell(seen_text(row["seen"])),
     ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None, ci: Sequence[float] | None) -> str:
+    return "" if value is None else f"{value:.3f} ({interval_text(ci)})"
 
 
 def _cell(text: str) -> str:
@@ -128,5 +151,6 @@ def write_leaderboard(path: Path, entries: Sequence[Entry], results: Sequence[Re
     page = render(
         "leaderboard.html", ("tables.js",), entries=entries, kinds=kinds_of(entries), title=results[0].title,
         content=results[0].meta["content"], runs=len(results), column=ORDERS[by],
+        sets=SET_COLUMNS if has_sets(entries) else {}, of_kind=of_kind,
     )  # fmt: skip
     write_text(path, page)

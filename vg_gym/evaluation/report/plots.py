@@ -54,7 +54,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def _panel(old: dict[str, Any], new: dict[str, Any]) -> Image.Image:
-    x, y = np.array(old["ious"]), np.array(new["ious"])
+    x, y = (values[~np.isnan(values)] for values in (np.array(row["ious"]) for row in (old, new)))
     panel = Image.new("RGBA", (LEFT + SIDE + RIGHT, TOP + SIDE + BOTTOM), "white")
     draw = ImageDraw.Draw(panel)
     for tick in (0, 0.25, 0.5, 0.75, 1):
@@ -66,10 +66,10 @@ def _panel(old: dict[str, Any], new: dict[str, Any]) -> Image.Image:
     panel.paste(_points(x, y), (LEFT, TOP))
     draw.line((LEFT, TOP + SIDE, LEFT + SIDE, TOP), INK)
     draw.text((LEFT, 10), new["method"], INK, font(15 if len(new["method"]) < 30 else 11))
-    gain = new["refined_by"]
-    interval = interval_text(gain["ci"], f"95 % CI {SIGNED}")
-    draw.text((LEFT, 30), f"mean IoU {x.mean():.3f} to {y.mean():.3f}", INK, font(11))
-    draw.text((LEFT, 44), f"{gain['mean']:+.3f}, {interval}", INK, font(11))
+    if gain := new.get("refined_by"):
+        interval = interval_text(gain["ci"], f"95 % CI {SIGNED}")
+        draw.text((LEFT, 30), f"mean IoU {x.mean():.3f} to {y.mean():.3f}", INK, font(11))
+        draw.text((LEFT, 44), f"{gain['mean']:+.3f}, {interval}", INK, font(11))
     draw.text((LEFT + SIDE / 2, TOP + SIDE + 22), "across: IoU before; up: IoU after", INK, font(11), anchor="ma")
     return panel.convert("RGB")
 

@@ -17,12 +17,13 @@ from vg_gym.evaluation.paired import ALL, Pairing
 from vg_gym.evaluation.report.gallery import SAMPLES, Thumbnails, evenly_spaced, pick_cases, pictured
 from vg_gym.evaluation.report.page import render
 from vg_gym.evaluation.report.plots import png, scatter
+from vg_gym.evaluation.set_metrics import share
 from vg_gym.storage.files import replacing, write_text
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Sample
 
 Row = dict[str, Any]
-"""Row of ``results.json`` with its ``ious``."""
+"""Row of ``results.json`` with its ``ious``, and with its ``f1`` for data with empty or multiple targets."""
 
 MAX_PAGE_BYTES = 3_000_000
 """Largest size of the page in bytes; thumbnails shrink until it fits."""
@@ -73,6 +74,7 @@ def write_report(
         return render(
             "report.html", ("tables.js", "report.js"), title=f"{meta['dataset']}/{meta['split']}", rows=rows, meta=meta,
             planted=any(row["planted_prior"] for row in rows), refined=refined, kinds=kinds, colors=colors,
+            sets=any("f1" in row for row in rows),
             floor=FLOOR_COLOR, data={**data, "images": images, "lost": thumbnails.lost, "sizes": thumbnails.sizes},
         )  # fmt: skip
 
@@ -84,19 +86,34 @@ def write_report(
 def _figures(row: Row, labels: Sequence[str], kinds: Sequence[str], color: str) -> dict[str, Any]:
     """Return the values and the curve of a method, for all N queries and for each kind, given by ``labels``."""
     kind_of_query, ious = np.array(labels), np.array(row["ious"])
-    parts = {ALL: ious, **{kind: ious[kind_of_query == kind] for kind in kinds}}
+    parts = {ALL: np.ones(len(ious), bool), **{kind: kind_of_query == kind for kind in kinds}}
+    single = {kind: ious[part & ~np.isnan(ious)] for kind, part in parts.items()}
     return {
         "method": row["method"],
         "color": color,
-        "figures": {kind: _summary(part) for kind, part in parts.items()},
-        "curves": {kind: curve(part) for kind, part in parts.items()},
+        "figures": {kind: {**_summary(single[kind]), **_set_summary(row, part)} for kind, part in parts.items()},
+        "curves": {kind: curve(part) if len(part) else "" for kind, part in single.items()},
         "cells": row["by_cell"],
     }
 
 
-def _summary(ious: np.ndarray) -> dict[str, float]:
-    accuracies = {f"acc{threshold}": metrics.accuracy(ious, threshold) for threshold in metrics.THRESHOLDS}
-    return {"n": len(ious), "iou": float(ious.mean()), **accuracies}
+def _summary(ious: np.ndarray) -> dict[str, float | None]:
+    accuracies = {f"acc{threshold}": share(metrics.hits(ious, threshold)) for threshold in metrics.THRESHOLDS}
+    return {"n": len(ious), "iou": share(ious), **accuracies}
+
+
+def _set_summary(row: Row, part: np.ndarray) -> dict[str, float | None]:
+    """Return set F1, Pr@F1 and number of the expressions in a mask; empty for a row without F1."""
+    if "f1" not in row:
+        return {}
+    f1 = np.array(row["f1"])[part]
+    return {"n": len(f1), "set_f1": share(f1), "pr@f1": share(f1 >= 1)}
+
+
+def values_of(row: Row) -> np.ndarray:
+    """Return the IoU of each query with exactly one true box, and the F1 of each other one, (N,)."""
+    ious = np.array(row["ious"])
+    return np.where(np.isnan(ious), row["f1"], ious) if "f1" in row else ious
 
 
 def curve(ious: np.ndarray, width: int = 460, height: int = 260) -> str:
@@ -117,7 +134,7 @@ def _gallery(
     """Return evenly spaced samples, the cases of every method, and the data of all their queries."""
     images = LazySequence(len(samples), lambda index: samples[index].query.image.key)
     spaced = evenly_spaced(len(samples), SAMPLES)
-    cases = [pick_cases(np.array(row["ious"]), kinds, images) for row in pictured_rows]
+    cases = [pick_cases(values_of(row), kinds, images) for row in pictured_rows]
     of_cases = (i for case in cases for sort in case.values() for part in sort.values() for i in part)
     needed = dict.fromkeys([*spaced, *of_cases])
     queries = {
@@ -127,6 +144,7 @@ def _gallery(
                 samples[i],
                 [lines[row["method"]][i] for row in pictured_rows],
                 [row["ious"][i] for row in pictured_rows],
+                [row["f1"][i] for row in pictured_rows if "f1" in row],
             ),
         }
         for i in needed
@@ -148,13 +166,15 @@ def _pairs(pictured_rows: list[Row], kinds: Sequence[str], images: Sequence[int]
 
 
 def _points(pictured_rows: list[Row], samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return expressions with exactly one true box, and the IoUs of every method."""
+    single = np.flatnonzero(~np.isnan(pictured_rows[0]["ious"])).tolist()
     return [
         {
             "text": samples[i].query.expression,
             "kind": samples[i].kind,
             "ious": [round(row["ious"][i], 3) for row in pictured_rows],
         }
-        for i in evenly_spaced(len(samples), PLOTTED_QUERIES)
+        for i in (single[place] for place in evenly_spaced(len(single), PLOTTED_QUERIES))
     ]
 
 

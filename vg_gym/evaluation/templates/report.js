@@ -50,9 +50,9 @@
         path.forEach((box, step) => over.append(rectangle(box, {
           stroke: shown[m].color, "stroke-width": 1.5, "stroke-opacity": 0.3 + 0.6 * (step + 1) / path.length, class: "step",
         })));
-        if (query.boxes[m]) over.append(rectangle(query.boxes[m], { stroke: shown[m].color, "stroke-width": thick, class: "answer" }));
+        for (const box of query.boxes[m] ?? []) over.append(rectangle(box, { stroke: shown[m].color, "stroke-width": thick, class: "answer" }));
       }
-      over.append(rectangle(query.truth, { "stroke-width": 3.5, class: "truth-edge" }), rectangle(query.truth, { "stroke-width": 1.5, class: "truth" }));
+      for (const box of query.truth) over.append(rectangle(box, { "stroke-width": 3.5, class: "truth-edge" }), rectangle(box, { "stroke-width": 1.5, class: "truth" }));
       frame.append(over);
     } else frame.append(element("div", { class: "lost" }, data.lost[query.image] ?? ""));
     return frame;
@@ -60,10 +60,12 @@
 
   function figure(index, methods, { withPaths = false, withIous = true } = {}) {
     const query = data.queries[index];
-    const caption = element("figcaption", {}, query.text, " ", element("small", {}, query.kind));
+    const caption = element("figcaption", {}, query.text, " ", element("small", {}, query.truth.length ? query.kind : "means nothing"));
     if (withIous) for (const m of methods) {
       const steps = withPaths && query.paths[m].length > 1 ? `, ${counted(query.paths[m].length - 1, "move")}` : "";
-      const said = query.boxes[m] ? `IoU ${query.ious[m].toFixed(3)}${steps}` : `no box: ${query.why[m]}`;
+      const worth = query.ious[m] === null ? `F1 ${query.f1[m].toFixed(2)}` : `IoU ${query.ious[m].toFixed(3)}`;
+      const count = query.boxes[m]?.length;
+      const said = count === undefined ? `no box: ${query.why[m]}` : count === 0 ? `nothing, ${worth}` : `${worth}${count > 1 ? `, ${count} boxes` : ""}${steps}`;
       caption.append(element("br"), dot(m), methods.length > 1 ? `${shown[m].method} ` : "", said);
     }
     return element("figure", { class: "case" }, picture(query, methods, withPaths), caption);
@@ -114,7 +116,7 @@
       const value = figures[cell.dataset.figure];
       cell.dataset.value = value;
       if (!state.kind) cell.replaceChildren(...nodes);
-      else cell.replaceChildren(cell.dataset.figure === "n" ? String(value) : value.toFixed(3));
+      else cell.replaceChildren(cell.dataset.figure === "n" ? String(value) : value === null ? "–" : value.toFixed(3));
     }
     find("figures").dispatchEvent(new Event("change")); // the values of the sorted column have changed
     for (const cell of document.querySelectorAll("#figures .whole")) cell.hidden = Boolean(state.kind);
@@ -167,7 +169,8 @@
       element("td", {}, String(d.onlyA)), element("td", {}, String(d.onlyB)))));
     showScatter(a, b);
     showCells(a, b);
-    const gain = query => query.ious[b] - query.ious[a];
+    const valueOf = (query, m) => query.ious[m] ?? query.f1[m];
+    const gain = query => valueOf(query, b) - valueOf(query, a);
     const pictured = Object.entries(data.queries).filter(([, query]) => !state.kind || query.kind === state.kind);
     const ahead = sign => {
       const best = pictured.filter(([, query]) => sign * gain(query) > 0.005).sort((x, y) => sign * (gain(y[1]) - gain(x[1]))).slice(0, 4);
