@@ -25,5 +25,5 @@ def test_lines_are_read_into_columns():
     assert (
         answers.ms[0] == 2 and answers.evaluations[0] == 7 and np.isnan([answers.ms[1], answers.evaluations[1]]).all()
     )
-    assert answers.failures.tolist() == answers.unanswered.tolist() == [False, True]
+    assert answers.failures.tolist() == answers.nothing.tolist() == [False, True]
     assert answers.with_proposals.tolist() == [True, False] and answers.sources == ("w",)

@@ -42,18 +42,22 @@ class ActionOracle:
     def ground_samples(self, samples: Sequence[Sample], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the last boxes of the oracle from ``initial_boxes`` (N, 4) or the full images, and its trajectories.
 
-        All boxes are in pixels.
+        It plays one episode for each target of a sample. All boxes are in pixels.
         """
         sizes = [sample.query.image.size for sample in samples]
-        targets = np.stack([box_ops.normalize(s.box, size) for s, size in zip(samples, sizes, strict=True)])
+        counts = [len(sample.boxes) for sample in samples]
+        targets = [box_ops.normalize(s.boxes, size) for s, size in zip(samples, sizes, strict=True)]
         start = np.tile(box_ops.FULL, (len(samples), 1))
         if initial_boxes is not None:
             start = np.stack([box_ops.normalize(b, size) for b, size in zip(initial_boxes, sizes, strict=True)])
-        path = climb(self.actions, start, targets, self.max_steps)
-        return [
-            Prediction(boxes[-1], details={"trajectory": boxes})
-            for boxes in (box_ops.denormalize(path[:, i], size) for i, size in enumerate(sizes))
-        ]
+        path = climb(self.actions, np.repeat(start, counts, axis=0), np.concatenate(targets), self.max_steps)
+        parts = np.split(path, np.cumsum(counts)[:-1], axis=1)
+        return [_answer(box_ops.denormalize(part, size)) for part, size in zip(parts, sizes, strict=True)]
+
+
+def _answer(paths: np.ndarray) -> Prediction:
+    """Return the last boxes of the paths (T + 1, k, 4) to the targets of a sample, and the path to a single one."""
+    return Prediction(boxes=paths[-1], details={"trajectory": paths[:, 0]} if paths.shape[1] == 1 else {})
 
 
 def climb(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, max_steps: int) -> np.ndarray:

@@ -86,15 +86,16 @@ class Constant:
         self.box: np.ndarray | None = None
 
     def fit(self, samples: Sequence[Sample]) -> None:
-        """Find the box; see :func:`best_constant_box`.
+        """Find the box for the samples with one target; see :func:`best_constant_box`.
 
         Raises:
-            VGGymError: ``samples`` is empty.
+            VGGymError: there is no such sample.
         """
-        if not samples:
-            raise VGGymError("there are no samples to fit on")
+        single = [sample for sample in samples if len(sample.boxes) == 1]
+        if not single:
+            raise VGGymError("there are no samples with one target to fit on")
         self.box = best_constant_box(
-            np.stack([box_ops.normalize(s.box, s.query.image.size) for s in samples]).astype(np.float32)
+            np.stack([box_ops.normalize(s.box, s.query.image.size) for s in single]).astype(np.float32)
         )
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:

@@ -57,7 +57,9 @@ def add_leaderboard(commands) -> None:
     parser = add_command(commands, "leaderboard", about, leaderboard)
     about = "folder with results.json or NAME.results.json below it"
     parser.add_argument("folder", type=Path, metavar="DIR", help=about)
-    parser.add_argument("--by", choices=("mean-iou", "acc", "f1"), default="mean-iou", help="rank by mean IoU, Acc@0.5 or Pr@F1")
+    parser.add_argument(
+        "--by", choices=("mean-iou", "acc", "f1"), default="mean-iou", help="rank by mean IoU, Acc@0.5 or Pr@F1"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.html", help="file of the page; default: DIR/leaderboard.html")
 
 

@@ -168,9 +168,18 @@ def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) ->
     if spec.published_extra:
         needs.append(f"published weights: {_extra(spec.published_extra)}")
     if name != "agent":
+        if isinstance(spec, GrounderSpec):
+            needs.append(_sets(spec))
         truth = seen_text(seen_by(name, {})) if isinstance(spec, GrounderSpec) else seen_by_proposer(name)
         needs.append(f"has seen: {truth}")
     return name, _installed(spec) and _has_weights(spec), "; ".join(filter(None, needs))
+
+
+def _sets(spec: GrounderSpec) -> str:
+    """Return whether a grounder can answer with no box or several, in words."""
+    nothing = "can answer nothing" if spec.says_nothing else "answers nothing with nothing_below" if spec.scored else ""
+    several = "can answer with several boxes" if spec.says_several else ""
+    return ", ".join(filter(None, [nothing, several])) or "always answers with one box"
 
 
 def _extra(extra: str) -> str:

@@ -25,7 +25,7 @@ LINES_IN_MEMORY = 4096
 _NO_BOX = [np.nan] * 4
 NUMBERS = ("ms", "evaluations", "score")
 """Names of the numbers of a line, in the order of the fields of :class:`Answers`."""
-MARKS = ("unanswered", "proposals", "trajectory")
+MARKS = ("proposals", "trajectory")
 """Names of parts of a line whose presence is noted, in the order of the fields of :class:`Answers`."""
 
 
@@ -173,11 +173,9 @@ class Answers:
     scores: np.ndarray
     """Scores (N,); NaN where the answer has none."""
     nothing: np.ndarray
-    """Mask of answers which say that nothing fits, bool (N,)."""
+    """Mask of answers without a box, bool (N,): that nothing fits, or a model's answer in which there is none."""
     failures: np.ndarray
     """Mask of failures, bool (N,)."""
-    unanswered: np.ndarray
-    """Mask of answers in which the model gave no box, bool (N,)."""
     with_proposals: np.ndarray
     """Mask of lines with the proposals among which the box was chosen, bool (N,)."""
     with_path: np.ndarray
@@ -199,11 +197,15 @@ class Answers:
             boxes[rows] = [_NO_BOX if line["box"] is None else line["box"] for line in part]
             numbers[rows] = [[line.get(name, np.nan) for name in NUMBERS] for line in part]
             marks[rows] = [
-                (says_nothing(line), "failure" in line, *(bool(line.get(name)) for name in MARKS)) for line in part
+                (_has_none(line), "failure" in line, *(bool(line.get(name)) for name in MARKS)) for line in part
             ]
             several |= {at + i: np.array(line["boxes"], np.float32) for i, line in enumerate(part) if line.get("boxes")}
             sources |= {line["source"] for line in part if "source" in line}
-        return cls(lines, boxes, several, *numbers.T, *marks.T, tuple(sorted(sources)))
+        (ms, evaluations, scores), (nothing, failures, with_proposals, with_path) = numbers.T, marks.T
+        return cls(
+            lines, boxes, several, ms, evaluations, scores, nothing, failures, with_proposals, with_path,
+            tuple(sorted(sources)),
+        )  # fmt: skip
 
     @cached_property
     def has_box(self) -> np.ndarray:
@@ -218,3 +220,8 @@ class Answers:
         """Return the answers without the boxes whose score is below a threshold."""
         lines = LazySequence(len(self.lines), lambda row: without_boxes_below(self.lines[row], threshold))
         return Answers.of(lines)
+
+
+def _has_none(line: Line) -> bool:
+    """Return whether a method answered without a box; a placeholder box of a model does not count."""
+    return says_nothing(line) or bool(line.get("unanswered"))

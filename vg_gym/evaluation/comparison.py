@@ -37,6 +37,7 @@ from vg_gym.evaluation.methods import (
     row_name,
     sweep,
     taken_threshold,
+    without_scores,
 )
 from vg_gym.evaluation.predictions import Lines
 from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded
@@ -307,6 +308,8 @@ class Comparison:
             options = {key: value for key, value in options.items() if not is_sweep(value)}
         options = {**options, **(swept or {})}
         threshold = taken_threshold(options, row)
+        if threshold is not None and not registry.grounder_spec(name).scored:
+            raise VGGymError(without_scores(row, threshold))
         return row_name(name, {key: options[key] for key in swept or () if key in options}), options, threshold
 
     @property

@@ -219,7 +219,7 @@ class Evaluator:
             # Weights that answered and how they were prompted: one source, unless weights changed during the run.
             **({"source": " | ".join(answers.sources)} if answers.sources else {}),
         }
-        if not (answers.has_box | answers.unanswered | answers.nothing).any():
+        if not (answers.has_box | answers.nothing).any():
             self.failed[name] = str(answers.lines[0]["failure"])
         self.rows.append(row)
         return row

@@ -99,7 +99,7 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     for name in ("proposals", "trajectory"):
         if name in details:
             line[name] = np.round(np.asarray(details[name], dtype=float), 2).tolist()
-    if scores := _numbers(details.get("scores", details.get("confidences")), len(line.get("proposals", ()))):
+    if scores := _numbers(details.get("scores", details.get("confidences")), len(line.get("proposals", []))):
         line["proposal_scores"] = scores
     return line
 
@@ -173,8 +173,8 @@ def is_prediction(line: Any) -> bool:
         and all(map(_is_box, [*boxes, *line.get("proposals", [])]))
         and (not boxes or boxes[0] == box)
         and all(map(_is_number, [*line.get("scores", []), *line.get("proposal_scores", [])]))
-        and len(line.get("scores", boxes)) == len(boxes)
-        and len(line.get("proposal_scores", [])) in (0, len(line.get("proposals", [])))
+        and len(line.get("scores") or boxes) == len(boxes)
+        and len(line.get("proposal_scores", ())) in (0, len(line.get("proposals", ())))
         and all(_is_number(line[name]) for name in ("ms", "evaluations", "score") if name in line)
         and all(isinstance(line[name], str) for name in ("failure", "source", "answer") if name in line)
     )

@@ -19,7 +19,7 @@ from vg_gym.errors import VGGymError
 from vg_gym.evaluation import set_metrics
 from vg_gym.evaluation.columns import Answers, SampleColumns
 from vg_gym.evaluation.evaluator import Evaluator, is_labeled
-from vg_gym.evaluation.methods import OPTION, GrounderFactory, TableRow
+from vg_gym.evaluation.methods import GrounderFactory, TableRow, without_scores
 from vg_gym.evaluation.predictions import Lines
 from vg_gym.evaluation.results import refuse_other_folders
 from vg_gym.evaluation.set_columns import right_boxes
@@ -116,11 +116,11 @@ def open_fit_data(
     for split in dict.fromkeys(splits):
         if evaluated in (split, ALL) or split == ALL:
             raise VGGymError(f"nothing is fitted on {split}, since {evaluated} is evaluated; name another split")
-        data[split] = open_split(split)
-        has_splits = not isinstance(data[split], MayLack) or bool(data[split].splits)
-        if not (has_splits and is_labeled(data[split])):
+        dataset = data[split] = open_split(split)
+        has_splits = not isinstance(dataset, MayLack) or bool(dataset.splits)
+        if not (has_splits and is_labeled(dataset)):
             lack = "true boxes to fit on" if has_splits else f"splits, so that {evaluated} is the same data"
-            raise VGGymError(f"{data[split].name}/{split} has no {lack}; leave --fit-threshold and --calibrate out")
+            raise VGGymError(f"{dataset.name}/{split} has no {lack}; leave --fit-threshold and --calibrate out")
     return data
 
 
@@ -175,4 +175,4 @@ def check_scored(row: TableRow, answers: Answers) -> None:
         VGGymError: no answer has a score.
     """
     if row.nothing_below is not None and answers.has_box.any() and not np.isfinite(answers.scores).any():
-        raise VGGymError(f"{row.name} gives no scores, so {OPTION}={row.nothing_below} has no meaning; leave it out")
+        raise VGGymError(without_scores(row.name, row.nothing_below))

@@ -27,9 +27,8 @@ FILE_COLUMNS = 168
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows in the order in which they were added: floors, then methods and ceilings."""
     refined, sets = any("refined_by" in row for row in rows), any("set_f1" in row for row in rows)
-    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI")
-    figures += SET_COLUMNS if sets else ("Acc@0.75", "tightness")
-    figures += ("evals", "ms", "failed")
+    more = SET_COLUMNS if sets else ("Acc@0.75", "tightness")
+    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", *more, "evals", "ms", "failed")
     table = _table(title, ("method", "role", *figures, *(("refined by", "95 % CI") if refined else ())))
     for row in rows:
         gain = row.get("refined_by")

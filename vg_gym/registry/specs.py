@@ -68,6 +68,12 @@ class GrounderSpec(Spec):
     """True if it takes initial boxes; for other grounders they are an error."""
     fitted: bool = False
     """True if it is :class:`~vg_gym.types.Fitted`: it learns from training samples before its evaluation."""
+    scored: bool = True
+    """True if its answers have scores, so that ``nothing_below`` can make it say that nothing fits."""
+    says_nothing: bool = False
+    """True if it can answer that nothing fits by itself, without a threshold."""
+    says_several: bool = False
+    """True if it can answer with several boxes."""
     proposer: str = ""
     """Name of the proposer of a two-stage pipeline, whose options also reach the pipeline."""
     stands_on: Mapping[str, str] = field(default_factory=dict)

@@ -126,6 +126,7 @@ def _prompted(name: str, summary: str) -> GrounderSpec:
         fixed=p.fixed,
         argument="weights",
         any_words=True,
+        says_nothing=True,
         published=p.published or "",
         seen=p.seen,
     )
@@ -140,22 +141,27 @@ def _vision_language(name: str, summary: str, published: str) -> GrounderSpec:
         fixed={"name": name},
         argument="weights",
         any_words=True,
+        scored=False,
+        says_nothing=True,
         published=published,
         seen=EXPRESSION_BOXES,
     )
 
 
 GROUNDERS: dict[str, GrounderSpec] = {
-    "no-op": GrounderSpec("vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True, seen=NOTHING),
-    "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image", seen=NOTHING),
-    "center": GrounderSpec("vg_gym.baselines.priors:center", "a centred box", seen=NOTHING),
+    "no-op": GrounderSpec(
+        "vg_gym.baselines.priors:NoOp", "the initial box as it is", refines=True, scored=False, seen=NOTHING
+    ),
+    "full": GrounderSpec("vg_gym.baselines.priors:full", "the whole image", scored=False, seen=NOTHING),
+    "center": GrounderSpec("vg_gym.baselines.priors:center", "a centred box", scored=False, seen=NOTHING),
     "constant": GrounderSpec(
         "vg_gym.baselines.priors:constant",
         "the best constant box of training",
         fitted=True,
+        scored=False,
         seen="boxes, without pictures or words",
     ),
-    "random": GrounderSpec("vg_gym.baselines.priors:random", "a random box", seen=NOTHING),
+    "random": GrounderSpec("vg_gym.baselines.priors:random", "a random box", scored=False, seen=NOTHING),
     "clip-window": GrounderSpec(
         "vg_gym.baselines.clip_window:ClipWindow", "CLIP's best window", takes_clip=True, seen=NOTHING
     ),
