@@ -18,6 +18,10 @@ class Mine:
         if "break" in queries[0].expression:
             raise RuntimeError("out of order")
         box = np.array([1, 2, 30, 40], np.float32)
+        if "no object" in queries[0].expression:
+            return [Prediction(score=0.1)]
+        if "two objects" in queries[0].expression:
+            return [Prediction(boxes=np.stack([box, box / 2]), scores=np.array([0.5, 0.4]))]
         details = {"trajectory": np.stack([box * 2, box]), "proposals": box[None], "heat_map": np.eye(4)}
         return [Prediction(box, 0.5, {**details, "failure": "a guess"})]
 
@@ -49,6 +53,12 @@ def test_all_that_a_method_says_is_shown(mine):
     assert np.asarray(answer.drawn(0)).tolist() != np.asarray(answer.drawn(1)).tolist()
     other = answered(scene, "no sentence of this scene", mine)
     assert other.target is None and "IoU with the truth" not in other.numbers
+
+
+def test_none_and_several_boxes_are_shown(mine):
+    none, two = (answered(drawn_scene(0), text, mine) for text in ("no object", "two objects"))
+    assert none.numbers["box"] == "nothing that fits" and none.drawn() is not None and none.steps == 0
+    assert two.numbers["boxes"] == "1.0 2.0 30.0 40.0; 0.5 1.0 15.0 20.0 px" and two.drawn() is not None
 
 
 def test_a_built_in_method_finds_the_object():

@@ -13,7 +13,7 @@ ANSWER = np.array([16, 16, 32, 32], np.float32)
 
 
 def found(**details):
-    return Found(ANSWER, None, "the ring", "mine", "", ArrayImage(BLACK), None, details)
+    return Found(ANSWER[None], None, None, "the ring", "mine", "", ArrayImage(BLACK), None, details)
 
 
 def shows(image, color):

@@ -9,9 +9,12 @@ from PIL import Image
 
 import vg_gym
 from vg_gym import boxes as box_ops
+from vg_gym import registry
 from vg_gym.cli.entry import main
+from vg_gym.data.drawing import BOX
 from vg_gym.errors import VGGymError
 from vg_gym.pictures.ground import DRAWN, PHOTOGRAPHS, chosen, unknown_words
+from vg_gym.types import Prediction
 
 METHOD = {"method": "clip-window", "clip": "refshapes"}
 
@@ -108,3 +111,47 @@ def test_one_picture_is_drawn_to_a_file(pictures, capsys):
     with pytest.raises(SystemExit):
         main(["ground", str(pictures / "empty"), "the star"])
     assert "no picture in" in capsys.readouterr().err
+
+
+class Several:
+    """Grounder that finds as many boxes as the expression has words, with falling scores."""
+
+    name = "several"
+
+    def ground(self, queries, initial_boxes=None):
+        return [self._answer(len(query.expression.split())) for query in queries]
+
+    def _answer(self, count):
+        if count > 3:
+            return Prediction(score=0.05)
+        boxes = np.array([[10.0 * i, 5, 10 * i + 8, 25] for i in range(count)])
+        return Prediction(boxes=boxes, scores=np.linspace(0.9, 0.3, count))
+
+
+@pytest.fixture
+def several(monkeypatch):
+    monkeypatch.setitem(registry.GROUNDERS, "several", registry.GrounderSpec(f"{__name__}:Several", any_words=True))
+    return "several"
+
+
+def test_none_or_several_boxes(several, pictures, capsys):
+    path = pictures / "scene0.png"
+    answers = vg_gym.ground(path, ["both stars", "none of all these stars"], several)
+    assert answers[0].boxes.shape == (2, 4) and answers[0].scores.tolist() == [0.9, 0.3]
+    assert answers[0].box.tolist() == answers[0].boxes[0].tolist()
+    assert answers[1].box is None and answers[1].boxes.shape == (0, 4) and answers[1].score == 0.05
+    one = vg_gym.ground(path, "both stars", several, nothing_below=0.5)
+    assert one.boxes.tolist() == answers[0].boxes[:1].tolist() and one.scores.tolist() == [0.9]
+    none = vg_gym.ground(path, "both stars", several, nothing_below=0.95)
+    assert none.box is None and none.score == 0.9
+    yellow = [int((np.asarray(found.draw()) == BOX).all(-1).sum()) for found in (none, one, answers[0])]
+    assert yellow[0] == 0 < yellow[1] < yellow[2]
+    with pytest.raises(VGGymError, match="center gives no scores, so nothing_below=0.5 has no meaning"):
+        vg_gym.ground(path, "the star", "center", nothing_below=0.5)
+    main(["ground", str(path), "both stars", "--method", several])
+    main(["ground", str(path), "both stars", "--method", several, "--nothing-below", "0.95"])
+    main(["ground", str(path), "both stars", "--method", several, "--nothing-below", "0.95", "--json"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [f"{path}  0.0 5.0 8.0 25.0  score 0.900", f"{path}  10.0 5.0 18.0 25.0  score 0.300",
+                         f"{path}  nothing that fits  score 0.900"]  # fmt: skip
+    assert json.loads(lines[3])["box"] is None and json.loads(lines[3])["boxes"] == []

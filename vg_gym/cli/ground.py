@@ -42,6 +42,12 @@ def add(commands) -> None:
         help=f"CLIP of methods that need one; default: {DEFAULTS.format('refshapes', 'ViT-B-32:openai')}",
     )
     parser.add_argument("--weights", help="weights of the method: a file, or a name to download")
+    parser.add_argument(
+        "--nothing-below",
+        type=float,
+        metavar="SCORE",
+        help="score below which the answer is that nothing fits; by default the method alone decides",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_plugins(parser)
 
@@ -58,7 +64,9 @@ def ground(options: argparse.Namespace) -> None:
     load_plugins(options.plugins)
     files = picture_files(options.images)
     more = {"weights": options.weights} if options.weights else {}
-    answers = ground_each(files, [options.expression] * len(files), options.method, options.clip, **more)
+    answers = ground_each(
+        files, [options.expression] * len(files), options.method, options.clip, options.nothing_below, **more
+    )
     places = _places(files, options.out) if options.out else {}
     for place in places.values():
         refuse_foreign(place, is_own_picture)
@@ -82,14 +90,21 @@ def ground(options: argparse.Namespace) -> None:
 
 
 def _line(file: Path, answer: Any, as_json: bool) -> str:
-    box = [round(float(value), 1) for value in answer.box]
+    """Return a line of text, or one for each of several boxes; or a JSON object."""
+    from vg_gym.pictures.found import NOTHING
+
+    boxes = [[round(float(value), 1) for value in box] for box in answer.boxes]
+    scores = [None] * len(boxes) if answer.scores is None else [float(score) for score in answer.scores]
     if as_json:
         return json.dumps(
-            {"image": str(file), "expression": answer.expression, "box": box, "score": answer.score,
-             "method": answer.method, "clip": answer.clip}
+            {"image": str(file), "expression": answer.expression, "box": boxes[0] if boxes else None, "boxes": boxes,
+             "score": answer.score, "scores": scores, "method": answer.method, "clip": answer.clip}
         )  # fmt: skip
-    score = "" if answer.score is None else f"  score {answer.score:.3f}"
-    return f"{file}  {' '.join(map(str, box))}{score}"
+    texts = [(" ".join(map(str, box)), score) for box, score in zip(boxes, scores, strict=True)]
+    return "\n".join(
+        f"{file}  {text}{'' if score is None else f'  score {score:.3f}'}"
+        for text, score in texts or [(NOTHING, answer.score)]
+    )
 
 
 def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:

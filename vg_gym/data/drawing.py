@@ -35,8 +35,8 @@ def draw_frame(
 
     Args:
         image: uint8 (H, W, 3); scaled so that its longer side is ``size`` pixels.
-        box: the current box, yellow.
-        target: the true box, dashed green, if known.
+        box: the current box (4,), yellow, or several (m, 4), of which the first is the thickest, or none.
+        target: the true box (4,), dashed green, or several (k, 4), if known.
         trail: earlier boxes, white; older ones are fainter.
         expression: caption on one line, truncated if it is too long.
         score: CLIP score, in the caption and as a bar from 0 to 1.
@@ -74,9 +74,10 @@ def draw_boxes(
     draw = ImageDraw.Draw(layer)
     for age, old in enumerate(reversed(list(trail))):
         draw.rectangle(_pixels(old, canvas.size), outline=(*TRAIL, max(40, 200 - 32 * age)), width=2)
-    if target is not None:
-        _dashed(draw, _pixels(target, canvas.size), TARGET)
-    draw.rectangle(_pixels(box, canvas.size), outline=(*BOX, 255), width=max(2, size // 128))
+    for true in () if target is None else np.reshape(target, (-1, 4)):
+        _dashed(draw, _pixels(true, canvas.size), TARGET)
+    for rank, one in reversed(list(enumerate(np.reshape(box, (-1, 4))))):
+        draw.rectangle(_pixels(one, canvas.size), outline=(*BOX, 255), width=max(2, size // (256 if rank else 128)))
     return np.asarray(Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB"))
 
 

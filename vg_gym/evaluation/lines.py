@@ -145,12 +145,30 @@ def without_boxes_below(line: Line, threshold: float) -> Line:
     """
     if line["box"] is None or "score" not in line:
         return line
-    boxes, below = boxes_in(line), line["score"] < threshold
-    scores = line.get("scores", [line["score"]] * len(boxes))
-    pairs = [(box, score) for box, score in zip(boxes, scores, strict=True) if score >= threshold and not below]
-    if len(pairs) == len(boxes):
-        return line
-    return with_boxes(line, [box for box, _ in pairs], [score for _, score in pairs])
+    boxes, scores = boxes_in(line), line.get("scores", [])
+    rows = rows_above(threshold, line["score"], scores, len(boxes))
+    return (
+        line
+        if len(rows) == len(boxes)
+        else with_boxes(line, [boxes[i] for i in rows], [scores[i] for i in rows if scores])
+    )
+
+
+def rows_above(threshold: float, score: float, scores: Sequence[float] | np.ndarray, count: int) -> list[int]:
+    """Return the indices of the boxes of an answer that a threshold leaves.
+
+    Args:
+        threshold: score below which a box is left out.
+        score: score of the answer; below the threshold no box is left.
+        scores: scores of the boxes; empty if only the answer has a score.
+        count: number of boxes.
+
+    >>> rows_above(0.3, 0.9, [0.9, 0.2], 2), rows_above(0.3, 0.2, [], 1)
+    ([0], [])
+    """
+    if score < threshold:
+        return []
+    return [row for row in range(count) if not len(scores) or scores[row] >= threshold]
 
 
 def with_boxes(line: Line, boxes: list[list[float]], scores: Sequence[float] = ()) -> Line:

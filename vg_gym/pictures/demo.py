@@ -16,7 +16,7 @@ from vg_gym.data.images import ArrayImage
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.data.worlds.refshapes.expressions import KINDS
 from vg_gym.errors import VGGymError
-from vg_gym.pictures.found import Found
+from vg_gym.pictures.found import NOTHING, Found
 from vg_gym.pictures.ground import ground
 from vg_gym.pictures.sources import picture
 
@@ -61,10 +61,10 @@ class Answer:
     @property
     def steps(self) -> int:
         """Number of steps of an agent; 0 for other methods."""
-        return 0 if self.found is None else len(self.found.trajectory) - 1
+        return 0 if self.found is None else max(0, len(self.found.trajectory) - 1)
 
     def drawn(self, step: int | None = None) -> Image.Image | None:
-        """Draw the box, or the agent's box after ``step`` steps; None after a failure."""
+        """Draw the boxes, or the agent's box after ``step`` steps; None after a failure."""
         return None if self.found is None else self.found.draw(step if self.steps else None, self.target, SIZE)
 
     def drawn_proposals(self) -> Image.Image | None:
@@ -139,10 +139,10 @@ _loaded: set[str] = set()
 def _numbers(result: Found, target: np.ndarray | None, first: bool) -> dict[str, str]:
     """Return the numbers of an answer as text, by name."""
     details = result.details
-    iou = None if target is None else float(box_ops.iou(result.box, target))
+    iou = None if target is None or result.box is None else float(box_ops.iou(result.box, target))
     loaded = ", with what its first answer loads" if first else ""
     numbers = {
-        "box": " ".join(f"{side:.1f}" for side in result.box) + " px",
+        "box" if len(result.boxes) < 2 else "boxes": _boxes(result.boxes),
         "score": None if result.score is None else f"{result.score:.3f}",
         "IoU with the truth": None if iou is None else f"{iou:.2f}",
         "steps": str(len(result.trajectory) - 1) if "trajectory" in details else None,
@@ -154,6 +154,11 @@ def _numbers(result: Found, target: np.ndarray | None, first: bool) -> dict[str,
         "time": _duration(result.seconds) + loaded,
     }
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _boxes(boxes: np.ndarray) -> str:
+    """Return boxes (m, 4) in pixels as text."""
+    return "; ".join(" ".join(f"{side:.1f}" for side in box) for box in boxes) + " px" if len(boxes) else NOTHING
 
 
 def _duration(seconds: float) -> str:

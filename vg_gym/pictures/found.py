@@ -14,6 +14,8 @@ from vg_gym.data.drawing import draw_boxes, draw_frame
 from vg_gym.data.images import ArrayImage
 from vg_gym.errors import VGGymError
 
+NOTHING = "nothing that fits"
+"""Text of an answer without a box."""
 MIN_DRAWN_PIXELS = 512
 """Minimum length of the longer side of a drawing, in pixels."""
 COLD_TO_WARM = ((12, 12, 48), (84, 28, 120), (196, 56, 84), (255, 150, 50))
@@ -24,12 +26,14 @@ PICTURE_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Found:
-    """Box of an expression in a picture."""
+    """Boxes of an expression in a picture: usually one, none if nothing fits, or several."""
 
-    box: np.ndarray
-    """Left, top, right and bottom in pixels, float32 (4,)."""
+    boxes: np.ndarray
+    """Left, top, right and bottom in pixels, float32 (m, 4), best first."""
+    scores: np.ndarray | None
+    """Scores of the boxes (m,); None for a method without them."""
     score: float | None
-    """Score of the method, in its own unit; None for a method without scores."""
+    """Score of the answer, in the method's own unit; None for a method without scores."""
     expression: str
     """Referring expression."""
     method: str
@@ -46,9 +50,14 @@ class Found:
     """Mean time per answer of the batch, in seconds; the first answer may include loading."""
 
     @property
+    def box(self) -> np.ndarray | None:
+        """The best box, float32 (4,); None if nothing fits."""
+        return self.boxes[0] if len(self.boxes) else None
+
+    @property
     def trajectory(self) -> np.ndarray:
-        """Boxes of an agent's path, (T+1, 4) pixels; for a method without steps the answer only, (1, 4)."""
-        return np.asarray(self.details.get("trajectory", self.box[None]), np.float32)
+        """Boxes of an agent's path, (T+1, 4) pixels; for a method without steps the best box, (1, 4), or none."""
+        return np.asarray(self.details.get("trajectory", self.boxes[:1]), np.float32)
 
     @property
     def proposals(self) -> np.ndarray:
@@ -58,7 +67,7 @@ class Found:
         return boxes if scores is None else boxes[np.argsort(-np.asarray(scores), kind="stable")]
 
     def draw(self, step: int | None = None, target: np.ndarray | None = None, size: int | None = None) -> Image.Image:
-        """Draw the picture with the box and a caption.
+        """Draw the picture with the boxes and a caption, which says if nothing fits.
 
         Args:
             step: row of :attr:`trajectory` to draw, with earlier rows in white; default: the answer only.
@@ -73,10 +82,10 @@ class Found:
             raise VGGymError(f"{self.method} has no step {step}: its trajectory has steps 0 to {len(path) - 1}")
         frame = draw_frame(
             self.image.array(),
-            self._normalized(self.box) if step is None else path[step],
+            self._normalized(self.boxes) if step is None else path[step],
             target=None if target is None else self._normalized(target),
             trail=[] if step is None else list(path[:step]),
-            expression=self.expression,
+            expression=self.expression if len(self.boxes) else f"{self.expression}: {NOTHING}",
             step="" if step is None else f"{step}/{len(path) - 1}",
             size=size or self._size,
         )
@@ -94,8 +103,8 @@ class Found:
         if not len(self.proposals):
             raise VGGymError(f"{self.method} has no proposals to draw")
         others = list(self._normalized(self.proposals[::-1]))
-        box = self._normalized(self.box)
-        return Image.fromarray(draw_boxes(self.image.array(), box, trail=others, size=size or self._size))
+        boxes = self._normalized(self.boxes)
+        return Image.fromarray(draw_boxes(self.image.array(), boxes, trail=others, size=size or self._size))
 
     def draw_heat_map(self, size: int | None = None) -> Image.Image:
         """Draw the picture in grey under the method's heat map, with the box.
@@ -109,7 +118,7 @@ class Found:
         if "heat_map" not in self.details:
             raise VGGymError(f"{self.method} has no heat map to draw")
         warmed = overlay(self.image.array(), self.details["heat_map"])
-        return Image.fromarray(draw_boxes(warmed, self._normalized(self.box), size=size or self._size))
+        return Image.fromarray(draw_boxes(warmed, self._normalized(self.boxes), size=size or self._size))
 
     @property
     def _size(self) -> int:

@@ -17,10 +17,12 @@ from vg_gym.data.images import ArrayImage
 from vg_gym.data.worlds.refshapes.expressions import ANY_SHAPE
 from vg_gym.data.worlds.refshapes.scenes import SHAPES
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation.lines import rows_above
+from vg_gym.evaluation.methods import without_scores
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
 from vg_gym.storage.files import place_mark
-from vg_gym.types import Grounder, Query
+from vg_gym.types import Grounder, Prediction, Query
 
 DRAWN = ("agent:refshapes", "refshapes")
 """Default method and CLIP if the built-in CLIP, which was trained on drawn shapes, knows all words."""
@@ -35,8 +37,9 @@ CACHED_METHODS = 4
 
 
 def ground(
-    image: Any, expression: str | Sequence[str], method: str | None = None, clip: str | None = None, **options: Any
-) -> Any:
+    image: Any, expression: str | Sequence[str], method: str | None = None, clip: str | None = None,
+    nothing_below: float | None = None, **options: Any,
+) -> Any:  # fmt: skip
     """Find the box of an expression in a picture; return a list for several pictures or expressions.
 
     Args:
@@ -46,10 +49,13 @@ def ground(
         method: name of a grounder (``vg_gym.registry.list_grounders()``). Default: the built-in agent if the built-in
             CLIP, which was trained on drawn shapes, knows all words; otherwise YOLO and CLIP with published weights.
         clip: name of a CLIP, for methods that take one.
+        nothing_below: score below which the answer is that nothing fits, without any box; by default the method alone
+            decides.
         **options: options of the method, e.g. ``weights``.
 
     Raises:
-        VGGymError: a picture cannot be read, an expression is empty, the method is unknown, or weights are missing.
+        VGGymError: a picture cannot be read, an expression is empty, the method is unknown, weights are missing, or
+            ``nothing_below`` is given for a method without scores.
     """
     several_images = isinstance(image, (list, tuple))
     several_texts = not isinstance(expression, str)
@@ -60,7 +66,7 @@ def ground(
     if len(images) != len(texts):
         raise VGGymError(f"{len(images)} pictures and {len(texts)} expressions: give one of one kind, or as many")
     answers = []
-    for answer in ground_each(images, texts, method, clip, **options):
+    for answer in ground_each(images, texts, method, clip, nothing_below, **options):
         if isinstance(answer, VGGymError):
             raise answer
         answers.append(answer)
@@ -69,7 +75,7 @@ def ground(
 
 def ground_each(
     images: Sequence[Any], expressions: Sequence[str], method: str | None = None, clip: str | None = None,
-    **options: Any,
+    nothing_below: float | None = None, **options: Any,
 ) -> Iterator[Found | VGGymError]:  # fmt: skip
     """Yield one answer after the other; for a picture that cannot be read, yield an error and continue.
 
@@ -78,10 +84,12 @@ def ground_each(
         expressions: one expression per image.
         method: see :func:`ground`.
         clip: see :func:`ground`.
+        nothing_below: see :func:`ground`.
         **options: options of the method.
 
     Raises:
-        VGGymError: an expression is empty, the method is unknown, or weights are missing.
+        VGGymError: an expression is empty, the method is unknown, weights are missing, or ``nothing_below`` is given
+            for a method without scores.
     """
     for text in expressions:
         if not text.strip():
@@ -102,9 +110,24 @@ def ground_each(
             if isinstance(image, VGGymError):
                 yield image
                 continue
-            prediction = answers[row]
-            box = np.asarray(prediction.box, np.float32)
-            yield Found(box, prediction.score, texts[row], name, encoder, image, source, prediction.details, seconds)
+            boxes, scores = _boxes_of(name, answers[row], nothing_below)
+            score, details = answers[row].score, answers[row].details
+            yield Found(boxes, scores, score, texts[row], name, encoder, image, source, details, seconds)
+
+
+def _boxes_of(name: str, prediction: Prediction, nothing_below: float | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the boxes (m, 4) of a prediction with their scores; placeholder boxes are left out.
+
+    Raises:
+        VGGymError: there is a threshold, but no score.
+    """
+    boxes, scores = np.asarray(prediction.boxes, np.float32).reshape(-1, 4), prediction.scores
+    rows = [] if prediction.details.get("unanswered") else list(range(len(boxes)))
+    if nothing_below is not None and rows:
+        if prediction.score is None:
+            raise VGGymError(without_scores(name, nothing_below))
+        rows = rows_above(nothing_below, prediction.score, () if scores is None else scores, len(boxes))
+    return boxes[rows], None if scores is None else np.asarray(scores, dtype=float)[rows]
 
 
 def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> tuple[str, str]:
