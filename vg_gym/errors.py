@@ -117,3 +117,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UnknownName(f"unknown {what} {name!r}: {hint}known: {', '.join(names)}")
+
+
+def without_scores(name: str, threshold: float) -> VGGymError:
+    """Return the error for a threshold of a grounder whose answers have no scores."""
+    return VGGymError(f"{name} gives no scores, so nothing_below={threshold:g} has no meaning; leave it out")

@@ -21,7 +21,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
-from vg_gym.errors import Interrupted, MissingExtra, VGGymError
+from vg_gym.errors import Interrupted, MissingExtra, VGGymError, without_scores
 from vg_gym.evaluation import intervals, metrics, probes, rejection
 from vg_gym.evaluation.columns import Answers
 from vg_gym.evaluation.evaluator import Evaluator, is_labeled
@@ -37,7 +37,6 @@ from vg_gym.evaluation.methods import (
     row_name,
     sweep,
     taken_threshold,
-    without_scores,
 )
 from vg_gym.evaluation.predictions import Lines
 from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded
@@ -51,7 +50,7 @@ from vg_gym.registry.seen import RECORDED, seen_text
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
-from vg_gym.types import GroundingDataset, Sample, best_boxes
+from vg_gym.types import GroundingDataset, best_boxes
 
 FLOORS = ("no-op", "full", "center", "constant")
 """Baselines of every table; ``no-op`` is an agent that never moves its box."""
@@ -179,10 +178,12 @@ class Comparison:
         splits = [split for split in (self.fit_threshold, self.calibrate) if split]
         fit_data = rejection.open_fit_data(splits, self.split, self._open_data)
         rows = self._check_rows(runner) if is_labeled(data) else self._check_rows_without_boxes(runner)
-        answers = RecordedGrounder(self.predictions, self.frame, None, self.box_format) if self.predictions else None
+        answers = (
+            RecordedGrounder(self.predictions, self.frame, None, self.box_format, True) if self.predictions else None
+        )
         evaluator = self._evaluator(data, runner)
         if answers:
-            rows.append(self._join(answers, evaluator.samples))
+            rows.append(self._join(answers, evaluator))
         lines = self._predict(evaluator, rows, probed=True)
         fits = rejection.fit(
             fit_data, rejection.fitted_rows(rows, lines) if fit_data else [], self._predict, evaluator.out,
@@ -275,17 +276,18 @@ class Comparison:
         options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
         return ceiling_rows(row, name, options, methods)
 
-    def _join(self, answers: RecordedGrounder, samples: Sequence[Sample]) -> TableRow:
+    def _join(self, answers: RecordedGrounder, evaluator: Evaluator) -> TableRow:
         """Return the row of recorded answers, which are matched with the queries."""
         assert self.predictions
-        partners, joined = answers.join(samples)
+        sets = evaluator.columns.has_sets
+        partners, joined = answers.join(evaluator.samples, sets)
         inputs = {
             "answers": fingerprint(Path(self.predictions), sorted(partners.items()))[:16],
             "frame": answers.frame,
             "box format": str(self.box_format),
             **versions(),
         }
-        build = partial(build_recorded, self.predictions, self.frame, self.box_format, partners)
+        build = partial(build_recorded, self.predictions, self.frame, self.box_format, partners, sets)
         columns = {"frame": answers.frame, "joined": joined, "seen": RECORDED}
         return TableRow(answers.name, "method", build, inputs, columns)
 
@@ -309,7 +311,7 @@ class Comparison:
         options = {**options, **(swept or {})}
         threshold = taken_threshold(options, row)
         if threshold is not None and not registry.grounder_spec(name).scored:
-            raise VGGymError(without_scores(row, threshold))
+            raise without_scores(row, threshold)
         return row_name(name, {key: options[key] for key in swept or () if key in options}), options, threshold
 
     @property

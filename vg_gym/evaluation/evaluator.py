@@ -252,7 +252,8 @@ class Evaluator:
             best[row] = proposals[np.unique(overlaps.argmax(axis=0))].tolist()
 
         def line_of(row: int) -> Line:
-            return with_boxes(lines[row], best[row]) if row in best else lines[row]
+            line = {name: value for name, value in lines[row].items() if name != "score"}
+            return with_boxes(line, best[row]) if row in best else line
 
         return Answers.of(LazySequence(len(lines), line_of))
 

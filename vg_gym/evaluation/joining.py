@@ -32,24 +32,25 @@ ANSWERS_IN_MESSAGE = 3
 class Joined:
     """Matches of answers and queries, and warnings."""
 
-    partners: dict[str, int]
-    """Key of a query -> number of its row."""
+    partners: dict[str, list[int]]
+    """Key of a query -> numbers of its rows; only data with empty or multiple targets has several."""
     counts: dict[str, int]
     """Numbers of ``answers``, ``answers_without_query`` and ``queries_without_answer``."""
     remarks: list[str] = field(default_factory=list)
     """Texts of the warning."""
 
 
-def join(path: str, rows: Sequence[Row], samples: Sequence[Sample]) -> Joined:
+def join(path: str, rows: Sequence[Row], samples: Sequence[Sample], sets: bool = False) -> Joined:
     """Find the query of every answer, and warn of everything that is uncertain.
 
     Args:
         path: path of the file, for messages.
         rows: answers that :func:`vg_gym.evaluation.recorded.read_rows` returned.
         samples: samples of the queries, with their ids.
+        sets: whether several rows of a query are one answer of several boxes.
 
     Raises:
-        VGGymError: a query has different answers without scores that rank them.
+        VGGymError: a query has different answers without scores that rank them, and only one counts.
     """
     questions = _Questions(rows, samples)
     matches = [questions.match(row) for row in rows]
@@ -59,7 +60,8 @@ def join(path: str, rows: Sequence[Row], samples: Sequence[Sample]) -> Joined:
             numbers[index].append(number)
     keys = questions.keys
     chosen = _Chosen(path, rows, keys)
-    partners = {keys[index]: chosen.of(index, several) for index, several in numbers.items()}
+    choose = chosen.all_of if sets else chosen.of
+    partners = {keys[index]: choose(index, several) for index, several in numbers.items()}
     lost = [number for number, match in enumerate(matches) if not match.queries]
     without = [key for key in keys if key not in partners]
     counts = {"answers": len(rows), "answers_without_query": len(lost), "queries_without_answer": len(without)}
@@ -173,8 +175,16 @@ class _Chosen:
         self._repeated: list[str] = []
         self._ranked: list[str] = []
 
-    def of(self, index: int, numbers: Sequence[int]) -> int:
-        """Return the number of the row that counts for query ``index``.
+    def all_of(self, index: int, numbers: Sequence[int]) -> list[int]:
+        """Return the numbers of the rows of query ``index`` that differ."""
+        first = {
+            f"{_content(self._rows[number])} {self._rows[number].get('score')}": number for number in numbers[::-1]
+        }
+        self._repeated += [self._keys[index]] if len(first) < len(numbers) else []
+        return sorted(first.values())
+
+    def of(self, index: int, numbers: Sequence[int]) -> list[int]:
+        """Return the number of the one row that counts for query ``index``.
 
         Raises:
             VGGymError: rows differ, and no scores rank them.
@@ -182,7 +192,7 @@ class _Chosen:
         answers = {_content(self._rows[number]) for number in numbers}
         if len(numbers) == 1 or len(answers) == 1:
             self._repeated += [self._keys[index]] if len(numbers) > 1 else []
-            return numbers[0]
+            return [numbers[0]]
         scores = [self._rows[number].get("score") for number in numbers]
         present = [score for score in scores if score is not None]
         if len(present) < len(scores) or present.count(max(present)) > 1:
@@ -192,7 +202,7 @@ class _Chosen:
                 "keep one of them, or give each a score; the highest score counts"
             )
         self._ranked.append(self._keys[index])
-        return numbers[present.index(max(present))]
+        return [numbers[present.index(max(present))]]
 
     def remarks(self) -> list[str]:
         """Return the warnings about queries with several answers."""
@@ -204,7 +214,7 @@ class _Chosen:
 
 
 def _content(row: Row) -> str:
-    names = ("box", "written", "frame", "input_size", "failure")
+    names = ("boxes", "written", "frame", "input_size", "failure")
     return repr([row.get(name) for name in names])
 
 
@@ -259,8 +269,7 @@ def _of_matches(rows: Sequence[Row], matches: Sequence[_Match]) -> list[str]:
 
 
 def _is_flat(row: Row) -> bool:
-    x1, y1, x2, y2 = row.get("box") or (0, 0, 1, 1)
-    return x2 <= x1 or y2 <= y1
+    return any(x2 <= x1 or y2 <= y1 for x1, y1, x2, y2 in filter(None, row.get("boxes", ())))
 
 
 def shown(row: Row) -> str:

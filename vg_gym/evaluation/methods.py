@@ -107,11 +107,6 @@ def taken_threshold(options: dict[str, Any], row: str) -> float | None:
     return None if value is None else float(value)
 
 
-def without_scores(name: str, threshold: float) -> str:
-    """Return the error message for a threshold of a method whose answers have no scores."""
-    return f"{name} gives no scores, so {OPTION}={threshold:g} has no meaning; leave it out"
-
-
 def is_sweep(value: Any) -> bool:
     """Return whether an option has several values: a string of numbers with commas.
 

@@ -1,7 +1,8 @@
 """Recorded answers as a method: read from JSON lines, JSON lists, CSV, or samples that lmms-eval logs.
 
 An answer is a box (``box``, ``bbox`` or ``bbox_2d``: four numbers; or columns ``x1``, ``y1``, ``x2``, ``y2``), or a
-text that contains one (``answer``, ``response``, ``prediction`` or ``text``). Frame and format of the box are given,
+text that contains one (``answer``, ``response``, ``prediction`` or ``text``). On data with empty or multiple targets an
+answer may have several boxes, and an empty list says that nothing fits. Frame and format of the box are given,
 never guessed: ``box`` is ``xyxy`` in pixels by default, and ``bbox`` needs a format. The strongest name in an answer
 decides which query it belongs to, in this order (:mod:`vg_gym.evaluation.joining`):
 
@@ -44,8 +45,8 @@ EXPRESSIONS = ("expression", "sentence", "sent")
 """Names of the expression."""
 IMAGES = ("image", "file_name")
 """Names of the image's path."""
-NOTHING: list[float] = []
-"""Box of an answer that states that it contains none."""
+DAMAGED: list[float] = []
+"""Box that is missing, or whose numbers are not finite."""
 
 
 class RecordedGrounder:
@@ -55,27 +56,33 @@ class RecordedGrounder:
         path: path of the file: ``.jsonl``, ``.csv``, or ``.json`` with a list.
         frame: frame of the boxes, a key of :data:`vg_gym.frames.FRAMES`; default: pixels. Answers as text need
             a frame.
-        partners: key of a query -> number of its row, from :meth:`join`; default: by key.
+        partners: key of a query -> numbers of its rows, from :meth:`join`; default: by key.
         box_format: format of the boxes, a key of :data:`vg_gym.data.rows.FORMATS`; default: ``xyxy``. ``bbox`` needs a
             format.
+        sets: whether an answer may have several boxes, or none; otherwise the best box counts.
 
     Raises:
         VGGymError: the file is missing; an answer lacks a box or text, or the name of a query; a text lacks a frame, or
-            ``bbox`` a format; or the frame or the format is unknown.
+            ``bbox`` a format; the frame or the format is unknown; or an answer has several boxes without scores, and
+            only one counts.
     """
 
     def __init__(
         self,
         path: str,
         frame: str | None = None,
-        partners: Mapping[str, int] | None = None,
+        partners: Mapping[str, Sequence[int]] | None = None,
         box_format: str | None = None,
+        sets: bool = False,
     ):
         self.name, self.path = f"recorded:{Path(path).stem}", path
         self.frame = frame or "pixels"
         self.rows = read_rows(Path(path), frame, box_format)
+        self._sets = sets
+        if not sets:
+            self._refuse_several()
         self.partners = (
-            {row["key"]: n for n, row in enumerate(self.rows) if "key" in row} if partners is None else partners
+            {row["key"]: [n] for n, row in enumerate(self.rows) if "key" in row} if partners is None else partners
         )
         self._checks = {frame: FrameCheck(path, frame) for frame in {row["frame"] for row in self.rows}}
 
@@ -84,39 +91,78 @@ class RecordedGrounder:
         refuse_initial_boxes(self.name, initial_boxes)
         return [self._answer(query) for query in queries]
 
-    def join(self, samples: Sequence[Sample]) -> tuple[dict[str, int], dict[str, int]]:
+    def join(self, samples: Sequence[Sample], sets: bool = False) -> tuple[dict[str, list[int]], dict[str, int]]:
         """Find the answer of every sample by all names in the answers, and warn of everything that is uncertain.
 
+        Args:
+            samples: samples of the queries.
+            sets: whether a query may have several boxes, or none, and then several rows.
+
         Returns:
-            Key of the query -> number of its row; and the numbers of answers, of answers without a query, and of
+            Key of the query -> numbers of its rows; and the numbers of answers, of answers without a query, and of
             queries without an answer.
 
         Raises:
-            VGGymError: a query has different answers without scores that rank them.
+            VGGymError: only one box counts, and a query has different answers, or an answer several boxes, without
+                scores that rank them.
         """
-        joined = join(self.path, self.rows, samples)
+        if not sets:
+            self._refuse_several()
+        joined = join(self.path, self.rows, samples, sets)
         return joined.partners, joined.counts
 
+    def _refuse_several(self) -> None:
+        """Raise an error if an answer has several boxes without scores."""
+        for row in self.rows:
+            if len(row.get("boxes", ())) > 1 and "scores" not in row and "best_first" not in row:
+                count = len(row["boxes"])
+                raise VGGymError(
+                    f'{self.path} {row["where"]} has {count} boxes; give one, or "scores" to choose the best'
+                )
+
     def _answer(self, query: Query) -> Prediction:
-        number = self.partners.get(query.key)
-        if number is None:
+        rows = [self.rows[number] for number in self.partners.get(query.key, ())]
+        if not rows:
             return _failure("not in the recorded predictions")
-        row = self.rows[number]
+        answers = [self._answer_of(row, query) for row in rows]
+        failure = next((answer for answer in answers if "failure" in answer.details), None)
+        if failure is not None or len(answers) == 1:
+            return failure or answers[0]
+        return _joined(answers)
+
+    def _answer_of(self, row: Row, query: Query) -> Prediction:
         frame, input_size, size = row["frame"], row.get("input_size"), query.image.size
         details = {"answer": row["written"]} if "written" in row else {}
         details |= {"failure": row["failure"]} if "failure" in row else {}
-        boxes = find_boxes(row["written"], frame) if "written" in row else [row["box"]]
-        if not boxes or not boxes[0]:
+        numbers = find_boxes(row["written"], frame) if "written" in row else row["boxes"]
+        if not numbers and (not self._sets or "written" in row or details):
             return _failure(row.get("failure", "no box in the recorded answer"), **details)
-        self._checks[frame].see(to_pixels(np.asarray(boxes[0]), frame, size, input_size), size)
-        box = place(boxes[0], frame, size, input_size)
-        if box is None:
+        boxes = []
+        for four in numbers if self._sets else numbers[:1]:
+            if not four:
+                return _failure(row.get("failure", "no box in the recorded answer"), **details)
+            self._checks[frame].see(to_pixels(np.asarray(four), frame, size, input_size), size)
+            boxes.append(place(four, frame, size, input_size))
+        if any(box is None for box in boxes):
             return _failure("the recorded box is not inside the image", **details)
-        return Prediction(box, row.get("score"), details)
+        if len(boxes) == 1:
+            return Prediction(boxes[0], row.get("score"), details)
+        scores = np.array(row["scores"]) if "scores" in row else None
+        return Prediction(boxes=np.array(boxes), score=row.get("score"), scores=scores, details=details)
+
+
+def _joined(answers: Sequence[Prediction]) -> Prediction:
+    """Return one answer with the boxes of several, best first if all have scores."""
+    boxes = np.concatenate([answer.boxes for answer in answers])
+    scores = [score for answer in answers if answer.scores is not None for score in answer.scores]
+    if len(scores) < len(boxes):
+        return Prediction(boxes=boxes)
+    order = np.argsort(-np.array(scores), kind="stable")
+    return Prediction(boxes=boxes[order], scores=np.array(scores)[order])
 
 
 def build_recorded(
-    path: str, frame: str | None, box_format: str | None, partners: Mapping[str, int]
+    path: str, frame: str | None, box_format: str | None, partners: Mapping[str, Sequence[int]], sets: bool
 ) -> Callable[[Batch], list[Line]]:
     """Return a worker that answers from a file of predictions.
 
@@ -124,9 +170,10 @@ def build_recorded(
         path: path of the file.
         frame: frame of the boxes.
         box_format: format of the boxes.
-        partners: key of a query -> number of its row.
+        partners: key of a query -> numbers of its rows.
+        sets: whether an answer may have several boxes, or none.
     """
-    return partial(predict_batch, RecordedGrounder(path, frame, partners, box_format).ground)
+    return partial(predict_batch, RecordedGrounder(path, frame, partners, box_format, sets).ground)
 
 
 def _failure(why: str, **details: Any) -> Prediction:
@@ -137,9 +184,9 @@ def read_rows(path: Path, frame: str | None, box_format: str | None) -> list[Row
     """Read the answers of a file, with unified field names.
 
     Returns:
-        Rows with ``where`` (place in the file), ``box`` (four numbers ``xyxy``, or an empty list) or ``written`` (a
-        text), ``frame``, names of the query (``key``, :data:`IDS`, ``image``, ``expression``), and optionally ``score``
-        and ``input_size``.
+        Rows with ``where`` (place in the file), ``boxes`` (lists of four numbers ``xyxy``, best first, or of none for a
+        damaged box) or ``written`` (a text), ``frame``, names of the query (``key``, :data:`IDS`, ``image``,
+        ``expression``), and optionally ``score``, ``scores`` of several boxes, and ``input_size``.
 
     Raises:
         VGGymError: the file cannot be read, or a row lacks a box or text, the name of a query, or a format or frame.
@@ -233,8 +280,10 @@ def _is_missing(value: Any) -> bool:
 
 
 def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format: str | None) -> Row:
-    """Return ``box`` or ``written`` of a row."""
+    """Return ``boxes``, with ``scores`` of several, or ``written`` of a row."""
     name = next((name for name in (*BOXES, *AMBIGUOUS) if name in row), None)
+    if name == "box" and row.get("boxes") and row["boxes"][0] == row["box"]:  # as the evaluator writes its predictions
+        return {**_boxes(row["boxes"], row, place, box_format or "xyxy"), "best_first": True}
     if name is not None:
         kind = _agreed(place, "box_format", row.get("box_format"), box_format)
         frame = FRAMES.get(str(row.get("frame", typed_frame)))
@@ -245,42 +294,39 @@ def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format:
             )
         if kind is None and name in AMBIGUOUS and not has_order:
             raise VGGymError(_needs_format(place, name, row))
-        return {"box": _to_xyxy(_one_box(row[name], row, place), kind or "xyxy")}
+        return _boxes(row[name], row, place, kind or "xyxy")
     if all(name in raw for name in CORNERS):
-        return {"box": _finite([float(row[name]) for name in CORNERS if name in row])}
+        return {"boxes": [_finite([float(row[name]) for name in CORNERS if name in row])]}
     if texts := [str(row[name]) for name in TEXTS if name in row]:
         return {"written": texts[0]}
     if "failure" in row or any(name in raw for name in (*BOXES, *AMBIGUOUS)):
-        return {"box": NOTHING}
+        return {"boxes": [DAMAGED]}
     names = ", ".join((*BOXES, *AMBIGUOUS))
     raise VGGymError(f"{place} has no box of four numbers ({names}) and no text ({', '.join(TEXTS)})")
 
 
-def _one_box(value: Any, row: Row, place: str) -> list[float]:
-    """Return the box of a row, the best of several by ``scores``; an empty list without a box."""
+def _boxes(value: Any, row: Row, place: str, kind: str) -> Row:
+    """Return ``boxes`` of a row, best first, with ``scores`` if it has several with scores."""
+    if kind not in FORMATS:
+        raise unknown("box format", kind, FORMATS)
     boxes = json.loads(value) if isinstance(value, str) else value
     boxes = list(boxes) if boxes and isinstance(boxes[0], list) else [boxes] if len(boxes) else []
+    rows = [[float(number) for number in box] for box in boxes]
+    for four in rows:
+        if len(four) not in (0, 4):
+            raise VGGymError(f"{place} has no box of four numbers but {four}")
+    finite = [FORMATS[kind](np.array(four)).tolist() if _finite(four) else DAMAGED for four in rows]
     scores = row.get("scores", row.get("score"))
-    at = 0
-    if len(boxes) > 1:
-        if not isinstance(scores, list) or len(scores) != len(boxes):
-            raise VGGymError(f'{place} has {len(boxes)} boxes; give one, or "scores" to choose the best')
-        at = max(range(len(boxes)), key=lambda i: float(scores[i]))
-    four = [float(number) for number in boxes[at]] if boxes else []
-    if len(four) not in (0, 4):
-        raise VGGymError(f"{place} has no box of four numbers but {four}")
-    return _finite(four)
+    if len(finite) < 2 or not isinstance(scores, list) or len(scores) != len(finite):
+        return {"boxes": finite}
+    numbers = [float(score) for score in scores]
+    order = sorted(range(len(numbers)), key=lambda i: -numbers[i])
+    return {"boxes": [finite[i] for i in order], "scores": [numbers[i] for i in order]}
 
 
 def _finite(four: list[float]) -> list[float]:
     """Return four numbers, or an empty list if one is missing, infinite or not a number."""
-    return four if len(four) == 4 and all(map(math.isfinite, four)) else NOTHING
-
-
-def _to_xyxy(four: list[float], kind: str) -> list[float]:
-    if kind not in FORMATS:
-        raise unknown("box format", kind, FORMATS)
-    return FORMATS[kind](np.array(four)).tolist() if four else NOTHING
+    return four if len(four) == 4 and all(map(math.isfinite, four)) else DAMAGED
 
 
 def _agreed(place: str, name: str, written: Any, typed: str | None) -> str | None:

@@ -15,11 +15,11 @@ from urllib.parse import quote
 import numpy as np
 
 from vg_gym.data.rows import ALL
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, without_scores
 from vg_gym.evaluation import set_metrics
 from vg_gym.evaluation.columns import Answers, SampleColumns
 from vg_gym.evaluation.evaluator import Evaluator, is_labeled
-from vg_gym.evaluation.methods import GrounderFactory, TableRow, without_scores
+from vg_gym.evaluation.methods import GrounderFactory, TableRow
 from vg_gym.evaluation.predictions import Lines
 from vg_gym.evaluation.results import refuse_other_folders
 from vg_gym.evaluation.set_columns import right_boxes
@@ -175,4 +175,4 @@ def check_scored(row: TableRow, answers: Answers) -> None:
         VGGymError: no answer has a score.
     """
     if row.nothing_below is not None and answers.has_box.any() and not np.isfinite(answers.scores).any():
-        raise VGGymError(without_scores(row.name, row.nothing_below))
+        raise without_scores(row.name, row.nothing_below)

@@ -63,7 +63,7 @@ def print_thresholds(rows: list[dict[str, Any]]) -> None:
     """Print below which score the answer of each method is that nothing fits, and where that score comes from."""
     for row in rows:
         if threshold := row.get("nothing_below"):
-            fitted = f"fitted on {threshold.get('n', 0):,} expressions with a target of {threshold.get('fitted_on')}"
+            fitted = f"fitted on {threshold.get('fitted_on')} ({threshold.get('n', 0):,} expressions with a target)"
             origin = fitted if "fitted_on" in threshold else "as given"
             print(f'{row["method"]} answers "nothing" where its score is below {threshold["value"]:.4g}, {origin}')
 

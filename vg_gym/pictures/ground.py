@@ -16,9 +16,8 @@ from vg_gym.clip.loader import load_clip
 from vg_gym.data.images import ArrayImage
 from vg_gym.data.worlds.refshapes.expressions import ANY_SHAPE
 from vg_gym.data.worlds.refshapes.scenes import SHAPES
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, without_scores
 from vg_gym.evaluation.lines import rows_above
-from vg_gym.evaluation.methods import without_scores
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
 from vg_gym.storage.files import place_mark
@@ -125,7 +124,7 @@ def _boxes_of(name: str, prediction: Prediction, nothing_below: float | None) ->
     rows = [] if prediction.details.get("unanswered") else list(range(len(boxes)))
     if nothing_below is not None and rows:
         if prediction.score is None:
-            raise VGGymError(without_scores(name, nothing_below))
+            raise without_scores(name, nothing_below)
         rows = rows_above(nothing_below, prediction.score, () if scores is None else scores, len(boxes))
     return boxes[rows], None if scores is None else np.asarray(scores, dtype=float)[rows]
 

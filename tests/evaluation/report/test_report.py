@@ -75,9 +75,9 @@ def test_pictures_have_the_truth_every_box_and_the_path(rows, samples, tmp_path)
     assert data["samples"] == list(range(8)) and len(data["images"]) == 2  # two scenes: each is there once
     for i, sample in enumerate(samples):
         query = data["queries"][str(i)]
-        np.testing.assert_allclose(query["truth"], sample.box, atol=0.06)
+        np.testing.assert_allclose(query["truth"], sample.boxes, atol=0.06)
         assert query["text"] == sample.query.expression and query["image"] in data["images"]
-        assert query["boxes"] == [BOX if i < 7 else None] * 2
+        assert query["boxes"] == [[BOX] if i < 7 else None] * 2
         assert query["paths"] == [[path[0], path[2], path[3]]] * 2  # a step that changes nothing is none
     assert data["queries"]["7"]["why"] == ["none", "none"] and data["sizes"] == dict.fromkeys(
         data["images"], [128, 128]
