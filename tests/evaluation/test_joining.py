@@ -232,7 +232,7 @@ def test_separators_in_strings_and_byte_order_marks(tmp_path, kind, encoding):
     path.write_bytes(content[kind].encode(encoding))
     grounder = RecordedGrounder(str(path))
     partners, counts = grounder.join(samples)
-    assert partners == {"mine/0": 0, "mine/1": 1} and counts["answers_without_query"] == 0
+    assert partners == {"mine/0": [0], "mine/1": [1]} and counts["answers_without_query"] == 0
 
 
 def test_another_encoding_is_named(tmp_path):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.evaluation.test_set_metrics import exactly_right
+from tests.evaluation.test_set_metrics import exactly_right, iou
 from vg_gym import registry
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
@@ -213,3 +213,99 @@ def test_pr_at_f1_is_that_of_a_search_by_hand(tmp_path, monkeypatch):
     row = evaluated(tmp_path, "plain")["plain"]
     right = [exactly_right(answers[key].tolist(), sample.boxes.tolist()) for key, sample in SAMPLES["test"].items()]
     assert 0.3 < np.mean(right) < 0.95 and row["pr@f1"] == pytest.approx(np.mean(right), abs=1e-6)
+
+
+def recorded_lines(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def random_sets(seed):
+    """Answers with errors of every sort: moved, missing, doubled and stray boxes, with scores."""
+    rng, answers = np.random.default_rng(seed), {}
+    for key, sample in SAMPLES["test"].items():
+        moved = sample.boxes + rng.normal(0, 3, sample.boxes.shape)
+        stray = np.array([[1.0, 1, 30, 40]])[: int(rng.random() < 0.2)]
+        doubled = moved[:1][: int(rng.random() < 0.1)]
+        boxes = np.concatenate([moved[rng.random(len(moved)) < 0.9], stray, doubled]).clip(0, 128).round(3)
+        answers[key] = boxes.tolist(), sorted(rng.uniform(0.1, 1, len(boxes)).round(3).tolist(), reverse=True)
+    return answers
+
+
+def scores_of_grefcoco(answers, threshold=0.0):
+    """N-acc, T-acc and Pr@F1 by the loop of gRefCOCO's scorer, number by number, with IoU as in its paper."""
+    nothing, something, right = [], [], []
+    for key, sample in SAMPLES["test"].items():
+        boxes = [box for box, score in zip(*answers[key], strict=True) if score >= threshold]
+        targets = sample.boxes.tolist()
+        pairs = sorted(((iou(b, t), i, j) for i, b in enumerate(boxes) for j, t in enumerate(targets)), reverse=True)
+        used, hit, true_positives = set(), set(), 0
+        for overlap, i, j in pairs:
+            if overlap >= 0.5 and i not in used and j not in hit:
+                used.add(i)
+                hit.add(j)
+                true_positives += 1
+        false = len(boxes) - true_positives + len(targets) - true_positives
+        f1 = 2 * true_positives / (2 * true_positives + false) if boxes or targets else 1.0
+        right.append(f1 >= 1)
+        (something if targets else nothing).append(bool(boxes) == bool(targets))
+    return {"n_acc": np.mean(nothing), "t_acc": np.mean(something), "pr@f1": np.mean(right)}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("form", ["one row", "rows of boxes"])
+def test_recorded_sets_score_as_in_grefcoco(tmp_path, form, seed):
+    answers = random_sets(seed)
+    if form == "one row":
+        rows = [{"key": key, "boxes": boxes, "scores": scores} for key, (boxes, scores) in answers.items()]
+    else:  # as detections in COCO's results: the row of an empty answer says so
+        rows = [
+            {"key": key, "bbox": [x1, y1, x2 - x1, y2 - y1], "box_format": "xywh", "score": score}
+            for key, (boxes, scores) in answers.items()
+            for (x1, y1, x2, y2), score in zip(boxes, scores, strict=True)
+        ]
+        rows += [{"key": key, "boxes": []} for key, (boxes, _) in answers.items() if not boxes]
+    path, name = recorded_lines(tmp_path / "mine.jsonl", *rows), "recorded:mine"
+    row = evaluated(tmp_path / "out", predictions=path)[name]
+    expected = scores_of_grefcoco(answers)
+    assert {figure: row[figure] for figure in expected} == pytest.approx(expected, abs=1e-6)
+    assert row["failures"] == 0 and 0.2 < row["pr@f1"] < 0.9
+    limited = evaluated(tmp_path / "out", predictions=path, options={name: {"nothing_below": 0.4}})[name]
+    expected = scores_of_grefcoco(answers, 0.4)
+    assert {figure: limited[figure] for figure in expected} == pytest.approx(expected, abs=1e-6)
+    assert limited["pr@f1"] != row["pr@f1"]
+
+
+def test_perfect_and_empty_recorded_answers(tmp_path):
+    samples = SAMPLES["test"]
+    perfect = [{"key": key, "boxes": sample.boxes.tolist()} for key, sample in samples.items()]
+    row = evaluated(tmp_path / "a", predictions=recorded_lines(tmp_path / "a.jsonl", *perfect))["recorded:a"]
+    assert [row[name] for name in ("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1")] == [1] * 5
+    empty = [{"key": key, "box": []} for key in samples]
+    row = evaluated(tmp_path / "b", predictions=recorded_lines(tmp_path / "b.jsonl", *empty))["recorded:b"]
+    assert row["pr@f1"] == np.mean([not len(sample.boxes) for sample in samples.values()]) == 0.25
+    assert row["failures"] == 0 and row["t_acc"] == 0
+
+
+def test_written_predictions_of_sets_are_read_as_recorded_answers(tmp_path):
+    evaluated(tmp_path / "run", "knowing", "silent")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    for name, pr_f1 in (("knowing", 0.75), ("silent", 0.25)):
+        path = recorded_lines(tmp_path / f"{name}.jsonl", *(line for line in lines if line["method"] == name))
+        row = evaluated(tmp_path / f"again-{name}", predictions=path)[f"recorded:{name}"]
+        assert row["pr@f1"] == pr_f1 and row["failures"] == 0
+
+
+def test_single_targets_keep_their_rules_for_recorded_answers(tmp_path):
+    samples = list(RefShapes("refshapes", "test", scenes=1))
+    boxes = [sample.box.tolist() for sample in samples]
+    keys = [sample.query.key for sample in samples]
+    path = recorded_lines(
+        tmp_path / "mine.jsonl", {"key": keys[0], "boxes": [[0, 0, 9, 9], boxes[0]], "scores": [0.1, 0.9]},
+        *({"key": key, "box": []} for key in keys[1:]),
+    )  # fmt: skip
+    row = evaluated(tmp_path / "out", dataset="refshapes", limit=4, predictions=path)["recorded:mine"]
+    assert row["failures"] == 3 and row["acc@0.5"] == 0.25 and "n_acc" not in row
+    path = recorded_lines(tmp_path / "mine.jsonl", {"key": keys[0], "boxes": [[0, 0, 9, 9], boxes[0]]})
+    with pytest.raises(VGGymError, match="line 1 has 2 boxes; give one, or .scores. to choose the best"):
+        evaluated(tmp_path / "out", dataset="refshapes", limit=4, predictions=path)

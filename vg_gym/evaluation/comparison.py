@@ -39,7 +39,7 @@ from vg_gym.evaluation.methods import (
     taken_threshold,
 )
 from vg_gym.evaluation.predictions import Lines
-from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded
+from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded, recorded_name
 from vg_gym.evaluation.recorded_detections import recorded_rows
 from vg_gym.evaluation.rejection import Fits
 from vg_gym.evaluation.report.report import write_report
@@ -139,7 +139,7 @@ class Comparison:
         """Floor or ceiling that the table lacks -> reason."""
         self._lacking: dict[str, MissingExtra] = {}
         named = [*FLOORS, *self.methods, *self.refiners]
-        used = {owner for name in named for owner in owners(name)}
+        used = {owner for name in named for owner in owners(name)} | {recorded_name(self.predictions or "")}
         for key in self.options:
             if key not in used:
                 raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
@@ -289,7 +289,11 @@ class Comparison:
         }
         build = partial(build_recorded, self.predictions, self.frame, self.box_format, partners, sets)
         columns = {"frame": answers.frame, "joined": joined, "seen": RECORDED}
-        return TableRow(answers.name, "method", build, inputs, columns)
+        options = dict(self.options.get(answers.name, {}))
+        threshold = taken_threshold(options, answers.name)
+        if options:
+            raise VGGymError(f"{answers.name} takes no option but nothing_below, not {', '.join(options)}")
+        return TableRow(answers.name, "method", build, inputs, columns, nothing_below=threshold)
 
     def _factory(self, row: str) -> GrounderFactory:
         """Return the factory of the grounder of a row, with its options and the CLIP of the comparison."""

@@ -75,7 +75,7 @@ class RecordedGrounder:
         box_format: str | None = None,
         sets: bool = False,
     ):
-        self.name, self.path = f"recorded:{Path(path).stem}", path
+        self.name, self.path = recorded_name(path), path
         self.frame = frame or "pixels"
         self.rows = read_rows(Path(path), frame, box_format)
         self._sets = sets
@@ -159,6 +159,15 @@ def _joined(answers: Sequence[Prediction]) -> Prediction:
         return Prediction(boxes=boxes)
     order = np.argsort(-np.array(scores), kind="stable")
     return Prediction(boxes=boxes[order], scores=np.array(scores)[order])
+
+
+def recorded_name(path: str) -> str:
+    """Return the name of the row of recorded answers.
+
+    >>> recorded_name("answers/mine.jsonl")
+    'recorded:mine'
+    """
+    return f"recorded:{Path(path).stem}"
 
 
 def build_recorded(
@@ -306,7 +315,7 @@ def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format:
 
 
 def _boxes(value: Any, row: Row, place: str, kind: str) -> Row:
-    """Return ``boxes`` of a row, best first, with ``scores`` if it has several with scores."""
+    """Return ``boxes`` of a row, best first, with ``scores`` if it has several with scores, and ``score`` if it has one."""
     if kind not in FORMATS:
         raise unknown("box format", kind, FORMATS)
     boxes = json.loads(value) if isinstance(value, str) else value
@@ -317,9 +326,11 @@ def _boxes(value: Any, row: Row, place: str, kind: str) -> Row:
             raise VGGymError(f"{place} has no box of four numbers but {four}")
     finite = [FORMATS[kind](np.array(four)).tolist() if _finite(four) else DAMAGED for four in rows]
     scores = row.get("scores", row.get("score"))
-    if len(finite) < 2 or not isinstance(scores, list) or len(scores) != len(finite):
+    if not finite or not isinstance(scores, list) or len(scores) != len(finite):
         return {"boxes": finite}
     numbers = [float(score) for score in scores]
+    if len(finite) == 1:
+        return {"boxes": finite, "score": numbers[0]}
     order = sorted(range(len(numbers)), key=lambda i: -numbers[i])
     return {"boxes": [finite[i] for i in order], "scores": [numbers[i] for i in order]}
 
