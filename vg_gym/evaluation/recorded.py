@@ -315,7 +315,7 @@ def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format:
 
 
 def _boxes(value: Any, row: Row, place: str, kind: str) -> Row:
-    """Return ``boxes`` of a row, best first, with ``scores`` if it has several with scores, and ``score`` if it has one."""
+    """Return ``boxes`` of a row, best first, with ``scores`` of several boxes or the ``score`` of one."""
     if kind not in FORMATS:
         raise unknown("box format", kind, FORMATS)
     boxes = json.loads(value) if isinstance(value, str) else value
