@@ -11,6 +11,8 @@ import pytest
 
 from vg_gym import registry
 from vg_gym.config import check_options
+from vg_gym.data.published_parquet import PUBLISHED_PARQUET
+from vg_gym.data.published_rows import PUBLISHED_ROWS
 from vg_gym.data.refcoco import PUBLISHED_SETS
 from vg_gym.errors import VGGymError
 from vg_gym.storage.assets import ASSETS
@@ -69,15 +71,19 @@ def test_a_grounder_without_an_asset_refines_if_its_network_does(name, network):
     assert spec.refines == registry.network_class(network).refines and not spec.fitted
 
 
-@pytest.mark.parametrize("name", PUBLISHED_SETS)
+PUBLISHED = {**PUBLISHED_SETS, **PUBLISHED_PARQUET, **PUBLISHED_ROWS}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_splits_on_disk_are_the_published_ones(name):
     spec = registry.list_datasets()[name]
-    assert spec.read_from_disk and spec.splits == tuple(PUBLISHED_SETS[name].splits)
+    assert spec.read_from_disk and spec.splits == tuple(PUBLISHED[name].splits)
+    assert spec.licence and spec.size and "one" in spec.targets.split(", ")
 
 
 def test_what_is_made_has_the_splits_of_its_spec():
     made = [name for name, spec in registry.DATASETS.items() if not spec.read_from_disk]
-    assert made == [name for name in registry.DATASETS if name not in PUBLISHED_SETS]
+    assert made == [name for name in registry.DATASETS if name not in PUBLISHED]
     for name in made:
         for split in registry.DATASETS[name].splits:
             data = registry.open_dataset(name, split, scenes=1)

@@ -17,3 +17,12 @@ def test_info_lists_everything_and_what_is_here(tmp_path, capsys, monkeypatch):
     assert re.search(r"refcoco-unc +no refs\(unc\)\.p", lines) and re.search(r"refshapes +built in", lines)
     main(["info"])
     assert "set VG_GYM_DATA" in capsys.readouterr().out
+
+
+def test_the_list_of_data_sets_says_targets_size_and_licence(capsys):
+    main(["list", "datasets"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    for name, spec in list_datasets().items():
+        assert spec.size in lines[name] and f"licence: {spec.licence}" in lines[name]
+        assert ("an expression means" in lines[name]) == (spec.targets != "one")
+    assert "an expression means none or one or several; 6,000 expressions" in lines["humanref"]

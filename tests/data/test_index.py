@@ -21,6 +21,16 @@ def any_size(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+def never(name):
+    """A parser that must not be called, in place of the one of that name."""
+
+    def parse(path):
+        raise AssertionError(f"{name} parses {path}")
+
+    parse.__qualname__ = name
+    return parse
+
+
 def described(data):
     samples = [(s.query.expression, s.box.tolist(), s.category, s.query.image.key, s.image_id) for s in data]
     return samples, [data.objects(s.image_id).boxes.tolist() for s in data], data.segmentation(data[0].ann_id).tolist()
@@ -30,8 +40,8 @@ def test_second_opening_parses_nothing_and_gives_the_same(layout, any_size, monk
     first = described(open_refcoco("refcocog-umd", "train", layout[0]))
     folders = sorted(path.name.rsplit(".", 1)[0] for path in (layout[0] / "annotations/.vg_gym_index").iterdir())
     assert folders == ["instances.json", "refs(umd).p"]
-    monkeypatch.setattr("vg_gym.data.refcoco.parse_refs", None)
-    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
+    monkeypatch.setattr("vg_gym.data.refcoco.parse_refs", never("parse_refs"))
+    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", never("parse_instances"))
     assert described(open_refcoco("refcocog-umd", "train", layout[0])) == first
     assert len(open_refcoco("refcocog-umd", "val", layout[0])) == 12
 
@@ -72,7 +82,7 @@ def test_an_unwritable_folder_sends_the_index_to_the_cache(layout, any_size, tmp
     (annotations / ".vg_gym_index").write_text("a file where the folder should be, so that even root cannot write")
     expected = described(open_refcoco("refcocog-umd", "train", layout[0]))
     assert len(list((tmp_path / "cache/vg_gym/index").glob("*/refs*"))) == 1
-    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", None)
+    monkeypatch.setattr("vg_gym.data.refcoco.parse_instances", never("parse_instances"))
     assert described(open_refcoco("refcocog-umd", "train", layout[0])) == expected
     monkeypatch.undo()
     monkeypatch.setattr(index, "MIN_INDEXED_BYTES", 0)

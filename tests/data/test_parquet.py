@@ -14,7 +14,7 @@ from stable_baselines3 import PPO
 
 from vg_gym import registry
 from vg_gym.agents.rollout import play
-from vg_gym.data.parquet import LAYOUTS, ParquetDataset
+from vg_gym.data.parquet import ParquetDataset
 from vg_gym.data.parquet_cells import box_of
 from vg_gym.data.parquet_files import split_files
 from vg_gym.envs.grounding import GroundingEnv
@@ -237,7 +237,6 @@ def test_errors_are_one_line(tmp_path, monkeypatch):
         registry.open_dataset(f"hub:{tmp_path}", "test")
     with pytest.raises(VGGymError, match="unknown data set 'huub'"):
         registry.open_dataset("huub:x", "test")
-    assert set(LAYOUTS) == {"lmms-lab", "jxu124"}
 
 
 # Files of a split

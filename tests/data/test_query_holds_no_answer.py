@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tests.data.published_layouts import WRITERS
 from tests.layouts import make_instances, make_refs, write_layout
 from tests.reachable import answers
 from vg_gym import registry
@@ -37,12 +38,21 @@ def layout(name, root):
 
 
 def published(name, root):
-    layout(name, root)
+    instances, refs = layout(name, root)
+    if PUBLISHED_SETS[name].any_targets:
+        for ref, ann_ids in zip(refs, ([a["id"] for a in instances["annotations"][:3]], [-1]), strict=False):
+            ref["ann_id"] = ann_ids
+        write_layout(root, instances, refs, PUBLISHED_SETS[name].refs)
     return registry.open_dataset(name, list(PUBLISHED_SETS[name].splits)[0], root=str(root))
 
 
 def drawn(name, root):
     return registry.open_dataset(name, "test", scenes=3)
+
+
+def benchmark(name, root):
+    WRITERS[name](root)
+    return registry.open_dataset(name, registry.dataset_spec(name).splits[-1], root=str(root))
 
 
 def rows_of(root):
@@ -62,6 +72,16 @@ def json_lines(root):
     ]
     (root / "mine.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return registry.open_dataset(str(root / "mine.jsonl"), "all")
+
+
+def json_lines_of_any_number(root):
+    rows = [*rows_of(root)]
+    rows = [
+        {"image": rows[0][0], "expression": "it", "kind": "habitat", "category": "quagga", "boxes": boxes}
+        for boxes in ([rows[0][2], rows[1][2]], [], [rows[2][2]])
+    ]
+    (root / "any.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return registry.open_dataset(str(root / "any.jsonl"), "all")
 
 
 def coco_style(root):
@@ -94,6 +114,15 @@ def parquet_of_lists(root):
     return opened(root, rows, image="pictures", expressions="words", box="where", box_format="xyxy", ann_id="id")
 
 
+def parquet_of_any_number(root):
+    """With a column of lists of boxes, which may be empty."""
+    rows = [
+        {"pictures": {"bytes": (root / name).read_bytes(), "path": "a.jpg"}, "words": words, "where": boxes}
+        for (name, words, box, _), boxes in ((row, [row[2]] * (k % 2)) for k, row in enumerate(rows_of(root)))
+    ]
+    return opened(root, rows, image="pictures", expressions="words", boxes="where", box_format="xyxy")
+
+
 def parquet_of_names(root):
     """As jxu124's copies: the images are COCO's."""
     rows = [{"ref_id": number, "ann_id": number, "image_id": 1, "sent_ids": [5], "bbox": box, "captions": [words],
@@ -111,11 +140,18 @@ OPENERS = {
     "vg_gym.data.worlds.refshapes.dataset:open_refshapes": drawn,
     "vg_gym.data.worlds.refscenes.samples:open_refscenes": drawn,
     "vg_gym.data.refcoco:open_refcoco": published,
+    "vg_gym.data.published_parquet:open_published_parquet": benchmark,
+    "vg_gym.data.published_rows:open_published_rows": benchmark,
 }
 """Factory of data sets -> what opens a small copy of one of them."""
 KINDS_OF_FILES = {
-    registry.dataset_spec("a.jsonl").factory: (json_lines, coco_style),
-    registry.dataset_spec("hub:a/b").factory: (parquet_of_pixels, parquet_of_lists, parquet_of_names),
+    registry.dataset_spec("a.jsonl").factory: (json_lines, json_lines_of_any_number, coco_style),
+    registry.dataset_spec("hub:a/b").factory: (
+        parquet_of_pixels,
+        parquet_of_lists,
+        parquet_of_any_number,
+        parquet_of_names,
+    ),
 }
 """Factory of data sets that are named by a place -> what writes such files and opens them."""
 

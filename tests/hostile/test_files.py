@@ -27,6 +27,7 @@ from vg_gym.config import load_config
 from vg_gym.data.annotations import parse_instances, parse_refs
 from vg_gym.data.archives import Archive, WrongFile, extract
 from vg_gym.data.images import read_image
+from vg_gym.data.published_files import parse_finecops, parse_humanref, parse_reviewed
 from vg_gym.data.safe_pickle import load_plain_pickle
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.recorded import RecordedGrounder
@@ -125,6 +126,14 @@ def own_data(path: Path) -> None:
     assert all(sample.boxes.shape[1:] == (4,) for sample in dataset)
 
 
+def captions() -> bytes:
+    """A file of FineCops-Ref with a positive and a negative expression."""
+    images = [{"id": k, "file_name": "a.png", "width": 8, "height": 8, "caption": "it"} for k in range(2)]
+    positive = {"id": 0, "image_id": 0, "bbox": [0, 0, 3, 4], "level": 1}
+    negative = {**positive, "id": 1, "image_id": 1, "negative_type": "swap", "negative_cate": "text"}
+    return text({"images": images, "annotations": [positive, negative]})
+
+
 def checkpoint() -> bytes:
     buffer = io.BytesIO()
     torch.save({"step": 1, "best": 0.5, "module": {"weight": torch.ones(2, 3)}, "optimizer": {}}, buffer)
@@ -172,6 +181,8 @@ ROW = {"method": "center", "role": "floor", "dataset": "refshapes", "split": "te
 RESULTS = {"meta": {"content": "0" * 16, "limit": None}, "rows": [ROW, {**ROW, "method": "mdetr", "role": "method"}]}
 ASKED = {"key": "a", "expression": "it", "kind": "size", "image_id": "0", "box": [0, 0, 3, 4], "ious": {"center": 0.5}}
 CONTENT = hashlib.sha256(b"a it [0, 0, 3, 4]").hexdigest()[:16]
+PEOPLE = {"id": 0, "image_name": "a.png", "referring": "it", "domain": "x", "answer_boxes": [[0, 0, 3, 4]],
+          "candidate_boxes": [[0, 0, 3, 4], [1, 1, 5, 5]]}  # fmt: skip
 GREFS = [
     {"ref_id": k, "ann_id": ann_ids, "image_id": 1, "split": "val", "file_name": "a.jpg", "no_target": not ann_ids,
      "sentences": [{"sent_id": k, "sent": "it"}]}
@@ -194,6 +205,9 @@ READERS = {
     "keys": (".npy", npy, read_keys),
     "own rows": (".jsonl", lambda: b"\n".join(text(OWN) for _ in range(2)), own_data),
     "own boxes": (".jsonl", lambda: b"\n".join(map(text, (OWN, NOTHING, SEVERAL))), own_data),
+    "captions": (".json", captions, parse_finecops),
+    "humanref": (".jsonl", lambda: text(PEOPLE) + b"\n" + text({**PEOPLE, "id": 1}), parse_humanref),
+    "reviewed": (".json", lambda: captions().replace(b"level", b"caption_quality"), parse_reviewed),
     "grefs": (".json", lambda: text(GREFS), parse_refs),
     "checkpoint": (".pt", checkpoint, resume_training),
     "archive": (".zip", zipped, unpack),
@@ -242,6 +256,7 @@ def test_many_damaged_files(what, tmp_path, fuzzed):
 BOMB = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+from vg_gym.data.published_files import parse_finecops, parse_humanref, parse_reviewed
 from vg_gym.data.safe_pickle import load_plain_pickle
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])

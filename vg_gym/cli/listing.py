@@ -247,13 +247,20 @@ def whereabouts(name: str, spec: DatasetSpec, root: Path | None) -> tuple[bool, 
         spec: specification of the data set.
         root: folder of the data sets; by default ``$VG_GYM_DATA``.
     """
+    from vg_gym.data.published_parquet import PUBLISHED_PARQUET, find_parquet
+    from vg_gym.data.published_rows import PUBLISHED_ROWS, find_rows
     from vg_gym.data.refcoco import PUBLISHED_SETS, find_annotations, image_folders
 
     if not spec.read_from_disk:
         return True, "built in" if name in DATASETS else "made on demand"
-    if name not in PUBLISHED_SETS:
-        return bool(root), "read from root=FOLDER"
     try:
+        if name in PUBLISHED_ROWS:
+            return True, str(find_rows(name, spec.splits[-1], root))
+        if name in PUBLISHED_PARQUET:
+            home = find_parquet(name, root)
+            return bool(home), str(home or f"fetched from the hub, {PUBLISHED_PARQUET[name].repository}")
+        if name not in PUBLISHED_SETS:
+            return bool(root), "read from root=FOLDER"
         annotations = find_annotations(name, root)
     except VGGymError as error:
         return False, str(error)

@@ -1,8 +1,8 @@
 """A compact index beside a large annotation file: columns as ``.npy`` arrays that later runs memory-map.
 
 A function parses a source file once and returns named columns. They are written to a folder whose name is derived from
-the source's size and modification time, so that a changed source gets a new index. Strings are UTF-8 blobs with
-offsets, not pickles.
+the function and the source's size and modification time, so that a changed source gets a new index. Strings are UTF-8
+blobs with offsets, not pickles.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,7 @@ MIN_INDEXED_BYTES = 8 * 2**20
 """Size in bytes from which a source is indexed; parsing a smaller one is as fast as reading an index."""
 
 
-def indexed(source: Path, build: Callable[[Path], Columns]) -> Columns:
+def indexed(source: Path, build: Callable[[Path], Columns], beside: Sequence[Path] = ()) -> Columns:
     """Return the columns of ``source``: read them from its index, or build them and write the index.
 
     The index lies in ``.vg_gym_index`` beside the source or, if that cannot be written, in the user's cache
@@ -36,10 +36,11 @@ def indexed(source: Path, build: Callable[[Path], Columns]) -> Columns:
     Args:
         source: annotation file.
         build: function that parses it into columns; it is called only without a valid index.
+        beside: further files that it reads; they exist.
     """
     if source.stat().st_size < MIN_INDEXED_BYTES:
         return build(source)
-    places = [folder / _name(source) for folder in _folders(source)]
+    places = [folder / _name(source, build, beside) for folder in _folders(source)]
     for place in places:
         if (columns := _read(place)) is not None:
             return columns
@@ -51,9 +52,9 @@ def _folders(source: Path) -> list[Path]:
     return [source.parent / ".vg_gym_index", cache_folder() / "index" / home]
 
 
-def _name(source: Path) -> str:
-    state = source.stat()
-    digest = hashlib.sha256(f"{FORMAT} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()
+def _name(source: Path, build: Callable[[Path], Columns], beside: Sequence[Path]) -> str:
+    states = [(state.st_size, state.st_mtime_ns) for state in (file.stat() for file in (source, *beside))]
+    digest = hashlib.sha256(f"{FORMAT} {getattr(build, '__qualname__', build)} {states}".encode()).hexdigest()
     return f"{source.name}.{digest[:16]}"
 
 

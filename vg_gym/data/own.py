@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.column_arrays import Strings
+from vg_gym.data.column_arrays import Columns, Strings
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import indexed
 from vg_gym.data.own_files import parse_coco_style, parse_json_lines
@@ -42,19 +43,29 @@ class OwnData(IndexedSequence[Sample]):
         orientation: pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, for rows that do not state
             it. The default is the stored pixels in COCO's style and the upright image without boxes. Otherwise it is
             unknown, and an image whose two orientations differ is an error.
+        parse: parser of the file; by default that of its suffix.
+        beside: further files that the parser reads.
 
     Raises:
         VGGymError: the file or the split does not exist, a row is wrong (the message names it), or boxes leave their
             images.
     """
 
-    def __init__(self, path: Path, split: str, root: str | Path | None = None, orientation: str = UNKNOWN):
+    def __init__(
+        self,
+        path: Path,
+        split: str,
+        root: str | Path | None = None,
+        orientation: str = UNKNOWN,
+        parse: Callable[[Path], Columns] | None = None,
+        beside: Sequence[Path] = (),
+    ):
         if not path.is_file():
             raise VGGymError(f"no data set {path}: there is no such file; correct the path")
         self.path, self.name, self.split = path, path.name, split
         self._root = Path(root) if root else path.parent
         self._home = hashlib.sha256(str(self._root.resolve()).encode()).hexdigest()[:12]
-        self._columns = indexed(path, PARSERS[path.suffix.lower()])
+        self._columns = indexed(path, parse or PARSERS[path.suffix.lower()], beside)
         self._texts, self._images, self._ids = (Strings(self._columns, name) for name in ("text", "image", "id"))
         self._names = {field: tuple(Strings(self._columns, f"{field}_name")) for field in ("category", "kind", "split")}
         self._rows = self._rows_of(split)
@@ -120,9 +131,9 @@ class OwnData(IndexedSequence[Sample]):
 
     def _item(self, number: int) -> Sample:
         row, columns = int(self._rows[number]), self._columns
-        name, image = self._ids[row], self._image(row)
+        image = self._image(row)
         return Sample(
-            query=Query(image, self._texts[row], f"{self.path.stem}/{name}"),
+            query=Query(image, self._texts[row], self._key(row)),
             boxes=self._in_pixels(self._stored_boxes(row), row, image),
             category=self._text_of("category", row),
             ref_id=int(columns["ref_id"][row]),
@@ -132,6 +143,9 @@ class OwnData(IndexedSequence[Sample]):
             split=self._text_of("split", row) or self.split,
             kind=self._text_of("kind", row),
         )
+
+    def _key(self, row: int) -> str:
+        return f"{self.path.stem}/{self._ids[row]}"
 
     def _image(self, row: int) -> FileImage:
         name, (width, height) = self._images[row], self._columns["size"][row].tolist()

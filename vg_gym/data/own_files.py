@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,34 @@ def parse_json_lines(path: Path) -> Columns:
         VGGymError: a row is wrong, or there is none; the message names the file and the line.
     """
     table = RowTable(path)
+    for number, row in json_rows(path, table.check):
+        if isinstance(row, dict) and "defaults" in row and number == 1:
+            table.defaults = _defaults(path, row["defaults"])
+        else:
+            table.add(number, row)
+    return table.columns()
+
+
+def json_rows(path: Path, before_error: Callable[[], None] | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield (number from 1, value) of the lines of a file that are not blank.
+
+    Args:
+        path: path of the file.
+        before_error: function that is called before an error, and may raise the error of an earlier line.
+
+    Raises:
+        VGGymError: a line is not one value of JSON; the message names the file and the line.
+    """
     for number, line in _lines(path):
         try:
             row, end = _DECODER.raw_decode(line)
             if end < len(line):
                 raise ValueError(f"more than one value, from character {end + 1} on")
         except (ValueError, RecursionError) as error:
-            table.check()  # an error in an earlier line is raised first
+            if before_error is not None:
+                before_error()
             raise VGGymError(f"{path} row {number} is not JSON ({error}); each line is one object") from error
-        if isinstance(row, dict) and "defaults" in row and number == 1:
-            table.defaults = _defaults(path, row["defaults"])
-        else:
-            table.add(number, row)
-    return table.columns()
+        yield number, row
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -88,7 +103,7 @@ def parse_coco_style(path: Path) -> Columns:
         VGGymError: the file has another format, or an annotation or expression is wrong; the message names the file and
             its number, counted through the annotations and then the expressions.
     """
-    content = _json(path)
+    content = json_of(path)
     members = content if isinstance(content, dict) else {}
     images, annotations = members.get("images"), members.get("annotations")
     if not isinstance(images, list) or not isinstance(annotations, list):
@@ -154,7 +169,12 @@ def _targets_of(where: str, item: dict[str, Any], image: dict[str, Any], rows: d
     return targets
 
 
-def _json(path: Path) -> Any:
+def json_of(path: Path) -> Any:
+    """Return the contents of a JSON file.
+
+    Raises:
+        VGGymError: it cannot be read, or is not JSON.
+    """
     try:
         return _DECODER.decode(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

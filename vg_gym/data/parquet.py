@@ -1,16 +1,14 @@
 """Data sets of parquet files, such as the public copies of RefCOCO on the hub: ``dataset=hub:ORG/NAME[:SPLIT]``.
 
-A row is a referent with its image, its box and one or several expressions; every expression is a sample. The columns of
-two layouts are known (:data:`LAYOUTS`): ``lmms-lab/RefCOCOg`` (images inside, boxes as left, top, width, height) and
-``jxu124/refcocog`` (file names of COCO's images, boxes as corners). Options name the columns of other layouts. Images
-stay encoded in their files until they are needed.
+A row is a referent with its image, its box or boxes and one or several expressions; every expression is a sample. The
+columns of some publishers are known (:data:`vg_gym.data.parquet_layouts.LAYOUTS`). Options name the columns of other
+layouts. Images stay encoded in their files until they are needed.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path, PurePosixPath
@@ -21,13 +19,13 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.data.images import FileImage
 from vg_gym.data.opaque import opaque
-from vg_gym.data.parquet_cells import box_of, numbered, texts_of, whole_numbers
+from vg_gym.data.parquet_cells import boxes_of, numbered, one_box, texts_of, whole_numbers
 from vg_gym.data.parquet_files import columns_of, fetch, read_table, split_files
 from vg_gym.data.parquet_images import EncodedImages, ParquetImage
-from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN
+from vg_gym.data.parquet_layouts import chosen_layout
 from vg_gym.data.refcoco import image_folders, image_places, path_within, without_suffix
 from vg_gym.data.row_boxes import SLACK
-from vg_gym.errors import DatasetNotFound, ImageError, VGGymError, unknown
+from vg_gym.errors import DatasetNotFound, ImageError, VGGymError
 from vg_gym.frames import place, to_pixels
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lazy_sequence import IndexedSequence
@@ -37,97 +35,13 @@ BATCH_ROWS = 2**14
 """Number of rows of a column that are converted to Python objects at a time."""
 NO_CATEGORY = "object"
 """Category of objects without one."""
-BOX_FORMATS = ("xyxy", "xywh")
-"""Formats of boxes: corners; or left, top, width, height."""
-NO_COLUMNS = ("frame", "box_format", "orientation")
-"""Fields of a layout that are not names of columns."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Names of the columns of a data set; an empty name means that the column is missing."""
-
-    image: str = ""
-    """Column of encoded images: bytes, or the hub's struct of bytes and path."""
-    file_name: str = ""
-    """Column of the images' paths within the data set, which identify them."""
-    expressions: str = ""
-    """Column of expressions in a form that :func:`vg_gym.data.parquet_cells.texts_of` reads."""
-    box: str = ""
-    """Column of boxes, four numbers each."""
-    box_format: str = ""
-    """Format of the boxes, one of :data:`BOX_FORMATS`."""
-    frame: str = "pixels"
-    """Frame of the boxes, a key of :data:`vg_gym.frames.FRAMES`."""
-    orientation: str = UNKNOWN
-    """Pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`."""
-    category: str = ""
-    """Column of category names."""
-    ref_id: str = ""
-    """Column of numbers of the referents."""
-    ann_id: str = ""
-    """Column of numbers of the annotations."""
-    image_id: str = ""
-    """Column of numbers of the images."""
-    sent_ids: str = ""
-    """Column of numbers of the expressions."""
-
-
-LAYOUTS: dict[str, Layout] = {
-    "lmms-lab": Layout(
-        "image", "file_name", "answer", "bbox", "xywh", orientation=STORED, ann_id="question_id"
-    ),
-    "jxu124": Layout(
-        "", "image_path", "captions", "bbox", "xyxy", orientation=STORED, ref_id="ref_id", ann_id="ann_id",
-        image_id="image_id", sent_ids="sent_ids",
-    ),
-}  # fmt: skip
-"""Known layouts: the columns of the public copies of RefCOCO, RefCOCO+ and RefCOCOg by these publishers."""
-
-
-def chosen_layout(columns: Sequence[str], options: Mapping[str, str], where: str) -> Layout:
-    """Return the first known layout whose columns all exist, with its fields replaced by ``options``.
-
-    Args:
-        columns: names of the existing columns.
-        options: fields of :class:`Layout`.
-        where: name of the data set in errors.
-
-    Raises:
-        VGGymError: a field or a column is unknown, or the layout lacks images, expressions, boxes or their format.
-    """
-    for name in options:
-        if name not in Layout.__dataclass_fields__:
-            raise unknown("data set option", name, [*Layout.__dataclass_fields__, "configuration", "revision"])
-    fits = (
-        layout
-        for layout in LAYOUTS.values()
-        if all(name in columns for key, name in vars(layout).items() if name and key not in (*NO_COLUMNS, *options))
-    )
-    layout = Layout(**{**vars(next(fits, Layout())), **options})
-    for key, name in vars(layout).items():
-        if name and key not in NO_COLUMNS and name not in columns:
-            raise unknown(f"column of {where}", name, columns)
-    missing = [key for key in ("expressions", "box", "box_format") if not getattr(layout, key)]
-    missing += [] if layout.image or layout.file_name else ["image"]
-    if missing:
-        settings = " ".join(f"dataset_options.{key}=..." for key in missing)
-        raise VGGymError(
-            f"{where} has the columns {', '.join(columns)}, which are of no known layout; say which is what: "
-            f"{settings} (box_format: {' or '.join(BOX_FORMATS)})"
-        )
-    if layout.box_format not in BOX_FORMATS:
-        raise unknown("box format", layout.box_format, BOX_FORMATS)
-    if layout.orientation not in (*ORIENTATIONS, UNKNOWN):
-        raise unknown("orientation", layout.orientation, ORIENTATIONS)
-    return layout
 
 
 class ParquetDataset(IndexedSequence[Sample]):
     """A split of a data set of parquet files: one sample per expression, in the order of the rows.
 
-    Rows without any text, and rows whose box is not four finite numbers, are left out; a warning gives their number.
-    Access to a sample whose box is empty or leaves its image raises a ``VGGymError``.
+    Rows without any text, and rows with a box that is not four finite numbers, are left out; a warning gives their
+    number. Access to a sample with a box that is empty or leaves its image raises a ``VGGymError``.
 
     Args:
         name: name of the data set.
@@ -135,7 +49,7 @@ class ParquetDataset(IndexedSequence[Sample]):
         folder: folder of the files, whose names or folders begin with the name of their split.
         root: folder of the images, for files that contain only their names.
         configuration: name of a folder, needed if several folders have files of the split.
-        **columns: fields of :class:`Layout` that replace those of the known layout.
+        **columns: fields of :class:`vg_gym.data.parquet_layouts.Layout` that replace those of the known layout.
 
     Raises:
         VGGymError: the split does not exist or has no usable row, one of its files is missing or damaged, the columns
@@ -151,7 +65,7 @@ class ParquetDataset(IndexedSequence[Sample]):
         self._layout = layout = chosen_layout(columns_of(files), columns, str(folder))
         if not layout.image and root is None:
             raise DatasetNotFound(f"{name} holds names of images alone: give root=, the folder with COCO's train2014")
-        names = {v for k, v in vars(layout).items() if v and k not in ("image", *NO_COLUMNS)}
+        names = {name for field, name in layout.columns.items() if field != "image"}
         self._table = read_table(files, sorted(names))
         self._images = EncodedImages(tuple(files), layout.image, layout.orientation) if layout.image else None
         self._folders = image_folders(Path(root)) if root is not None else []
@@ -168,8 +82,9 @@ class ParquetDataset(IndexedSequence[Sample]):
         """
         texts = (sum(map(bool, texts_of(value))) for value in self._values("expressions"))
         counts = np.fromiter(texts, np.int64, len(self._table))
-        boxed = (box_of(value) is not None for value in self._values("box"))
-        usable = np.fromiter(boxed, bool, len(self._table))
+        numbers = (-1 if boxes is None else len(boxes) for boxes in self._all_boxes())
+        self._box_counts = np.fromiter(numbers, np.int64, len(self._table))
+        usable = self._box_counts >= 0
         for lack, wrong in (("no text", counts == 0), ("no box of four finite numbers", (counts > 0) & ~usable)):
             if count := int(wrong.sum()):
                 first = int(wrong.argmax())
@@ -181,7 +96,7 @@ class ParquetDataset(IndexedSequence[Sample]):
         if not counts.sum():
             raise VGGymError(
                 f"{self.name}/{self.split}: none of {len(counts):,} rows has text in {self._layout.expressions!r} and "
-                f"four finite numbers in {self._layout.box!r}; name the right columns: "
+                f"four finite numbers in {self._layout.box or self._layout.boxes!r}; name the right columns: "
                 "dataset_options.expressions=... dataset_options.box=..."
             )
         return counts
@@ -196,13 +111,14 @@ class ParquetDataset(IndexedSequence[Sample]):
         expression, image = words[position - int(self._starts[row])], self._image(row)
         return Sample(
             query=Query(image, expression, f"{self._digest}/{self.split}/{opaque(position)}"),
-            box=self._box(row, image),
+            boxes=self._boxes(row, image),
             category=self._category(row),
             ref_id=int(self._ids("ref_id")[row]),
             ann_id=int(self._ids("ann_id")[row]),
             sent_id=int(self._sent_ids[position]),
             image_id=int(self._image_ids[row]),
             split=self.split,
+            kind=self._kind(row),
         )
 
     @property
@@ -221,19 +137,27 @@ class ParquetDataset(IndexedSequence[Sample]):
         rows = np.flatnonzero((self._image_ids == image_id) & (np.diff(self._starts) > 0)).tolist()
         if not rows:
             raise VGGymError(f"{self.name} has no image {image_id}; image ids are those of its samples")
-        first = {self._box(row, self._image(row)).tobytes(): row for row in reversed(rows)}  # a referent has many rows
-        rows = sorted(first.values())
-        boxes = np.stack([self._box(row, self._image(row)) for row in rows])
-        numbers = tuple(int(self._ids("ann_id")[row]) for row in rows)
-        return Objects(boxes, tuple(self._category(row) for row in rows), numbers)
+        first: dict[bytes, tuple[np.ndarray, int, int]] = {}  # a referent has many rows
+        for row in rows:
+            for i, box in enumerate(self._boxes(row, self._image(row))):
+                first.setdefault(box.tobytes(), (box, row, i))
+        boxes = np.array([box for box, _, _ in first.values()], np.float32).reshape(-1, 4)
+        numbers = tuple(self._object_number(row, i) for _, row, i in first.values())
+        return Objects(boxes, tuple(self._category(row) for _, row, _ in first.values()), numbers)
+
+    def _object_number(self, row: int, i: int) -> int:
+        """Return the number of box ``i`` of a row: that of the row for the first, otherwise one that no row has."""
+        numbers = self._ids("ann_id")
+        others = int(np.maximum(self._box_counts[:row], 0).sum()) + i
+        return int(numbers[row]) if i == 0 else int(min(numbers.min(), 0)) - 1 - others
 
     def _value(self, field: str, row: int) -> Any:
-        column = getattr(self._layout, field)
+        column = self._layout.columns.get(field)
         return self._table[column][row].as_py() if column else None
 
     def _values(self, field: str) -> Iterator[Any]:
         """Iterate over the values of a column without holding all in memory; over None if the column is missing."""
-        column = getattr(self._layout, field)
+        column = self._layout.columns.get(field)
         if not column:
             return repeat(None, len(self._table))
         batches = self._table.select([column]).to_batches(BATCH_ROWS)
@@ -275,9 +199,40 @@ class ParquetDataset(IndexedSequence[Sample]):
         first, *others = image_places(self._folders, PurePosixPath(name))
         return FileImage(first, f"{self._digest}/{name}", None, tuple(others), self._layout.orientation)
 
-    def _box(self, row: int, image: ImageRef) -> np.ndarray:
-        """Return the box of a row. If its image cannot be read, a box in pixels is not checked, and others are NaN."""
-        values = np.array(box_of(self._value("box", row)))
+    def _kind(self, row: int) -> str:
+        kind = self._value("kind", row)
+        if isinstance(kind, bool):
+            return self._layout.kind if kind else f"not {self._layout.kind}"
+        return "" if kind is None else str(kind)
+
+    def _all_boxes(self) -> Iterator[list[list[float]] | None]:
+        """Iterate over the boxes of all rows as numbers; None for a row with a box that is not four finite numbers."""
+        wanted = self._layout.nothing.partition("=")[2]
+        read = one_box if self._layout.box else boxes_of
+        for value, marked in zip(self._values(self._box_field), self._values("nothing"), strict=True):
+            yield [] if marked is not None and str(marked) == wanted else read(value)
+
+    @property
+    def _box_field(self) -> str:
+        return "box" if self._layout.box else "boxes"
+
+    def _boxes(self, row: int, image: ImageRef) -> np.ndarray:
+        """Return the boxes of a row (k, 4), checked against its image.
+
+        If the image cannot be read, boxes in pixels are not checked, and others are NaN.
+        """
+        if not self._box_counts[row]:
+            return np.zeros((0, 4), np.float32)
+        value = self._value(self._box_field, row)
+        boxes = one_box(value) if self._layout.box else boxes_of(value)
+        return np.stack([self._checked(np.array(box), row, image) for box in boxes or []])
+
+    def _checked(self, values: np.ndarray, row: int, image: ImageRef) -> np.ndarray:
+        """Return one box (4,) in pixels.
+
+        Raises:
+            VGGymError: it is empty, leaves its image, or is less than a pixel.
+        """
         corners, frame = box_ops.from_xywh(values) if self._layout.box_format == "xywh" else values, self._layout.frame
         try:
             size = image.size
@@ -320,7 +275,8 @@ def open_hub(name: str, split: str, root: str | Path | None = None, **options: s
         name: name of the data set; SPLIT replaces ``test``, which is evaluated by default.
         split: name of the split.
         root: folder of the images, for files that contain only their names.
-        **options: ``revision`` on the hub, ``configuration``, and fields of :class:`Layout`.
+        **options: ``revision`` on the hub, ``configuration``, and fields of
+            :class:`vg_gym.data.parquet_layouts.Layout`.
 
     Raises:
         VGGymError: the data set or the split does not exist, or its columns are unknown.

@@ -70,6 +70,26 @@ def box_of(value: Any) -> list[float] | None:
     return sides if all(map(math.isfinite, sides)) else None
 
 
+def one_box(value: Any) -> list[list[float]] | None:
+    """Return the box of a cell as a list of one box; None unless it is four finite numbers."""
+    box = box_of(value)
+    return None if box is None else [box]
+
+
+def boxes_of(value: Any) -> list[list[float]] | None:
+    """Return the boxes of a cell without repetitions, or None unless it is a list of four finite numbers each.
+
+    >>> boxes_of([]), boxes_of("[[1, 2, 3, 4]]"), boxes_of([[1, 2, 3, 4], [1, 2, 3]]), boxes_of([1, 2, 3, 4])
+    ([], [[1.0, 2.0, 3.0, 4.0]], None, None)
+    """
+    if isinstance(value, str):
+        value = _json(value)
+    if not isinstance(value, list):
+        return None
+    boxes = [box_of(box) if isinstance(box, list) else None for box in value]
+    return None if None in boxes else [box for i, box in enumerate(boxes) if box and box not in boxes[:i]]
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text)

@@ -254,6 +254,26 @@ def _refcoco(summary: str, size: str, licence: str, *splits: str, targets: str =
     )
 
 
+def _parquet(summary: str, size: str, licence: str, *splits: str, targets: str = "one") -> DatasetSpec:
+    return DatasetSpec(
+        "vg_gym.data.published_parquet:open_published_parquet",
+        summary,
+        "foundation",
+        splits=splits,
+        read_from_disk=True,
+        targets=targets,
+        licence=licence,
+        size=size,
+    )
+
+
+def _rows(summary: str, size: str, licence: str, *splits: str, targets: str = "one") -> DatasetSpec:
+    factory = "vg_gym.data.published_rows:open_published_rows"
+    return DatasetSpec(
+        factory, summary, splits=splits, read_from_disk=True, targets=targets, licence=licence, size=size
+    )
+
+
 DATASET_KINDS: dict[str, DatasetSpec] = {
     "hub": DatasetSpec(
         "vg_gym.data.parquet:open_hub", "hub:ORG/NAME[:SPLIT] or hub:FOLDER, parquet files", "foundation",
@@ -289,6 +309,26 @@ DATASETS: dict[str, DatasetSpec] = {
         "gRefCOCO", "3,000 images in val, testA and testB", "CC BY-NC-SA 4.0", "train", "val", "testA", "testB",
         targets=ANY,
     ),
+    "ref-l4": _parquet("Ref-L4", "45,341 expressions", "CC BY-NC 4.0", "val", "test"),
+    "ref-adv-s": _parquet("Ref-Adv-s, with hard distractors", "1,142 expressions", "CC BY 4.0", "test"),
+    "grounding-me": _parquet("GroundingME", "1,005 expressions", "research only", "test", targets="none, one"),
+    "refcoco-unc-reviewed": _rows(
+        "RefCOCO, each label reviewed", "21,586 expressions", "CC BY-NC 4.0", "val", "testA", "testB"
+    ),
+    "refcoco+-unc-reviewed": _rows(
+        "RefCOCO+, each label reviewed", "21,373 expressions", "CC BY-NC 4.0", "val", "testA", "testB"
+    ),
+    "refcocog-umd-reviewed": _rows(
+        "RefCOCOg, each label reviewed", "14,498 expressions", "CC BY-NC 4.0", "val", "test"
+    ),
+    "humanref": _rows(
+        "HumanRef, people", "6,000 expressions", "IDEA License 1.0, research only", "test", targets=ANY
+    ),
+    "finecops-ref": _rows(
+        "FineCops-Ref, with changed words and pictures", "27,926 expressions in test", "CC BY 4.0",
+        "train", "val", "test", targets="none, one",
+    ),
+    "d3": _rows("D3, described object detection", "422 descriptions", "CC BY-NC 4.0", "test", targets=ANY),
 }  # fmt: skip
 """Every data set by name."""
 
