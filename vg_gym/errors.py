@@ -92,7 +92,7 @@ MAX_REASON_CHARACTERS = 300
 
 
 def one_line(error: BaseException | str) -> str:
-    r"""Return the start of an error's message on one line, or its class if it has no message.
+    r"""Return the start of an error's message on one line, or its class if the message is empty.
 
     >>> one_line(ValueError("two\n  lines")), one_line(EOFError())
     ('two lines', 'EOFError')

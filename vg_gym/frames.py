@@ -156,11 +156,11 @@ def say(box: np.ndarray, frame: str, size: Size, input_size: Size | None = None)
     return f"[{', '.join(written)}]"
 
 
-def is_within(said: Sequence[float], frame: str, size: Size, input_size: Size | None = None) -> bool:
+def is_within(box: Sequence[float], frame: str, size: Size, input_size: Size | None = None) -> bool:
     """Return True if all numbers of a box are valid in the frame: inside the image, and no fractions as thousandths.
 
     Args:
-        said: four numbers in the frame.
+        box: four numbers in the frame.
         frame: key of :data:`FRAMES`.
         size: size of the original image.
         input_size: size of the image that the model saw; only ``resized`` needs it.
@@ -169,7 +169,7 @@ def is_within(said: Sequence[float], frame: str, size: Size, input_size: Size | 
     (True, False)
     """
     unit = frame_called(frame)
-    numbers = np.asarray(said, dtype=np.float64)
+    numbers = np.asarray(box, dtype=np.float64)
     if unit.span == 1000 and numbers.max() <= 1 and (numbers % 1).any():
         return False
     if unit.vertical_first:
@@ -221,14 +221,14 @@ class FrameCheck:
         return ""
 
 
-def place(said: Sequence[float], frame: str, size: Size, input_size: Size | None = None) -> np.ndarray | None:
+def place(box: Sequence[float], frame: str, size: Size, input_size: Size | None = None) -> np.ndarray | None:
     """Convert a box in a frame to a valid pixel box (4,) of the original image; None if it lies outside the image.
 
     Args:
-        said: four numbers in the frame.
+        box: four numbers in the frame.
         frame: key of :data:`FRAMES`.
         size: size of the original image.
         input_size: size of the image that the model saw; only ``resized`` needs it.
     """
-    inside = box_ops.fit_inside(to_pixels(np.asarray(said), frame, size, input_size), size)
+    inside = box_ops.fit_inside(to_pixels(np.asarray(box), frame, size, input_size), size)
     return inside if bool(box_ops.is_valid(inside, size)) else None

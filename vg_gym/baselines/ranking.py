@@ -113,7 +113,7 @@ class ClipRanker:
         """Rank the proposals of an image by an expression.
 
         Raises:
-            VGGymError: ``classes`` is set, and a proposal has no class name.
+            VGGymError: ``classes`` is set, and a proposal lacks a class name.
         """
         logits, prior = self.logits(image, expression), self._prior(image, expression)
         return rank_logits(logits, image.candidates, len(image.proposals), self.aggregate, prior=prior)

@@ -109,7 +109,7 @@ class TwoStageGrounder:
 
         The ``score`` is its probability among the proposals. The ``details`` are ``proposals`` (P, 4) in pixels,
         ``scores`` (P,) as probabilities, ``labels``, ``evaluations`` (number of encoded views of the image), and
-        ``failure`` if the image has no proposals.
+        ``failure`` if the image lacks proposals.
         """
         refuse_initial_boxes(self.name, initial_boxes)
         images = {query.image.key: query.image for query in queries}

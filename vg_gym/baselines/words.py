@@ -72,7 +72,7 @@ class WordsGrounder:
         """Return the most probable proposal per query.
 
         The ``score`` is its probability among the proposals. The ``details`` are ``proposals`` (P, 4) in pixels,
-        ``scores`` (P,) as probabilities, ``labels``, and ``failure`` if the image has no proposals.
+        ``scores`` (P,) as probabilities, ``labels``, and ``failure`` if the image lacks proposals.
 
         Raises:
             VGGymError: the detector names no classes.

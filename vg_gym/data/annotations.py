@@ -22,13 +22,13 @@ from vg_gym.errors import VGGymError
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
-def lookup(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the row in ``ids`` (M,) of every id in ``wanted`` (N,) as integers (N,); -1 where it is absent."""
+def lookup(ids: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Return the row in ``ids`` (M,) of every id in ``queries`` (N,) as integers (N,); -1 where it is absent."""
     if not len(ids):
-        return np.full(len(wanted), -1)
+        return np.full(len(queries), -1)
     order = np.argsort(ids, kind="stable")
-    rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
-    return np.where(ids[rows] == wanted, rows, -1)
+    rows = order[np.minimum(np.searchsorted(ids, queries, sorter=order), len(ids) - 1)]
+    return np.where(ids[rows] == queries, rows, -1)
 
 
 def parse_instances(path: Path) -> Columns:

@@ -20,7 +20,7 @@ WHOLE = re.compile(r"-?\d{1,18}")
 WRITTEN_LIST = re.compile(r"""\s*[\[(]\s*(?:\{\s*)?['"].*[\])]\s*$""", re.DOTALL)
 """Text of a list or tuple of texts or structs."""
 BETWEEN_TEXTS = re.compile(r"""(['"])\s+(['"])""")
-"""Space between two texts in a list that NumPy wrote, which has no commas."""
+"""Space between two texts in a list that NumPy wrote without commas."""
 
 
 def texts_of(value: Any) -> list[str]:

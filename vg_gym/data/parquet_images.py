@@ -53,7 +53,7 @@ class EncodedImages:
         """Return the encoded image of a row.
 
         Raises:
-            ImageError: the row has no image.
+            ImageError: the row lacks an image.
         """
         at = np.searchsorted([start for start, _, _ in self._starts], row, side="right") - 1
         start, number, group = self._starts[at]
@@ -71,7 +71,7 @@ class EncodedImages:
         return data
 
     def digest(self, row: int) -> str:
-        """Return a hash of a row's encoded image, computed once; empty if the row has no image."""
+        """Return a hash of a row's encoded image, computed once; empty if the row lacks an image."""
         if row not in self._digests:
             try:
                 self._digests[row] = digest_of(self.read(row))

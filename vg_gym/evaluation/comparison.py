@@ -1,4 +1,4 @@
-"""Comparison of methods with floors (baselines) and ceilings (upper bounds) on one split.
+"""Comparison of methods with floors (baselines that cannot see) and ceilings (upper bounds) on one split.
 
 :meth:`Comparison.run` builds and checks every row of the table, predicts with all methods, scores the predictions, and
 writes the results: a table on the terminal, ``results.json`` and ``report.html``.
@@ -91,8 +91,8 @@ class Comparison:
     limit: int | None = None
     """Number of samples to evaluate, from the first on; by default all."""
     refine: str | None = None
-    """One method, or several with commas, that starts from the boxes of every other method except floors. Each adds a
-    row with the paired differences of mean IoU and Acc@0.5, and a panel in ``refined.png``."""
+    """One method, or several with commas, that starts from the boxes of every other method but not of floors. Each
+    adds a row with the paired differences of mean IoU and Acc@0.5, and a panel in ``refined.png``."""
     predictions: str | None = None
     """File of recorded answers to evaluate as one more method; docs/evaluation.md describes its format."""
     frame: str | None = None

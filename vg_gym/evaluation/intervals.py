@@ -71,20 +71,20 @@ def mean_intervals(values: np.ndarray, groups: Sequence | np.ndarray, low: float
 
 
 def gap_interval(
-    values: np.ndarray, here: np.ndarray, there: np.ndarray, groups: Sequence | np.ndarray, low: float = 0.0
+    values: np.ndarray, first: np.ndarray, second: np.ndarray, groups: Sequence | np.ndarray, low: float = 0.0
 ) -> Interval | None:
     """Return the interval of the difference of two means of values in [low, 1]; None with too few images.
 
     Args:
         values: all values, (N,).
-        here: mask of the values of the first mean, bool (N,).
-        there: mask of the values of the second mean, which is subtracted, bool (N,).
+        first: mask of the values of the first mean, bool (N,).
+        second: mask of the values of the second mean, which is subtracted, bool (N,).
         groups: N image ids.
         low: 0, or -1 for paired differences.
     """
     images = _Images(groups)
     gap, deviations, independent = 0.0, np.zeros((images.count, 1)), 0.0
-    for part, sign in ((here, 1.0), (there, -1.0)):
+    for part, sign in ((first, 1.0), (second, -1.0)):
         mean, count = values[part].mean(), part.sum()
         gap += sign * mean
         deviations += sign * images.sums(((values - mean) * part)[:, None]) * images.count / count

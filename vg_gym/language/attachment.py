@@ -1,4 +1,4 @@
-"""Whether words that look like a relation place the target of an expression relative to another object.
+"""Decision whether words that look like a relation place the target relative to another object.
 
 "A man in a red shirt", "a kite held by a boy", "a hat with stripes on it" and "typing on a laptop" contain "in", "by"
 and "on" without saying where the target is. The rules look at the anchor, at the head, and at the classes of

@@ -1,4 +1,4 @@
-"""What words about place and class say about labelled boxes, without a look at the picture.
+"""Probabilities of labelled boxes by the words of an expression about place and class; the image is not read.
 
 The class prior is soft. A noun that the table of :mod:`vg_gym.language.class_names` does not hold, and that no
 detection is called, says nothing; neither does a noun whose class no detection has.

@@ -1,6 +1,6 @@
 """The noun of a phrase: "the parked car" of "half of the parked car with a dog" names a car.
 
-There is no parser behind it: a noun phrase ends at the first word that cannot belong to it (a preposition, a verb, a
+No parser is used: a noun phrase ends at the first word that cannot belong to it (a preposition, a verb, a
 punctuation mark), and its last word is the noun. Portions are skipped.
 """
 

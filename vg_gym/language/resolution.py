@@ -32,7 +32,7 @@ class Geometry(NamedTuple):
     """Horizontal middle of the union of all boxes."""
     nearness: np.ndarray
     """Nearness to the viewer (P,) in [0, 2]: position of the lower edge in the union of all boxes, from top to bottom,
-    plus the side of the box relative to the largest one. On a flat ground what is nearer is lower and larger."""
+    plus the side of the box relative to the largest one. On flat ground, nearer objects are lower and larger."""
     boxes: np.ndarray
     """Boxes (P, 4)."""
 

@@ -65,7 +65,7 @@ PRONOUNS = (
     "it|itself|him|himself|herself|them|themselves|each other|one another|there|here|which|whom|that|what|who|"
     "to|and|or|but|with|from|is|are|in|on|of|at|by|for|off|while"
 )
-"""First words after which there is no other object: "a car with two cats underneath it"."""
+"""First words that rule out another object: "a car with two cats underneath it"."""
 PLACE_NOUNS = "left|right|top|bottom|upper|lower|middle|center|centre|front|back|far|very|extreme|end|edge|side|corner"
 """Words that make a place of what follows a preposition, if no other noun does."""
 TOPS = "(?:counter|table|lap|stove|oven|roof|desk|bench|hill) top"

@@ -104,22 +104,22 @@ def own_picture(path: str | Path) -> Picture:
         raise VGGymError(str(error).replace(str(path), Path(path).name)) from error
 
 
-def answered(shown: Picture | None, expression: str, method: str, clip: str | None = None) -> Answer:
+def answered(picture: Picture | None, expression: str, method: str, clip: str | None = None) -> Answer:
     """Run a method; any error becomes the message of the answer.
 
     Args:
-        shown: picture on the page.
+        picture: picture on the page.
         expression: referring expression.
         method: name of a grounder.
         clip: name of the CLIP, for methods that use one; default: see :func:`vg_gym.ground`.
     """
-    if shown is None:
+    if picture is None:
         return Answer(None, "There is no picture yet: upload one, or take a drawn scene.")
     first = method not in _loaded
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            result: Found = ground(shown.image.array(), expression, method, clip)
+            result: Found = ground(picture.image.array(), expression, method, clip)
     except VGGymError as error:
         return Answer(None, str(error))
     except Exception as error:  # no error of a method may stop the page
@@ -127,7 +127,7 @@ def answered(shown: Picture | None, expression: str, method: str, clip: str | No
         return Answer(None, f"{method} failed: {type(error).__name__}: {error}")
     _loaded.add(method)
     warned = [str(warning.message) for warning in caught if PACKAGE in Path(warning.filename).parents]
-    target = shown.targets.get(expression.strip())
+    target = picture.targets.get(expression.strip())
     message = " ".join(filter(None, [str(result.details.get("failure", "")), *warned]))
     return Answer(result, message, _numbers(result, target, first), target)
 

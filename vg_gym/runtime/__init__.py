@@ -1,1 +1,1 @@
-"""What a process runs on: devices, threads, lazy imports, interrupts, runners of independent tasks."""
+"""Use of the machine: devices, threads, lazy imports, interrupts, runners of independent tasks."""

@@ -43,12 +43,12 @@ class RelationalScorer(Scorer):
         return region, expected_iou(boxes[:, None], proposals[..., :4], proposals[..., -1])
 
 
-def expected_iou(boxes: Any, proposals: Any, meant: Any) -> Any:
+def expected_iou(boxes: Any, proposals: Any, probabilities: Any) -> Any:
     """Return the expected IoU (...) of boxes with proposals; arrays or tensors.
 
     Args:
         boxes: boxes (..., 1, 4).
         proposals: boxes (..., K, 4) in the same unit.
-        meant: probability that the expression refers to each proposal (..., K).
+        probabilities: probability that the expression refers to each proposal (..., K).
     """
-    return (box_ops.iou(boxes, proposals) * meant).sum(-1)
+    return (box_ops.iou(boxes, proposals) * probabilities).sum(-1)

@@ -214,7 +214,7 @@ class RefShapes(IndexedSequence[Sample]):
     def prior_agrees(self, sample: Sample) -> bool | None:
         """Return whether the target lies where ``refshapes-biased`` puts its shape in training.
 
-        The result is None if the data set is not biased or the shape has no home. It is ground truth for the
+        The result is None if the data set is not biased or the shape lacks a home. It is ground truth for the
         evaluator's probe.
         """
         if not LEVELS[self.name].bias:

@@ -85,7 +85,7 @@ class Shape:
 
     @property
     def agrees(self) -> bool | None:
-        """True if the object lies in its shape's home of ``refshapes-biased``; None if the shape has no home."""
+        """True if the object lies in its shape's home of ``refshapes-biased``; None if the shape lacks a home."""
         home = HOMES.get(self.shape)
         return None if home is None else (home == "left") == (self.center[0] < 0.5)
 
