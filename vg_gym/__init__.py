@@ -34,7 +34,7 @@ _support_old_names()
 
 
 def __getattr__(name: str) -> _Any:
-    """``vg_gym.ground`` and ``vg_gym.Found``, imported when first asked for."""
+    """Import ``vg_gym.ground`` and ``vg_gym.Found`` on first access."""
     if name in ("ground", "Found"):
         from vg_gym import pictures
 

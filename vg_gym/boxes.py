@@ -78,7 +78,7 @@ def pixel_iou(a: Array, b: Array) -> Array:
     """Return the IoU (...,) of pixel boxes (..., 4), broadcast, in float64.
 
     Metrics, ``is_success`` and rewards use this function. It is exact for boxes of whole pixels. With float32 boxes
-    divided by the size of the image, many an IoU of exactly 1/2 falls below 0.5.
+    divided by the size of the image, an IoU of exactly 1/2 often comes out below 0.5.
 
     >>> float(pixel_iou(np.array([0, 0, 3, 7], np.float32), np.array([0, 0, 6, 7], np.float32)))
     0.5

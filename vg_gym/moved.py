@@ -49,7 +49,7 @@ MOVED = {
 MOVED_NAMES = {
     "vg_gym.clip.encoder.load_clip": "vg_gym.clip.loader",
 }
-"""Name that has left a module which is still there -> its module now."""
+"""Old name of a function or class -> the module that defines it now."""
 
 
 class MovedModules(MetaPathFinder, Loader):

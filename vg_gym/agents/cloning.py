@@ -47,7 +47,7 @@ class CloneConfig:
     buffer_size: PositiveInt = 120_000
     """Capacity of the buffer in states; older states are overwritten."""
     teacher: UnitInterval = 0.3
-    """Share of the time in which the oracle also chooses actions; its share of the rows falls from 1 to 0."""
+    """Share of the cloning time in which the oracle plays, at first in all environments and then in fewer and fewer."""
     horizon: PositiveInt = 8
     """Number of steps collected between updates."""
     updates: PositiveInt = 8

@@ -23,7 +23,7 @@ from vg_gym.features.store import FeatureStore
 from vg_gym.registry import DatasetSpec, refuse_code
 
 WARM_START_SHARE = 0.5
-"""Default share of a run that the warm start takes."""
+"""Default share of a run that is spent on the warm start."""
 STEPS_PER_MINIBATCH = 150
 """Default number of environment steps per minibatch of the warm start, if a run is measured in steps."""
 NUM_EVALUATIONS = 5

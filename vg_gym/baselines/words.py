@@ -1,6 +1,6 @@
 """Boxes of a detector, chosen by class names, places, sizes and relations: how much of a data set is language alone.
 
-No CLIP reads the picture or the words. The detector sees the picture, and the words see its boxes and class names.
+No CLIP is used. The detector sees only the image; the rules for words see only its boxes and class names.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from vg_gym.config import read_pairs
 from vg_gym.errors import VGGymError, unknown
 
 FOR_PEOPLE = {"min_steps": 1, "max_steps": 60, "image_pool": 0}
-"""Options of ``play`` that replace the environment's defaults, since people look before they act."""
+"""Options of ``play`` that replace the environment's defaults; people need more steps than agents."""
 
 
 def add_play(commands) -> None:

@@ -89,7 +89,7 @@ def object_keys(images: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def object_numbers(ids: array, keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the rows' (first) objects (N,), and of the objects of all boxes (B,), int64.
 
-    Objects that the file does not number have negative numbers if it numbers others.
+    If the file numbers only some objects, the others get negative numbers.
 
     Args:
         ids: numbers of the rows in the file (N,); -1 if it has none.

@@ -65,7 +65,7 @@ class VectorDenoiser(Denoiser):
     def forward(
         self, query: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor, previous: torch.Tensor
     ) -> list[Estimate]:
-        """Return one estimate."""
+        """Return a list with one estimate of the boxes: this denoiser has a single output layer."""
         condition = query + self.time(t / self.schedule.timesteps)
         x = self.enter(torch.cat([x_t, previous], dim=-1).float())
         for block in self.blocks:

@@ -39,7 +39,7 @@ class TrainingState:
         return self.average.module if self.average else self.module
 
     def keep_random_state(self) -> None:
-        """Store the state of torch's random generators, so that dropout and the like continue in a resumed run."""
+        """Store the state of torch's random generators; a resumed run then draws the same numbers, e.g. for dropout."""
         self.random_states = [torch.get_rng_state()]
         if torch.cuda.is_available():
             self.random_states.append(torch.cuda.get_rng_state())

@@ -79,7 +79,7 @@ class GrounderSpec(Spec):
     stands_on: Mapping[str, str] = field(default_factory=dict)
     """Frozen part of its built-in weights (``CLIP``, ``detector``) -> labels that it has seen."""
     any_words: bool = False
-    """True if its default weights know words for photographs; those of others know only drawn shapes."""
+    """True if its default weights understand any words, not only those for drawn shapes."""
     published: str = ""
     """Default published weights, which are downloaded; empty: none."""
     argument: str = ""

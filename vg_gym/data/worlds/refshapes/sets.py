@@ -32,8 +32,8 @@ MAX_TARGETS = 4
 COUNTS = {2: "two", 3: "three", 4: "four"}
 """Words for the number of objects; half of the plural expressions state it."""
 PLURAL_SHARE = 2 / 3
-"""Share of plural ones among expressions of another scene, so that as many of all empty ones are plural as of others.
-"""
+"""Share of plurals among expressions that come from another scene. It makes plurals as frequent among expressions that
+mean nothing as among the others."""
 GENERIC_SHARE = 0.4
 """Share of the expressions with the noun "shape" that are used: most scenes have an object that they mean, so that the
 word would tell that something is meant."""
