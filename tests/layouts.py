@@ -98,3 +98,13 @@ def write_layout(root, instances, refs, refs_name="refs(umd).p", annotations="an
         size = (image.get("width") or 64, image.get("height") or 48)
         Image.new("RGB", size, (image["id"] % 256, 128, 0)).save(root / images / image["file_name"])
     return root
+
+
+def never(name):
+    """A parser that must not be called, in place of the one of that name."""
+
+    def parse(path):
+        raise AssertionError(f"{name} parses {path}")
+
+    parse.__qualname__ = name
+    return parse

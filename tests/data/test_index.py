@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.layouts import SMALL_COPY, real_data, write_layout
+from tests.layouts import SMALL_COPY, never, real_data, write_layout
 from vg_gym.data import index
 from vg_gym.data.annotations import parse_instances
 from vg_gym.data.refcoco import find_annotations, open_refcoco
@@ -19,16 +19,6 @@ def any_size(monkeypatch, tmp_path):
     """Index files of any size, and a cache of the test's own."""
     monkeypatch.setattr(index, "MIN_INDEXED_BYTES", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def never(name):
-    """A parser that must not be called, in place of the one of that name."""
-
-    def parse(path):
-        raise AssertionError(f"{name} parses {path}")
-
-    parse.__qualname__ = name
-    return parse
 
 
 def described(data):

@@ -155,3 +155,45 @@ def test_a_wrong_expression_in_coco_style_is_named(folder, expression, message):
     with pytest.raises(VGGymError, match=f"mine.json.*{message}") as caught:
         coco(folder, expression)
     assert "\n" not in str(caught.value)
+
+
+def csv(folder, text):
+    (folder / "mine.csv").write_text(text)
+    return open_dataset(str(folder / "mine.csv"), "all")
+
+
+def test_a_csv_file_has_boxes_as_json_or_as_corners(folder):
+    data = csv(
+        folder,
+        "image,expression,boxes,kind,width,height\n"
+        'images/0.png,"the cups, both","[[0, 0, 32, 48], [32, 0, 64, 48]]",plural,64,48\n'
+        "images/0.png,the plate,[],absent,,\n",
+    )
+    assert [sample.boxes.tolist() for sample in data] == [[LEFT, RIGHT], []] and data.labeled
+    assert [sample.query.expression for sample in data] == ["the cups, both", "the plate"]
+    assert [sample.kind for sample in data] == ["plural", "absent"]
+    data = csv(folder, ",image,expression,x1,y1,x2,y2\n0,images/0.png,it,0,0,32,48\n")
+    assert data[0].box.tolist() == LEFT
+    assert not csv(folder, "image,expression\nimages/0.png,it\n").labeled
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no row"),
+        ("image,expression\n", "holds no row"),
+        ("image,expression\nimages/0.png\n", "row 2 has not as many cells as the first line"),
+        ("image,expression\nimages/0.png,it,more\n", "row 2 has not as many cells"),
+        ("image,expression,box\nimages/0.png,it,[1\n", r"row 2: \"box\": '\[1' is not four finite numbers"),
+        ("image,expression,boxes\nimages/0.png,it,none\n", "row 2: .*is not a list of boxes"),
+        ("image,expression,x1,y1,x2,y2\nimages/0.png,it,1,2,a,4\n", "row 2: .*is not four finite numbers"),
+        ("image,expression,width\nimages/0.png,it,a\n", "row 2: \"width\": 'a' is not a whole number"),
+        ('image,expression\nimages/0.png,"it\n', "is not a CSV file in UTF-8"),
+        ("image\nimages/0.png\n", 'row 2: no "expression"'),
+        ("image,expression,image\na,it,b\n", "has two columns 'image'"),
+    ],
+)
+def test_a_wrong_csv_file_is_an_error_of_one_line(folder, text, message):
+    with pytest.raises(VGGymError, match=f"mine.csv.*{message}") as caught:
+        csv(folder, text)
+    assert "\n" not in str(caught.value)

@@ -183,6 +183,7 @@ ASKED = {"key": "a", "expression": "it", "kind": "size", "image_id": "0", "box":
 CONTENT = hashlib.sha256(b"a it [0, 0, 3, 4]").hexdigest()[:16]
 PEOPLE = {"id": 0, "image_name": "a.png", "referring": "it", "domain": "x", "answer_boxes": [[0, 0, 3, 4]],
           "candidate_boxes": [[0, 0, 3, 4], [1, 1, 5, 5]]}  # fmt: skip
+OWN_CSV = b'image,expression,boxes,split\na.png,it,"[[0, 0, 3, 4]]",test\na.png,it,[],test\n'
 GREFS = [
     {"ref_id": k, "ann_id": ann_ids, "image_id": 1, "split": "val", "file_name": "a.jpg", "no_target": not ann_ids,
      "sentences": [{"sent_id": k, "sent": "it"}]}
@@ -205,6 +206,7 @@ READERS = {
     "keys": (".npy", npy, read_keys),
     "own rows": (".jsonl", lambda: b"\n".join(text(OWN) for _ in range(2)), own_data),
     "own boxes": (".jsonl", lambda: b"\n".join(map(text, (OWN, NOTHING, SEVERAL))), own_data),
+    "own csv": (".csv", lambda: OWN_CSV, own_data),
     "captions": (".json", captions, parse_finecops),
     "humanref": (".jsonl", lambda: text(PEOPLE) + b"\n" + text({**PEOPLE, "id": 1}), parse_humanref),
     "reviewed": (".json", lambda: captions().replace(b"level", b"caption_quality"), parse_reviewed),

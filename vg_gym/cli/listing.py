@@ -83,7 +83,7 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
         for name, dataset_ in list_datasets().items():
             available, place = whereabouts(name, dataset_, root)
             yield name, available, "; ".join(filter(None, (*_described(dataset_), place)))
-        yield "FILE.jsonl, FILE.json", True, FILES.summary
+        yield "FILE.jsonl, FILE.csv, FILE.json", True, FILES.summary
     elif what == "clips":
         yield from _clips()
     elif what == "detectors":

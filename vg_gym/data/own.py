@@ -1,4 +1,4 @@
-"""A user's data set: a JSON Lines file, or a JSON file in COCO's style with expressions (docs/data.md)."""
+"""A user's data set: JSON Lines, CSV, or a JSON file in COCO's style with expressions (docs/data.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vg_gym import boxes as box_ops
 from vg_gym.data.column_arrays import Columns, Strings
 from vg_gym.data.images import FileImage
 from vg_gym.data.index import indexed
-from vg_gym.data.own_files import parse_coco_style, parse_json_lines
+from vg_gym.data.own_files import parse_coco_style, parse_csv, parse_json_lines
 from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN, UPRIGHT, UnknownOrientation
 from vg_gym.data.row_boxes import IMAGE_EDGES, SLACK
 from vg_gym.data.rows import ALL, ORIENTATION_CODES
@@ -22,7 +22,7 @@ from vg_gym.errors import ImageError, VGGymError, unknown
 from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import Objects, Query, Sample
 
-PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style}
+PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style, ".csv": parse_csv}
 """Suffix of a file -> its parser."""
 MAX_PROBED_IMAGES = 16
 """Maximum number of images whose size is read at opening, to check that boxes in pixels lie inside them."""
@@ -37,7 +37,7 @@ class OwnData(IndexedSequence[Sample]):
     the image cannot be read. The ``category`` is ``""`` if the row has none.
 
     Args:
-        path: ``FILE.jsonl`` or ``FILE.json``.
+        path: ``FILE.jsonl``, ``FILE.csv`` or ``FILE.json``.
         split: a split that rows name, or ``all`` for every row.
         root: folder of the image paths; by default the file's folder.
         orientation: pixels that boxes refer to, of :data:`vg_gym.data.pixels.ORIENTATIONS`, for rows that do not state
@@ -213,7 +213,7 @@ def open_own(name: str, split: str, root: str | None = None, **options: object) 
     """Open a user's file; this is the registry's factory for files.
 
     Args:
-        name: path of a ``.jsonl`` or ``.json`` file.
+        name: path of a ``.jsonl``, ``.csv`` or ``.json`` file.
         split: name of a split; ``all`` for every row.
         root: folder of the image paths; by default the file's folder.
         **options: ``orientation``, see :class:`OwnData`.

@@ -1,7 +1,8 @@
-"""Parsers of a user's files into columns (:mod:`vg_gym.data.rows`): JSON Lines, and JSON in COCO's style."""
+"""Parsers of a user's files into columns (:mod:`vg_gym.data.rows`): JSON Lines, CSV, and JSON in COCO's style."""
 
 from __future__ import annotations
 
+import csv
 import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ from vg_gym.errors import VGGymError
 
 SHARED = ("box_format", "frame")
 """Fields that the objects of one expression share."""
+CORNERS = ("x1", "y1", "x2", "y2")
+"""Columns of a CSV file that are a box."""
+WHOLE_FIELDS = ("width", "height", "image_id", "ann_id", "ref_id")
+"""Fields that are whole numbers."""
 MAX_LINE_BYTES = 1 << 20
 """Maximum size of a line in bytes; a longer line is not a row."""
 
@@ -89,6 +94,50 @@ def _defaults(path: Path, fields: Any) -> dict[str, Any]:
     if not isinstance(fields, dict) or not set(fields) <= set(DEFAULTS):
         raise VGGymError(f'{path}: "defaults" is an object of {", ".join(DEFAULTS)}, got {str(fields)[:80]}')
     return fields
+
+
+def parse_csv(path: Path) -> Columns:
+    """Parse a CSV file whose first line names the fields; ``box`` and ``boxes`` are JSON, empty cells are missing.
+
+    The columns ``x1``, ``y1``, ``x2`` and ``y2`` are the box, too.
+
+    Raises:
+        VGGymError: a row is wrong, or there is none; the message names the file and the line.
+    """
+    table = RowTable(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = reader.fieldnames or []
+            for name in (name for name in names if names.count(name) > 1):
+                raise VGGymError(f"{path} has two columns {name!r:.60}; names of columns must differ")
+            for row in reader:
+                table.add(reader.line_num, _row_of_cells(f"{path} row {reader.line_num}", row))
+    except OSError as error:
+        raise VGGymError(f"cannot read {path}: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise VGGymError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
+    return table.columns()
+
+
+def _row_of_cells(where: str, cells: dict[Any, Any]) -> Row:
+    """Return the fields of a line; a cell that should be JSON or a whole number and is not stays a text."""
+    if None in cells or None in cells.values():
+        raise VGGymError(f"{where} has not as many cells as the first line; quote texts with commas")
+    row: Row = {field: cell for field, cell in cells.items() if cell.strip()}
+    if {*CORNERS} <= {*row} and not {"box", "boxes"} & {*row}:
+        row["box"] = [_value(row[corner]) for corner in CORNERS]
+    for field in ("box", "boxes", *WHOLE_FIELDS):
+        if isinstance(row.get(field), str):
+            row[field] = _value(row[field])
+    return row
+
+
+def _value(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def parse_coco_style(path: Path) -> Columns:

@@ -334,5 +334,5 @@ DATASETS: dict[str, DatasetSpec] = {
 
 FILES = DatasetSpec("vg_gym.data.own:open_own", "rows of your own", splits=("all",), read_from_disk=True)
 """Spec of data sets that are named by a file, which lists its splits."""
-FILE_ENDINGS = (".jsonl", ".json")
+FILE_ENDINGS = (".jsonl", ".json", ".csv")
 """Suffixes of such files."""
