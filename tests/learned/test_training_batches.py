@@ -1,25 +1,11 @@
 """Training batches: answers stay with their images, mirrored or not, and a step is always the same."""
 
-import pytest
 import torch
 
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.learned.batch import Canvas
 from vg_gym.learned.tokenization import Tokens
-from vg_gym.learned.training_batches import GroundingBatches, annotated_images, mirror_words
-
-
-@pytest.mark.parametrize(
-    ("text", "mirrored"),
-    [
-        ("the star left of the ring", "the star right of the ring"),
-        ("Left bird", "right bird"),
-        ("the leftmost cross in the top right corner", "the rightmost cross in the top left corner"),
-        ("a bright leftover", "a bright leftover"),
-    ],
-)
-def test_mirrored_words(text, mirrored):
-    assert mirror_words(text) == mirrored
+from vg_gym.learned.training_batches import GroundingBatches, annotated_images
 
 
 class Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
+from vg_gym.data.mirroring import mirror_words
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
@@ -20,22 +20,10 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.storage.shards import ShardedArray, computed
 from vg_gym.types import GroundingDataset, ImageRef
 
-MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
-"""Words that are swapped in the expressions of a mirrored image."""
 IMAGES_PER_PASS = 8
 """Number of images whose frozen features a network computes in one forward pass."""
 IMAGES_PER_WRITE = 256
 """Number of images whose frozen features are written at a time; an interruption loses the unwritten ones."""
-
-
-def mirror_words(expression: str) -> str:
-    """Return the expression for the mirrored image, with left and right swapped.
-
-    >>> mirror_words("the leftmost star right of the ring")
-    'the rightmost star left of the ring'
-    """
-    words = rf"\b({'|'.join(MIRRORED)})\b"
-    return re.sub(words, lambda match: MIRRORED[match.group().lower()], expression, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
