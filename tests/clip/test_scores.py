@@ -3,8 +3,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.region_features import box_sum, l2_normalize, summed_area
-from vg_gym.clip.scores import SCORES, measure, score_boxes
+from vg_gym.clip.scores import SCORES, measure, negative_prompts, score_boxes
+from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.errors import VGGymError
 
 
@@ -40,3 +42,13 @@ def test_unknown_scores_are_named(scene):
     table, text, _ = scene
     with pytest.raises(VGGymError, match="did you mean 'cosine'"):
         score_boxes("cosin", table, text, np.zeros((1, 1, 4), np.float32))
+
+
+def test_negatives_are_of_the_clip_s_own_vocabulary(tiny_clip):
+    def prompts(words):
+        tokenizer = WordTokenizer(words, 16)
+        return negative_prompts(ClipEncoder("own", tiny_clip.model, tokenizer, config=tiny_clip.config))
+
+    assert prompts(["dog", "red", "mug", "a"]) == ["a dog", ""]
+    assert prompts(["mug", "zebu"]) == ["a mug", "a zebu", ""]
+    assert negative_prompts(tiny_clip)[0].startswith("the ") and negative_prompts(tiny_clip)[-1] == "the shape"

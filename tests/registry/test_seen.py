@@ -59,6 +59,12 @@ def test_parts_of_ones_own_are_unknown(tmp_path, monkeypatch):
     assert seen_by("mdetr", {"weights": str(tmp_path)})["method"] == OWN_WEIGHTS
 
 
+def test_of_built_in_clips_one_saw_captions_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("vg_gym.registry.seen.built_in", lambda kind, name: tmp_path)
+    seen = [seen_by_clip(name) for name in ("refscenes-captions", "refscenes-regions", "refshapes")]
+    assert seen == ["captions", EXPRESSION_BOXES, EXPRESSION_BOXES]
+
+
 @pytest.mark.parametrize(
     ("given", "seen"),
     [

@@ -74,7 +74,7 @@ class ContourProposer:
     ):
         self.name, self.clip = "contours", load_clip(clip, device)
         self.count, self.overlap, self.contrast, self.reach = count, overlap, contrast, reach
-        self.prompts = negative_prompts(self.clip.words)[:-1]  # the last prompt does not name an object
+        self.prompts = negative_prompts(self.clip)[:-1]  # the last prompt does not name an object
         self.fingerprint = fingerprint(self.name, count, overlap, contrast, reach, self.clip.fingerprint)
         self._texts: np.ndarray | None = None
 

@@ -113,8 +113,13 @@ class ClipEncoder:
         """Vocabulary of a word-level tokenizer; None for BPE, which encodes any text."""
         return list(self.tokenizer.ids) if isinstance(self.tokenizer, WordTokenizer) else None
 
+    @property
+    def knows_shapes_alone(self) -> bool:
+        """True if the vocabulary is that of RefShapes."""
+        return isinstance(self.tokenizer, WordTokenizer) and self.tokenizer.rewords
+
     def reword(self, expression: str) -> str:
-        """Rewrite an expression in the language of the model's training; only the built-in CLIP changes expressions.
+        """Rewrite an expression in the language of the model's training; only that of RefShapes changes expressions.
 
         Parsers of expressions read the result.
         """

@@ -163,20 +163,30 @@ def measure(
     return region, score.formula(*score.parts(region, inside, outer, boxes), text[:, None], negatives, dot)
 
 
-def negative_prompts(words: list[str] | None) -> list[str]:
-    """Return prompts for ``contrast``: all coloured shapes for RefShapes's CLIP, frequent COCO things for others."""
-    if words is not None:
+THINGS = (
+    "person man woman child chair car book bottle cup bowl table couch bed tv dog cat horse sheep cow elephant bear "
+    "zebra giraffe bird boat bus train truck motorcycle bicycle umbrella handbag tie pizza cake sandwich banana laptop "
+    "phone clock"
+).split()
+"""Frequent things of photographs."""
+
+
+def negative_prompts(clip: ClipEncoder) -> list[str]:
+    """Return prompts for ``contrast``, the last of which does not name an object.
+
+    They are all coloured shapes for a CLIP of RefShapes, and frequent things for others. A CLIP with its own
+    vocabulary has those that it knows or, if it knows none, all its words.
+    """
+    if clip.knows_shapes_alone:
         from vg_gym.data.worlds.refshapes.scenes import COLORS, SHAPES
 
         return [f"the {color} {shape}" for color in COLORS for shape in SHAPES] + ["the shape"]
-    things = (
-        "person man woman child chair car book bottle cup bowl table couch bed tv dog cat horse sheep cow elephant "
-        "bear zebra giraffe bird boat bus train truck motorcycle bicycle umbrella handbag tie pizza cake sandwich "
-        "banana laptop phone clock"
-    )
-    return [f"a photo of a {thing}" for thing in things.split()] + ["a photo of the background"]
+    if clip.words is not None:
+        known = [thing for thing in THINGS if thing in clip.words] or clip.words
+        return [f"a {thing}" for thing in known] + [""]
+    return [f"a photo of a {thing}" for thing in THINGS] + ["a photo of the background"]
 
 
 def negative_texts(clip: ClipEncoder, score: str) -> np.ndarray | None:
     """Return unit embeddings (N, D) of the texts that ``contrast`` compares with, or None for the other scores."""
-    return clip.encode_text(negative_prompts(clip.words)) if score == "contrast" else None
+    return clip.encode_text(negative_prompts(clip)) if score == "contrast" else None

@@ -62,7 +62,7 @@ class QueryProposals:
         if spec.takes_clip:
             chosen = {"clip": suffix or clip.name}
         else:
-            weights = suffix or ("refshapes" if clip.words else spec.published)
+            weights = suffix or ("refshapes" if clip.knows_shapes_alone else spec.published)
             chosen = {"weights": weights} if weights else {}
         try:
             self._proposer = _proposer(name, str(clip.device), place_mark(*chosen.values()), **chosen)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vg_gym.registry import grounder_spec, proposer_spec
-from vg_gym.registry.tables import BUILT_IN_CLIP_SEEN, CAPTIONS
+from vg_gym.registry.tables import BUILT_IN_CLIP_SEEN, CAPTION_CLIPS, CAPTIONS
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import find_place
 from vg_gym.types import Grounder, SaysSeen
@@ -64,7 +64,7 @@ def seen_by_clip(name: str) -> str:
 
 def _seen_by_one_clip(name: str) -> str:
     if built_in("clip", name) is not None:
-        return BUILT_IN_CLIP_SEEN
+        return CAPTIONS if name in CAPTION_CLIPS else BUILT_IN_CLIP_SEEN
     return OWN_WEIGHTS if find_place(name) or find_place(name.partition(":")[2]) else CAPTIONS
 
 

@@ -19,8 +19,10 @@ PHRASE_BOXES = "boxes of phrases"
 EXPRESSION_BOXES = "boxes of expressions"
 """Value for models that were trained on expressions with their boxes."""
 BUILT_IN_CLIP_SEEN = EXPRESSION_BOXES
-"""Value for the CLIP ``refshapes``: its losses for regions, crops and localisation use boxes of expressions, as does
-the choice of its best weights."""
+"""Value for the CLIPs ``refshapes`` and ``refscenes-regions``: their losses for regions, crops and localisation use
+boxes of expressions, as does the choice of their best weights."""
+CAPTION_CLIPS = frozenset({"refscenes-captions"})
+"""Built-in CLIPs that were trained on pictures and captions alone, and chosen by the retrieval of captions."""
 TUNED = "two numbers tuned on boxes of expressions"
 """Value for heat maps, whose area penalty and temperature were tuned on val."""
 
