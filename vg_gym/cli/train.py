@@ -28,7 +28,7 @@ MODELS = {
         "vg_gym.baselines.detectors.detector_learner:DetectorConfig",
         "vg_gym.baselines.detectors.detector_learner:train_detector",
     ),
-    "clip": ("vg_gym.clip.finetuning.config:ClipTrainConfig", "vg_gym.clip.finetuning.clip_learner:train_clip"),
+    "clip": ("vg_gym.clip.finetuning.config:ClipTrainConfig", "vg_gym.clip.finetuning.learners:train_clip"),
 }
 """Name of a training of a model -> paths of its options and of the function that trains."""
 

@@ -1,4 +1,4 @@
-"""Word-level tokenizer for the small built-in CLIP, whose few dozen words do not need a BPE table."""
+"""Word-level tokenizer for small CLIPs, whose few hundred words do not need a BPE table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from vg_gym.runtime.lazy_imports import torch
 
 PAD, UNKNOWN, START = 0, 1, 2
 _FIRST_WORD = 3
+WORD = r"[a-z0-9]+"
+"""Pattern of a word in a lower-case text."""
 
 
 class WordTokenizer:
@@ -42,7 +44,7 @@ class WordTokenizer:
         texts = [texts] if isinstance(texts, str) else texts
         out = torch.zeros(len(texts), self.context_length, dtype=torch.long)
         for row, text in enumerate(texts):
-            words = re.findall(r"[a-z0-9]+", self.reword(text).lower())[: self.context_length - 2]
+            words = re.findall(WORD, self.reword(text).lower())[: self.context_length - 2]
             ids = [START, *(self.ids.get(word, UNKNOWN) for word in words), self.end]
             out[row, : len(ids)] = torch.tensor(ids)
         return out

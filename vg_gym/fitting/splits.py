@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vg_gym.data.worlds.refscenes.samples import RefScenes
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.fitting.config import DatasetFitConfig
@@ -17,9 +18,16 @@ from vg_gym.types import GroundingDataset, MayLack
 MAX_HASHED_SAMPLES = 20_000
 """Maximum number of evenly spaced samples of a split in its hash."""
 
+DRAWN_SAMPLES = 32
+"""Number of samples of RefScenes in a split's hash."""
 
-def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDataset]:
+
+def open_splits(config: DatasetFitConfig, needs_boxes: bool = True) -> tuple[GroundingDataset, GroundingDataset]:
     """Open the training split and the validation split.
+
+    Args:
+        config: options.
+        needs_boxes: whether samples without boxes are an error.
 
     Raises:
         VGGymError: a data set is missing or lacks boxes, or an option is unknown.
@@ -29,7 +37,7 @@ def open_splits(config: DatasetFitConfig) -> tuple[GroundingDataset, GroundingDa
     others = options_of_all_splits(config.dataset, config.dataset_options)
     val = open_dataset(config.dataset, config.validate_split, **root, **others)
     for data in (train, val):
-        if isinstance(data, MayLack) and not data.labeled:
+        if needs_boxes and isinstance(data, MayLack) and not data.labeled:
             raise VGGymError(
                 f"{config.dataset}/{data.split} has no boxes, and this training learns from boxes; add them to its "
                 "rows, or train an agent with reward=clip, which reads none"
@@ -53,10 +61,16 @@ def splits_made_of(train: GroundingDataset, validation: GroundingDataset | Seque
 
 
 def samples_mark(samples: GroundingDataset | Sequence[Any]) -> str:
-    """Return the number of samples and, unless they are generated (RefShapes), a hash of their words and boxes."""
+    """Return the number of samples and a hash of their words and boxes.
+
+    RefShapes has no hash, and that of RefScenes is of its first samples, because reading all would draw all scenes.
+    """
     count = len(samples)
     if isinstance(samples, RefShapes):
         return f"{count:,} samples"
+    if isinstance(samples, RefScenes):
+        first = [samples[row] for row in range(min(count, DRAWN_SAMPLES))]
+        return f"{count:,} samples, content {fingerprint(*map(_words_and_box, first))[:12]}"
     rows = np.unique(np.linspace(0, max(count - 1, 0), min(count, MAX_HASHED_SAMPLES)).astype(int))
     return f"{count:,} samples, content {fingerprint(*(_words_and_box(samples[int(row)]) for row in rows))[:12]}"
 

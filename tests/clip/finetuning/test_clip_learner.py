@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 
+from tests.clip.finetuning.own_data import own_data
 from tests.tiny_clip import TINY
 from vg_gym.clip.finetuning import clip_learner
-from vg_gym.clip.finetuning.clip_learner import ClipLearner, train_clip
+from vg_gym.clip.finetuning.clip_learner import ClipLearner
 from vg_gym.clip.finetuning.config import ClipTrainConfig
+from vg_gym.clip.finetuning.learners import train_clip
 from vg_gym.clip.loader import load_clip
 from vg_gym.config import load_config
 from vg_gym.errors import VGGymError
@@ -90,6 +92,16 @@ def test_fine_tuning_starts_from_a_model_and_saves_it(tmp_path):
     assert (tuned.crop_size, tuned.dense, tuned.words) == (32, "tokens", load_clip(str(start)).words)
     figures = json.loads((tmp_path / "tuned" / "model" / "metrics.json").read_text())
     assert {"dense_r1", "crop_r1", "window_iou", "n", "window_iou/size", "logit_scale"} <= figures.keys()
+
+
+def test_own_data_trains_a_clip_from_scratch_with_its_own_vocabulary(tmp_path):
+    sizes = {**TINY, "text_cfg": {name: value for name, value in TINY["text_cfg"].items() if name != "vocab_size"}}
+    path = own_data(tmp_path, boxes=True)
+    options = {"dataset": str(path), "dataset_options": {}, "validate_split": "train", "min_count": 2, "model": sizes}
+    clip = load_clip(str(train_clip(small(tmp_path / "run", steps=2, **options))))
+    assert clip.words == ["a", "the", "zebra"] and clip.config["text_cfg"]["vocab_size"] == len(clip.words) + 4
+    assert not (clip.encode_text(["a zebra"]) == clip.encode_text(["the zebra"])).all()
+    assert (clip.encode_text(["a bus"]) == clip.encode_text(["a tram"])).all()
 
 
 def test_configs_name_unknown_keys(tmp_path):

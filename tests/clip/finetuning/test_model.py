@@ -9,6 +9,7 @@ from tests.tiny_clip import TINY
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.finetuning.model import freeze, save_model, starting_encoder, with_model
 from vg_gym.clip.loader import load_clip
+from vg_gym.data.worlds.refshapes.expressions import vocabulary
 from vg_gym.errors import VGGymError
 
 
@@ -46,7 +47,7 @@ def test_saved_and_loaded(tiny_clip, tmp_path):
 def test_a_start_is_a_copy_with_the_options_asked_for(tiny_clip, tmp_path):
     save_model(tiny_clip, tmp_path / "model")
     loaded = load_clip(str(tmp_path / "model"))
-    start = starting_encoder(ClipTrainConfig(clip=str(tmp_path / "model"), crop_size=48, dense="maskclip"), "cpu")
+    start = starting_encoder(ClipTrainConfig(clip=str(tmp_path / "model"), crop_size=48, dense="maskclip"), "cpu", list)
     assert (start.crop_size, start.dense) == (48, "maskclip") and start.model is not loaded.model
     assert trained(start.model) == {name for name, _ in loaded.model.named_parameters()}
 
@@ -62,4 +63,4 @@ def test_a_vocabulary_that_does_not_fit_is_named():
     sizes = copy.deepcopy(TINY)
     sizes["text_cfg"]["vocab_size"] = 3
     with pytest.raises(VGGymError, match="vocab_size is 3, the vocabulary has"):
-        starting_encoder(ClipTrainConfig(model=sizes), "cpu")
+        starting_encoder(ClipTrainConfig(model=sizes), "cpu", vocabulary)

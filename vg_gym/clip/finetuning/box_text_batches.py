@@ -14,6 +14,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.crops import crop, resize
+from vg_gym.clip.finetuning.augmentation import photometric
 from vg_gym.types import GroundingDataset, Objects, Sample
 
 UNKNOWN = -1
@@ -104,6 +105,7 @@ class DatasetBatches:
         far: random boxes per image.
         seed: seed of the batches.
         interpolation: interpolation of images and crops, a key of :data:`vg_gym.clip.crops.KERNELS`.
+        strength: strength of the photometric augmentation, from 0 to 1.
     """
 
     def __init__(
@@ -119,8 +121,9 @@ class DatasetBatches:
         far: int = 24,
         seed: int = 0,
         interpolation: str = "bicubic",
+        strength: float = 0.0,
     ):
-        self.interpolation = interpolation
+        self.interpolation, self.strength = interpolation, strength
         self.dataset, self.images, self.image_size, self.crop_size = dataset, images, image_size, crop_size
         self.crops, self.texts, self.max_objects, self.near, self.far = crops, texts, max_objects, near, far
         self.seed = seed
@@ -193,6 +196,7 @@ class DatasetBatches:
         """
         objects, valid = _pad(boxes, self.max_objects)
         regions = _regions(boxes, valid, rng, self.near, self.far)
+        arrays = [photometric(array, rng, self.strength) for array in arrays]
         readable = [pair for pair, alone in zip(pairs, by_appearance, strict=True) if alone]
         picked = [readable[int(i)] for i in rng.permutation(len(readable))[: self.crops * self.images]]
         text_image, text_object = np.array(pairs).T

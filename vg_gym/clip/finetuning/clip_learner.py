@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +19,21 @@ from torch import nn
 from vg_gym import boxes as box_ops
 from vg_gym.clip.finetuning.box_text_batches import Batch, DatasetBatches
 from vg_gym.clip.finetuning.config import ClipTrainConfig
-from vg_gym.clip.finetuning.localization import localization_report
+from vg_gym.clip.finetuning.localization import measures
 from vg_gym.clip.finetuning.losses import localization_loss, region_features, symmetric_contrastive
 from vg_gym.clip.finetuning.model import freeze, save_model, starting_encoder, with_model
+from vg_gym.clip.finetuning.refscenes_batches import RefScenesBatches
 from vg_gym.clip.finetuning.refshapes_batches import RefShapesBatches
+from vg_gym.clip.finetuning.vocabulary import training_words
 from vg_gym.clip.towers import dense_tokens, embed_image
+from vg_gym.data.worlds.refscenes.samples import RefScenes
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.fitting.learner import Learner
 from vg_gym.fitting.origin import START
 from vg_gym.fitting.processes import training_device
 from vg_gym.fitting.splits import open_splits, splits_made_of
-from vg_gym.fitting.train import train
+from vg_gym.storage.files import fingerprint
+from vg_gym.types import GroundingDataset
 
 MAX_LOG_SCALE = math.log(100)
 """Upper bound of the logit scale in CLIP's training (Radford et al., ICML 2021)."""
@@ -47,26 +51,37 @@ class ClipLearner(Learner):
     """
 
     metric = "window_iou"
+    needs_boxes: ClassVar[bool] = True
+    """Whether the training reads boxes."""
 
     def __init__(self, config: ClipTrainConfig):
         self.config = config
         torch.manual_seed(config.seed)
-        self.encoder = starting_encoder(config, str(training_device(config)))
+        dataset, self.val = open_splits(config, needs_boxes=self.needs_boxes)
+        device = str(training_device(config))
+        self.encoder = starting_encoder(config, device, lambda: training_words(dataset, config.min_count))
         self.module: nn.Module = self.encoder.model
         freeze(self.module, config.train_image_blocks, config.train_text_blocks)
-        dataset, self.val = open_splits(config)
         self.made_of = splits_made_of(dataset, self.val)
         if config.model is None:
             self.made_of = {**self.made_of, START: f"content {self.encoder.fingerprint[:12]}"}
-        sizes = (config.batch_size, self.encoder.image_size, self.encoder.crop_size, config.crops, config.texts)
-        batches: type[DatasetBatches] = RefShapesBatches if isinstance(dataset, RefShapes) else DatasetBatches
-        self.batches = batches(dataset, *sizes, seed=config.seed, interpolation=self.encoder.interpolation)
+        elif self.encoder.words is not None:
+            self.made_of = {**self.made_of, "vocabulary": fingerprint(" ".join(self.encoder.words).encode())[:12]}
+        self.batches = self._batches(dataset)
 
-    def batch(self, step: int) -> Batch:
+    def _batches(self, dataset: GroundingDataset) -> Any:
+        """Return the training batches."""
+        c, encoder = self.config, self.encoder
+        sizes = (c.batch_size, encoder.image_size, encoder.crop_size, c.crops, c.texts)
+        worlds = ((RefShapes, RefShapesBatches), (RefScenes, RefScenesBatches))
+        batches = next((batches for world, batches in worlds if isinstance(dataset, world)), DatasetBatches)
+        return batches(dataset, *sizes, seed=c.seed, interpolation=encoder.interpolation, strength=c.photometric)
+
+    def batch(self, step: int) -> Any:
         """Return a batch of training images with texts, boxes and crops."""
         return self.batches.batch(step)
 
-    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def losses(self, batch: Any) -> dict[str, torch.Tensor]:
         """Return the weighted losses; the towers may run in mixed precision, and similarities are always float32."""
         model: Any = self.module
         device = self.encoder.device
@@ -115,17 +130,10 @@ class ClipLearner(Learner):
         self.encoder.model.logit_scale.clamp_(0, MAX_LOG_SCALE)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
-        """Return the measures of :func:`localization_report` over all expressions and by kind (``window_iou/size``)."""
-        report = localization_report(with_model(self.encoder, module), self.val, self.config.validate_samples)
-        whole = report.pop("all")
-        by_kind = {f"{name}/{kind}": value for kind, row in report.items() for name, value in row.items()}
-        return {**whole, **by_kind, "logit_scale": self.encoder.logit_scale}
+        """Return the measures of :func:`~.localization.measures`."""
+        figures = measures(with_model(self.encoder, module), self.val, self.config.validate_samples)
+        return {**figures, "logit_scale": self.encoder.logit_scale}
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write a model folder that ``clip=FOLDER`` and open_clip load."""
         save_model(with_model(self.encoder, module), folder)
-
-
-def train_clip(config: ClipTrainConfig) -> Path:
-    """Fine-tune a CLIP, write it to ``OUT/model`` for ``clip=``, and return that folder."""
-    return train(ClipLearner, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range
+from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range, UnitInterval
 from vg_gym.fitting.config import DatasetFitConfig, Decay
 
 Blocks = Annotated[int, Range(ge=-1)]
@@ -23,7 +23,18 @@ class ClipTrainConfig(DatasetFitConfig):
     clip: str = "refshapes"
     """CLIP to start from (``ViT-B-32:openai``); ignored if ``model`` is set."""
     model: dict[str, Any] | None = None
-    """open_clip model config to train from scratch, with the word-level vocabulary of RefShapes."""
+    """open_clip model config to train from scratch. Its vocabulary is that of the training split's texts, and
+    ``vocab_size`` may be left out."""
+    min_count: PositiveInt = 5
+    """Smallest number of occurrences of a word in the vocabulary; all other words are one token."""
+    learn_from: str = "boxes"
+    """``boxes``: of expressions. ``captions``: pictures and captions alone, contrastively, as CLIP was trained; of
+    RefScenes, whole pictures and random crops, of other data sets, whole pictures with their expressions."""
+    picture_sizes: tuple[PositiveInt, ...] | None = None
+    """Sides in pixels of the pictures of ``learn_from=captions``, which the steps take turns with. Larger pictures are
+    fewer, so that all steps take about as long (default: ``crop_size``)."""
+    photometric: UnitInterval = 0.0
+    """Strength of the augmentation of brightness, contrast, white balance and noise (0: none)."""
     crop_size: PositiveInt | None = None
     """Side of crops in pixels (default: that of the initial CLIP)."""
     dense: str | None = None

@@ -42,6 +42,13 @@ def localization_report(
     }
 
 
+def measures(encoder: ClipEncoder, dataset: GroundingDataset, limit: int) -> dict[str, float]:
+    """Return the values of :func:`localization_report` over all expressions, and by kind (``window_iou/size``)."""
+    report = localization_report(encoder, dataset, limit)
+    whole = report.pop("all")
+    return {**whole, **{f"{name}/{kind}": value for kind, row in report.items() for name, value in row.items()}}
+
+
 def _measure_image(
     encoder: ClipEncoder, dataset: GroundingDataset, group: Sequence[Sample], windows: np.ndarray, crops: bool
 ) -> list[dict[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.loader import SIDECAR, load_clip
 from vg_gym.clip.published import CONFIG, PREPROCESS_KEYS
 from vg_gym.clip.tokenizer import WordTokenizer
-from vg_gym.data.worlds.refshapes.expressions import vocabulary
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import write_json
 from vg_gym.storage.half_precision import half_precision
@@ -24,14 +24,19 @@ PROJECTIONS = ("proj", "ln_post", "text_projection", "ln_final")
 """Layers after the blocks of a tower, which are trained together with its last blocks."""
 
 
-def starting_encoder(config: ClipTrainConfig, device: str) -> ClipEncoder:
+def starting_encoder(config: ClipTrainConfig, device: str, words: Callable[[], Sequence[str]]) -> ClipEncoder:
     """Return the encoder to train: from scratch if ``model`` is set, else a copy of a loaded one.
+
+    Args:
+        config: options.
+        device: torch device.
+        words: function that returns the vocabulary of a CLIP from scratch.
 
     Raises:
         VGGymError: the CLIP cannot be loaded, lacks the open_clip config to save, or does not fit the vocabulary.
     """
     if config.model is not None:
-        return _from_scratch(config, config.model, device)
+        return _from_scratch(config, config.model, device, words())
     encoder = load_clip(config.clip, device).copy()
     if encoder.config is None:
         raise VGGymError(f"clip {config.clip!r} has no open_clip config to save with the model")
@@ -41,16 +46,18 @@ def starting_encoder(config: ClipTrainConfig, device: str) -> ClipEncoder:
     return encoder
 
 
-def _from_scratch(config: ClipTrainConfig, sizes: dict[str, Any], device: str) -> ClipEncoder:
+def _from_scratch(config: ClipTrainConfig, given: dict[str, Any], device: str, words: Sequence[str]) -> ClipEncoder:
+    sizes = copy.deepcopy(given)
+    tokenizer = WordTokenizer(words, sizes["text_cfg"]["context_length"])
+    if sizes["text_cfg"].setdefault("vocab_size", tokenizer.vocab_size) != tokenizer.vocab_size:
+        size = sizes["text_cfg"]["vocab_size"]
+        raise VGGymError(
+            f"model.text_cfg.vocab_size is {size}, the vocabulary has {tokenizer.vocab_size}; leave vocab_size out"
+        )
     model = open_clip.model.CLIP(**copy.deepcopy(sizes))
     open_clip.factory.set_model_preprocess_cfg(model, {"mean": open_clip.OPENAI_DATASET_MEAN,
                                                        "std": open_clip.OPENAI_DATASET_STD})  # fmt: skip
-    tokenizer = WordTokenizer(vocabulary(), model.context_length)
-    if tokenizer.vocab_size != model.vocab_size:
-        raise VGGymError(f"model.text_cfg.vocab_size is {model.vocab_size}, the vocabulary has {tokenizer.vocab_size}")
-    return ClipEncoder(
-        "scratch", model, tokenizer, config.crop_size, config.dense or "tokens", device, config=config.model
-    )
+    return ClipEncoder("scratch", model, tokenizer, config.crop_size, config.dense or "tokens", device, config=sizes)
 
 
 def freeze(model: Any, image_blocks: int, text_blocks: int) -> None:
