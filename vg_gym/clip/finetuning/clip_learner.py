@@ -24,7 +24,7 @@ from vg_gym.clip.finetuning.losses import localization_loss, region_features, sy
 from vg_gym.clip.finetuning.model import freeze, save_model, starting_encoder, with_model
 from vg_gym.clip.finetuning.refscenes_batches import RefScenesBatches
 from vg_gym.clip.finetuning.refshapes_batches import RefShapesBatches
-from vg_gym.clip.finetuning.vocabulary import training_words
+from vg_gym.clip.finetuning.training_words import training_words
 from vg_gym.clip.towers import dense_tokens, embed_image
 from vg_gym.data.worlds.refscenes.samples import RefScenes
 from vg_gym.data.worlds.refshapes.dataset import RefShapes

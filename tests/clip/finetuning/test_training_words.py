@@ -2,7 +2,7 @@
 
 import pytest
 
-from vg_gym.clip.finetuning.vocabulary import frequent_words, training_words
+from vg_gym.clip.finetuning.training_words import frequent_words, training_words
 from vg_gym.clip.tokenizer import UNKNOWN, WordTokenizer
 from vg_gym.data.worlds.refscenes.kinds import KINDS
 from vg_gym.data.worlds.refscenes.samples import RefScenes
