@@ -39,14 +39,13 @@ from vg_gym.evaluation.methods import (
     taken_threshold,
 )
 from vg_gym.evaluation.predictions import Lines
-from vg_gym.evaluation.recorded import RecordedGrounder, build_recorded, recorded_name
+from vg_gym.evaluation.recorded import RecordedGrounder, recorded_name, recorded_row
 from vg_gym.evaluation.recorded_detections import recorded_rows
 from vg_gym.evaluation.rejection import Fits
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
-from vg_gym.registry.identity import versions
-from vg_gym.registry.seen import RECORDED, seen_text
+from vg_gym.registry.seen import seen_text
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
@@ -183,7 +182,8 @@ class Comparison:
         )
         evaluator = self._evaluator(data, runner)
         if answers:
-            rows.append(self._join(answers, evaluator))
+            sets, options = evaluator.columns.has_sets, self.options.get(answers.name, {})
+            rows.append(recorded_row(answers, evaluator.samples, sets, options))
         lines = self._predict(evaluator, rows, probed=True)
         fits = rejection.fit(
             fit_data, rejection.fitted_rows(rows, lines) if fit_data else [], self._predict, evaluator.out,
@@ -275,25 +275,6 @@ class Comparison:
         name, swept = self._rows[row]
         options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
         return ceiling_rows(row, name, options, methods)
-
-    def _join(self, answers: RecordedGrounder, evaluator: Evaluator) -> TableRow:
-        """Return the row of recorded answers, which are matched with the queries."""
-        assert self.predictions
-        sets = evaluator.columns.has_sets
-        partners, joined = answers.join(evaluator.samples, sets)
-        inputs = {
-            "answers": fingerprint(Path(self.predictions), sorted(partners.items()))[:16],
-            "frame": answers.frame,
-            "box format": str(self.box_format),
-            **versions(),
-        }
-        build = partial(build_recorded, self.predictions, self.frame, self.box_format, partners, sets)
-        columns = {"frame": answers.frame, "joined": joined, "seen": RECORDED}
-        options = dict(self.options.get(answers.name, {}))
-        threshold = taken_threshold(options, answers.name)
-        if options:
-            raise VGGymError(f"{answers.name} takes no option but nothing_below, not {', '.join(options)}")
-        return TableRow(answers.name, "method", build, inputs, columns, nothing_below=threshold)
 
     def _factory(self, row: str) -> GrounderFactory:
         """Return the factory of the grounder of a row, with its options and the CLIP of the comparison."""

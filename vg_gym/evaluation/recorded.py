@@ -28,8 +28,12 @@ from vg_gym.data.rows import FORMATS
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.evaluation.joining import IDS, Row, id_of, join
 from vg_gym.evaluation.lines import Batch, Line, predict_batch
+from vg_gym.evaluation.methods import OPTION, TableRow, taken_threshold
 from vg_gym.frames import FRAMES, FrameCheck, frame_called, place, to_pixels
 from vg_gym.language_models.box_text import find_boxes
+from vg_gym.registry.identity import versions
+from vg_gym.registry.seen import RECORDED
+from vg_gym.storage.files import fingerprint
 from vg_gym.storage.texts import lines, read_text
 from vg_gym.types import Prediction, Query, Sample, refuse_initial_boxes
 
@@ -76,7 +80,7 @@ class RecordedGrounder:
         sets: bool = False,
     ):
         self.name, self.path = recorded_name(path), path
-        self.frame = frame or "pixels"
+        self.frame, self._typed_frame, self._box_format = frame or "pixels", frame, box_format
         self.rows = read_rows(Path(path), frame, box_format)
         self._sets = sets
         if not sets:
@@ -168,6 +172,37 @@ def recorded_name(path: str) -> str:
     'recorded:mine'
     """
     return f"recorded:{Path(path).stem}"
+
+
+def recorded_row(
+    answers: RecordedGrounder, samples: Sequence[Sample], sets: bool, options: Mapping[str, Any]
+) -> TableRow:
+    """Return the row of recorded answers, which are matched with the queries.
+
+    Args:
+        answers: the answers.
+        samples: samples of the queries.
+        sets: whether samples may have no true box, or several.
+        options: options of the row.
+
+    Raises:
+        VGGymError: an option is not ``nothing_below``, or see :meth:`RecordedGrounder.join`.
+    """
+    path, frame, box_format = answers.path, answers._typed_frame, answers._box_format
+    options = dict(options)
+    threshold = taken_threshold(options, answers.name)
+    if options:
+        raise VGGymError(f"{answers.name} takes no option but {OPTION}, not {', '.join(options)}")
+    partners, joined = answers.join(samples, sets)
+    inputs = {
+        "answers": fingerprint(Path(path), sorted(partners.items()))[:16],
+        "frame": answers.frame,
+        "box format": str(box_format),
+        **versions(),
+    }
+    build = partial(build_recorded, path, frame, box_format, partners, sets)
+    columns = {"frame": answers.frame, "joined": joined, "seen": RECORDED}
+    return TableRow(answers.name, "method", build, inputs, columns, nothing_below=threshold)
 
 
 def build_recorded(
