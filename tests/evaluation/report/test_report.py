@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.evaluation.rows import lines, row
 from vg_gym.data.images import ArrayImage
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.evaluation.report import report
 from vg_gym.evaluation.report.gallery import (
     CASES,
@@ -173,3 +174,33 @@ def test_what_is_no_path_is_left_out(samples):
 
 def test_samples_are_evenly_spaced():
     assert evenly_spaced(100, SAMPLES)[:3] == [0, 8, 16] and len(evenly_spaced(100, SAMPLES)) == SAMPLES
+
+
+def test_sets_are_drawn_with_all_their_boxes(tmp_path):
+    samples = list(RefShapes("refshapes-any", "test", scenes=12))
+    counts = np.array([len(sample.boxes) for sample in samples])
+    f1, ious = (counts != 1).astype(float), np.where(counts == 1, 0.75, np.nan)
+    single = row("mine", "method", ious[counts == 1])
+    figures = dict.fromkeys(("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1"), 0.5)
+    intervals = {f"{name}_ci": None for name in figures}
+    by_kind = {
+        kind: {"mean_iou": None if kind in ("none", "many") else 0.75, "acc@0.5": 1.0, "set_f1": 1.0, "pr@f1": 1.0}
+        for kind in {sample.kind for sample in samples}
+    }
+    mine = {**single, **figures, **intervals, "auroc": None, "n": len(samples), "by_kind": by_kind,
+            "ious": ious.tolist(), "f1": f1.tolist(), "nothing_below": {"value": 0.5}}  # fmt: skip
+    answers = [
+        {"key": str(i), "box": None if not count else BOX, **({} if count == 1 else {"boxes": [BOX] * int(count)})}
+        for i, count in enumerate(counts)
+    ]
+    page, data = written(tmp_path, [mine], samples, {"mine": answers})
+    shown = [data["queries"][str(index)] for index in data["samples"]]
+    assert {"none", "many"} <= {query["kind"] for query in shown}
+    for index, query in data["queries"].items():
+        assert len(query["truth"]) == len(query["boxes"][0]) == counts[int(index)]
+        assert query["ious"] == [0.75 if counts[int(index)] == 1 else None] and len(query["f1"]) == 1
+    assert data["rows"][0]["figures"]["none"] == {"n": 12, "iou": None, "set_f1": 1, "pr@f1": 1} | {
+        f"acc{threshold}": None for threshold in (0.25, 0.5, 0.75, 0.9)
+    }
+    assert len(data["points"]) == (counts == 1).sum() and not data["pairs"]
+    assert 'aria-label="set F1 and Pr@F1 of none by method"' in page and "<h2>Thresholds</h2>" in page

@@ -133,7 +133,8 @@ def _gallery(
 ) -> dict[str, Any]:
     """Return evenly spaced samples, the cases of every method, and the data of all their queries."""
     images = LazySequence(len(samples), lambda index: samples[index].query.image.key)
-    spaced = evenly_spaced(len(samples), SAMPLES)
+    order = np.argsort(kinds, kind="stable") if "f1" in pictured_rows[0] else np.arange(len(samples))
+    spaced = sorted(order[evenly_spaced(len(samples), SAMPLES)].tolist())  # sets: as many of a kind as its share
     cases = [pick_cases(values_of(row), kinds, images) for row in pictured_rows]
     of_cases = (i for case in cases for sort in case.values() for part in sort.values() for i in part)
     needed = dict.fromkeys([*spaced, *of_cases])
