@@ -213,7 +213,7 @@ def test_other_wrong_names_are_one_line():
         ("random", "seed", True, "a whole number"),
         ("center", "fraction", 1.5, "a number between 0 and 1"),
         ("mdetr", "batch_size", 0, "a whole number at least 1"),
-        ("seg-clip", "tau", float("nan"), "a number above 0 or none"),
+        ("seg-clip", "tau", float("nan"), "a finite number above 0 or none"),
         ("seg-clip", "counts", [12, 0], "a list, each a whole number at least 1"),
         ("yolo-clip", "parse", "maybe", "true or false"),
         ("clip-window", "score", 3, "a text"),
