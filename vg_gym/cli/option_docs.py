@@ -78,11 +78,12 @@ def field_docs(schema: type) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """Return a docstring's text without Sphinx roles and backticks.
+    """Return a docstring's text without backticks, Sphinx roles and references in parentheses.
 
-    >>> _plain("a key of :data:`~vg_gym.registry.GROUNDERS`, or ``none``")
+    >>> _plain("a key of :data:`~vg_gym.registry.GROUNDERS` (:mod:`vg_gym.registry`), or ``none``")
     'a key of vg_gym.registry.GROUNDERS, or none'
     """
+    text = re.sub(r"\s*\(:\w+:`[^`]+`\)", "", text)
     return re.sub(r":\w+:`~?([^`]+)`", r"\1", text).replace("``", "")
 
 

@@ -18,7 +18,7 @@ from vg_gym.runtime.lazy_imports import torch
 KERNELS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 """Name of an interpolation -> Pillow's constant."""
 CROPS_PER_CHUNK = 32
-"""Crops that :func:`crop_and_resize` holds in floating point at once; 32 of 640 x 480 pixels take about 400 MB."""
+"""Number of crops that :func:`crop_and_resize` holds in floating point at once: about 400 MB at 640 x 480 pixels."""
 
 
 def pixel_boxes(boxes: np.ndarray, sizes: np.ndarray | tuple[int, int]) -> np.ndarray:
