@@ -11,7 +11,7 @@ import hashlib
 DIGEST_BYTES = 8
 """Size in bytes of the digest of a name; among a million names, two share one with a probability of 3e-8."""
 ROUNDS = 4
-"""Number of rounds of the Feistel network that seals numbers, enough for a strong permutation (Luby & Rackoff, 1988)."""
+"""Number of rounds of the Feistel network that seals numbers: a strong permutation (Luby & Rackoff, 1988)."""
 HALF_BYTES = 8
 """Size in bytes of one half of a sealed number."""
 
