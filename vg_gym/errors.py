@@ -120,5 +120,5 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
 
 
 def without_scores(name: str, threshold: float) -> VGGymError:
-    """Return the error for a threshold of a grounder whose answers have no scores."""
+    """Return the error for a threshold of a grounder that gives no scores."""
     return VGGymError(f"{name} gives no scores, so nothing_below={threshold:g} has no meaning; leave it out")

@@ -89,7 +89,7 @@ class Constant:
         """Find the box for the samples with one target; see :func:`best_constant_box`.
 
         Raises:
-            VGGymError: there is no such sample.
+            VGGymError: no sample has one box.
         """
         single = [sample for sample in samples if len(sample.boxes) == 1]
         if not single:

@@ -35,7 +35,7 @@ def draw_frame(
 
     Args:
         image: uint8 (H, W, 3); scaled so that its longer side is ``size`` pixels.
-        box: the current box (4,), yellow, or several (m, 4), of which the first is the thickest, or none.
+        box: the current box (4,), yellow, or several (m, 4); the first is the thickest, and there may be no box.
         target: the true box (4,), dashed green, or several (k, 4), if known.
         trail: earlier boxes, white; older ones are fainter.
         expression: caption on one line, truncated if it is too long.

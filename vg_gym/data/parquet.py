@@ -52,7 +52,7 @@ class ParquetDataset(IndexedSequence[Sample]):
         **columns: fields of :class:`vg_gym.data.parquet_layouts.Layout` that replace those of the known layout.
 
     Raises:
-        VGGymError: the split does not exist or has no usable row, one of its files is missing or damaged, the columns
+        VGGymError: the split does not exist or lacks usable rows, one of its files is missing or damaged, the columns
             are unknown, or the files contain only names of images and there is no ``root``.
     """
 
@@ -78,7 +78,7 @@ class ParquetDataset(IndexedSequence[Sample]):
         """Return the number of samples of every row, int64 (R,).
 
         Raises:
-            VGGymError: the split has no samples.
+            VGGymError: the split is empty.
         """
         texts = (sum(map(bool, texts_of(value))) for value in self._values("expressions"))
         counts = np.fromiter(texts, np.int64, len(self._table))

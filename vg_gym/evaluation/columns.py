@@ -120,7 +120,7 @@ class SampleColumns:
 
     @cached_property
     def has_sets(self) -> bool:
-        """True if some samples have no true box or several."""
+        """True if the number of true boxes differs from one in some samples."""
         return not self.one.all()
 
     def targets_of(self, index: int) -> np.ndarray:

@@ -124,7 +124,7 @@ def _numbers(values: Any, count: int) -> list[float]:
 
 
 def says_nothing(line: Line) -> bool:
-    """Return whether a line is an answer without a box, which says that nothing fits; a failure is no such answer.
+    """Return whether a line is an answer without a box, which says that nothing fits; a failure does not count as one.
 
     >>> says_nothing({"key": "a", "box": None, "boxes": []}), says_nothing({"key": "a", "box": None, "failure": "?"})
     (True, False)

@@ -63,7 +63,7 @@ class RecordedGrounder:
         partners: key of a query -> numbers of its rows, from :meth:`join`; default: by key.
         box_format: format of the boxes, a key of :data:`vg_gym.data.rows.FORMATS`; default: ``xyxy``. ``bbox`` needs a
             format.
-        sets: whether an answer may have several boxes, or none; otherwise the best box counts.
+        sets: whether an answer may have any number of boxes; otherwise the best box counts.
 
     Raises:
         VGGymError: the file is missing; an answer lacks a box or text, or the name of a query; a text lacks a frame, or
@@ -100,7 +100,7 @@ class RecordedGrounder:
 
         Args:
             samples: samples of the queries.
-            sets: whether a query may have several boxes, or none, and then several rows.
+            sets: whether a query may have any number of boxes, and then several rows.
 
         Returns:
             Key of the query -> numbers of its rows; and the numbers of answers, of answers without a query, and of
@@ -215,7 +215,7 @@ def build_recorded(
         frame: frame of the boxes.
         box_format: format of the boxes.
         partners: key of a query -> numbers of its rows.
-        sets: whether an answer may have several boxes, or none.
+        sets: whether an answer may have any number of boxes.
     """
     return partial(predict_batch, RecordedGrounder(path, frame, partners, box_format, sets).ground)
 

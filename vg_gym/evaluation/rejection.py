@@ -86,7 +86,7 @@ class Fits:
 
 
 def probabilities(answers: Answers, columns: SampleColumns) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return scores (M,) and whether their boxes are right, bool (M,); None if they are no probabilities.
+    """Return scores (M,) and whether their boxes are right, bool (M,); None if scores are not probabilities.
 
     Args:
         answers: N answers, of which M have a score.
@@ -110,7 +110,7 @@ def open_fit_data(
         open_split: function from the name of a split to the data.
 
     Raises:
-        VGGymError: a split is the evaluated one, or has no true boxes.
+        VGGymError: a split is the evaluated one, or lacks true boxes.
     """
     data = {}
     for split in dict.fromkeys(splits):

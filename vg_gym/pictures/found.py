@@ -56,7 +56,7 @@ class Found:
 
     @property
     def trajectory(self) -> np.ndarray:
-        """Boxes of an agent's path, (T+1, 4) pixels; for a method without steps the best box, (1, 4), or none."""
+        """Boxes of an agent's path, (T+1, 4) pixels; for a method without steps the best box, (1, 4), if it has one."""
         return np.asarray(self.details.get("trajectory", self.boxes[:1]), np.float32)
 
     @property

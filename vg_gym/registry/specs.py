@@ -71,7 +71,7 @@ class GrounderSpec(Spec):
     scored: bool = True
     """True if its answers have scores, so that ``nothing_below`` can make it say that nothing fits."""
     says_nothing: bool = False
-    """True if it can answer that nothing fits by itself, without a threshold."""
+    """True if it can answer that nothing fits without a threshold."""
     says_several: bool = False
     """True if it can answer with several boxes."""
     proposer: str = ""
