@@ -47,7 +47,8 @@ from vg_gym.clip.scores import score_boxes
 from vg_gym.config import options_from
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
-from vg_gym.envs.engine import GroundingEngine, make_bank
+from vg_gym.envs.banks import make_bank
+from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.features.bank import FeatureBank

@@ -17,9 +17,12 @@ ENVIRONMENTS = {
     "RefCOCOPlus-Ground-v0": "refcoco+-unc",
     "RefShapes-Ground-v0": "refshapes",
     "RefScenes-Ground-v0": "refscenes",
+    "RefShapes-GroundAny-v0": "refshapes-any",
+    "RefCOCOg-GroundAny-v0": "refcocog-umd",
+    "RefScenes-GroundAny-v0": "refscenes",
 }
-"""Environment id -> the data set it plays."""
-DRAWN = ("refshapes", "refscenes")
+"""Environment id -> the data set it plays. Ids with "GroundAny" have ``targets="any"``."""
+DRAWN = ("refshapes", "refshapes-any", "refscenes")
 """Data sets that are drawn in code, so that they never need a replacement."""
 
 for _id, _dataset in ENVIRONMENTS.items():
@@ -27,7 +30,11 @@ for _id, _dataset in ENVIRONMENTS.items():
         id=_id,
         entry_point="vg_gym.envs.grounding:GroundingEnv",
         vector_entry_point="vg_gym.envs.vector:GroundingVectorEnv",
-        kwargs={"dataset": _dataset, "fallback": None if _dataset in DRAWN else "refshapes"},
+        kwargs={
+            "dataset": _dataset,
+            "fallback": None if _dataset in DRAWN else "refshapes-any" if "Any" in _id else "refshapes",
+            **({"targets": "any"} if "Any" in _id else {}),
+        },
     )
 
 _support_old_names()

@@ -166,6 +166,15 @@ class MayLack(Protocol):
 
 
 @runtime_checkable
+class MeansAny(Protocol):
+    """Data set whose expressions may mean none or several objects; those of other data sets mean one."""
+
+    def means_one(self) -> np.ndarray:
+        """Return which samples have exactly one box, bool (N,), without reading the samples."""
+        ...
+
+
+@runtime_checkable
 class HasSegments(Protocol):
     """Data set with a segmentation of the objects."""
 

@@ -6,7 +6,7 @@ import pytest
 from vg_gym import boxes as box_ops
 from vg_gym.baselines.contours import RING_SCALE, RINGS, WINDOWS, ContourProposer, to_gaps
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
-from vg_gym.envs.engine import make_query_proposals
+from vg_gym.envs.banks import make_query_proposals
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError
 from vg_gym.registry import grounder

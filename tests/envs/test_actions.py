@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import climb
-from vg_gym.envs.actions import ACTIONS, MIN_SIDE, MultiEdgeActions, make_actions, shift_edges
+from vg_gym.envs.actions import ACTIONS, MultiEdgeActions, make_actions
+from vg_gym.envs.moves import MIN_SIDE, shift_edges
 from vg_gym.errors import VGGymError
 
 NAMES = [name for name in ACTIONS if name != "continuous"]

@@ -48,7 +48,8 @@ from vg_gym.agents.verifier import reads_proposals
 from vg_gym.clip.loader import load_clip
 from vg_gym.config import check_ranges, options_from, save_config
 from vg_gym.data import drawing
-from vg_gym.envs.engine import GroundingEngine, make_bank
+from vg_gym.envs.banks import make_bank
+from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import Interrupted, VGGymError, unknown
@@ -118,16 +119,19 @@ class AgentTrainer:
         if c.test_samples:
             self.open(c.test_split)  # a mistake is an error before training, not after it
         self.clip = load_clip(c.clip, self.device)
-        bank = make_bank(Episodes(train), self.clip, self.options)
-        samples = [val[i] for i in range(min(c.eval_samples, len(val)))]
+        episodes = Episodes(train, c.targets)
+        bank = make_bank(episodes, self.clip, self.options)
+        items = Episodes(val, c.targets).items
+        samples = [items[i] for i in range(min(c.eval_samples, len(items)))]
         self._compare_origin(train, samples)
-        engine = GroundingEngine(Episodes(train), self.clip, c.num_envs, self.options, bank)
+        engine = GroundingEngine(episodes, self.clip, c.num_envs, self.options, bank)
         self._check_memory(engine)
         queries = engine.episodes.queries()
-        bank.prepare(Chained([queries, Episodes(samples).queries()]), c.cache, progress=True)
+        evaluated = Episodes(samples, c.targets)
+        bank.prepare(Chained([queries, evaluated.queries()]), c.cache, progress=True)
         engine.initial_boxes.prepare(queries, c.cache, progress=True)
-        validation = GroundingEngine(Episodes(samples), self.clip, min(64, len(samples)), self.options, bank)
-        validation.initial_boxes.prepare(Episodes(samples).queries(), c.cache, progress=True)
+        validation = GroundingEngine(evaluated, self.clip, min(64, len(samples)), self.options, bank)
+        validation.initial_boxes.prepare(evaluated.queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation
 
     def _compare_origin(self, train: GroundingDataset, validation: Sequence[Any]) -> None:

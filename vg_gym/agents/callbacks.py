@@ -120,7 +120,7 @@ def evaluate(engine: GroundingEngine, policy: Any, samples: int) -> tuple[dict[s
     episodes = play(engine, act, range(min(samples, len(engine.episodes))))
     columns: dict[str, list[float]] = {
         "iou": [e.iou for e in episodes],
-        "acc@0.5": [e.iou if np.isnan(e.iou) else e.iou >= 0.5 for e in episodes],
+        "acc@0.5": [e.success for e in episodes],
         "clip_score": [e.score for e in episodes],
         "trigger_rate": [e.triggered for e in episodes],
         "length": [e.steps for e in episodes],

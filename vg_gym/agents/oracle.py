@@ -14,8 +14,10 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import to_numpy
 from vg_gym.config import NonNegativeInt, check_options
-from vg_gym.envs.actions import OUT, ActionSet, MultiEdgeActions, make_actions
+from vg_gym.envs.actions import ActionSet, MultiEdgeActions, make_actions
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.envs.moves import OUT
+from vg_gym.envs.rewards import SUCCESS_IOU
 from vg_gym.types import Prediction, Sample
 
 MAX_MENU_LEVELS = 5
@@ -34,7 +36,7 @@ class ActionOracle:
     name = "action-oracle"
 
     def __init__(self, action: str = "multi-edges", max_steps: NonNegativeInt = 12, **options: Any):
-        check_options(self.name, make_actions, options, fixed=("name", "jumps"))
+        check_options(self.name, make_actions, options, fixed=("name", "jumps", "answers"))
         self.actions, self.max_steps = make_actions(action, **options), max_steps
         self.bounds = f"{action} in {max_steps} steps, from the whole image"
         """Description of the moves that the oracle bounds."""
@@ -106,9 +108,33 @@ def greedy_action(
 
 
 def oracle_actions(engine: GroundingEngine) -> np.ndarray:
-    """Return the oracle's actions (N, ...) in an engine with labels; a move must gain more than its price."""
+    """Return the oracle's actions (N, ...) in an engine with labels; a move must gain more than its price.
+
+    With ``targets="any"`` it goes to the target that is not recorded yet and nearest to the box, records it, and pulls
+    the trigger at the last one. If all are recorded, or nothing is meant, it says "nothing more".
+    """
     boxes, targets, proposals = (to_numpy(x) for x in (engine.boxes, engine.targets, engine.proposals))
-    return greedy_action(engine.actions, boxes, targets, proposals, max(1e-4, engine.options.step_cost))
+    min_gain = max(1e-4, engine.options.step_cost)
+    if engine.answers is None:
+        return greedy_action(engine.actions, boxes, targets, proposals, min_gain)
+    left = missing_targets(engine)
+    ious = np.where(left, box_ops.iou(boxes[:, None], to_numpy(engine.answers.targets)), -1)
+    nearest = to_numpy(engine.answers.targets)[np.arange(len(boxes)), ious.argmax(axis=1)]
+    actions = greedy_action(engine.actions, boxes, nearest, proposals, min_gain)
+    fits = (actions.reshape(len(boxes), -1) == np.reshape(engine.actions.trigger, (1, -1))).all(axis=1)
+    actions[fits & (left.sum(axis=1) > 1)] = engine.actions.record
+    actions[~left.any(axis=1)] = engine.actions.nothing
+    return actions
+
+
+def missing_targets(engine: GroundingEngine) -> np.ndarray:
+    """Return which targets have an IoU below 0.5 with every recorded box, bool (N, T)."""
+    assert engine.answers is not None
+    targets, recorded = to_numpy(engine.answers.targets), to_numpy(engine.answers.boxes)
+    scales = to_numpy(engine.scales)[:, None]
+    pairs = box_ops.pixels(targets, scales)[:, :, None], box_ops.pixels(recorded, scales)[:, None]
+    exists = np.arange(targets.shape[1]) < to_numpy(engine.answers.num_targets)[:, None]
+    return exists & (box_ops.pixel_iou(*pairs) < SUCCESS_IOU).all(axis=2)
 
 
 def _candidates(actions: ActionSet, boxes: np.ndarray, targets: np.ndarray, proposals: Any) -> list[np.ndarray]:

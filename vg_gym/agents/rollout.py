@@ -32,6 +32,10 @@ class Episode:
     """Return of the episode."""
     iou: float
     """IoU of the last box; NaN without labels."""
+    boxes: np.ndarray
+    """Answer, normalised boxes (m, 4); the last box with ``targets="one"``."""
+    success: float
+    """1 if the answer is right (IoU >= 0.5, or F1 of 1 with ``targets="any"``), otherwise 0; NaN without labels."""
 
     @property
     def steps(self) -> int:
@@ -70,13 +74,13 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
     path, alive = [to_numpy(engine.boxes).copy()], np.ones(engine.num_envs, dtype=bool)
     length = np.zeros(engine.num_envs, dtype=int)
     returns, triggered = np.zeros(engine.num_envs), np.zeros(engine.num_envs, dtype=bool)
-    final_score, final_iou = to_numpy(engine.score).copy(), to_numpy(engine.iou())
+    last = _last(engine)
     for _ in range(engine.options.max_steps):
         result = engine.step(policy({name: to_numpy(values) for name, values in engine.observe().items()}))
         terminated, truncated = to_numpy(result.terminated), to_numpy(result.truncated)
         path.append(np.where(alive[:, None], to_numpy(engine.boxes), path[-1]))
-        final_score = np.where(alive, to_numpy(engine.score), final_score)
-        final_iou = np.where(alive, to_numpy(engine.iou()), final_iou)
+        now = _last(engine)
+        last = {k: np.where(alive.reshape(-1, *[1] * (v.ndim - 1)), now[k], v) for k, v in last.items()}
         returns += alive * to_numpy(result.reward)
         length += alive
         triggered |= alive & terminated
@@ -88,27 +92,37 @@ def _play_batch(engine: GroundingEngine, policy: Policy, indices: list[int], box
         Episode(
             index=index,
             trajectory=trajectories[row, : length[row] + 1],
-            score=float(final_score[row]),
+            score=float(last["score"][row]),
             triggered=bool(triggered[row]),
             reward=float(returns[row]),
-            iou=float(final_iou[row]),
+            iou=float(last["iou"][row]),
+            boxes=last["boxes"][row, : int(last["num_boxes"][row])],
+            success=float(last["is_success"][row]) if np.isfinite(last["iou"][row]) else np.nan,
         )
         for row, index in enumerate(indices)
     ]
 
 
+def _last(engine: GroundingEngine) -> dict[str, np.ndarray]:
+    """Return the values of the present moment that an episode keeps from its last one, (N, ...) each."""
+    values = {"score": engine.score, **engine.outcome(), **engine.recorded()}
+    if "boxes" not in values:
+        values |= {"boxes": engine.boxes[:, None], "num_boxes": np.ones(engine.num_envs, dtype=int)}
+    return {name: to_numpy(value).copy() for name, value in values.items()}
+
+
 def draw_episode(episodes: Episodes, episode: Episode, size: int = 320) -> np.ndarray:
     """Draw a played episode in one frame: its last box, its trail, and the target if it is known."""
-    query, target = episodes.query(episode.index), episodes.target(episode.index)
-    labeled = bool(np.isfinite(target).all())
+    query, targets = episodes.query(episode.index), episodes.all_targets(episode.index)
     return drawing.draw_frame(
         query.image.array(),
         episode.trajectory[-1],
-        target if labeled else None,
+        targets,
         list(episode.trajectory[:-1]),
         query.expression,
         episode.score,
-        episode.iou if labeled else None,
+        None if targets is None else episode.iou,
         f"{episode.steps}{'' if episode.triggered else ' (no trigger)'}",
         size,
+        list(episode.boxes) if episodes.targets == "any" else (),
     )

@@ -14,7 +14,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.envs.grounding import SUCCESS_IOU
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import VGGymError
 
@@ -23,8 +22,9 @@ class GroundingVecEnv(VecEnv):
     """N grounding episodes for SB3.
 
     In the last step of an episode its ``info`` holds ``episode`` (r, l), ``terminal_observation``,
-    ``TimeLimit.truncated``, ``clip_score``, ``triggered``, and, with labels, ``iou`` and ``is_success``. Other infos
-    are empty: SB3 requires a list of dicts, and filling N of them takes longer than the step itself.
+    ``TimeLimit.truncated``, ``clip_score``, ``triggered``, and, with labels, the values of
+    :meth:`~vg_gym.envs.engine_state.EngineState.outcome`. Other infos are empty: SB3 requires a list of dicts, and
+    filling N of them takes longer than the step itself.
 
     Args:
         engine: engine with the episodes.
@@ -82,7 +82,8 @@ class GroundingVecEnv(VecEnv):
     def _fill(self, infos: list[dict[str, Any]], rows: np.ndarray, terminated: np.ndarray) -> None:
         engine = self.engine
         last = {name: to_numpy(values) for name, values in engine.observe(rows).items()}
-        ious, scores, steps = (to_numpy(values) for values in (engine.iou(), engine.score, engine.steps))
+        scores, steps = to_numpy(engine.score), to_numpy(engine.steps)
+        outcome = {name: to_numpy(values) for name, values in engine.outcome().items()}
         for i, row in enumerate(rows):
             info = infos[row]
             info["terminal_observation"] = {name: values[i] for name, values in last.items()}
@@ -90,8 +91,8 @@ class GroundingVecEnv(VecEnv):
             info["triggered"] = bool(terminated[row])
             info["episode"] = {"r": float(self._returns[row]), "l": int(steps[row])}
             info["clip_score"] = float(scores[row])
-            if np.isfinite(ious[row]):
-                info["iou"], info["is_success"] = float(ious[row]), bool(ious[row] >= SUCCESS_IOU)
+            if np.isfinite(outcome["iou"][row]):
+                info.update({name: values[row].item() for name, values in outcome.items()})
 
     def close(self) -> None:
         """Do nothing, because nothing is open."""

@@ -12,8 +12,8 @@ from vg_gym.boxes import iou
 from vg_gym.errors import VGGymError
 from vg_gym.storage.files import replacing
 
-BOX, TARGET, TRAIL = (255, 214, 10), (60, 220, 120), (255, 255, 255)
-"""Colours (R, G, B) of the current box, the true box and earlier boxes."""
+BOX, TARGET, TRAIL, RECORDED = (255, 214, 10), (60, 220, 120), (255, 255, 255), (255, 110, 40)
+"""Colours (R, G, B) of the current box, the true boxes, earlier boxes and recorded boxes."""
 _BAR = 44
 """Height of the caption in pixels."""
 _LINE = 18
@@ -30,6 +30,7 @@ def draw_frame(
     iou: float | None = None,
     step: str = "",
     size: int = 512,
+    recorded: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Draw a frame of an episode: :func:`draw_boxes` with a caption.
 
@@ -43,11 +44,12 @@ def draw_frame(
         iou: IoU, in the caption.
         step: progress of the episode, e.g. ``"3/10"``.
         size: length of the longer side in pixels.
+        recorded: boxes that are already part of the answer, orange.
 
     Returns:
         Frame, uint8 (h + caption, w, 3).
     """
-    return _caption(draw_boxes(image, box, target, trail, size), expression, score, iou, step)
+    return _caption(draw_boxes(image, box, target, trail, size, recorded), expression, score, iou, step)
 
 
 def draw_boxes(
@@ -56,6 +58,7 @@ def draw_boxes(
     target: np.ndarray | None = None,
     trail: Sequence[np.ndarray] = (),
     size: int = 512,
+    recorded: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Draw boxes on an image, uint8 (h, w, 3).
 
@@ -65,6 +68,7 @@ def draw_boxes(
         target: see :func:`draw_frame`.
         trail: see :func:`draw_frame`.
         size: length of the longer side of the result in pixels.
+        recorded: see :func:`draw_frame`.
     """
     height, width = image.shape[:2]
     factor = size / max(height, width)
@@ -76,6 +80,8 @@ def draw_boxes(
         draw.rectangle(_pixels(old, canvas.size), outline=(*TRAIL, max(40, 200 - 32 * age)), width=2)
     for true in () if target is None else np.reshape(target, (-1, 4)):
         _dashed(draw, _pixels(true, canvas.size), TARGET)
+    for done in recorded:
+        draw.rectangle(_pixels(done, canvas.size), outline=(*RECORDED, 255), width=max(2, size // 128))
     for rank, one in reversed(list(enumerate(np.reshape(box, (-1, 4))))):
         draw.rectangle(_pixels(one, canvas.size), outline=(*BOX, 255), width=max(2, size // (256 if rank else 128)))
     return np.asarray(Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB"))

@@ -22,10 +22,13 @@ from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.config import check_ranges
 from vg_gym.envs import observations as obs
-from vg_gym.envs.actions import MIN_SIDE, ActionSet, make_actions
+from vg_gym.envs.actions import ActionSet, make_actions
+from vg_gym.envs.banks import make_bank, make_query_proposals
+from vg_gym.envs.engine_state import EngineState
 from vg_gym.envs.episode_order import RUN_LENGTH, EpisodeOrder
 from vg_gym.envs.episodes import Catalog, Episodes
 from vg_gym.envs.initial_boxes import make_initial_boxes
+from vg_gym.envs.moves import MIN_SIDE
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.reset_options import check_reset_options
 from vg_gym.envs.rewards import Reward, target_iou
@@ -35,10 +38,9 @@ from vg_gym.envs.scoring.protocol import Playing
 from vg_gym.errors import VGGymError
 from vg_gym.features.bank import FeatureBank
 from vg_gym.features.edge_profiles import edge_profiles
-from vg_gym.features.glimpses import GLIMPSE, State, feature_glimpses, seen_arrays, seen_tensors
+from vg_gym.features.glimpses import State, feature_glimpses, seen_arrays, seen_tensors
 from vg_gym.features.image_tables import Rows
-from vg_gym.features.query_proposals import QueryProposals, relative
-from vg_gym.features.store import FeatureStore
+from vg_gym.features.query_proposals import relative
 from vg_gym.runtime.devices import check_memory
 from vg_gym.runtime.lazy_imports import torch
 from vg_gym.types import Query
@@ -62,7 +64,7 @@ class StepResult:
 
 
 @dataclass(eq=False)
-class GroundingEngine:
+class GroundingEngine(EngineState):
     """N grounding episodes in parallel, on the device of the CLIP.
 
     Args:
@@ -89,11 +91,13 @@ class GroundingEngine:
         o, clip = self.options, self.clip
         check_ranges(o)
         self.limit_steps(None)
+        if self.episodes.labeled and self.episodes.targets != o.targets:
+            raise VGGymError(f"targets={o.targets!r} needs Episodes(items, {o.targets!r})")
         tensors = not clip.on_cpu if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
         """Device of the state; None for numpy arrays."""
         jumps = o.num_proposals if o.proposals else 0
-        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps)
+        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps, o.targets == "any")
         self._action_shape = (self.num_envs, *(self.actions.space.shape or ()))
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
@@ -112,8 +116,9 @@ class GroundingEngine:
         self.features.images.users.add(self)
 
     def limit_steps(self, limit: int | None) -> None:
-        """Let the trigger count in the last step at the latest if episodes may also end after ``limit`` steps."""
-        self.min_steps = min(self.options.min_steps, self.options.max_steps, limit or self.options.max_steps)
+        """Truncate episodes after ``limit`` steps too; the trigger counts in the last step at the latest."""
+        self.max_steps = min(self.options.max_steps, limit or self.options.max_steps)
+        self.min_steps = min(self.options.min_steps, self.max_steps)
 
     @property
     def row_bytes(self) -> int:
@@ -129,52 +134,6 @@ class GroundingEngine:
         parts = make_query_scores(o, self.clip), make_query_proposals(o, self.clip), o.edge_profiles
         self.bank.check(self.clip, o.needs_tokens, o.phrases, *parts)
         return self.bank
-
-    def _allocate(self) -> None:
-        """Allocate the state: arrays, or tensors on a device, with one row per sub-environment."""
-        n, dim, grid, maps = self.num_envs, self.clip.dim, self.clip.grid + 1, self.features.num_maps
-        zeros = self._zeros
-        self.index = np.zeros(n, dtype=np.int64)
-        self.boxes = self._state(np.tile(box_ops.FULL, (n, 1)))
-        self.targets = self._state(np.full((n, 4), np.nan, dtype=np.float32))
-        self.scales = self._state(np.ones((n, 4), dtype=np.float32))
-        """Sizes of the images in pixels (W, H, W, H), (N, 4)."""
-        self.steps = self._state(np.zeros(n, dtype=np.int64))
-        self.slots, self.rows = (self._state(np.zeros(n, dtype=np.int32)) for _ in range(2))
-        self.score, self.score_change, self.potential = zeros(n), zeros(n), zeros(n)
-        self.history = zeros(n, obs.HISTORY, self.actions.encoding)
-        self.region, self.text = zeros(n, dim), zeros(n, dim)
-        self.maps = zeros(n, maps, grid, grid)
-        self.proposals = zeros(n, *self.features.proposals.shape)
-        self._precision: Any = np.dtype(self.options.precision)
-        if self.device is not None:
-            self._precision = getattr(torch, self.options.precision)
-        tokens = (self.clip.num_tokens * dim,) if self.features.tokens else (0,)
-        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, GLIMPSE, GLIMPSE)}
-        self._fixed = {name: self._as_stored(zeros(n, *shape)) for name, shape in shapes.items()}
-        """Parts of an observation that stay constant in an episode; tensors have the precision of observations."""
-        self._everywhere = np.arange(n)
-
-    def _zeros(self, *shape: int) -> Any:
-        return self._state(np.zeros(shape, dtype=np.float32))
-
-    def _state(self, values: Any) -> Any:
-        """Convert an array or tensor to state: it moves to the device, and 64-bit floats become 32-bit ones."""
-        if self.device is not None:
-            values = torch.as_tensor(values, device=self.device)
-            return values.float() if values.is_floating_point() else values
-        values = values if isinstance(values, np.ndarray) else values.numpy()
-        return values.astype(np.float32) if values.dtype == np.float64 else values
-
-    def _as_seen(self, values: Any, copy: bool = True) -> Any:
-        """Return state in the precision of observations; with ``copy`` the caller may keep it."""
-        if self.device is not None:
-            return values.to(self._precision, copy=copy)
-        return values.astype(self._precision, copy=copy)
-
-    def _as_stored(self, values: Any) -> Any:
-        """Return the stored form of a constant part: on a device in the precision of observations, to copy less."""
-        return values if self.device is None else self._as_seen(values, copy=False)
 
     @property
     def queries(self) -> list[Query]:
@@ -219,6 +178,8 @@ class GroundingEngine:
         self.boxes[rows] = box_ops.fit_inside(self._state(boxes), min_side=MIN_SIDE)
         self.steps[rows] = 0
         self.history[rows] = 0
+        if self.answers:
+            self.answers.begin(rows, self.boxes[rows])
         self._measure(rows)
         self.score_change[rows] = 0
         if len(rows) == 1 and self.clip.is_loaded:  # until CLIP is loaded, all features were cached
@@ -231,6 +192,9 @@ class GroundingEngine:
         self.index[rows] = index
         self.targets[rows] = self._state(self.catalog.targets[index])
         self.scales[rows] = self._state(self.catalog.scales[index])
+        if self.answers:
+            boxes = [self.catalog.all_targets.get(number) for number in index.tolist()]
+            self.answers.load(rows, boxes, [self.catalog.query(number).expression for number in index.tolist()])
         self.slots[rows], self.rows[rows] = (self._state(numbers.astype(np.int32)) for numbers in (slots, bank_rows))
         self.text[rows] = text = self._rows_of(bank.text, bank_rows)
         fixed = {"text": text, "image": self._rows_of(bank.images.means, slots),
@@ -266,7 +230,8 @@ class GroundingEngine:
             self.actions.check(actions)
             actions = torch.from_numpy(actions).to(self.device)
         boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
-        return self._advance(boxes, stop, self._actions.encode(actions)[:, None])
+        said = self._actions.answers(actions) if self.answers else ()
+        return self._advance(boxes, stop, self._actions.encode(actions)[:, None], said)
 
     def place(self, boxes: np.ndarray) -> StepResult:
         """Take a step in every row that places the box, whatever the action set; the history shows no move.
@@ -276,17 +241,54 @@ class GroundingEngine:
         """
         placed = box_ops.fit_inside(self._state(np.asarray(boxes, dtype=np.float32)), min_side=MIN_SIDE)
         moves = self._zeros(self.num_envs, 1, self.actions.encoding)
-        return self._advance(placed, moves[:, 0, 0] > 0, moves)
+        nowhere = moves[:, 0, 0] > 0
+        return self._advance(placed, nowhere, moves, (nowhere, nowhere) if self.answers else ())
 
-    def _advance(self, boxes: Any, stop: Any, moves: Any) -> StepResult:
-        """Take a step to ``boxes`` (N, 4); ``stop`` (N,) pulls the trigger, ``moves`` (N, 1, A) enter the history."""
-        before, self.boxes = self.potential, boxes
-        self.steps = self.steps + 1
-        stop = stop & (self.steps >= self.min_steps)
+    def _advance(self, boxes: Any, stop: Any, moves: Any, said: Sequence[Any]) -> StepResult:
+        """Take a step in every row.
+
+        Args:
+            boxes: new boxes (N, 4).
+            stop: rows that pull the trigger, bool (N,).
+            moves: codes of the actions (N, 1, A), which enter the history.
+            said: rows that say "this one, and on", and "nothing more", bool (N,) each; empty with ``targets="one"``.
+        """
+        before, ended, price = self.potential, stop, 0.0
+        if self.answers:
+            recorded, false_boxes = self.answers.record(said[0], self.boxes, self.score, self.scales)
+            boxes = box_ops.namespace(boxes).where(recorded[:, None], self.answers.start, boxes)
+            ended, price = stop | said[1], false_boxes * self._label_price(self.options.false_box_price)
+        self.boxes, self.steps = boxes, self.steps + 1
+        ended = ended & (self.steps >= self.min_steps)
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
         self._measure(None)
-        truncated = ~stop & (self.steps >= self.options.max_steps)
-        return StepResult(self.reward(before, self.potential, stop), stop, truncated)
+        truncated = ~ended & (self.steps >= self.max_steps)
+        if self.answers:
+            price = price + self._close(stop, ended, truncated)
+        reward = self.reward(before, self.potential, ended)
+        return StepResult(reward - self._state(price) if self.answers else reward, ended, truncated)
+
+    def _close(self, stop: Any, ended: Any, truncated: Any) -> Any:
+        """Complete the answers of rows that ended, whose potential becomes that of the answer, and return prices (N,).
+
+        Args:
+            stop: rows that pull the trigger, so that the box is part of the answer, bool (N,).
+            ended: rows that end, bool (N,).
+            truncated: rows that are cut off, bool (N,).
+        """
+        answers, values, xp = self.answers, self._values, box_ops.namespace(stop)
+        assert answers is not None
+        with_box = (ended & stop) | (truncated & (answers.count == 0))
+        f1 = xp.where(with_box, values.f1_with, values.f1) if self.reward.needs_labels else None
+        final = self.reward.potential(xp.where(with_box, values.worth_with, values.worth), f1)
+        self.potential = xp.where(ended | truncated, self._state(final), self.potential)
+        answers.close(ended | truncated, with_box, self.boxes)
+        false = (ended | truncated) & answers.is_false_nothing()
+        return false * self._label_price(self.options.false_nothing_price)
+
+    def _label_price(self, price: float) -> float:
+        """Return a price that only labels can tell; 0 if the reward reads none."""
+        return price if self.reward.needs_labels else 0.0
 
     def checked_shape(self, actions: Any) -> Any:
         """Return actions as an array or tensor of numbers, one per row.
@@ -314,8 +316,13 @@ class GroundingEngine:
             boxes, targets, scales = boxes[rows], targets[rows], scales[rows]
         region, score = self.scorer.score(boxes, playing)
         region, score = self._state(region), self._state(score)
-        overlap = target_iou(boxes, targets, scales) if self.reward.needs_labels else None
-        potential = self._state(self.reward.potential(score, overlap))
+        if self.answers:
+            values = self.answers.values(boxes, score, scales, self.reward.needs_labels, rows)
+            potential = self._state(self.reward.potential(values.worth_with, values.best_f1()))
+            self._values = values
+        else:
+            overlap = target_iou(boxes, targets, scales) if self.reward.needs_labels else None
+            potential = self._state(self.reward.potential(score, overlap))
         if rows is None:
             self.region, self.score, self.score_change, self.potential = region, score, score - self.score, potential
         else:
@@ -341,6 +348,8 @@ class GroundingEngine:
         if "edge_profiles" in parts:
             values = edge_profiles(self.features.images.edge_tables.like(boxes), pick(self.slots), boxes)
             out["edge_profiles"] = self._as_seen(values, copy=False)
+        if self.answers:
+            out["answer"] = self._as_seen(self.answers.observe(pick(self.proposals), rows), copy=False)
         if "pixels_image" in parts:
             out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)
         return out
@@ -365,35 +374,13 @@ class GroundingEngine:
         names = ("pixels_image", "pixels_crop")
         return {name: self._state(np.stack(parts)) for name, parts in zip(names, zip(*views, strict=True), strict=True)}
 
-    def iou(self) -> Any:
-        """Return the IoU of the boxes with the targets, float64 (N,), NaN without a target; the caller may keep it."""
-        return target_iou(self.boxes, self.targets, self.scales)
-
     def masks(self) -> np.ndarray:
         """Return which actions change something, see :meth:`ActionSet.masks`; an early trigger changes nothing."""
         masks = self.actions.masks(to_numpy(self.boxes), to_numpy(self.proposals))
-        masks[to_numpy(self.steps) + 1 < self.min_steps, self.actions.trigger_column] = False
+        early = to_numpy(self.steps) + 1 < self.min_steps
+        masks[early, self.actions.trigger_column] = False
+        if self.answers:
+            record, nothing = self.actions.answer_columns
+            masks[early, nothing] = False
+            masks[to_numpy(self.answers.count) >= self.answers.capacity, record] = False
         return masks
-
-
-def make_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> FeatureBank:
-    """Build a bank with the features that an environment needs.
-
-    Raises:
-        VGGymError: the store ``features`` does not fit these episodes and this CLIP.
-    """
-    o, store = options, FeatureStore.open(options.features) if options.features else None
-    parts = make_query_scores(o, clip), make_query_proposals(o, clip), o.edge_profiles
-    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, *parts, cache=o.cache)
-    if store is not None:
-        bank.prepare([episodes.query(0)])
-    return bank
-
-
-def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposals | None:
-    """Return the proposals that an environment observes; None if ``proposals`` is empty.
-
-    Raises:
-        VGGymError: the proposer is unknown, or its weights or package are missing.
-    """
-    return QueryProposals(options.proposals, options.num_proposals, clip) if options.proposals else None

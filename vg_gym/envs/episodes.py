@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, unknown
 from vg_gym.features.bank import FeatureBank
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.storage.lru_cache import LRUCache
-from vg_gym.types import GroundingDataset, MayLack, Query, Sample
+from vg_gym.types import GroundingDataset, MayLack, MeansAny, Query, Sample
 
+TARGETS = ("one", "any")
+"""Numbers of objects that the expressions of a source may mean."""
 MAX_LISTED_QUERIES = 2**15
 """Largest number of queries of :meth:`Episodes.queries` in memory: all of most data sets, the recent ones of others."""
 
@@ -23,18 +27,22 @@ class Episodes:
 
     Args:
         items: a data set, a list of samples, or a list of queries; samples and queries cannot be mixed.
+        targets: ``one`` leaves out the samples that mean none or several objects, and says so on stderr; ``any`` plays
+            all of them.
 
     Raises:
-        VGGymError: the source is empty.
+        VGGymError: the source is empty, or all of its samples are left out.
     """
 
-    def __init__(self, items: GroundingDataset | Sequence[Sample] | Sequence[Query]):
+    def __init__(self, items: GroundingDataset | Sequence[Sample] | Sequence[Query], targets: str = "one"):
+        if targets not in TARGETS:
+            raise unknown("value of targets", targets, TARGETS)
         if len(items) == 0:
             raise VGGymError("no queries for episodes: the data set or list is empty")
-        self.items = items
         bare = isinstance(items[0], Query) or (isinstance(items, MayLack) and not items.labeled)
-        self.labeled = not bare
+        self.labeled, self.targets = not bare, targets
         self.dataset = str(getattr(items, "name", "queries"))
+        self.items: Any = items if bare or targets == "any" else _of_one(items, self.dataset)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -66,11 +74,60 @@ class Episodes:
         """Return the normalised target box (4,); NaN for bare queries."""
         return self.target_of(self.items[index])
 
+    def all_targets(self, index: int) -> np.ndarray | None:
+        """Return the normalised target boxes (k, 4); None for bare queries."""
+        return self.targets_of(self.items[index])
+
+    def targets_of(self, item: Sample | Query) -> np.ndarray | None:
+        """Return the normalised target boxes (k, 4) of an item of the source; None for a bare query."""
+        if not self.labeled or isinstance(item, Query):
+            return None
+        return box_ops.normalize(item.boxes, item.query.image.size)
+
     def target_of(self, item: Sample | Query) -> np.ndarray:
         """Return the normalised target box (4,) of an item of the source; NaN for a bare query."""
         if isinstance(item, Query):
             return np.full(4, np.nan, dtype=np.float32)
         return box_ops.normalize(item.box, item.query.image.size)
+
+
+class _Selected(Sequence[Any]):
+    """Items of a source at some of its indices."""
+
+    def __init__(self, items: Any, indices: np.ndarray):
+        self.items, self.indices = items, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[int(self.indices[index])]
+
+
+def _of_one(items: Any, name: str) -> Any:
+    """Return the samples of a source that mean one object, and say on stderr if others are left out."""
+    if isinstance(items, MeansAny):
+        single = items.means_one()
+    elif isinstance(items, (list, tuple)):
+        single = np.array([len(sample.boxes) == 1 for sample in items])
+    else:
+        return items
+    if single.all():
+        return items
+    if not single.any():
+        raise VGGymError(f"no expression of {name} means exactly one object; play it with targets=any")
+    _say_left_out(name, int((~single).sum()), len(single))
+    return _Selected(items, np.flatnonzero(single))
+
+
+@lru_cache
+def _say_left_out(name: str, left_out: int, count: int) -> None:
+    """Print once how many samples are left out."""
+    print(
+        f"{name}: {left_out:,} of {count:,} expressions mean none or several objects and are left out; targets=any "
+        "plays them",
+        file=sys.stderr,
+    )
 
 
 MAX_RECENT_QUERIES = 4096
@@ -95,7 +152,9 @@ class Catalog:
         self.rows = np.full(count, -1, dtype=np.int64)
         """Row of each episode in the bank; -1 for episodes that were not played yet."""
         self.targets = np.full((count, 4), np.nan, dtype=np.float32)
-        """Normalised target boxes; NaN without a target."""
+        """Normalised target boxes; NaN without a target. With ``targets=any`` it is the first of several."""
+        self.all_targets: dict[int, np.ndarray | None] = {}
+        """With ``targets=any``, the normalised target boxes (k, 4) of played episodes; None without labels."""
         self.scales = np.ones((count, 4), dtype=np.float32)
         """Sizes of the images in pixels (W, H, W, H)."""
         self.identity: dict[str, np.ndarray] = {
@@ -178,7 +237,12 @@ class Catalog:
         item = self.episodes.items[index]
         query = self.episodes.query_of(item)
         self._recent.add(index, query)
-        self.targets[index] = self.episodes.target_of(item)
+        if self.episodes.targets == "any":
+            boxes = self.all_targets[index] = self.episodes.targets_of(item)
+            if boxes is not None and len(boxes):
+                self.targets[index] = boxes[0]
+        else:
+            self.targets[index] = self.episodes.target_of(item)
         self.scales[index] = box_ops.image_scale(query.image.size)
         self.identity["key"][index] = query.key
         if not isinstance(item, Query):

@@ -56,7 +56,8 @@ def make_engine(
     if isinstance(dataset, str):
         source = _open(dataset, split, root, fallback, dict(dataset_options or {}))
     encoder = load_clip(clip, device) if isinstance(clip, str) else clip
-    return GroundingEngine(Episodes(source), encoder, num_envs, options_from(EnvOptions, options), bank, tensors)
+    env_options = options_from(EnvOptions, options)
+    return GroundingEngine(Episodes(source, env_options.targets), encoder, num_envs, env_options, bank, tensors)
 
 
 def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:

@@ -84,7 +84,8 @@ class Game:
         _, _, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
             hit = "a hit" if info.get("is_success") else "a miss"
-            overlap = f"IoU {info['iou']:.2f}, {hit}, " if "iou" in info else ""
+            measure = f"F1 {info['set_f1']:.2f}" if "set_f1" in info else f"IoU {info.get('iou', 0):.2f}"
+            overlap = f"{measure}, {hit}, " if "iou" in info else ""
             ended = "" if terminated else " (out of steps)"
             self.result = f"{overlap}score {info['clip_score']:.2f}{ended}"
             self.report(f"{self.env.engine.query(0).expression}: {self.result}")

@@ -19,10 +19,6 @@ from vg_gym.envs.spec import HasGroundingSpec
 from vg_gym.envs.window import Window
 from vg_gym.errors import VGGymError, unknown
 
-SUCCESS_IOU = 0.5
-"""Smallest IoU with ``info["is_success"]``, as in the Acc@0.5 of the literature."""
-
-
 MAX_CALLERS = 32
 """Largest number of callers that are searched for the ``reset`` of a wrapper."""
 
@@ -31,12 +27,19 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     """Visual grounding as an episode: move and resize a box until it fits the object that the expression refers to.
 
     ## Registered ids
-    `RefCOCOg-Ground-v0`, `RefCOCO-Ground-v0`, `RefCOCOPlus-Ground-v0`, `RefShapes-Ground-v0`: the training splits of
-    those data sets. If one of the first three is not on the machine, RefShapes replaces it, with a warning.
+    `RefCOCOg-Ground-v0`, `RefCOCO-Ground-v0`, `RefCOCOPlus-Ground-v0`, `RefShapes-Ground-v0`, `RefScenes-Ground-v0`:
+    the training splits of those data sets. `RefShapes-GroundAny-v0`, `RefCOCOg-GroundAny-v0` and
+    `RefScenes-GroundAny-v0` have `targets="any"`. If a RefCOCO is not on the machine, RefShapes replaces it, with a
+    warning.
 
     ## Task
     An episode is one image with one referring expression ("the small cross left of the blue heart"). The agent starts
     with a box (the whole image by default), changes it step by step, and pulls the trigger when it is satisfied.
+
+    With `targets="any"` the expression may mean none, one or several objects, and the answer is a set of boxes. The
+    agent may also say "this one, and on", which records the box and goes on from the initial box, or "nothing more",
+    which ends the episode without the current box. The trigger means "this one, and stop". With `targets="one"`
+    (default), samples that do not mean exactly one object are left out.
 
     ## Action space
     `action="multi-edges"` (default): `MultiDiscrete([5, 5, 5, 5, 2])`. The first four move the left, top, right and
@@ -44,7 +47,9 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     the trigger: 1 ends the episode and the moves are ignored. Other sets: `fine-edges` (a third step of 2 %),
     `jump-edges` (the last part also jumps to a proposal), `edges` (`Discrete(21)`), `classic` (`Discrete(9)`, the
     published nine) and `continuous` (`Box(5)`); see :mod:`vg_gym.envs.actions`. Boxes stay inside the image, with sides
-    of at least 4 % of it. `action_masks()` returns the choices that change something.
+    of at least 4 % of it. With `targets="any"` Discrete sets have two more actions, and the last part of MultiDiscrete
+    ones two more choices: "this one, and on", then "nothing more". `action_masks()` returns the choices that change
+    something.
 
     ## Observation space
     A flat `Dict`, where D is CLIP's width and A the length of an encoded action. All parts are float32 (float16 with
@@ -65,6 +70,9 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     | `proposals`                 | (K * 17,)           | `proposals="ssd"`: boxes of a detector, their scores  |
     |                             |                     | by CLIP and words, corners relative to the box        |
     | `edge_profiles`             | (4 * 24,)           | `edge_profiles=True`: edge strength across each edge  |
+    | `answer`                    | (3 + K,)            | `targets="any"`: boxes recorded / 8, plural, number   |
+    |                             |                     | in words / 8; IoU of each proposal with what is       |
+    |                             |                     | recorded                                              |
     | `pixels_image`, `pixels_crop` | (84, 84, 3)       | `observation="pixels"`: image and crop, uint8         |
 
     ## Rewards
@@ -73,7 +81,8 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     `clip+iou` their mean. With `clip`, neither rewards nor observations nor the end of an episode depend on a box
     label; if the source has labels, they are read only for `info`. `score` names the CLIP score, `scoring` its source:
     `dense` features of the image, computed once; `crop`s encoded in every step, and cached; or a `lattice` of crops,
-    encoded once (:mod:`vg_gym.envs.scoring`).
+    encoded once (:mod:`vg_gym.envs.scoring`). With `targets="any"` the potential is that of a set of boxes, a false box
+    costs `false_box_price`, and a false "nothing" `false_nothing_price` (:mod:`vg_gym.envs.answers`).
 
     ## Starting state
     `initial_box`: `full`, `center`, `random`, `jitter` (around the target; training only) or the name of any grounder,
@@ -86,7 +95,9 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
 
     ## Info
     `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; also `iou` and `is_success`
-    (IoU >= 0.5) if the source has labels.
+    (IoU >= 0.5) if the source has labels. With `targets="any"`: `boxes` (C, 4), the recorded ones and zeros beyond
+    `num_boxes`; with labels `iou`, the largest with a target, `set_f1`, the F1 at an IoU of 0.5 of the answer if the
+    episode ended now, and `is_success` (`set_f1` is 1).
 
     ## Reset options
     `options={"index": i}` plays the episode with this index, `{"initial_box": [x1, y1, x2, y2]}` (normalised) starts
@@ -229,18 +240,23 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         if not self._trail:
             raise VGGymError("nothing to render: call reset() first")
         engine = self.engine
-        query, target = engine.query(0), to_numpy(engine.targets)[0]
-        labeled = bool(np.isfinite(target).all()) and self.show_target
+        query, targets = engine.query(0), engine.true_boxes(0)
+        shown = targets if self.show_target else None
         caption: dict[str, Any] = {
             "expression": query.expression,
             "score": float(engine.score[0]),
-            "iou": float(engine.iou()[0]) if labeled else None,
+            "iou": None if shown is None else float(engine.iou()[0]),
             "step": f"{int(engine.steps[0])}/{engine.options.max_steps}",
         }
         if self.render_mode == "ansi":
             return drawing.describe(self._trail[-1], **caption)
         frame = drawing.draw_frame(
-            query.image.array(), self._trail[-1], target=target if labeled else None, trail=self._trail[:-1], **caption
+            query.image.array(),
+            self._trail[-1],
+            target=shown,
+            trail=self._trail[:-1],
+            recorded=engine.recorded_boxes(0),
+            **caption,
         )
         if self.render_mode == "rgb_array":
             return frame
@@ -272,10 +288,10 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             "dataset": engine.episodes.dataset,
             **{name: values[index] for name, values in engine.catalog.identity.items()},
         }
-        target = to_numpy(engine.targets)[0]
-        if not np.isnan(target[0]):
-            info["iou"] = iou = float(engine.iou()[0])
-            info["is_success"] = iou >= SUCCESS_IOU
+        info |= {name: values[0] for name, values in engine.recorded().items()}
+        outcome = engine.outcome()
+        if not np.isnan(float(outcome["iou"][0])):
+            info |= {name: values[0].item() for name, values in outcome.items()}
         return info
 
 

@@ -104,9 +104,15 @@ class _Random(_Unprepared):
 
 
 class _Jitter(_Unprepared):
-    """Source of targets whose edges are moved by normal noise of :data:`JITTER` times the side."""
+    """Source of targets whose edges are moved by normal noise of :data:`JITTER` times the side.
+
+    An episode without a target starts near the whole image.
+    """
 
     def __call__(self, rows: np.ndarray, index: np.ndarray, targets: Any, rng: CounterRNG) -> Any:
+        xp = box_ops.namespace(targets)
+        full = box_ops.FULL if xp is np else targets.new_tensor(box_ops.FULL)
+        targets = xp.where(xp.isnan(targets), full, targets)
         side = targets[:, 2:] - targets[:, :2]
         edges = box_ops.namespace(side).concatenate([side, side], axis=1)
         return targets + JITTER * rng.normal(rows, 4) * edges

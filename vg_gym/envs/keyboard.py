@@ -21,7 +21,8 @@ IN_KEYS = {"left": "l", "top": "k", "right": "j", "bottom": "i"}
 """Keys that move an edge into the box."""
 SIZE_KEYS = {"coarse": "", "fine": "f", "finest": "v"}
 """Keys that are held for steps of a size."""
-TRIGGER_KEY = " "
+TRIGGER_KEY, RECORD_KEY, NOTHING_KEY = " ", "o", "n"
+"""Keys of the trigger, of "this one, and on" and of "nothing more"."""
 CLASSIC_KEYS = {"left": "a", "right": "d", "up": "w", "down": "s", "bigger": "e", "smaller": "q", "fatter": "f",
                 "taller": "t"}  # fmt: skip
 CONTINUOUS_KEYS = {"a": (-1, 0, 0, 0), "d": (1, 0, 0, 0), "w": (0, -1, 0, 0), "s": (0, 1, 0, 0), "l": (0, 0, 1, 0),
@@ -45,6 +46,8 @@ def keys_to_action(actions: ActionSet) -> dict[tuple[int, ...], Any]:
         assert isinstance(actions, TableActions)
         actions_by_keys = _table_keys(actions)
     actions_by_keys = {**actions_by_keys, TRIGGER_KEY: actions.trigger}
+    if actions.record is not None:
+        actions_by_keys |= {RECORD_KEY: actions.record, NOTHING_KEY: actions.nothing}
     return {tuple(sorted(map(ord, keys))): action for keys, action in actions_by_keys.items()}
 
 
@@ -53,7 +56,7 @@ def _table_keys(actions: TableActions) -> dict[str, int]:
     if actions.name == "classic":
         return {key: actions.names.index(name) for name, key in CLASSIC_KEYS.items()}
     actions_by_keys = {}
-    for number, name in enumerate(actions.names[:-1]):
+    for number, name in enumerate(actions.names[: actions.trigger]):
         edge, way, size = name.split()
         keys = {**(OUT_KEYS if way == "out" else IN_KEYS), "all": "e" if way == "out" else "q"}
         actions_by_keys[keys[edge] + SIZE_KEYS[size]] = number
@@ -85,7 +88,8 @@ def describe(actions: ActionSet) -> list[str]:
     finest = ", with v still smaller" if actions.name in ("fine-edges", "jump-edges") else ""
     jumps = ["1 to 9: jump to a proposal"] if actions.jumps else []
     moves = lines.get(actions.name, [*stretch, f"with f held: small steps{finest}; {both}", *jumps])
-    return [*moves, "space: this is it    enter: next    esc: leave"]
+    more = ["o: this one, and on    n: nothing more"] if actions.record is not None else []
+    return [*moves, *more, "space: this is it    enter: next    esc: leave"]
 
 
 class HeldKeys:

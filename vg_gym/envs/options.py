@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vg_gym.config import NonNegativeInt, PositiveInt, Range
+from vg_gym.envs.actions import STEPS
+from vg_gym.envs.rewards import Reward
 
 Step = Annotated[float, Range(gt=0, lt=1)]
 
@@ -21,13 +23,16 @@ class EnvOptions:
     action: str = "multi-edges"
     """Action set: ``classic``, ``edges``, ``multi-edges``, ``fine-edges``, ``jump-edges`` (needs ``proposals``) or
     ``continuous`` (:mod:`vg_gym.envs.actions`)."""
-    coarse: Step = 0.3
+    targets: str = "one"
+    """Number of objects that an expression may mean: ``one``, or ``any``, with which the agent may record several boxes
+    or say that nothing fits (:mod:`vg_gym.envs.answers`)."""
+    coarse: Step = STEPS[0]
     """Size of the big step, as a fraction of the box's side."""
-    fine: Step = 0.08
+    fine: Step = STEPS[1]
     """Size of the small step, as a fraction of the box's side."""
-    finest: Step = 0.02
+    finest: Step = STEPS[2]
     """Size of the smallest step, in the action sets ``fine-edges`` and ``jump-edges``."""
-    reward: str = "clip"
+    reward: str = Reward.name
     """Potential of the reward: ``clip``, ``iou``, ``clip+iou`` (:mod:`vg_gym.envs.rewards`)."""
     score: str = "context"
     """CLIP score: ``cosine``, ``context``, ``surround``, ``contrast`` (:mod:`vg_gym.clip.scores`), or
@@ -37,10 +42,18 @@ class EnvOptions:
     of boxes whose crops are encoded once per query (:mod:`vg_gym.envs.scoring`)."""
     lattice: Annotated[int, Range(ge=1, le=64)] = 8
     """Number of cells per axis of the lattice of ``scoring=lattice``."""
-    step_cost: Price = 0.01
+    step_cost: Price = Reward.step_cost
     """Price of every step, the trigger included."""
-    trigger_bonus: Price = 0.1
-    """Share of the potential that is paid when the trigger ends the episode."""
+    trigger_bonus: Price = Reward.trigger_bonus
+    """Share of the potential that is paid when the trigger, or "nothing more", ends the episode."""
+    false_nothing_price: Price = 0.2
+    """``targets=any``, rewards with ``iou``: price of the empty answer if something is meant."""
+    false_box_price: Price = 0.1
+    """``targets=any``: price of a recorded box that repeats another one (IoU of at least 0.5) and, for rewards with
+    ``iou``, of one that has an IoU below 0.5 with every target."""
+    nothing_score: Annotated[float, Range(ge=-10, le=10)] = 0.0
+    """``targets=any``, rewards with ``clip``: score at which a box is worth as much as no box. 0 suits
+    ``score=contrast``, which is positive if the box looks more like the expression than like other texts."""
     initial_box: str = "full"
     """Initial box: ``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or a
     comma-separated list of these, of which each episode draws one."""

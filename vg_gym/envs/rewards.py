@@ -7,7 +7,8 @@ its first, minus the cost of the steps. Two things make the agent stop in time: 
 is paid only if the agent pulls the trigger before ``max_steps``.
 
 Potentials: ``clip`` is a named CLIP score (:mod:`vg_gym.clip.scores`) and reads no box label; ``iou`` is the IoU with
-the target; ``clip+iou`` is their weighted mean.
+the target; ``clip+iou`` is their weighted mean. With ``targets="any"`` a potential is that of a set of boxes
+(:mod:`vg_gym.envs.answers`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from vg_gym.clip.kernels import DOUBLE, OPTIONS, REAL, kernel, over_rows
 from vg_gym.errors import unknown
 
 REWARDS = ("clip", "iou", "clip+iou")
+SUCCESS_IOU = 0.5
+"""Smallest IoU of a hit, as in the Acc@0.5 of the literature."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Reward:
         return overlap if self.name == "iou" else self.iou_weight * overlap + (1 - self.iou_weight) * clip_score
 
     def __call__(self, before: np.ndarray, after: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        """Return rewards (B,) of steps from potential ``before`` to ``after``; ``stop`` marks pulled triggers."""
+        """Return rewards (B,) of steps from potential ``before`` to ``after``; ``stop`` marks ends by the agent."""
         return after - before - self.step_cost + stop * (self.trigger_bonus * after)
 
 

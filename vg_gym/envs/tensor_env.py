@@ -58,7 +58,8 @@ class GroundingTensorEnv:
 
         Returns:
             Observations, rewards (N,), terminated (N,), truncated (N,), and infos. The infos ``iou`` (N,), NaN without
-            a label, and ``clip_score`` (N,) belong to the boxes after the step. ``final_rows`` (E,) are the indices of
+            a label, ``is_success`` and ``clip_score`` (N,) belong to the boxes after the step; so does ``set_f1`` (N,)
+            with ``targets="any"``. ``final_rows`` (E,) are the indices of
             episodes that ended, and ``final_obs`` their last observations, each part (E, ...).
 
         Raises:
@@ -68,7 +69,7 @@ class GroundingTensorEnv:
             raise VGGymError("step() before reset(): call reset() first")
         engine = self.engine
         result: Any = engine.step(actions)
-        infos: dict[str, Any] = {"iou": engine.iou(), "clip_score": engine.score.clone()}
+        infos: dict[str, Any] = {**engine.outcome(), "clip_score": engine.score.clone()}
         ended = (result.terminated | result.truncated).nonzero()[:, 0]
         infos["final_rows"], infos["final_obs"] = ended, engine.observe(ended)
         if len(ended):

@@ -12,7 +12,6 @@ from gymnasium.vector.utils import batch_space
 from vg_gym.boxes import to_numpy
 from vg_gym.data import drawing
 from vg_gym.envs.factory import make_engine
-from vg_gym.envs.grounding import SUCCESS_IOU
 from vg_gym.envs.rng import CounterRNG, row_seeds
 from vg_gym.envs.spec import HasGroundingSpec
 from vg_gym.errors import VGGymError
@@ -184,8 +183,10 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         self._check_begun("render()")
         engine = self.engine
         return tuple(
-            drawing.draw_frame(query.image.array(), box, expression=query.expression)
-            for query, box in zip(engine.queries, to_numpy(engine.boxes), strict=True)
+            drawing.draw_frame(
+                query.image.array(), box, expression=query.expression, recorded=engine.recorded_boxes(row)
+            )
+            for row, (query, box) in enumerate(zip(engine.queries, to_numpy(engine.boxes), strict=True))
         )
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -198,12 +199,13 @@ class GroundingVectorEnv(HasGroundingSpec, VectorEnv):  # type: ignore[misc]
         infos: dict[str, Any] = engine.identity()
         infos["dataset"] = self._dataset
         infos["box"], infos["clip_score"] = to_numpy(engine.boxes).copy(), to_numpy(engine.score).astype(np.float64)
+        infos |= engine.recorded()
         infos |= {f"_{name}": everywhere for name in tuple(infos)}
-        iou = to_numpy(engine.iou())
-        labeled = ~np.isnan(iou)
+        outcome = {name: to_numpy(values) for name, values in engine.outcome().items()}
+        labeled = ~np.isnan(outcome["iou"])
         if labeled.any():
-            infos["iou"], infos["_iou"] = np.where(labeled, iou, 0.0), labeled
-            infos["is_success"], infos["_is_success"] = labeled & (iou >= SUCCESS_IOU), labeled
+            infos |= {name: np.where(labeled, values, values.dtype.type(0)) for name, values in outcome.items()}
+            infos |= {f"_{name}": labeled for name in outcome}
         return infos
 
 

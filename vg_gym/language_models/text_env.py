@@ -24,6 +24,8 @@ from vg_gym.types import Query
 
 STOP = "stop"
 """Word that pulls the trigger."""
+RECORD, NOTHING = "this one", "nothing"
+"""Words that record the box and go on, and that end the episode without the box, with ``targets="any"``."""
 STAY = "stay"
 """Word for no move."""
 
@@ -42,6 +44,10 @@ class EdgeActions(Protocol):
     """Names of all choices: L for each edge, then those of the last part."""
     trigger: np.ndarray
     """The action (5,) that pulls the trigger."""
+    record: np.ndarray | None
+    """The action (5,) "this one, and on"; None in sets without answers."""
+    nothing: np.ndarray | None
+    """The action (5,) "nothing more"; None in sets without answers."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,8 @@ class TextGroundingEnv:
 
     An answer is ``stop``; or comma-separated moves of edges, ``left in coarse, top out fine`` (edges that are not named
     stay); or, if the action set jumps, ``jump to 3``, one of the proposals that the observation lists; or a new box
-    ``[x1, y1, x2, y2]``. Any other answer is a step without a move, and sets ``info["unreadable"]``.
+    ``[x1, y1, x2, y2]``. With ``targets="any"``, ``this one`` records the box and goes on, and ``nothing`` ends the
+    episode without the current box. Any other answer is a step without a move, and sets ``info["unreadable"]``.
 
     Args:
         frame: frame of boxes in answers and observations, a key of :data:`vg_gym.frames.FRAMES`.
@@ -115,13 +122,30 @@ class TextGroundingEnv:
         box = say(box_ops.denormalize(info["box"], query.image.size), self.frame, query.image.size)
         steps = int(self.env.engine.steps[0])
         sizes = " or ".join(sorted({name.rpartition(" ")[2] for name in self.actions.names if " out " in name}))
+        recorded = self._recorded(info, query.image.size) if self.actions.record is not None else ""
         text = (
             f"Fit the yellow box to: {query.expression}. It is at {box} ({FRAMES[self.frame].summary}), step {steps} "
             f"of {options.max_steps}. Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left "
-            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits.{self._proposals(query)}"
+            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits.{recorded}"
+            f"{self._proposals(query)}"
         )
-        picture = draw_frame(query.image.array(), info["box"], expression=query.expression, size=self.size)
+        picture = draw_frame(
+            query.image.array(),
+            info["box"],
+            expression=query.expression,
+            size=self.size,
+            recorded=self.env.engine.recorded_boxes(0),
+        )
         return TextObservation(text, Image.fromarray(picture))
+
+    def _recorded(self, info: dict[str, Any], size: tuple[int, int]) -> str:
+        """Return sentences on answers of several boxes or none, and on the boxes that are already recorded."""
+        boxes = self.env.engine.recorded_boxes(0)
+        listed = "; ".join(say(box_ops.denormalize(box, size), self.frame, size) for box in boxes)
+        ask = (
+            f" If several objects are meant, '{RECORD}' records the box and goes on; '{NOTHING}' ends without the box."
+        )
+        return f"{ask} Recorded: {listed}." if listed else ask
 
     def _proposals(self, query: Query) -> str:
         """Return a sentence that lists the proposals to jump to."""
@@ -140,8 +164,9 @@ def say_action(action: np.ndarray, actions: EdgeActions) -> str:
     >>> say_action(np.array([0, 2, 3, 2, 0]), make_actions("multi-edges"))
     'left out coarse, right in fine'
     """
-    if action[4] == 1:
-        return STOP
+    for said, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
+        if said is not None and action[4] == said[4]:
+            return word
     count = len(actions.levels)
     words = [actions.names[edge * count + int(action[edge])] for edge in range(4) if action[edge] != actions.stay]
     if action[4] > 1:
@@ -159,8 +184,9 @@ def read_action(text: str, actions: EdgeActions) -> np.ndarray | None:
     [3, 3, 3, 3, 5]
     """
     words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
-    if words == STOP:
-        return actions.trigger.copy()
+    for said, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
+        if said is not None and words == word:
+            return said.copy()
     action, count, read = np.array([actions.stay] * 4 + [0]), len(actions.levels), 0
     for edge in range(4):
         for level in range(count):

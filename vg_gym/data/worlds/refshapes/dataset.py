@@ -200,6 +200,11 @@ class RefShapes(IndexedSequence[Sample]):
         """Iterate over all samples in order."""
         return (self[i] for i in range(len(self)))
 
+    def means_one(self) -> np.ndarray:
+        """Return which samples have one box, bool (N,)."""
+        singles = [True, True, False, False] if self.name == ANY else [True] * len(KINDS)
+        return np.tile(np.array(singles), self.scenes)
+
     @property
     def categories(self) -> tuple[str, ...]:
         """Names of the shapes."""

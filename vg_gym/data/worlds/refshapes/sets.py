@@ -84,6 +84,7 @@ def sample_pair(rng: np.random.Generator, level: Level) -> tuple[tuple[Scene, li
     empty = _empty(scene, other, str(rng.choice(KINDS)), rng)
     if empty is None or None in singles or None in several:
         return None
+    # RefShapes.means_one relies on the order: two that mean one object, then none, then several.
     first = [_one(target, words), singles[0], empty, several[0]]
     second = [singles[1], singles[2], Reference((), words, NONE, words.text), several[1]]
     return (scene, first), (rest, second)  # type: ignore[return-value]
