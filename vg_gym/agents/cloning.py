@@ -18,11 +18,13 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vg_gym.agents.budget import Budget
-from vg_gym.agents.oracle import oracle_actions, proposal_overlaps
+from vg_gym.agents.oracle import missing_targets, oracle_actions, proposal_overlaps
+from vg_gym.agents.proposal_attention import EMPTY_SCORE
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.boxes import to_numpy
 from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveInt, UnitInterval
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.envs.rewards import SUCCESS_IOU
 
 ACTION, REFERENT, RETURN = "oracle:action", "oracle:meant", "return"
 """Names of columns beside the observations: the oracle's action, the index of the target's proposal, the return."""
@@ -152,8 +154,14 @@ def learn_choice(
         loss = _choice_loss(scores, batch[REFERENT])
         _descend(optimizer, loss, attention)
         budget.taken += 1
-        right = (scores.argmax(1) == batch[REFERENT]).sum() / (batch[REFERENT] >= 0).sum().clamp(min=1)
-        report({"progress": progress, "loss": float(loss.detach()), "agreement": float(right)})
+        report({"progress": progress, "loss": float(loss.detach()), "agreement": _agreement(scores, batch[REFERENT])})
+
+
+def _agreement(scores: torch.Tensor, referents: torch.Tensor) -> float:
+    """Return the share of right choices; with several referents (B, K), the share of rows that are right everywhere."""
+    if referents.ndim == 2:
+        return float(((scores > 0) == (referents > 0)).all(1).float().mean())
+    return float((scores.argmax(1) == referents).sum() / (referents >= 0).sum().clamp(min=1))
 
 
 def _optimizer(module: torch.nn.Module, config: CloneConfig) -> torch.optim.Optimizer:
@@ -173,12 +181,25 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, module: torch
 
 
 def _choice_loss(scores: torch.Tensor, referents: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy; rows without a target's proposal count as 0."""
+    """Return the mean cross-entropy of the choice; rows without a target's proposal count as 0.
+
+    With ``targets="any"``, referents (B, K) mark all proposals that are meant, and each is decided by itself.
+    """
+    if referents.ndim == 2:
+        present = scores > EMPTY_SCORE / 2
+        each = F.binary_cross_entropy_with_logits(scores, referents, reduction="none")
+        return (each * present).sum() / len(scores)
     return F.cross_entropy(scores, referents, ignore_index=-1, reduction="sum") / len(referents)
 
 
 def _referents(engine: GroundingEngine) -> np.ndarray:
-    """Return the index of the proposal with the highest IoU with the target, (N,); -1 if all IoUs are below 0.5."""
+    """Return the index of the proposal with the highest IoU with the target, (N,); -1 if all IoUs are below 0.5.
+
+    With ``targets="any"``, return which proposals have an IoU of at least 0.5 with a target that is not recorded,
+    float32 (N, K).
+    """
+    if engine.answers:
+        return _all_referents(engine)
     targets, proposals = to_numpy(engine.targets), to_numpy(engine.proposals)
     if not proposals.shape[1]:
         return np.full(len(targets), -1)
@@ -186,12 +207,31 @@ def _referents(engine: GroundingEngine) -> np.ndarray:
     return np.where(overlaps.max(axis=1) >= 0.5, overlaps.argmax(axis=1), -1)
 
 
-def _log_prob(distribution: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability (B,) of labels; edges count only if the last part neither stops nor jumps."""
+def _all_referents(engine: GroundingEngine) -> np.ndarray:
+    proposals, scales = to_numpy(engine.proposals), to_numpy(engine.scales)
+    targets, missing = to_numpy(engine.answers.targets), missing_targets(engine)
+    overlaps = [
+        proposal_overlaps(proposals, targets[:, i], scales) * missing[:, i, None] for i in range(targets.shape[1])
+    ]
+    return (np.max(overlaps, axis=0) >= SUCCESS_IOU).astype(np.float32)
+
+
+def _log_prob(distribution: Any, labels: torch.Tensor, referents: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability (B,) of labels; edges count only if the last part neither stops nor jumps.
+
+    With several referents (B, K), a jump to any of them is as good as the one that the oracle names.
+    """
     if not isinstance(distribution, MultiCategoricalDistribution):
         return distribution.log_prob(labels)
     parts = [part.log_prob(label) for part, label in zip(distribution.distribution, labels.unbind(1), strict=True)]
-    return parts[-1] + (labels[:, -1] == 0) * torch.stack(parts[:-1]).sum(0)
+    last, choice = parts[-1], labels[:, -1]
+    if referents.ndim == 2 and referents.shape[1]:
+        jump = (choice > 1) & (choice < 2 + referents.shape[1])
+        places = torch.zeros_like(distribution.distribution[-1].logits).scatter(1, choice[:, None], 1)
+        places[:, 2 : 2 + referents.shape[1]] += referents
+        every = distribution.distribution[-1].logits.masked_fill(places == 0, -torch.inf).logsumexp(1)
+        last = torch.where(jump, every, last)
+    return last + (choice == 0) * torch.stack(parts[:-1]).sum(0)
 
 
 def _act(model: OnPolicyAlgorithm, observations: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +263,7 @@ def _learn(
     labels, referents, returns = (batch.pop(name) for name in (ACTION, REFERENT, RETURN))
     features = policy.extract_features(batch)
     actor, critic = policy.mlp_extractor(features)
-    log_prob = _log_prob(policy._get_action_dist_from_latent(actor), labels)
+    log_prob = _log_prob(policy._get_action_dist_from_latent(actor), labels, referents)
     loss = F.mse_loss(policy.value_net(critic).flatten(), returns) * model.vf_coef - log_prob.mean()
     if scores := getattr(policy.features_extractor, "num_scores", 0):
         loss = loss + _choice_loss(features[:, -scores:], referents)

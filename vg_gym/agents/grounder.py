@@ -12,6 +12,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.agents.checkpoint import env_of, find_agent, load_policy, read_about
+from vg_gym.agents.presence import Presence
 from vg_gym.agents.rollout import Episode, play
 from vg_gym.agents.supervision import first_blind, seen_by_agent
 from vg_gym.agents.verifier import keep_best, reads_proposals
@@ -40,6 +41,9 @@ class AgentGrounder:
 
     With initial boxes, an agent that reads proposals returns to the initial box if its verifier
     (:mod:`vg_gym.agents.verifier`) prefers it to the last box.
+
+    An agent trained with ``targets="any"`` answers with all boxes that it recorded, which may be none. Its score is the
+    probability that something is meant: that of not saying "nothing more" at the start.
 
     Args:
         name: a run folder, a built-in agent, or ``hub:ORG/NAME``.
@@ -129,10 +133,15 @@ class AgentGrounder:
         if self._policy is None:
             self._policy = load_policy(self._folder, self._about, engine, self.device)
         boxes = None if initial_boxes is None else _normalized(queries, initial_boxes)
-        episodes = play(engine, self._act, range(len(queries)), boxes)
-        if boxes is not None and self.verify and reads_proposals(self._policy):
+        presence = Presence(self._policy, engine.actions) if engine.answers else None
+        episodes = play(engine, presence or self._act, range(len(queries)), boxes)
+        if boxes is not None and self.verify and presence is None and reads_proposals(self._policy):
             episodes = keep_best(self._policy, engine, episodes, boxes)
-        return [_prediction(query, episode, self.clip.grid) for query, episode in zip(queries, episodes, strict=True)]
+        scores = presence.at_start() if presence else [episode.score for episode in episodes]
+        return [
+            _prediction(query, episode, score, self.clip.grid)
+            for query, episode, score in zip(queries, episodes, scores, strict=False)  # the last batch may be padded
+        ]
 
     def _act(self, observations: dict[str, np.ndarray]) -> np.ndarray:
         actions, _ = self._policy.predict(observations, deterministic=True)
@@ -145,11 +154,11 @@ def _normalized(queries: Sequence[Query], boxes: np.ndarray) -> np.ndarray:
     return box_ops.fit_inside(np.stack(normalized), min_side=0.01)
 
 
-def _prediction(query: Query, episode: Episode, grid: int) -> Prediction:
+def _prediction(query: Query, episode: Episode, score: float, grid: int) -> Prediction:
     path = box_ops.denormalize(episode.trajectory, query.image.size)
     scanned = len(SCAN_SIZES) * grid**2  # number of boxes that were scored for the score map
     details = {"trajectory": path, "evaluations": scanned + len(path), "triggered": episode.triggered}
-    return Prediction(path[-1], episode.score, details)
+    return Prediction(score=score, details=details, boxes=box_ops.denormalize(episode.boxes, query.image.size))
 
 
 def load_agent(name: str, **options: Any) -> AgentGrounder:

@@ -11,13 +11,19 @@ from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import nn
 
-from vg_gym.agents.proposal_attention import ProposalAttention
-from vg_gym.envs.actions import ActionSet
+from vg_gym.agents.proposal_attention import EMPTY_SCORE, ProposalAttention
+from vg_gym.envs.action_set import ActionSet
+from vg_gym.envs.answers import WORDS
+from vg_gym.envs.rewards import SUCCESS_IOU
 from vg_gym.features.glimpses import GLIMPSE
 from vg_gym.features.query_proposals import WIDTH
 
 TRIGGER_BIAS = 3.0
-"""Amount subtracted from the trigger's logit before training."""
+"""Amount subtracted before training from the logits of the trigger and of the answers, if there are any."""
+BEST_SCORES = 4
+"""Number of the highest scores of proposals that the hidden layers see with ``targets="any"``."""
+SCORE_SCALE = 4.0
+"""Scale of these scores, which are logits."""
 TRIGGER_SHIFT = 0.5
 """Amount subtracted from the mean of a continuous trigger, which is pulled if positive."""
 
@@ -103,8 +109,11 @@ class GroundingExtractor(BaseFeaturesExtractor):
             sizes.append(width)
         self.proposals: ProposalAttention | None = None
         if "proposals" in shapes:
-            self.proposals = ProposalAttention(shapes["proposals"][0] // WIDTH, shapes["text"][0])
+            several = "answer" in shapes
+            self.proposals = ProposalAttention(shapes["proposals"][0] // WIDTH, shapes["text"][0], may_be_none=several)
             sizes.append(self.proposals.size)
+        if "answer" in shapes:
+            sizes.append(WORDS + (BEST_SCORES if self.proposals else 0))
         self.edges: nn.Module | None = None
         if "edge_profiles" in shapes:
             self.edges = _two_layers(shapes["edge_profiles"][0] + shapes["box"][0], width)
@@ -128,8 +137,15 @@ class GroundingExtractor(BaseFeaturesExtractor):
         if self.edges is not None:
             parts.append(self.edges(torch.cat([observations["edge_profiles"], observations["box"]], dim=1)))
         parts += [encoder(observations[name]) for name, encoder in self.pictures.items()]
+        if "answer" in observations:
+            parts.append(observations["answer"][:, :WORDS])
         if self.proposals is not None:
-            parts += self.proposals(observations["proposals"], observations["text"])
+            read, scores = self.proposals(observations["proposals"], observations["text"])
+            if "answer" in observations:
+                recorded = observations["answer"][:, WORDS:] >= SUCCESS_IOU
+                scores = scores.masked_fill(recorded, EMPTY_SCORE)
+                parts.append((scores.topk(BEST_SCORES).values / SCORE_SCALE).tanh())
+            parts += [read, scores]
         return torch.cat(parts, dim=1)
 
 
@@ -167,28 +183,32 @@ class ScorePassing(nn.Module):
 class JumpHead(nn.Module):
     """Logits of the actions if some of them jump to proposals: the logit of a jump is the proposal's score plus a bias.
 
+    The choices after the jumps are "this one, and on" and "nothing more", if there are answers.
+
     All jumps share the bias, because with separate weights the network could memorise which row to jump to in an image.
 
     Args:
         latent: number of hidden units, without the scores that follow them.
-        logits: number of logits of all actions, of which the jumps are the last.
+        logits: number of logits of all actions.
         num_scores: number of scores, K.
+        after: number of logits after those of the jumps.
     """
 
-    def __init__(self, latent: int, logits: int, num_scores: int):
+    def __init__(self, latent: int, logits: int, num_scores: int, after: int = 0):
         super().__init__()
-        self.num_scores = num_scores
+        self.num_scores, self.after = num_scores, after
         self.linear = nn.Linear(latent, logits - num_scores + 1)
 
     @property
     def bias(self) -> torch.Tensor:
-        """Biases of the logits before the jumps, then the bias that all jumps share."""
+        """Biases of the logits before the jumps, the bias that all jumps share, and those after the jumps."""
         return self.linear.bias
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """Map hidden units and scores (B, latent + K) to logits (B, logits)."""
         logits = self.linear(latent[:, : -self.num_scores])
-        return torch.cat([logits[:, :-1], logits[:, -1:] + latent[:, -self.num_scores :]], dim=1)
+        before, shared, after = logits.split([logits.shape[1] - 1 - self.after, 1, self.after], dim=1)
+        return torch.cat([before, shared + latent[:, -self.num_scores :], after], dim=1)
 
 
 class GroundingPolicy(MultiInputActorCriticPolicy):
@@ -205,9 +225,11 @@ class GroundingPolicy(MultiInputActorCriticPolicy):
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
         scores = self.features_extractor.num_scores
-        if scores and isinstance(self.action_space, spaces.MultiDiscrete) and self.action_space.nvec[-1] == scores + 2:
+        after = 2 if "answer" in self.observation_space.spaces else 0  # type: ignore[attr-defined]
+        space = self.action_space
+        if scores and isinstance(space, spaces.MultiDiscrete) and space.nvec[-1] == 2 + scores + after:
             latent = self.mlp_extractor.latent_dim_pi - scores
-            self.action_net = JumpHead(latent, int(self.action_space.nvec.sum()), scores)
+            self.action_net = JumpHead(latent, int(space.nvec.sum()), scores, after)
             if self.ortho_init:
                 self.action_net.apply(partial(self.init_weights, gain=0.01))
             self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
@@ -215,7 +237,7 @@ class GroundingPolicy(MultiInputActorCriticPolicy):
 
 @torch.no_grad()
 def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
-    """Make an untrained actor-critic policy pull the trigger rarely, so that it first learns to move.
+    """Make an untrained actor-critic policy end episodes and record boxes rarely, so that it first learns to move.
 
     With even odds, episodes end after two steps on average, and the policy learns to stop at once.
 
@@ -224,8 +246,11 @@ def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
         actions: action set of the policy.
     """
     continuous = isinstance(actions.space, spaces.Box)
-    trigger = -2 if actions.jumps else -1  # the bias that all jumps share comes last
+    answers = 0 if actions.record is None else 2
+    trigger = -1 - answers - (actions.jumps > 0)  # the bias that all jumps share follows that of the trigger
     policy.action_net.bias[trigger] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
+    if answers:
+        policy.action_net.bias[-answers:] -= TRIGGER_BIAS
 
 
 def _pixels(shape: Any, width: int) -> nn.Module:

@@ -58,11 +58,14 @@ class ProposalAttention(nn.Module):
         width: width of the tokens.
         heads: number of attention heads.
         layers: number of attention layers.
+        may_be_none: whether the expression may mean none of the proposals; otherwise the only one of an image is meant.
     """
 
-    def __init__(self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2):
+    def __init__(
+        self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2, may_be_none: bool = False
+    ):
         super().__init__()
-        self.count = count
+        self.count, self.may_be_none = count, may_be_none
         self.enter = nn.Linear(WIDTH + 4 + 3 + 1, width)
         self.text = nn.Sequential(nn.Linear(text, width), nn.ReLU(), nn.Linear(width, width))
         self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, PAIR_FEATURES))
@@ -101,7 +104,9 @@ class ProposalAttention(nn.Module):
         for layer, part in zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True):
             x = layer(x, part)
         alone = present.sum(1, keepdim=True) == 1
-        scores = self.score(x)[..., 0].masked_fill(alone, SINGLE_SCORE).masked_fill(~present, EMPTY_SCORE)
+        scores = self.score(x)[..., 0].masked_fill(~present, EMPTY_SCORE)
+        if not self.may_be_none:
+            scores = scores.masked_fill(alone & present, SINGLE_SCORE)
         weights = (self.read_outs(x) + absent[..., None]).softmax(1)
         read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
         return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY_SCORE)

@@ -62,4 +62,5 @@ def keep_best(policy: Any, engine: GroundingEngine, episodes: Sequence[Episode],
 
 def _back_to_start(episode: Episode) -> Episode:
     """Return the episode with its initial box repeated at the end."""
-    return replace(episode, trajectory=np.concatenate([episode.trajectory, episode.trajectory[:1]]))
+    first = episode.trajectory[:1]
+    return replace(episode, trajectory=np.concatenate([episode.trajectory, first]), boxes=first)

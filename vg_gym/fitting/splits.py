@@ -77,5 +77,5 @@ def samples_mark(samples: GroundingDataset | Sequence[Any]) -> str:
 
 def _words_and_box(sample: Any) -> bytes:
     query = getattr(sample, "query", sample)
-    box = np.asarray(getattr(sample, "box", ()), np.float32).tobytes()
+    box = np.asarray(getattr(sample, "boxes", ()), np.float32).tobytes()
     return f"{query.expression}\0{getattr(sample, 'image_id', '')}\0".encode() + box
