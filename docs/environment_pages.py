@@ -80,7 +80,7 @@ def stale() -> list[str]:
 def page(name: str) -> str:
     """The page of an id."""
     spec = registry.dataset_spec(vg_gym.ENVIRONMENTS[name])
-    env, (description, sections) = made(), docstring()
+    env, (description, sections) = made(targets(name)), docstring()
     titles = list(sections)
     tail = titles[titles.index("Arguments") + 1 :]
     extra = {"Action space": f"\n\n{action_sets()}", "Observation space": f"\n\n{observations(env.observation_space)}"}
@@ -110,13 +110,19 @@ def caption(name: str) -> str:
     played = "Three seeded episodes with the default options but `min_steps=1`, played by the greedy oracle."
     if registry.dataset_spec(vg_gym.ENVIRONMENTS[name]).read_from_disk:
         played += " The scenes are of RefShapes, which stands in where the data are not on the machine."
-    return f"{played} The box is yellow, its path white, the truth dashed green."
+    recorded = ", recorded boxes orange" if targets(name) == "any" else ""
+    return f"{played} The box is yellow, its path white{recorded}, the truth dashed green."
+
+
+def targets(name: str) -> str:
+    """The value of the option ``targets`` of an id."""
+    return gymnasium.spec(name).kwargs.get("targets", "one")
 
 
 @cache
-def made() -> gymnasium.Env:
-    """An environment with the default options."""
-    return gymnasium.make("RefShapes-Ground-v0")
+def made(value: str) -> gymnasium.Env:
+    """An environment with the default options and a value of ``targets``."""
+    return gymnasium.make("RefShapes-Ground-v0", targets=value)
 
 
 def docstring() -> tuple[str, dict[str, str]]:

@@ -14,9 +14,8 @@ import gymnasium
 import numpy as np
 
 import vg_gym
-from vg_gym.agents.oracle import greedy_action
+from vg_gym.agents.oracle import oracle_actions
 from vg_gym.agents.publishing.film import film_of
-from vg_gym.boxes import to_numpy
 from vg_gym.data.drawing import save_gif
 from vg_gym.registry import grounder, open_dataset
 
@@ -68,7 +67,7 @@ def episode(env: gymnasium.Env, seed: int) -> list[np.ndarray]:
     engine = env.unwrapped.engine
     frames, over = [env.render()], False
     while not over:
-        action = greedy_action(engine.actions, to_numpy(engine.boxes), to_numpy(engine.targets))[0]
+        action = oracle_actions(engine)[0]
         *_, terminated, truncated, _ = env.step(action)
         frames.append(env.render())
         over = terminated or truncated

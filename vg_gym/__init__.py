@@ -18,7 +18,7 @@ ENVIRONMENTS = {
     "RefShapes-Ground-v0": "refshapes",
     "RefScenes-Ground-v0": "refscenes",
     "RefShapes-GroundAny-v0": "refshapes-any",
-    "RefCOCOg-GroundAny-v0": "refcocog-umd",
+    "RefCOCOg-GroundAny-v0": "grefcoco-unc",
     "RefScenes-GroundAny-v0": "refscenes",
 }
 """Environment id -> the data set it plays. Ids with "GroundAny" have ``targets="any"``."""

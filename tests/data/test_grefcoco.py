@@ -55,6 +55,7 @@ def test_every_sentence_has_the_boxes_of_its_annotations(root):
             with pytest.raises(VGGymError, match=f"has {len(ids)} boxes, not one; read sample.boxes"):
                 _ = sample.box
     assert len({sample.query.key for sample in data}) == 10 and len(data.objects(2).boxes) == 3
+    assert data.means_one().tolist() == [len(sample.boxes) == 1 for sample in data]
 
 
 def test_repeated_annotations_are_one_target_and_fifty_are_fifty(root):

@@ -129,6 +129,10 @@ class OwnData(IndexedSequence[Sample]):
         """Return the number of samples (expressions)."""
         return len(self._rows)
 
+    def means_one(self) -> np.ndarray:
+        """Return which samples have one box, bool (N,)."""
+        return np.diff(self._columns["box.offsets"])[self._rows] == 1
+
     def _item(self, number: int) -> Sample:
         row, columns = int(self._rows[number]), self._columns
         image = self._image(row)

@@ -268,6 +268,10 @@ class RefCOCO(IndexedSequence[Sample]):
         """Return the number of samples (expressions)."""
         return len(self._rows)
 
+    def means_one(self) -> np.ndarray:
+        """Return which samples have one box, bool (N,)."""
+        return np.diff(self._refs["ref_ann.offsets"])[self._refs["sent_ref"][self._rows]] == 1
+
     def _item(self, number: int) -> Sample:
         sentence = int(self._rows[number])
         ref = int(self._refs["sent_ref"][sentence])

@@ -84,8 +84,7 @@ def _open(name: str, split: str, root: str | None, fallback: str | None, options
         if fallback is None or root is not None:
             raise
         warnings.warn(
-            f"{name} is not on this machine, so this environment runs on the built-in {fallback}. For the real data: "
-            f"vg-gym download {name.split('-')[0]}; then pass root=FOLDER or set VG_GYM_DATA ({error})",
+            f"{name} is not on this machine, so this environment runs on the built-in {fallback} ({error})",
             stacklevel=2,
         )
         return registry.open_dataset(fallback, split)
