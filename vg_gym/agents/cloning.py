@@ -208,6 +208,7 @@ def _referents(engine: GroundingEngine) -> np.ndarray:
 
 
 def _all_referents(engine: GroundingEngine) -> np.ndarray:
+    assert engine.answers is not None
     proposals, scales = to_numpy(engine.proposals), to_numpy(engine.scales)
     targets, missing = to_numpy(engine.answers.targets), missing_targets(engine)
     overlaps = [
