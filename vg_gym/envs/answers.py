@@ -100,7 +100,13 @@ class Answers:
         self.boxes[rows], self.count[rows], self.worth[rows], self.closed[rows] = 0, 0, 0, False
 
     def record(self, chosen: Any, boxes: Any, scores: Any, scales: Any) -> tuple[Any, Any]:
-        """Record the boxes (N, 4) of chosen rows, bool (N,), that have room.
+        """Record the boxes of chosen rows that have room.
+
+        Args:
+            chosen: rows that say "this one, and on", bool (N,).
+            boxes: their boxes (N, 4).
+            scores: CLIP scores of the boxes (N,).
+            scales: sizes (W, H, W, H) of the images (N, 4).
 
         Returns:
             The rows that recorded their box, and those whose box costs ``false_box_price``, bool (N,) each.
