@@ -54,7 +54,7 @@ def test_clip_window_finds_the_maximum(score, tiny_clip, blind, tmp_path):
     for query, prediction in zip(blind, method.ground(blind), strict=True):
         table = summed_area(method.clip.encode_dense([query.image.array()]))
         text = method.clip.encode_text([query.expression])
-        scores = [score_boxes(score, table, text, box[None])[0] for box in method.boxes]
+        scores = [score_boxes(score, table, text, box[None, None])[0, 0] for box in method.boxes]
         best = box_ops.normalize(prediction.box, query.image.size)
-        assert score_boxes(score, table, text, best[None])[0] == pytest.approx(max(scores), abs=1e-5)
+        assert score_boxes(score, table, text, best[None, None])[0, 0] == pytest.approx(max(scores), abs=1e-5)
         assert prediction.details["evaluations"] == len(method.boxes) == 100
