@@ -1,6 +1,6 @@
 """Reach of each action set: mean IoU of a greedy oracle that starts from the full image, by number of moves.
 
-python experiments/action_reach.py [--json out.json]
+python experiments/action_reach.py [--dataset refshapes] [--split val] [--samples 1000] [--json out.json]
 """
 
 import argparse
@@ -30,23 +30,27 @@ SETS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--dataset", default="refshapes")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--samples", type=int, default=1000, help="use the first of the split")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    given = parser.parse_args()
-    dataset = open_dataset("refshapes", "val", scenes=250)
+    options = parser.parse_args()
+    dataset = open_dataset(options.dataset, options.split)[: options.samples]
     targets = np.stack([box_ops.normalize(s.box, s.query.image.size) for s in dataset])
     full = np.tile(box_ops.FULL, (len(targets), 1))
-    print(f"Greedy oracle from the full image, {len(targets)} expressions of refshapes val: mean IoU (Acc@0.5)")
+    where = f"{len(targets)} expressions of {options.dataset} {options.split}"
+    print(f"Greedy oracle from the full image, {where}: mean IoU (Acc@0.5)")
     print(f"{'action set':30}" + "".join(f"{f'{n} moves':>16}" for n in MOVES))
     figures: dict[str, float] = {}
     for label, (name, coarse, fine) in SETS.items():
         path = climb(make_actions(name, coarse, fine), full, targets, max(MOVES))
         ious = [box_ops.iou(path[n], targets) for n in MOVES]
-        for n, found in zip(MOVES, ious, strict=True):
-            figures |= {f"{label}, {n} moves: mean IoU": float(found.mean())}
-            figures |= {f"{label}, {n} moves: Acc@0.5": float((found >= 0.5).mean())}
+        for n, iou in zip(MOVES, ious, strict=True):
+            figures |= {f"{label}, {n} moves: mean IoU": float(iou.mean())}
+            figures |= {f"{label}, {n} moves: Acc@0.5": float((iou >= 0.5).mean())}
         print(f"{label:30}" + "".join(f"{i.mean():9.3f} ({(i >= 0.5).mean():.2f})" for i in ious))
-    if given.json:
-        write_figures(given.json, figures)
+    if options.json:
+        write_figures(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,10 @@ from tqdm import tqdm
 from vg_gym.boxes import iou_matrix
 from vg_gym.cli.figures import write_figures
 from vg_gym.data.worlds.refscenes.chunks import labels_of, pixels_of
-from vg_gym.data.worlds.refscenes.demands import SPLITS
 from vg_gym.data.worlds.refscenes.graph import Graph, graph_of, members
-from vg_gym.data.worlds.refscenes.language import Expression, sample_expressions
+from vg_gym.data.worlds.refscenes.language import Expression
 from vg_gym.data.worlds.refscenes.meaning import Color, Pattern, Phrase, Pick, Place, Related, Sort, Test, drop
-from vg_gym.data.worlds.refscenes.records import SceneRecord, eligible, is_accepted, scene_of
+from vg_gym.data.worlds.refscenes.records import SceneRecord, eligible, scene_of, worded
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
 
 CROP_PX = 32
@@ -76,15 +75,12 @@ def main() -> None:
 def described(split: str, index: int) -> Described:
     """Return a scene of the data set with the meanings of its expressions."""
     record = SceneRecord(split, index, 0, 256)
-    attempt, known = labels_of(record).attempt, SPLITS[split]
+    attempt = labels_of(record).attempt
     scene = scene_of(record, attempt)
     truth = truth_alone(scene)
-    rng = record.rng("words", attempt)
-    among = eligible(record, scene, truth)
-    is_accepted(record, truth, among, rng)  # draws a number
-    expressions = sample_expressions(scene, truth, rng, known.expressions, known.kinds, known.new_words, among)
+    expressions = worded(record, scene, truth, record.rng("words", attempt))
     boxes = truth.boxes / np.array([scene.width, scene.height] * 2, np.float32)
-    return Described(record, graph_of(scene, truth), boxes, among, expressions)
+    return Described(record, graph_of(scene, truth), boxes, eligible(record, scene, truth), expressions)
 
 
 def each(scenes: Sequence[Described]) -> Iterator[tuple[Described, Expression]]:

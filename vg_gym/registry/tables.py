@@ -249,6 +249,15 @@ def _refshapes(summary: str, targets: str = "one") -> DatasetSpec:
     return DatasetSpec(factory, summary, targets=targets, licence=DRAWN)
 
 
+def _refscenes(summary: str, targets: str = "one") -> DatasetSpec:
+    splits = (
+        "train", "val", "test", "test-new-pairs", "test-new-words", "test-two-hop", "test-crowded", "test-shifted",
+        "test-small",
+    )  # fmt: skip
+    factory = "vg_gym.data.worlds.refscenes.samples:open_refscenes"
+    return DatasetSpec(factory, summary, splits=splits, targets=targets, licence=DRAWN)
+
+
 def _refcoco(summary: str, size: str, licence: str, *splits: str, targets: str = "one") -> DatasetSpec:
     factory = "vg_gym.data.refcoco:open_refcoco"
     return DatasetSpec(
@@ -290,15 +299,8 @@ DATASETS: dict[str, DatasetSpec] = {
     "refshapes-hard": _refshapes("drawn scenes with more objects"),
     "refshapes-any": _refshapes("drawn scenes", ANY),
     "refshapes-biased": _refshapes("drawn scenes with a prior planted in training only"),
-    "refscenes": DatasetSpec(
-        "vg_gym.data.worlds.refscenes.samples:open_refscenes",
-        "drawn three-dimensional scenes of people, animals and things",
-        splits=(
-            "train", "val", "test", "test-new-pairs", "test-new-words", "test-two-hop", "test-crowded", "test-shifted",
-            "test-small",
-        ),
-        licence=DRAWN,
-    ),
+    "refscenes": _refscenes("drawn three-dimensional scenes of people, animals and things"),
+    "refscenes-any": _refscenes("drawn three-dimensional scenes", ANY),
     "refcocog-umd": _refcoco(
         "RefCOCOg, UMD's split", "95,010 expressions", "CC BY 4.0", "train", "val", "test"
     ),

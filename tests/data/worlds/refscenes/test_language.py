@@ -9,7 +9,7 @@ import pytest
 from tests.data.worlds.refscenes.made import made_scene
 from vg_gym.data.worlds.refscenes.graph import graph_of
 from vg_gym.data.worlds.refscenes.kinds import KINDS, VARIANTS, is_held_out, plural
-from vg_gym.data.worlds.refscenes.language import ANY, SINGLE, sample_expressions
+from vg_gym.data.worlds.refscenes.language import MANY, NONE, NONE_OF_MANY, ONE, SINGLE, sample_expressions
 from vg_gym.data.worlds.refscenes.meaning import Color, drop, exact, minimal
 from vg_gym.data.worlds.refscenes.typos import typo
 
@@ -21,18 +21,22 @@ def scenes():
     return [made_scene(seed) for seed in range(SCENES)]
 
 
-def sampled(scenes, kinds, count=4, **known):
+def sampled(scenes, kinds=SINGLE, count=4, **known):
     return [sample_expressions(*pair, np.random.default_rng(i), count, kinds, **known) for i, pair in enumerate(scenes)]
 
 
 @pytest.fixture(scope="module")
 def single(scenes):
-    return sampled(scenes, SINGLE)
+    return sampled(scenes)
 
 
 @pytest.fixture(scope="module")
 def mixed(scenes):
-    return sampled(scenes, ANY)
+    samples = [sampled(scenes, count=1, meant=meant) for meant in (ONE, MANY, NONE, NONE_OF_MANY)]
+    return [
+        [expression for expressions in of_scene for expression in expressions]
+        for of_scene in zip(*samples, strict=True)
+    ]
 
 
 def texts(samples):
@@ -54,25 +58,26 @@ def test_every_kind_means_exactly_its_target(scenes, kind):
     assert len(openings) >= 6
 
 
-def test_nothing_means_nothing_and_many_mean_several(scenes):
-    several = sampled(scenes, ("none", "many"), 2)
-    for (scene, truth), expressions in zip(scenes, several, strict=True):
+def test_nothing_means_nothing_and_many_mean_several(scenes, mixed):
+    for (scene, truth), expressions in zip(scenes, mixed, strict=True):
         graph = graph_of(scene, truth)
         for expression in expressions:
             if expression.kind == "none":
                 assert expression.targets == () and expression.meaning.fit(graph).possible == 0, expression.text
-            else:
+            elif expression.kind == "many":
                 mask = sum(1 << i for i in expression.targets)
                 assert 2 <= len(expression.targets) <= 4 and exact(expression.meaning, graph, mask), expression.text
 
 
 def test_all_kinds_occur(mixed):
     counts = Counter(expression.kind for expressions in mixed for expression in expressions)
-    assert set(counts) == set(ANY)
+    assert set(counts) == {*SINGLE, "many", "none"}
+    assert counts["many"] >= SCENES / 3 and counts["none"] >= SCENES
 
 
-def test_the_same_seed_says_the_same(scenes):
-    assert texts(sampled(scenes[:20], ANY)) == texts(sampled(scenes[:20], ANY))
+@pytest.mark.parametrize("meant", [ONE, MANY, NONE, NONE_OF_MANY])
+def test_the_same_seed_says_the_same(scenes, meant):
+    assert texts(sampled(scenes[:20], meant=meant)) == texts(sampled(scenes[:20], meant=meant))
 
 
 def test_no_expression_is_said_twice_of_a_scene(single):
@@ -105,16 +110,12 @@ def nouns_in(text, nouns):
 def test_held_out_nouns_are_said_only_where_asked(scenes, mixed):
     for text in texts(mixed):
         assert not nouns_in(text, held_out_nouns()), text
-    new = [
-        text
-        for text in texts(sampled(scenes, SINGLE, new_words=True))
-        if "animal" not in text and "vehicle" not in text
-    ]
+    new = [text for text in texts(sampled(scenes, new_words=True)) if "animal" not in text and "vehicle" not in text]
     assert np.mean([bool(nouns_in(text, held_out_nouns())) for text in new]) > 0.9
 
 
 def test_held_out_pairs_are_never_said_of_what_is_not_there(scenes):
-    for expressions in sampled(scenes[:60], ("none",)):
+    for expressions in sampled(scenes[:60], meant=NONE):
         for expression in expressions:
             for test in expression.meaning.tests:
                 if isinstance(test, Color) and test.part == "main" and expression.meaning.sort.name in KINDS:

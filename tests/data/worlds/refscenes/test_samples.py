@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.reachable import answers
 from vg_gym.data.worlds.refscenes import chunks, records
-from vg_gym.data.worlds.refscenes.demands import SPLITS
+from vg_gym.data.worlds.refscenes.demands import ANY, NAME, SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS, VARIANTS
-from vg_gym.data.worlds.refscenes.samples import NAME, RefScenes, open_refscenes
+from vg_gym.data.worlds.refscenes.samples import RefScenes, open_refscenes
 from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.registry import dataset_spec
 
@@ -28,8 +28,21 @@ def area(sample):
     return float((sample.box[2] - sample.box[0]) * (sample.box[3] - sample.box[1])) / width / height
 
 
-def test_the_registry_knows_its_splits():
-    assert dataset_spec(NAME).splits == tuple(SPLITS)
+@pytest.mark.parametrize("name", [NAME, ANY])
+def test_the_registry_knows_its_splits(name):
+    assert dataset_spec(name).splits == tuple(SPLITS)
+
+
+@pytest.mark.parametrize("name", [NAME, ANY])
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_split_has_scenes(name, split):
+    _, labels = records.draw(records.SceneRecord(split, 1, 0, 128, name))
+    counts = sorted(len(targets) for _, _, targets in labels.expressions)
+    assert (
+        counts == [1] * SPLITS[split].expressions
+        if name == NAME
+        else counts[:3] == [0, 1, 1] and counts[3] in (2, 3, 4)
+    )
 
 
 def test_samples_agree_with_objects_and_segments():

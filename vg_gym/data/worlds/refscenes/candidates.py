@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vg_gym.data.worlds.refscenes import space
 from vg_gym.data.worlds.refscenes.graph import HEADINGS, Graph, members
-from vg_gym.data.worlds.refscenes.kinds import KINDS
+from vg_gym.data.worlds.refscenes.kinds import kind_named
 from vg_gym.data.worlds.refscenes.meaning import (
     Between,
     Color,
@@ -70,7 +70,7 @@ def looks(graph: Graph, index: int) -> list[Test]:
     """Return the colour and pattern of the thing itself, or of what a person wears above."""
     main = graph.things[index].main
     tests: list[Test] = [Color("main", main.color)]
-    kind = KINDS[graph.things[index].kind]
+    kind = kind_named(graph.things[index].kind)
     plain = kind.supercategory in PLAIN and kind.main not in ("pot", "cover")
     if len(kind.patterns) > 1 and (main.pattern != "plain" or plain):
         tests.append(Pattern("main", main.pattern))
@@ -82,7 +82,7 @@ def parts(graph: Graph, index: int) -> list[Test]:
     thing = graph.things[index]
     tests: list[Test] = []
     for part in thing.parts:
-        if part.name in KINDS[thing.kind].parts and part is not thing.main:
+        if part.name in kind_named(thing.kind).parts and part is not thing.main:
             tests.append(Color(part.name, part.color))
             if part.pattern != "plain":
                 tests.append(Pattern(part.name, part.pattern))
@@ -193,7 +193,7 @@ def _depth(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
 
 
 def _size(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
-    upright = KINDS[graph.things[index].kind].supercategory in ("person", "outdoor", "animal")
+    upright = kind_named(graph.things[index].kind).supercategory in ("person", "outdoor", "animal")
     ranks = ("large", "small", "tall", "short") if upright else ("large", "small")
     return [Choice(pick=Pick(rank)) for rank in ranks]
 
@@ -220,7 +220,7 @@ def _part(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
 def _action(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
     thing = graph.things[index]
     tests: list[Test] = [Pose(thing.pose)] if thing.pose else []
-    if KINDS[thing.kind].supercategory in ("person", "animal", "vehicle") and thing.kind not in RARELY_VEHICLES:
+    if kind_named(thing.kind).supercategory in ("person", "animal", "vehicle") and thing.kind not in RARELY_VEHICLES:
         tests += [Facing(direction) for direction in HEADINGS]
     choices = [Choice((test,)) for test in tests if is_clear(graph, test, index)]
     wanted = ("on", "holding", "held by", "under") if thing.pose else ("held by",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ def labels_of(record: SceneRecord) -> Labels:
 def _first(record: SceneRecord) -> SceneRecord:
     """Return the first scene of the file of a scene."""
     index = record.index // SCENES_PER_CHUNK * SCENES_PER_CHUNK
-    return SceneRecord(record.split, index, record.seed, record.image_size)
+    return replace(record, index=index)
 
 
 def _path(first: SceneRecord) -> Path:
-    folder = cache_place("refscenes", DRAWING, f"{first.split}-s{first.seed}-{first.image_size}px")
+    folder = cache_place(first.name, DRAWING, f"{first.split}-s{first.seed}-{first.image_size}px")
     return folder / f"{first.index // SCENES_PER_CHUNK:07d}.scenes"
 
 
@@ -74,9 +74,7 @@ def _chunk(first: SceneRecord) -> tuple[tuple[Labels, ...], tuple[tuple[int, int
 @lru_cache(MAX_DRAWN_IN_MEMORY)
 def _drawn(first: SceneRecord) -> tuple[tuple[bytes, Labels], ...]:
     """Draw the scenes of a file and write it; if it cannot be written, a warning says so."""
-    scenes = tuple(
-        draw(SceneRecord(first.split, first.index + i, first.seed, first.image_size)) for i in range(SCENES_PER_CHUNK)
-    )
+    scenes = tuple(draw(replace(first, index=first.index + i)) for i in range(SCENES_PER_CHUNK))
     header, path = _header(scenes), _path(first)
     try:
         make_folder(path.parent)

@@ -13,7 +13,7 @@ from vg_gym.data.worlds.refscenes.photometry import sample_photometry
 from vg_gym.data.worlds.refscenes.raster import view_of
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
 from vg_gym.data.worlds.refscenes.scene import MIN_TARGET_VISIBLE, Photometry, Scene, Thing, Truth
-from vg_gym.data.worlds.refscenes.staging import corners_of, sample_area, sample_camera
+from vg_gym.data.worlds.refscenes.staging import along_axes, corners_of, may_show, sample_area, sample_camera
 from vg_gym.data.worlds.refscenes.themes import Theme, sample_backdrop, sample_light, sample_theme
 from vg_gym.data.worlds.refscenes.things import sample_thing
 
@@ -88,23 +88,35 @@ def _trial(rng: np.random.Generator, demand: Demand, width: int, height: int) ->
     if camera.position[2] < 0.02:
         return None
     view = view_of(camera, width, height)
-    nearest = [((corners_of(things, i) - view.origin) @ view.axes[2]).min() for i in range(len(things))]
+    corners = [corners_of(things, i) for i in range(len(things))]
+    nearest = [along_axes(each - view.origin, view.axes)[:, 2].min() for each in corners]
     limit = NEAREST * max(nearest[focus], 1e-3)
-    things, focus = without(things, {i for i, depth in enumerate(nearest) if depth < limit}, focus)
+    near = {i for i, depth in enumerate(nearest) if depth < limit}
+    things, focus = without(things, near, focus)
     if focus < 0:
         return None
-    wall_y = max(float(corners_of(things, i)[:, 1].max()) for i in range(len(things)))
+    if near:
+        corners = [corners_of(things, i) for i in range(len(things))]
+    wall_y = max(float(each[:, 1].max()) for each in corners)
     backdrop = sample_backdrop(rng, theme, wall_y + theme.unit_m * rng.uniform(0.2, 2.5))
     if backdrop.wall_y is not None and camera.position[1] > backdrop.wall_y:
         return None
     light = sample_light(rng, backdrop.wall_y is not None)
     seed = int(rng.integers(2**31))
+    kinds = [thing.kind for thing, each in zip(things, corners, strict=True) if may_show(view, each)]
+    if not _may_be_good(kinds, things[focus].kind, demand):
+        return None
     scene = Scene(things, camera, light, backdrop, Photometry(), width, height, seed)
     truth = truth_alone(scene)
     hidden = {i for i in range(len(things)) if truth.visible[i] < 0.02}
     if not _is_good(scene, truth, focus, demand, hidden):
         return None
     return replace(scene, things=without(things, hidden, focus)[0])
+
+
+def _may_be_good(kinds: Sequence[str], main: str, demand: Demand) -> bool:
+    """Return whether a scene may be good by the kinds of the things that may be in the picture; the drawing decides."""
+    return len(kinds) >= demand.things[0] and len(set(kinds)) >= MIN_KINDS and kinds.count(main) >= 2
 
 
 def _cast(rng: np.random.Generator, theme: Theme, demand: Demand) -> list[Thing]:

@@ -11,6 +11,12 @@ USUAL_AREAS = (0.045, 1.0)
 """Range of the area of a target's box, as a fraction of the picture."""
 
 
+NAME, ANY = "refscenes", "refscenes-any"
+"""Names of the data set in which each expression means one thing, and of that in which it may mean none or several."""
+ANY_EXPRESSIONS = 4
+"""Number of expressions of each scene of the second: two mean one thing, one means several, and one means nothing."""
+
+
 @dataclass(frozen=True)
 class Split:
     """What distinguishes a split."""

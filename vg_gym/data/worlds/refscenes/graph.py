@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vg_gym.data.worlds.refscenes.kinds import KINDS
+from vg_gym.data.worlds.refscenes.kinds import kind_named
 from vg_gym.data.worlds.refscenes.scene import MIN_TARGET_VISIBLE, Part, Scene, Thing, Truth, headings
 
 MIN_SEEN = 0.03
@@ -150,7 +150,7 @@ def part_of(thing: Thing, name: str) -> Part | None:
 
 def can_have(thing: Thing, name: str) -> bool:
     """Return whether a thing of this kind can have a part."""
-    return name == KINDS[thing.kind].main or name in KINDS[thing.kind].parts
+    return name == kind_named(thing.kind).main or name in kind_named(thing.kind).parts
 
 
 def confused(color: str, other: str) -> bool:

@@ -20,6 +20,8 @@ OTHER_LOOK_SHARE = 0.65
 """Probability that one thing looks or acts in another way."""
 OTHER_KIND_SHARE = 0.2
 """Probability that one thing is of a kind that the scene lacks; otherwise all things are."""
+OTHER_KINDS_SHARE = 0.35
+"""Probability that several things that differ are of another kind; otherwise they look different."""
 OTHER_VARIANT_SHARE = 0.15
 """Probability that a person who looks different is, say, a woman in place of a man."""
 SHOWN_AREA = 0.01
@@ -48,6 +50,33 @@ def imagine(graph: Graph, target: int, difference: str, rng: np.random.Generator
             other = _other_kind(graph, same, False, rng)
             for i in same:
                 things[i] = _of_kind(graph, things[i], other, rng)
+    return _imagined(graph, things)
+
+
+def imagine_several(graph: Graph, target: int, rng: np.random.Generator) -> Graph:
+    """Return a scene graph in which several things of one kind are others than in the given one, all in one way.
+
+    Args:
+        graph: the real one.
+        target: one of the things.
+        rng: random generator.
+    """
+    things = list(graph.things)
+    same = [i for i, thing in enumerate(things) if thing.kind == things[target].kind]
+    if rng.random() < OTHER_KINDS_SHARE:
+        kind = _other_kind(graph, same, rng.random() < 0.5, rng)
+        for i in same:
+            things[i] = _of_kind(graph, things[i], kind, rng)
+        return _imagined(graph, things)
+    others = [i for i in rng.permutation(same).tolist() if i != target]
+    seed = int(rng.integers(2**31))
+    for i in (target, *others[: int(rng.integers(1, 4))]):
+        things[i] = _looking(graph, things[i], np.random.default_rng(seed))
+    return _imagined(graph, things)
+
+
+def _imagined(graph: Graph, things: Sequence[Thing]) -> Graph:
+    """Return a graph with other things in the same places."""
     pairs = zip(graph.things, things, graph.parts, strict=True)
     parts = tuple(areas if new is old else {part.name: SHOWN_AREA for part in new.parts} for old, new, areas in pairs)
     return replace(graph, things=tuple(things), parts=parts, memory={})

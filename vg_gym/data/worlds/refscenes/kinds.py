@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (196, 30, 32),
@@ -200,15 +201,32 @@ KINDS: dict[str, Kind] = {
 """Kind -> its words. The key is the name of the category."""
 
 
+OWN = "own "
+"""Beginning of the name of a kind that a user brings; its noun follows."""
+
+
+@cache
+def kind_named(name: str) -> Kind:
+    """Return what is known of a kind: of one that a user brings, its noun alone.
+
+    >>> kind_named("dog").supercategory, kind_named("own fire truck").usual
+    ('animal', ('fire truck',))
+    """
+    if name.startswith(OWN):
+        return Kind((name.removeprefix(OWN), ""), OWN.strip(), 1.0, "body")
+    return KINDS[name]
+
+
 def nouns(kind: str, variant: str = "") -> tuple[str, ...]:
     """Return the nouns of a kind or, if there is one, of its variant, without the held-out one.
 
     >>> nouns("dog"), nouns("person", "man")
     (('dog', 'puppy'), ('man', 'guy'))
     """
-    return VARIANTS[variant][:-1] if variant else KINDS[kind].usual
+    return VARIANTS[variant][:-1] if variant else kind_named(kind).usual
 
 
+@cache
 def is_held_out(kind: str, color: str) -> bool:
     """Return whether things of this kind and colour exist only in ``test-new-pairs``.
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from vg_gym.data.worlds.refscenes.candidates import CHOICES, Choice, looks, parts, spoken_sorts
 from vg_gym.data.worlds.refscenes.graph import Fit, Graph, graph_of, members
-from vg_gym.data.worlds.refscenes.imagined import imagine
-from vg_gym.data.worlds.refscenes.kinds import KINDS
+from vg_gym.data.worlds.refscenes.imagined import imagine, imagine_several
+from vg_gym.data.worlds.refscenes.kinds import KINDS, OWN, kind_named
 from vg_gym.data.worlds.refscenes.meaning import (
     THING,
     Color,
@@ -65,12 +65,12 @@ WEIGHTS: dict[str, float] = {
     "action": 0.21,
 }
 """Kind -> how often it is tried first to come to its share; the rarer it is possible, the more often."""
-NONE_SHARE, MANY_SHARE = 0.22, 0.17
-"""Probability that an expression that means nothing, or several things, is tried where all kinds are wanted."""
 SINGLE = tuple(WEIGHTS)
 """Kinds of expressions that mean one thing."""
-ANY = (*SINGLE, "none", "many")
-"""All kinds of expressions."""
+MANY_KINDS = ("attribute", "part", "place", "action", "relation", "two-hop")
+"""Kinds of which an expression may mean several things."""
+ONE, MANY, NONE, NONE_OF_MANY = "one", "many", "none", "none of many"
+"""What expressions mean: one thing, several, or nothing, of which the last are plural."""
 REDUNDANT_SHARE = 0.18
 """Probability that true words are added that are not needed."""
 BARE_REDUNDANT_SHARE = 0.7
@@ -97,7 +97,7 @@ class Expression:
 
     text: str
     kind: str
-    """One of :data:`ANY`."""
+    """One of :data:`SINGLE`, ``many`` or ``none``."""
     targets: tuple[int, ...]
     """Indices of the things that it means, ascending; empty if it means nothing."""
     meaning: Phrase
@@ -115,6 +115,7 @@ def sample_expressions(
     kinds: Sequence[str] = SINGLE,
     new_words: bool = False,
     among: Sequence[int] | None = None,
+    meant: str = ONE,
 ) -> list[Expression]:
     """Sample up to ``count`` different expressions of a scene; fewer where the scene allows no more.
 
@@ -123,11 +124,34 @@ def sample_expressions(
         truth: what the picture shows of them.
         rng: random generator of all choices.
         count: maximum number of expressions.
-        kinds: kinds of expressions, of :data:`ANY`.
+        kinds: kinds of expressions, of :data:`SINGLE`.
         new_words: whether the nouns of targets are those held out for ``test-new-words``.
         among: indices that may be targets; None allows all that can be seen well enough.
+        meant: what all of them mean, :data:`ONE`, :data:`MANY`, :data:`NONE` or :data:`NONE_OF_MANY`.
     """
-    graph = graph_of(scene, truth)
+    return sample_of_graph(graph_of(scene, truth), rng, count, kinds, new_words, among, meant)
+
+
+def sample_of_graph(
+    graph: Graph,
+    rng: np.random.Generator,
+    count: int,
+    kinds: Sequence[str] = SINGLE,
+    new_words: bool = False,
+    among: Sequence[int] | None = None,
+    meant: str = ONE,
+) -> list[Expression]:
+    """Sample up to ``count`` different expressions of a scene graph, as :func:`sample_expressions` does.
+
+    Args:
+        graph: the scene graph.
+        rng: random generator of all choices.
+        count: maximum number of expressions.
+        kinds: kinds of expressions, of :data:`SINGLE`.
+        new_words: whether the nouns of targets are those held out for ``test-new-words``.
+        among: indices that may be targets; None allows all that can be seen well enough.
+        meant: what all of them mean.
+    """
     eligible = [i for i in graph.targets if among is None or i in among]
     expressions: list[Expression] = []
     for target in _turns(eligible, rng, 4 * count):
@@ -136,7 +160,7 @@ def sample_expressions(
         for _ in range(TRIES_PER_TARGET):
             used = {each.kind for each in expressions if target in each.targets}
             order = sorted(_order(kinds, rng), key=used.__contains__)  # another kind for a thing that is meant again
-            expression = _about(graph, target, eligible, kinds, order, rng, new_words)
+            expression = _about(graph, target, eligible, order, rng, new_words, meant)
             if expression and all(_differ(expression, other) for other in expressions):
                 expressions.append(expression)
                 break
@@ -158,37 +182,30 @@ def _turns(eligible: Sequence[int], rng: np.random.Generator, count: int) -> Ite
 
 
 def _order(kinds: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Return the kinds that mean one thing in random order, those of a large weight more often first."""
-    singles = [kind for kind in kinds if kind in WEIGHTS]
-    keys = rng.exponential(size=len(singles)) / [WEIGHTS[kind] for kind in singles]
-    return [singles[i] for i in np.argsort(keys)]
+    """Return kinds in random order, those of a large weight more often first."""
+    keys = rng.exponential(size=len(kinds)) / [WEIGHTS[kind] for kind in kinds]
+    return [kinds[i] for i in np.argsort(keys)]
 
 
 def _about(
     graph: Graph,
     target: int,
     eligible: Sequence[int],
-    kinds: Sequence[str],
     order: Sequence[str],
     rng: np.random.Generator,
     new_words: bool,
+    meant: str,
 ) -> Expression | None:
     """Return an expression for a target; of those that mean one thing, the first in an order that is possible."""
-    kind = _class(kinds, rng)
-    if kind == "none":
-        return _nothing(graph, target, rng, new_words)
-    if kind == "many":
-        return _several(graph, target, eligible, rng, new_words)
+    rng.random()  # unused: without it, every scene would have other expressions than before
+    if meant == NONE:
+        return _nothing(graph, target, order, rng, new_words)
+    if meant == NONE_OF_MANY:
+        return _none_of_many(graph, target, order, rng, new_words)
+    if meant == MANY:
+        return _several(graph, target, eligible, order, rng, new_words)
     singles = (_single(graph, target, kind, rng, new_words) for kind in order)
     return next((expression for expression in singles if expression), None)
-
-
-def _class(kinds: Sequence[str], rng: np.random.Generator) -> str:
-    """Return "none", "many", or "" for the kinds that mean one thing, whichever are wanted."""
-    shares = {"none": NONE_SHARE, "many": MANY_SHARE, "": 1 - NONE_SHARE - MANY_SHARE}
-    wanted = [name for name in shares if name in kinds or (not name and set(kinds) & set(SINGLE))]
-    weights = np.array([shares[name] for name in wanted])
-    return wanted[int(rng.choice(len(wanted), p=weights / weights.sum()))]
 
 
 def _single(
@@ -220,7 +237,7 @@ def _shuffled(graph: Graph, target: int, kind: str, rng: np.random.Generator) ->
 def _shortest(graph: Graph, target: int, choice: Choice, kind: str, rng: np.random.Generator) -> Phrase | None:
     """Return the meaning with the fewest looks beside a choice that means the target, all of them needed."""
     nouns = spoken_sorts(graph, target)
-    if KINDS[graph.things[target].kind].supercategory in _anchored(choice):
+    if kind_named(graph.things[target].kind).supercategory in _anchored(choice):
         nouns = nouns[:1]  # "an animal next to a sheep" is no sheep
     elif rng.random() < 0.1:
         nouns = nouns[::-1]
@@ -244,7 +261,9 @@ def _anchored(choice: Choice) -> set[str]:
     """Return the supercategories of the things that a choice relates the target to."""
     phrases = [phrase for test in choice.tests for _, phrase in anchors(test)]
     phrases += [choice.pick.anchor] if choice.pick and choice.pick.anchor else []
-    return {KINDS[phrase.sort.name].supercategory if phrase.sort.name in KINDS else "person" for phrase in phrases}
+    names = [phrase.sort.name for phrase in phrases]
+    known = [name in KINDS or name.startswith(OWN) for name in names]
+    return {kind_named(name).supercategory if one else "person" for name, one in zip(names, known, strict=True)}
 
 
 def _longer(graph: Graph, target: int, meaning: Phrase, rng: np.random.Generator) -> Phrase:
@@ -279,11 +298,16 @@ def _misread(meaning: Phrase, graph: Graph, target: int) -> bool:
 
 
 def _several(
-    graph: Graph, target: int, eligible: Sequence[int], rng: np.random.Generator, new_words: bool
+    graph: Graph,
+    target: int,
+    eligible: Sequence[int],
+    wanted: Sequence[str],
+    rng: np.random.Generator,
+    new_words: bool,
 ) -> Expression | None:
-    """Return an expression that means two to four things, the target among them."""
+    """Return an expression of some of the wanted kinds that means two to four things, the target among them."""
     allowed = sum(1 << i for i in eligible)
-    kinds = [kind for kind in ("attribute", "part", "place", "action", "relation") for _ in range(2)]
+    kinds = [kind for kind in MANY_KINDS if kind in wanted for _ in range(2)]
     choices = [Choice()] + [
         choice for kind in rng.permutation(kinds)[:3] for choice in _shuffled(graph, target, str(kind), rng)[:6]
     ]
@@ -301,13 +325,27 @@ def _several(
     return None
 
 
-def _nothing(graph: Graph, target: int, rng: np.random.Generator, new_words: bool) -> Expression | None:
+def _nothing(
+    graph: Graph, target: int, kinds: Sequence[str], rng: np.random.Generator, new_words: bool
+) -> Expression | None:
     """Return an expression of an imagined scene that means nothing in this one."""
-    weights = np.array([share * NONE_FACTORS.get(kind, 1.0) for kind, share in SHARES.items()])
-    kind = str(rng.choice(list(SHARES), p=weights / weights.sum()))
+    weights = np.array([SHARES[kind] * NONE_FACTORS.get(kind, 1.0) for kind in kinds])
+    kind = str(rng.choice(kinds, p=weights / weights.sum()))
     for _ in range(MAX_IMAGINED):
         other = imagine(graph, target, DIFFERENCES.get(kind, "look"), rng)
         expression = _single(other, target, kind, rng, new_words, REDUNDANT_SHARE / 2)
+        if expression and not expression.meaning.fit(graph).possible:
+            return replace(expression, kind="none", targets=())
+    return None
+
+
+def _none_of_many(
+    graph: Graph, target: int, kinds: Sequence[str], rng: np.random.Generator, new_words: bool
+) -> Expression | None:
+    """Return an expression that means several things in an imagined scene, and nothing in this one."""
+    for _ in range(MAX_IMAGINED):
+        other = imagine_several(graph, target, rng)
+        expression = _several(other, target, graph.targets, kinds, rng, new_words)
         if expression and not expression.meaning.fit(graph).possible:
             return replace(expression, kind="none", targets=())
     return None

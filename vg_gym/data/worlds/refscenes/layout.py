@@ -149,9 +149,7 @@ def _spread(rng: np.random.Generator, things: list[Thing], free: list[int]) -> l
             turn = rng.uniform(-0.75, 0.75) + np.pi * rng.integers(2)
             way = np.array((np.cos(turn), np.sin(turn)))
             step = 0.35 * float(np.sqrt((outline**2).sum(1)).max())
-            gap, distance = rng.uniform(*SPREAD), step
-            while overlaps(outline + anchor + way * distance, corners[:count]):
-                distance += 0.25 * step
+            gap, distance = rng.uniform(*SPREAD), clearance(outline + anchor, way, step, corners[:count])
             spot = anchor + way * distance * gap
             if overlaps(outline + spot, corners[:count]):
                 spot = anchor + way * distance
@@ -170,6 +168,16 @@ def _outline(things: list[Thing], index: int) -> np.ndarray:
 
 
 @numba.njit(cache=True)
+def _extent(corners, x, y):
+    """Return the lowest and highest product of the corners (4, 2) of a rectangle with a vector."""
+    low = high = corners[0, 0] * x + corners[0, 1] * y
+    for i in range(1, 4):
+        along = corners[i, 0] * x + corners[i, 1] * y
+        low, high = min(low, along), max(high, along)
+    return low, high
+
+
+@numba.njit(cache=True)
 def overlaps(first: np.ndarray, others: np.ndarray) -> bool:
     """Return whether a rectangle (4, 2) overlaps any of several (N, 4, 2), by the axes that may separate two."""
     for n in range(len(others)):
@@ -177,8 +185,17 @@ def overlaps(first: np.ndarray, others: np.ndarray) -> bool:
         for corners in (first, others[n]):
             for side in range(2):
                 x, y = corners[side + 1, 0] - corners[side, 0], corners[side + 1, 1] - corners[side, 1]
-                a, b = first[:, 0] * x + first[:, 1] * y, others[n, :, 0] * x + others[n, :, 1] * y
-                apart = apart or a.max() <= b.min() or b.max() <= a.min()
+                (a1, a2), (b1, b2) = _extent(first, x, y), _extent(others[n], x, y)
+                apart = apart or a2 <= b1 or b2 <= a1
         if not apart:
             return True
     return False
+
+
+@numba.njit(cache=True)
+def clearance(outline: np.ndarray, way: np.ndarray, step: float, others: np.ndarray) -> float:
+    """Return how far a rectangle (4, 2) must move in a direction, in quarters of a step, to overlap no other."""
+    distance = step
+    while overlaps(outline + way * distance, others):
+        distance += 0.25 * step
+    return distance

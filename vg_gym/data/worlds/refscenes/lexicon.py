@@ -166,6 +166,7 @@ LOCATED = {
     "person": ("standing", "standing", "who is", "seen"),
     "animal": ("standing", "that is", "seen"),
     "vehicle": ("parked", "that is", "which is"),
+    "own": ("that is", "seen", "which is", "shown"),
 }
 """Supercategory -> verbs before a place or relation; a pose must not be stated that is not there."""
 LOCATED_THING = ("that is", "located", "placed", "which is", "sitting", "situated", "positioned", "seen", "shown")

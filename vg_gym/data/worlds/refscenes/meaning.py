@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from vg_gym.data.worlds.refscenes import space
 from vg_gym.data.worlds.refscenes.graph import CHILDREN, HEADINGS, Fit, Graph, confused, members, part_of
-from vg_gym.data.worlds.refscenes.kinds import KINDS
+from vg_gym.data.worlds.refscenes.kinds import kind_named
 
 CLEAR_HEADING, POSSIBLE_HEADING = 0.85, 0.4
 """Cosine from which a thing clearly faces a direction, and from which it may be said to."""
@@ -53,7 +53,7 @@ class Sort(Test):
 def sorts(kind: str, variant: str) -> tuple[str, ...]:
     """Return all sorts of a thing, the most special first."""
     own = (variant, "kid" if variant in CHILDREN else "adult") if variant else ()
-    return (*own, kind, KINDS[kind].supercategory, THING)
+    return (*own, kind, kind_named(kind).supercategory, THING)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from vg_gym.data.worlds.refscenes.catalogue import model_of
 from vg_gym.data.worlds.refscenes.primitives import FAR, hit
 from vg_gym.data.worlds.refscenes.scene import Camera, Scene, Truth
-from vg_gym.data.worlds.refscenes.solids import FRAME_STEPS, unit_halves
+from vg_gym.data.worlds.refscenes.solids import FRAME_STEPS, cross, unit_halves
 
 NEAR_M = 0.05
 """Distance of the near plane in metres; a solid that crosses it is tried at every pixel."""
@@ -99,7 +99,7 @@ def placed(frames: np.ndarray, size: float, yaw: float, position: tuple[float, f
 def inverted(frames: np.ndarray) -> np.ndarray:
     """Return the inverses of affine maps, float64 (S, 3, 4), by cofactors."""
     a, b, c = (frames[:, :, i] for i in range(3))
-    rows = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], 1)
+    rows = np.stack([cross(b, c), cross(c, a), cross(a, b)], 1)
     rows /= (a * rows[:, 0]).sum(1)[:, None, None]
     shift = -(rows * frames[:, None, :, 3]).sum(2)
     return np.concatenate([rows, shift[:, :, None]], 2)
@@ -234,7 +234,7 @@ def truth_of(scene: Scene, solids: Solids, view: View, rects: np.ndarray, ids: n
         segments = np.ascontiguousarray(segments[:, ::-1])
     depth = [_depth(view, scene, index) for index in range(things)]
     return Truth(
-        np.array([_box(segments == index + 1) for index in range(things)], np.float32).reshape(-1, 4),
+        boxes_of(segments, things),
         visible.astype(np.float32),
         np.array(depth, np.float32),
         _part_pixels(scene, solids, pixels),
@@ -248,11 +248,23 @@ def _depth(view: View, scene: Scene, index: int) -> float:
     return float(((middle - view.origin) * view.axes[2]).sum())
 
 
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+@numba.njit(cache=True)
+def boxes_of(segments, things):
+    """Return the box of each thing's pixels, float32 (T, 4); zeros where there are none.
+
+    Args:
+        segments: thing of each pixel, uint8 (H, W): numbers from 1, 0 for the backdrop.
+        things: number T of things.
+    """
+    boxes = np.zeros((things, 4), np.float32)
+    for i in range(segments.shape[0]):
+        for j in range(segments.shape[1]):
+            if segments[i, j]:
+                box = boxes[segments[i, j] - 1]
+                if box[3] == 0:
+                    box[0], box[1] = j, i
+                box[0], box[2], box[3] = min(box[0], j), max(box[2], j + 1), i + 1
+    return boxes
 
 
 def _part_pixels(scene: Scene, solids: Solids, pixels: np.ndarray) -> tuple[dict[str, int], ...]:

@@ -10,9 +10,9 @@ import numpy as np
 import PIL
 
 from vg_gym.data.worlds.refscenes.composition import compose
-from vg_gym.data.worlds.refscenes.demands import SPLITS, USUAL_AREAS
+from vg_gym.data.worlds.refscenes.demands import ANY_EXPRESSIONS, NAME, SPLITS, USUAL_AREAS
 from vg_gym.data.worlds.refscenes.kinds import is_held_out
-from vg_gym.data.worlds.refscenes.language import sample_expressions
+from vg_gym.data.worlds.refscenes.language import MANY, NONE, NONE_OF_MANY, ONE, Expression, sample_expressions
 from vg_gym.data.worlds.refscenes.photometry import develop
 from vg_gym.data.worlds.refscenes.renderer import render, truth_alone
 from vg_gym.data.worlds.refscenes.scene import Scene, Truth
@@ -27,9 +27,15 @@ ALWAYS_ACCEPTED_AREA = 0.3
 """Mean area of the boxes that may be targets, as a fraction of the picture, from which a scene is always used."""
 MIN_ELIGIBLE = 2
 """Smallest number of things that may be targets in a scene of a usual split."""
+PLURAL_NONE_SHARE = 1 / 3
+"""Share of plurals among the expressions that mean nothing, as among those that mean something."""
 IMAGES_PER_SPLIT = 10_000_000
 """Distance between the image numbers of two splits."""
-DRAWING = fingerprint(*sorted(Path(__file__).parent.glob("*.py")), PIL.__version__)[:12]
+OPENING = "samples.py"
+"""File of this folder that decides neither pixels nor words."""
+DRAWING = fingerprint(
+    *sorted(path for path in Path(__file__).parent.glob("*.py") if path.name != OPENING), PIL.__version__
+)[:12]
 """Hash of everything that decides the pixels and the words of a scene, besides its record."""
 
 
@@ -45,6 +51,13 @@ class SceneRecord:
     """Seed of the data set."""
     image_size: int
     """Long side of the picture in pixels."""
+    name: str = NAME
+    """Name of the data set."""
+
+    @property
+    def expressions(self) -> int:
+        """Number of expressions of the scene."""
+        return SPLITS[self.split].expressions if self.name == NAME else ANY_EXPRESSIONS
 
     @property
     def image_id(self) -> int:
@@ -53,7 +66,7 @@ class SceneRecord:
 
     def rng(self, purpose: str, attempt: int) -> np.random.Generator:
         """Return a random generator for one purpose in one attempt at this scene."""
-        words = (zlib.crc32(f"refscenes {word}".encode()) for word in (self.split, purpose))
+        words = (zlib.crc32(f"{self.name} {word}".encode()) for word in (self.split, purpose))
         return np.random.default_rng([*words, self.seed, self.index, attempt])
 
 
@@ -91,11 +104,8 @@ def draw(record: SceneRecord) -> tuple[bytes, Labels]:
         scene = scene_of(record, attempt)
         truth = truth_alone(scene)
         rng = record.rng("words", attempt)
-        among = eligible(record, scene, truth)
-        if not is_accepted(record, truth, among, rng):
-            continue
-        expressions = sample_expressions(scene, truth, rng, split.expressions, split.kinds, split.new_words, among)
-        if len(expressions) == split.expressions:
+        expressions = worded(record, scene, truth, rng)
+        if expressions:
             file = develop(render(scene)[0], scene.photometry, record.rng("pixels", attempt))
             numbers = annotated(truth)
             rows = {number: row for row, number in enumerate(numbers)}
@@ -111,7 +121,39 @@ def draw(record: SceneRecord) -> tuple[bytes, Labels]:
                     for text, e in zip(texts, expressions, strict=True)
                 ),
             )
-    raise RuntimeError(f"no scene of {record} admits {split.expressions} expressions in {ATTEMPTS} attempts")
+    raise RuntimeError(f"no scene of {record} admits {record.expressions} expressions in {ATTEMPTS} attempts")
+
+
+def worded(record: SceneRecord, scene: Scene, truth: Truth, rng: np.random.Generator) -> list[Expression]:
+    """Return the expressions of a scene, or none if the scene is not used or does not admit all.
+
+    Args:
+        record: identity of the scene.
+        scene: the scene.
+        truth: what its picture shows.
+        rng: random generator of the choice and of the words.
+    """
+    split, among = SPLITS[record.split], eligible(record, scene, truth)
+    if not is_accepted(record, truth, among, rng):
+        return []
+    if record.name == NAME:
+        expressions = sample_expressions(scene, truth, rng, split.expressions, split.kinds, split.new_words, among)
+    else:
+        expressions = _of_any_number(record, scene, truth, among, rng)
+    return expressions if len(expressions) == record.expressions else []
+
+
+def _of_any_number(
+    record: SceneRecord, scene: Scene, truth: Truth, among: list[int], rng: np.random.Generator
+) -> list[Expression]:
+    """Return expressions of ``refscenes-any``: two mean one thing, one means several, and one means nothing."""
+    split = SPLITS[record.split]
+    usable = [i for i in truth.targets.tolist() if box_areas(truth)[i] >= split.areas[0]]
+    nothing = NONE_OF_MANY if rng.random() < PLURAL_NONE_SHARE else NONE
+    expressions: list[Expression] = []
+    for meant, count, things in ((ONE, 2, among), (MANY, 1, usable), (nothing, 1, usable)):
+        expressions += sample_expressions(scene, truth, rng, count, split.kinds, split.new_words, things, meant)
+    return [expressions[i] for i in rng.permutation(len(expressions))]
 
 
 def box_areas(truth: Truth) -> np.ndarray:
@@ -145,6 +187,8 @@ def is_accepted(record: SceneRecord, truth: Truth, among: list[int], rng: np.ran
         among: indices of the things that may be targets.
         rng: random generator of the choice.
     """
-    if SPLITS[record.split].areas != USUAL_AREAS:
+    split = SPLITS[record.split]
+    if split.areas != USUAL_AREAS:
         return True
-    return len(among) >= MIN_ELIGIBLE and rng.random() < box_areas(truth)[among].mean() / ALWAYS_ACCEPTED_AREA
+    fewest = 1 if split.demand.new_pairs else MIN_ELIGIBLE
+    return len(among) >= fewest and rng.random() < box_areas(truth)[among].mean() / ALWAYS_ACCEPTED_AREA

@@ -12,28 +12,33 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vg_gym.data.opaque import opaque, seal, unseal
+from vg_gym.data.worlds.cutouts.composed import ComposedScenes
 from vg_gym.data.worlds.refscenes.chunks import labels_of, pixels_of
-from vg_gym.data.worlds.refscenes.demands import SPLITS
+from vg_gym.data.worlds.refscenes.demands import ANY, NAME, SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS
 from vg_gym.data.worlds.refscenes.records import DRAWING, IMAGES_PER_SPLIT, SceneRecord, scene_of
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
 from vg_gym.errors import VGGymError
 from vg_gym.types import Objects, Query, Sample
 
-NAME = "refscenes"
 IMAGE_SIZES = (128, 640)
 """Smallest and largest long side of the pictures in pixels."""
 MAX_THINGS_PER_IMAGE = 100
 """Distance between the first annotation numbers of two images."""
 MAX_EXPRESSIONS_PER_IMAGE = 10
 """Distance between the first sentence numbers of two images."""
-_SPLITS = tuple(SPLITS)
-_FIELDS = struct.Struct(">BxHIQ")
-"""Split, image size, index and seed of a scene in its sealed key."""
+OPTIONS = frozenset({"scenes", "seed", "image_size", "compose"})
+"""Names of the options of the data set."""
+NO_THING = 99
+"""Number within an image of the annotation of an expression that means nothing."""
+_NAMES, _SPLITS = (NAME, ANY), tuple(SPLITS)
+_FIELDS = struct.Struct(">BBHIQ")
+"""Name, split, image size, index and seed of a scene in its sealed key."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,15 @@ class DrawnImage:
 
 
 def _image_of(record: SceneRecord, size: tuple[int, int]) -> DrawnImage:
-    fields = _FIELDS.pack(_SPLITS.index(record.split), record.image_size, record.index, record.seed)
-    return DrawnImage(f"{NAME}-{DRAWING}/{seal(fields)}", size)
+    name, split = _NAMES.index(record.name), _SPLITS.index(record.split)
+    fields = _FIELDS.pack(name, split, record.image_size, record.index, record.seed)
+    return DrawnImage(f"{record.name}-{DRAWING}/{seal(fields)}", size)
 
 
 def _record_of(key: str) -> SceneRecord:
     """Return the scene that the key of an image seals."""
-    split, image_size, index, seed = _FIELDS.unpack(unseal(key.rpartition("/")[2]))
-    return SceneRecord(_SPLITS[split], index, seed, image_size)
+    name, split, image_size, index, seed = _FIELDS.unpack(unseal(key.rpartition("/")[2]))
+    return SceneRecord(_SPLITS[split], index, seed, image_size, _NAMES[name])
 
 
 class RefScenes(Sequence[Sample]):
@@ -72,24 +78,27 @@ class RefScenes(Sequence[Sample]):
         scenes: number of scenes; by default that of the split.
         seed: seed of the scenes; another seed gives another data set.
         image_size: long side of the pictures in pixels, 128 to 640.
+        name: ``refscenes``, or ``refscenes-any``, where a quarter of the expressions means nothing and a quarter two to
+            four things.
 
     Raises:
         VGGymError: the split is unknown, or a number is out of range.
     """
 
-    name = NAME
-
-    def __init__(self, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 256):
+    def __init__(
+        self, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 256, name: str = NAME
+    ) -> None:
         if split not in SPLITS:
-            raise VGGymError(f"{NAME} has no split {split!r}; it has {', '.join(SPLITS)}")
+            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
         if scenes is not None and not 1 <= scenes <= IMAGES_PER_SPLIT:
-            raise VGGymError(f"{NAME}: scenes={scenes} must be in [1, {IMAGES_PER_SPLIT}]")
+            raise VGGymError(f"{name}: scenes={scenes} must be in [1, {IMAGES_PER_SPLIT}]")
         if not IMAGE_SIZES[0] <= image_size <= IMAGE_SIZES[1]:
-            raise VGGymError(f"{NAME}: image_size={image_size} must be in [{IMAGE_SIZES[0]}, {IMAGE_SIZES[1]}]")
+            raise VGGymError(f"{name}: image_size={image_size} must be in [{IMAGE_SIZES[0]}, {IMAGE_SIZES[1]}]")
         if not 0 <= seed < 2**64:
-            raise VGGymError(f"{NAME}: seed={seed} must be in [0, 2**64)")
+            raise VGGymError(f"{name}: seed={seed} must be in [0, 2**64)")
         self.split, self.seed, self.image_size = split, seed, image_size
-        self.scenes, self.expressions = scenes or SPLITS[split].scenes, SPLITS[split].expressions
+        self.name, self.scenes = name, scenes or SPLITS[split].scenes
+        self.expressions = self.record(0).expressions
 
     def __len__(self) -> int:
         """Return the number of samples (expressions)."""
@@ -97,7 +106,7 @@ class RefScenes(Sequence[Sample]):
 
     def record(self, scene: int) -> SceneRecord:
         """Return the scene with an index in [0, ``scenes``)."""
-        return SceneRecord(self.split, scene, self.seed, self.image_size)
+        return SceneRecord(self.split, scene, self.seed, self.image_size, self.name)
 
     def __getitem__(self, index):  # type: ignore[override]
         """Return a sample, or the list of a slice; the expressions of a scene are neighbours."""
@@ -110,13 +119,14 @@ class RefScenes(Sequence[Sample]):
 
     def _sample(self, record: SceneRecord, position: int) -> Sample:
         labels, image_id = labels_of(record), record.image_id
-        words, kind, (row,) = labels.expressions[position]
+        words, kind, rows = labels.expressions[position]
         image = _image_of(record, labels.size)
         query = Query(image, words, f"{image.key}/{opaque(words)}")
-        ann_id = image_id * MAX_THINGS_PER_IMAGE + labels.numbers[row]
+        ann_id = image_id * MAX_THINGS_PER_IMAGE + (labels.numbers[rows[0]] if rows else NO_THING)
         sent_id = image_id * MAX_EXPRESSIONS_PER_IMAGE + position
-        box = np.array(labels.boxes[row], dtype=np.float32)
-        return Sample(query, box, labels.kinds[row], ann_id, ann_id, sent_id, image_id, self.split, kind)
+        boxes = np.array([labels.boxes[row] for row in rows], dtype=np.float32).reshape(-1, 4)
+        category = labels.kinds[rows[0]] if rows else ""
+        return Sample(query, boxes, category, ann_id, ann_id, sent_id, image_id, self.split, kind)
 
     def __iter__(self) -> Iterator[Sample]:
         """Iterate over all samples in order."""
@@ -143,21 +153,28 @@ class RefScenes(Sequence[Sample]):
         return rows[segments]
 
 
-def open_refscenes(name: str, split: str, root: str | None = None, **options: int) -> RefScenes:
+def open_refscenes(name: str, split: str, root: str | None = None, **options: Any) -> Sequence[Sample]:
     """Open RefScenes, which is drawn, not read; this is the registry's factory.
 
     Args:
-        name: ``refscenes``.
+        name: ``refscenes`` or ``refscenes-any``.
         split: a key of :data:`~vg_gym.data.worlds.refscenes.demands.SPLITS`.
         root: must be None.
-        **options: ``scenes``, ``seed``, ``image_size``.
+        **options: ``scenes``, ``seed``, ``image_size``; ``compose``, a folder of cut-outs that flat scenes are made of
+            (:class:`~vg_gym.data.worlds.cutouts.composed.ComposedScenes`).
 
     Raises:
-        VGGymError: a root was given, or an option is unknown.
+        VGGymError: a root was given, an option is unknown, or a folder of cut-outs cannot be used.
     """
     if root is not None:
         raise VGGymError(f"{name} is drawn, not read: leave root={root!r} out (or name a data set that is on disk)")
-    names = {"scenes", "seed", "image_size"}
-    if not set(options) <= names:
-        raise VGGymError(f"{name}: unknown options {sorted(set(options) - names)}; known: {', '.join(sorted(names))}")
-    return RefScenes(split, **options)
+    if not set(options) <= OPTIONS:
+        raise VGGymError(
+            f"{name}: unknown options {sorted(set(options) - OPTIONS)}; known: {', '.join(sorted(OPTIONS))}"
+        )
+    folder = options.pop("compose", None)
+    if folder is None:
+        return RefScenes(split, name=name, **options)
+    if name != NAME:
+        raise VGGymError(f"{name} has no compose={folder}: what is not there is not known of cut-outs; use {NAME}")
+    return ComposedScenes(str(folder), split, **options)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 
 from vg_gym.data.worlds.refscenes.layout import bounds_of
-from vg_gym.data.worlds.refscenes.raster import view_of
+from vg_gym.data.worlds.refscenes.raster import NEAR_M, View, view_of
 from vg_gym.data.worlds.refscenes.scene import Camera, Thing
 
 AREA_QUANTILES = ((0.0, 0.05), (0.05, 0.08), (0.25, 0.16), (0.5, 0.4), (0.75, 0.95), (0.95, 2.0), (1.0, 2.8))
@@ -47,25 +48,44 @@ def sample_camera(
     turn = rng.uniform(-SIDEWAYS_RAD, SIDEWAYS_RAD)
     away = np.array((np.sin(turn) * np.cos(rise), -np.cos(turn) * np.cos(rise), np.sin(rise)))
     extent = float(np.sqrt(((corners - middle) ** 2).sum(1)).max())
+    axes = view_of(Camera(tuple(middle + away), tuple(middle), focal), width, height).axes
+    distance, wide, high = _distance(
+        along_axes(corners - middle, axes), focal * max(width, height), area * width * height, extent
+    )
+    return _aimed(rng, Camera(tuple(middle + away * distance), tuple(middle), focal), (wide, high), width, height)
+
+
+@numba.njit(cache=True)
+def _distance(corners, focal, area, extent):
+    """Return the distance from which corners have a box of an area, and the box's width and height in pixels.
+
+    Args:
+        corners: corners (8, 3) along the camera's axes, from the point that it looks at.
+        focal: focal length in pixels.
+        area: area of the box in pixels.
+        extent: largest distance of a corner from the point.
+    """
     near, far = 1.02 * extent, 60.0 * extent
     for _ in range(BISECTIONS):
-        distance = float(np.sqrt(near * far))
-        camera = Camera(tuple(middle + away * distance), tuple(middle), focal)
-        box = projected(camera, corners, width, height)
-        if (box[2] - box[0]) * (box[3] - box[1]) > area * width * height:
+        distance = np.sqrt(near * far)
+        depth = corners[:, 2] + distance
+        x, y = focal * corners[:, 0] / depth, focal * corners[:, 1] / depth
+        wide, high = x.max() - x.min(), y.max() - y.min()
+        if wide * high > area:
             near = distance
         else:
             far = distance
-    return _aimed(rng, camera, box, width, height, distance)
+    return distance, wide, high
 
 
 def _aimed(
-    rng: np.random.Generator, camera: Camera, box: np.ndarray, width: int, height: int, distance: float
+    rng: np.random.Generator, camera: Camera, box: tuple[float, float], width: int, height: int
 ) -> Camera:  # fmt: skip
-    """Turn a camera so that the box, which is in the middle of the picture, lies elsewhere in it."""
+    """Turn a camera so that a box (width, height), which is in the middle of the picture, lies elsewhere in it."""
     view = view_of(camera, width, height)
+    distance = float(np.sqrt(((np.array(camera.target) - camera.position) ** 2).sum()))
     shift = []
-    for size, extent in ((width, box[2] - box[0]), (height, box[3] - box[1])):
+    for size, extent in ((width, box[0]), (height, box[1])):
         room = max(0.3 * size, (size - extent) / 2 + 0.2 * extent)
         shift.append(rng.uniform(-room, room) * (1.0 if size == width else 0.65))
     target = np.array(camera.target) - (view.axes[0] * shift[0] + view.axes[1] * shift[1]) * distance / view.focal
@@ -88,17 +108,16 @@ def corners_of(things: Sequence[Thing], index: int) -> np.ndarray:
     return turned + np.array(thing.position)
 
 
-def projected(camera: Camera, corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return the box (x1, y1, x2, y2) in pixels of points (N, 3), which must lie in front of the camera.
+def may_show(view: View, corners: np.ndarray) -> bool:
+    """Return whether a picture may show something of the box around corners (N, 3)."""
+    seen = along_axes(corners - view.origin, view.axes)
+    if seen[:, 2].min() < NEAR_M:
+        return True
+    x, y = view.focal * seen[:, 0] / seen[:, 2], view.focal * seen[:, 1] / seen[:, 2]
+    across = x.max() > -view.width / 2 and x.min() < view.width / 2
+    return bool(across and y.max() > -view.height / 2 and y.min() < view.height / 2)
 
-    Args:
-        camera: camera.
-        corners: points in the world.
-        width: width of the picture in pixels.
-        height: height of the picture in pixels.
-    """
-    view = view_of(camera, width, height)
-    seen = ((corners - view.origin)[:, None] * view.axes).sum(-1)
-    depth = np.maximum(seen[:, 2], 1e-3)
-    x, y = view.width / 2 + view.focal * seen[:, 0] / depth, view.height / 2 - view.focal * seen[:, 1] / depth
-    return np.array((x.min(), y.min(), x.max(), y.max()))
+
+def along_axes(vectors: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Return vectors (N, 3) along three axes, summed in one order, so that labels are the same everywhere."""
+    return (vectors[:, None] * axes).sum(-1)

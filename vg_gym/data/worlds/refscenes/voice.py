@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vg_gym.data.worlds.refscenes import lexicon
-from vg_gym.data.worlds.refscenes.kinds import KINDS, PART_NAMES, VARIANTS, nouns
+from vg_gym.data.worlds.refscenes.kinds import KINDS, PART_NAMES, VARIANTS, kind_named, nouns
 from vg_gym.data.worlds.refscenes.meaning import Sort
 from vg_gym.data.worlds.refscenes.scene import Thing
 
@@ -64,22 +64,22 @@ class Voice:
         """Return one of the nouns for a sort."""
         if sort.name in lexicon.SORT_NOUNS:
             return (
-                KINDS[sort.name].held_out
+                kind_named(sort.name).held_out
                 if new_words and sort.name in KINDS
                 else self.choose(lexicon.SORT_NOUNS[sort.name])
             )
         if sort.name in VARIANTS:
             return VARIANTS[sort.name][-1] if new_words else self.choose(nouns("person", sort.name))
-        return KINDS[sort.name].held_out if new_words else self.choose(nouns(sort.name))
+        return kind_named(sort.name).held_out if new_words else self.choose(nouns(sort.name))
 
     def pattern_nouns(self, pattern: str, thing: Thing) -> tuple[str, ...]:
         """Return the nouns for a pattern: animals have spots."""
-        spotted = pattern == "dotted" and KINDS[thing.kind].supercategory == "animal"
+        spotted = pattern == "dotted" and kind_named(thing.kind).supercategory == "animal"
         return ("spots",) if spotted else lexicon.PATTERN_NOUNS[pattern]
 
     def pattern_adjectives(self, pattern: str, thing: Thing) -> tuple[str, ...]:
         """Return the words for a pattern; animals have spots, and only cloth is plaid."""
-        if pattern == "dotted" and KINDS[thing.kind].supercategory == "animal":
+        if pattern == "dotted" and kind_named(thing.kind).supercategory == "animal":
             return ("spotted",)
         if pattern == "checked" and thing.kind != "person":
             return (self.spell("checked"),)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vg_gym.data.worlds.refscenes import lexicon
 from vg_gym.data.worlds.refscenes.graph import Graph, members
-from vg_gym.data.worlds.refscenes.kinds import KINDS, plural
+from vg_gym.data.worlds.refscenes.kinds import kind_named, plural
 from vg_gym.data.worlds.refscenes.meaning import (
     Between,
     Color,
@@ -34,9 +34,10 @@ from vg_gym.data.worlds.refscenes.voice import Voice
 
 PLURALS = {
     "is": "are", "isn't": "aren't", "has": "have", "does": "do", "his": "their", "her": "their", "its": "their",
-    "it": "them",
 }  # fmt: skip
 """Word about one thing -> word about several."""
+TIE = "\u00a0"
+"""Space within the text of an anchor, whose verbs stay as they are where several things are meant."""
 CLAUSE_SHARE = 0.2
 """Probability that what follows the noun begins with "that", "which" or "who"."""
 ORDER_BEFORE = ("pick", "place", "pose", "pattern", "color")
@@ -74,7 +75,7 @@ class Writer(Voice):
     def write(self, meaning: Phrase, targets: Sequence[int]) -> str:
         """Return the text of a meaning that means the given things."""
         thing = self.graph.things[targets[0]]
-        body = self._phrase(meaning, thing, self.new_words)
+        body = self._phrase(meaning, thing, self.new_words).replace(TIE, " ")
         if meaning.count != 1:
             return f"{self.choose(lexicon.COUNTS[meaning.count])} {body}"
         if meaning.pick or self.chance(0.4):
@@ -88,11 +89,11 @@ class Writer(Voice):
         index = next(members(phrase.fit(self.graph).clear))
         before, self.anchored = self.anchored, True
         body = self._phrase(phrase, self.graph.things[index], False)
-        self.anchored = before
+        self.anchored, body = before, body.replace(" ", TIE)
         if self.terse and self.chance(0.3):
             return body
         definite = phrase.pick or article == "the" or self.chance(0.6)
-        return f"the {body}" if definite else f"{_article(body)} {body}"
+        return f"the{TIE}{body}" if definite else f"{_article(body)}{TIE}{body}"
 
     def _phrase(self, meaning: Phrase, thing: Thing, new_words: bool) -> str:
         """Return the text of a phrase without an article."""
@@ -171,7 +172,7 @@ class Writer(Voice):
         elif isinstance(test, Pose):
             self._pose(parts, test.pose, thing)
         elif isinstance(test, Facing):
-            vehicle = KINDS[thing.kind].supercategory == "vehicle"
+            vehicle = kind_named(thing.kind).supercategory == "vehicle"
             forms = lexicon.FACINGS_OF_VEHICLES if vehicle else lexicon.FACINGS
             parts.does.append(self.fill(self.choose(forms[test.direction]), thing))
         elif isinstance(test, Place):
@@ -222,7 +223,7 @@ class Writer(Voice):
             return text
         if thing.pose in ("sitting", "lying", "walking"):
             return f"{thing.pose} {text}"
-        return f"{self.choose(lexicon.LOCATED.get(KINDS[thing.kind].supercategory, lexicon.LOCATED_THING))} {text}"
+        return f"{self.choose(lexicon.LOCATED.get(kind_named(thing.kind).supercategory, lexicon.LOCATED_THING))} {text}"
 
     def _negated(self, parts: Parts, test: Test, thing: Thing) -> None:
         """Add what a thing is not, has not or does not."""
@@ -312,13 +313,4 @@ def _plural_verbs(text: str) -> str:
     >>> _plural_verbs("that is facing left with its head down")
     'that are facing left with their head down'
     """
-    turns = {
-        "is": "are",
-        "isn't": "aren't",
-        "has": "have",
-        "does": "do",
-        "his": "their",
-        "her": "their",
-        "its": "their",
-    }
-    return " ".join(turns.get(word, word) for word in text.split())
+    return " ".join(PLURALS.get(word, word) for word in text.split(" "))

@@ -1,0 +1,1 @@
+"""Flat scenes out of cut-outs of a user, with the language of RefScenes."""
