@@ -21,12 +21,16 @@ import os, pathlib, signal
 pathlib.Path.replace = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
 """
 KILLED_HALF_WAY = """
-import os, signal, sys
-from vg_gym.data.worlds.refscenes import chunks
-class Killed(int):
-    def to_bytes(self, *how):
+import os, pathlib, signal
+opened = pathlib.Path.open
+def killed(self, mode="r"):
+    file = opened(self, mode)
+    if mode == "wb" and ".scenes" in self.name:
+        file.write(bytes(3))
+        file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
-chunks._header = lambda scenes: type("Header", (bytes,), {"__len__": lambda self: Killed(9)})(b"[]")
+    return file
+pathlib.Path.open = killed
 """
 
 

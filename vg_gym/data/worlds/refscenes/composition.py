@@ -111,7 +111,8 @@ def _trial(rng: np.random.Generator, demand: Demand, width: int, height: int) ->
     hidden = {i for i in range(len(things)) if truth.visible[i] < 0.02}
     if not _is_good(scene, truth, focus, demand, hidden):
         return None
-    return replace(scene, things=without(things, hidden, focus)[0])
+    shown = without(things, hidden, focus)[0]  # without those, too, that stand on hidden things
+    return replace(scene, things=shown) if shown else None
 
 
 def _may_be_good(kinds: Sequence[str], main: str, demand: Demand) -> bool:

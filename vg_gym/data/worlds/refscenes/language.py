@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vg_gym.data.worlds.refscenes.candidates import CHOICES, Choice, looks, parts, spoken_sorts
+from vg_gym.data.worlds.refscenes.candidates import CHOICES, SPOKEN_SORTS, Choice, looks, parts, spoken_sorts
 from vg_gym.data.worlds.refscenes.graph import Fit, Graph, graph_of, members
 from vg_gym.data.worlds.refscenes.imagined import imagine, imagine_several
 from vg_gym.data.worlds.refscenes.kinds import KINDS, OWN, kind_named
@@ -85,6 +85,9 @@ TRIES_PER_TARGET = 4
 """Number of tries to describe a thing before another one is meant in its place."""
 MAX_TRIED = 14
 """Number of choices that are tried for one expression."""
+GENERIC_SHARE = 0.35
+"""Share of the plurals of nouns such as "animal" that are used: most scenes have what they mean, so that the word would
+tell that something is meant."""
 MAX_MANY = 4
 """Largest number of things that an expression means."""
 MAX_IMAGINED = 8
@@ -317,6 +320,8 @@ def _several(
             fit = meaning.fit(graph)
             size = fit.clear.bit_count()
             if choice.pick or fit.clear != fit.possible or not 2 <= size <= MAX_MANY or fit.clear & ~allowed:
+                continue
+            if sort.name in SPOKEN_SORTS and rng.random() > GENERIC_SHARE:
                 continue
             if minimal(meaning, graph) and (choice.tests or rng.random() < 0.3):
                 meaning = replace(meaning, count=0 if rng.random() < 0.25 else size)
