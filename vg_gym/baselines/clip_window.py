@@ -9,12 +9,21 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import lattice_boxes
+from vg_gym.clip.existence import lexicon_of, memberships
 from vg_gym.clip.loader import load_clip
-from vg_gym.clip.region_features import summed_area
+from vg_gym.clip.region_features import box_sum, l2_normalize, summed_area
 from vg_gym.clip.scores import negative_texts, score_boxes
 from vg_gym.config import PositiveFloat, PositiveInt, Range
+from vg_gym.language.parsing import parse
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query, refuse_initial_boxes
+
+CANDIDATES = 12
+"""Number of windows for each phrase that may show that something is meant."""
+MAX_OVERLAP = 0.5
+"""IoU from which two windows are the same candidate."""
+MAX_VISITED = 3000
+"""Number of windows, best first, among which candidates are searched."""
 
 
 class ClipWindow:
@@ -50,7 +59,8 @@ class ClipWindow:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the best box per query, with ``evaluations`` in its details.
 
-        The features of an image are computed once per call.
+        The ``score`` tells whether anything is meant (:meth:`_existence`). The features of an image are computed once
+        per call.
         """
         refuse_initial_boxes(self.name, initial_boxes)
         texts = self.clip.encode_text([q.expression for q in queries])
@@ -62,8 +72,36 @@ class ClipWindow:
             scores = self._scores(tables[query.image.key], text[None])
             best = int(scores.argmax())
             box = box_ops.denormalize(self.boxes[best], query.image.size)
-            predictions.append(Prediction(box, float(scores[best]), {"evaluations": len(self.boxes)}))
+            score = self._existence(query.expression, tables[query.image.key], scores)
+            predictions.append(Prediction(box, score, {"evaluations": len(self.boxes)}))
         return predictions
+
+    def _existence(self, expression: str, table: np.ndarray, scores: np.ndarray) -> float:
+        """Return the largest product of score and membership (:mod:`vg_gym.clip.existence`) of any window.
+
+        Windows are those that score best for the expression, and for its anchor, which a relation needs.
+        """
+        expression = self.clip.reword(expression)
+        anchor, rows = parse(expression).anchor, self._distinct(scores)
+        if anchor is not None:
+            rows = rows + self._distinct(self._scores(table, self.clip.encode_text([anchor.phrase])))
+        features = l2_normalize(box_sum(table, self.boxes[None, rows]))[0]
+
+        def logits(text: str) -> np.ndarray:
+            return self.clip.logit_scale * (features @ self.clip.encode_text([text])[0])
+
+        values = memberships(expression, self.boxes[rows], logits, lexicon_of(self.clip))
+        return float((values * scores[rows].clip(0)).max())
+
+    def _distinct(self, scores: np.ndarray) -> list[int]:
+        """Return the rows of the best windows that differ from each other."""
+        rows: list[int] = []
+        for row in np.argsort(-scores, kind="stable")[:MAX_VISITED]:
+            if not rows or box_ops.iou(self.boxes[rows], self.boxes[row]).max() < MAX_OVERLAP:
+                rows.append(int(row))
+            if len(rows) == CANDIDATES:
+                break
+        return rows
 
     def _scores(self, table: np.ndarray, text: np.ndarray) -> np.ndarray:
         starts = range(0, len(self.boxes), self.chunk)

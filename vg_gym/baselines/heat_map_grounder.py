@@ -20,6 +20,7 @@ from vg_gym.baselines.heat_maps import AGGREGATES, heat_map
 from vg_gym.baselines.segments import SegmentProposer
 from vg_gym.clip.crops import crop
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.existence import lexicon_of, memberships
 from vg_gym.clip.loader import load_clip
 from vg_gym.clip.region_attention import encode_segments
 from vg_gym.config import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -48,6 +49,8 @@ class EncodedSegments:
     """Masks of the segments on the cells of the heat map, bool (R, h, w)."""
     embeddings: np.ndarray
     """Embeddings of unit length, (R, D)."""
+    boxes: np.ndarray
+    """Boxes of the segments, normalised (R, 4)."""
 
 
 class HeatMapGrounder:
@@ -106,8 +109,8 @@ class HeatMapGrounder:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the best box of each query's heat map.
 
-        The ``score`` is the value of the box. The ``details`` are ``heat_map`` (h, w) and ``evaluations`` (number of
-        scored segments).
+        The ``score`` is how well the best segment fits by itself, which tells whether anything is meant. The
+        ``details`` are ``heat_map`` (h, w), ``value`` of the box, and ``evaluations`` (number of scored segments).
         """
         refuse_initial_boxes(self.name, initial_boxes)
         encoded = self._encode({query.image.key: query.image for query in queries})
@@ -126,7 +129,17 @@ class HeatMapGrounder:
         box, value = best_box(heat, self.alpha)
         height, width = heat.shape
         pixels = box_ops.denormalize(box_ops.normalize(box, (width, height)), query.image.size)
-        return Prediction(pixels, value, {"heat_map": heat, "evaluations": len(encoded.masks)})
+        score = float(self._memberships(query.expression, encoded).max())
+        return Prediction(pixels, score, {"heat_map": heat, "value": value, "evaluations": len(encoded.masks)})
+
+    def _memberships(self, expression: str, encoded: EncodedSegments) -> np.ndarray:
+        """Return how well each segment fits an expression by itself (R,); see :mod:`vg_gym.clip.existence`."""
+
+        def logits(phrase: str) -> np.ndarray:
+            text = self.clip.encode_text([self.prompt.replace("{}", phrase)])[0]
+            return self.clip.logit_scale * (encoded.embeddings @ text)
+
+        return memberships(self.clip.reword(expression), encoded.boxes, logits, lexicon_of(self.clip))
 
     def _encode(self, images: dict[str, ImageRef]) -> dict[str, EncodedSegments]:
         """Segment and encode the images that are not cached."""
@@ -137,8 +150,11 @@ class HeatMapGrounder:
         segments = self.segments.propose([image])[0]
         assert segments.masks is not None
         if self.scorer == "crops":
-            return EncodedSegments(segments.masks, self.clip.encode_crops([crop(image, box) for box in segments.boxes]))
-        return EncodedSegments(segments.masks, encode_segments(self.clip, image, segments.masks, self.upsample))
+            embeddings = self.clip.encode_crops([crop(image, box) for box in segments.boxes])
+        else:
+            embeddings = encode_segments(self.clip, image, segments.masks, self.upsample)
+        boxes = box_ops.normalize(segments.boxes, (image.shape[1], image.shape[0]))
+        return EncodedSegments(segments.masks, embeddings, boxes)
 
 
 def _fit(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from scipy.special import softmax
 from vg_gym import boxes as box_ops
 from vg_gym.baselines import visual_prompts
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.existence import lexicon_of, memberships
 from vg_gym.clip.loader import load_clip
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.language.class_prior import log_prior
@@ -129,6 +130,20 @@ class ClipRanker:
             )
         boxes, text = image.proposals.boxes[image.candidates], self.clips[0].reword(expression)
         return log_prior(text, boxes, lambda phrase: self._one(image, phrase), labels, self.parse)
+
+    def memberships(self, image: EncodedImage, expression: str, size: tuple[int, int]) -> np.ndarray:
+        """Return how well each proposal of an image of a size (W, H) fits an expression, (P,) in [0, 1].
+
+        The first view is read, the mean over CLIPs. Proposals that are too small are no candidates and have 0; see
+        :mod:`vg_gym.clip.existence`.
+        """
+        boxes = box_ops.normalize(image.proposals.boxes[image.candidates], size)
+        text, lexicon = self.clips[0].reword(expression), lexicon_of(self.clips[0])
+        values = np.zeros(len(image.proposals))
+        values[image.candidates] = memberships(
+            text, boxes, lambda phrase: self.logits(image, phrase)[:, 0].mean(axis=0), lexicon
+        )
+        return values
 
     def _one(self, image: EncodedImage, phrase: str) -> np.ndarray:
         """Return one logit per candidate (C,)."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.baselines.plural_answers import answering_rows
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
 from vg_gym.errors import VGGymError
@@ -107,9 +108,10 @@ class TwoStageGrounder:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the most probable proposal per query.
 
-        The ``score`` is its probability among the proposals. The ``details`` are ``proposals`` (P, 4) in pixels,
-        ``scores`` (P,) as probabilities, ``labels``, ``evaluations`` (number of encoded views of the image), and
-        ``failure`` if the image lacks proposals.
+        A plural has several boxes (:mod:`vg_gym.baselines.plural_answers`). The ``score`` is how well the best proposal
+        fits by itself (:mod:`vg_gym.clip.existence`), which tells whether anything is meant. The ``details`` are
+        ``proposals`` (P, 4) in pixels, ``scores`` (P,) as probabilities among them, ``labels``,
+        ``evaluations`` (number of encoded views of the image), and ``failure`` if the image has no proposals.
         """
         refuse_initial_boxes(self.name, initial_boxes)
         images = {query.image.key: query.image for query in queries}
@@ -133,4 +135,6 @@ class TwoStageGrounder:
             "labels": proposals.labels,
             "evaluations": len(encoded.candidates) * len(self.ranker.views) * len(self.ranker.clips),
         }
-        return Prediction(proposals.boxes[ranking.best].copy(), float(ranking.probabilities[ranking.best]), details)
+        values = self.ranker.memberships(encoded, query.expression, query.image.size)
+        rows = answering_rows(query.expression, values, proposals.boxes, ranking.best)
+        return Prediction(boxes=proposals.boxes[rows], score=float(values.max()), scores=values[rows], details=details)

@@ -1,4 +1,4 @@
-"""``vg-gym train agent``, ``grounder``, ``detector``, ``clip``: the training scripts, in any folder."""
+"""``vg-gym train agent``, ``grounder``, ``presence``, ``detector``, ``clip``: the training scripts, in any folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 TRAININGS = {
     "agent": "train an agent that moves a box, then compare it with baselines",
     "grounder": "train MDETR, TransVG, Dynamic MDETR, RED or box diffusion",
+    "presence": "train the head that tells whether a grounder's expression means anything",
     "detector": "train a small object detector",
     "clip": "fine-tune a CLIP, or train one from scratch",
 }
 """Name of a training -> its description."""
 MODELS = {
     "grounder": ("vg_gym.learned.grounder_learner:GrounderConfig", "vg_gym.learned.grounder_learner:train_grounder"),
+    "presence": (
+        "vg_gym.learned.presence_learner:PresenceConfig",
+        "vg_gym.learned.presence_learner:train_presence",
+    ),
     "detector": (
         "vg_gym.baselines.detectors.detector_learner:DetectorConfig",
         "vg_gym.baselines.detectors.detector_learner:train_detector",

@@ -2,9 +2,9 @@
 
 The built-in CLIP was trained on the texts of RefShapes (:mod:`vg_gym.data.worlds.refshapes.expressions`) alone: every
 phrase has its article, and the words stand in one order. :func:`reword` brings a text into that form where it can
-account for every word of it. Articles, requests ("find ... please") and the verbs of relative clauses are dropped,
-words and turns of phrase that mean the same are replaced, and attributes may stand on either side of the
-noun. Other texts stay as they are.
+account for every word of it. Articles, requests ("find ... please"), counts and the verbs of relative clauses are
+dropped, plurals become singulars, words and turns of phrase that mean the same are replaced, and attributes may stand
+on either side of the noun. Other texts stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vg_gym.data.worlds.refshapes.expressions import (
 )
 from vg_gym.data.worlds.refshapes.scenes import COLORS, FILLS, SHAPES, SIZES
 
-RULES = 1
+RULES = 2
 """Raise it when :func:`reword` changes: features of texts are kept under it."""
 TEXTS = 2**14
 """Texts whose rewording is kept in memory."""
@@ -81,6 +81,7 @@ _MEANINGLESS = {
     "a", "an", "the", "this", "that", "which", "who", "its", "is", "are", "has", "and", "with", "of", "in", "on", "at",
     "to", "very", "located", "placed", "positioned", "situated", "found", "lying", "sitting", "standing", "hand",
     "side", "corner", "part", "color", "colour", "colored", "coloured", "size", "sized", "pattern", "fill",
+    "all", "both", "two", "three", "four", "five", "six", "several", "these", "those",
 }  # fmt: skip
 """Words that may stand among the others."""
 _RELATION = re.compile(rf"\b({'|'.join(SCENE_RELATIONS)})\b")
@@ -92,6 +93,8 @@ def reword(text: str) -> str:
 
     >>> reword("Find a circle which is red, please!"), reword("star with stripes to the left of blue heart")
     ('the red circle', 'the striped star left of the blue heart')
+    >>> reword("the two red stars on the left")
+    'the red star on the left'
     >>> reword("the man in the red coat"), reword("the circle and the star")
     ('the man in the red coat', 'the circle and the star')
     """

@@ -6,7 +6,7 @@ CLIP gives the probability that a proposal fits a phrase. The superlatives and r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -161,7 +161,7 @@ def resolve(parsed: Parsed, boxes: np.ndarray, logits: Phrases) -> np.ndarray:
         number, name = parsed.ordinal
         value = value * _singled_out(RANKS[name](geometry), member, number)
     if parsed.relation and parsed.anchor:
-        value = value * _related(parsed.relation, parsed.anchor, geometry, logits)
+        value = value * related(parsed.relation, parsed.anchor, geometry, lambda anchor: resolve(anchor, boxes, logits))
     return value
 
 
@@ -178,12 +178,25 @@ def _singled_out(rank: np.ndarray, member: np.ndarray, number: int) -> np.ndarra
     return counts[:, -1]
 
 
-def _related(relation: str, anchor: Parsed, geometry: Geometry, logits: Phrases) -> np.ndarray:
-    """Return how well a relation holds between each proposal and its most probable anchor (P,)."""
+def related(
+    relation: str,
+    anchor: Parsed,
+    geometry: Geometry,
+    members: Callable[[Parsed], np.ndarray],
+    holds: Mapping[str, Callable[[Geometry], np.ndarray]] = HOLDS,
+) -> np.ndarray:
+    """Return how well a relation holds between each proposal and its most probable anchor (P,).
+
+    Args:
+        relation: name of the relation.
+        anchor: expression of the anchor, or of both anchors of "between".
+        geometry: geometry of the proposals.
+        members: function that returns how well each proposal fits an expression (P,).
+        holds: how well a relation holds between two proposals.
+    """
     if relation != "between":
-        values = resolve(anchor, geometry.boxes, logits)
-        return (HOLDS[relation](geometry) * values[None]).max(axis=1)
+        return (holds[relation](geometry) * members(anchor)[None]).max(axis=1)
     one, _, other = anchor.phrase.partition(" and ")
-    first = resolve(replace(anchor, phrase=one), geometry.boxes, logits)
-    second = resolve(replace(anchor, phrase=other), geometry.boxes, logits) if other else first
+    first = members(replace(anchor, phrase=one))
+    second = members(replace(anchor, phrase=other)) if other else first
     return (between(geometry) * first[None, :, None] * second[None, None]).max(axis=(1, 2))

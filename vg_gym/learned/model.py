@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from vg_gym.config import options_from
+from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch, Canvas
+from vg_gym.learned.presence import PresenceHead
 from vg_gym.learned.tokenization import Tokens
 from vg_gym.registry import network_class
 
@@ -35,6 +37,7 @@ class GroundingModel(nn.Module, ABC):
     def __init__(self, options: Any):
         super().__init__()
         self.options = options
+        self.presence: PresenceHead | None = None
 
     @property
     def frozen_parts(self) -> dict[str, str]:
@@ -48,6 +51,14 @@ class GroundingModel(nn.Module, ABC):
     @abstractmethod
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Return ``xyxy`` boxes (N, 4) normalised by their images, scores (N,), and details with N rows each."""
+
+    def joint_tokens(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens of image and text (N, S, D) that a presence head reads, and their padding mask (N, S).
+
+        Raises:
+            VGGymError: the network does not join image and text in tokens.
+        """
+        raise VGGymError(f"a {type(self).__name__} has no joint tokens of image and text, so no presence head fits it")
 
     def init_weights(self) -> None:
         """Initialise the parts that do not start at random; called before training."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from vg_gym.errors import VGGymError, one_line
 from vg_gym.learned.model import GroundingModel, build
+from vg_gym.learned.presence import PresenceHead
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import write_json
 from vg_gym.storage.half_precision import half_precision
@@ -28,6 +29,8 @@ def save_model(name: str, model: GroundingModel, folder: Path) -> None:
 def load_model(folder: Path) -> tuple[str, GroundingModel]:
     """Read a folder of :func:`save_model`, and return the network's name and the network in eval mode.
 
+    The network has the presence head of the folder, if there is one (:mod:`vg_gym.learned.presence`).
+
     Raises:
         VGGymError: the folder does not contain a network, or its weights are damaged or incomplete.
     """
@@ -39,6 +42,7 @@ def load_model(folder: Path) -> tuple[str, GroundingModel]:
     except (SafetensorError, OSError) as error:
         raise VGGymError(f"{folder / 'model.safetensors'} is damaged ({error}); train or fetch it again") from error
     load_strictly(model, state, str(folder))
+    model.presence = PresenceHead.load(folder)
     return name, model.eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -12,35 +13,54 @@ from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
 
 
+class Regression(NamedTuple):
+    """Outputs of a network that regresses boxes."""
+
+    boxes: list[torch.Tensor]
+    """Boxes to supervise, centre and size normalised by the canvas, (N, 4) each, the answer last."""
+    point_logits: list[torch.Tensor]
+    """Logits of the image tokens after every layer, (N, V) each; empty without a point head."""
+    joint: torch.Tensor
+    """Tokens of image and text, (N, S, D)."""
+    mask: torch.Tensor
+    """Their padding mask, bool (N, S)."""
+
+
 class BoxRegressor(GroundingModel):
-    """Network that predicts one box per expression, without a confidence."""
+    """Network that predicts one box per expression; only a presence head gives it a confidence."""
 
     @abstractmethod
-    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Return the boxes to supervise, (N, 4) each, the answer last, and point logits of the layers, (N, V) each.
+    def regress(self, batch: Batch) -> Regression:
+        """Return boxes, point logits and joint tokens."""
 
-        Boxes are centre and size normalised by the canvas. The list of point logits is empty without a point head.
-        """
+    def joint_tokens(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens of image and text, and their padding mask."""
+        outputs = self.regress(batch)
+        return outputs.joint, outputs.mask
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the predicted boxes (N, 4), centre and size normalised by the canvas."""
-        return self.boxes(batch)[0][-1]
+        return self.regress(batch).boxes[-1]
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return L1 and GIoU losses of the boxes on the canvas, each a mean over expressions, weighted 1:1."""
         assert batch.boxes is not None
-        boxes, point_logits = self.boxes(batch)
+        outputs = self.regress(batch)
         truth = batch.to_canvas(batch.boxes)
-        each = [box_losses(predicted.float(), truth) for predicted in boxes]
+        each = [box_losses(predicted.float(), truth) for predicted in outputs.boxes]
         losses = {name: torch.stack([terms[name] for terms in each]).sum() for name in each[0]}
-        if point_logits:
-            losses["points"] = self.options.point_loss * point_loss(point_logits, truth)
+        if outputs.point_logits:
+            losses["points"] = self.options.point_loss * point_loss(outputs.point_logits, truth)
         return losses
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Return the box of every expression; all scores are 1, because the networks do not predict a confidence."""
-        boxes = self(batch).float()
-        return batch.from_canvas(from_cxcywh(boxes).clamp(0, 1)), torch.ones(len(boxes)), {}
+        """Return the box of every expression; its score is the presence head's probability, or 1 without a head."""
+        outputs = self.regress(batch)
+        boxes = outputs.boxes[-1].float()
+        scores = torch.ones(len(boxes))
+        if self.presence is not None:
+            scores = self.presence(outputs.joint.float(), outputs.mask).sigmoid()
+        return batch.from_canvas(from_cxcywh(boxes).clamp(0, 1)), scores, {}
 
 
 def box_losses(boxes: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from vg_gym.baselines.one_stage.box_regression import Regression
 from vg_gym.baselines.one_stage.stages import SamplingStages, StageOptions
 from vg_gym.baselines.one_stage.transformer import Encoder, EncoderOnly
 from vg_gym.baselines.one_stage.transvg import TransVGOptions, TwoBranches
@@ -49,7 +50,7 @@ class DynamicMDETR(SamplingStages, TwoBranches):
         """Rows of ``vl_pos_embed`` that belong to image tokens."""
         return slice(0, self.image_token_count)
 
-    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def regress(self, batch: Batch) -> Regression:
         """Return the supervised boxes and the point logits of the joint encoder's layers."""
         image_tokens, image_mask, text_tokens = self.branches(batch)
         text_mask = batch.tokens.padding_mask
@@ -58,4 +59,4 @@ class DynamicMDETR(SamplingStages, TwoBranches):
         layers = self.vl_encoder.encoder.layerwise(tokens, mask, positions)
         boxes = self.run_stages(layers[-1], positions, text_mask)
         point_logits = self.point_logits([x[:, : image_tokens.shape[1]] for x in layers])
-        return boxes if self.options.stage_loss else boxes[-1:], point_logits
+        return Regression(boxes if self.options.stage_loss else boxes[-1:], point_logits, layers[-1], mask)

@@ -14,7 +14,7 @@ import open_clip
 import torch
 from torch import nn
 
-from vg_gym.baselines.one_stage.box_regression import BoxRegressor
+from vg_gym.baselines.one_stage.box_regression import BoxRegressor, Regression
 from vg_gym.baselines.one_stage.stages import SamplingStages, StageOptions
 from vg_gym.baselines.one_stage.transformer import MLP, Encoder, EncoderOnly, LayerSizes
 from vg_gym.clip import load_clip
@@ -113,11 +113,11 @@ class DynamicMDETRClip(SamplingStages, BoxRegressor):
         tokens = nn.functional.pad(tokens, (0, 0, 0, length - tokens.shape[1]))
         return tokens.masked_fill(padding_mask[..., None], 0.0), padding_mask
 
-    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def regress(self, batch: Batch) -> Regression:
         """Return the box of the last stage, the only supervised one; point logits do not exist in this variant."""
         image_tokens = dense_tokens(self.clip.visual, batch.images, "tokens").flatten(1, 2)[batch.image_of]
         tokens, text_mask = self.encode_text(batch.tokens.ids)
         mask = torch.cat([text_mask.new_zeros(image_tokens.shape[:2]), text_mask], dim=1)
         positions = self.vl_pos_embed.weight.expand(len(tokens), -1, -1)
         joint = self.vl_encoder.encoder(torch.cat([image_tokens, tokens], dim=1), mask, positions)
-        return self.run_stages(joint, positions, text_mask)[-1:], []
+        return Regression(self.run_stages(joint, positions, text_mask)[-1:], [], joint, mask)

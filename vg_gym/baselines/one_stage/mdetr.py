@@ -111,6 +111,10 @@ class MDETROutputs:
     """Class logits, boxes and projections after every decoder layer."""
     point_logits: list[torch.Tensor]
     """Logits of the image tokens after every encoder layer, (N, V) each; empty without a point head."""
+    joint: torch.Tensor
+    """Tokens of image and text after the encoder, (N, S, D)."""
+    mask: torch.Tensor
+    """Their padding mask, bool (N, S)."""
 
 
 class MDETR(BranchedModel):
@@ -163,7 +167,7 @@ class MDETR(BranchedModel):
         text_memory = memory[:, image.stop :]
         aligned_text = F.normalize(self.contrastive_align_projection_text(text_memory), dim=-1)
         layers = [self._heads(x, aligned_text) for x in decoded]
-        return MDETROutputs(layers, self.point_logits([x[:, image] for x in encoded]))
+        return MDETROutputs(layers, self.point_logits([x[:, image] for x in encoded]), memory, mask)
 
     def _joint_tokens(
         self, batch: Batch, features: torch.Tensor, text_features: torch.Tensor
@@ -202,9 +206,20 @@ class MDETR(BranchedModel):
             losses["points"] = self.options.point_loss * point_loss(outputs.point_logits, truth)
         return losses
 
+    def joint_tokens(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens of image and text after the encoder, and their padding mask."""
+        outputs = self(batch)
+        return outputs.joint, outputs.mask
+
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Return the most likely object of every expression; its score is 1 - P(no object)."""
-        last = self(batch).layers[-1]
+        """Return the most likely object of every expression.
+
+        Its score is the presence head's probability, or without such a head 1 - P(no object).
+        """
+        outputs = self(batch)
+        last = outputs.layers[-1]
         scores, best = (1 - last.logits.float().softmax(-1)[..., -1]).max(dim=1)
         boxes = last.boxes.float()[torch.arange(len(batch), device=best.device), best]
+        if self.presence is not None:
+            scores = self.presence(outputs.joint.float(), outputs.mask).sigmoid()
         return from_cxcywh(boxes), scores, {}

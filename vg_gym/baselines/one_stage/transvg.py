@@ -13,7 +13,7 @@ from torch import nn
 
 from vg_gym.baselines.one_stage import text_branch
 from vg_gym.baselines.one_stage.backbone import FROZEN, backbone
-from vg_gym.baselines.one_stage.box_regression import BoxRegressor
+from vg_gym.baselines.one_stage.box_regression import BoxRegressor, Regression
 from vg_gym.baselines.one_stage.branches import BranchedModel, BranchOptions
 from vg_gym.baselines.one_stage.frozen_features import FrozenText
 from vg_gym.baselines.one_stage.transformer import (
@@ -171,7 +171,7 @@ class TransVG(TwoBranches):
         if o.point_loss:
             self.point_embed = nn.Linear(dim, 1)
 
-    def boxes(self, batch: Batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def regress(self, batch: Batch) -> Regression:
         """Return the box, and the point logits of every layer."""
         image_tokens, image_mask, text_tokens = self.branches(batch)
         text_mask = batch.tokens.padding_mask
@@ -181,7 +181,8 @@ class TransVG(TwoBranches):
         tokens = torch.cat([reg, text_tokens, image_tokens], dim=1)
         layers = self.vl_transformer.encoder.layerwise(tokens, mask, positions)
         box = self.bbox_embed(layers[-1][:, 0]).sigmoid()
-        return [box], self.point_logits([x[:, -image_tokens.shape[1] :] for x in layers])
+        point_logits = self.point_logits([x[:, -image_tokens.shape[1] :] for x in layers])
+        return Regression([box], point_logits, layers[-1], mask)
 
 
 class RED(TransVG):
