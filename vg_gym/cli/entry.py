@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from vg_gym import __version__
-from vg_gym.cli import data_sets, demo, environments, evaluate, finished_runs, ground, listing, train
+from vg_gym.cli import data_sets, demo, environments, evaluate, finished_runs, ground, listing, recipe, train
 from vg_gym.cli.parsers import Parser
 from vg_gym.cli.run import run
 
@@ -27,6 +27,7 @@ SUBCOMMANDS: dict[str, Callable[[Any], None]] = {
     "minari": environments.add_minari,
     "features": data_sets.add_features,
     "download": data_sets.add_download,
+    "recipe": recipe.add,
     "info": listing.add_info,
 }
 """Name of a subcommand -> function that adds its parser to those of ``vg-gym``."""
