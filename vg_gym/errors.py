@@ -46,6 +46,10 @@ class Interrupted(VGGymError):
     """Ctrl-C or a scheduler's SIGTERM, raised after the state is saved; the message says how to resume."""
 
 
+class MissingWeights(VGGymError):
+    """Published weights that are neither on this machine nor can be fetched."""
+
+
 class MissingExtra(VGGymError):
     """Missing optional package; the message names the extra that installs it."""
 

@@ -68,7 +68,7 @@ def test_features_of_a_file_are_of_all_its_rows(tmp_path, capsys):
     given = [{**row, "split": "train" if i % 2 else "test"} for i, row in enumerate(rows())]
     given = [{**row, "image": f"images/{i % 2}.png"} for i, row in enumerate(given)]
     path = write_rows(tmp_path / "mine.jsonl", given)
-    main(["features", "--dataset", str(path), "--out", str(tmp_path / "features")])
+    main(["features", "--dataset", str(path), "--clip", "refshapes", "--out", str(tmp_path / "features")])
     assert "2 images" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["features", "--dataset", "refshape", "--out", str(tmp_path / "other")])

@@ -129,12 +129,12 @@ def test_an_interrupted_table_goes_on_with_a_command_of_its_own(tmp_path, monkey
                "proposals=", "clone.steps=0", "edge_profiles=false", "action=edges", "score=context",
                "test_samples=3"]  # fmt: skip
 
-    def interrupt(self, evaluator):
+    def interrupt(self, *_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(methods, "FIT_SAMPLES", 8)
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
-        patch.setattr(Comparison, "_add_rows", interrupt)
+        patch.setattr(Comparison, "_score", interrupt)
         main(["train", "agent", *options])
     assert left.value.code == 130
     said = capsys.readouterr().err.splitlines()[-1]

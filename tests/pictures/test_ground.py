@@ -70,7 +70,7 @@ def test_words_that_drawn_shapes_know_nothing_of_are_named(pictures):
 @pytest.mark.parametrize(
     ("image", "text", "options", "message"),
     [
-        ("none.png", "a star", {}, "no image .*none.png"),
+        ("none.png", "a star", {}, "no such file: .*none.png"),
         ("broken.jpg", "a star", {}, "broken.jpg"),
         ("scene0.png", "  ", {}, "expression is empty"),
         ("scene0.png", "a star", {"method": "mdter"}, "did you mean 'mdetr'"),

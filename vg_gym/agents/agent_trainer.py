@@ -45,6 +45,7 @@ from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.supervision import NO_BOXES, method_seen, seen_in_training
 from vg_gym.agents.vec_env import GroundingVecEnv
 from vg_gym.agents.verifier import reads_proposals
+from vg_gym.clip.known_words import warn_of_dataset
 from vg_gym.clip.loader import load_clip
 from vg_gym.config import check_ranges, options_from, save_config
 from vg_gym.data import drawing
@@ -58,6 +59,7 @@ from vg_gym.fitting.resuming import check_options, command_to_resume
 from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
 from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.registry import dataset_spec, open_dataset
+from vg_gym.registry.photographs import drawn_clips
 from vg_gym.runtime.devices import check_memory, pick_device, usable_cores, use_threads
 from vg_gym.runtime.interrupts import interrupted_with
 from vg_gym.storage.files import replacing, writing
@@ -119,6 +121,7 @@ class AgentTrainer:
         if c.test_samples:
             self.open(c.test_split)  # a mistake is an error before training, not after it
         self.clip = load_clip(c.clip, self.device)
+        warn_of_dataset(drawn_clips(c.clip), c.dataset, train)
         episodes = Episodes(train, c.targets)
         bank = make_bank(episodes, self.clip, self.options)
         items = Episodes(val, c.targets).items

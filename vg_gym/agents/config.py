@@ -21,6 +21,7 @@ from vg_gym.config import (
 from vg_gym.envs.options import EnvOptions, Price
 from vg_gym.features.store import FeatureStore
 from vg_gym.registry import DatasetSpec, refuse_code
+from vg_gym.registry.photographs import clip_for
 
 WARM_START_SHARE = 0.5
 """Default share of a run that is spent on the warm start."""
@@ -84,7 +85,8 @@ class TrainConfig(EnvOptions):
     plugins: str = ""
     """Comma-separated modules that register data sets, grounders or proposers."""
     clip: str = ""
-    """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default: the one of ``features``, or ``refshapes`` without it."""
+    """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default: the one of ``features``. Without it, ``refshapes`` for
+    built-in data and ``ViT-B-32:openai`` for other data."""
     device: str = "auto"
     """Torch device of CLIP, features and policy; ``auto`` uses a GPU if there is one."""
 
@@ -174,7 +176,7 @@ def completed(config: TrainConfig) -> TrainConfig:
     Raises:
         VGGymError: ``features`` is not a feature store.
     """
-    named: dict[str, Any] = {"dataset": "refshapes", "root": None, "clip": "refshapes"}
+    named: dict[str, Any] = {"dataset": "refshapes", "root": None, "clip": ""}
     if config.features:
         manifest = FeatureStore(config.features).manifest
         if not config.dataset:
@@ -182,6 +184,7 @@ def completed(config: TrainConfig) -> TrainConfig:
             refuse_code(DatasetSpec, manifest.dataset, f"{config.features}/manifest.json: dataset", remedy)
         named = {name: getattr(manifest, name) or value for name, value in named.items()}
     values = {name: getattr(config, name) or value for name, value in named.items()}
+    values["clip"] = values["clip"] or clip_for(values["dataset"])
     return replace(config, clone=_completed_clone(config), **cast(dict[str, Any], values))
 
 

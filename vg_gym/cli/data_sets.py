@@ -8,6 +8,7 @@ from pathlib import Path
 from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import dataset_spec, load_plugins
+from vg_gym.registry.photographs import clip_for, drawn_clips
 from vg_gym.runtime.runners import RUNNERS, make_runner
 
 DOWNLOADS = {"refcocog": "refcocog-umd", "refcoco": "refcoco-unc", "refcoco+": "refcoco+-unc"}
@@ -43,7 +44,7 @@ def add_features(commands) -> None:
         "--dataset", metavar="NAME", help="data set (vg-gym list datasets), FILE.jsonl with your data, or hub:ORG/NAME"
     )
     parser.add_argument("--root", type=Path, help="folder of the data set (default: $VG_GYM_DATA)")
-    parser.add_argument("--clip", default="refshapes", help="name of the CLIP, e.g. ViT-B-32:openai")
+    parser.add_argument("--clip", help="name of the CLIP (default: refshapes for built-in data, else ViT-B-32:openai)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the features")
     parser.add_argument("--splits", help="comma-separated splits, e.g. train,val (default: all)")
     parser.add_argument("--phrases", action="store_true", help="also make score maps of noun phrases")
@@ -81,16 +82,19 @@ def _verify(out: Path) -> None:
 
 
 def _extract(options: argparse.Namespace) -> None:
+    from vg_gym.clip.known_words import warn_of_dataset
     from vg_gym.envs.options import EnvOptions
     from vg_gym.features import command, extraction
     from vg_gym.features.edge_maps import edge_map_arrays
     from vg_gym.features.query_proposals import QueryProposals
 
+    clip = options.clip or clip_for(options.dataset)
     runner = make_runner(options.runner, options.workers)
     splits = options.splits.split(",") if options.splits else [*dataset_spec(options.dataset).splits]
     queries = command.queries_of(options.dataset, options.root, splits, options.limit)
     about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
-    load = command.loader(options.clip, options.device)
+    load = command.loader(clip, options.device)
+    warn_of_dataset(drawn_clips(clip), options.dataset, queries)
     parts = (options.phrases, options.tokens, options.shard)
     work = extraction.begin(options.out, queries, load(), *parts, load, **about)
     print(work.summary(), flush=True)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from vg_gym.clip.encoder import ClipEncoder, forked
-from vg_gym.clip.published import CONFIG, build
+from vg_gym.clip.published import CONFIG, DOWNLOAD_FAILED, build, without_hub
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.errors import VGGymError, one_line
 from vg_gym.runtime.lazy_imports import torch
@@ -66,6 +66,8 @@ def _load(name: str, device: str, mark: str) -> ClipEncoder:
         reason = one_line(error)
         if isinstance(error, pickle.UnpicklingError):  # torch's message recommends an unrestricted load
             reason = "the file is damaged, or holds more than tensors and plain containers"
+        if reason.startswith(DOWNLOAD_FAILED) and (advice := without_hub(name)):
+            raise VGGymError(f"cannot load clip {name!r}: its weights could not be downloaded. {advice}") from error
         raise VGGymError(
             f"cannot load clip {name!r}: {reason}. Use ARCHITECTURE:TAG with hub access, or ARCHITECTURE:FILE with a "
             "local open_clip checkpoint"

@@ -8,6 +8,7 @@ contain, by an ``open_clip_config.json`` next to it, or else by the name of the 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ DEFAULT_USE = {
     "std": [0.26862954, 0.26130258, 0.27577711],
 }
 """Default activation and preprocessing; fingerprints contain only a use that differs."""
+
+DOWNLOAD_FAILED = "Failed to download"
+"""Beginning of open_clip's message about a failed download."""
 
 Built = tuple[Any, Any, dict[str, Any]]
 """Model on the CPU, its tokenizer, and its config, which states its activation."""
@@ -66,7 +70,31 @@ def build(name: str) -> Built:
     return model, open_clip.get_tokenizer(architecture), {**config, "quick_gelu": quick_gelu}
 
 
+def without_hub(name: str) -> str:
+    """Return the advice on ``ARCHITECTURE:TAG`` without access to the hub; empty if the tag is unknown.
+
+    >>> without_hub("ViT-B-32:openai")
+    'Without hub access give a copy of open_clip_pytorch_model.bin from timm/vit_base_patch32_clip_224.openai: \
+clip=ViT-B-32-quickgelu:/path/to/open_clip_pytorch_model.bin'
+    """
+    architecture, _, tag = name.replace("/", "-").partition(":")
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    repository = config.get("hf_hub", "").strip("/")
+    if not repository:
+        return ""
+    if config.get("quick_gelu") and not architecture.endswith("-quickgelu"):
+        architecture += "-quickgelu"
+    file = "open_clip_pytorch_model.bin"
+    return f"Without hub access give a copy of {file} from {repository}: clip={architecture}:/path/to/{file}"
+
+
+def _quiet(record: logging.LogRecord) -> bool:
+    """Return False for open_clip's log of a failed download, which the error repeats."""
+    return not record.getMessage().startswith(DOWNLOAD_FAILED)
+
+
 def _create(architecture: str, weights: str, quick_gelu: bool, pixels: Mapping[str, Any] | None = None) -> Any:
+    logging.getLogger().addFilter(_quiet)
     return open_clip.create_model(
         architecture, weights, require_pretrained=True, force_quick_gelu=quick_gelu, quick_gelu=quick_gelu,
         force_preprocess_cfg=dict(pixels or {}),

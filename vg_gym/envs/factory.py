@@ -8,6 +8,7 @@ from typing import Any
 
 from vg_gym import registry
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.known_words import warn_of_dataset
 from vg_gym.clip.loader import load_clip
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
@@ -15,6 +16,7 @@ from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import DatasetNotFound, VGGymError
 from vg_gym.features.bank import FeatureBank
+from vg_gym.registry.photographs import DRAWN_CLIP, clip_for, drawn_clips
 from vg_gym.types import GroundingDataset, Query, Sample
 
 Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
@@ -25,7 +27,7 @@ def make_engine(
     dataset: str | Source = "refshapes",
     split: str = "train",
     root: str | None = None,
-    clip: str | ClipEncoder = "refshapes",
+    clip: str | ClipEncoder | None = None,
     device: str = "cpu",
     fallback: str | None = None,
     dataset_options: Mapping[str, Any] | None = None,
@@ -40,7 +42,8 @@ def make_engine(
         dataset: name of a data set, or a list of samples, or a list of queries.
         split: split of a named data set.
         root: folder of a named data set that is on disk.
-        clip: name of a CLIP, or an encoder.
+        clip: name of a CLIP, or an encoder; default: ``refshapes`` for built-in data and lists, ``ViT-B-32:openai`` for
+            other data sets (:mod:`vg_gym.registry.photographs`).
         device: torch device of the CLIP and of its features.
         fallback: data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
@@ -54,8 +57,11 @@ def make_engine(
     _check_types(dataset, clip, {"split": split, "device": device})
     source: Any = dataset
     if isinstance(dataset, str):
-        source = _open(dataset, split, root, fallback, dict(dataset_options or {}))
+        source, dataset = _open(dataset, split, root, fallback, dict(dataset_options or {}))
+    if clip is None:
+        clip = clip_for(dataset) if isinstance(dataset, str) else DRAWN_CLIP
     encoder = load_clip(clip, device) if isinstance(clip, str) else clip
+    warn_of_dataset(drawn_clips(encoder.name), dataset if isinstance(dataset, str) else "the list", source)
     env_options = options_from(EnvOptions, options)
     return GroundingEngine(Episodes(source, env_options.targets), encoder, num_envs, env_options, bank, tensors)
 
@@ -65,7 +71,7 @@ def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:
     for name, value in texts.items():
         if not isinstance(value, str):
             raise VGGymError(f"option {name!r} is {value!r:.100}; it must be a name")
-    if not isinstance(clip, (str, ClipEncoder)):
+    if not isinstance(clip, (str, ClipEncoder, type(None))):
         raise VGGymError(f"option 'clip' is {clip!r:.100}; it must be the name of a CLIP, or a ClipEncoder")
     if isinstance(dataset, str):
         return
@@ -76,10 +82,16 @@ def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:
         )
 
 
-def _open(name: str, split: str, root: str | None, fallback: str | None, options: dict[str, Any]) -> GroundingDataset:
-    """Open a data set, or warn and open the fallback if it is not on this machine and no root is given."""
+def _open(
+    name: str, split: str, root: str | None, fallback: str | None, options: dict[str, Any]
+) -> tuple[GroundingDataset, str]:
+    """Open a data set, or warn and open the fallback if it is not on this machine and no root is given.
+
+    Returns:
+        the data set and its name.
+    """
     try:
-        return registry.open_dataset(name, split, root, **options)
+        return registry.open_dataset(name, split, root, **options), name
     except DatasetNotFound as error:
         if fallback is None or root is not None:
             raise
@@ -87,4 +99,4 @@ def _open(name: str, split: str, root: str | None, fallback: str | None, options
             f"{name} is not on this machine, so this environment runs on the built-in {fallback} ({error})",
             stacklevel=2,
         )
-        return registry.open_dataset(fallback, split)
+        return registry.open_dataset(fallback, split), fallback

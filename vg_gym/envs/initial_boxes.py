@@ -17,6 +17,7 @@ from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.registry.identity import mark_of
+from vg_gym.registry.photographs import DRAWN_CLIP, weights_for_photographs
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
 from vg_gym.storage.npy import read_npy
 from vg_gym.types import Fingerprinted, Grounder, Query, best_boxes
@@ -73,7 +74,9 @@ def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
         if not catalog.episodes.labeled:
             raise VGGymError("initial_box='jitter' starts near the target, which bare queries lack; use 'full'")
         return _Jitter()
-    return _FromGrounder(registry.grounder_with_clip(name, catalog.bank.clip.name), catalog)
+    clip = catalog.bank.clip
+    options = {} if clip.name == DRAWN_CLIP else weights_for_photographs(name, {})
+    return _FromGrounder(registry.grounder_with_clip(name, clip.name, **options), catalog)
 
 
 class _Unprepared:

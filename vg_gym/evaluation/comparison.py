@@ -21,6 +21,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.clip import load_clip
+from vg_gym.clip.known_words import warn_of_dataset
 from vg_gym.errors import Interrupted, MissingExtra, VGGymError, without_scores
 from vg_gym.evaluation import intervals, metrics, probes, rejection
 from vg_gym.evaluation.columns import Answers
@@ -31,6 +32,8 @@ from vg_gym.evaluation.methods import (
     TableRow,
     Unfitted,
     ceiling_rows,
+    default_clip,
+    drawn_methods,
     is_sweep,
     options_of,
     owners,
@@ -45,6 +48,7 @@ from vg_gym.evaluation.rejection import Fits
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
+from vg_gym.registry.photographs import PUBLISHED_CLIP, is_drawn, weights_for_photographs
 from vg_gym.registry.seen import seen_text
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
@@ -85,8 +89,9 @@ class Comparison:
     """Options of the evaluated split, e.g. ``seed`` of RefShapes."""
     train_split: str = "train"
     """Split on which fitted methods are fitted."""
-    clip: str = "refshapes"
-    """CLIP of methods that take one, and of the crop metrics; ``none`` leaves the crop metrics out."""
+    clip: str = ""
+    """CLIP of methods that take one, and of the crop metrics; ``none`` leaves the crop metrics out. By default
+    ``refshapes`` for built-in data, and for other data ``ViT-B-32:openai`` if a method takes a CLIP."""
     limit: int | None = None
     """Number of samples to evaluate, from the first on; by default all."""
     refine: str | None = None
@@ -126,6 +131,8 @@ class Comparison:
     """Number of processes of the runner; 0: one per CPU."""
 
     def __post_init__(self):
+        self.left_out: dict[str, str] = {}
+        """Floor, ceiling or metric that the table lacks -> reason."""
         self.refiners = [name.strip() for name in (self.refine or "").split(",") if name.strip()]
         self._rows = {
             row: (name, swept)
@@ -134,8 +141,6 @@ class Comparison:
         }
         self._factories: dict[str, GrounderFactory] = {}
         self._built: dict[str, TableRow] = {}
-        self.left_out: dict[str, str] = {}
-        """Floor or ceiling that the table lacks -> reason."""
         self._lacking: dict[str, MissingExtra] = {}
         named = [*FLOORS, *self.methods, *self.refiners]
         used = {owner for name in named for owner in owners(name)} | {recorded_name(self.predictions or "")}
@@ -176,7 +181,13 @@ class Comparison:
         data = self._open_data(self.split)
         splits = [split for split in (self.fit_threshold, self.calibrate) if split]
         fit_data = rejection.open_fit_data(splits, self.split, self._open_data)
+        named = [*self.methods, *self.refiners]
+        if not self.clip:
+            self.clip = default_clip(named, str(self.dataset))
+            if self.clip == "none":
+                self.left_out["crop metrics"] = f"No method takes a CLIP; --clip {PUBLISHED_CLIP} adds them."
         rows = self._check_rows(runner) if is_labeled(data) else self._check_rows_without_boxes(runner)
+        warn_of_dataset(drawn_methods(named, self.clip, self.options), str(self.dataset), data)
         answers = (
             RecordedGrounder(self.predictions, self.frame, None, self.box_format, True) if self.predictions else None
         )
@@ -282,6 +293,8 @@ class Comparison:
         if saved_as not in self._factories:
             assert self.dataset is not None
             name = self._rows.get(row, (row, None))[0]
+            if not is_drawn(self.dataset):
+                options = weights_for_photographs(name, options)
             self._factories[saved_as] = GrounderFactory(
                 name, options, self.clip, self.dataset, self.train_split, self.root, self.split
             )

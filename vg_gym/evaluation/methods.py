@@ -21,6 +21,7 @@ from vg_gym.evaluation.columns import readable_size
 from vg_gym.evaluation.lines import Batch, Line, predict_batch
 from vg_gym.evaluation.results import hash_of_samples
 from vg_gym.registry.identity import inputs_of, versions
+from vg_gym.registry.photographs import clip_for, is_drawn, knows_drawn_only
 from vg_gym.registry.seen import ANSWER, seen_by
 from vg_gym.runtime.runners import Factory
 from vg_gym.storage.files import fingerprint
@@ -138,6 +139,27 @@ def owners(name: str) -> tuple[str, ...]:
         raise unknown("method", name, methods)
     spec, key = registry.grounder_spec(name), registry.grounder_key(name)
     return (spec.proposer, key) if spec.proposer else (key,)
+
+
+def default_clip(names: Sequence[str], dataset: str) -> str:
+    """Return the CLIP of a comparison whose user names none; ``none`` if nothing needs the published one.
+
+    >>> default_clip(["center"], "refshapes"), default_clip(["center"], "mine.jsonl")
+    ('refshapes', 'none')
+    """
+    takes_clip = any(registry.grounder_spec(name).takes_clip for name in names if name not in registry.CEILINGS)
+    return clip_for(dataset) if takes_clip or is_drawn(dataset) else "none"
+
+
+def drawn_methods(names: Sequence[str], clip: str, options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the methods that answer on photographs with built-in weights, named by the user."""
+    published = {"weights": ""}
+    return [
+        name
+        for name in dict.fromkeys(names)
+        if name not in registry.CEILINGS
+        and knows_drawn_only(name, clip, ({} if ":" in name else published) | options_of(name, options))
+    ]
 
 
 class Unfitted(VGGymError):

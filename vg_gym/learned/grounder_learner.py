@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
+from vg_gym.clip.known_words import warn_of_dataset
 from vg_gym.config import NonNegativeFloat, PositiveInt
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
@@ -27,6 +28,7 @@ from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.model import GroundingModel, build
 from vg_gym.learned.training_batches import GroundingBatches, annotated_images
 from vg_gym.learned.weights import load_model, save_model
+from vg_gym.registry.photographs import DRAWN_CLIP, PUBLISHED_CLIP, drawn_clips, is_drawn
 from vg_gym.storage.assets import ASSETS
 from vg_gym.types import Grounder, Sample, best_boxes
 
@@ -62,6 +64,11 @@ class GrounderConfig(DatasetFitConfig):
     validate_samples: PositiveInt = 400
     """Number of expressions of the validation split to use, from its start."""
 
+    def network_options(self) -> dict[str, Any]:
+        """Return the options of the network, with a published CLIP for data that are not built in."""
+        by_default = getattr(registry.network_class(self.model).Options, "clip", None) == DRAWN_CLIP
+        return {"clip": PUBLISHED_CLIP} | self.options if by_default and not is_drawn(self.dataset) else self.options
+
 
 class GrounderLearner(Learner):
     """Grounder with its training data, for :func:`vg_gym.fitting.loop.fit`.
@@ -77,7 +84,9 @@ class GrounderLearner(Learner):
         data, val = open_splits(config)
         train_images = annotated_images(data, config.images)
         torch.manual_seed(config.seed)
-        self.module = self.model = build(config.model, config.options)
+        options = config.network_options()
+        warn_of_dataset(drawn_clips(str(options.get("clip", ""))), config.dataset, data)
+        self.module = self.model = build(config.model, options)
         self.model.init_weights()
         self.made_of = splits_made_of(data, val)
         if config.init_from:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vg_gym import registry
-from vg_gym.clip.loader import load_clip
+from vg_gym.clip.known_words import unknown_words, warn_of_unknown_words
 from vg_gym.data.images import ArrayImage
-from vg_gym.data.worlds.refshapes.expressions import ANY_SHAPE
-from vg_gym.data.worlds.refshapes.scenes import SHAPES
-from vg_gym.errors import VGGymError, without_scores
+from vg_gym.errors import ImageError, VGGymError, without_scores
 from vg_gym.evaluation.lines import rows_above
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
+from vg_gym.registry.photographs import DRAWN_CLIP, PUBLISHED_CLIP, knows_drawn_only
 from vg_gym.storage.files import place_mark
 from vg_gym.types import Grounder, Prediction, Query
 
-DRAWN = ("agent:refshapes", "refshapes")
+DRAWN = ("agent:refshapes", DRAWN_CLIP)
 """Default method and CLIP if the built-in CLIP, which was trained on drawn shapes, knows all words."""
-PHOTOGRAPHS = ("yolo-clip", "ViT-B-32:openai")
+PHOTOGRAPHS = ("yolo-clip", PUBLISHED_CLIP)
 """Default method and CLIP for all other expressions, with published weights that are downloaded."""
 BATCH = 32
 """Number of pictures in a batch."""
-ARTICLES = {"a", "an", "the"}
-"""Words without visual content."""
 CACHED_METHODS = 4
 """Number of methods that stay in memory for the next call."""
 
@@ -64,6 +60,9 @@ def ground(
         images = images * len(texts)
     if len(images) != len(texts):
         raise VGGymError(f"{len(images)} pictures and {len(texts)} expressions: give one of one kind, or as many")
+    for source in images:
+        if isinstance(source, (str, Path)) and not Path(source).exists():
+            raise ImageError(f"no such file: {source}")  # before anything is fetched
     answers = []
     for answer in ground_each(images, texts, method, clip, nothing_below, **options):
         if isinstance(answer, VGGymError):
@@ -138,36 +137,12 @@ def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> 
     return name, (clip or (DRAWN if drawn else PHOTOGRAPHS)[1]) if takes_clip else ""
 
 
-def unknown_words(text: str) -> list[str]:
-    """Return the words of a text that are not in the vocabulary of the built-in CLIP.
-
-    The CLIP rewords synonyms ("find a circle which is red"). A word that it turns into the name of a shape, such as
-    "donut" or "one", may mean anything in a photograph and counts as unknown.
-    """
-    reworded = load_clip(DRAWN[1]).reword(text).lower()
-    says_more = any(noun in reworded.split() and noun not in text.lower() for noun in (*SHAPES, ANY_SHAPE))
-    words = re.findall(r"[a-z0-9]+", text.lower() if says_more else reworded)
-    return [word for word in words if word not in _known_words()]
-
-
-@lru_cache
-def _known_words() -> frozenset[str]:
-    """Return the vocabulary of the built-in CLIP, loaded once, and articles."""
-    return frozenset(ARTICLES.union(load_clip(DRAWN[1]).words or ()))
-
-
 def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: dict[str, Any]) -> None:
     """Warn if the method's weights know drawn shapes only, and the expressions have other words."""
-    spec = registry.GROUNDERS.get(name.partition(":")[0])
-    if clip not in ("", DRAWN[1]) or "weights" in options or (spec is not None and spec.any_words):
-        return
-    unread = list(dict.fromkeys(word for text in expressions for word in unknown_words(text)))
-    if unread:
-        warnings.warn(
-            f"{name} with its built-in weights knows drawn shapes only, and not the words: {', '.join(unread)}. For "
-            f"photographs omit method, or use method={PHOTOGRAPHS[0]!r}, clip={PHOTOGRAPHS[1]!r}",
-            stacklevel=3,
-        )
+    if knows_drawn_only(name, clip, options):
+        method, encoder = PHOTOGRAPHS
+        advice = f"For photographs omit method, or use method={method!r}, clip={encoder!r}"
+        warn_of_unknown_words(name, expressions, advice, stacklevel=4)
 
 
 @lru_cache(CACHED_METHODS)

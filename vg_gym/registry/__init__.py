@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vg_gym.config import check_options
-from vg_gym.errors import UnknownName, VGGymError, missing_extra, unknown
+from vg_gym.errors import MissingWeights, UnknownName, VGGymError, missing_extra, unknown
 from vg_gym.registry.plugins import GROUPS, S, load_plugins, offered, offered_spec, spec_at
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import CEILINGS, DATASET_KINDS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
@@ -220,7 +220,12 @@ def grounder(name: str, /, **options: Any) -> Grounder:
     argument = name[len(key) + 1 :]
     if name != key and not (spec.argument and argument):
         raise VGGymError(f"{name!r}: {key} takes {'an' if spec.argument else 'no'} argument after the colon")
-    return _build(key, spec, options, {spec.argument: argument} if argument else {})
+    try:
+        return _build(key, spec, options, {spec.argument: argument} if argument else {})
+    except MissingWeights as error:
+        if not spec.takes_clip or ":" not in (clip := str(options.get("clip", ""))):
+            raise
+        raise MissingWeights(f"{error}. CLIP {clip} is fetched as well: give clip=ARCHITECTURE:FILE") from error
 
 
 def grounder_with_clip(name: str, clip: str, /, **options: Any) -> Grounder:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.detection import SSD300_VGG16_Weights
 
-from vg_gym.errors import VGGymError, one_line
+from vg_gym.errors import MissingWeights, VGGymError, one_line
 from vg_gym.learned.weights import load_strictly
 from vg_gym.storage.files import cache_place, fingerprint, make_folder, write_json
 from vg_gym.storage.half_precision import half_precision
@@ -180,9 +180,9 @@ def missing_weights(detector: str, weights: str, error: BaseException | str, exa
         error: reason of the failure.
         example: example of valid weights.
     """
-    return VGGymError(
-        f"no weights {weights!r} for {detector}: {one_line(error)}. Without hub access give a local one, "
-        f"e.g. {detector}.weights={example}, or {detector}.weights=refshapes for the built-in data"
+    return MissingWeights(
+        f"no weights {weights!r} for {detector}: {one_line(error).strip('❌ .')}. Without hub access give a local one, "
+        f"e.g. {detector}.weights={example} (vg-gym ground: --weights), or refshapes for drawn shapes"
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Self
 
 from vg_gym.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range, UnitInterval
 from vg_gym.fitting.config import DatasetFitConfig, Decay
+from vg_gym.registry.photographs import clip_for
 
 Blocks = Annotated[int, Range(ge=-1)]
 
@@ -20,8 +21,9 @@ class ClipTrainConfig(DatasetFitConfig):
 
     out: str = "runs/clip"
     """Folder for checkpoints, TensorBoard logs and the finished model (load it as ``clip=OUT/model``)."""
-    clip: str = "refshapes"
-    """CLIP to start from (``ViT-B-32:openai``); ignored if ``model`` is set."""
+    clip: str = ""
+    """CLIP to start from; default: ``refshapes`` for built-in data, and ``ViT-B-32:openai`` for other data. Ignored if
+    ``model`` is set."""
     model: dict[str, Any] | None = None
     """open_clip model config to train from scratch. Its vocabulary is that of the training split's texts, and
     ``vocab_size`` may be left out."""
@@ -68,3 +70,7 @@ class ClipTrainConfig(DatasetFitConfig):
     """Number of last blocks of the text tower to train (0: none, -1: the whole tower)."""
     validate_samples: PositiveInt = 400
     """Number of expressions of the validation split to use, from its start."""
+
+    def completed(self) -> Self:
+        """Return the options with the default CLIP of the data set."""
+        return replace(self, clip=self.clip or clip_for(self.dataset))

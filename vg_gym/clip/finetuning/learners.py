@@ -22,4 +22,4 @@ def train_clip(config: ClipTrainConfig) -> Path:
     """
     if config.learn_from not in LEARNERS:
         raise unknown("learn_from", config.learn_from, LEARNERS)
-    return train(LEARNERS[config.learn_from], config)
+    return train(LEARNERS[config.learn_from], config.completed())

@@ -37,9 +37,9 @@ def starting_encoder(config: ClipTrainConfig, device: str, words: Callable[[], S
     """
     if config.model is not None:
         return _from_scratch(config, config.model, device, words())
-    encoder = load_clip(config.clip, device).copy()
+    encoder = load_clip(config.completed().clip, device).copy()
     if encoder.config is None:
-        raise VGGymError(f"clip {config.clip!r} has no open_clip config to save with the model")
+        raise VGGymError(f"clip {encoder.name!r} has no open_clip config to save with the model")
     encoder.crop_size = config.crop_size or encoder.crop_size
     encoder.dense = config.dense or encoder.dense
     encoder.model.requires_grad_(True)
