@@ -1,6 +1,6 @@
 """Speed of the environment, of lower bounds and of the naive twin, as medians of five measurements.
 
-python benchmarks/throughput.py [--json out.json] [--only raw,proposals,twin,crop,ppo,start,agreement,gpu]
+python benchmarks/throughput.py [--json out.json] [--only raw,proposals,twin,crop,ppo,start,agreement]
 
 - raw: steps/s with feature observations, built-in data, and the lower bounds of benchmarks/twins.py.
 - proposals: the same with proposals, and with edge profiles, in the observation; runs alternate.
@@ -10,7 +10,8 @@ python benchmarks/throughput.py [--json out.json] [--only raw,proposals,twin,cro
   and the shares of time for the environment, copies into and out of the rollout, updates, and the policy.
 - start: `import vg_gym`, and `gymnasium.make` with the first reset, in new processes.
 - agreement: dense against crop scores of random boxes of held-out expressions.
-- gpu: the engine, crops and features on a GPU, if there is one.
+
+benchmarks/gpu.py measures on a GPU.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.scores import score_boxes
 from vg_gym.config import options_from
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
-from vg_gym.envs import GroundingEnv, GroundingTensorEnv, GroundingVectorEnv
+from vg_gym.envs import GroundingEnv, GroundingVectorEnv
 from vg_gym.envs.banks import make_bank
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
@@ -285,48 +286,9 @@ def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
             for name, values in found.items()}  # fmt: skip
 
 
-def gpu(_: ClipEncoder) -> Rows:
-    """Measure the whole engine on a device, and ViT-B/32's crops and features in mixed precision."""
-    if not torch.cuda.is_available():
-        return {}
-    clip = load_clip("refshapes", "cuda")
-    data = RefShapes("refshapes", "val", scenes=SCENES)
-    env = GroundingTensorEnv(65_536, dataset=data, clip=clip, bank=prepared(data, clip))
-    env.reset(seed=0)
-    moves = torch.randint(5, (16, 65_536, 5), device="cuda")
-    moves[..., 4] = (torch.rand(16, 65_536, device="cuda") < 0.02).long()
-    count = [0]
-
-    def step() -> None:
-        count[0] += 1
-        env.step(moves[count[0] % 16])
-        torch.cuda.synchronize()
-
-    rows: Rows = {"dense on the device, 65536": median_rate(step, 65_536)}
-    encoder = vit_b32()
-    encoder = ClipEncoder("ViT-B-32", encoder.model, encoder.tokenizer, device="cuda")
-    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    pixels = encoder.pixels(np.stack([resize(image, 224)] * 256))
-    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
-
-        def encode() -> None:
-            encoder.model.encode_image(pixels)
-            torch.cuda.synchronize()
-
-        rows["open_clip ViT-B/32, bf16, crops/s"] = alone = median_rate(encode, 256)
-    on_device = [encoder.upload(image)] * 256
-    low = np.random.default_rng(0).uniform(0, 200, (256, 2))
-    boxes = np.concatenate([low, low + 200], axis=1).astype(np.float32)
-    ours = median_rate(lambda: encoder.encode_regions(on_device, boxes), 256)
-    rows["crop, resize and encode, crops/s"] = ours
-    rows["share of open_clip's rate"] = ours / alone
-    rows["dense features, images/s"] = median_rate(lambda: encoder.encode_dense([image] * 256), 256)
-    return rows
-
-
 SECTIONS = {
     "raw": raw, "proposals": with_proposals, "twin": twin, "crop": crops, "ppo": ppo, "start": start,
-    "agreement": agreement, "gpu": gpu,
+    "agreement": agreement,
 }  # fmt: skip
 
 
