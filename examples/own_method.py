@@ -6,7 +6,7 @@ Commands, to be run in this folder:
     vg-gym evaluate --methods own_method:ColorGrounder --dataset own_method:Squares --out results/squares
     vg-gym evaluate --plugins own_method --methods color --dataset squares --out results/named color.tolerance=40
     vg-gym ground photo.png "the red square" --method own_method:ColorGrounder
-    vg-gym train agent dataset=own_method:Squares initial_box=own_method:ColorGrounder minutes=1
+    vg-gym train agent dataset=own_method:Squares initial_box=own_method:ColorGrounder clip=refshapes minutes=1
 
 In Python: ``gymnasium.make("RefShapes-Ground-v0", initial_box="own_method:ColorGrounder")``. An installed
 package can register the names in its ``pyproject.toml``, which makes ``--plugins`` unnecessary:

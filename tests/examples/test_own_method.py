@@ -65,7 +65,7 @@ def test_episodes_start_at_its_boxes():
     sys.path.append(str(FOLDER))
     env = gymnasium.make(
         "RefShapes-Ground-v0", dataset="own_method:Squares", split="test", initial_box="own_method:ColorGrounder",
-        dataset_options={"images": 4}, fallback=None,
+        dataset_options={"images": 4}, fallback=None, clip="refshapes",
     )  # fmt: skip
     _, info = env.reset(seed=0, options={"index": 3})
     sample = registry.open_dataset("own_method:Squares", "test", images=4)[3]
