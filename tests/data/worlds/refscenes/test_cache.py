@@ -23,8 +23,8 @@ pathlib.Path.replace = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
 KILLED_HALF_WAY = """
 import os, pathlib, signal
 opened = pathlib.Path.open
-def killed(self, mode="r"):
-    file = opened(self, mode)
+def killed(self, mode="r", **how):
+    file = opened(self, mode, **how)
     if mode == "wb" and ".scenes" in self.name:
         file.write(bytes(3))
         file.flush()

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from vg_gym.data.worlds.refscenes import composition
 from vg_gym.data.worlds.refscenes.composition import (
     MAX_KINDS,
     MAX_THINGS,
@@ -116,3 +117,23 @@ def test_what_stands_on_a_removed_thing_goes_with_it():
     assert [thing.kind for thing in left] == ["dog"] and focus == 0
     left, focus = without(things, {2}, 2)
     assert [thing.holds for thing in left] == [None] * 3 and left[1].support == 0 and focus == -1
+
+
+def test_a_scene_that_loses_all_its_things_is_tried_again(monkeypatch):
+    """Everything may stand on a thing that is hidden, and be removed with it."""
+    good, remove = [], composition.without
+
+    def is_good(*scene):
+        good.append("to be emptied" if not good else "to be kept")
+        return True
+
+    def removed(things, gone, focus):
+        if good == ["to be emptied"]:
+            good[0] = "emptied"
+            return (), -1
+        return remove(things, gone, focus)
+
+    monkeypatch.setattr(composition, "_is_good", is_good)
+    monkeypatch.setattr(composition, "without", removed)
+    assert composition.compose(np.random.default_rng(0), composition.Demand(), 128).things
+    assert good == ["emptied", "to be kept"]
