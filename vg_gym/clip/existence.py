@@ -108,7 +108,14 @@ def memberships(expression: str, boxes: np.ndarray, logits: Logits, lexicon: Lex
 
 
 def phrase_memberships(phrase: str, boxes: np.ndarray, logits: Logits, lexicon: Lexicon) -> np.ndarray:
-    """Return how well each box fits a phrase without places and relations, (P,) in [0, 1]; see :func:`memberships`."""
+    """Return how well each box fits a phrase without places and relations, (P,) in [0, 1]; see :func:`memberships`.
+
+    Args:
+        phrase: words of the phrase.
+        boxes: normalised boxes (P, 4).
+        logits: CLIP's logits (P,) of a text for these boxes.
+        lexicon: words that exclude each other.
+    """
     words = phrase.split()
     sizes = [word for word in words if word in lexicon.sides]
     words = [word for word in words if word not in sizes]

@@ -12,7 +12,7 @@ from torch import nn
 from vg_gym.config import options_from
 from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import Batch, Canvas
-from vg_gym.learned.presence import PresenceHead
+from vg_gym.learned.presence_head import PresenceHead
 from vg_gym.learned.tokenization import Tokens
 from vg_gym.registry import network_class
 

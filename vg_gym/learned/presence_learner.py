@@ -21,7 +21,7 @@ from vg_gym.fitting.splits import open_splits, splits_made_of
 from vg_gym.fitting.train import train
 from vg_gym.learned.grounder import LearnedGrounder, query_batch
 from vg_gym.learned.model import GroundingModel
-from vg_gym.learned.presence import PresenceHead
+from vg_gym.learned.presence_head import PresenceHead
 from vg_gym.learned.weights import load_model
 from vg_gym.storage.assets import ASSETS
 from vg_gym.storage.shards import ShardedArray, computed

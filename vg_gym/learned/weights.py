@@ -13,7 +13,7 @@ from torch import nn
 
 from vg_gym.errors import VGGymError, one_line
 from vg_gym.learned.model import GroundingModel, build
-from vg_gym.learned.presence import PresenceHead
+from vg_gym.learned.presence_head import PresenceHead
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import write_json
 from vg_gym.storage.half_precision import half_precision
@@ -29,7 +29,7 @@ def save_model(name: str, model: GroundingModel, folder: Path) -> None:
 def load_model(folder: Path) -> tuple[str, GroundingModel]:
     """Read a folder of :func:`save_model`, and return the network's name and the network in eval mode.
 
-    The network has the presence head of the folder, if there is one (:mod:`vg_gym.learned.presence`).
+    The network has the presence head of the folder, if there is one (:mod:`vg_gym.learned.presence_head`).
 
     Raises:
         VGGymError: the folder does not contain a network, or its weights are damaged or incomplete.

@@ -194,7 +194,14 @@ def overlaps(first: np.ndarray, others: np.ndarray) -> bool:
 
 @numba.njit(cache=True)
 def clearance(outline: np.ndarray, way: np.ndarray, step: float, others: np.ndarray) -> float:
-    """Return how far a rectangle (4, 2) must move in a direction, in quarters of a step, to overlap no other."""
+    """Return how far a rectangle must move to overlap no other, in quarters of a step.
+
+    Args:
+        outline: corners of the rectangle (4, 2), in metres.
+        way: direction, a unit vector (2,).
+        step: length of a step in metres.
+        others: rectangles that are in the way, as for :func:`overlaps`.
+    """
     distance = step
     while overlaps(outline + way * distance, others):
         distance += 0.25 * step
