@@ -19,10 +19,10 @@ ENVIRONMENTS = {
     "RefScenes-Ground-v0": "refscenes",
     "RefShapes-GroundAny-v0": "refshapes-any",
     "RefCOCOg-GroundAny-v0": "grefcoco-unc",
-    "RefScenes-GroundAny-v0": "refscenes",
+    "RefScenes-GroundAny-v0": "refscenes-any",
 }
 """Environment id -> the data set it plays. Ids with "GroundAny" have ``targets="any"``."""
-DRAWN = ("refshapes", "refshapes-any", "refscenes")
+DRAWN = ("refshapes", "refshapes-any", "refscenes", "refscenes-any")
 """Data sets that are drawn in code, so that they never need a replacement."""
 
 for _id, _dataset in ENVIRONMENTS.items():

@@ -311,6 +311,20 @@ def test_one_leaves_out_what_does_not_mean_one_object_and_says_so_once(sets, cap
     assert [Episodes(data).query(i).key for i in range(20)] == [data[i].query.key for i in singles]
 
 
+def test_a_source_that_cannot_tell_names_the_remedy(sets, tiny_clip):
+    class Plain:
+        name = "plain"
+
+        def __len__(self):
+            return len(sets)
+
+        def __getitem__(self, index):
+            return sets[index]
+
+    with pytest.raises(VGGymError, match="has 3 boxes, not one; play plain with targets=any"):
+        GroundingEnv(dataset=Plain(), clip=tiny_clip).reset(options={"index": 2})
+
+
 def test_wrong_values_name_the_right_ones(sets, tiny_clip):
     with pytest.raises(VGGymError, match="unknown value of targets 'two'"):
         GroundingEnv(dataset=sets, clip=tiny_clip, targets="two")

@@ -88,6 +88,9 @@ class Episodes:
         """Return the normalised target box (4,) of an item of the source; NaN for a bare query."""
         if isinstance(item, Query):
             return np.full(4, np.nan, dtype=np.float32)
+        if self.targets == "one" and len(item.boxes) != 1:
+            remedy = f"play {self.dataset} with targets=any"
+            raise VGGymError(f"{item.query.key} has {len(item.boxes)} boxes, not one; {remedy}")
         return box_ops.normalize(item.box, item.query.image.size)
 
 

@@ -211,7 +211,12 @@ GROUNDERS: dict[str, GrounderSpec] = {
         "Qwen/Qwen2.5-VL-7B-Instruct",
     ),
     "agent": GrounderSpec(
-        "vg_gym.agents.grounder:load_agent", "agent:NAME, a run folder or built-in agent", refines=True, argument="name"
+        "vg_gym.agents.grounder:load_agent",
+        "agent:NAME, a run folder or built-in agent",
+        refines=True,
+        says_nothing=True,
+        says_several=True,
+        argument="name",
     ),
 }
 """Every grounder by name; ``NAME:ARGUMENT`` passes ARGUMENT as the option that the spec's ``argument`` names."""
