@@ -20,6 +20,7 @@ from vg_gym.evaluation import methods
 from vg_gym.evaluation.comparison import Comparison
 from vg_gym.fitting.splits import open_splits
 from vg_gym.learned.grounder_learner import GrounderConfig
+from vg_gym.learned.presence_learner import PresenceConfig
 
 
 @pytest.mark.parametrize("what", ["agent", "grounder", "detector", "clip"])
@@ -51,7 +52,7 @@ def test_configs_of_the_package_are_found_by_name():
         load_config(TrainConfig, ["agent_refshape"])
 
 
-SCHEMAS = (TrainConfig, GrounderConfig, DetectorConfig, ClipTrainConfig)
+SCHEMAS = (TrainConfig, GrounderConfig, PresenceConfig, DetectorConfig, ClipTrainConfig)
 
 
 def schema_of(name):
