@@ -183,7 +183,7 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, module: torch
 def _choice_loss(scores: torch.Tensor, referents: torch.Tensor) -> torch.Tensor:
     """Return the mean cross-entropy of the choice; rows without a target's proposal count as 0.
 
-    With ``targets="any"``, referents (B, K) mark all proposals that are meant, and each is decided by itself.
+    With ``targets="any"``, referents (B, K) mark all proposals that are meant, and the loss decides each independently.
     """
     if referents.ndim == 2:
         present = scores > EMPTY_SCORE / 2

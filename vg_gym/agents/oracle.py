@@ -117,13 +117,13 @@ def oracle_actions(engine: GroundingEngine) -> np.ndarray:
     min_gain = max(1e-4, engine.options.step_cost)
     if engine.answers is None:
         return greedy_action(engine.actions, boxes, targets, proposals, min_gain)
-    left = missing_targets(engine)
-    ious = np.where(left, box_ops.iou(boxes[:, None], to_numpy(engine.answers.targets)), -1)
+    missing = missing_targets(engine)
+    ious = np.where(missing, box_ops.iou(boxes[:, None], to_numpy(engine.answers.targets)), -1)
     nearest = to_numpy(engine.answers.targets)[np.arange(len(boxes)), ious.argmax(axis=1)]
     actions = greedy_action(engine.actions, boxes, nearest, proposals, min_gain)
     fits = (actions.reshape(len(boxes), -1) == np.reshape(engine.actions.trigger, (1, -1))).all(axis=1)
-    actions[fits & (left.sum(axis=1) > 1)] = engine.actions.record
-    actions[~left.any(axis=1)] = engine.actions.nothing
+    actions[fits & (missing.sum(axis=1) > 1)] = engine.actions.record
+    actions[~missing.any(axis=1)] = engine.actions.nothing
     return actions
 
 

@@ -21,7 +21,7 @@ class Presence:
         actions: its action set, with answers.
 
     Raises:
-        VGGymError: the policy has no probabilities of actions.
+        VGGymError: the policy does not give probabilities of actions.
     """
 
     def __init__(self, policy: Any, actions: ActionSet):

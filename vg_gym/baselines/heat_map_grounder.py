@@ -109,7 +109,7 @@ class HeatMapGrounder:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the best box of each query's heat map.
 
-        The ``score`` is how well the best segment fits by itself, which tells whether anything is meant. The
+        The ``score`` is the membership of the best segment, which tells whether anything is meant. The
         ``details`` are ``heat_map`` (h, w), ``value`` of the box, and ``evaluations`` (number of scored segments).
         """
         refuse_initial_boxes(self.name, initial_boxes)
@@ -133,7 +133,7 @@ class HeatMapGrounder:
         return Prediction(pixels, score, {"heat_map": heat, "value": value, "evaluations": len(encoded.masks)})
 
     def _memberships(self, expression: str, encoded: EncodedSegments) -> np.ndarray:
-        """Return how well each segment fits an expression by itself (R,); see :mod:`vg_gym.clip.existence`."""
+        """Return the membership of each segment in an expression (R,); see :mod:`vg_gym.clip.existence`."""
 
         def logits(phrase: str) -> np.ndarray:
             text = self.clip.encode_text([self.prompt.replace("{}", phrase)])[0]

@@ -134,7 +134,7 @@ class ClipRanker:
     def memberships(self, image: EncodedImage, expression: str, size: tuple[int, int]) -> np.ndarray:
         """Return how well each proposal of an image of a size (W, H) fits an expression, (P,) in [0, 1].
 
-        The first view is read, the mean over CLIPs. Proposals that are too small are no candidates and have 0; see
+        The first view is read, the mean over CLIPs. Proposals that are too small are not candidates and have 0; see
         :mod:`vg_gym.clip.existence`.
         """
         boxes = box_ops.normalize(image.proposals.boxes[image.candidates], size)

@@ -80,8 +80,8 @@ class TwoStageGrounder:
             raise VGGymError(f"classes={classes!r} is not true or false; name the categories to use with categories=")
         self.name = name or f"{proposer}-clip"
         published = registry.proposer_spec(proposer).published
-        own = clip == "refshapes" and built_in(proposer, "refshapes") is not None
-        chosen = weights or (published and ("refshapes" if own else published))
+        all_built_in = clip == "refshapes" and built_in(proposer, "refshapes") is not None
+        chosen = weights or (published and ("refshapes" if all_built_in else published))
         self.settings: dict[str, Any] = {
             "proposer": proposer, "clip": clip, "name": self.name, "weights": chosen, "views": views,
             "aggregate": aggregate, "prompt": prompt, "margin": margin, "parse": parse, "classes": classes,
@@ -108,10 +108,10 @@ class TwoStageGrounder:
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the most probable proposal per query.
 
-        A plural has several boxes (:mod:`vg_gym.baselines.plural_answers`). The ``score`` is how well the best proposal
-        fits by itself (:mod:`vg_gym.clip.existence`), which tells whether anything is meant. The ``details`` are
+        A plural has several boxes (:mod:`vg_gym.baselines.plural_answers`). The ``score`` is the membership of
+        the best proposal (:mod:`vg_gym.clip.existence`), which tells whether anything is meant. The ``details`` are
         ``proposals`` (P, 4) in pixels, ``scores`` (P,) as probabilities among them, ``labels``,
-        ``evaluations`` (number of encoded views of the image), and ``failure`` if the image has no proposals.
+        ``evaluations`` (number of encoded views of the image), and ``failure`` if the image lacks proposals.
         """
         refuse_initial_boxes(self.name, initial_boxes)
         images = {query.image.key: query.image for query in queries}

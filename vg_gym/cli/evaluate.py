@@ -26,7 +26,7 @@ METAVARS = {
 }  # fmt: skip
 """Option -> placeholder of its value in the help."""
 NO_FLAGS = ("options", "dataset_options", "command")
-"""Fields of ``Comparison`` that have no flag of their own."""
+"""Fields of ``Comparison`` without a flag of their own."""
 
 
 def add(commands) -> None:

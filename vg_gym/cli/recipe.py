@@ -218,7 +218,7 @@ def _start(words: Sequence[str], gpu: int | None) -> subprocess.Popen:
 
 
 def _run(steps: Sequence[Step], options: argparse.Namespace) -> None:
-    """Run steps at the same time, each on its own GPU, and mark those that succeed.
+    """Run steps at the same time, each on a separate GPU, and mark those that succeed.
 
     Raises:
         VGGymError: a step failed, or the disk is too small.

@@ -108,8 +108,8 @@ def refcocog(seeds: int) -> list[Step]:
     """Return the steps that make the table on RefCOCOg, in their order."""
     fetch = Cost(minutes=DOWNLOAD_GB * 8e3 / 100 / 60, disk_gb=2 * DOWNLOAD_GB + 1, memory_gb=1)
     floors = ("evaluate", "--methods", "random", *DATA, *TEST, "--clip", "none", "--out", "{out}/results/floors")
-    shown = CLIP_STEPS * CLIP_BATCH
-    tuning = Cost(images=shown, gflop=shown * 3 * (2 * CROP + 9 * TEXT), disk_gb=2.5, memory_gb=4)
+    images = CLIP_STEPS * CLIP_BATCH
+    tuning = Cost(images=images, gflop=images * 3 * (2 * CROP + 9 * TEXT), disk_gb=2.5, memory_gb=4)
     return [
         Step("download", "data", "fetch the annotations and COCO's images, and check them",
              ("download", "refcocog", "--root", "{root}", "--images"), fetch),

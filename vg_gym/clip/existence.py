@@ -1,4 +1,4 @@
-"""Memberships: how well each box by itself fits an expression, so that the best one tells whether anything is meant.
+"""Memberships: how well each box fits an expression, without comparison; the best one tells if anything is meant.
 
 The softmax over proposals tells which box fits best, not whether one fits. Here every word of a phrase competes with
 the other words of its group: a box is a "red star" as far as CLIP prefers "red star" to "blue star", "green star" ...
@@ -46,7 +46,7 @@ class Lexicon:
     groups: tuple[tuple[str, ...], ...]
     """Groups of words that exclude each other."""
     others: tuple[str, ...] = ()
-    """Texts that compete with a phrase that has no word of a group; empty: every box fits such a phrase."""
+    """Texts that compete with a phrase that lacks a word of a group; empty: every box fits such a phrase."""
     sides: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Word of size -> logarithms of the smallest and the largest side (square root of area) as a share of the image's.
     """
@@ -119,9 +119,9 @@ def phrase_memberships(phrase: str, boxes: np.ndarray, logits: Logits, lexicon: 
     words = phrase.split()
     sizes = [word for word in words if word in lexicon.sides]
     words = [word for word in words if word not in sizes]
-    own, values = logits(" ".join(words)), np.ones(len(boxes))
+    phrase_logits, values = logits(" ".join(words)), np.ones(len(boxes))
     for texts in _alternatives(words, lexicon):
-        values = values * expit(own - logsumexp([logits(text) for text in texts], axis=0))
+        values = values * expit(phrase_logits - logsumexp([logits(text) for text in texts], axis=0))
     side = np.log(box_ops.area(boxes).clip(1e-9)) / 2
     for low, high in (lexicon.sides[word] for word in sizes):
         values = values * expit((side - low) / SIZE_SOFTNESS) * expit((high - side) / SIZE_SOFTNESS)

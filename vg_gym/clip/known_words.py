@@ -68,7 +68,7 @@ def warn_of_dataset(
     """Warn once per data set of words that built-in weights do not know; drawn data sets have none.
 
     Args:
-        who: methods and CLIPs with built-in weights; without any there is no warning.
+        who: methods and CLIPs with built-in weights; without any the function does not warn.
         dataset: name of the data set.
         samples: its samples, of which at most :data:`MAX_READ`, evenly spaced, are read.
     """

@@ -182,8 +182,8 @@ def negative_prompts(clip: ClipEncoder) -> list[str]:
 
         return [f"the {color} {shape}" for color in COLORS for shape in SHAPES] + ["the shape"]
     if clip.words is not None:
-        known = [thing for thing in THINGS if thing in clip.words] or clip.words
-        return [f"a {thing}" for thing in known] + [""]
+        things = [thing for thing in THINGS if thing in clip.words] or clip.words
+        return [f"a {thing}" for thing in things] + [""]
     return [f"a photo of a {thing}" for thing in THINGS] + ["a photo of the background"]
 
 

@@ -207,10 +207,10 @@ class ParquetDataset(IndexedSequence[Sample]):
 
     def _all_boxes(self) -> Iterator[list[list[float]] | None]:
         """Iterate over the boxes of all rows as numbers; None for a row with a box that is not four finite numbers."""
-        wanted = self._layout.nothing.partition("=")[2]
+        value_of_none = self._layout.nothing.partition("=")[2]
         read = one_box if self._layout.box else boxes_of
         for value, marked in zip(self._values(self._box_field), self._values("nothing"), strict=True):
-            yield [] if marked is not None and str(marked) == wanted else read(value)
+            yield [] if marked is not None and str(marked) == value_of_none else read(value)
 
     @property
     def _box_field(self) -> str:

@@ -98,7 +98,7 @@ def to_rgb(image: Image.Image, orientation: str = UPRIGHT) -> np.ndarray:
         orientation: one of :data:`ORIENTATIONS`.
 
     Raises:
-        ValueError: the mode has no known range of values (floating point, or 32-bit beyond 16 bits).
+        ValueError: the mode lacks a known range of values (floating point, or 32-bit beyond 16 bits).
     """
     number, tags, transparent = _number(image), getattr(image, "tag_v2", {}), image.info.get("transparency")
     image = ImageOps.exif_transpose(image)

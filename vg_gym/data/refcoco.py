@@ -150,9 +150,9 @@ class RefCOCO(IndexedSequence[Sample]):
 
     Three kinds of expressions are left out, and a warning gives their number: those without any text, those with a box
     that is empty when clamped to the image, and, except in gRefCOCO, those without a target or with several. A sample
-    without a target has no category, and -1 for ``ann_id``; one with several has those of its first. Boxes refer to the
-    stored pixels, like COCO's, unless the annotated width and height fit only the upright image. A warning names both
-    numbers if the number of expressions or images differs from the published one.
+    without a target lacks a category and has ``ann_id`` -1; one with several has those of its first. Boxes refer to
+    the stored pixels, like COCO's, unless the annotated width and height fit only the upright image. A warning names
+    both numbers if the number of expressions or images differs from the published one.
 
     Args:
         name: a key of :data:`PUBLISHED_SETS`.
@@ -292,7 +292,7 @@ class RefCOCO(IndexedSequence[Sample]):
         )
 
     def _image(self, row: int, ref_name: str = "") -> FileImage:
-        """Return the image in a row of ``image_id``; ``ref_name`` is used if instances.json has no file name."""
+        """Return the image in a row of ``image_id``; ``ref_name`` is used if instances.json lacks a file name."""
         name = path_within(self._image_names[row] or without_suffix(ref_name))
         width, height = self._instances["image_size"][row].tolist()
         alone = len(name.parts) == 1 or name.name not in self._shared_names

@@ -72,8 +72,8 @@ class TableActions(ActionSet):
     def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
         """Return which actions would change the box, bool (B, n); the trigger and the answers are always true."""
         changes = changed(boxes[:, None], self.outcomes(boxes))
-        rest = np.ones((len(boxes), len(self.names) - self.trigger), dtype=bool)
-        return np.concatenate([changes, rest], axis=1)
+        always_true = np.ones((len(boxes), len(self.names) - self.trigger), dtype=bool)
+        return np.concatenate([changes, always_true], axis=1)
 
     def answers(self, actions: Any) -> tuple[Any, Any]:
         """See :meth:`ActionSet.answers`."""

@@ -76,7 +76,7 @@ class Answers:
         self.num_targets = state(np.full(count, -1, dtype=np.int64))
         """Number of targets (N,); -1 without labels."""
         self.words = state(np.zeros((count, 2), dtype=np.float32))
-        """Whether each expression is in the plural, and its stated number in units of :data:`COUNT_SCALE`, (N, 2)."""
+        """Plural (0 or 1) of each expression, and its stated number in units of :data:`COUNT_SCALE`, (N, 2)."""
 
     def load(self, rows: np.ndarray, targets: Sequence[np.ndarray | None], expressions: Sequence[str]) -> None:
         """Load targets (k, 4) and expressions of new episodes into rows; None stands for an episode without labels."""
@@ -126,9 +126,9 @@ class Answers:
 
     def _append(self, chosen: Any, boxes: Any) -> None:
         places = _arange(self.boxes, self.capacity)[None] == self.count[:, None]
-        here = (places & chosen[:, None])[..., None]
+        new_place = (places & chosen[:, None])[..., None]
         xp = box_ops.namespace(boxes)
-        self.boxes, self.count = xp.where(here, boxes[:, None], self.boxes), self.count + chosen
+        self.boxes, self.count = xp.where(new_place, boxes[:, None], self.boxes), self.count + chosen
 
     def values(self, boxes: Any, scores: Any, scales: Any, labeled: bool, rows: np.ndarray | None = None) -> Values:
         """Return the values of the recorded boxes without and with the current boxes (B, 4), of some rows or of all.

@@ -230,8 +230,8 @@ class GroundingEngine(EngineState):
             self.actions.check(actions)
             actions = torch.from_numpy(actions).to(self.device)
         boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
-        said = self._actions.answers(actions) if self.answers else ()
-        return self._advance(boxes, stop, self._actions.encode(actions)[:, None], said)
+        answers = self._actions.answers(actions) if self.answers else ()
+        return self._advance(boxes, stop, self._actions.encode(actions)[:, None], answers)
 
     def place(self, boxes: np.ndarray) -> StepResult:
         """Take a step in every row that places the box, whatever the action set; the history shows no move.
@@ -244,20 +244,20 @@ class GroundingEngine(EngineState):
         nowhere = moves[:, 0, 0] > 0
         return self._advance(placed, nowhere, moves, (nowhere, nowhere) if self.answers else ())
 
-    def _advance(self, boxes: Any, stop: Any, moves: Any, said: Sequence[Any]) -> StepResult:
+    def _advance(self, boxes: Any, stop: Any, moves: Any, answers: Sequence[Any]) -> StepResult:
         """Take a step in every row.
 
         Args:
             boxes: new boxes (N, 4).
             stop: rows that pull the trigger, bool (N,).
             moves: codes of the actions (N, 1, A), which enter the history.
-            said: rows that say "this one, and on", and "nothing more", bool (N,) each; empty with ``targets="one"``.
+            answers: rows that say "this one, and on", and "nothing more", bool (N,) each; empty with ``targets="one"``.
         """
         before, ended, price = self.potential, stop, 0.0
         if self.answers:
-            recorded, false_boxes = self.answers.record(said[0], self.boxes, self.score, self.scales)
+            recorded, false_boxes = self.answers.record(answers[0], self.boxes, self.score, self.scales)
             boxes = box_ops.namespace(boxes).where(recorded[:, None], self.answers.start, boxes)
-            ended, price = stop | said[1], false_boxes * self._label_price(self.options.false_box_price)
+            ended, price = stop | answers[1], false_boxes * self._label_price(self.options.false_box_price)
         self.boxes, self.steps = boxes, self.steps + 1
         ended = ended & (self.steps >= self.min_steps)
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)

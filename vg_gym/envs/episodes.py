@@ -157,7 +157,7 @@ class Catalog:
         self.targets = np.full((count, 4), np.nan, dtype=np.float32)
         """Normalised target boxes; NaN without a target. With ``targets=any`` it is the first of several."""
         self.all_targets: dict[int, np.ndarray | None] = {}
-        """With ``targets=any``, the normalised target boxes (k, 4) of played episodes; None without labels."""
+        """Normalised target boxes (k, 4) of played episodes with ``targets=any``; None without labels."""
         self.scales = np.ones((count, 4), dtype=np.float32)
         """Sizes of the images in pixels (W, H, W, H)."""
         self.identity: dict[str, np.ndarray] = {

@@ -242,11 +242,11 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             raise VGGymError("nothing to render: call reset() first")
         engine = self.engine
         query, targets = engine.query(0), engine.true_boxes(0)
-        shown = targets if self.show_target else None
+        drawn_targets = targets if self.show_target else None
         caption: dict[str, Any] = {
             "expression": query.expression,
             "score": float(engine.score[0]),
-            "iou": None if shown is None else float(engine.iou()[0]),
+            "iou": None if drawn_targets is None else float(engine.iou()[0]),
             "step": f"{int(engine.steps[0])}/{engine.options.max_steps}",
         }
         if self.render_mode == "ansi":
@@ -254,7 +254,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         frame = drawing.draw_frame(
             query.image.array(),
             self._trail[-1],
-            target=shown,
+            target=drawn_targets,
             trail=self._trail[:-1],
             recorded=engine.recorded_boxes(0),
             **caption,

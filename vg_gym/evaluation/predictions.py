@@ -128,7 +128,7 @@ class PredictionFile:
             inputs: name of a part -> its version or hash.
 
         Returns:
-            Names of the parts that changed; empty if the method has no predictions.
+            Names of the parts that changed; empty if the method lacks predictions.
         """
         before, changed = self._inputs.get(method), []
         if self.knows(method) and before != inputs:

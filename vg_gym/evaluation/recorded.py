@@ -182,7 +182,7 @@ def recorded_row(
     Args:
         answers: the answers.
         samples: samples of the queries.
-        sets: whether samples may have no true box, or several.
+        sets: whether samples may have any number of true boxes.
         options: options of the row.
 
     Raises:

@@ -215,13 +215,13 @@ def _look(maps, box, offsets, out, inside, beyond, places, bands):
             if y > 0:
                 for x in range(across):
                     bands[2, x] = (bands[now, x] - bands[before, x]) * scale
-                left = ZERO
+                left_sum = ZERO
                 for x in range(cells + 1):
                     place = places[0, x]
                     right = bands[2, place] + beyond[0, x] * (bands[2, place + 1] - bands[2, place])
                     if x > 0:
-                        out[m, y - 1, x - 1] = right - left
-                    left = right
+                        out[m, y - 1, x - 1] = right - left_sum
+                    left_sum = right
 
 
 _ROWS, _NUMBERS, _MAPS = REAL[:, ::1], REAL[::1], REAL[:, :, :, ::1]

@@ -63,7 +63,7 @@ def splits_made_of(train: GroundingDataset, validation: GroundingDataset | Seque
 def samples_mark(samples: GroundingDataset | Sequence[Any]) -> str:
     """Return the number of samples and a hash of their words and boxes.
 
-    RefShapes has no hash, and that of RefScenes is of its first samples, because reading all would draw all scenes.
+    RefShapes lacks a hash, and that of RefScenes is of its first samples, because reading all would draw all scenes.
     """
     count = len(samples)
     if isinstance(samples, RefShapes):

@@ -96,8 +96,8 @@ def _is_object(name: str, anchor: str, noun: str) -> bool:
     if noun in _BARE or (name in _TOUCHING and classes.begins("its|it ' s", anchor)):
         return False
     worn = f"{classes.BODY}|{classes.GARMENTS}" if name in _TOUCHING else classes.BODY
-    own = classes.is_one_of(worn, noun) and (name in _TOUCHING or classes.begins("his|her|its|their", anchor))
-    return not own or "'s" in noun_phrase(anchor) or re.search(r" of \w", anchor) is not None
+    is_worn = classes.is_one_of(worn, noun) and (name in _TOUCHING or classes.begins("his|her|its|their", anchor))
+    return not is_worn or "'s" in noun_phrase(anchor) or re.search(r" of \w", anchor) is not None
 
 
 def _attached(head: str, noun: str) -> bool:
@@ -108,10 +108,10 @@ def _attached(head: str, noun: str) -> bool:
     last = list(re.finditer(rf"\b(?:{classes.POSSESSING})\b", head))
     if not last or classes.ends(classes.POSTURES, head):
         return True
-    rest = head[last[-1].end() :].strip()
-    if somebody and classes.is_one_of(f"{PERSON}|other|another", head_noun(rest)):
+    tail = head[last[-1].end() :].strip()
+    if somebody and classes.is_one_of(f"{PERSON}|other|another", head_noun(tail)):
         return True
-    return classes.is_one_of(classes.GARMENTS, head_noun(rest))
+    return classes.is_one_of(classes.GARMENTS, head_noun(tail))
 
 
 def _over(head: str, anchor: str, noun: str) -> bool:

@@ -159,9 +159,9 @@ def meanings(phrase: str) -> frozenset[str]:
             return named
     for count in (2, 1):
         word = " ".join(words[-count:])
-        known = next((name for name in singulars(word) if name in _table()), None) if len(words) >= count else None
-        if known:
-            return _table()[known] | {word}
+        singular = next((name for name in singulars(word) if name in _table()), None) if len(words) >= count else None
+        if singular:
+            return _table()[singular] | {word}
     return _misspelt(words[-1]) if words else frozenset()
 
 

@@ -164,8 +164,8 @@ def say_action(action: np.ndarray, actions: EdgeActions) -> str:
     >>> say_action(np.array([0, 2, 3, 2, 0]), make_actions("multi-edges"))
     'left out coarse, right in fine'
     """
-    for said, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
-        if said is not None and action[4] == said[4]:
+    for code, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
+        if code is not None and action[4] == code[4]:
             return word
     count = len(actions.levels)
     words = [actions.names[edge * count + int(action[edge])] for edge in range(4) if action[edge] != actions.stay]
@@ -184,9 +184,9 @@ def read_action(text: str, actions: EdgeActions) -> np.ndarray | None:
     [3, 3, 3, 3, 5]
     """
     words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
-    for said, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
-        if said is not None and words == word:
-            return said.copy()
+    for code, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
+        if code is not None and words == word:
+            return code.copy()
     action, count, read = np.array([actions.stay] * 4 + [0]), len(actions.levels), 0
     for edge in range(4):
         for level in range(count):

@@ -57,7 +57,7 @@ class PresenceLearner(Learner):
     """Presence head with the joint tokens of its network, which are computed once and cached on disk.
 
     Raises:
-        VGGymError: the grounder does not exist or has no joint tokens, or a data set cannot be opened or has only
+        VGGymError: the grounder does not exist or lacks joint tokens, or a data set cannot be opened or has only
             expressions that mean something.
     """
 

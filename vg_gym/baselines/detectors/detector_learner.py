@@ -152,7 +152,7 @@ class Images:
 
 
 def class_names(splits: Sequence[tuple[GroundingDataset, int]]) -> tuple[str, ...]:
-    """Return the categories of splits, with :data:`UNNAMED` if an object of their first images has no category.
+    """Return the categories of splits, with :data:`UNNAMED` if an object of their first images lacks a category.
 
     Args:
         splits: pairs of a split and the number of images to read from it.

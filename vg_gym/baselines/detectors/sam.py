@@ -91,7 +91,7 @@ class Sam(Detector):
         """Build an untrained SAM of 0.8 million weights: patches of 8 pixels, three ViT blocks, the published decoder.
 
         Args:
-            categories: ignored; SAM has no categories.
+            categories: ignored; SAM does not use categories.
             image_size: side of an image in pixels.
             width: width of the image encoder.
             depth: number of blocks of the image encoder.

@@ -1,7 +1,7 @@
 """Dynamic MDETR over CLIP's ViT and text transformer, the second published variant.
 
-It differs from the ResNet variant. It has no visual encoder, no mask (the border of the canvas counts like any pixel)
-and no projections, so everything has CLIP's width. The tokens of a text do not include its start and end.
+It differs from the ResNet variant. It omits the visual encoder, the mask (the border of the canvas counts like any
+pixel) and the projections, so everything has CLIP's width. The tokens of a text do not include its start and end.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ class CaptionBatches:
         rows, views = self._rows_by_image, []
         for image in rng.choice(len(rows), size=count, replace=len(rows) < count):
             group = [self.dataset[int(row)] for row in rng.permutation(rows[image])[:MAX_STATEMENTS]]
-            said = int(rng.integers(len(group))) + 1
-            caption = AND.join(sample.query.expression for sample in group[:said])
+            num_texts = int(rng.integers(len(group))) + 1
+            caption = AND.join(sample.query.expression for sample in group[:num_texts])
             views.append((group[0].query.image.array(), caption, ""))
         return views
 
@@ -130,8 +130,8 @@ def _view(record: SceneRecord, rng: np.random.Generator) -> View:
     """Return a view of a scene with a caption and a wrong one."""
     labels = labels_of(record)
     boxes = box_ops.normalize(np.array(labels.boxes, dtype=np.float32), labels.size)
-    window, shown = _window(boxes, rng)
-    possible = [statement for statement in described(record).statements if shown[list(statement.things)].all()]
+    window, visible = _window(boxes, rng)
+    possible = [statement for statement in described(record).statements if visible[list(statement.things)].all()]
     chosen = _chosen(possible, np.sqrt(box_ops.area(boxes)), rng)
     if not chosen:  # of what the crop shows nothing is said
         return pixels_of(record), labels.expressions[0][0], ""
@@ -145,9 +145,9 @@ def _window(boxes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     if rng.random() >= WHOLE_SHARE:
         for _ in range(MAX_CROPS_TRIED):
             window = random_window(rng)
-            shown = _shown(boxes, window)
-            if shown.any():
-                return window, shown
+            visible = _shown(boxes, window)
+            if visible.any():
+                return window, visible
     return box_ops.FULL, _shown(boxes, box_ops.FULL)
 
 
@@ -168,13 +168,13 @@ def _shown(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 def _chosen(possible: Sequence[Statement], weights: np.ndarray, rng: np.random.Generator) -> list[Statement]:
     """Return one to three statements about different things, larger things more often."""
-    count, left = int(rng.integers(MAX_STATEMENTS)) + 1, list(possible)
+    count, candidates = int(rng.integers(MAX_STATEMENTS)) + 1, list(possible)
     chosen: list[Statement] = []
-    while left and len(chosen) < count:
-        share = np.array([weights[statement.things[0]] for statement in left])
-        statement = left[int(rng.choice(len(left), p=share / share.sum()))]
+    while candidates and len(chosen) < count:
+        share = np.array([weights[statement.things[0]] for statement in candidates])
+        statement = candidates[int(rng.choice(len(candidates), p=share / share.sum()))]
         chosen.append(statement)
-        left = [other for other in left if other.things[0] not in statement.things]
+        candidates = [other for other in candidates if other.things[0] not in statement.things]
     return chosen
 
 

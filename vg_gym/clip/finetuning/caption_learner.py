@@ -77,6 +77,6 @@ class CaptionLearner(ClipLearner):
         for step in range(VALIDATION_BATCHES):
             batch = batches.batch(step)
             scores = encoder.encode_text(batch.captions) @ encoder.encode_crops(list(batch.pictures)).T
-            own = np.arange(len(scores))
-            hits += [scores.argmax(0) == own, scores.argmax(1) == own]
+            diagonal = np.arange(len(scores))
+            hits += [scores.argmax(0) == diagonal, scores.argmax(1) == diagonal]
         return float(np.concatenate(hits).mean())

@@ -52,7 +52,7 @@ class ClipLearner(Learner):
 
     metric = "window_iou"
     needs_boxes: ClassVar[bool] = True
-    """Whether the training reads boxes."""
+    """True if the training reads boxes."""
 
     def __init__(self, config: ClipTrainConfig):
         self.config = config

@@ -46,8 +46,10 @@ def starting_encoder(config: ClipTrainConfig, device: str, words: Callable[[], S
     return encoder
 
 
-def _from_scratch(config: ClipTrainConfig, given: dict[str, Any], device: str, words: Sequence[str]) -> ClipEncoder:
-    sizes = copy.deepcopy(given)
+def _from_scratch(
+    config: ClipTrainConfig, model_config: dict[str, Any], device: str, words: Sequence[str]
+) -> ClipEncoder:
+    sizes = copy.deepcopy(model_config)
     tokenizer = WordTokenizer(words, sizes["text_cfg"]["context_length"])
     if sizes["text_cfg"].setdefault("vocab_size", tokenizer.vocab_size) != tokenizer.vocab_size:
         size = sizes["text_cfg"]["vocab_size"]

@@ -76,12 +76,12 @@ class RefScenesBatches(DatasetBatches):
         mirrored = rng.random(len(records)) < 0.5
         arrays, boxes, things, texts = [], [], [], []
         for image, (record, mirror) in enumerate(zip(records, mirrored, strict=True)):
-            told, order = self._texts(record, image, rng)
-            pixels, own = pixels_of(record), _boxes(record)[order]
+            texts_of_image, order = self._texts(record, image, rng)
+            pixels, boxes_of_image = pixels_of(record), _boxes(record)[order]
             arrays.append(np.ascontiguousarray(pixels[:, ::-1]) if mirror else pixels)
-            boxes.append(box_ops.mirror(own) if mirror else own)
+            boxes.append(box_ops.mirror(boxes_of_image) if mirror else boxes_of_image)
             things.append([_things(record)[row] for row in order])
-            texts += [(text, order.index(text.target)) for text in told]
+            texts += [(text, order.index(text.target)) for text in texts_of_image]
         words = [mirror_words(text.words) if mirrored[text.image] else text.words for text, _ in texts]
         pairs = [(text.image, place) for text, place in texts]
         by_appearance = np.array([text.by_appearance for text, _ in texts])
@@ -99,10 +99,10 @@ class RefScenesBatches(DatasetBatches):
         """Return ``match``; within its image a text refers to one thing."""
         match = np.zeros((len(texts), len(things), self.max_objects), dtype=np.int8)
         for row, (text, place) in enumerate(texts):
-            own = things[text.image][place]
+            target = things[text.image][place]
             for image, others in enumerate(things):
                 if image != text.image:
-                    match[row, image, : len(others)] = [_match(text.statement, own, other) for other in others]
+                    match[row, image, : len(others)] = [_match(text.statement, target, other) for other in others]
             match[row, text.image, place] = 1
         return match
 
@@ -114,15 +114,15 @@ def _texts_of(record: SceneRecord, image: int) -> Iterator[_Text]:
         if len(targets) == 1:
             yield _Text(image, targets[0], words, kind in BY_APPEARANCE, None)
     for statement in described(record).statements:
-        own = statement.things[0]
-        if all(row == own or _match(statement, things[own], thing) == 0 for row, thing in enumerate(things)):
-            yield _Text(image, own, statement.text, len(statement.things) == 1, statement)
+        target = statement.things[0]
+        if all(row == target or _match(statement, things[target], thing) == 0 for row, thing in enumerate(things)):
+            yield _Text(image, target, statement.text, len(statement.things) == 1, statement)
 
 
-def _match(statement: Statement | None, own: _Thing, other: _Thing) -> int:
+def _match(statement: Statement | None, target: _Thing, other: _Thing) -> int:
     """Return whether a text about one thing fits another: 1, 0 or unknown; None stands for an expression."""
     if statement is None:
-        near = KINDS[own.kind].supercategory == KINDS[other.kind].supercategory
+        near = KINDS[target.kind].supercategory == KINDS[other.kind].supercategory
         return UNKNOWN if near else 0
     if statement.sort not in other.sorts or statement.color and not confused(statement.color, other.color):
         return 0
@@ -136,5 +136,5 @@ def _boxes(record: SceneRecord) -> np.ndarray:
 
 def _things(record: SceneRecord) -> list[_Thing]:
     """Return what is known of the annotated things of a scene."""
-    known = described(record)
-    return [_Thing(*row) for row in zip(labels_of(record).kinds, known.sorts, known.colors, strict=True)]
+    description = described(record)
+    return [_Thing(*row) for row in zip(labels_of(record).kinds, description.sorts, description.colors, strict=True)]

@@ -46,19 +46,19 @@ SOURCE = fingerprint(Path(__file__))[:12]
 
 @dataclass(frozen=True)
 class Statement:
-    """What is said of a thing of a scene."""
+    """Statement about a thing of a scene, and its meaning."""
 
     text: str
     things: tuple[int, ...]
     """Rows of the things that it names in :class:`~vg_gym.data.worlds.refscenes.records.Labels`, its own first."""
     altered: str
-    """The statement with another colour or noun, true of nothing in the picture; empty if there is none."""
+    """The statement with another colour or noun, true of nothing in the picture; empty without such a statement."""
     sort: str
-    """What its noun means, a sort of :func:`~vg_gym.data.worlds.refscenes.meaning.sorts`."""
+    """Meaning of its noun, a sort of :func:`~vg_gym.data.worlds.refscenes.meaning.sorts`."""
     color: str
     """Colour that it states of the thing itself; empty for none."""
     by_look: bool
-    """Whether it says nothing but the noun and that colour."""
+    """True if it states only the noun and that colour."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _chunk(first: SceneRecord) -> tuple[Described, ...]:
 
 
 def _read(statements: list[list], sorts: list[list[str]], colors: list[str]) -> Described:
-    read = (Statement(text, tuple(things), *rest) for text, things, *rest in statements)
+    read = (Statement(text, tuple(things), *fields) for text, things, *fields in statements)
     return Described(tuple(read), tuple(map(tuple, sorts)), tuple(colors))
 
 
@@ -106,7 +106,7 @@ def _describe(record: SceneRecord) -> Described:
     scene = scene_of(record, labels.attempt)
     graph = graph_of(scene, truth_alone(scene))
     rows = {number: row for row, number in enumerate(labels.numbers)}
-    told = {
+    statements = {
         statement.text: statement
         for target in graph.targets
         if target in rows
@@ -114,7 +114,7 @@ def _describe(record: SceneRecord) -> Described:
     }
     names = tuple(tuple(sort.name for sort in spoken_sorts(graph, number)) for number in labels.numbers)
     colors = tuple(scene.things[number].main.color for number in labels.numbers)
-    return Described(tuple(told.values()), names, colors)
+    return Described(tuple(statements.values()), names, colors)
 
 
 def _statements(graph: Graph, target: int, rows: dict[int, int], rng: np.random.Generator) -> Iterator[Statement]:
@@ -129,17 +129,17 @@ def _statements(graph: Graph, target: int, rows: dict[int, int], rng: np.random.
         text = with_typos(Writer(graph, np.random.default_rng(seed)).write(meaning, (target,)), rng)
         other = _altered(graph, meaning, rng)
         altered = Writer(graph, np.random.default_rng(seed)).write(other, (target,)) if other else ""
-        own = [test for test in meaning.tests if isinstance(test, Color) and test.part == "main"]
+        colors = [test for test in meaning.tests if isinstance(test, Color) and test.part == "main"]
         yield Statement(
             text, tuple(rows[index] for index in things), altered, meaning.sort.name,
-            own[0].color if own else "", list(meaning.tests) == own,
+            colors[0].color if colors else "", list(meaning.tests) == colors,
         )  # fmt: skip
 
 
 def _meaning(graph: Graph, target: int, kind: str, rng: np.random.Generator) -> Phrase:
     """Return what a statement of a kind says of a thing; where nothing of the kind is true, it names the thing."""
-    told = [choice.tests for choice in CHOICES[kind](graph, target, _order(graph, rng)) if not choice.pick]
-    options = [tests for tests in told if tests] if rng.random() > BARE_SHARE else []
+    choices = [choice.tests for choice in CHOICES[kind](graph, target, _order(graph, rng)) if not choice.pick]
+    options = [tests for tests in choices if tests] if rng.random() > BARE_SHARE else []
     tests = options[int(rng.integers(len(options)))] if options else ()
     color = [test for test in looks(graph, target)[:1] if isinstance(test, Color) and test not in tests]
     if kind != "attribute" and rng.random() < LOOK_SHARE:

@@ -39,7 +39,7 @@ class Placed:
     number: int
     """Number of the cut-out."""
     box: tuple[int, int, int, int]
-    """Where its whole is, in pixels, partly outside of the picture."""
+    """Box of the whole thing in pixels; it may extend beyond the picture."""
     mirrored: bool
     distance: float
     """Distance from the viewer; 1 for a thing at the lower border."""
@@ -77,7 +77,7 @@ def sample_collage(rng: np.random.Generator, cutouts: Cutouts, long_side: int) -
 def _placed(
     rng: np.random.Generator, cutouts: Cutouts, noun: str, size: float, width: int, height: int
 ) -> Placed:  # fmt: skip
-    """Sample which cut-out of a noun is where."""
+    """Sample a cut-out of a noun and its place."""
     numbers = [number for number, piece in enumerate(cutouts.pieces) if piece.noun == noun]
     number = numbers[int(rng.integers(len(numbers)))]
     rows, columns = pixels_of(cutouts.pieces[number]).shape[:2]
@@ -101,7 +101,7 @@ def _rgba(cutouts: Cutouts, thing: Placed) -> np.ndarray:
 
 
 def _windows(thing: Placed, collage: Collage) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return where a thing is in the picture, and which of its own rows and columns are."""
+    """Return the window of the picture that shows a thing, and the window of the thing that is visible."""
     left, top, right, bottom = thing.box
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(right, collage.width), min(bottom, collage.height)
     picture = slice(y1, max(y1, y2)), slice(x1, max(x1, x2))
@@ -114,11 +114,11 @@ def segments_of(collage: Collage, cutouts: Cutouts) -> tuple[np.ndarray, np.ndar
     whole = np.zeros(len(collage.things))
     for number, thing in enumerate(collage.things):
         mask = _rgba(cutouts, thing)[..., 3] >= MIN_ALPHA
-        picture, own = _windows(thing, collage)
-        segments[picture][mask[own]] = number + 1
+        picture, window = _windows(thing, collage)
+        segments[picture][mask[window]] = number + 1
         whole[number] = mask.sum()
-    shown = np.bincount(segments.ravel(), minlength=len(collage.things) + 1)[1:]
-    return segments, shown / np.maximum(whole, 1)
+    visible_pixels = np.bincount(segments.ravel(), minlength=len(collage.things) + 1)[1:]
+    return segments, visible_pixels / np.maximum(whole, 1)
 
 
 def graph_of_collage(collage: Collage, cutouts: Cutouts, boxes: np.ndarray, visible: np.ndarray) -> Graph:
@@ -154,9 +154,9 @@ def draw_collage(collage: Collage, cutouts: Cutouts) -> np.ndarray:
     light = _backdrop(collage)
     for thing in collage.things:
         pixels = _rgba(cutouts, thing).astype(np.float32) / 255
-        picture, own = _windows(thing, collage)
-        alpha = pixels[own][..., 3:]
-        light[picture] = light[picture] * (1 - alpha) + pixels[own][..., :3] * alpha
+        picture, window = _windows(thing, collage)
+        alpha = pixels[window][..., 3:]
+        light[picture] = light[picture] * (1 - alpha) + pixels[window][..., :3] * alpha
     return np.round(light * 255).astype(np.uint8)
 
 

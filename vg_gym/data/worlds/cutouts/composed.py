@@ -80,7 +80,7 @@ class SceneRecord:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of a scene besides its pixels."""
+    """Annotations of a scene."""
 
     collage: Collage
     numbers: tuple[int, ...]
@@ -164,7 +164,7 @@ class ComposedScenes(IndexedSequence[Sample]):
         image_size: long side of the pictures in pixels, 128 to 640.
 
     Raises:
-        VGGymError: the folder has no usable cut-outs, the split is unknown, or a number is out of range.
+        VGGymError: the folder lacks usable cut-outs, the split is unknown, or a number is out of range.
     """
 
     name = "refscenes"

@@ -54,7 +54,7 @@ def read_cutouts(folder: str) -> Cutouts:
     ``dog.png`` and ``dog_2.png`` show a dog, and ``fire_hydrant.png`` a fire hydrant.
 
     Raises:
-        VGGymError: there is no such folder, no PNG file or only one noun in it, or a file is not a cut-out.
+        VGGymError: the folder is missing, lacks PNG files or contains only one noun, or a file is not a cut-out.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
@@ -80,7 +80,7 @@ def noun_of(path: Path, root: Path) -> str:
     ('fire hydrant', 'dog')
 
     Raises:
-        VGGymError: the name has no noun.
+        VGGymError: the name lacks a noun.
     """
     name = path.parent.name if path.parent != root else re.sub(r"[ _-]*\d+$", "", path.stem)
     noun = " ".join(re.split(r"[ _]+", name.lower())).strip()
@@ -94,7 +94,7 @@ def pixels_of(piece: Cutout) -> np.ndarray:
     """Return the pixels of a cut-out without its empty border, uint8 RGBA (H, W, 4).
 
     Raises:
-        VGGymError: the file cannot be read, has no alpha, or shows nothing or has nothing around what it shows.
+        VGGymError: the file cannot be read, lacks alpha, or shows nothing or has nothing around what it shows.
     """
     try:
         with Image.open(piece.path) as image:

@@ -1,4 +1,4 @@
-"""What can be said of a thing of a scene graph: its looks, its names, and tests and picks by kind of expression.
+"""Possible statements about a thing of a scene graph: its looks, its names, and tests and picks by kind of expression.
 
 Everything here is clearly true of the thing. Whether it tells the thing from the others is checked by
 :mod:`vg_gym.data.worlds.refscenes.language`.
@@ -47,7 +47,7 @@ MAX_ANCHORS = 5
 
 
 class Choice(NamedTuple):
-    """What an expression says besides the noun and plain looks."""
+    """Tests and pick that an expression states besides the noun and plain looks."""
 
     tests: tuple[Test, ...] = ()
     pick: Pick | None = None
@@ -117,17 +117,17 @@ def _anchors(graph: Graph, index: int, order: Sequence[int]) -> list[int]:
     return list(itertools.islice(usable, MAX_ANCHORS))
 
 
-def relations(graph: Graph, index: int, order: Sequence[int], wanted: Sequence[str] = BESIDE) -> list[Choice]:
+def relations(graph: Graph, index: int, order: Sequence[int], relation_names: Sequence[str] = BESIDE) -> list[Choice]:
     """Return the relations of a thing to things that can be named.
 
     Args:
         graph: the scene graph.
         index: index of the thing.
         order: order in which the others are tried.
-        wanted: relations, of :data:`~vg_gym.data.worlds.refscenes.space.RELATIONS`.
+        relation_names: relations, of :data:`~vg_gym.data.worlds.refscenes.space.RELATIONS`.
     """
     choices = []
-    for name in wanted:
+    for name in relation_names:
         clear = space.relation(graph, name)[0]
         for other in _anchors(graph, index, order):
             if clear[other] >> index & 1:
@@ -223,8 +223,8 @@ def _action(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
     if kind_named(thing.kind).supercategory in ("person", "animal", "vehicle") and thing.kind not in RARELY_VEHICLES:
         tests += [Facing(direction) for direction in HEADINGS]
     choices = [Choice((test,)) for test in tests if is_clear(graph, test, index)]
-    wanted = ("on", "holding", "held by", "under") if thing.pose else ("held by",)
-    return choices + relations(graph, index, order, wanted)
+    relation_names = ("on", "holding", "held by", "under") if thing.pose else ("held by",)
+    return choices + relations(graph, index, order, relation_names)
 
 
 def _negation(graph: Graph, index: int, order: Sequence[int]) -> list[Choice]:
@@ -272,4 +272,4 @@ CHOICES: dict[str, Callable[[Graph, int, Sequence[int]], list[Choice]]] = {
     "same-as": _same_as,
     "action": _action,
 }
-"""Kind of expression -> what it can say of a thing; ``order`` is the order in which other things are tried."""
+"""Kind of expression -> function of its choices for a thing; it tries other things in the sequence ``order``."""

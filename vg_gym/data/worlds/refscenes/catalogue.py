@@ -1,4 +1,4 @@
-"""What each kind of thing looks like: :func:`model_of` returns its solids, and :func:`rgb` the colours of its parts."""
+"""Shapes and colours of the kinds: :func:`model_of` returns its solids, and :func:`rgb` the colours of its parts."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def model_among(things: Sequence[Thing], index: int) -> Model:
     """Return the model of one of several things, in the frame of the thing."""
     thing = things[index]
     names = tuple(part.name for part in thing.parts)
-    held = "" if thing.holds is None else HOLDS.get(things[thing.holds].kind, "front")
-    return build(thing.kind, thing.variant, thing.pose, names, seat_of(things, index), held)
+    hold = "" if thing.holds is None else HOLDS.get(things[thing.holds].kind, "front")
+    return build(thing.kind, thing.variant, thing.pose, names, seat_of(things, index), hold)
 
 
 def seat_of(things: Sequence[Thing], index: int) -> str:

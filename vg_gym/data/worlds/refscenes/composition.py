@@ -39,16 +39,16 @@ TRIALS = 200
 
 @dataclass(frozen=True)
 class Demand:
-    """What a split demands of its scenes."""
+    """Conditions that the scenes of a split satisfy."""
 
     things: tuple[int, int] = (MIN_THINGS, MAX_THINGS)
     """Range of the number of visible things."""
     areas: tuple[float, float] | None = None
     """Range of the area of the focused thing, as a fraction of the picture; by default that of photographs."""
     new_pairs: bool = False
-    """Whether the focused thing has a held-out pair of kind and colour."""
+    """True if the focused thing has a held-out pair of kind and colour."""
     shifted: bool = False
-    """Whether the photometry is outside the training range."""
+    """True if the photometry is outside the training range."""
 
 
 def sample_size(rng: np.random.Generator, long_side: int) -> tuple[int, int]:
@@ -111,8 +111,8 @@ def _trial(rng: np.random.Generator, demand: Demand, width: int, height: int) ->
     hidden = {i for i in range(len(things)) if truth.visible[i] < 0.02}
     if not _is_good(scene, truth, focus, demand, hidden):
         return None
-    shown = without(things, hidden, focus)[0]  # without those, too, that stand on hidden things
-    return replace(scene, things=shown) if shown else None
+    visible_things = without(things, hidden, focus)[0]  # without those, too, that stand on hidden things
+    return replace(scene, things=visible_things) if visible_things else None
 
 
 def _may_be_good(kinds: Sequence[str], main: str, demand: Demand) -> bool:
@@ -123,7 +123,7 @@ def _may_be_good(kinds: Sequence[str], main: str, demand: Demand) -> bool:
 def _cast(rng: np.random.Generator, theme: Theme, demand: Demand) -> list[Thing]:
     """Sample the things of a theme; the first has the main kind, which occurs at least twice.
 
-    There are none if the theme has no held-out pair and the demand is one.
+    The result is empty if the theme lacks a held-out pair and the demand requires one.
     """
     mains = theme.kinds
     if demand.new_pairs:
@@ -151,24 +151,24 @@ def without(things: Sequence[Thing], gone: set[int], focus: int) -> tuple[tuple[
     for _ in range(2):  # a thing in the hand of somebody who sits on a removed chair
         gone |= {i for i, thing in enumerate(things) if thing.support in gone}
         gone |= {thing.holds for i, thing in enumerate(things) if i in gone and thing.holds is not None}
-    kept = [i for i in range(len(things)) if i not in gone]
-    place = {old: new for new, old in enumerate(kept)}
-    left = tuple(
+    indices = [i for i in range(len(things)) if i not in gone]
+    place = {old: new for new, old in enumerate(indices)}
+    remaining_things = tuple(
         replace(
             things[i],
             support=None if things[i].support is None else place[things[i].support],  # type: ignore[index]
             holds=None if things[i].holds is None else place.get(things[i].holds),  # type: ignore[arg-type]
         )
-        for i in kept
+        for i in indices
     )
-    return left, place.get(focus, -1)
+    return remaining_things, place.get(focus, -1)
 
 
 def _is_good(scene: Scene, truth: Truth, focus: int, demand: Demand, hidden: set[int]) -> bool:
     low, high = demand.things
     visible = truth.visible >= MIN_TARGET_VISIBLE
-    shown = [thing.kind for i, thing in enumerate(scene.things) if i not in hidden]
-    if not (visible[focus] and low <= len(shown) <= high and MIN_KINDS <= len(set(shown)) <= MAX_KINDS):
+    kinds = [thing.kind for i, thing in enumerate(scene.things) if i not in hidden]
+    if not (visible[focus] and low <= len(kinds) <= high and MIN_KINDS <= len(set(kinds)) <= MAX_KINDS):
         return False
     if visible.sum() < min(low, 4):
         return False

@@ -19,22 +19,22 @@ ANY_EXPRESSIONS = 4
 
 @dataclass(frozen=True)
 class Split:
-    """What distinguishes a split."""
+    """Properties that distinguish a split."""
 
     scenes: int = 500
     """Default number of scenes."""
     expressions: int = 4
     """Number of expressions of each scene."""
     demand: Demand = Demand()
-    """What its scenes must have."""
+    """Conditions that its scenes satisfy."""
     kinds: tuple[str, ...] = SINGLE
     """Kinds of expressions."""
     areas: tuple[float, float] = USUAL_AREAS
     """Range of the area of a target's box, as a fraction of the picture."""
     new_words: bool = False
-    """Whether the nouns of targets are those that are held out of training."""
+    """True if the nouns of targets are those that are held out of training."""
     typos: bool = False
-    """Whether a few words have typing errors."""
+    """True if a few words have typing errors."""
 
 
 SPLITS = {

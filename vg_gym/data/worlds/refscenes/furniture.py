@@ -14,7 +14,7 @@ class Surface(NamedTuple):
     center: tuple[float, float, float]
     half: tuple[float, float]
     seat: str = ""
-    """How people sit on it: ``chair``, ``saddle``, or ``""`` if they do not."""
+    """Manner of sitting on it: ``chair``, ``saddle``, or ``""`` if people do not sit on it."""
 
 
 SURFACES = {

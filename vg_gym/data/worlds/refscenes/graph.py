@@ -82,7 +82,7 @@ class Graph:
     height: float
     """Height of the picture divided by its short side."""
     memory: dict[object, Any] = field(default_factory=dict)
-    """What has been evaluated before, by test."""
+    """Cached results of evaluated tests, by test."""
     geometry: dict[object, Any] = field(default_factory=dict)
     """Orders and relations that have been evaluated before; they hold whatever the things look like."""
 

@@ -106,13 +106,13 @@ def _other_kind(graph: Graph, indices: Sequence[int], same_theme: bool, rng: np.
 
 def _fits(graph: Graph, indices: Sequence[int], name: str) -> bool:
     """Return whether a kind that a scene lacks can be held, support others or stand on them, where some things do."""
-    kind, wanted = KINDS[name], set(indices)
-    held = {thing.holds for thing in graph.things} & wanted
-    supports = {thing.support for thing in graph.things} & wanted
+    kind, index_set = KINDS[name], set(indices)
+    burdens = {thing.holds for thing in graph.things} & index_set
+    supports = {thing.support for thing in graph.things} & index_set
     raised = any(graph.things[i].support is not None for i in indices)
     small = kind.supercategory in ("household", "food", "toy")
     absent = all(thing.kind != name for thing in graph.things)
-    return absent and (kind.held or not held) and (kind.supports or not supports) and (small or not raised)
+    return absent and (kind.held or not burdens) and (kind.supports or not supports) and (small or not raised)
 
 
 def _drawn(graph: Graph, kind: str, rng: np.random.Generator) -> Thing:

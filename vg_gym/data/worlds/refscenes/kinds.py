@@ -68,7 +68,7 @@ PART_NAMES: dict[str, tuple[str, ...]] = {
     "head": ("head",),
     "label": ("label",),
 }
-"""Part that people name -> its nouns; the first is the main one. Other parts (skin, wheels, ...) have no name."""
+"""Part that people name -> its nouns; the first is the main one. People do not name other parts (skin, wheels, ...)."""
 _PLURALS = {
     "man": "men", "gentleman": "gentlemen", "woman": "women", "lady": "ladies", "lass": "lasses", "person": "people",
     "child": "children", "sheep": "sheep", "puppy": "puppies", "kitty": "kitties", "pony": "ponies", "ox": "oxen",
@@ -90,7 +90,7 @@ def plural(noun: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of thing is called, and what can be said of it."""
+    """Nouns and possible properties of a kind of thing."""
 
     names: tuple[str, ...]
     """Nouns, the main one first; the last one is held out for ``test-new-words``."""
@@ -109,9 +109,9 @@ class Kind:
     poses: tuple[str, ...] = ("",)
     """Poses; ``("",)`` if the kind has none."""
     supports: bool = False
-    """Whether things can stand, sit or lie on it."""
+    """True if things can stand, sit or lie on it."""
     held: bool = False
-    """Whether a person can hold it."""
+    """True if a person can hold it."""
     variants: tuple[str, ...] = ("",)
     """Variants, keys of :data:`VARIANTS`; ``("",)`` if the kind has none."""
 

@@ -70,7 +70,7 @@ SINGLE = tuple(WEIGHTS)
 MANY_KINDS = ("attribute", "part", "place", "action", "relation", "two-hop")
 """Kinds of which an expression may mean several things."""
 ONE, MANY, NONE, NONE_OF_MANY = "one", "many", "none", "none of many"
-"""What expressions mean: one thing, several, or nothing, of which the last are plural."""
+"""Referents of expressions: one thing, several, nothing for a singular, and nothing for a plural."""
 REDUNDANT_SHARE = 0.18
 """Probability that true words are added that are not needed."""
 BARE_REDUNDANT_SHARE = 0.7
@@ -197,15 +197,15 @@ def _about(
     order: Sequence[str],
     rng: np.random.Generator,
     new_words: bool,
-    meant: str,
+    reference: str,
 ) -> Expression | None:
     """Return an expression for a target; of those that mean one thing, the first in an order that is possible."""
     rng.random()  # unused: without it, every scene would have other expressions than before
-    if meant == NONE:
+    if reference == NONE:
         return _nothing(graph, target, order, rng, new_words)
-    if meant == NONE_OF_MANY:
+    if reference == NONE_OF_MANY:
         return _none_of_many(graph, target, order, rng, new_words)
-    if meant == MANY:
+    if reference == MANY:
         return _several(graph, target, eligible, order, rng, new_words)
     singles = (_single(graph, target, kind, rng, new_words) for kind in order)
     return next((expression for expression in singles if expression), None)
@@ -265,8 +265,8 @@ def _anchored(choice: Choice) -> set[str]:
     phrases = [phrase for test in choice.tests for _, phrase in anchors(test)]
     phrases += [choice.pick.anchor] if choice.pick and choice.pick.anchor else []
     names = [phrase.sort.name for phrase in phrases]
-    known = [name in KINDS or name.startswith(OWN) for name in names]
-    return {kind_named(name).supercategory if one else "person" for name, one in zip(names, known, strict=True)}
+    are_kinds = [name in KINDS or name.startswith(OWN) for name in names]
+    return {kind_named(name).supercategory if one else "person" for name, one in zip(names, are_kinds, strict=True)}
 
 
 def _longer(graph: Graph, target: int, meaning: Phrase, rng: np.random.Generator) -> Phrase:
@@ -292,9 +292,9 @@ def _misread(meaning: Phrase, graph: Graph, target: int) -> bool:
     for i, test in enumerate(meaning.tests):
         if not isinstance(test, Related) or not (test.anchor.tests or test.anchor.pick):
             continue
-        rest = (*meaning.tests[:i], *meaning.tests[i + 1 :], *test.anchor.tests)
+        other_tests = (*meaning.tests[:i], *meaning.tests[i + 1 :], *test.anchor.tests)
         bare = replace(test, anchor=Phrase(test.anchor.sort))
-        other = Phrase(meaning.sort, (*rest, bare), test.anchor.pick or meaning.pick)
+        other = Phrase(meaning.sort, (*other_tests, bare), test.anchor.pick or meaning.pick)
         if other.fit(graph).clear & ~(1 << target):
             return True
     return False
@@ -304,13 +304,13 @@ def _several(
     graph: Graph,
     target: int,
     eligible: Sequence[int],
-    wanted: Sequence[str],
+    allowed_kinds: Sequence[str],
     rng: np.random.Generator,
     new_words: bool,
 ) -> Expression | None:
     """Return an expression of some of the wanted kinds that means two to four things, the target among them."""
     allowed = sum(1 << i for i in eligible)
-    kinds = [kind for kind in MANY_KINDS if kind in wanted for _ in range(2)]
+    kinds = [kind for kind in MANY_KINDS if kind in allowed_kinds for _ in range(2)]
     choices = [Choice()] + [
         choice for kind in rng.permutation(kinds)[:3] for choice in _shuffled(graph, target, str(kind), rng)[:6]
     ]

@@ -152,16 +152,16 @@ SUPPORTING: dict[str, tuple[str, ...]] = {
     "lying": ("that {} is lying on", "with {} lying on it"),
     "standing": ("that {} is standing on", "with {} standing on it"),
 }
-"""Pose of what is on a thing -> what follows the noun of the thing."""
+"""Pose of an object on a thing -> phrases that follow the noun of the thing."""
 BETWEEN = ("between {} and {}", "in between {} and {}", "that is between {} and {}")
-"""What follows the noun of a thing between two others."""
+"""Phrases that follow the noun of a thing between two others."""
 CLOSEST = ("closest to {}", "nearest to {}", "nearest {}", "that is closest to {}")
-"""What follows the noun of the thing closest to another."""
+"""Phrases that follow the noun of the thing closest to another."""
 SAME_COLOR = (
     "of the same {color} as {}", "with the same {color} as {}", "in the same {color} as {}",
     "that has the same {color} as {}", "that is the same {color} as {}",
 )  # fmt: skip
-"""What follows the noun of a thing that has the colour of another."""
+"""Phrases that follow the noun of a thing that has the colour of another."""
 LOCATED = {
     "person": ("standing", "standing", "who is", "seen"),
     "animal": ("standing", "that is", "seen"),
@@ -218,9 +218,9 @@ IN_PICTURE = (
     "in the picture", "in the image", "in the photo", "in view", "in this scene", "of all", "you can see",
     "of them all", "shown here", "in the photograph", "visible",
 )  # fmt: skip
-"""What may follow a superlative."""
+"""Phrases that may follow a superlative."""
 MIDDLE = ("in the middle", "in the {center}", "that is in the middle")
-"""What follows the noun of the middle one of a row."""
+"""Phrases that follow the noun of the middle one of a row."""
 COUNTS: dict[int, tuple[str, ...]] = {
     0: ("all", "all the", "all of the", "every one of the", "each of the"),
     2: ("two", "both", "the two", "a pair of", "both of the", "a couple of"),

@@ -215,10 +215,10 @@ def _neighbours(ids, i, j, near):
     for row in range(max(i - 1, 0), min(i + 2, height)):
         for column in range(max(j - 1, 0), min(j + 2, width)):
             n = ids[row, column]
-            known = n < 0
+            is_counted = n < 0
             for k in range(count):
-                known = known or near[k] == n
-            if not known:
+                is_counted = is_counted or near[k] == n
+            if not is_counted:
                 near[count] = n
                 count += 1
     return count

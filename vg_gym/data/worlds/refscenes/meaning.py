@@ -40,7 +40,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Sort(Test):
-    """What a noun means: a kind, a variant of a person, "kid", a supercategory, or "thing"."""
+    """Meaning of a noun: a kind, a variant of a person, "kid", a supercategory, or "thing"."""
 
     name: str
 
@@ -52,8 +52,8 @@ class Sort(Test):
 
 def sorts(kind: str, variant: str) -> tuple[str, ...]:
     """Return all sorts of a thing, the most special first."""
-    own = (variant, "kid" if variant in CHILDREN else "adult") if variant else ()
-    return (*own, kind, kind_named(kind).supercategory, THING)
+    variant_sorts = (variant, "kid" if variant in CHILDREN else "adult") if variant else ()
+    return (*variant_sorts, kind, kind_named(kind).supercategory, THING)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Pick:
     number: int = 1
     """Number from 1; 0 stands for the middle one from left to right."""
     anchor: Phrase | None = None
-    """What the order "closest" counts from."""
+    """Thing from which the order "closest" measures distances."""
 
     def choose(self, graph: Graph, fit: Fit) -> Fit:
         """Return the things that are chosen out of a set."""
@@ -191,8 +191,8 @@ def _numbered(leads: space.Rows, fit: Fit, number: int) -> Fit:
     count = fit.possible.bit_count()
     behind = {i: (leads[i] & fit.possible).bit_count() for i in members(fit.possible)}
     if fit.clear == fit.possible and sorted(behind.values()) == list(range(count)):
-        wanted = count // 2 if number == 0 and count % 2 else count - number if number else -1
-        chosen = sum(1 << i for i, value in behind.items() if value == wanted)
+        followers = count // 2 if number == 0 and count % 2 else count - number if number else -1
+        chosen = sum(1 << i for i, value in behind.items() if value == followers)
         return Fit(chosen, chosen)
     return Fit(0, fit.possible if count >= number else 0)
 
@@ -295,11 +295,11 @@ def anchors(test: Test) -> Iterator[tuple[str, Phrase]]:
 def drop(meaning: Phrase) -> Iterator[Phrase]:
     """Yield the meanings that lack one test or pick, in the phrase or in one of its anchors."""
     for i, test in enumerate(meaning.tests):
-        rest = (meaning.tests[:i], meaning.tests[i + 1 :])
-        yield replace(meaning, tests=rest[0] + rest[1])
+        remaining = (meaning.tests[:i], meaning.tests[i + 1 :])
+        yield replace(meaning, tests=remaining[0] + remaining[1])
         for name, phrase in anchors(test):
             for shorter in drop(phrase):
-                yield replace(meaning, tests=(*rest[0], replace(test, **{name: shorter}), *rest[1]))
+                yield replace(meaning, tests=(*remaining[0], replace(test, **{name: shorter}), *remaining[1]))
     if meaning.pick:
         yield replace(meaning, pick=None)
         if meaning.pick.anchor:

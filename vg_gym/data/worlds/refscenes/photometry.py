@@ -1,4 +1,4 @@
-"""What a camera does to the light: exposure, white balance, contrast, blur, noise and JPEG."""
+"""Effects of a camera on the light: exposure, white balance, contrast, blur, noise and JPEG."""
 
 from __future__ import annotations
 

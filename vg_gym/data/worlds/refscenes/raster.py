@@ -1,4 +1,4 @@
-"""Which solid each pixel of a scene shows, and the truth that follows from it."""
+"""Map from the pixels of a scene to the visible solids, and the truth that follows from it."""
 
 from __future__ import annotations
 
@@ -110,11 +110,11 @@ def rectangles(solids: Solids, view: View) -> np.ndarray:
     halves = unit_halves(solids.shapes, solids.params)
     local = _CORNERS[None] * halves[:, None]
     world = (solids.frames[:, None, :, :3] * local[:, :, None]).sum(-1) + solids.frames[:, None, :, 3]
-    seen = ((world - view.origin)[:, :, None] * view.axes).sum(-1)
-    near = (seen[..., 2] < NEAR_M).any(1)
-    depth = np.maximum(seen[..., 2], NEAR_M)
-    x = view.width / 2 + view.focal * seen[..., 0] / depth
-    y = view.height / 2 - view.focal * seen[..., 1] / depth
+    in_view = ((world - view.origin)[:, :, None] * view.axes).sum(-1)
+    near = (in_view[..., 2] < NEAR_M).any(1)
+    depth = np.maximum(in_view[..., 2], NEAR_M)
+    x = view.width / 2 + view.focal * in_view[..., 0] / depth
+    y = view.height / 2 - view.focal * in_view[..., 1] / depth
     rects = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], 1)
     rects[near] = (-np.inf, -np.inf, np.inf, np.inf)
     return rects
@@ -228,8 +228,8 @@ def truth_of(scene: Scene, solids: Solids, view: View, rects: np.ndarray, ids: n
     pixels = np.bincount(ids[ids >= 0], minlength=len(solids.shapes))
     things = len(scene.things)
     whole = silhouettes(solids, view, rects, things)
-    own = np.bincount(solids.owners, pixels, things)
-    visible = np.minimum(own / np.maximum(whole, np.maximum(own, 1.0)), 1.0)
+    visible_pixels = np.bincount(solids.owners, pixels, things)
+    visible = np.minimum(visible_pixels / np.maximum(whole, np.maximum(visible_pixels, 1.0)), 1.0)
     if mirrored:
         segments = np.ascontiguousarray(segments[:, ::-1])
     depth = [_depth(view, scene, index) for index in range(things)]

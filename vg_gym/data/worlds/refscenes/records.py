@@ -72,7 +72,7 @@ class SceneRecord:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of a drawn scene besides its pixels."""
+    """Annotations of a drawn scene."""
 
     size: tuple[int, int]
     """(width, height) in pixels."""
@@ -125,7 +125,7 @@ def draw(record: SceneRecord) -> tuple[bytes, Labels]:
 
 
 def worded(record: SceneRecord, scene: Scene, truth: Truth, rng: np.random.Generator) -> list[Expression]:
-    """Return the expressions of a scene, or none if the scene is not used or does not admit all.
+    """Return the expressions of a scene; empty if the scene is not used or does not admit all.
 
     Args:
         record: identity of the scene.
@@ -151,8 +151,8 @@ def _of_any_number(
     usable = [i for i in truth.targets.tolist() if box_areas(truth)[i] >= split.areas[0]]
     nothing = NONE_OF_MANY if rng.random() < PLURAL_NONE_SHARE else NONE
     expressions: list[Expression] = []
-    for meant, count, things in ((ONE, 2, among), (MANY, 1, usable), (nothing, 1, usable)):
-        expressions += sample_expressions(scene, truth, rng, count, split.kinds, split.new_words, things, meant)
+    for reference, count, things in ((ONE, 2, among), (MANY, 1, usable), (nothing, 1, usable)):
+        expressions += sample_expressions(scene, truth, rng, count, split.kinds, split.new_words, things, reference)
     return [expressions[i] for i in rng.permutation(len(expressions))]
 
 

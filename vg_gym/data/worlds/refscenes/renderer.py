@@ -95,11 +95,11 @@ def paint_of(scene: Scene, solids: Solids) -> Paint:
     base, second, patterns, periods, gloss = [], [], [], [], []
     rng = np.random.default_rng(scene.texture_seed)
     for index, thing in enumerate(scene.things):
-        model, own = model_of(scene, index), {part.name: part for part in thing.parts}
+        model, part_by_name = model_of(scene, index), {part.name: part for part in thing.parts}
         jitter = 1.0 + COLOR_JITTER * rng.standard_normal()
         shine = GLOSS.get(KINDS[thing.kind].supercategory, 0.0)
         for name in model.parts:
-            part = own.get(name)
+            part = part_by_name.get(name)
             color = rgb(part) * jitter if part else detail_rgb(name)
             base.append(color)
             second.append(np.array(COLORS[part.second]) / 255 * jitter if part else color)

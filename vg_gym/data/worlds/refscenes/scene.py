@@ -1,7 +1,7 @@
-"""What a scene of RefScenes consists of, and what is true of its picture.
+"""Contents of a RefScenes scene, and the truth about its picture.
 
-A :class:`Scene` is the input of the renderer. The language reads the scene and its :class:`Truth`: what is on the left,
-in front or cut off is decided by the picture, what a thing is and does by the scene.
+A :class:`Scene` is the input of the renderer. The language reads the scene and its :class:`Truth`: the picture decides
+which things are on the left, in front or cut off; the scene decides their kinds and actions.
 
 The world's axes are x to the right, y away from the viewer and z up, in metres; the floor is z = 0. A thing with yaw 0
 faces +x, and yaw turns it counterclockwise as seen from above, in radians.
@@ -114,7 +114,7 @@ class Backdrop:
 
 @dataclass(frozen=True)
 class Photometry:
-    """What a camera does to the light before it is a JPEG file."""
+    """Effects of a camera on the light before it becomes a JPEG file."""
 
     exposure: float = 1.0
     """Factor of the brightness."""
@@ -129,7 +129,7 @@ class Photometry:
     quality: int = 90
     """Quality of the JPEG file."""
     mirrored: bool = False
-    """Whether the picture is mirrored left to right, only in ``test-shifted``; boxes and masks are, too."""
+    """True if the picture, its boxes and masks are mirrored left to right, which only ``test-shifted`` does."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the picture of a scene shows of each thing, in the order of ``Scene.things``."""
+    """Visible properties of each thing in the picture of a scene, in the order of ``Scene.things``."""
 
     boxes: np.ndarray
     """Boxes of the visible parts, float32 (N, 4) ``xyxy`` pixels; zeros where nothing is visible."""

@@ -200,15 +200,15 @@ def contact(spheres, px, py, pz, owner):
         pz: point in the world, z.
         owner: thing that the point is on, or -1.
     """
-    left, feet = 1.0, spheres.feet
+    light, feet = 1.0, spheres.feet
     for thing in range(len(spheres.feet)):
         ex, ey, ez = px - feet[thing, 0], py - feet[thing, 1], pz - feet[thing, 2]
         far = ex * ex + ey * ey + 4.0 * ez * ez
         reach = 2.0 * feet[thing, 3] * feet[thing, 3]
         if far < reach and thing != owner:
             near = 1.0 - far / reach
-            left *= 1.0 - 0.6 * near * near
-    return left
+            light *= 1.0 - 0.6 * near * near
+    return light
 
 
 @numba.njit(cache=True)

@@ -1,7 +1,7 @@
 """Places, orders and relations of the things of a scene graph, each with a margin.
 
-Every threshold has two values: what is beyond the first is clear to any viewer, and what is short of the second is
-said by nobody. Between the two an expression is ambiguous.
+Every threshold has two values. A difference above the first is clear to any viewer, and nobody mentions a difference
+below the second. Between the two an expression is ambiguous.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def leads(graph: Graph, rank: str) -> Rows:
         return _rows(_beyond(sign * np.log(np.maximum(graph.depth, 0.1)), np.log(DEPTH_RATIO)))
     heights = np.log([thing.height_m for thing in graph.things])
     sides = graph.boxes[:, 2:] - graph.boxes[:, :2]
-    seen = np.log(np.maximum(sides.prod(1) ** 0.5 if rank in ("large", "small") else sides[:, 1], 1e-6))
+    extents = np.log(np.maximum(sides.prod(1) ** 0.5 if rank in ("large", "small") else sides[:, 1], 1e-6))
     margin = np.log(SIZE_RATIO)
-    return _rows(_beyond(sign * heights, margin) & _beyond(sign * seen, margin / 2))
+    return _rows(_beyond(sign * heights, margin) & _beyond(sign * extents, margin / 2))
 
 
 @_once

@@ -110,10 +110,10 @@ def corners_of(things: Sequence[Thing], index: int) -> np.ndarray:
 
 def may_show(view: View, corners: np.ndarray) -> bool:
     """Return whether a picture may show something of the box around corners (N, 3)."""
-    seen = along_axes(corners - view.origin, view.axes)
-    if seen[:, 2].min() < NEAR_M:
+    in_view = along_axes(corners - view.origin, view.axes)
+    if in_view[:, 2].min() < NEAR_M:
         return True
-    x, y = view.focal * seen[:, 0] / seen[:, 2], view.focal * seen[:, 1] / seen[:, 2]
+    x, y = view.focal * in_view[:, 0] / in_view[:, 2], view.focal * in_view[:, 1] / in_view[:, 2]
     across = x.max() > -view.width / 2 and x.min() < view.width / 2
     return bool(across and y.max() > -view.height / 2 and y.min() < view.height / 2)
 

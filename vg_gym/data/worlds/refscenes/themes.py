@@ -22,7 +22,7 @@ class Theme:
     grounds: tuple[str, ...]
     """Kinds of ground."""
     indoors: bool
-    """Whether there is a wall."""
+    """True if the scene has a wall."""
     unit_m: float
     """Size of the ground's texture in metres."""
     weight: float = 1.0

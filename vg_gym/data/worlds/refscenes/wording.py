@@ -1,7 +1,7 @@
-"""Wording of meanings: the noun phrases that people write for what a meaning says.
+"""Wording of meanings: the noun phrases that people write for a meaning.
 
-Every test of a phrase becomes a fragment with a place in the phrase: before the noun, or after it as what a thing has,
-what one wears, what it does, and where it is, in this order, so that "on the left" belongs to the noun before it.
+Every test of a phrase becomes a fragment with a place in the phrase: before the noun, or after it in the
+order of parts, clothes, action and place, so that "on the left" belongs to the noun before it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Writer(Voice):
         super().__init__(rng)
         self.graph, self.new_words = graph, new_words
         self.anchored = False
-        """Whether an anchor is being written."""
+        """True while an anchor is written."""
 
     def write(self, meaning: Phrase, targets: Sequence[int]) -> str:
         """Return the text of a meaning that means the given things."""
