@@ -95,8 +95,8 @@ def test_they_are_compiled_where_nothing_can_be_kept(tmp_path):
     program = (
         "from numba.core import caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "import vg_gym.envs.actions as actions\n"
-        "print(len(actions._shift_edges.signatures), actions._shift_edges._cache.__class__.__name__)\n"
+        "import vg_gym.envs.moves as moves\n"
+        "print(len(moves._shift_edges.signatures), moves._shift_edges._cache.__class__.__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

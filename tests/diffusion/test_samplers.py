@@ -70,10 +70,12 @@ def test_a_single_ddpm_step_is_the_published_posterior():
     x, x0 = seeded_draw([[1]], 6)(), seeded_draw([[3]], 6)()
     for t in (999, 500, 1):
         mean = ddpm_step(SCHEDULE, x, x0, t, t - 1, torch.zeros_like(x))
-        table = {k: v[t] for k, v in SCHEDULE.tables.items()}
-        torch.testing.assert_close(mean, table["posterior_mean_coef1"] * x0 + table["posterior_mean_coef2"] * x)
+        kept, before = SCHEDULE.tables["alphas_cumprod"][t], SCHEDULE.tables["alphas_cumprod"][t - 1]
+        alpha = kept / before
+        of_signal, of_noisy = before.sqrt() * (1 - alpha) / (1 - kept), alpha.sqrt() * (1 - before) / (1 - kept)
+        torch.testing.assert_close(mean, of_signal * x0 + of_noisy * x)  # Ho et al. (2020), equation 7
         spread = ddpm_step(SCHEDULE, x, x0, t, t - 1, torch.ones_like(x)) - mean
-        torch.testing.assert_close(spread, table["posterior_variance"].sqrt().expand_as(x))
+        torch.testing.assert_close(spread, ((1 - before) / (1 - kept) * (1 - alpha)).sqrt().expand_as(x))
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])

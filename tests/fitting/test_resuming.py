@@ -174,7 +174,7 @@ def test_what_a_run_was_made_of_may_be_unknown_and_not_damaged(tmp_path):
 
 def test_samples_are_told_apart_by_number_words_and_boxes():
     def sample(text, edge):
-        return SimpleNamespace(query=SimpleNamespace(expression=text), box=np.array([0, 0, 4, edge]), image_id=1)
+        return SimpleNamespace(query=SimpleNamespace(expression=text), boxes=np.array([[0, 0, 4, edge]]), image_id=1)
 
     first = samples_mark([sample("a", 4), sample("b", 4)])
     others = [[sample("a", 4)], [sample("a", 4), sample("c", 4)], [sample("a", 4), sample("b", 5)]]

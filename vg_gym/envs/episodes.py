@@ -85,7 +85,11 @@ class Episodes:
         return box_ops.normalize(item.boxes, item.query.image.size)
 
     def target_of(self, item: Sample | Query) -> np.ndarray:
-        """Return the normalised target box (4,) of an item of the source; NaN for a bare query."""
+        """Return the normalised target box (4,) of an item of the source; NaN for a bare query.
+
+        Raises:
+            VGGymError: with ``targets="one"``, the sample means nothing or several things.
+        """
         if isinstance(item, Query):
             return np.full(4, np.nan, dtype=np.float32)
         if self.targets == "one" and len(item.boxes) != 1:

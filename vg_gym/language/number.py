@@ -27,6 +27,8 @@ _BREAKS = frozenset(
     "furthest for and".split()
 )
 """Words that end the head of an expression."""
+_POLITE = frozenset("please thanks".split())
+"""Words of a request, which are no part of the expression."""
 _SINGULAR_ENDS = ("ss", "us", "is")
 
 
@@ -49,7 +51,7 @@ def number(expression: str) -> Number:
     (2, True, False)
     """
     words = re.findall(r"[a-z]+|\d+", re.sub(r"['\u2019]s\b", "", expression.lower()))
-    head = _head(words)
+    head = _head([word for word in words if word not in _POLITE])
     count = next((value for value in map(_value, ["", *head], head) if value), None)
     if count is not None:
         return Number(count > 1, count)
