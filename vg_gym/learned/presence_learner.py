@@ -98,9 +98,10 @@ class PresenceLearner(Learner):
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return tokens, masks and whether something is meant, of the expressions of a step."""
         size, count = self.config.batch_size, len(self.present)
-        places = np.arange(step * size, (step + 1) * size)
+        places = range(step * size, (step + 1) * size)
         orders = {
-            epoch: np.random.default_rng([self.config.seed, epoch]).permutation(count) for epoch in set(places // count)
+            epoch: np.random.default_rng([self.config.seed, epoch]).permutation(count)
+            for epoch in {place // count for place in places}
         }
         rows = np.array([orders[place // count][place % count] for place in places])
         return *_split(self.tokens[rows]), torch.from_numpy(self.present[rows]).float()
