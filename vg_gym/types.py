@@ -376,3 +376,11 @@ def by_image(samples: Iterable[Sample]) -> list[list[Sample]]:
     for sample in samples:
         groups[sample.image_id].append(sample)
     return list(groups.values())
+
+
+def rows_by_image(dataset: GroundingDataset) -> list[list[int]]:
+    """Group the rows of a data set by image, in order of first appearance."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for row in range(len(dataset)):
+        groups[dataset[row].image_id].append(row)
+    return list(groups.values())

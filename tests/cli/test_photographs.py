@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import vg_gym
+from vg_gym import registry
 from vg_gym.agents.config import TrainConfig, completed
 from vg_gym.cli.entry import main
 from vg_gym.clip import known_words, loader, published
@@ -89,7 +90,7 @@ def test_the_published_clip_is_the_default(mine, tmp_path, tiny_clip, monkeypatc
 
 def test_a_built_in_model_warns_once(mine, tmp_path):
     words = ["evaluate", "--methods", "clip-window", "--clip", "refshapes", "--dataset", mine, "--split", "all"]
-    with pytest.warns(UserWarning, match="^clip-window with .*drawn shapes only.* man, with, dog, woman. For photo"):
+    with pytest.warns(UserWarning, match="^clip-window with .*drawn shapes only.* man, with, dog, woman. For other"):
         main([*words, "--out", str(tmp_path / "out")])
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*drawn shapes only")
@@ -138,3 +139,15 @@ def test_what_knows_only_drawn_shapes():
     assert not knows_drawn_only("yolo-clip", PUBLISHED_CLIP, {})
     assert not knows_drawn_only("florence-2", "", {}) and not knows_drawn_only("agent:runs/latest", "", {})
     assert knows_drawn_only("yolo-words", "", {}) and not knows_drawn_only("yolo-words", "", {"weights": "yolov8x.pt"})
+
+
+def test_built_in_weights_warn_on_the_other_world(monkeypatch):
+    """RefScenes is built in, but the CLIP of RefShapes knows few of its words."""
+    monkeypatch.setattr(known_words, "_warned", set())
+    scenes = registry.open_dataset("refscenes", "test", scenes=4)
+    with pytest.warns(UserWarning, match="clip refshapes with its built-in weights knows drawn shapes only"):
+        known_words.warn_of_dataset(["clip refshapes"], "refscenes", scenes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known_words.warn_of_dataset(["clip refshapes"], "refscenes", scenes)  # once
+        known_words.warn_of_dataset(["clip refshapes"], "refshapes", registry.open_dataset("refshapes", "test"))

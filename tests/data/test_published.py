@@ -207,3 +207,14 @@ def test_two_readers_of_one_file_do_not_share_an_index(tmp_path, monkeypatch):
     captions(path, [("a.jpg", {"level": 1})])
     assert len(registry.open_dataset(str(path), "all")) == 0
     assert len(registry.open_dataset("finecops-ref", "test", root=str(tmp_path))) == 1
+
+
+def test_no_attribute_of_an_image_tells_that_nothing_is_meant(tmp_path):
+    """FineCops-Ref's negative pictures have names with "neg"."""
+    data = opened("finecops-ref", "test", tmp_path)
+    images = [sample.query.image for sample in data]
+    assert all(image.array().shape[2] == 3 for image in images)
+    shown = [text for image in images for text in (repr(image), image.key, str(vars(image)))]
+    assert not [text for text in shown if "neg" in text or ".jpg" in text]
+    again = pickle.loads(pickle.dumps(images[0]))
+    assert again.key == images[0].key and again.size == images[0].size

@@ -7,6 +7,8 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.language.number import number
 
+PLURAL_RULES = 1
+"""Version of :func:`answering_rows`; increase it with every change of its boxes, on which cached ones depend."""
 SHARE_OF_BEST = 0.7
 """Share of the best value that a box needs to be one of several."""
 MAX_COMMON = 0.3

@@ -10,7 +10,7 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym import registry
-from vg_gym.baselines.plural_answers import answering_rows
+from vg_gym.baselines.plural_answers import PLURAL_RULES, answering_rows
 from vg_gym.baselines.ranking import ClipRanker, EncodedImage
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
 from vg_gym.errors import VGGymError
@@ -103,7 +103,7 @@ class TwoStageGrounder:
     def fingerprint(self) -> str:
         """Hash of settings and weights, computed on first use because large weights take seconds."""
         clips = [encoder.fingerprint for encoder in self.ranker.clips]
-        return fingerprint(sorted(self.settings.items()), self.proposer.fingerprint, clips)
+        return fingerprint(sorted(self.settings.items()), self.proposer.fingerprint, clips, PLURAL_RULES)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
         """Return the most probable proposal per query.

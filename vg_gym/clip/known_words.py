@@ -19,6 +19,10 @@ ARTICLES = {"a", "an", "the"}
 """Words without visual content."""
 MAX_READ = 200
 """Maximum number of expressions of a data set that are read for the warning."""
+MAX_COMPOSED = 8
+"""The same for a built-in world, whose scenes are composed when they are read."""
+SHAPES_WORLD = f"{WORLDS}refshapes."
+"""Beginning of the modules of RefShapes, all of whose words the built-in weights know."""
 MAX_NAMED = 8
 """Maximum number of unknown words in the warning."""
 _warned: set[str] = set()
@@ -65,18 +69,23 @@ def warn_of_unknown_words(who: str, expressions: Iterable[str], advice: str, sta
 def warn_of_dataset(
     who: Sequence[str], dataset: str, samples: GroundingDataset | Sequence[Sample] | Sequence[Query]
 ) -> None:
-    """Warn once per data set of words that built-in weights do not know; drawn data sets have none.
+    """Warn once per data set of words that built-in weights do not know; RefShapes has none.
 
     Args:
         who: methods and CLIPs with built-in weights; without any the function does not warn.
         dataset: name of the data set.
-        samples: its samples, of which at most :data:`MAX_READ`, evenly spaced, are read.
+        samples: its samples; at most :data:`MAX_READ`, evenly spaced, or the first :data:`MAX_COMPOSED` of a built-in
+            world are read.
     """
-    if not who or dataset in _warned or is_drawn(dataset) or type(samples).__module__.startswith(WORLDS):
+    module = type(samples).__module__
+    if not who or dataset in _warned or module.startswith(SHAPES_WORLD):
         return
-    rows = np.unique(np.linspace(0, max(len(samples) - 1, 0), min(len(samples), MAX_READ)).astype(int))
+    if is_drawn(dataset) or module.startswith(WORLDS):
+        rows = np.arange(min(len(samples), MAX_COMPOSED))
+    else:
+        rows = np.unique(np.linspace(0, max(len(samples) - 1, 0), min(len(samples), MAX_READ)).astype(int))
     items = (samples[int(row)] for row in rows)
     texts = [item.query.expression if isinstance(item, Sample) else item.expression for item in items]
-    advice = f"For photographs use published weights, e.g. clip={PUBLISHED_CLIP}"
+    advice = f"For other pictures use published weights, e.g. clip={PUBLISHED_CLIP}"
     if warn_of_unknown_words(", ".join(who), texts, advice, stacklevel=4):
         _warned.add(dataset)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vg_gym.data.content import digest_of_file
+from vg_gym.data.opaque import seal_text, unseal_text
 from vg_gym.data.pixels import UPRIGHT, chosen_orientation, opened, size_in, to_rgb
 from vg_gym.errors import ImageError, VGGymError
 
@@ -103,6 +105,42 @@ class FileImage:
             expected = "x".join(map(str, self.known_size or ()))
             raise ImageError(f"{path} is {size[0]}x{size[1]}, the annotations say {expected}; get the original image")
         return pixels
+
+
+@dataclass(frozen=True)
+class SealedImage:
+    """An image on disk whose path would tell the answer; implements :class:`vg_gym.types.ImageRef`.
+
+    The paths are sealed (:func:`vg_gym.data.opaque.seal_text`), so that a method that reads attributes does not see
+    them.
+    """
+
+    sealed: str
+    """Sealed arguments of :class:`FileImage`."""
+
+    @classmethod
+    def of(cls, image: FileImage) -> SealedImage:
+        """Return an image with sealed paths."""
+        paths = [str(path) for path in (image.path, *image.elsewhere)]
+        return cls(seal_text(json.dumps([paths, image.name, image.known_size, image.orientation])))
+
+    def _image(self) -> FileImage:
+        (first, *others), name, size, orientation = json.loads(unseal_text(self.sealed))
+        return FileImage(Path(first), name, tuple(size) if size else None, tuple(map(Path, others)), orientation)
+
+    @property
+    def key(self) -> str:
+        """Identity of the pixels."""
+        return self._image().key
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._image().size
+
+    def array(self) -> np.ndarray:
+        """Return the pixels, uint8 RGB (H, W, 3); see :meth:`FileImage.array`."""
+        return self._image().array()
 
 
 class ArrayImage:

@@ -12,6 +12,8 @@ DIGEST_BYTES = 8
 """Size in bytes of the digest of a name; among a million names, two share one with a probability of 3e-8."""
 ROUNDS = 4
 """Number of rounds of the Feistel network that seals numbers: a strong permutation (Luby & Rackoff, 1988)."""
+_DIGITS, _LETTERS = "0123456789abcdef", "ghijklmnopqrstuv"
+_TO_LETTERS, _TO_DIGITS = str.maketrans(_DIGITS, _LETTERS), str.maketrans(_LETTERS, _DIGITS)
 HALF_BYTES = 8
 """Size in bytes of one half of a sealed number."""
 
@@ -48,6 +50,29 @@ def unseal(name: str) -> bytes:
     for turn in reversed(range(ROUNDS)):
         first, second = _xor(second, _mixed(first, turn)), first
     return first + second
+
+
+def seal_text(text: str) -> str:
+    """Return a text as letters that tell nothing of it; :func:`unseal_text` inverts it.
+
+    >>> unseal_text(seal_text("images/neg_7.jpg"))
+    'images/neg_7.jpg'
+    """
+    content = text.encode("utf-8", "surrogateescape")
+    name = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+    return (name + _masked(content, name)).hex().translate(_TO_LETTERS)
+
+
+def unseal_text(sealed: str) -> str:
+    """Return the text that :func:`seal_text` made into letters."""
+    content = bytes.fromhex(sealed.translate(_TO_DIGITS))
+    return _masked(content[DIGEST_BYTES:], content[:DIGEST_BYTES]).decode("utf-8", "surrogateescape")
+
+
+def _masked(content: bytes, name: bytes) -> bytes:
+    """Combine bytes with a sequence that a name gives; twice restores them."""
+    mask = hashlib.shake_256(name).digest(len(content))
+    return bytes(a ^ b for a, b in zip(content, mask, strict=True))
 
 
 def _mixed(half: bytes, turn: int) -> bytes:

@@ -20,7 +20,7 @@ from vg_gym.data.row_boxes import IMAGE_EDGES, SLACK
 from vg_gym.data.rows import ALL, ORIENTATION_CODES
 from vg_gym.errors import ImageError, VGGymError, unknown
 from vg_gym.storage.lazy_sequence import IndexedSequence
-from vg_gym.types import Objects, Query, Sample
+from vg_gym.types import ImageRef, Objects, Query, Sample
 
 PARSERS = {".jsonl": parse_json_lines, ".json": parse_coco_style, ".csv": parse_csv}
 """Suffix of a file -> its parser."""
@@ -151,7 +151,7 @@ class OwnData(IndexedSequence[Sample]):
     def _key(self, row: int) -> str:
         return f"{self.path.stem}/{self._ids[row]}"
 
-    def _image(self, row: int) -> FileImage:
+    def _image(self, row: int) -> ImageRef:
         name, (width, height) = self._images[row], self._columns["size"][row].tolist()
         size, code = (width, height) if width else None, int(self._columns["orientation"][row])
         orientation = ORIENTATION_CODES[code] or self._orientation
@@ -162,7 +162,7 @@ class OwnData(IndexedSequence[Sample]):
         first, last = self._columns["box.offsets"][row : row + 2]
         return np.array(self._columns["box"][first:last])
 
-    def _in_pixels(self, boxes: np.ndarray, row: int, image: FileImage) -> np.ndarray:
+    def _in_pixels(self, boxes: np.ndarray, row: int, image: ImageRef) -> np.ndarray:
         """Return boxes (k, 4) of a row in pixels; NaN if that needs its image, which cannot be read."""
         edge = _EDGES[self._columns["frame"][row]]
         if not edge or not len(boxes):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vg_gym.data.column_arrays import Columns
-from vg_gym.data.images import FileImage
+from vg_gym.data.images import FileImage, SealedImage
 from vg_gym.data.opaque import opaque
 from vg_gym.data.own import OwnData
 from vg_gym.data.pixels import STORED
@@ -25,6 +25,7 @@ from vg_gym.data.published_files import parse_d3, parse_finecops, parse_humanref
 from vg_gym.data.refcoco import DATA_VARIABLE, image_folders
 from vg_gym.data.rows import ALL
 from vg_gym.errors import DatasetNotFound, ImageError, VGGymError
+from vg_gym.types import ImageRef
 
 NEGATIVE_FOLDERS = ("final_neg_images", "neg_images", "gqa_images/images")
 """Folders of FineCops-Ref's pictures, beside those of the other data sets."""
@@ -120,7 +121,7 @@ class PublishedData(OwnData):
     def _probe(self) -> None:
         """Check nothing: the frame of published boxes is known, and boxes that leave their image are clamped."""
 
-    def _in_pixels(self, boxes: np.ndarray, row: int, image: FileImage) -> np.ndarray:
+    def _in_pixels(self, boxes: np.ndarray, row: int, image: ImageRef) -> np.ndarray:
         try:
             return np.clip(boxes, 0, np.tile(image.size, 2)).astype(np.float32)
         except ImageError:
@@ -129,11 +130,12 @@ class PublishedData(OwnData):
     def _key(self, row: int) -> str:
         return f"{self.name}/{self.split}/{opaque(self._ids[row])}"
 
-    def _image(self, row: int) -> FileImage:
+    def _image(self, row: int) -> SealedImage:
+        """Return the image; names such as FineCops-Ref's ``neg_7.jpg`` would tell that nothing is meant."""
         name, (width, height) = self._images[row], self._columns["size"][row].tolist()
         size = (width, height) if width else None
         first, *others = (folder / name for folder in self._folders)
-        return FileImage(first, f"{self._home}/{opaque(name)}", size, tuple(others), STORED)
+        return SealedImage.of(FileImage(first, f"{self._home}/{opaque(name)}", size, tuple(others), STORED))
 
 
 def find_rows(name: str, split: str, root: str | Path | None = None) -> Path:

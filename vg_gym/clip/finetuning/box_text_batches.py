@@ -5,7 +5,6 @@ A batch is a pure function of (seed, step), so a resumed run gets the same batch
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.crops import crop, resize
 from vg_gym.clip.finetuning.augmentation import photometric
-from vg_gym.types import GroundingDataset, Objects, Sample
+from vg_gym.types import GroundingDataset, Objects, Sample, rows_by_image
 
 UNKNOWN = -1
 """Value in ``match`` if it is unknown whether the text fits the object."""
@@ -130,10 +129,7 @@ class DatasetBatches:
 
     @cached_property
     def _rows_by_image(self) -> list[list[int]]:
-        groups: dict[int, list[int]] = defaultdict(list)
-        for row in range(len(self.dataset)):
-            groups[self.dataset[row].image_id].append(row)
-        return list(groups.values())
+        return rows_by_image(self.dataset)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step."""

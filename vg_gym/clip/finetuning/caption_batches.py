@@ -5,7 +5,6 @@ A batch is a pure function of (seed, step), so a resumed run gets the same batch
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from vg_gym.data.mirroring import mirror_words
 from vg_gym.data.worlds.refscenes.chunks import labels_of, pixels_of
 from vg_gym.data.worlds.refscenes.records import SceneRecord
 from vg_gym.data.worlds.refscenes.samples import RefScenes
-from vg_gym.types import GroundingDataset
+from vg_gym.types import GroundingDataset, rows_by_image
 
 AND = " and "
 """Text between the statements of a caption."""
@@ -81,10 +80,7 @@ class CaptionBatches:
 
     @cached_property
     def _rows_by_image(self) -> list[list[int]]:
-        groups: dict[int, list[int]] = defaultdict(list)
-        for row in range(len(self.dataset)):
-            groups[self.dataset[row].image_id].append(row)
-        return list(groups.values())
+        return rows_by_image(self.dataset)
 
     def batch(self, step: int) -> CaptionBatch:
         """Return the batch of a step."""
