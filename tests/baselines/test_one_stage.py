@@ -171,3 +171,11 @@ def test_offsets_are_from_where_the_anchor_is():
     assert distance == pytest.approx(np.hypot(right, down)) and one == 1
     farther = found[0, :, 4].view(8, 8)
     assert abs(farther[6, 6]) < 0.15 and farther[6, 1] > 0.3
+
+
+@pytest.mark.parametrize(("name", "scored"), [("mdetr", True), ("transvg", False), ("dynamic-mdetr", False)])
+def test_only_a_presence_head_gives_a_score(name, scored):
+    sample = registry.open_dataset("refshapes", "val")[0]
+    (prediction,) = registry.grounder(name).ground([sample.query])
+    assert (prediction.score is not None) == scored
+    assert not scored or 0 <= prediction.score <= 1

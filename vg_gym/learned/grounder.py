@@ -77,7 +77,7 @@ class LearnedGrounder:
         return [
             Prediction(
                 _to_pixels(boxes[row].float().cpu().numpy(), query.image.size),
-                float(scores[row]),
+                None if scores[row].isnan() else float(scores[row]),
                 {k: _to_pixels(v[row], query.image.size) if k == "proposals" else v[row] for k, v in arrays.items()},
             )
             for row, query in enumerate(queries)

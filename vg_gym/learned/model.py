@@ -50,7 +50,10 @@ class GroundingModel(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Return ``xyxy`` boxes (N, 4) normalised by their images, scores (N,), and details with N rows each."""
+        """Return ``xyxy`` boxes (N, 4) normalised by their images, scores (N,), and details with N rows each.
+
+        The scores of a network that has none are NaN.
+        """
 
     def joint_tokens(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the tokens of image and text (N, S, D) that a presence head reads, and their padding mask (N, S).

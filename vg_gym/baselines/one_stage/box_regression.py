@@ -54,10 +54,10 @@ class BoxRegressor(GroundingModel):
         return losses
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Return the box of every expression; its score is the presence head's probability, or 1 without a head."""
+        """Return the box of every expression; its score is the presence head's probability, or NaN without a head."""
         outputs = self.regress(batch)
         boxes = outputs.boxes[-1].float()
-        scores = torch.ones(len(boxes))
+        scores = torch.full((len(boxes),), torch.nan)
         if self.presence is not None:
             scores = self.presence(outputs.joint.float(), outputs.mask).sigmoid()
         return batch.from_canvas(from_cxcywh(boxes).clamp(0, 1)), scores, {}
