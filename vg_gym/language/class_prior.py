@@ -25,8 +25,8 @@ FLOOR = 1e-6
 def class_logits(phrase: str, labels: Sequence[str]) -> np.ndarray:
     """Return the logits of labelled boxes for a lower-case phrase, (P,): 0, or ``-MISMATCH`` for another class.
 
-    >>> class_logits("the boy in red", ["person", "car"]), class_logits("a gizmo", ["person", "car"])
-    (array([ 0., -5.]), array([0., 0.]))
+    >>> class_logits("the boy in red", ["person", "car"]).tolist(), class_logits("a gizmo", ["person", "car"]).tolist()
+    ([0.0, -5.0], [0.0, 0.0])
     """
     names = {name for word in meanings(phrase) for name in singulars(word)}
     matches = np.array([label.lower() in names for label in labels], dtype=bool)
