@@ -97,15 +97,15 @@ def _trial(rng: np.random.Generator, demand: Demand, width: int, height: int) ->
         return None
     if near:
         corners = [corners_of(things, i) for i in range(len(things))]
+    kinds = [thing.kind for thing, each in zip(things, corners, strict=True) if may_show(view, each)]
+    if not _may_be_good(kinds, things[focus].kind, demand):
+        return None
     wall_y = max(float(each[:, 1].max()) for each in corners)
     backdrop = sample_backdrop(rng, theme, wall_y + theme.unit_m * rng.uniform(0.2, 2.5))
     if backdrop.wall_y is not None and camera.position[1] > backdrop.wall_y:
         return None
     light = sample_light(rng, backdrop.wall_y is not None)
     seed = int(rng.integers(2**31))
-    kinds = [thing.kind for thing, each in zip(things, corners, strict=True) if may_show(view, each)]
-    if not _may_be_good(kinds, things[focus].kind, demand):
-        return None
     scene = Scene(things, camera, light, backdrop, Photometry(), width, height, seed)
     truth = truth_alone(scene)
     hidden = {i for i in range(len(things)) if truth.visible[i] < 0.02}

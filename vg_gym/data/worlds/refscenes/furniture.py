@@ -109,10 +109,10 @@ def bench(parts: Sequence[str]) -> list[Solid]:
 
 def lamp(parts: Sequence[str]) -> list[Solid]:
     """Return the solids of a table lamp."""
-    legs = "legs" if "legs" in parts else "metal"
+    base = "base" if "base" in parts else "metal"
     return [
-        cylinder(legs, (0, 0, 0), (0, 0, 0.035), 0.1, 0.85),
-        cylinder(legs, (0, 0, 0.03), (0, 0, 0.4), 0.02),
-        ellipsoid(legs, (0, 0, 0.14), (0.06, 0.06, 0.11)),
+        cylinder(base, (0, 0, 0), (0, 0, 0.035), 0.1, 0.85),
+        cylinder(base, (0, 0, 0.03), (0, 0, 0.4), 0.02),
+        ellipsoid(base, (0, 0, 0.14), (0.06, 0.06, 0.11)),
         cylinder("shade", (0, 0, 0.32), (0, 0, 0.55), 0.185, 0.58),
     ]

@@ -38,28 +38,28 @@ from vg_gym.data.worlds.refscenes.wording import Writer
 THINGS = Sort(THING)
 """The noun of everything."""
 SHARES: dict[str, float] = {
-    "attribute": 0.20,
-    "part": 0.145,
-    "place": 0.10,
-    "ordinal": 0.065,
-    "depth": 0.075,
-    "size": 0.055,
-    "relation": 0.17,
-    "two-hop": 0.075,
-    "negation": 0.035,
+    "attribute": 0.19,
+    "part": 0.14,
+    "place": 0.09,
+    "ordinal": 0.06,
+    "depth": 0.08,
+    "size": 0.05,
+    "relation": 0.175,
+    "two-hop": 0.09,
+    "negation": 0.04,
     "same-as": 0.02,
     "action": 0.075,
 }
 """Kind of expression that means one thing -> its share among them, within some hundredths."""
 WEIGHTS: dict[str, float] = {
-    "attribute": 0.078,
-    "part": 0.255,
+    "attribute": 0.052,
+    "part": 0.36,
     "place": 0.014,
     "ordinal": 0.0125,
     "depth": 0.0195,
     "size": 0.066,
     "relation": 0.088,
-    "two-hop": 0.0265,
+    "two-hop": 0.034,
     "negation": 0.043,
     "same-as": 1.15,
     "action": 0.21,
@@ -71,7 +71,7 @@ MANY_KINDS = ("attribute", "part", "place", "action", "relation", "two-hop")
 """Kinds of which an expression may mean several things."""
 ONE, MANY, NONE, NONE_OF_MANY = "one", "many", "none", "none of many"
 """Referents of expressions: one thing, several, nothing for a singular, and nothing for a plural."""
-REDUNDANT_SHARE = 0.18
+REDUNDANT_SHARE = 0.22
 """Probability that true words are added that are not needed."""
 BARE_REDUNDANT_SHARE = 0.7
 """The same for a thing that its noun alone means."""
@@ -200,7 +200,6 @@ def _about(
     reference: str,
 ) -> Expression | None:
     """Return an expression for a target; of those that mean one thing, the first in an order that is possible."""
-    rng.random()  # unused: without it, every scene would have other expressions than before
     if reference == NONE:
         return _nothing(graph, target, order, rng, new_words)
     if reference == NONE_OF_MANY:

@@ -11,7 +11,7 @@ from vg_gym.data.worlds.refscenes.layout import bounds_of
 from vg_gym.data.worlds.refscenes.raster import NEAR_M, View, view_of
 from vg_gym.data.worlds.refscenes.scene import Camera, Thing
 
-AREA_QUANTILES = ((0.0, 0.05), (0.05, 0.08), (0.25, 0.16), (0.5, 0.4), (0.75, 0.95), (0.95, 2.0), (1.0, 2.8))
+AREA_QUANTILES = ((0.0, 0.05), (0.05, 0.085), (0.25, 0.18), (0.5, 0.52), (0.75, 1.4), (0.95, 2.4), (1.0, 3.2))
 """(quantile, area of the focused thing's box as a fraction of the picture)."""
 FOCALS = (0.8, 1.5)
 """Range of the focal length as a multiple of the long side."""

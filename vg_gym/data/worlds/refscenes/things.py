@@ -28,6 +28,7 @@ FACES_CAMERA = {"person": 0.75, "household": 0.7, "furniture": 0.7, "toy": 0.8}
 """Supercategory -> probability that it faces the camera, more or less; others face anywhere."""
 PART_COLORS: dict[str, tuple[str, ...]] = {
     "saddle": ("brown", "black", "red", "blue"), "collar": ("red", "blue", "green", "yellow", "pink"),
+    "base": ("brown", "black", "white", "gray", "tan"),
     "legs": ("brown", "black", "white", "gray", "tan"), "sail": ("white", "red", "blue", "orange", "yellow"),
     "shoes": ("black", "brown", "white", "red"), "head": ("black", "white", "gray", "brown", "green"),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from vg_gym.data.worlds.refscenes.scene import Thing
 
 PRONOUNS = {"man": "his", "boy": "his", "woman": "her", "girl": "her"}
 """Variant of a person -> pronoun; everything else is "its"."""
-BRITISH_SHARE, TERSE_SHARE, WORDY_SHARE = 0.35, 0.09, 0.75
+BRITISH_SHARE, TERSE_SHARE, WORDY_SHARE = 0.35, 0.09, 0.88
 """Probabilities that a writer is British, leaves out articles, and prefers long forms."""
 
 

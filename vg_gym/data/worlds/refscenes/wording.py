@@ -38,7 +38,7 @@ PLURALS = {
 """Word about one thing -> word about several."""
 TIE = "\u00a0"
 """Space within the text of an anchor, whose verbs stay as they are where several things are meant."""
-CLAUSE_SHARE = 0.2
+CLAUSE_SHARE = 0.3
 """Probability that what follows the noun begins with "that", "which" or "who"."""
 ORDER_BEFORE = ("pick", "place", "pose", "pattern", "color")
 """Order of the words before the noun."""
