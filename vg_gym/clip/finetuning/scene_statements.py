@@ -26,7 +26,8 @@ from vg_gym.data.worlds.refscenes.renderer import truth_alone
 from vg_gym.data.worlds.refscenes.typos import with_typos
 from vg_gym.data.worlds.refscenes.wording import Writer
 from vg_gym.errors import CannotWrite
-from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
+from vg_gym.storage.code import code_fingerprint
+from vg_gym.storage.files import cache_place, go_on_without_cache, make_folder, replacing
 
 SHARES = {"attribute": 0.4, "part": 0.3, "action": 0.12, "relation": 0.18}
 """Kind of statement, as of expressions -> its share."""
@@ -40,7 +41,7 @@ OTHER_KIND_SHARE = 0.3
 """Probability that an altered statement is about another kind, where a colour could differ."""
 MAX_CHUNKS_IN_MEMORY = 4096
 """Number of files whose statements stay in memory, about 60 KB each."""
-SOURCE = fingerprint(Path(__file__))[:12]
+SOURCE = code_fingerprint([Path(__file__)])[:12]
 """Hash of everything that decides the statements, besides the scene."""
 
 

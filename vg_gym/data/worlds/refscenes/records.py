@@ -17,7 +17,7 @@ from vg_gym.data.worlds.refscenes.photometry import develop
 from vg_gym.data.worlds.refscenes.renderer import render, truth_alone
 from vg_gym.data.worlds.refscenes.scene import Scene, Truth
 from vg_gym.data.worlds.refscenes.typos import with_typos
-from vg_gym.storage.files import fingerprint
+from vg_gym.storage.code import code_fingerprint
 
 ATTEMPTS = 400
 """Maximum number of scenes that are tried until one admits all expressions."""
@@ -33,10 +33,10 @@ IMAGES_PER_SPLIT = 10_000_000
 """Distance between the image numbers of two splits."""
 OPENING = "samples.py"
 """File of this folder that decides neither pixels nor words."""
-DRAWING = fingerprint(
-    *sorted(path for path in Path(__file__).parent.glob("*.py") if path.name != OPENING), PIL.__version__
+DRAWING = code_fingerprint(
+    (path for path in Path(__file__).parent.glob("*.py") if path.name != OPENING), PIL.__version__
 )[:12]
-"""Hash of everything that decides the pixels and the words of a scene, besides its record."""
+"""Hash of all code that decides the pixels and the words of a scene, besides its record."""
 
 
 @dataclass(frozen=True)
