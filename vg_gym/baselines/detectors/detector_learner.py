@@ -78,7 +78,7 @@ class DetectorLearner(Learner):
         self.names = class_names([(data, config.images), (val, config.validate_images)])
         torch.manual_seed(config.seed)
         self.detector = KINDS[config.detector](self.names, **config.options)
-        self.module = self.detector.module
+        self.module = self.detector.module.to(memory_format=torch.channels_last)  # CPUs convolve faster
         self.train = load_images(data, config.images, config.side, self.names, masks=config.detector == "sam")
         self.val = load_images(val, config.validate_images, config.side, self.names)
 
