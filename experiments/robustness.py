@@ -12,7 +12,6 @@ right. Predictions are saved in ``--out`` batch by batch, so the same command re
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from vg_gym.evaluation.evaluator import Evaluator
 from vg_gym.evaluation.intervals import SIGNED, difference_interval, interval_text
 from vg_gym.evaluation.methods import GrounderFactory, default_clip, options_of
 from vg_gym.storage.lazy_sequence import LazySequence
-from vg_gym.types import Sample
+from vg_gym.types import GroundingDataset, Sample
 
 RECENT_SAMPLES = 64
 """Number of perturbed samples that stay in memory."""
@@ -93,11 +92,15 @@ def rows_of(method: str, options: dict[str, dict[str, Any]], o: argparse.Namespa
             changed, where = samples, np.ones(len(samples), dtype=bool)
             boxes = np.stack([initial_box(sample, change, data) for sample in samples])
         else:
-            change_one = partial(perturbed, name=change, dataset=data, seed=o.seed)
-            changed = LazySequence(len(samples), lambda i, f=change_one: f(samples[i]), RECENT_SAMPLES)
+            changed = changed_samples(samples, change, data, o.seed)
             where, boxes = np.array([is_changed(*pair) for pair in zip(samples, changed, strict=True)]), None
         if where.any():
             yield row_of(change, passed(change, changed, boxes), plain, where, evaluator.columns.groups)
+
+
+def changed_samples(samples: Sequence[Sample], change: str, data: GroundingDataset, seed: int) -> Sequence[Sample]:
+    """Return samples after a perturbation; each is made on access."""
+    return LazySequence(len(samples), lambda i: perturbed(samples[i], change, data, seed), RECENT_SAMPLES)
 
 
 def is_changed(before: Sample, after: Sample) -> bool:

@@ -97,7 +97,9 @@ class GroundingExtractor(BaseFeaturesExtractor):
         shapes = {name: space.shape or () for name, space in observation_space.spaces.items()}
         half = width // 2
         self.glimpses = GlimpseNet(shapes["glimpses"][0] // GLIMPSE**2, GLIMPSE, width)
-        self.state = nn.Sequential(nn.Linear(sum(shapes[name][0] for name in self.STATE), half), nn.ReLU())
+        self.state_parts = (*self.STATE, "view") if "view" in shapes else self.STATE
+        """Names of the short vectors of this observation; ``view`` is one with ``zoom``."""
+        self.state = nn.Sequential(nn.Linear(sum(shapes[name][0] for name in self.state_parts), half), nn.ReLU())
         self.embeddings = nn.ModuleDict(
             {name: nn.Sequential(nn.Linear(shapes[name][0], half), nn.ReLU()) for name in ("image", "region", "text")}
         )
@@ -129,7 +131,7 @@ class GroundingExtractor(BaseFeaturesExtractor):
         """Map a Dict of (B, ...) tensors to features (B, features_dim)."""
         parts = [
             self.glimpses(observations["glimpses"]),
-            self.state(torch.cat([observations[name] for name in self.STATE], dim=1)),
+            self.state(torch.cat([observations[name] for name in self.state_parts], dim=1)),
             *(encoder(observations[name]) for name, encoder in self.embeddings.items()),
         ]
         if self.attention is not None:
@@ -183,7 +185,8 @@ class ScorePassing(nn.Module):
 class JumpHead(nn.Module):
     """Logits of the actions if some of them jump to proposals: the logit of a jump is the proposal's score plus a bias.
 
-    The choices after the jumps are "this one, and on" and "nothing more", if there are answers.
+    The choices after the jumps are "look closer", with ``zoom``, and "this one, and on" and "nothing more", if there
+    are answers.
 
     All jumps share the bias, because with separate weights the network could memorise which row to jump to in an image.
 
@@ -225,7 +228,8 @@ class GroundingPolicy(MultiInputActorCriticPolicy):
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
         scores = self.features_extractor.num_scores
-        after = 2 if "answer" in self.observation_space.spaces else 0  # type: ignore[attr-defined]
+        parts = self.observation_space.spaces  # type: ignore[attr-defined]
+        after = ("view" in parts) + (2 if "answer" in parts else 0)
         space = self.action_space
         if scores and isinstance(space, spaces.MultiDiscrete) and space.nvec[-1] == 2 + scores + after:
             latent = self.mlp_extractor.latent_dim_pi - scores
@@ -247,7 +251,8 @@ def lower_trigger_bias(policy: Any, actions: ActionSet) -> None:
     """
     continuous = isinstance(actions.space, spaces.Box)
     answers = 0 if actions.record is None else 2
-    trigger = -1 - answers - (actions.jumps > 0)  # the bias that all jumps share follows that of the trigger
+    after = answers + (actions.look is not None)
+    trigger = -1 - after - (actions.jumps > 0)  # the bias that all jumps share follows that of the trigger
     policy.action_net.bias[trigger] -= TRIGGER_SHIFT if continuous else TRIGGER_BIAS
     if answers:
         policy.action_net.bias[-answers:] -= TRIGGER_BIAS

@@ -29,6 +29,8 @@ class ActionSet(ABC):
     """Action "this one, and on", which records the box; None in sets without answers."""
     nothing: Any = None
     """Action "nothing more", which ends the episode without the box; None in sets without answers."""
+    look: Any = None
+    """Action "look closer", which does not move the box; None in sets without it."""
 
     def apply(self, boxes: np.ndarray, actions: np.ndarray, proposals: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Return new boxes (B, 4), and whether the trigger was pulled, bool (B,); the trigger does not move a box.
@@ -56,6 +58,10 @@ class ActionSet(ABC):
     def answers(self, actions: Any) -> tuple[Any, Any]:
         """Return which actions say "this one, and on" and which say "nothing more", bool (B,) each."""
         raise NotImplementedError(f"action={self.name!r} was made without answers")
+
+    def looks(self, actions: Any) -> Any:
+        """Return which actions say "look closer", bool (B,)."""
+        raise NotImplementedError(f"action={self.name!r} was made without zoom")
 
     jumps: int = 0
     """Number K of proposals that an action can jump to."""
@@ -98,6 +104,11 @@ class ActionSet(ABC):
     def trigger_column(self) -> int:
         """Column of the trigger in the masks."""
         return int(self.trigger)
+
+    @property
+    def look_column(self) -> int:
+        """Column of "look closer" in the masks, before those of the answers; only in sets with zoom."""
+        return -1 - len(self.answer_columns)
 
     @property
     def answer_columns(self) -> tuple[int, ...]:

@@ -12,8 +12,9 @@ A move shifts the four edges by fractions of the box's own width and height. Box
 | `continuous`  | Box(-1, 1, (5,))             | dx, dy, dw, dh, trigger if the last is > 0                         |
 
 With ``answers`` (``targets="any"``) the Discrete sets have two more actions, and the last part of the MultiDiscrete
-sets has two more choices: "this one, and on" records the box, "nothing more" ends the episode without it. The engine
-acts on both; here they leave the box where it is.
+sets has two more choices: "this one, and on" records the box, "nothing more" ends the episode without it. With ``zoom``
+they have one more, before those: "look closer" (:mod:`vg_gym.envs.closer_looks`). The engine acts on all three; here
+they leave the box where it is.
 
 `classic` is the published set (Caicedo & Lazebnik, ICCV 2015); its reach is poor, see ``experiments/action_reach.py``.
 """
@@ -38,26 +39,31 @@ STEPS = 0.3, 0.08, 0.02
 """Default sizes of the coarse, fine and finest step, as fractions of the box's side."""
 ANSWERS = "this one, and on", "nothing more"
 """Names of the two choices of action sets with answers."""
+LOOK = "look closer"
+"""Name of the choice of action sets with zoom."""
 
 
 class TableActions(ActionSet):
-    """Discrete set with a table of edge shifts; the trigger, and the answers if there are any, follow the moves.
+    """Discrete set with a table of edge shifts; the trigger, "look closer" and the answers, if any, follow the moves.
 
     Args:
         name: name of the set.
         table: shifts of the A moves in fractions of the box's width and height, (A, 4).
         names: names of the A moves.
         answers: whether the set has "this one, and on" and "nothing more".
+        zoom: whether the set has "look closer".
     """
 
-    def __init__(self, name: str, table: np.ndarray, names: tuple[str, ...], answers: bool = False):
+    def __init__(self, name: str, table: np.ndarray, names: tuple[str, ...], answers: bool = False, zoom: bool = False):
         self.name, self.trigger = name, len(table)
-        self.names = (*names, "trigger", *(ANSWERS if answers else ()))
+        self.names = (*names, "trigger", *((LOOK,) if zoom else ()), *(ANSWERS if answers else ()))
         self.noop = self.trigger
+        if zoom:
+            self.look = self.trigger + 1
         if answers:
-            self.record, self.nothing = self.trigger + 1, self.trigger + 2
+            self.record, self.nothing = len(self.names) - 2, len(self.names) - 1
         count = len(self.names)
-        still = np.zeros((count - len(table), 4))  # the trigger and the answers do not move the box
+        still = np.zeros((count - len(table), 4))  # the trigger, "look closer" and the answers do not move the box
         self.table = np.concatenate([table, still]).astype(np.float32)
         self._one_hot = np.eye(count, dtype=np.float32)
         self.space = spaces.Discrete(count)
@@ -70,7 +76,7 @@ class TableActions(ActionSet):
         return np.arange(self.trigger)
 
     def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
-        """Return which actions would change the box, bool (B, n); the trigger and the answers are always true."""
+        """Return which actions would change the box, bool (B, n); those that do not move it are always true."""
         changes = changed(boxes[:, None], self.outcomes(boxes))
         always_true = np.ones((len(boxes), len(self.names) - self.trigger), dtype=bool)
         return np.concatenate([changes, always_true], axis=1)
@@ -78,6 +84,10 @@ class TableActions(ActionSet):
     def answers(self, actions: Any) -> tuple[Any, Any]:
         """See :meth:`ActionSet.answers`."""
         return actions == self.record, actions == self.nothing
+
+    def looks(self, actions: Any) -> Any:
+        """See :meth:`ActionSet.looks`."""
+        return actions == self.look
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
         """Return one-hot rows (B, n)."""
@@ -97,24 +107,27 @@ class TableActions(ActionSet):
 class MultiEdgeActions(ActionSet):
     """Set in which every edge moves at once, by one of a few steps or not at all; the last part triggers or jumps.
 
-    The edge moves are ignored if the last part is the trigger (1), a jump to proposal k (2 + k) or an answer (the last
-    two choices). A jump to an empty row of the proposals leaves the box as it is.
+    The edge moves are ignored if the last part is the trigger (1), a jump to proposal k (2 + k), "look closer" (after
+    the jumps) or an answer (the last two choices). A jump to an empty row of the proposals leaves the box as it is.
 
     Args:
         name: name of the set.
         steps: step sizes as fractions of the box's side, from the biggest to the smallest.
         jumps: number K of proposals that an action can jump to.
         answers: whether the set has "this one, and on" and "nothing more".
+        zoom: whether the set has "look closer".
     """
 
-    def __init__(self, name: str, steps: Sequence[float], jumps: int = 0, answers: bool = False):
+    def __init__(self, name: str, steps: Sequence[float], jumps: int = 0, answers: bool = False, zoom: bool = False):
         self.name, self.jumps, self.stay = name, jumps, len(steps)
         """``stay`` is the choice that leaves an edge where it is."""
         count = 2 * len(steps) + 1
-        self._first_answer = 2 + jumps
-        self.space = spaces.MultiDiscrete([count] * 4 + [2 + jumps + (len(ANSWERS) if answers else 0)])
+        self._first_answer = 2 + jumps + zoom
+        self.space = spaces.MultiDiscrete([count] * 4 + [self._first_answer + (len(ANSWERS) if answers else 0)])
         self.levels = np.array([*steps, 0, *(-step for step in reversed(steps))], dtype=np.float32)
         self.trigger, self.noop = self._still(1), self._still(0)
+        if zoom:
+            self.look = self._still(2 + jumps)
         if answers:
             self.record, self.nothing = self._still(self._first_answer), self._still(self._first_answer + 1)
         self._places = count * np.arange(4)  # index in the tables at which the choices of each edge begin
@@ -122,7 +135,8 @@ class MultiEdgeActions(ActionSet):
         self._codes = self._shifts / self.levels[0]
         sizes = ("coarse", "fine", "finest")[: len(steps)]
         moves = [*(f"out {size}" for size in sizes), "stay", *(f"in {size}" for size in reversed(sizes))]
-        last = ("go on", "trigger", *(f"jump to {k}" for k in range(jumps)), *(ANSWERS if answers else ()))
+        jump_names = (f"jump to {k}" for k in range(jumps))
+        last = ("go on", "trigger", *jump_names, *((LOOK,) if zoom else ()), *(ANSWERS if answers else ()))
         self.names = (*(f"{edge} {move}" for edge in EDGES for move in moves), *last)
 
     def _still(self, last: int) -> np.ndarray:
@@ -139,8 +153,7 @@ class MultiEdgeActions(ActionSet):
     def masks(self, boxes: np.ndarray, proposals: np.ndarray | None = None) -> np.ndarray:
         """Return masks, bool (B, n): for each edge the steps that change the box, then the last part.
 
-        "Stay" is always allowed. In the last part "go on", the trigger and the answers are true, and so are the jumps
-        that change the box.
+        "Stay" is always allowed. In the last part the jumps that do not change the box are false, and all else is true.
         """
         singles = np.zeros((4, len(self.levels), 4), dtype=np.float32)
         for edge in range(4):
@@ -151,7 +164,7 @@ class MultiEdgeActions(ActionSet):
         last = np.ones((len(boxes), len(self.names) - 4 * len(self.levels)), dtype=bool)
         if self.jumps:
             assert proposals is not None
-            last[:, 2 : self._first_answer] = changed(boxes[:, None], landings(proposals, boxes[:, None]))
+            last[:, 2 : 2 + self.jumps] = changed(boxes[:, None], landings(proposals, boxes[:, None]))
         return np.concatenate([changes.reshape(len(boxes), -1), last], axis=1)
 
     @property
@@ -160,11 +173,13 @@ class MultiEdgeActions(ActionSet):
         return 4 * len(self.levels) + 1
 
     def encode(self, actions: np.ndarray) -> np.ndarray:
-        """Return edge shifts and the trigger, (B, 5); further columns mark jumps and each of the answers, if any."""
+        """Return edge shifts and the trigger, (B, 5); further columns mark jumps, looks and each answer, if any."""
         codes, last = self._codes.take(actions[:, :4] + self._places), actions[:, 4:]
         parts = [codes, last == 1]
         if self.jumps:
-            parts.append((last > 1) & (last < self._first_answer))
+            parts.append((last > 1) & (last < 2 + self.jumps))
+        if self.look is not None:
+            parts.append(last == 2 + self.jumps)
         if self.record is not None:
             parts += [last == self._first_answer, last == self._first_answer + 1]
         return box_ops.namespace(codes).concatenate(parts, axis=1)
@@ -173,12 +188,16 @@ class MultiEdgeActions(ActionSet):
         """See :meth:`ActionSet.answers`."""
         return actions[:, 4] == self._first_answer, actions[:, 4] == self._first_answer + 1
 
+    def looks(self, actions: Any) -> Any:
+        """See :meth:`ActionSet.looks`."""
+        return actions[:, 4] == 2 + self.jumps
+
     def _deltas(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._shifts.take(actions[:, :4] + self._places), actions[:, 4] == 1
 
     def _jump(self, moved: Any, boxes: Any, actions: Any, proposals: Any) -> Any:
         xp, jump = box_ops.namespace(boxes), actions[:, 4] - 2
-        if self.record is not None:
+        if self.record is not None or self.look is not None:
             moved = xp.where((jump >= self.jumps)[:, None], boxes, moved)
         if not self.jumps:
             return moved
@@ -232,7 +251,7 @@ class ContinuousActions(ActionSet):
             raise VGGymError(f"action {np.asarray(actions).tolist()} must be five finite numbers in [-1, 1]")
 
 
-def _classic(step: float, answers: bool) -> TableActions:
+def _classic(step: float, answers: bool, zoom: bool) -> TableActions:
     half = step / 2
     moves = {
         "left": (-step, 0, -step, 0),
@@ -244,17 +263,17 @@ def _classic(step: float, answers: bool) -> TableActions:
         "fatter": (0, half, 0, -half),
         "taller": (half, 0, -half, 0),
     }
-    return TableActions("classic", np.array(list(moves.values())), tuple(moves), answers)
+    return TableActions("classic", np.array(list(moves.values())), tuple(moves), answers, zoom)
 
 
-def _edges(coarse: float, fine: float, answers: bool) -> TableActions:
+def _edges(coarse: float, fine: float, answers: bool, zoom: bool) -> TableActions:
     moves: dict[str, np.ndarray] = {}
     for size, step in (("coarse", coarse), ("fine", fine)):
         for way, sign in (("out", 1), ("in", -1)):
             for i, edge in enumerate(EDGES):
                 moves[f"{edge} {way} {size}"] = np.eye(4)[i] * OUT * sign * step
             moves[f"all {way} {size}"] = OUT * sign * step / 2
-    return TableActions("edges", np.array(list(moves.values())), tuple(moves), answers)
+    return TableActions("edges", np.array(list(moves.values())), tuple(moves), answers, zoom)
 
 
 ACTIONS = ("classic", "edges", "multi-edges", "fine-edges", "jump-edges", "continuous")
@@ -267,6 +286,7 @@ def make_actions(
     finest: float = STEPS[2],
     jumps: int = 0,
     answers: bool = False,
+    zoom: bool = False,
 ) -> ActionSet:
     """Build an action set.
 
@@ -277,10 +297,11 @@ def make_actions(
         finest: smallest step of ``fine-edges`` and ``jump-edges``.
         jumps: number K of proposals that ``jump-edges`` can jump to.
         answers: whether the set also has "this one, and on" and "nothing more".
+        zoom: whether the set also has "look closer".
 
     Raises:
         VGGymError: the name is unknown, a step is not in (0, 1), ``jump-edges`` lacks proposals, or ``continuous``
-            should have answers.
+            should have answers or zoom.
 
     >>> make_actions("classic").names[:5]
     ('left', 'right', 'up', 'down', 'bigger')
@@ -292,22 +313,24 @@ def make_actions(
     if not (0 < coarse < 1 and 0 < fine < 1 and 0 < finest < 1):
         raise VGGymError(f"coarse={coarse}, fine={fine} and finest={finest} must lie between 0 and 1")
     if name == "classic":
-        return _classic(coarse, answers)
+        return _classic(coarse, answers, zoom)
     if name == "edges":
-        return _edges(coarse, fine, answers)
+        return _edges(coarse, fine, answers, zoom)
     if name == "multi-edges":
-        return MultiEdgeActions(name, (coarse, fine), answers=answers)
+        return MultiEdgeActions(name, (coarse, fine), answers=answers, zoom=zoom)
     if name == "fine-edges":
-        return MultiEdgeActions(name, (coarse, fine, finest), answers=answers)
+        return MultiEdgeActions(name, (coarse, fine, finest), answers=answers, zoom=zoom)
     if name == "jump-edges":
         if jumps < 1:
             raise VGGymError("action=jump-edges jumps to proposals: name a proposer with proposals=, e.g. ssd")
-        return MultiEdgeActions(name, (coarse, fine, finest), jumps, answers)
+        return MultiEdgeActions(name, (coarse, fine, finest), jumps, answers, zoom)
     if name == "continuous":
+        others = ", ".join(other for other in ACTIONS if other != name)
         if answers:
-            others = ", ".join(other for other in ACTIONS if other != name)
             raise VGGymError(
                 f"action=continuous cannot say several boxes or none; with targets=any use one of {others}"
             )
+        if zoom:
+            raise VGGymError(f"action=continuous cannot look closer; with zoom=true use one of {others}")
         return ContinuousActions()
     raise unknown("action set", name, ACTIONS)

@@ -97,7 +97,7 @@ class GroundingEngine(EngineState):
         self.device: torch.device | None = clip.device if tensors else None
         """Device of the state; None for numpy arrays."""
         jumps = o.num_proposals if o.proposals else 0
-        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps, o.targets == "any")
+        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps, o.targets == "any", o.zoom)
         self._action_shape = (self.num_envs, *(self.actions.space.shape or ()))
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
         self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
@@ -180,6 +180,8 @@ class GroundingEngine(EngineState):
         self.history[rows] = 0
         if self.answers:
             self.answers.begin(rows, self.boxes[rows])
+        if self.looks:
+            self.looks.forget(rows)
         self._measure(rows)
         self.score_change[rows] = 0
         if len(rows) == 1 and self.clip.is_loaded:  # until CLIP is loaded, all features were cached
@@ -231,7 +233,8 @@ class GroundingEngine(EngineState):
             actions = torch.from_numpy(actions).to(self.device)
         boxes, stop = self._actions.apply(self.boxes, actions, self.proposals)
         answers = self._actions.answers(actions) if self.answers else ()
-        return self._advance(boxes, stop, self._actions.encode(actions)[:, None], answers)
+        looks = self._actions.looks(actions) if self.looks else None
+        return self._advance(boxes, stop, self._actions.encode(actions)[:, None], answers, looks)
 
     def place(self, boxes: np.ndarray) -> StepResult:
         """Take a step in every row that places the box, whatever the action set; the history shows no move.
@@ -244,7 +247,7 @@ class GroundingEngine(EngineState):
         nowhere = moves[:, 0, 0] > 0
         return self._advance(placed, nowhere, moves, (nowhere, nowhere) if self.answers else ())
 
-    def _advance(self, boxes: Any, stop: Any, moves: Any, answers: Sequence[Any]) -> StepResult:
+    def _advance(self, boxes: Any, stop: Any, moves: Any, answers: Sequence[Any], looks: Any = None) -> StepResult:
         """Take a step in every row.
 
         Args:
@@ -252,6 +255,7 @@ class GroundingEngine(EngineState):
             stop: rows that pull the trigger, bool (N,).
             moves: codes of the actions (N, 1, A), which enter the history.
             answers: rows that say "this one, and on", and "nothing more", bool (N,) each; empty with ``targets="one"``.
+            looks: rows that look closer, bool (N,); None for none.
         """
         before, ended, price = self.potential, stop, 0.0
         if self.answers:
@@ -261,12 +265,16 @@ class GroundingEngine(EngineState):
         self.boxes, self.steps = boxes, self.steps + 1
         ended = ended & (self.steps >= self.min_steps)
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
+        if looks is not None:
+            self.looks.look(np.flatnonzero(to_numpy(looks)), self.boxes, self.query)
+            price = price + looks * self.options.zoom_price
         self._measure(None)
         truncated = ~ended & (self.steps >= self.max_steps)
         if self.answers:
             price = price + self._close(stop, ended, truncated)
         reward = self.reward(before, self.potential, ended)
-        return StepResult(reward - self._state(price) if self.answers else reward, ended, truncated)
+        priced = self.answers or looks is not None
+        return StepResult(reward - self._state(price) if priced else reward, ended, truncated)
 
     def _close(self, stop: Any, ended: Any, truncated: Any) -> Any:
         """Complete the answers of rows that ended, whose potential becomes that of the answer, and return prices (N,).
@@ -314,7 +322,8 @@ class GroundingEngine(EngineState):
         if rows is not None:
             playing = Playing(*(values[rows] for values in playing))
             boxes, targets, scales = boxes[rows], targets[rows], scales[rows]
-        region, score = self.scorer.score(boxes, playing)
+        looks, scorer = self.looks, self.scorer
+        region, score = looks.measured(scorer, boxes, playing, rows) if looks else scorer.score(boxes, playing)
         region, score = self._state(region), self._state(score)
         if self.answers:
             values = self.answers.values(boxes, score, scales, self.reward.needs_labels, rows)
@@ -350,6 +359,8 @@ class GroundingEngine(EngineState):
             out["edge_profiles"] = self._as_seen(values, copy=False)
         if self.answers:
             out["answer"] = self._as_seen(self.answers.observe(pick(self.proposals), rows), copy=False)
+        if self.looks:
+            out["view"] = self._as_seen(self.looks.observe(boxes, rows), copy=False)
         if "pixels_image" in parts:
             out |= self._pixels(np.arange(self.num_envs) if rows is None else rows)
         return out
@@ -379,6 +390,8 @@ class GroundingEngine(EngineState):
         masks = self.actions.masks(to_numpy(self.boxes), to_numpy(self.proposals))
         early = to_numpy(self.steps) + 1 < self.min_steps
         masks[early, self.actions.trigger_column] = False
+        if self.looks:
+            masks[:, self.actions.look_column] = self.looks.is_new(self.boxes, self.query)
         if self.answers:
             record, nothing = self.actions.answer_columns
             masks[early, nothing] = False

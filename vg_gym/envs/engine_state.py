@@ -12,6 +12,7 @@ from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs import observations as obs
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.answers import Answers, Values
+from vg_gym.envs.closer_looks import CloserLooks
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rewards import SUCCESS_IOU, target_iou
 from vg_gym.features.bank import FeatureBank
@@ -48,6 +49,9 @@ class EngineState:
         self.proposals = zeros(n, *self.features.proposals.shape)
         self.answers = Answers(n, self.options, self._state) if self.options.targets == "any" else None
         """Recorded boxes; None with ``targets="one"``."""
+        o, images = self.options, self.features.images
+        self.looks = CloserLooks(n, o, images, self._state) if o.zoom else None
+        """Views of closer looks; None without ``zoom``."""
         self._precision: Any = np.dtype(self.options.precision)
         if self.device is not None:
             self._precision = getattr(torch, self.options.precision)

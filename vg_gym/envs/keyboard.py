@@ -21,8 +21,8 @@ IN_KEYS = {"left": "l", "top": "k", "right": "j", "bottom": "i"}
 """Keys that move an edge into the box."""
 SIZE_KEYS = {"coarse": "", "fine": "f", "finest": "v"}
 """Keys that are held for steps of a size."""
-TRIGGER_KEY, RECORD_KEY, NOTHING_KEY = " ", "o", "n"
-"""Keys of the trigger, of "this one, and on" and of "nothing more"."""
+TRIGGER_KEY, RECORD_KEY, NOTHING_KEY, LOOK_KEY = " ", "o", "n", "z"
+"""Keys of the trigger, of "this one, and on", of "nothing more" and of "look closer"."""
 CLASSIC_KEYS = {"left": "a", "right": "d", "up": "w", "down": "s", "bigger": "e", "smaller": "q", "fatter": "f",
                 "taller": "t"}  # fmt: skip
 CONTINUOUS_KEYS = {"a": (-1, 0, 0, 0), "d": (1, 0, 0, 0), "w": (0, -1, 0, 0), "s": (0, 1, 0, 0), "l": (0, 0, 1, 0),
@@ -48,6 +48,8 @@ def keys_to_action(actions: ActionSet) -> dict[tuple[int, ...], Any]:
     actions_by_keys = {**actions_by_keys, TRIGGER_KEY: actions.trigger}
     if actions.record is not None:
         actions_by_keys |= {RECORD_KEY: actions.record, NOTHING_KEY: actions.nothing}
+    if actions.look is not None:
+        actions_by_keys |= {LOOK_KEY: actions.look}
     return {tuple(sorted(map(ord, keys))): action for keys, action in actions_by_keys.items()}
 
 
@@ -89,7 +91,8 @@ def describe(actions: ActionSet) -> list[str]:
     jumps = ["1 to 9: jump to a proposal"] if actions.jumps else []
     moves = lines.get(actions.name, [*stretch, f"with f held: small steps{finest}; {both}", *jumps])
     more = ["o: this one, and on    n: nothing more"] if actions.record is not None else []
-    return [*moves, *more, "space: this is it    enter: next    esc: leave"]
+    look = ["z: look closer"] if actions.look is not None else []
+    return [*moves, *look, *more, "space: this is it    enter: next    esc: leave"]
 
 
 class HeldKeys:

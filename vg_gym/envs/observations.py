@@ -14,6 +14,7 @@ from vg_gym.clip.crops import crop, resize
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.answers import WORDS
+from vg_gym.envs.closer_looks import VALUES
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import unknown
 from vg_gym.features import edge_profiles
@@ -70,6 +71,8 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
         parts["edge_profiles"] = box(0, edge_profiles.SCALE, 4 * edge_profiles.SLICES)
     if options.targets == "any":
         parts["answer"] = box(0, 1, WORDS + (options.num_proposals if options.proposals else 0))
+    if options.zoom:
+        parts["view"] = box(0, 1, VALUES)
     if options.observation == "pixels":
         for name in ("pixels_image", "pixels_crop"):
             parts[name] = spaces.Box(0, 255, (VIEW_SIDE, VIEW_SIDE, 3), np.uint8)

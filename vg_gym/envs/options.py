@@ -54,6 +54,12 @@ class EnvOptions:
     nothing_score: Annotated[float, Range(ge=-10, le=10)] = 0.0
     """``targets=any``, rewards with ``clip``: score at which a box is worth as much as no box. 0 suits
     ``score=contrast``, which is positive if the box looks more like the expression than like other texts."""
+    zoom: bool = False
+    """Add the action "look closer", after which the box is scored at the encoder's full resolution, and observe the
+    view (:mod:`vg_gym.envs.closer_looks`); needs ``scoring=dense``, a ``score`` of CLIP, and another ``action`` than
+    ``continuous``."""
+    zoom_price: Price = 0.01
+    """``zoom=true``: price of a closer look, besides ``step_cost``."""
     initial_box: str = "full"
     """Initial box: ``full``, ``center``, ``random``, ``jitter`` (needs labels), the name of a grounder, or a
     comma-separated list of these, of which each episode draws one."""

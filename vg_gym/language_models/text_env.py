@@ -16,7 +16,7 @@ from PIL import Image
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import EDGES, to_numpy
-from vg_gym.data.drawing import draw_frame
+from vg_gym.data.drawing import draw_boxes, draw_frame
 from vg_gym.errors import VGGymError
 from vg_gym.frames import FRAMES, frame_called, place, say
 from vg_gym.language_models.box_text import answer_part, find_boxes
@@ -26,6 +26,8 @@ STOP = "stop"
 """Word that pulls the trigger."""
 RECORD, NOTHING = "this one", "nothing"
 """Words that record the box and go on, and that end the episode without the box, with ``targets="any"``."""
+LOOK = "look closer"
+"""Word that looks again at the region around the box, with ``zoom``."""
 STAY = "stay"
 """Word for no move."""
 
@@ -48,6 +50,8 @@ class EdgeActions(Protocol):
     """The action (5,) "this one, and on"; None in sets without answers."""
     nothing: np.ndarray | None
     """The action (5,) "nothing more"; None in sets without answers."""
+    look: np.ndarray | None
+    """The action (5,) "look closer"; None in sets without zoom."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class TextGroundingEnv:
     An answer is ``stop``; or comma-separated moves of edges, ``left in coarse, top out fine`` (edges that are not named
     stay); or, if the action set jumps, ``jump to 3``, one of the proposals that the observation lists; or a new box
     ``[x1, y1, x2, y2]``. With ``targets="any"``, ``this one`` records the box and goes on, and ``nothing`` ends the
-    episode without the current box. Any other answer is a step without a move, and sets ``info["unreadable"]``.
+    episode without the current box. With ``zoom``, ``look closer`` adds an enlarged view of the region around the box
+    to the image, right of the whole one, as long as the box lies in it. Any other answer is a step without a move, and
+    sets ``info["unreadable"]``.
 
     Args:
         frame: frame of boxes in answers and observations, a key of :data:`vg_gym.frames.FRAMES`.
@@ -123,10 +129,11 @@ class TextGroundingEnv:
         steps = int(self.env.engine.steps[0])
         sizes = " or ".join(sorted({name.rpartition(" ")[2] for name in self.actions.names if " out " in name}))
         recorded = self._recorded(info, query.image.size) if self.actions.record is not None else ""
+        look = f" '{LOOK}' enlarges the region around the box." if self.actions.look is not None else ""
         text = (
             f"Fit the yellow box to: {query.expression}. It is at {box} ({FRAMES[self.frame].summary}), step {steps} "
             f"of {options.max_steps}. Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left "
-            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits.{recorded}"
+            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits.{look}{recorded}"
             f"{self._proposals(query)}"
         )
         picture = draw_frame(
@@ -136,7 +143,18 @@ class TextGroundingEnv:
             size=self.size,
             recorded=self.env.engine.recorded_boxes(0),
         )
-        return TextObservation(text, Image.fromarray(picture))
+        return TextObservation(text, Image.fromarray(np.concatenate([picture, *self._view(info["box"], picture)], 1)))
+
+    def _view(self, box: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
+        """Return the enlarged view around the box as high as the picture; nothing without a view that the box is in."""
+        engine = self.env.engine
+        if not engine.looks or not to_numpy(engine.looks.observe(engine.boxes, None))[0, -1]:
+            return []
+        image, (x1, y1, x2, y2) = engine.query(0).image, to_numpy(engine.looks.views)[0]
+        scale, low, side = box_ops.image_scale(image.size), np.array([x1, y1] * 2), np.array([x2 - x1, y2 - y1] * 2)
+        left, top, right, bottom = np.rint(np.array([x1, y1, x2, y2]) * scale).astype(int)
+        view = draw_boxes(image.array()[top:bottom, left:right], (box - low) / side, size=picture.shape[0])
+        return [np.pad(view, ((0, picture.shape[0] - view.shape[0]), (0, 0), (0, 0)))]
 
     def _recorded(self, info: dict[str, Any], size: tuple[int, int]) -> str:
         """Return sentences on answers of several boxes or none, and on the boxes that are already recorded."""
@@ -157,6 +175,11 @@ class TextGroundingEnv:
         return f" Or jump to a proposal, e.g. 'jump to 0': {listed}." if boxes else ""
 
 
+def _single_words(actions: EdgeActions) -> list[tuple[np.ndarray | None, str]]:
+    """Return the actions that stand alone, None where the set lacks them, and their words."""
+    return [(actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING), (actions.look, LOOK)]
+
+
 def say_action(action: np.ndarray, actions: EdgeActions) -> str:
     """Return an action (5,) in words, the inverse of :func:`read_action`.
 
@@ -164,7 +187,7 @@ def say_action(action: np.ndarray, actions: EdgeActions) -> str:
     >>> say_action(np.array([0, 2, 3, 2, 0]), make_actions("multi-edges"))
     'left out coarse, right in fine'
     """
-    for code, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
+    for code, word in _single_words(actions):
         if code is not None and action[4] == code[4]:
             return word
     count = len(actions.levels)
@@ -184,7 +207,7 @@ def read_action(text: str, actions: EdgeActions) -> np.ndarray | None:
     [3, 3, 3, 3, 5]
     """
     words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
-    for code, word in ((actions.trigger, STOP), (actions.record, RECORD), (actions.nothing, NOTHING)):
+    for code, word in _single_words(actions):
         if code is not None and words == word:
             return code.copy()
     action, count, read = np.array([actions.stay] * 4 + [0]), len(actions.levels), 0

@@ -14,13 +14,17 @@ import torch
 from torch import nn
 
 from vg_gym.baselines.one_stage.backbone import FROZEN, load_pretrained_backbone
-from vg_gym.baselines.one_stage.frozen_features import TextImageSimilarity, init_in_joint_space
-from vg_gym.baselines.one_stage.red import Deconfounder
+from vg_gym.baselines.one_stage.frozen_features import TextImageSimilarity, init_in_joint_space, sentence_features
+from vg_gym.baselines.one_stage.red import READINGS, ConditionedDeconfounder, Deconfounder
 from vg_gym.baselines.one_stage.text_branch import load_pretrained_text, load_tokenizer
 from vg_gym.clip import load_clip
+from vg_gym.errors import VGGymError, unknown
 from vg_gym.learned.batch import Batch
 from vg_gym.learned.model import GroundingModel
 from vg_gym.learned.tokenization import Tokens
+
+CLIP_TOKENIZER = "clip"
+"""Value of ``tokenizer`` for frozen text features of a CLIP."""
 
 
 @dataclass
@@ -61,6 +65,9 @@ class BranchOptions:
     """Add to each image token its offset from the anchor; needs a frozen backbone."""
     red: int = 0
     """Number of entries of RED's dictionary; 0: no RED. See :mod:`vg_gym.baselines.one_stage.red`."""
+    red_reading: str = "attention"
+    """RED's reading of the backdoor adjustment: ``attention`` over the dictionary, or ``conditioned``, which needs
+    ``tokenizer=clip``. See :mod:`vg_gym.baselines.one_stage.red`."""
     point_loss: float = 0.0
     """Weight of :func:`vg_gym.baselines.one_stage.box_regression.point_loss`, which is not published and needs square
     maps."""
@@ -78,7 +85,7 @@ class BranchedModel(GroundingModel):
     pads_to_max_tokens: ClassVar[bool]
     """True if expressions are padded to ``max_tokens`` tokens, False to the longest one of the batch."""
     fit: TextImageSimilarity
-    deconfounder: Deconfounder
+    deconfounder: Deconfounder | ConditionedDeconfounder
     point_embed: nn.Linear
 
     def __init__(self, options: BranchOptions):
@@ -103,12 +110,30 @@ class BranchedModel(GroundingModel):
         return {"CLIP": o.clip, **detector} if detector or o.red else {}
 
     def add_frozen_parts(self, dim: int) -> None:
-        """Add the optional parts for tokens of width ``dim``."""
+        """Add the optional parts for tokens of width ``dim``.
+
+        Raises:
+            VGGymError: the reading of RED is unknown, or does not suit the tokenizer.
+        """
         o = self.options
         if o.backbone == FROZEN:
             self.fit = TextImageSimilarity(o.clip, dim, o.phrases, o.offsets)
         if o.red:
-            self.deconfounder = Deconfounder(dim, o.red, load_clip(o.clip).dim)
+            if o.red_reading not in READINGS:
+                raise unknown("reading of RED", o.red_reading, READINGS)
+            if self.is_conditioned and o.tokenizer != CLIP_TOKENIZER:
+                raise VGGymError(f"red_reading=conditioned needs tokenizer=clip, not tokenizer={o.tokenizer}")
+            reading = ConditionedDeconfounder if self.is_conditioned else Deconfounder
+            self.deconfounder = reading(dim, o.red, load_clip(o.clip).dim)
+
+    @property
+    def is_conditioned(self) -> bool:
+        """True if RED's text tokens are conditioned on the confounder."""
+        return bool(self.options.red) and self.options.red_reading == "conditioned"
+
+    def text_input(self, text_features: torch.Tensor) -> torch.Tensor:
+        """Return what of the text features (N, L, C) becomes text tokens: all, or what RED's causes do not explain."""
+        return self.deconfounder.unexplained(text_features) if self.is_conditioned else text_features  # type: ignore[operator]
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:  # type: ignore[override]
         """Convert expressions to tokens of the text encoder; the tokenizer is loaded on first use."""
@@ -155,6 +180,8 @@ class BranchedModel(GroundingModel):
         """
         if self.options.backbone == FROZEN:
             image_tokens = image_tokens + self.fit(features[batch.image_of], batch.tokens, text_features)
+        if self.is_conditioned:
+            return image_tokens, self.deconfounder(text_tokens, sentence_features(batch.tokens, text_features))
         return image_tokens, self.deconfounder(text_tokens) if self.options.red else text_tokens
 
     def point_logits(self, layers: list[torch.Tensor]) -> list[torch.Tensor]:

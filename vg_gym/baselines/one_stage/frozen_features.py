@@ -127,8 +127,7 @@ class TextImageSimilarity(nn.Module):
         """
         assert tokens.phrases is not None
         dense = F.pixel_shuffle(features[:, : 4 * self.width], 2)
-        rows = torch.arange(len(text_features))
-        texts = [F.normalize(text_features[rows, tokens.ids.argmax(-1)], dim=-1)]
+        texts = [sentence_features(tokens, text_features)]
         if self.phrases:
             texts += tokens.phrases.unbind(1)
         maps = torch.cat([similar(dense, text) for similar, text in zip(self.matching, texts, strict=True)], dim=1)
@@ -137,6 +136,12 @@ class TextImageSimilarity(nn.Module):
             return similarity
         heads, anchors = tokens.phrases.unbind(1)
         return similarity + self.offset(anchor_offsets(dense, heads, anchors, self.scale))
+
+
+def sentence_features(tokens: Tokens, text_features: torch.Tensor) -> torch.Tensor:
+    """Return CLIP's unit embeddings (N, D) of expressions: the features of their last tokens among (N, L, D)."""
+    rows = torch.arange(len(text_features))
+    return F.normalize(text_features[rows, tokens.ids.argmax(-1)], dim=-1)
 
 
 def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:

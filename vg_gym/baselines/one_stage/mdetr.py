@@ -177,7 +177,7 @@ class MDETR(BranchedModel):
         image_mask = resize_mask(batch.padding_mask, maps.shape[-2:])
         image_positions = map_tokens(sine_positions(image_mask, maps.shape[1]))[batch.image_of]
         image_tokens, image_mask = map_tokens(maps)[batch.image_of], image_mask.flatten(1)[batch.image_of]
-        text_tokens = self.transformer.resizer(text_features)
+        text_tokens = self.transformer.resizer(self.text_input(text_features))
         image_tokens, text_tokens = self.condition(image_tokens, text_tokens, features, batch, text_features)
         tokens, masks = [image_tokens, text_tokens], [image_mask, batch.tokens.padding_mask]
         positions, first = [image_positions, torch.zeros_like(text_tokens)], 0

@@ -151,7 +151,10 @@ class TwoBranches(BranchedModel, BoxRegressor):
         features = self.image_features(batch)
         text_features = self.textmodel(batch.tokens.ids, batch.tokens.padding_mask)
         image_tokens, mask = self.visumodel(features, batch.padding_mask)
-        image_tokens, text_tokens = self.visu_proj(image_tokens)[batch.image_of], self.text_proj(text_features)
+        image_tokens, text_tokens = (
+            self.visu_proj(image_tokens)[batch.image_of],
+            self.text_proj(self.text_input(text_features)),
+        )
         image_tokens, text_tokens = self.condition(image_tokens, text_tokens, features, batch, text_features)
         return image_tokens, mask[batch.image_of], text_tokens
 
