@@ -27,6 +27,11 @@ WAYS = {
     "capitals": lambda text: f"{text.upper()}!",
     "a request": lambda text: f"Please find {text}, thanks.",
     "longer relations": lambda text: re.sub("(left|right) of", r"to the \1 of", text).replace("below", "under"),
+    "a place or relation in front": lambda text: re.sub(
+        r"^(.+?) ((?:left of|right of|above|below|nearest to|on the|at the|in the) .+)$", r"\2, \1", text
+    ),
+    "a mistyped shape": lambda text: re.sub(rf"\b({NOUN})\b", lambda match: match[0][:-2] + match[0][-1], text),
+    "a mistyped fill": lambda text: text.replace("striped", "stirped").replace("solid", "sollid"),
     "synonyms": lambda text: text.replace("large ", "big ").replace("top left", "upper left").replace("ring", "donut"),
 }  # fmt: skip
 
@@ -71,7 +76,8 @@ def test_turns_of_phrase(text, meaning):
 @pytest.mark.parametrize(
     "text",
     ["", "red", "the left", "the top left corner", "the man in the red coat", "car in the square", "not the red circle",
-     "the circle and the star", "the second star", "the red blue circle", "traffic light in the red circle"],
+     "the circle and the star", "the second star", "the red blue circle", "traffic light in the red circle",
+     "the hart on the left of the road", "the start", "the read circle", "on the left, the dog"],
 )  # fmt: skip
 def test_what_says_anything_else_is_left_alone(text):
     assert reword(text) == text

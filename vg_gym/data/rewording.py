@@ -3,8 +3,9 @@
 The built-in CLIP was trained on the texts of RefShapes (:mod:`vg_gym.data.worlds.refshapes.expressions`) alone: every
 phrase has its article, and the words stand in one order. :func:`reword` brings a text into that form where it can
 account for every word of it. Articles, requests ("find ... please"), counts and the verbs of relative clauses are
-dropped, plurals become singulars, words and turns of phrase that mean the same are replaced, and attributes may stand
-on either side of the noun. Other texts stay as they are.
+dropped, plurals become singulars, words and turns of phrase that mean the same are replaced, attributes may stand on
+either side of the noun, and a place or relation may stand in front ("left of the heart, the cross"). A word with one
+typing error is read as the only word of the language that it may be. Other texts stay as they are.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from vg_gym.data.worlds.refshapes.expressions import (
 )
 from vg_gym.data.worlds.refshapes.scenes import COLORS, FILLS, SHAPES, SIZES
 
-RULES = 2
+RULES = 3
 """Raise it when :func:`reword` changes: features of texts are kept under it."""
+MIN_LETTERS = 4
+"""Number of letters of the shortest word of the language that a mistyped word is read as."""
 TEXTS = 2**14
 """Texts whose rewording is kept in memory."""
 _SIDE = "left|right|top|bottom"
@@ -57,6 +60,11 @@ _TURNS = (
     (r"\bturquoise\b", "cyan"),
 )
 """(Pattern, what it is replaced by), over lower-case text, one after the other."""
+_IN_FRONT = re.compile(
+    r"((?:to the )?(?:left|right|above|over|below|under|nearest|closest|next|near|beside|on|in|at)\b[^,]*), "
+    r"((?:the|an?) [^,]+)"
+)
+"""A place or relation, a comma, and the phrase that it belongs to."""
 _REQUEST = re.compile(
     r"(?:(?:please|now|kindly|can you|could you|would you|i want(?: to see)?|i mean) )*"
     r"(?:(?:find|locate|show|give|select|pick|mark|detect|ground|segment|identify|box|look for|search for"
@@ -85,6 +93,8 @@ _MEANINGLESS = {
 }  # fmt: skip
 """Words that may stand among the others."""
 _RELATION = re.compile(rf"\b({'|'.join(SCENE_RELATIONS)})\b")
+_RELATION_WORDS = {word for relation in SCENE_RELATIONS for word in relation.split()}
+_LONG_WORDS = sorted(word for word in {*_SLOTS, *_MEANINGLESS, *_RELATION_WORDS} if len(word) >= MIN_LETTERS)
 
 
 @lru_cache(TEXTS)
@@ -95,20 +105,43 @@ def reword(text: str) -> str:
     ('the red circle', 'the striped star left of the blue heart')
     >>> reword("the two red stars on the left")
     'the red star on the left'
+    >>> reword("left of the blue haert, the corss")
+    'the cross left of the blue heart'
     >>> reword("the man in the red coat"), reword("the circle and the star")
     ('the man in the red coat', 'the circle and the star')
     """
     plain = text.lower()
+    if front := _IN_FRONT.fullmatch(plain):
+        plain = f"{front[2]} {front[1]}"
     for pattern, replacement in _TURNS:
         plain = re.sub(pattern, replacement, plain)
     plain = _THANKS.sub("", _REQUEST.sub("", " ".join(plain.split()), count=1))
-    pieces = _RELATION.split(plain)  # phrases, and between them relations
+    pieces = _RELATION.split(" ".join(map(_mended, plain.split())))  # phrases, and between them relations
     for at in range(0, len(pieces), 2):
         phrase = _phrase(pieces[at])
         if phrase is None:
             return text
         pieces[at] = phrase
     return " ".join(pieces)
+
+
+def _mended(word: str) -> str:
+    """Return a word of the language, the only one that is one typing error away from another word, or the word."""
+    if word in _SLOTS or word in _MEANINGLESS or word in _RELATION_WORDS:
+        return word
+    meant = [other for other in _LONG_WORDS if abs(len(other) - len(word)) <= 1 and _one_error(word, other)]
+    return meant[0] if len(meant) == 1 else word
+
+
+def _one_error(word: str, other: str) -> bool:
+    """Return whether one letter was left out, added or replaced, or two neighbours were exchanged.
+
+    >>> [_one_error(word, "circle") for word in ("cirle", "cirrcle", "cirxle", "cricle", "square")]
+    [True, True, True, True, False]
+    """
+    start = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
+    a, b = word[start:], other[start:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[:2][::-1] and a[2:] == b[2:])
 
 
 def _phrase(words: str) -> str | None:
