@@ -13,7 +13,8 @@ import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.crops import crop, resize
-from vg_gym.clip.finetuning.augmentation import photometric
+from vg_gym.clip.finetuning.augmentation import bordered, mirrored, photometric
+from vg_gym.data.mirroring import mirror_words
 from vg_gym.types import GroundingDataset, Objects, Sample, rows_by_image
 
 UNKNOWN = -1
@@ -105,6 +106,8 @@ class DatasetBatches:
         seed: seed of the batches.
         interpolation: interpolation of images and crops, a key of :data:`vg_gym.clip.crops.KERNELS`.
         strength: strength of the photometric augmentation, from 0 to 1.
+        flip: mirror half of the images, and swap left and right in their texts.
+        border: largest width of a plain border around an image, as a fraction of its side.
     """
 
     def __init__(
@@ -121,7 +124,10 @@ class DatasetBatches:
         seed: int = 0,
         interpolation: str = "bicubic",
         strength: float = 0.0,
+        flip: bool = False,
+        border: float = 0.0,
     ):
+        self.flip, self.border = flip, border
         self.interpolation, self.strength = interpolation, strength
         self.dataset, self.images, self.image_size, self.crop_size = dataset, images, image_size, crop_size
         self.crops, self.texts, self.max_objects, self.near, self.far = crops, texts, max_objects, near, far
@@ -141,7 +147,32 @@ class DatasetBatches:
         texts = [s.query.expression for group in groups for s in group]
         boxes = [box_ops.normalize(o.boxes, image.size) for o, image in zip(objects, images, strict=True)]
         arrays = [image.array() for image in images]
+        texts = self._mirror(rng, arrays, boxes, texts, [image for image, _ in pairs])
         return self._assemble(rng, arrays, boxes, texts, pairs, self._match(texts, pairs), np.ones(len(texts), bool))
+
+    def _mirror(
+        self,
+        rng: np.random.Generator,
+        arrays: list[np.ndarray],
+        boxes: list[np.ndarray],
+        texts: list[str],
+        text_image: list[int],
+    ) -> list[str]:
+        """Mirror half of the images and their boxes in place if ``flip`` is set, and return the texts.
+
+        Args:
+            rng: random generator of the batch.
+            arrays: images, uint8 (H, W, 3) each.
+            boxes: normalised boxes of the objects of each image, (N, 4) each.
+            texts: referring expressions.
+            text_image: image of each text.
+        """
+        if not self.flip:
+            return texts
+        chosen = rng.random(len(arrays)) < 0.5
+        for image in np.flatnonzero(chosen).tolist():
+            arrays[image], boxes[image] = mirrored(arrays[image], boxes[image])
+        return [mirror_words(text) if chosen[image] else text for text, image in zip(texts, text_image, strict=True)]
 
     def _draw(self, rng: np.random.Generator) -> list[list[Sample]]:
         """Draw random images and some samples of each."""
@@ -190,6 +221,9 @@ class DatasetBatches:
             match: see :class:`Batch`.
             by_appearance: see :class:`Batch`.
         """
+        if self.border:
+            pairs_of_both = [bordered(*both, rng, self.border) for both in zip(arrays, boxes, strict=True)]
+            arrays, boxes = [array for array, _ in pairs_of_both], [rows for _, rows in pairs_of_both]
         objects, valid = _pad(boxes, self.max_objects)
         regions = _regions(boxes, valid, rng, self.near, self.far)
         arrays = [photometric(array, rng, self.strength) for array in arrays]

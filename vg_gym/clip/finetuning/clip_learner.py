@@ -75,7 +75,8 @@ class ClipLearner(Learner):
         sizes = (c.batch_size, encoder.image_size, encoder.crop_size, c.crops, c.texts)
         worlds = ((RefShapes, RefShapesBatches), (RefScenes, RefScenesBatches))
         batches = next((batches for world, batches in worlds if isinstance(dataset, world)), DatasetBatches)
-        return batches(dataset, *sizes, seed=c.seed, interpolation=encoder.interpolation, strength=c.photometric)
+        augmentation = {"strength": c.photometric, "flip": c.flip, "border": c.border}
+        return batches(dataset, *sizes, seed=c.seed, interpolation=encoder.interpolation, **augmentation)
 
     def batch(self, step: int) -> Any:
         """Return a batch of training images with texts, boxes and crops."""

@@ -37,6 +37,12 @@ class ClipTrainConfig(DatasetFitConfig):
     fewer, so that all steps take about as long (default: ``crop_size``)."""
     photometric: UnitInterval = 0.0
     """Strength of the augmentation of brightness, contrast, white balance and noise (0: none)."""
+    flip: bool = False
+    """Mirror half of the images of ``learn_from=boxes``, and swap left and right in their texts. Those of RefScenes are
+    always mirrored, with either source."""
+    border: UnitInterval = 0.0
+    """Largest width of a plain border around the images of ``learn_from=boxes``, as a fraction of the image's side: it
+    makes objects smaller (0: none)."""
     crop_size: PositiveInt | None = None
     """Side of crops in pixels (default: that of the initial CLIP)."""
     dense: str | None = None

@@ -43,9 +43,11 @@ class RefShapesBatches(DatasetBatches):
         boxes = [np.array([item.box for item in scene], dtype=np.float32) for scene in scenes]
         by_appearance = np.array([text.expression.kind == "attribute" for text in texts])
         pairs = [(text.image, text.target) for text in texts]
+        arrays = [record.array() for record in records]
         words = [text.expression.text for text in texts]
+        words = self._mirror(rng, arrays, boxes, words, [text.image for text in texts])
         match = self._matches(texts, scenes, by_appearance)
-        return self._assemble(rng, [r.array() for r in records], boxes, words, pairs, match, by_appearance)
+        return self._assemble(rng, arrays, boxes, words, pairs, match, by_appearance)
 
     def _matches(self, texts: list[_Text], scenes: list[Scene], by_appearance: np.ndarray) -> np.ndarray:
         fits = _fits(texts, scenes, self.max_objects)
