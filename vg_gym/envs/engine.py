@@ -265,7 +265,7 @@ class GroundingEngine(EngineState):
         self.boxes, self.steps = boxes, self.steps + 1
         ended = ended & (self.steps >= self.min_steps)
         self.history = box_ops.namespace(moves).concatenate([self.history[:, 1:], moves], axis=1)
-        if looks is not None:
+        if self.looks and looks is not None:
             self.looks.look(np.flatnonzero(to_numpy(looks)), self.boxes, self.query)
             price = price + looks * self.options.zoom_price
         self._measure(None)

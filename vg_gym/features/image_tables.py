@@ -69,10 +69,15 @@ class Rows:
 class SlotUser(Protocol):
     """Object that reads tables between calls, such as an engine."""
 
-    slots: Any
-    """Slots in use, integers; an array or a tensor."""
-    rows: Any
-    """Rows of queries in use, integers; an array or a tensor."""
+    @property
+    def slots(self) -> Any:
+        """Slots in use, integers; an array or a tensor."""
+        ...
+
+    @property
+    def rows(self) -> Any:
+        """Rows of queries in use, integers; an array or a tensor."""
+        ...
 
 
 class Handles:
