@@ -16,7 +16,7 @@ from vg_gym.clip import known_words, loader, published
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.errors import MissingWeights, VGGymError
 from vg_gym.learned.grounder_learner import GrounderConfig
-from vg_gym.registry.photographs import PUBLISHED_CLIP, knows_drawn_only
+from vg_gym.registry.photographs import PUBLISHED_CLIP, drawn_clips, knows_drawn_only, weights_for
 
 WORDS = ("the man with the dog", "the red circle", "the woman on the left")
 OFFLINE = r"cannot load clip 'ViT-B-32:openai': .*clip=ViT-B-32-quickgelu:/path/to/open_clip_pytorch_model.bin$"
@@ -151,3 +151,17 @@ def test_built_in_weights_warn_on_the_other_world(monkeypatch):
         warnings.simplefilter("error")
         known_words.warn_of_dataset(["clip refshapes"], "refscenes", scenes)  # once
         known_words.warn_of_dataset(["clip refshapes"], "refshapes", registry.open_dataset("refshapes", "test"))
+        known_words.warn_of_dataset(drawn_clips("refscenes-regions", "refscenes"), "refscenes", scenes)
+
+
+def test_each_world_has_its_own_weights():
+    assert drawn_clips("refscenes-regions", "refscenes-any") == [] == drawn_clips("refshapes", "refshapes-hard")
+    assert drawn_clips("refscenes-regions", "refshapes") == ["clip refscenes-regions"]
+    assert weights_for("ssd-clip", {}, "refscenes") == weights_for("agent:refscenes", {}, "refscenes") == {}
+    assert weights_for("transvg", {"weights": "refshapes"}, "refscenes") == {"weights": "refshapes"}
+    assert not knows_drawn_only("agent:refscenes", "", {}, "refscenes")
+    assert knows_drawn_only("agent:refshapes", "", {}, "refscenes")
+    pipeline = registry.grounder("ssd-clip", clip="refscenes-regions")
+    assert pipeline.settings["weights"] == "refscenes" and "giraffe" in pipeline.proposer.categories
+    assert completed(TrainConfig(dataset="refscenes")).clip == "refscenes-regions"
+    assert GrounderConfig(dataset="refscenes").network_options() == {"clip": "refscenes-regions"}

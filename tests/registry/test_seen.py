@@ -37,8 +37,8 @@ def test_what_a_network_has_seen_is_what_its_spec_says(name):
 def test_what_an_agent_has_seen(name):
     agent = registry.grounder(f"agent:{name}")
     seen = seen_by(f"agent:{name}", {}, "refshapes", agent)
-    assert seen == agent.seen and seen["CLIP"] == EXPRESSION_BOXES
-    assert seen["method"] == (NO_BOXES if "label-free" in name else EXPRESSION_BOXES)
+    assert seen == agent.seen and seen["CLIP"] == ("captions" if "captions" in name else EXPRESSION_BOXES)
+    assert seen["method"] == (NO_BOXES if "label-free" in name or "captions" in name else EXPRESSION_BOXES)
     assert seen["detector"] == ("nothing" if agent.options.proposals == "contours" else "boxes of classes")
 
 

@@ -121,7 +121,7 @@ class AgentTrainer:
         if c.test_samples:
             self.open(c.test_split)  # a mistake is an error before training, not after it
         self.clip = load_clip(c.clip, self.device)
-        warn_of_dataset(drawn_clips(c.clip), c.dataset, train)
+        warn_of_dataset(drawn_clips(c.clip, c.dataset), c.dataset, train)
         episodes = Episodes(train, c.targets)
         bank = make_bank(episodes, self.clip, self.options)
         items = Episodes(val, c.targets).items

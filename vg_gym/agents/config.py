@@ -85,8 +85,8 @@ class TrainConfig(EnvOptions):
     plugins: str = ""
     """Comma-separated modules that register data sets, grounders or proposers."""
     clip: str = ""
-    """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default: the one of ``features``. Without it, ``refshapes`` for
-    built-in data and ``ViT-B-32:openai`` for other data."""
+    """Name of a CLIP (:func:`vg_gym.clip.load_clip`); default: the one of ``features``. Without it, that of
+    the world for built-in data and ``ViT-B-32:openai`` for other data."""
     device: str = "auto"
     """Torch device of CLIP, features and policy; ``auto`` uses a GPU if there is one."""
 

@@ -15,6 +15,7 @@ from vg_gym.baselines.ranking import ClipRanker, EncodedImage
 from vg_gym.config import NonNegativeFloat, PositiveInt, UnitInterval
 from vg_gym.errors import VGGymError
 from vg_gym.features.proposals import select
+from vg_gym.registry.photographs import world_of_weights
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lru_cache import LRUCache
@@ -33,7 +34,7 @@ class TwoStageGrounder:
         proposer: a name of :data:`vg_gym.registry.PROPOSERS`.
         clip: the ranker's CLIP, or several joined by ``+``.
         name: name of the pipeline; default: ``PROPOSER-clip``.
-        weights: weights of the proposer; default: the built-in ones if the CLIP is built-in and they exist, otherwise
+        weights: weights of the proposer; default: those of the world of a built-in CLIP if they exist, otherwise
             the published ones in the proposer's spec.
         views: views of a box that CLIP encodes, joined by ``+``: ``crop``, ``blur``, ``red-circle``, ``fgvp``.
         aggregate: aggregate over the views, ``sum`` or ``max``.
@@ -80,8 +81,8 @@ class TwoStageGrounder:
             raise VGGymError(f"classes={classes!r} is not true or false; name the categories to use with categories=")
         self.name = name or f"{proposer}-clip"
         published = registry.proposer_spec(proposer).published
-        all_built_in = clip == "refshapes" and built_in(proposer, "refshapes") is not None
-        chosen = weights or (published and ("refshapes" if all_built_in else published))
+        world = world_of_weights(clip) if built_in("clip", clip) else ""
+        chosen = weights or (published and (world if built_in(proposer, world) else published))
         self.settings: dict[str, Any] = {
             "proposer": proposer, "clip": clip, "name": self.name, "weights": chosen, "views": views,
             "aggregate": aggregate, "prompt": prompt, "margin": margin, "parse": parse, "classes": classes,

@@ -94,7 +94,7 @@ def _extract(options: argparse.Namespace) -> None:
     queries = command.queries_of(options.dataset, options.root, splits, options.limit)
     about = {"dataset": options.dataset, "root": str(options.root or ""), "splits": splits, "command": options.line}
     load = command.loader(clip, options.device)
-    warn_of_dataset(drawn_clips(clip), options.dataset, queries)
+    warn_of_dataset(drawn_clips(clip, options.dataset), options.dataset, queries)
     parts = (options.phrases, options.tokens, options.shard)
     work = extraction.begin(options.out, queries, load(), *parts, load, **about)
     print(work.summary(), flush=True)

@@ -42,8 +42,8 @@ def make_engine(
         dataset: name of a data set, or a list of samples, or a list of queries.
         split: split of a named data set.
         root: folder of a named data set that is on disk.
-        clip: name of a CLIP, or an encoder; default: ``refshapes`` for built-in data and lists, ``ViT-B-32:openai`` for
-            other data sets (:mod:`vg_gym.registry.photographs`).
+        clip: name of a CLIP, or an encoder; default: ``refshapes`` for RefShapes and lists, ``refscenes-regions``
+            for RefScenes, ``ViT-B-32:openai`` for other data sets (:mod:`vg_gym.registry.photographs`).
         device: torch device of the CLIP and of its features.
         fallback: data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
@@ -61,7 +61,8 @@ def make_engine(
     if clip is None:
         clip = clip_for(dataset) if isinstance(dataset, str) else DRAWN_CLIP
     encoder = load_clip(clip, device) if isinstance(clip, str) else clip
-    warn_of_dataset(drawn_clips(encoder.name), dataset if isinstance(dataset, str) else "the list", source)
+    named = dataset if isinstance(dataset, str) else "the list"
+    warn_of_dataset(drawn_clips(encoder.name, named), named, source)
     env_options = options_from(EnvOptions, options)
     return GroundingEngine(Episodes(source, env_options.targets), encoder, num_envs, env_options, bank, tensors)
 

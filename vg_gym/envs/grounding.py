@@ -114,8 +114,8 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         dataset: name of a data set, a list of samples, or a list of queries (without labels).
         split: split of a named data set.
         root: folder of a named data set that is on disk.
-        clip: name of a CLIP (see :func:`vg_gym.clip.load_clip`) or an encoder; default: ``refshapes`` for built-in data
-            and lists, ``ViT-B-32:openai`` for other data sets.
+        clip: name of a CLIP (see :func:`vg_gym.clip.load_clip`) or an encoder; default: ``refshapes`` for RefShapes and
+            lists, ``refscenes-regions`` for RefScenes, ``ViT-B-32:openai`` for other data sets.
         device: torch device of the CLIP and of its features.
         fallback: built-in data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.

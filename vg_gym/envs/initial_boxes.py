@@ -17,7 +17,8 @@ from vg_gym.envs.episodes import Catalog
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import CannotWrite, VGGymError
 from vg_gym.registry.identity import mark_of
-from vg_gym.registry.photographs import DRAWN_CLIP, weights_for_photographs
+from vg_gym.registry.photographs import weights_for, world_of_weights
+from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import cache_place, fingerprint, go_on_without_cache, make_folder, replacing
 from vg_gym.storage.npy import read_npy
 from vg_gym.types import Fingerprinted, Grounder, Query, best_boxes
@@ -75,7 +76,7 @@ def make_initial_boxes(name: str, catalog: Catalog) -> InitialBoxes:
             raise VGGymError("initial_box='jitter' starts near the target, which bare queries lack; use 'full'")
         return _Jitter()
     clip = catalog.bank.clip
-    options = {} if clip.name == DRAWN_CLIP else weights_for_photographs(name, {})
+    options = weights_for(name, {}, world_of_weights(clip.name) if built_in("clip", clip.name) else "")
     return _FromGrounder(registry.grounder_with_clip(name, clip.name, **options), catalog)
 
 

@@ -48,7 +48,7 @@ from vg_gym.evaluation.rejection import Fits
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
-from vg_gym.registry.photographs import PUBLISHED_CLIP, is_drawn, weights_for_photographs
+from vg_gym.registry.photographs import PUBLISHED_CLIP, weights_for, world_of
 from vg_gym.registry.seen import seen_text
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
@@ -91,7 +91,7 @@ class Comparison:
     """Split on which fitted methods are fitted."""
     clip: str = ""
     """CLIP of methods that take one, and of the crop metrics; ``none`` leaves the crop metrics out. By default
-    ``refshapes`` for built-in data, and for other data ``ViT-B-32:openai`` if a method takes a CLIP."""
+    that of the world for built-in data, and for other data ``ViT-B-32:openai`` if a method takes a CLIP."""
     limit: int | None = None
     """Number of samples to evaluate, from the first on; by default all."""
     refine: str | None = None
@@ -187,7 +187,7 @@ class Comparison:
             if self.clip == "none":
                 self.left_out["crop metrics"] = f"No method takes a CLIP; --clip {PUBLISHED_CLIP} adds them."
         rows = self._check_rows(runner) if is_labeled(data) else self._check_rows_without_boxes(runner)
-        warn_of_dataset(drawn_methods(named, self.clip, self.options), str(self.dataset), data)
+        warn_of_dataset(drawn_methods(named, self.clip, self.options, str(self.dataset)), str(self.dataset), data)
         answers = (
             RecordedGrounder(self.predictions, self.frame, None, self.box_format, True) if self.predictions else None
         )
@@ -293,8 +293,8 @@ class Comparison:
         if saved_as not in self._factories:
             assert self.dataset is not None
             name = self._rows.get(row, (row, None))[0]
-            if not is_drawn(self.dataset):
-                options = weights_for_photographs(name, options)
+            if name not in registry.CEILINGS:
+                options = weights_for(name, options, world_of(self.dataset))
             self._factories[saved_as] = GrounderFactory(
                 name, options, self.clip, self.dataset, self.train_split, self.root, self.split
             )

@@ -151,14 +151,21 @@ def default_clip(names: Sequence[str], dataset: str) -> str:
     return clip_for(dataset) if takes_clip or is_drawn(dataset) else "none"
 
 
-def drawn_methods(names: Sequence[str], clip: str, options: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the methods that answer on photographs with built-in weights, named by the user."""
+def drawn_methods(names: Sequence[str], clip: str, options: Mapping[str, Mapping[str, Any]], dataset: str) -> list[str]:
+    """Return the methods that answer with built-in weights of another world than the data set's.
+
+    Args:
+        names: names of methods.
+        clip: CLIP of those that take one.
+        options: options by method, as the user named them.
+        dataset: name of the data set.
+    """
     published = {"weights": ""}
     return [
         name
         for name in dict.fromkeys(names)
         if name not in registry.CEILINGS
-        and knows_drawn_only(name, clip, ({} if ":" in name else published) | options_of(name, options))
+        and knows_drawn_only(name, clip, ({} if ":" in name else published) | options_of(name, options), dataset)
     ]
 
 

@@ -22,7 +22,9 @@ from vg_gym.language.parsing import noun_phrases, parse
 from vg_gym.language.resolution import resolve
 from vg_gym.registry import proposer as make_proposer
 from vg_gym.registry import proposer_spec
+from vg_gym.registry.photographs import world_of_weights
 from vg_gym.runtime.devices import share_out
+from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import place_mark
 from vg_gym.types import ImageRef, Proposer, Query
 
@@ -48,8 +50,8 @@ class QueryProposals:
         name: name of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``. A proposer
             that takes a CLIP has ``NAME:CLIP``; the default CLIP is the encoder.
         count: largest number of proposals of an image, K.
-        clip: encoder. Unless weights are named, the proposer has its built-in weights if this CLIP knows only the words
-            of RefShapes, and published ones otherwise.
+        clip: encoder. Unless weights are named, the proposer has the built-in weights of the world of a built-in CLIP,
+            if they exist, and published ones otherwise.
 
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
@@ -62,7 +64,7 @@ class QueryProposals:
         if spec.takes_clip:
             chosen = {"clip": suffix or clip.name}
         else:
-            weights = suffix or ("refshapes" if clip.knows_shapes_alone else spec.published)
+            weights = suffix or (_world(clip) if built_in(name, _world(clip)) else spec.published)
             chosen = {"weights": weights} if weights else {}
         try:
             self._proposer = _proposer(name, str(clip.device), place_mark(*chosen.values()), **chosen)
@@ -122,6 +124,13 @@ class QueryProposals:
             row[: len(selected), :4] = box_ops.normalize(selected.boxes, image.size)
             row[: len(selected), 4] = selected.scores
         return rows
+
+
+def _world(clip: ClipEncoder) -> str:
+    """Return the world whose words a CLIP knows, and an empty text for a published CLIP."""
+    if clip.knows_shapes_alone:
+        return "refshapes"
+    return world_of_weights(clip.name) if built_in("clip", clip.name) else ""
 
 
 @lru_cache(2)

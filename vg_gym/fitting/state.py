@@ -98,9 +98,9 @@ class TrainingState:
             raise VGGymError(f"{metric} of validation is {value} at step {self.step}; {remedy}")
         if figures[metric] >= self.best:
             self.best = figures[metric]
-            weights = {
-                k: v.clone() for k, v in self.result.state_dict().items()
-            }  # safetensors rejects tied weights that are not cloned
+            state = self.result.state_dict()
+            # safetensors rejects tied weights that are not cloned, and other memory formats
+            weights = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
             with replacing(self.out / "best.safetensors") as part:
                 save_file(weights, part)
             write_json(self.out / "report.json", {"step": self.step, **figures})

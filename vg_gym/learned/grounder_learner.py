@@ -28,7 +28,7 @@ from vg_gym.learned.grounder import LearnedGrounder
 from vg_gym.learned.model import GroundingModel, build
 from vg_gym.learned.training_batches import GroundingBatches, annotated_images
 from vg_gym.learned.weights import load_model, save_model
-from vg_gym.registry.photographs import DRAWN_CLIP, PUBLISHED_CLIP, drawn_clips, is_drawn
+from vg_gym.registry.photographs import DRAWN_CLIP, clip_for, drawn_clips
 from vg_gym.storage.assets import ASSETS
 from vg_gym.types import Grounder, Sample, best_boxes
 
@@ -65,9 +65,10 @@ class GrounderConfig(DatasetFitConfig):
     """Number of expressions of the validation split to use, from its start."""
 
     def network_options(self) -> dict[str, Any]:
-        """Return the options of the network, with a published CLIP for data that are not built in."""
+        """Return the options of the network, with the default CLIP of the data set."""
         by_default = getattr(registry.network_class(self.model).Options, "clip", None) == DRAWN_CLIP
-        return {"clip": PUBLISHED_CLIP} | self.options if by_default and not is_drawn(self.dataset) else self.options
+        clip = clip_for(self.dataset)
+        return {"clip": clip} | self.options if by_default and clip != DRAWN_CLIP else self.options
 
 
 class GrounderLearner(Learner):
@@ -85,7 +86,7 @@ class GrounderLearner(Learner):
         train_images = annotated_images(data, config.images)
         torch.manual_seed(config.seed)
         options = config.network_options()
-        warn_of_dataset(drawn_clips(str(options.get("clip", ""))), config.dataset, data)
+        warn_of_dataset(drawn_clips(str(options.get("clip", "")), config.dataset), config.dataset, data)
         self.module = self.model = build(config.model, options)
         self.model.init_weights()
         self.made_of = splits_made_of(data, val)

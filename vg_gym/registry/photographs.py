@@ -1,4 +1,4 @@
-"""Default weights by data: built-in ones for drawn data, published ones for photographs.
+"""Default weights by data: those of its world for drawn data, published ones for photographs.
 
 Data that are not built in are taken for photographs. Commands and environments whose user names no CLIP and no weights
 ask this module, so that all of them follow the same rule.
@@ -14,11 +14,22 @@ from vg_gym.registry import DATASETS, grounder_key, grounder_spec, proposer_spec
 from vg_gym.storage.assets import built_in
 
 DRAWN_CLIP = "refshapes"
-"""Built-in CLIP, which was trained on drawn shapes."""
+"""Built-in CLIP of lists of samples, which was trained on drawn shapes."""
+WORLD_CLIPS = {"refshapes": DRAWN_CLIP, "refscenes": "refscenes-regions"}
+"""World -> its default built-in CLIP."""
 PUBLISHED_CLIP = "ViT-B-32:openai"
 """Default CLIP for photographs; its weights are downloaded."""
 WORLDS = "vg_gym.data.worlds."
 """Beginning of the factories of built-in data sets."""
+
+
+def world_of(dataset: str) -> str:
+    """Return the world of a built-in data set, and an empty text for photographs.
+
+    >>> world_of("refshapes-hard"), world_of("refscenes-any"), world_of("refcocog-umd"), world_of("mine.jsonl")
+    ('refshapes', 'refscenes', '', '')
+    """
+    return DATASETS[dataset].world if dataset in DATASETS else ""
 
 
 def is_drawn(dataset: str) -> bool:
@@ -27,25 +38,57 @@ def is_drawn(dataset: str) -> bool:
     >>> is_drawn("refshapes-hard"), is_drawn("refscenes"), is_drawn("refcocog-umd"), is_drawn("mine.jsonl")
     (True, True, False, False)
     """
-    return dataset in DATASETS and DATASETS[dataset].factory.startswith(WORLDS)
+    return bool(world_of(dataset))
 
 
 def clip_for(dataset: str) -> str:
     """Return the default CLIP for a data set.
 
-    >>> clip_for("refshapes"), clip_for("mine.jsonl")
-    ('refshapes', 'ViT-B-32:openai')
+    >>> clip_for("refshapes"), clip_for("refscenes"), clip_for("mine.jsonl")
+    ('refshapes', 'refscenes-regions', 'ViT-B-32:openai')
     """
-    return DRAWN_CLIP if is_drawn(dataset) else PUBLISHED_CLIP
+    return WORLD_CLIPS.get(world_of(dataset), PUBLISHED_CLIP)
 
 
-def drawn_clips(name: str) -> list[str]:
+def world_of_weights(name: str) -> str:
+    """Return the world that built-in weights were trained on.
+
+    >>> world_of_weights("refscenes-captions"), world_of_weights("refiner")
+    ('refscenes', 'refshapes')
+    """
+    return "refscenes" if name.startswith("refscenes") else "refshapes"
+
+
+def drawn_clips(name: str, dataset: str = "") -> list[str]:
     """Return the built-in ones of a CLIP, or of several joined by ``+``, as ``clip NAME``.
 
-    >>> drawn_clips("refshapes+ViT-B-32:openai"), drawn_clips("none")
-    (['clip refshapes'], [])
+    Args:
+        name: name of the CLIP.
+        dataset: data set whose own CLIPs are left out.
+
+    >>> drawn_clips("refshapes+ViT-B-32:openai"), drawn_clips("refshapes", "refshapes-any"), drawn_clips("none")
+    (['clip refshapes'], [], [])
     """
-    return [f"clip {part}" for part in name.split("+") if built_in("clip", part)]
+    world = world_of(dataset)
+    return [f"clip {part}" for part in name.split("+") if built_in("clip", part) and world_of_weights(part) != world]
+
+
+def weights_for(name: str, options: Mapping[str, Any], world: str) -> dict[str, Any]:
+    """Return the options of a grounder with the default weights of a world unless the user names weights.
+
+    Args:
+        name: name of the grounder.
+        options: options of the user.
+        world: see :func:`world_of`; empty for photographs.
+
+    >>> weights_for("mdetr", {}, "refscenes"), weights_for("ssd-clip", {}, "refscenes"), weights_for("full", {}, "")
+    ({'weights': 'refscenes'}, {}, {})
+    """
+    if not world:
+        return weights_for_photographs(name, options)
+    spec = grounder_spec(name)
+    own = "weights" in options or name != grounder_key(name) or spec.takes_clip or not spec.weights
+    return dict(options) if own else {**options, "weights": world}
 
 
 def weights_for_photographs(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,23 +114,26 @@ def weights_for_photographs(name: str, options: Mapping[str, Any]) -> dict[str, 
     return {**options, "weights": published}
 
 
-def knows_drawn_only(name: str, clip: str, options: Mapping[str, Any]) -> bool:
-    """Return whether a grounder answers with built-in weights, which know drawn shapes only.
+def knows_drawn_only(name: str, clip: str, options: Mapping[str, Any], dataset: str = "") -> bool:
+    """Return whether a grounder answers with built-in weights, which know drawn pictures only.
 
     Args:
         name: name of the grounder.
         clip: name of its CLIP, if it takes one.
         options: options with which it is built.
+        dataset: data set whose own weights do not count; by default all weights count.
 
     >>> knows_drawn_only("clip-window", "refshapes", {}), knows_drawn_only("center", "refshapes", {})
     (True, False)
     >>> knows_drawn_only("agent:refshapes", "ViT-B-32:openai", {}), knows_drawn_only("mdetr", "", {"weights": "a.pth"})
     (True, False)
     """
-    spec, key = grounder_spec(name), grounder_key(name)
+    spec, key, world = grounder_spec(name), grounder_key(name), world_of(dataset)
     if spec.takes_clip:
-        return bool(drawn_clips(str(options.get("clip", clip))))
+        return bool(drawn_clips(str(options.get("clip", clip)), dataset))
+    argument = name.partition(":")[2]
     if key == "agent":
-        return built_in("agent", name.partition(":")[2]) is not None and "clip" not in options
-    weights = options.get("weights", name.partition(":")[2] or DRAWN_CLIP)
-    return bool(spec.weights) and built_in(spec.proposer or key, str(weights)) is not None
+        return built_in("agent", argument) is not None and "clip" not in options and world_of_weights(argument) != world
+    weights = str(options.get("weights", argument or world or DRAWN_CLIP))
+    is_built_in = bool(spec.weights) and built_in(spec.proposer or key, weights) is not None
+    return is_built_in and world_of_weights(weights) != world

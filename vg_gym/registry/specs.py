@@ -106,6 +106,8 @@ class DatasetSpec(Spec):
     """True if it is read from a folder (``root``); other data sets are generated on access."""
     targets: str = "one"
     """Numbers of objects that an expression may mean: ``one``, or several of ``none, one, several``."""
+    world: str = ""
+    """Beginning of the names of the built-in weights that know a drawn data set; empty for photographs."""
     licence: str = ""
     """Licence of the annotations, as its publisher states it; empty for data of your own."""
     size: str = ""

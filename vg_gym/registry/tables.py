@@ -251,7 +251,7 @@ DRAWN = "Apache-2.0"
 
 def _refshapes(summary: str, targets: str = "one") -> DatasetSpec:
     factory = "vg_gym.data.worlds.refshapes.dataset:open_refshapes"
-    return DatasetSpec(factory, summary, targets=targets, licence=DRAWN)
+    return DatasetSpec(factory, summary, targets=targets, world="refshapes", licence=DRAWN)
 
 
 def _refscenes(summary: str, targets: str = "one") -> DatasetSpec:
@@ -260,7 +260,7 @@ def _refscenes(summary: str, targets: str = "one") -> DatasetSpec:
         "test-small",
     )  # fmt: skip
     factory = "vg_gym.data.worlds.refscenes.samples:open_refscenes"
-    return DatasetSpec(factory, summary, splits=splits, targets=targets, licence=DRAWN)
+    return DatasetSpec(factory, summary, splits=splits, targets=targets, world="refscenes", licence=DRAWN)
 
 
 def _refcoco(summary: str, size: str, licence: str, *splits: str, targets: str = "one") -> DatasetSpec:

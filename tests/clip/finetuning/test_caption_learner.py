@@ -44,6 +44,19 @@ def test_the_loss_falls_and_every_part_learns(tmp_path):
     assert unused == []
 
 
+def test_pictures_learn_the_words_of_their_captions(tmp_path):
+    learner = CaptionLearner(captions(tmp_path, word_weight=0.5))
+    optimizer = torch.optim.AdamW(learner.groups(learner.config), lr=3e-3)
+    batch, words = learner.batch(0), []
+    for _ in range(20):
+        losses = learner.losses(batch)
+        optimizer.zero_grad()
+        losses["words"].backward()
+        optimizer.step()
+        words.append(float(losses["words"].detach()))
+    assert losses.keys() == {"to_pictures", "to_captions", "words"} and words[-1] < 0.8 * words[0]
+
+
 def test_wrong_captions_are_negatives_of_pictures_only(tmp_path):
     learner = CaptionLearner(captions(tmp_path))
     batch = learner.batch(0)

@@ -1,8 +1,8 @@
 """Training of CLIP on pictures and captions alone, contrastively, as OpenAI's was; no box is read in training.
 
 Captions in which one colour or noun is wrong are additional negatives of the pictures (NegCLIP, Yuksekgonul et al.,
-ICLR 2023). The weights are chosen by the retrieval of captions, which reads no box either. Localization is only
-reported.
+ICLR 2023). Pictures may also tell the single words of their captions (``word_weight``). The weights are chosen by the
+retrieval of captions, which reads no box either. Localization is only reported.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class CaptionLearner(ClipLearner):
             logits = model.logit_scale.exp() * texts @ images.T
             match = F.pad(same.int(), (0, 0, 0, len(batch.wrong)))
             to_pictures = multi_positive(logits[: len(same)], match[: len(same)])
-            return {"to_pictures": to_pictures / 2, "to_captions": multi_positive(logits.T, match.T) / 2}
+            parts = {"to_pictures": to_pictures / 2, "to_captions": multi_positive(logits.T, match.T) / 2}
+            if self.config.word_weight:
+                parts["words"] = self.config.word_weight * self.word_loss(images, ids[: len(same)])
+        return parts
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Return the R@1 of captions, and measures of :func:`localization_report` where the data set has boxes."""

@@ -20,11 +20,12 @@ from vg_gym import boxes as box_ops
 from vg_gym.clip.finetuning.box_text_batches import Batch, DatasetBatches
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.finetuning.localization import measures
-from vg_gym.clip.finetuning.losses import localization_loss, region_features, symmetric_contrastive
+from vg_gym.clip.finetuning.losses import localization_loss, region_features, symmetric_contrastive, word_loss
 from vg_gym.clip.finetuning.model import freeze, save_model, starting_encoder, with_model
 from vg_gym.clip.finetuning.refscenes_batches import RefScenesBatches
 from vg_gym.clip.finetuning.refshapes_batches import RefShapesBatches
 from vg_gym.clip.finetuning.training_words import training_words
+from vg_gym.clip.tokenizer import START as START_TOKEN
 from vg_gym.clip.towers import dense_tokens, embed_image
 from vg_gym.data.worlds.refscenes.samples import RefScenes
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
@@ -92,7 +93,7 @@ class ClipLearner(Learner):
         crops = embed_image(model.visual, self.encoder.pixels(batch.crops)) if len(batch.crops) else None
         with torch.autocast(device.type, enabled=False):
             scale = model.logit_scale.exp()
-            parts = self._region_losses(batch, text, tokens, scale)
+            parts = self._region_losses(batch, ids, text, tokens, scale)
             if crops is not None and self.config.crop_weight:
                 parts["crop"] = self.config.crop_weight * self._crop_loss(batch, text, crops, scale)
         return parts
@@ -103,8 +104,9 @@ class ClipLearner(Learner):
         return symmetric_contrastive(scale * text[rows] @ F.normalize(crops.float(), dim=-1).T, pairs)
 
     def _region_losses(
-        self, batch: Batch, text: torch.Tensor, tokens: torch.Tensor, scale: torch.Tensor
+        self, batch: Batch, ids: torch.Tensor, text: torch.Tensor, tokens: torch.Tensor, scale: torch.Tensor
     ) -> dict[str, torch.Tensor]:
+        """Return the losses of dense features of boxes and texts (T, D), whose token ids are (T, L)."""
         c = self.config
         objects, regions, valid, match = self._tensors(batch.objects, batch.regions, batch.valid, batch.match)
         image, target = self._tensors(batch.text_image, batch.text_object)
@@ -115,12 +117,22 @@ class ClipLearner(Learner):
             true = features[:, : objects.shape[1]].flatten(0, 1)
             valid_match = torch.where(valid[None], match, -1).flatten(1)
             parts["region"] = c.region_weight * symmetric_contrastive(scale * text @ true.T, valid_match)
+        if c.word_weight:
+            parts["words"] = c.word_weight * self.word_loss(features[image, target], ids)
         if c.localize_weight:
             scores = scale * torch.einsum("td,tkd->tk", text, features[image])
             overlap = box_ops.iou(boxes[image], objects[image, target][:, None])
             everywhere = torch.cat([valid, torch.ones_like(regions[..., 0], dtype=torch.bool)], dim=1)[image]
             parts["localize"] = c.localize_weight * localization_loss(scores, overlap, everywhere, c.softness)
         return parts
+
+    def word_loss(self, features: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the words of texts, whose ids are (T, L), to unit features (T, D) that they describe."""
+        model: Any = self.module
+        words = slice(START_TOKEN + 1, START_TOKEN + 1 + len(self.encoder.words or ()))
+        counts = F.one_hot(ids, model.token_embedding.num_embeddings).sum(1)[:, words]
+        embeddings = model.ln_final(model.token_embedding.weight[words].float()) @ model.text_projection
+        return word_loss(features, F.normalize(embeddings, dim=-1), counts, model.logit_scale.exp())
 
     def _tensors(self, *arrays: Any) -> list[torch.Tensor]:
         return [torch.from_numpy(array).to(self.encoder.device) for array in arrays]

@@ -22,8 +22,8 @@ class ClipTrainConfig(DatasetFitConfig):
     out: str = "runs/clip"
     """Folder for checkpoints, TensorBoard logs and the finished model (load it as ``clip=OUT/model``)."""
     clip: str = ""
-    """CLIP to start from; default: ``refshapes`` for built-in data, and ``ViT-B-32:openai`` for other data. Ignored if
-    ``model`` is set."""
+    """CLIP to start from; default: that of the world for built-in data, and ``ViT-B-32:openai`` for other data. Ignored
+    if ``model`` is set."""
     model: dict[str, Any] | None = None
     """open_clip model config to train from scratch. Its vocabulary is that of the training split's texts, and
     ``vocab_size`` may be left out."""
@@ -32,6 +32,9 @@ class ClipTrainConfig(DatasetFitConfig):
     learn_from: str = "boxes"
     """``boxes``: of expressions. ``captions``: pictures and captions alone, contrastively, as CLIP was trained; of
     RefScenes, whole pictures and random crops, of other data sets, whole pictures with their expressions."""
+    word_weight: NonNegativeFloat = 0.0
+    """Weight of the loss that makes pictures, or dense features of true boxes, tell the words of their texts, for a
+    CLIP with a vocabulary of whole words (0: no loss)."""
     picture_sizes: tuple[PositiveInt, ...] | None = None
     """Sides in pixels of the pictures of ``learn_from=captions``, which the steps take turns with. Larger pictures are
     fewer, so that all steps take about as long (default: ``crop_size``)."""

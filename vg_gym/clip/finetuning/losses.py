@@ -37,6 +37,24 @@ def symmetric_contrastive(logits: torch.Tensor, match: torch.Tensor) -> torch.Te
     return (multi_positive(logits, match) + multi_positive(logits.T, match.T)) / 2
 
 
+def word_loss(images: torch.Tensor, words: torch.Tensor, counts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of pictures over the words of their captions, rare words counting more.
+
+    It is the loss of SuperClass (Huang et al., NeurIPS 2024), whose classifier is here the embeddings of single words.
+
+    Args:
+        images: unit embeddings of pictures, (P, D).
+        words: unit embeddings of the vocabulary, (V, D).
+        counts: number of occurrences of each word in the caption of each picture, (P, V).
+        scale: factor of the cosines.
+    """
+    present = (counts > 0).float()
+    rarity = torch.log((1 + len(present)) / (1 + present.sum(0)))  # inverse document frequency in the batch
+    target = present * rarity
+    target = target / target.sum(-1, keepdim=True).clamp(min=1e-6)
+    return -(target * (scale * images @ words.T).log_softmax(-1)).sum(-1).mean()
+
+
 def localization_loss(
     logits: torch.Tensor, overlap: torch.Tensor, valid: torch.Tensor, softness: float
 ) -> torch.Tensor:
