@@ -204,14 +204,22 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise VGGymError(f"{folder} holds no trained detector: cannot read {CONFIG} ({error})") from error
 
 
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Read the weights that :func:`save_folder` wrote.
+
+    Raises:
+        VGGymError: the file is missing or damaged.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise VGGymError(f"{folder} holds no trained detector: cannot read {WEIGHTS} ({error})") from error
+
+
 def load_weights(module: nn.Module, folder: Path) -> None:
     """Fill a module with the weights that :func:`save_folder` wrote.
 
     Raises:
         VGGymError: the file is missing, or its keys do not match the module's; the message names them.
     """
-    try:
-        state = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise VGGymError(f"{folder} holds no trained detector: cannot read {WEIGHTS} ({error})") from error
-    load_strictly(module, state, str(folder))
+    load_strictly(module, read_weights(folder), str(folder))

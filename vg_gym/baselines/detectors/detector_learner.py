@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
-from vg_gym.baselines.detectors.base import DetectionBatch, Detector
+from vg_gym.baselines.detectors.base import DetectionBatch, Detector, read_weights
 from vg_gym.baselines.detectors.detr import Detr
 from vg_gym.baselines.detectors.sam import Sam
 from vg_gym.baselines.detectors.ssd import Ssd
@@ -28,6 +28,7 @@ from vg_gym.fitting.config import DatasetFitConfig
 from vg_gym.fitting.learner import Learner
 from vg_gym.fitting.splits import open_splits, splits_made_of
 from vg_gym.fitting.train import train
+from vg_gym.storage.assets import built_in
 from vg_gym.types import GroundingDataset, HasSegments
 
 KINDS: dict[str, Callable[..., Detector]] = {"yolo": Yolo.small, "detr": Detr.small, "ssd": Ssd.small, "sam": Sam.small}
@@ -50,6 +51,9 @@ class DetectorConfig(DatasetFitConfig):
     """Architecture: ``yolo``, ``detr`` (a small RT-DETR), ``ssd`` (ssdlite) or ``sam`` (the data set needs masks)."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the architecture's ``small`` constructor, e.g. ``image_size``."""
+    init_from: str | None = None
+    """Trained detector of the same architecture to start from: a folder, or a built-in one (``refshapes``). Weights of
+    another shape, such as those of other classes, stay random."""
     images: PositiveInt = 12_000
     """Number of training images, taken from the start of the split; they stay in memory."""
     side: PositiveInt = 128
@@ -79,8 +83,23 @@ class DetectorLearner(Learner):
         torch.manual_seed(config.seed)
         self.detector = KINDS[config.detector](self.names, **config.options)
         self.module = self.detector.module.to(memory_format=torch.channels_last)  # CPUs convolve faster
+        if config.init_from:
+            self._start(config.init_from)
         self.train = load_images(data, config.images, config.side, self.names, masks=config.detector == "sam")
         self.val = load_images(val, config.validate_images, config.side, self.names)
+
+    def _start(self, weights: str) -> None:
+        """Copy the weights that fit from a trained detector.
+
+        Raises:
+            VGGymError: the weights do not exist, or none of them fits.
+        """
+        state = read_weights(built_in(self.config.detector, weights) or Path(weights))
+        own = self.module.state_dict()
+        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+        if not fitting:
+            raise VGGymError(f"init_from={weights!r}: no weights fit a {self.config.detector}; name one of its kind")
+        self.module.load_state_dict({**own, **fitting})
 
     def batch(self, step: int) -> DetectionBatch:
         """Draw random images of the training split, half of them mirrored."""
