@@ -86,7 +86,7 @@ class Ssd(Detector):
 
     def propose_batch(self, images: Sequence[np.ndarray]) -> list[Proposals]:
         """Return the proposals of a batch of images (H, W, 3) uint8."""
-        tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
+        tensors = [torch.tensor(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
         with torch.inference_mode():
             results = self.network(tensors)
         return [
