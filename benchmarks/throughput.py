@@ -1,9 +1,11 @@
 """Speed of the environment, of lower bounds and of the naive twin, as medians of five measurements.
 
-python benchmarks/throughput.py [--json out.json] [--only raw,proposals,twin,crop,ppo,start,agreement]
+python benchmarks/throughput.py [--json out.json] [--only raw,proposals,zoom,twin,crop,ppo,start,agreement]
 
 - raw: steps/s with feature observations, built-in data, and the lower bounds of benchmarks/twins.py.
 - proposals: the same with proposals, and with edge profiles, in the observation; runs alternate.
+- zoom: the same with zoom=true, without a look and with a look of every sub-environment in every second step; runs
+  alternate.
 - twin: SB3's DummyVecEnv of eight environments that encode crops with a ViT-B/32; vg_gym with features of its size.
 - crop: steps/s of scoring="crop" against the encoder alone on the same number of ready-made crops.
 - ppo: SB3's PPO with the defaults of train_agent.py on this environment and on a null environment with the same spaces,
@@ -139,6 +141,31 @@ def with_proposals(clip: ClipEncoder) -> Rows:
     rows: Rows = dict(median_rates(steps))
     plain = rows["dense, 1024"]
     return rows | {f"share of it {name}": rows[name] / plain for name in list(kinds)[1:]}
+
+
+def with_zoom(clip: ClipEncoder) -> Rows:
+    """Measure steps/s of 64 sub-environments without zoom, with it, and if all of them look closer in every step."""
+    data, steps = RefShapes("refshapes", "val", scenes=16), {}
+    bank, count = prepared(data, clip), 64
+    for name, looks in (("dense, 64", None), ("zoom, no look", False), ("zoom, a look in every second step", True)):
+        env = GroundingVectorEnv(count, dataset=data, clip=clip, bank=bank, zoom=looks is not None)
+        steps[name] = (looker(env), 2 * count) if looks else (stepper(env), count)
+    rows: Rows = dict(median_rates(steps))
+    return rows | {
+        "looks/s": rows["zoom, a look in every second step"] / 2,
+        "share of it with zoom": rows["zoom, no look"] / rows["dense, 64"],
+    }
+
+
+def looker(env: GroundingVectorEnv) -> Callable[[], Any]:
+    """Return pairs of steps: every sub-environment moves its box at random, then looks closer at a new region."""
+    step, look = stepper(env), np.tile(env.engine.actions.look, (env.num_envs, 1))
+
+    def pair() -> None:
+        step()
+        env.step(look)
+
+    return pair
 
 
 def vit_b32() -> ClipEncoder:
@@ -287,7 +314,7 @@ def agreement(clip: ClipEncoder, queries: int = 200, boxes: int = 24) -> Rows:
 
 
 SECTIONS = {
-    "raw": raw, "proposals": with_proposals, "twin": twin, "crop": crops, "ppo": ppo, "start": start,
+    "raw": raw, "proposals": with_proposals, "zoom": with_zoom, "twin": twin, "crop": crops, "ppo": ppo, "start": start,
     "agreement": agreement,
 }  # fmt: skip
 
