@@ -31,7 +31,7 @@ from vg_gym.evaluation.methods import GrounderFactory, default_clip, options_of
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import GroundingDataset, Sample
 
-RECENT_SAMPLES = 64
+RECENT_SAMPLES = 256
 """Number of perturbed samples that stay in memory."""
 
 
