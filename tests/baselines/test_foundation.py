@@ -125,9 +125,10 @@ def test_a_vlm_writes_what_it_writes_in_transformers(family, folders, odd):
     grounder = registry.grounder(f"vlm:{folder}", max_new_tokens=10, device="cpu")
     model = t.AutoModelForImageTextToText.from_pretrained(folder).eval()
     processor = t.AutoProcessor.from_pretrained(folder)
-    answers, seen = grounder.answer([q.image.array() for q in odd], [q.expression for q in odd])
+    questions = [grounder.questions.text(q.expression) for q in odd]
+    answers, seen = grounder.answer([q.image.array() for q in odd], questions)
     for query, answer, size in zip(odd, answers, seen, strict=True):
-        text = grounder.prompt.replace("{}", query.expression)
+        text = grounder.questions.prompt.replace("{}", query.expression)
         if grounder.chat:
             content = [{"type": "image"}, {"type": "text", "text": text}]
             text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
@@ -154,7 +155,9 @@ def test_florence_boxes_are_those_of_its_processor(folders, odd):
     for query in odd:
         task = "<CAPTION_TO_PHRASE_GROUNDING>"
         own = processor.post_process_generation(text=text, task=task, image_size=query.image.size)[task]["bboxes"][0]
-        assert np.trunc(grounder.read(query, text, None).box).tolist() == own  # theirs are cut to whole pixels
+        assert (
+            np.trunc(grounder.questions.read(query, text, None).box).tolist() == own
+        )  # theirs are cut to whole pixels
 
 
 SCRIPTED = {
@@ -171,7 +174,7 @@ SCRIPTED = {
 def test_scripted_answers_mean_their_boxes(family, folders, odd):
     grounder = registry.grounder(f"vlm:{folders(family)}", device="cpu")
     query, (width, height) = odd[0], odd[0].image.size
-    found = grounder.read(query, SCRIPTED[family], (84, 112))
+    found = grounder.questions.read(query, SCRIPTED[family], (84, 112))
     np.testing.assert_allclose(found.box, [width / 2, height / 4, width, height], atol=0.1)
     assert found.details["answer"] == SCRIPTED[family] and "failure" not in found.details
 
@@ -182,14 +185,18 @@ def test_reasoning_that_the_template_opens_is_no_answer(folders, odd):
     grounder.model.processor.chat_template = template + "{{ '<think>' }}"
     (answer,), _ = grounder.answer([odd[0].image.array()], ["the cup"])
     assert answer.startswith("<think>")
-    assert "no box in the answer" in grounder.read(odd[0], answer + "[0, 0, 500, 500]", None).details["failure"]
+    assert (
+        "no box in the answer" in grounder.questions.read(odd[0], answer + "[0, 0, 500, 500]", None).details["failure"]
+    )
 
 
 def test_every_family_is_asked_as_its_makers_do(folders):
     asked = {kind: registry.grounder(f"vlm:{folders(kind)}", device="cpu") for kind in ("qwen2_5_vl", "qwen3_vl")}
-    assert "Locate it in this image and output the bbox coordinates" in asked["qwen2_5_vl"].text("it")
-    assert 'Locate every object that matches the description "it" in the image.' in asked["qwen3_vl"].text("it")
-    assert [grounder.frame for grounder in asked.values()] == ["resized", "0-1000"]
+    assert "Locate it in this image and output the bbox coordinates" in asked["qwen2_5_vl"].questions.text("it")
+    assert 'Locate every object that matches the description "it" in the image.' in asked["qwen3_vl"].questions.text(
+        "it"
+    )
+    assert [grounder.questions.frame for grounder in asked.values()] == ["resized", "0-1000"]
 
 
 def test_a_prompt_needs_a_place_for_the_expression_and_may_have_braces(folders):
@@ -203,19 +210,19 @@ def test_a_prompt_needs_a_place_for_the_expression_and_may_have_braces(folders):
 
 def test_an_answer_without_a_box_is_a_failure_that_keeps_its_text(folders, odd):
     grounder = registry.grounder(f"vlm:{folders('qwen3_vl')}", device="cpu")
-    sorry = grounder.read(odd[0], "I see no cup.", None)
+    sorry = grounder.questions.read(odd[0], "I see no cup.", None)
     assert sorry.details["answer"] == "I see no cup." and "no box in the answer" in sorry.details["failure"]
-    far = grounder.read(odd[0], "[2000, 2000, 3000, 3000]", None)
+    far = grounder.questions.read(odd[0], "[2000, 2000, 3000, 3000]", None)
     assert "no box inside the image" in far.details["failure"]
     with pytest.warns(UserWarning, match="reach far outside their images.*read in the frame '0-1000'"):
         for _ in range(8):
-            grounder.read(odd[0], "[2000, 2000, 3000, 3000]", None)
+            grounder.questions.read(odd[0], "[2000, 2000, 3000, 3000]", None)
 
 
 def test_an_outline_is_the_box_around_it(folders, odd):
     task = "<REFERRING_EXPRESSION_SEGMENTATION>{}"
     grounder = registry.grounder("florence-2", weights=folders("florence2"), prompt=task, device="cpu")
-    found = grounder.read(odd[0], "<loc_100><loc_900><loc_500><loc_200><loc_300><loc_100>", None)
+    found = grounder.questions.read(odd[0], "<loc_100><loc_900><loc_500><loc_200><loc_300><loc_100>", None)
     np.testing.assert_allclose(found.box / [61, 83, 61, 83], [0.1, 0.1, 0.5, 0.9], atol=1e-3)
 
 

@@ -25,13 +25,14 @@ class Processor:
     chat_template = "template"
 
     def __init__(self, answers):
-        self.answers, self.texts, self.arguments = list(answers), [], {}
+        self.answers, self.texts, self.pictures, self.arguments = list(answers), [], [], {}
         self.tokenizer = SimpleNamespace(batch_decode=self.decode, padding_side="right")
         size = {"shortest_edge": 16, "longest_edge": 4096}
         self.image_processor = SimpleNamespace(size=size, patch_size=8)
 
     def __call__(self, images, text, **arguments):
         self.texts.append(text)
+        self.pictures += [np.array(picture) for (picture,) in images]
         self.arguments = arguments
         return Inputs(input_ids=torch.zeros(len(text), 3), image_grid_thw=torch.tensor([[1, 5, 10]] * len(text)))
 
@@ -115,10 +116,37 @@ def test_queries_are_answered_in_batches_and_in_order(grounder):
 
 
 def test_the_question_has_the_system_message_and_the_expression(grounder):
-    model = grounder(prompt="Find {}.", frame="0-1000", system="You see boxes.")
-    assert model.text("the cup") == "You see boxes.|<image>|Find the cup."
-    assert grounder(prompt="Find {}.", frame="0-1000").text("the cup") == "<image>|Find the cup."
-    assert grounder(kind="paligemma").text("the cup") == "<image>detect the cup"
+    def question(**options):
+        model = grounder(["[0, 0, 9, 9]"], **options)
+        model.ground([query()])
+        return model.model.processor.texts[0][0]
+
+    assert question(prompt="Find {}.", frame="0-1000", system="See.") == "See.|<image>|Find the cup."
+    assert question(prompt="Find {}.", frame="0-1000") == "<image>|Find the cup."
+    assert question(kind="paligemma") == "<image>detect the cup"
+
+
+def test_an_initial_box_is_drawn_and_asked_about(grounder):
+    model = grounder(["[0, 0, 500, 500]", "[0, 0, 250, 500]"], prompt="Find {}.", frame="0-1000")
+    boxes = np.array([[10, 10, 30, 30], [40, 0, 80, 40]], np.float32)
+    first, second = model.ground([query(), query(expression="the jug")], boxes)
+    assert first.box.tolist() == [0, 0, 40, 20] and second.box.tolist() == [0, 0, 20, 20]
+    processor = model.model.processor
+    (texts,) = processor.texts
+    assert all("red rectangle" in text for text in texts)
+    assert texts[0].endswith("Find the cup.") and texts[1].endswith("Find the jug.")
+    red = [(picture == (255, 0, 0)).all(axis=-1) for picture in processor.pictures]
+    rows, columns = np.nonzero(red[0])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 29, 10, 29) and not red[0][20, 20]
+    assert red[1][0, 40] and red[1][39, 79] and not red[1][20, 60]
+
+
+def test_the_prompt_about_a_drawn_box_is_an_option(grounder):
+    model = grounder(["[0, 0, 500, 500]"], refine_prompt="Is the red box {}?")
+    model.ground([query()], np.array([[10, 10, 30, 30]]))
+    assert model.model.processor.texts == [["<image>|Is the red box the cup?"]]
+    with pytest.raises(VGGymError, match="no {} where the expression goes"):
+        grounder(refine_prompt="Is it right?")
 
 
 def test_reasoning_that_the_prompt_opens_is_not_an_answer(grounder):
@@ -139,10 +167,10 @@ def test_limits_of_pixels_reach_the_processor(grounder):
 def test_every_option_that_changes_answers_is_part_of_the_fingerprint(grounder):
     options = {
         "prompt": "the {}", "frame": "pixels", "system": "Look.", "max_new_tokens": 5, "num_beams": 2,
-        "max_pixels": 999, "min_pixels": 9,
+        "max_pixels": 999, "min_pixels": 9, "refine_prompt": "a better {}",
     }  # fmt: skip
     marks = [grounder(**{name: value}).fingerprint for name, value in options.items()]
-    assert len({grounder().fingerprint, *marks}) == 8 and grounder().fingerprint == grounder().fingerprint
+    assert len({grounder().fingerprint, *marks}) == 9 and grounder().fingerprint == grounder().fingerprint
 
 
 def test_errors_name_the_remedy(grounder, monkeypatch):
@@ -152,8 +180,8 @@ def test_errors_name_the_remedy(grounder, monkeypatch):
         grounder(prompt="Find it.")
     with pytest.raises(VGGymError, match="0-100"):
         grounder(frame="0-100")
-    with pytest.raises(VGGymError, match="initial"):
-        grounder().ground([query()], np.zeros((1, 4)))
+    with pytest.raises(VGGymError, match="does not refine given boxes"):
+        grounder(kind="paligemma").ground([query()], np.zeros((1, 4)))
     monkeypatch.setattr(Processor, "chat_template", None)
     with pytest.raises(VGGymError, match="no chat template; use a checkpoint that was tuned on instructions"):
         grounder()

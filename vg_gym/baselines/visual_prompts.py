@@ -94,11 +94,28 @@ def red_circle(
         stretch: ratio of the ellipse's axes to the box's sides. At 1 the ellipse touches the sides, at sqrt(2) it
             passes through the corners.
     """
+    return _with_red("ellipse", image, box_ops.scale(np.asarray(box, dtype=np.float64), stretch), thickness)
+
+
+def red_rectangle(image: np.ndarray, box: np.ndarray, thickness: float = 0.01) -> np.ndarray:
+    """Return the whole image (H, W, 3) with a red rectangle along the inner side of the box's edges.
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: ``xyxy`` pixels (4,).
+        thickness: thickness of the line, as a fraction of the image's shorter side; at least one pixel.
+    """
+    return _with_red("rectangle", image, box, thickness)
+
+
+def _with_red(shape: str, image: np.ndarray, box: np.ndarray, thickness: float) -> np.ndarray:
+    """Return an image with a red shape of ``ImageDraw`` inside a box."""
     canvas = Image.fromarray(image)
     line = max(1, round(thickness * min(canvas.size)))
-    x1, y1, x2, y2 = (float(v) for v in box_ops.scale(np.asarray(box, dtype=np.float64), stretch))
-    # Pillow's ellipse includes its last column and row.
-    ImageDraw.Draw(canvas).ellipse((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=(255, 0, 0), width=line)
+    x1, y1, x2, y2 = (float(v) for v in box)
+    # Pillow's shapes include their last column and row.
+    corners = (x1, y1, max(x2 - 1, x1), max(y2 - 1, y1))
+    getattr(ImageDraw.Draw(canvas), shape)(corners, outline=(255, 0, 0), width=line)
     return np.array(canvas)
 
 

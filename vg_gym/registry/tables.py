@@ -134,13 +134,14 @@ def _prompted(name: str, summary: str) -> GrounderSpec:
     )
 
 
-def _vision_language(name: str, summary: str, published: str) -> GrounderSpec:
+def _vision_language(name: str, summary: str, published: str, refines: bool) -> GrounderSpec:
     factory = f"{FOUNDATION}.vlm:VisionLanguageGrounder"
     return GrounderSpec(
         factory,
         summary,
         "foundation",
         fixed={"name": name},
+        refines=refines,
         argument="weights",
         any_words=True,
         scored=False,
@@ -204,11 +205,12 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "owlv2": _prompted("owlv2", "OWLv2"),
     "yolo-world": _prompted("yolo-world", "YOLO-World"),
     "yoloe": _prompted("yoloe", "YOLOE"),
-    "florence-2": _vision_language("florence-2", "Florence-2", "florence-community/Florence-2-large-ft"),
+    "florence-2": _vision_language("florence-2", "Florence-2", "florence-community/Florence-2-large-ft", refines=False),
     "vlm": _vision_language(
         "vlm",
         "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers",
         "Qwen/Qwen2.5-VL-7B-Instruct",
+        refines=True,
     ),
     "agent": GrounderSpec(
         "vg_gym.agents.grounder:load_agent",

@@ -14,19 +14,16 @@ import torch
 from PIL import Image
 
 from vg_gym import registry
-from vg_gym.baselines.foundation.families import FAMILIES, checked_prompt
+from vg_gym.baselines.foundation.families import FAMILIES
 from vg_gym.baselines.foundation.loading import load
-from vg_gym.baselines.foundation.unanswered import unanswered
+from vg_gym.baselines.foundation.questions import BoxQuestions
 from vg_gym.config import PositiveInt
 from vg_gym.errors import VGGymError
-from vg_gym.frames import FrameCheck, Size, frame_called, place, to_pixels
-from vg_gym.language_models.box_text import find_boxes, find_outline
+from vg_gym.frames import Size, frame_called
 from vg_gym.language_models.reasoning import is_reasoning
 from vg_gym.storage.files import fingerprint
-from vg_gym.types import Prediction, Query, refuse_initial_boxes
+from vg_gym.types import Prediction, Query
 
-OUTLINE_TASK = "<REFERRING_EXPRESSION_SEGMENTATION>"
-"""Florence-2's task whose answer is an outline; the answered box is the one around it."""
 SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<eos>", "<bos>")
 """Tokens that are removed from answers with location tokens, which are special tokens themselves."""
 
@@ -36,7 +33,8 @@ class VisionLanguageGrounder:
 
     An answer without a box, or with a box outside the image, is a failure and scores 0. Its text is in
     ``details["answer"]``. A warning appears if boxes look as if they were in another frame
-    (:class:`vg_gym.frames.FrameCheck`).
+    (:class:`vg_gym.frames.FrameCheck`). Initial boxes are drawn on the images as red rectangles
+    (:mod:`vg_gym.baselines.foundation.questions`).
 
     Args:
         weights: name on the hub, or folder in transformers' layout.
@@ -45,6 +43,8 @@ class VisionLanguageGrounder:
         prompt: prompt with ``{}`` for the expression; default: that of the model's family
             (:mod:`vg_gym.baselines.foundation.families`).
         frame: frame of the boxes in answers, a key of :data:`vg_gym.frames.FRAMES`; default: the family's.
+        refine_prompt: prompt with ``{}`` for images with a red rectangle; default: a sentence about the rectangle, then
+            the prompt. Models without a chat template have none.
         system: system message for the chat template; empty: no message.
         max_new_tokens: largest number of tokens of an answer.
         num_beams: number of beams of the search; 1 is greedy decoding. Nothing is sampled.
@@ -66,6 +66,7 @@ class VisionLanguageGrounder:
         revision: str | None = None,
         prompt: str | None = None,
         frame: str | None = None,
+        refine_prompt: str | None = None,
         system: str = "",
         max_new_tokens: PositiveInt = 128,
         num_beams: int = 1,
@@ -86,16 +87,20 @@ class VisionLanguageGrounder:
                 f"{weights} is a {kind}, whose prompt and box frame are not known; set both, prompt='... {{}} ...' "
                 f"and frame=; known are {', '.join(FAMILIES)}"
             )
-        self.prompt = checked_prompt(prompt or family.prompt)  # type: ignore[union-attr]
-        self.frame = frame or family.frame  # type: ignore[union-attr]
         self.chat = family is None or family.chat
+        self.questions = BoxQuestions(
+            name,
+            weights,
+            prompt or family.prompt,  # type: ignore[union-attr]
+            frame or family.frame,  # type: ignore[union-attr]
+            refine_prompt if self.chat else "",
+        )
         self.system, self.batch_size = system, batch_size
         self.decoding = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
         if not hasattr(self.model.processor, "chat_template") or (self.chat and not self.model.processor.chat_template):
             raise VGGymError(f"{weights} has no chat template; use a checkpoint that was tuned on instructions")
         self._limits = _pixel_limits(self.model.processor, min_pixels, max_pixels)
         self.model.processor.tokenizer.padding_side = "left"
-        self._check = FrameCheck(f"{name}:{weights}", self.frame)
 
     @property
     def source(self) -> str:
@@ -103,71 +108,61 @@ class VisionLanguageGrounder:
         beams = f"num_beams={self.decoding['num_beams']} max_new_tokens={self.decoding['max_new_tokens']}"
         limits = f" size={self._limits['size']}" if self._limits else ""
         system = f" system={self.system!r}" if self.system else ""
-        return f"{self.model.source} frame={self.frame} prompt={self.prompt!r}{system} {beams}{limits}"
+        questions = self.questions
+        return f"{self.model.source} frame={questions.frame} prompt={questions.prompt!r}{system} {beams}{limits}"
 
     @property
     def fingerprint(self) -> str:
         """Hash of the weights and of the options that change answers."""
-        return fingerprint(self.source, self.model.dtype)
+        return fingerprint(self.source, self.questions.refine_prompt, self.model.dtype)
 
     def ground(self, queries: Sequence[Query], initial_boxes: np.ndarray | None = None) -> list[Prediction]:
-        """Return a box of every query; ``details`` has ``answer``, the model's text, and ``source``."""
-        refuse_initial_boxes(self.name, initial_boxes)
+        """Return a box of every query; ``details`` has ``answer``, the model's text, and ``source``.
+
+        Raises:
+            VGGymError: there are initial boxes, and the model has no chat template.
+        """
+        drawn = [None] * len(queries) if initial_boxes is None else list(initial_boxes)
         predictions: list[Prediction] = []
         for start in range(0, len(queries), self.batch_size):
-            batch = queries[start : start + self.batch_size]
-            answers, sizes = self.answer([q.image.array() for q in batch], [q.expression for q in batch])
-            predictions += [self.read(q, text, size) for q, text, size in zip(batch, answers, sizes, strict=True)]
+            batch, boxes = queries[start : start + self.batch_size], drawn[start : start + self.batch_size]
+            images = [self.questions.image(query, box) for query, box in zip(batch, boxes, strict=True)]
+            questions = [self.questions.text(query.expression, initial_boxes is not None) for query in batch]
+            answers, sizes = self.answer(images, questions)
+            predictions += [
+                self.questions.read(query, text, size, source=self.source)
+                for query, text, size in zip(batch, answers, sizes, strict=True)
+            ]
         return predictions
 
     @torch.inference_mode()
-    def answer(self, images: Sequence[np.ndarray], expressions: Sequence[str]) -> tuple[list[str], list[Size | None]]:
+    def answer(self, images: Sequence[np.ndarray], questions: Sequence[str]) -> tuple[list[str], list[Size | None]]:
         """Return the model's texts, and the sizes (W, H) of its input images (None if unknown).
 
         Args:
             images: B images, uint8 (H, W, 3).
-            expressions: expression of each image.
+            questions: question about each image.
         """
-        texts = [self.text(expression) for expression in expressions]
+        texts = [self.text(question) for question in questions]
         pictures = [[Image.fromarray(image)] for image in images]
         inputs = self.model.processor(images=pictures, text=texts, padding=True, return_tensors="pt", **self._limits)
         inputs.pop("labels", None)
         written = self.model.module.generate(**self.model.on_device(inputs), **self.decoding)
         if not self.model.module.config.is_encoder_decoder:
             written = written[:, inputs["input_ids"].shape[1] :]
-        places = bool(frame_called(self.frame).token)
+        places = bool(frame_called(self.questions.frame).token)
         answers = self.model.processor.tokenizer.batch_decode(written, skip_special_tokens=not places)
         answers = [_opened(prompt) + _without_ends(text) for prompt, text in zip(texts, answers, strict=True)]
         return answers, _seen_sizes(self.model.processor, inputs, len(texts))
 
-    def text(self, expression: str) -> str:
-        """Return the model's input text, including the chat template."""
-        question = self.prompt.replace("{}", expression)
+    def text(self, question: str) -> str:
+        """Return the model's input text for a question, including the chat template."""
         if not self.chat:
             return question
         user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
         system = {"role": "system", "content": [{"type": "text", "text": self.system}]}
         messages = [system, user] if self.system else [user]
         return self.model.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-
-    def read(self, query: Query, text: str, seen: Size | None) -> Prediction:
-        """Read the first box of a text, or return a failure.
-
-        Args:
-            query: query of the text.
-            text: text of the model.
-            seen: size (W, H) of the model's input image; None: unknown.
-        """
-        details: dict[str, Any] = {"answer": text, "source": self.source}
-        outline = find_outline(text, self.frame) if OUTLINE_TASK in self.prompt else None
-        boxes = [outline] if outline else find_boxes(text, self.frame)
-        if not boxes:
-            return unanswered(query, f"{self.name}: no box in the answer {text[:100]!r}", **details)
-        self._check.see(to_pixels(np.asarray(boxes[0]), self.frame, query.image.size, seen), query.image.size)
-        box = place(boxes[0], self.frame, query.image.size, seen)
-        if box is None:
-            return unanswered(query, f"{self.name}: no box inside the image in the answer {text[:100]!r}", **details)
-        return Prediction(box, details=details)
 
 
 def _opened(prompt: str) -> str:
