@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 ABOUT = "compare methods under one evaluator"
 METAVARS = {
     "methods": "NAME[,NAME]", "out": "FOLDER", "dataset": "NAME", "root": "FOLDER", "limit": "N",
-    "refine": "NAME[,NAME]", "predictions": "FILE", "recorded": "FILE.json", "workers": "N",
+    "refine": "NAME[,NAME]", "iterate": "N",
+    "api_base": "URL", "api_concurrency": "N", "predictions": "FILE", "recorded": "FILE.json", "workers": "N",
 }  # fmt: skip
 """Option -> placeholder of its value in the help."""
 NO_FLAGS = ("options", "dataset_options", "command")

@@ -41,6 +41,7 @@ def add(commands) -> None:
         metavar="NAME",
         help=f"CLIP of methods that need one; default: {DEFAULTS.format('refshapes', 'ViT-B-32:openai')}",
     )
+    parser.add_argument("--api-base", metavar="URL", help="server of api:MODEL, e.g. http://localhost:8000/v1")
     parser.add_argument("--weights", help="weights of the method: a file, or a name to download")
     parser.add_argument(
         "--nothing-below",
@@ -63,7 +64,8 @@ def ground(options: argparse.Namespace) -> None:
 
     load_plugins(options.plugins)
     files = picture_files(options.images)
-    more = {"weights": options.weights} if options.weights else {}
+    more = {"weights": options.weights, "base": options.api_base}
+    more = {name: value for name, value in more.items() if value}
     answers = ground_each(
         files, [options.expression] * len(files), options.method, options.clip, options.nothing_below, **more
     )

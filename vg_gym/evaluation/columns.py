@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.lines import Line, says_nothing, without_boxes_below
+from vg_gym.evaluation.lines import USAGE, Line, is_unparsed, says_nothing, without_boxes_below
 from vg_gym.evaluation.results import ContentHash
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Query, Sample
@@ -176,10 +176,16 @@ class Answers:
     """Mask of answers without a box, bool (N,): that nothing fits, or a model's answer in which there is none."""
     failures: np.ndarray
     """Mask of failures, bool (N,)."""
+    has_text: np.ndarray
+    """Mask of answers that are texts of a model, bool (N,)."""
+    unparsed: np.ndarray
+    """Mask of texts of a model in which there is no box inside the image, bool (N,)."""
     with_proposals: np.ndarray
     """Mask of lines with the proposals among which the box was chosen, bool (N,)."""
     with_path: np.ndarray
     """Mask of lines with the path of an agent, bool (N,)."""
+    usage: dict[str, np.ndarray]
+    """Costs (N,) of answers by the names in :data:`vg_gym.evaluation.lines.USAGE`; NaN where they are unknown."""
     sources: tuple[str, ...]
     """Weights that answered and how they were prompted, where lines say so; sorted."""
 
@@ -187,24 +193,29 @@ class Answers:
     def of(cls, lines: Sequence[Line]) -> Answers:
         """Read lines once and return their columns."""
         count, reading = len(lines), iter(lines)
-        boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, len(NUMBERS)), np.nan)
+        boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, len(NUMBERS) + len(USAGE)), np.nan)
         several: dict[int, np.ndarray] = {}
-        marks = np.zeros((count, 2 + len(MARKS)), bool)
+        marks = np.zeros((count, 4 + len(MARKS)), bool)
         sources: set[str] = set()
         for at in range(0, count, LINES_IN_MEMORY):
             part = list(islice(reading, LINES_IN_MEMORY))
             rows = slice(at, at + len(part))
             boxes[rows] = [_NO_BOX if line["box"] is None else line["box"] for line in part]
-            numbers[rows] = [[line.get(name, np.nan) for name in NUMBERS] for line in part]
+            numbers[rows] = [[line.get(name, np.nan) for name in (*NUMBERS, *USAGE)] for line in part]
             marks[rows] = [
-                (_has_none(line), "failure" in line, *(bool(line.get(name)) for name in MARKS)) for line in part
+                (
+                    *(_has_none(line), "failure" in line, "answer" in line, is_unparsed(line)),
+                    *(bool(line.get(name)) for name in MARKS),
+                )
+                for line in part
             ]
             several |= {at + i: np.array(line["boxes"], np.float32) for i, line in enumerate(part) if line.get("boxes")}
             sources |= {line["source"] for line in part if "source" in line}
-        (ms, evaluations, scores), (nothing, failures, with_proposals, with_path) = numbers.T, marks.T
+        ms, evaluations, scores, *costs = numbers.T
+        nothing, failures, has_text, unparsed, with_proposals, with_path = marks.T
         return cls(
-            lines, boxes, several, ms, evaluations, scores, nothing, failures, with_proposals, with_path,
-            tuple(sorted(sources)),
+            lines, boxes, several, ms, evaluations, scores, nothing, failures, has_text, unparsed, with_proposals,
+            with_path, dict(zip(USAGE, costs, strict=True)), tuple(sorted(sources)),
         )  # fmt: skip
 
     @cached_property

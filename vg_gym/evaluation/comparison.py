@@ -40,6 +40,7 @@ from vg_gym.evaluation.methods import (
     row_name,
     sweep,
     taken_threshold,
+    with_server,
 )
 from vg_gym.evaluation.predictions import Lines
 from vg_gym.evaluation.recorded import RecordedGrounder, recorded_name, recorded_row
@@ -48,6 +49,7 @@ from vg_gym.evaluation.rejection import Fits
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
+from vg_gym.evaluation.turns import FLOORS, check_turns, is_iterated, turn_rows
 from vg_gym.registry.photographs import PUBLISHED_CLIP, weights_for, world_of
 from vg_gym.registry.seen import seen_text
 from vg_gym.runtime.runners import Runner, make_runner
@@ -55,8 +57,6 @@ from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
 from vg_gym.types import GroundingDataset, best_boxes
 
-FLOORS = ("no-op", "full", "center", "constant")
-"""Baselines of every table; ``no-op`` is an agent that never moves its box."""
 SETTINGS = ("dataset", "dataset_options", "split", "limit", "seed")
 """Fields that must be the same in a resumed run."""
 UNRECORDED = ("root", "out", "command", "runner", "workers")
@@ -97,6 +97,15 @@ class Comparison:
     refine: str | None = None
     """One method, or several with commas, that starts from the boxes of every other method but not of floors. Each
     adds a row with the paired differences of mean IoU and Acc@0.5, and a panel in ``refined.png``."""
+    iterate: int = 0
+    """Number of times that every method which takes initial boxes (``vlm``, ``api``, ``agent``, ``diffusion``) is asked
+    again, with its last box. Each adds a row, ``METHOD turn 2`` and so on, with the paired differences to the turn
+    before. A vision-language model sees its box as a red rectangle on the image."""
+    api_base: str | None = None
+    """Address of the server of ``api:MODEL``, e.g. ``http://localhost:8000/v1``. Its key is read from the environment
+    variable ``VG_GYM_API_KEY``."""
+    api_concurrency: int | None = None
+    """Number of requests at the same time to that server; by default 8."""
     predictions: str | None = None
     """File of recorded answers to evaluate as one more method; docs/evaluation.md describes its format."""
     frame: str | None = None
@@ -133,6 +142,7 @@ class Comparison:
     def __post_init__(self):
         self.left_out: dict[str, str] = {}
         """Floor, ceiling or metric that the table lacks -> reason."""
+        self.options = with_server(self.options, self.api_base, self.api_concurrency)
         self.refiners = [name.strip() for name in (self.refine or "").split(",") if name.strip()]
         self._rows = {
             row: (name, swept)
@@ -147,6 +157,7 @@ class Comparison:
         for key in self.options:
             if key not in used:
                 raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
+        check_turns(self.iterate, [name for name, _ in self._rows.values()])
 
     def run(self) -> list[dict[str, Any]]:
         """Check every method, predict, score, print the table, write the files, and return the rows.
@@ -222,7 +233,7 @@ class Comparison:
         rows = floors
         for name in self._rows:
             if name in methods:
-                rows += [methods[name], *self._refined_rows(runner, methods[name])]
+                rows += [methods[name], *self._turn_rows(methods[name]), *self._refined_rows(runner, methods[name])]
             elif self._is_ceiling(name):
                 rows += self._ceiling_rows(name, methods.values())
         return rows
@@ -238,7 +249,9 @@ class Comparison:
             name: "It needs the true boxes, and the data has none." for name in self._rows if self._is_ceiling(name)
         }
         methods = [self._row(runner, name, "method") for name in self._rows if name not in self.left_out]
-        return [row for method in methods for row in (method, *self._refined_rows(runner, method))]
+        return [
+            row for method in methods for row in (method, *self._turn_rows(method), *self._refined_rows(runner, method))
+        ]
 
     def _has_constant(self) -> bool:
         """Return whether the floor ``constant`` can be fitted; if not, it is left out, unless the user named it."""
@@ -280,6 +293,9 @@ class Comparison:
             )
             for row in rows
         ]
+
+    def _turn_rows(self, first: TableRow) -> list[TableRow]:
+        return turn_rows(first, self.iterate) if is_iterated(self._rows[first.name][0]) else []
 
     def _ceiling_rows(self, row: str, methods: Iterable[TableRow]) -> list[TableRow]:
         """Return the rows of a ceiling, which bounds the moves of the methods in the table."""

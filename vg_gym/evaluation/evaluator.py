@@ -215,6 +215,8 @@ class Evaluator:
             "ms_per_query": _mean(answers.ms),
             "evaluations": _mean(answers.evaluations),
             "failures": int(answers.failures.sum()),
+            **({"unparsed": int(answers.unparsed.sum())} if answers.has_text.any() else {}),
+            **{name: mean for name, costs in answers.usage.items() if (mean := _mean(costs)) is not None},
             **({"reused": self.reused[name]} if name in self.reused else {}),
             # Weights that answered and how they were prompted: one source, unless weights changed during the run.
             **({"source": " | ".join(answers.sources)} if answers.sources else {}),

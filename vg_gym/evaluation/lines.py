@@ -21,6 +21,8 @@ Batch = tuple[Sequence[Asked], np.ndarray | None]
 Line = dict[str, Any]
 """Prediction as a line of ``predictions.jsonl``."""
 
+USAGE = ("prompt_tokens", "completion_tokens", "seconds")
+"""Names of the costs of an answer of a model behind a server: tokens, and seconds of its request."""
 MAX_NUMBER = 1e9
 """Upper limit (exclusive) of the absolute value of numbers in predictions; it also excludes NaN."""
 
@@ -96,6 +98,7 @@ def _line(query: Query, prediction: Prediction, ms: float) -> Line:
     if "evaluations" in details:
         line["evaluations"] = int(details["evaluations"])
     line.update({name: str(details[name]) for name in ("answer", "source") if name in details})
+    line.update({name: details[name] for name in USAGE if name in details})
     for name in ("proposals", "trajectory"):
         if name in details:
             line[name] = np.round(np.asarray(details[name], dtype=float), 2).tolist()
@@ -130,6 +133,15 @@ def says_nothing(line: Line) -> bool:
     (True, False)
     """
     return line.get("boxes") == []
+
+
+def is_unparsed(line: Line) -> bool:
+    """Return whether a line is a model's text in which there is no box inside the image.
+
+    >>> is_unparsed({"key": "a", "box": None, "unanswered": True, "answer": "I see no cup", "failure": "no box"})
+    True
+    """
+    return bool(line.get("unanswered")) and "answer" in line
 
 
 def boxes_in(line: Line) -> list[list[float]]:
@@ -193,7 +205,7 @@ def is_prediction(line: Any) -> bool:
         and all(map(_is_number, [*line.get("scores", []), *line.get("proposal_scores", [])]))
         and len(line.get("scores") or boxes) == len(boxes)
         and len(line.get("proposal_scores", ())) in (0, len(line.get("proposals", ())))
-        and all(_is_number(line[name]) for name in ("ms", "evaluations", "score") if name in line)
+        and all(_is_number(line[name]) for name in ("ms", "evaluations", "score", *USAGE) if name in line)
         and all(isinstance(line[name], str) for name in ("failure", "source", "answer") if name in line)
     )
 

@@ -108,6 +108,24 @@ def taken_threshold(options: dict[str, Any], row: str) -> float | None:
     return None if value is None else float(value)
 
 
+def with_server(
+    options: Mapping[str, dict[str, Any]], base: str | None, concurrency: int | None
+) -> dict[str, dict[str, Any]]:
+    """Return the options of all methods with the server of ``api:MODEL`` among those of ``api``.
+
+    Args:
+        options: method -> its options.
+        base: address of the server; None: not given.
+        concurrency: number of requests at the same time; None: not given.
+
+    >>> with_server({}, "http://localhost:8000/v1", None)
+    {'api': {'base': 'http://localhost:8000/v1'}}
+    """
+    flags = {"base": base, "concurrency": concurrency}
+    values = {key: value for key, value in flags.items() if value is not None}
+    return {**options, "api": {**options.get("api", {}), **values}} if values else dict(options)
+
+
 def is_sweep(value: Any) -> bool:
     """Return whether an option has several values: a string of numbers with commas.
 

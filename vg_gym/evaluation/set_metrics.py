@@ -213,8 +213,13 @@ def points_inside(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return ((centers >= targets[..., :2]) & (centers <= targets[..., 2:])).all(axis=-1)
 
 
-def corrections(before: np.ndarray, after: np.ndarray, threshold: float = IOU_THRESHOLD) -> dict[str, int]:
-    """Count the answers that a refinement made right and those that it made wrong.
+def corrections(
+    before: np.ndarray, after: np.ndarray, threshold: float = IOU_THRESHOLD
+) -> dict[str, int | float | None]:
+    """Count the answers that a refinement made right and those that it made wrong, also as shares.
+
+    ``share_made_right`` is a share of the wrong answers before the refinement, ``share_made_wrong`` one of the right
+    answers; they are None if there was no such answer.
 
     Args:
         before: IoUs before the refinement (N,).
@@ -222,10 +227,16 @@ def corrections(before: np.ndarray, after: np.ndarray, threshold: float = IOU_TH
         threshold: smallest IoU of a right answer.
 
     >>> corrections(np.array([0.2, 0.6, 0.8]), np.array([0.7, 0.1, 0.9]))
-    {'made_right': 1, 'made_wrong': 1}
+    {'made_right': 1, 'made_wrong': 1, 'share_made_right': 1.0, 'share_made_wrong': 0.5}
     """
     was, is_now = np.asarray(before) >= threshold, np.asarray(after) >= threshold
-    return {"made_right": int((~was & is_now).sum()), "made_wrong": int((was & ~is_now).sum())}
+    right, wrong = int((~was & is_now).sum()), int((was & ~is_now).sum())
+    return {
+        "made_right": right,
+        "made_wrong": wrong,
+        "share_made_right": right / int((~was).sum()) if (~was).any() else None,
+        "share_made_wrong": wrong / int(was.sum()) if was.any() else None,
+    }
 
 
 def mean_iou_by_step(ious: Sequence[np.ndarray]) -> np.ndarray:

@@ -20,6 +20,15 @@ SET_COLUMNS = (
     "N-acc", "95 % CI", "T-acc", "95 % CI", "Pr@F1", "95 % CI", "Pr@F1, many", "set F1", "AUROC",
 )  # fmt: skip
 """Columns of data with empty or multiple targets, and of tables with thresholds."""
+TEXT_COLUMNS = {
+    "unparsed": ("unparsed", "{:,}"),
+    "tokens in": ("prompt_tokens", "{:,.0f}"),
+    "tokens out": ("completion_tokens", "{:,.0f}"),
+    "s": ("seconds", "{:.2f}"),
+}
+"""Title -> column and format of tables with models that write texts; tokens and seconds are means per query."""
+TURN_COLUMNS = {"wrong made right": "share_made_right", "right made wrong": "share_made_wrong"}
+"""Title -> column of tables with refined rows."""
 FILE_COLUMNS = 168
 """Width of a table in characters where the output is not a terminal; wider tables say so."""
 
@@ -28,8 +37,9 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows in the order in which they were added: floors, then methods and ceilings."""
     refined, sets = any("refined_by" in row for row in rows), any("set_f1" in row for row in rows)
     more = SET_COLUMNS if sets else ("Acc@0.75", "tightness")
-    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", *more, "evals", "ms", "failed")
-    table = _table(title, ("method", "role", *figures, *(("refined by", "95 % CI") if refined else ())))
+    texts = [name for name, (column, _) in TEXT_COLUMNS.items() if any(column in row for row in rows)]
+    figures = ("mean IoU", "95 % CI", "Acc@0.5", "95 % CI", *more, "evals", "ms", "failed", *texts)
+    table = _table(title, ("method", "role", *figures, *(("refined by", "95 % CI", *TURN_COLUMNS) if refined else ())))
     for row in rows:
         gain = row.get("refined_by")
         table.add_row(
@@ -39,10 +49,12 @@ def print_table(rows: list[dict[str, Any]], title: str) -> None:
             *_with_interval(row, "acc@0.5"),
             *(_set_cells(row) if sets else (_share(row["acc@0.75"]), _share(row.get("tightness")))),
             *_costs(row),
+            *_text_cells(row, texts),
             *((f"{gain['mean']:+.3f}", interval_text(gain["ci"], SIGNED)) if gain else ()),
+            *(_share(row.get(column)) for column in TURN_COLUMNS.values() if gain),
             style={"floor": "dim", "method": "bold"}.get(row["role"], ""),
         )
-    _show(table, 198 + (30 if refined else 0) + (40 if sets else 0))
+    _show(table, 198 + (56 if refined else 0) + (40 if sets else 0) + 11 * len(texts))
     print_thresholds(rows)
     print_seen(rows)
 
@@ -82,9 +94,10 @@ def print_seen(rows: list[dict[str, Any]]) -> None:
 
 def print_counts(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows for data without boxes: number of queries, time and failures of each method."""
-    table = _table(title, ("method", "role", "queries", "evals", "ms", "failed"))
+    texts = [name for name, (column, _) in TEXT_COLUMNS.items() if any(column in row for row in rows)]
+    table = _table(title, ("method", "role", "queries", "evals", "ms", "failed", *texts))
     for row in rows:
-        table.add_row(escape(row["method"]), row["role"], f"{row['n']:,}", *_costs(row))
+        table.add_row(escape(row["method"]), row["role"], f"{row['n']:,}", *_costs(row), *_text_cells(row, texts))
     _show(table)
 
 
@@ -126,6 +139,12 @@ def _costs(row: dict[str, Any]) -> tuple[str, str, str]:
     """Return the cells ``evals``, ``ms`` and ``failed``."""
     evaluations = _number(row.get("evaluations"), "{:,.1f}")
     return evaluations, _number(row.get("ms_per_query"), "{:.1f}"), _number(row.get("failures"), "{:,}")
+
+
+def _text_cells(row: dict[str, Any], titles: Sequence[str]) -> list[str]:
+    """Return the cells of some of :data:`TEXT_COLUMNS`."""
+    columns = [TEXT_COLUMNS[title] for title in titles]
+    return [_number(row.get(column), form) for column, form in columns]
 
 
 def _share(value: Any) -> str:

@@ -49,6 +49,7 @@ def inputs_of(name: str, grounder: Grounder, options: Mapping[str, Any], clip: s
     """
     spec, argument = grounder_spec(name), name[len(grounder_key(name)) + 1 :]
     factories = [spec.factory, *([proposer_spec(spec.proposer).factory] if spec.proposer else [])]
+    options = {key: value for key, value in options.items() if key not in spec.neutral}
     clip = clip if spec.takes_clip else "none"
     files = [argument, clip.partition(":")[2] or clip, *map(str, options.values())]
     return {

@@ -84,6 +84,8 @@ class GrounderSpec(Spec):
     """Default published weights, which are downloaded; empty: none."""
     argument: str = ""
     """Option to which ARGUMENT in ``NAME:ARGUMENT`` is passed; empty: the name takes no argument."""
+    neutral: frozenset[str] = frozenset()
+    """Options that do not change answers, such as numbers of threads; saved answers stay valid if they change."""
 
 
 @dataclass(frozen=True)
