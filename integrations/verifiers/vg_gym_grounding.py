@@ -70,7 +70,8 @@ class GroundingEnv(vf.Env[GroundingEnvConfig]):
     """One task becomes one conversation.
 
     The reward of an episode is the sum of its steps' rewards, ``episode_return``; ``info["rewards"]`` of the trace has
-    them step by step. Metrics are ``steps``, ``unreadable`` (answers that moved nothing), ``iou`` and ``is_success``.
+    them step by step. Metrics are ``steps``, ``unreadable`` (answers that moved nothing), ``terminated``, ``truncated``,
+    ``iou`` and ``is_success``.
     """
 
     def __init__(self, config: GroundingEnvConfig):
@@ -82,11 +83,11 @@ class GroundingEnv(vf.Env[GroundingEnvConfig]):
         game = self._idle.pop() if self._idle else self._new_game()
         try:
             async with agents.agent.interaction(task) as talk:
-                rewards, metrics = await _play(game, task.data, talk)
+                talk.trace.info["rewards"] = []
+                metrics = await _play(game, task.data, talk)
         finally:
             self._idle.append(game)
-        talk.trace.info["rewards"] = rewards
-        talk.trace.record_reward("episode_return", sum(rewards))
+        talk.trace.record_reward("episode_return", sum(talk.trace.info["rewards"]))
         talk.trace.record_metrics(metrics)
 
     def _new_game(self) -> TextGroundingEnv:
@@ -94,23 +95,23 @@ class GroundingEnv(vf.Env[GroundingEnvConfig]):
         return TextGroundingEnv(dataset=config.dataset, split=config.split, root=config.root, **config.options)
 
 
-async def _play(
-    game: TextGroundingEnv, data: GroundingData, talk: vf.Interaction
-) -> tuple[list[float], dict[str, float]]:
-    """Return the rewards of an episode and its metrics; it ends early if the run of the model ends."""
+async def _play(game: TextGroundingEnv, data: GroundingData, talk: vf.Interaction) -> dict[str, float]:
+    """Play an episode, add its rewards to the trace step by step, and return its metrics.
+
+    The episode stays without an end if the run of the model ends before it.
+    """
     observation, info = game.reset(seed=data.seed, options={"index": data.index})
-    rewards: list[float] = []
-    unreadable, is_over = 0, False
-    while not is_over:
+    rewards, unreadable, terminated, truncated = talk.trace.info["rewards"], 0, False, False
+    while not (terminated or truncated):
         segment = await talk.turn([_message(observation)])
         if segment.terminated:
             break
         observation, reward, terminated, truncated, info = game.step(segment.last_reply)
         rewards.append(float(reward))
         unreadable += info["unreadable"]
-        is_over = terminated or truncated
     truth = {name: float(info[name]) for name in ("iou", "is_success") if info.get(name) is not None}
-    return rewards, {"steps": len(rewards), "unreadable": unreadable, **truth}
+    ends = {"terminated": float(terminated), "truncated": float(truncated)}
+    return {"steps": len(rewards), "unreadable": unreadable, **ends, **truth}
 
 
 def _message(observation: TextObservation) -> vf.UserMessage:

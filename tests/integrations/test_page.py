@@ -42,7 +42,7 @@ def test_a_block_runs_against_a_server(heading, here, monkeypatch):
         monkeypatch.syspath_prepend(str(ROOT / "integrations/verifiers"))
     with serving(lambda body: completion("[250, 250, 750, 750]")) as stub:
         text = printed(block(heading).replace("http://localhost:8000/v1", stub.base))
-    assert len(stub.requests) == {"Models behind a server": 1, "Asked again": 12, "verifiers": 8}[heading]
+    assert len(stub.requests) == {"Models behind a server": 1, "Asked again": 8, "verifiers": 8}[heading]
     assert re.search(r"\d\.\d*|\d+\.", text), text
 
 
@@ -54,7 +54,7 @@ def test_the_block_of_openenv_runs_against_its_server(here, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     with served(tmp_path) as base:
         text = printed(block("OpenEnv").replace("http://localhost:8000", base))
-    assert len(text.splitlines()) == 5  # four steps, and the IoU
+    assert len(text.splitlines()) == 7  # six steps, and the IoU
 
 
 def test_blocks_are_short():

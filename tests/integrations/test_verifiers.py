@@ -13,7 +13,7 @@ from vg_gym.language_models.text_env import TextGroundingEnv
 vf = pytest.importorskip("verifiers.v1")
 
 FOLDER = Path(__file__).parents[2] / "integrations/verifiers"
-OPTIONS = {"reward": "iou", "action": "multi-edges", "max_steps": 4}
+OPTIONS = {"reward": "iou", "action": "multi-edges", "max_steps": 6}
 ANSWERS = ["[250, 250, 750, 750]", "left in coarse, right out fine", "nonsense", "stop"]
 
 
@@ -69,7 +69,7 @@ def test_the_taskset_loads_by_its_name():
     tasks = list(load_taskset(environment.config.taskset))
     assert [(task.data.idx, task.data.index, task.data.seed) for task in tasks] == [(n, n, n) for n in range(5)]
     assert len({task.key for task in tasks}) == 5 and tasks[0].data.prompt is None
-    assert "harness='vg-gym-grounding'" in repr(environment.config.agent_harnesses()).replace("id=", "harness=")
+    assert [harness.id for harness in environment.config.agent_harnesses().values()] == ["vg-gym-grounding"]
 
 
 def test_rollouts_have_the_rewards_of_gymnasium():
@@ -86,6 +86,7 @@ def test_rollouts_have_the_rewards_of_gymnasium():
         assert trace.reward == pytest.approx(sum(rewards), abs=1e-6)
         assert trace.metrics["iou"] == pytest.approx(float(info["iou"]), abs=1e-6)
         assert (trace.metrics["steps"], trace.metrics["unreadable"]) == (4, 1) and trace.num_turns == 4
+        assert (trace.metrics["terminated"], trace.metrics["truncated"]) == (1, 0)
 
 
 def test_a_run_that_reaches_its_limit_of_turns_is_scored_so_far():
