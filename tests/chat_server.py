@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 def completion(text, prompt_tokens=100, completion_tokens=12):
     """Status, headers and body of an answer."""
-    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
-    message = {"role": "assistant", "content": text}
-    return 200, {}, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+    total = prompt_tokens + completion_tokens
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    about = {"id": "1", "object": "chat.completion", "created": 0, "model": "stub"}
+    return 200, {}, json.dumps({**about, "choices": [choice], "usage": usage})
 
 
 def refusal(status, message="no", **headers):

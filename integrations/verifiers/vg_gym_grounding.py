@@ -70,8 +70,8 @@ class GroundingEnv(vf.Env[GroundingEnvConfig]):
     """One task becomes one conversation.
 
     The reward of an episode is the sum of its steps' rewards, ``episode_return``; ``info["rewards"]`` of the trace has
-    them step by step. Metrics are ``steps``, ``unreadable`` (answers that moved nothing), ``terminated``, ``truncated``,
-    ``iou`` and ``is_success``.
+    them step by step. Metrics are ``steps``, ``unreadable`` (answers that moved nothing), ``terminated``,
+    ``truncated``, ``iou`` and ``is_success``.
     """
 
     def __init__(self, config: GroundingEnvConfig):
