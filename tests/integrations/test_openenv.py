@@ -23,7 +23,14 @@ pytest.importorskip("openenv.core")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "integrations/openenv"
-OPTIONS = {"dataset": "refshapes", "split": "val", "reward": "iou", "action": "multi-edges", "max_steps": 6}
+OPTIONS = {
+    "dataset": "refshapes",
+    "split": "val",
+    "reward": "iou",
+    "action": "multi-edges",
+    "max_steps": 6,
+    "min_steps": 0,
+}
 ANSWERS = ["[250, 250, 750, 750]", "left in coarse, right out fine", "nonsense", "stop"]
 
 

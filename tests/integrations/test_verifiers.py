@@ -13,7 +13,7 @@ from vg_gym.language_models.text_env import TextGroundingEnv
 vf = pytest.importorskip("verifiers.v1")
 
 FOLDER = Path(__file__).parents[2] / "integrations/verifiers"
-OPTIONS = {"reward": "iou", "action": "multi-edges", "max_steps": 6}
+OPTIONS = {"reward": "iou", "action": "multi-edges", "max_steps": 6, "min_steps": 0}
 ANSWERS = ["[250, 250, 750, 750]", "left in coarse, right out fine", "nonsense", "stop"]
 
 
