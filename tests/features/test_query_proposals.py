@@ -33,6 +33,15 @@ def test_what_is_known_of_the_proposals_of_a_query(built_in, shapes):
         assert box_ops.iou(found[:, :4], target).max() > 0.7  # the detector found what is meant
 
 
+def test_proposals_of_little_confidence_are_left_out(built_in, shapes):
+    confident = QueryProposals("ssd", 12, load_clip("refshapes"), min_confidence=0.9)
+    assert confident.fingerprint != built_in.fingerprint
+    for sample in shapes:
+        all_boxes, boxes = built_in.images(sample.query.image), confident.images(sample.query.image)
+        sure = all_boxes[:, 4] >= 0.9
+        assert 0 < sure.sum() and (boxes[: sure.sum()] == all_boxes[sure]).all() and not boxes[sure.sum() :].any()
+
+
 def test_relations_are_decided_over_the_boxes(built_in, shapes):
     """Of "left of" and "right of" the same anchor, the likelier proposals lie on their sides."""
     image = shapes[0].query.image

@@ -92,7 +92,8 @@ class AgentGrounder:
     def fingerprint(self) -> str:
         """Hash of the agent, its options, its CLIP, its proposer and the grounder of its initial boxes."""
         o, grounder = self.options, self._initial_grounder
-        proposals = QueryProposals(o.proposals, o.num_proposals, self.clip).fingerprint if o.proposals else ""
+        source = QueryProposals(o.proposals, o.num_proposals, self.clip, o.min_confidence) if o.proposals else None
+        proposals = source.fingerprint if source else ""
         parts = self.clip.fingerprint, proposals, mark_of(grounder) if grounder else ""
         return fingerprint(self._folder, o, self.verify, *parts)
 

@@ -31,4 +31,6 @@ def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposa
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
     """
-    return QueryProposals(options.proposals, options.num_proposals, clip) if options.proposals else None
+    if not options.proposals:
+        return None
+    return QueryProposals(options.proposals, options.num_proposals, clip, options.min_confidence)

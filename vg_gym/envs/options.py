@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from vg_gym.config import NonNegativeInt, PositiveInt, Range
+from vg_gym.config import NonNegativeInt, PositiveInt, Range, UnitInterval
 from vg_gym.envs.actions import STEPS
 from vg_gym.envs.rewards import Reward
+from vg_gym.features.proposals import MIN_CONFIDENCE
 
 Step = Annotated[float, Range(gt=0, lt=1)]
 
@@ -87,6 +88,8 @@ class EnvOptions:
     (:mod:`vg_gym.features.query_proposals`)."""
     num_proposals: PositiveInt = 12
     """Number of proposals of an image; the most confident ones are used."""
+    min_confidence: UnitInterval = MIN_CONFIDENCE
+    """Smallest confidence of a proposal."""
     edge_profiles: bool = False
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.features.edge_profiles`)."""
     memory: Annotated[float, Range(ge=0, le=2**20)] = 4.0

@@ -9,6 +9,9 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.types import Proposals
 
+MIN_CONFIDENCE = 0.1
+"""Smallest confidence of a proposal that agents observe, by default."""
+
 
 def proposals(
     boxes: np.ndarray,

@@ -15,9 +15,10 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
+from vg_gym.config import UnitInterval
 from vg_gym.errors import VGGymError
 from vg_gym.features.image_arrays import ImageArrays
-from vg_gym.features.proposals import select
+from vg_gym.features.proposals import MIN_CONFIDENCE, select
 from vg_gym.language.parsing import noun_phrases, parse
 from vg_gym.language.resolution import resolve
 from vg_gym.registry import proposer as make_proposer
@@ -28,8 +29,6 @@ from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import place_mark
 from vg_gym.types import ImageRef, Proposer, Query
 
-MIN_SCORE = 0.1
-"""Smallest confidence of a proposal."""
 MAX_OVERLAP = 0.8
 """Largest IoU of two proposals; of two that overlap more, the less confident one is dropped."""
 FIELDS = ("x1", "y1", "x2", "y2", "confidence", "expression", "head", "anchor", "relational")
@@ -52,13 +51,14 @@ class QueryProposals:
         count: largest number of proposals of an image, K.
         clip: encoder. Unless weights are named, the proposer has the built-in weights of the world of a built-in CLIP,
             if they exist, and published ones otherwise.
+        min_confidence: smallest confidence of a proposal.
 
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
     """
 
-    def __init__(self, name: str, count: int, clip: ClipEncoder):
-        self.count, self.clip = count, clip
+    def __init__(self, name: str, count: int, clip: ClipEncoder, min_confidence: UnitInterval = MIN_CONFIDENCE):
+        self.count, self.clip, self.min_confidence = count, clip, min_confidence
         name, _, suffix = name.partition(":")
         spec = proposer_spec(name)
         if spec.takes_clip:
@@ -72,7 +72,7 @@ class QueryProposals:
             raise VGGymError(
                 f"no proposals: {error}. Name local weights as proposals={name}:WEIGHTS; proposals= turns proposals off"
             ) from error
-        identity = f"{self._proposer.fingerprint} {MIN_SCORE} {MAX_OVERLAP}"
+        identity = f"{self._proposer.fingerprint} {min_confidence} {MAX_OVERLAP}"
         self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
         self.fingerprint = self.images.fingerprint
 
@@ -120,7 +120,7 @@ class QueryProposals:
         rows = np.zeros((len(images), self.count, 5), dtype=np.float32)
         proposed = self._proposer.propose(share_out(lambda image: image.array(), images))
         for row, image, proposals in zip(rows, images, proposed, strict=True):
-            selected = select(proposals, MIN_SCORE, self.count, max_overlap=MAX_OVERLAP)
+            selected = select(proposals, self.min_confidence, self.count, max_overlap=MAX_OVERLAP)
             row[: len(selected), :4] = box_ops.normalize(selected.boxes, image.size)
             row[: len(selected), 4] = selected.scores
         return rows
