@@ -28,10 +28,10 @@ def test_the_clip_reads_and_localizes():
 
 
 @pytest.mark.parametrize(
-    ("name", "crop", "dense"), [("refscenes-captions", 0.22, 0.18), ("refscenes-regions", 0.4, 0.4)]
+    ("name", "crop", "dense"), [("refscenes-captions", 0.28, 0.23), ("refscenes-regions", 0.35, 0.35)]
 )
 def test_the_clips_of_scenes_choose_better_than_chance(name, crop, dense):
-    """A random one of the objects is right in about 0.15 of the cases."""
+    """A random one of the objects is right in 0.23 of the cases."""
     report = localization_report(load_clip(name), open_dataset("refscenes", "val", scenes=40), 160)["all"]
     assert report["crop_r1"] >= crop and report["dense_r1"] >= dense
 
