@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from vg_gym.clip import kernels
-from vg_gym.clip.region_features import box_sum, summed_area, table_scores, table_sums
+from vg_gym.clip import region_features
+from vg_gym.clip.region_features import NUMPY_BOXES, box_sum, summed_area, table_scores, table_sums
 from vg_gym.clip.scores import RING_SCALE, RING_WEIGHT, score_boxes
+from vg_gym.runtime.row_threads import MIN_THREADED_ROWS
 
 
 @pytest.fixture
@@ -44,11 +45,22 @@ def test_scores_are_those_that_are_named(rng):
         np.testing.assert_allclose(scored(rows, ring)[1], expected, atol=2e-5)
 
 
+def test_few_boxes_have_the_sums_of_many_without_compilation(rng):
+    tables, slots, boxes, _ = scene(rng)
+    boxes[2:4] = [[-0.2, 0.1, 0.5, 1.3], [0.5, 0.5, 0.5, 0.5]]
+    few, many = [], []
+    for sums, until in ((few, NUMPY_BOXES), (many, 0)):
+        region_features._boxes_until_loop[0] = until
+        sums += [box_sum(tables[slots[:6]], boxes[:6]), box_sum(tables[:1], boxes[None])]
+    for mine, theirs in zip(few, many, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_threads_change_no_bit(rng, threads):
     found = scene(rng)
     threads(1)
     alone = scored(found)
-    assert len(found[2]) > kernels.MIN_THREADED_ROWS
+    assert len(found[2]) > MIN_THREADED_ROWS
     for count in (2, 3, 7):
         threads(count)
         for mine, theirs in zip(scored(found), alone, strict=True):
@@ -95,8 +107,8 @@ def test_they_are_compiled_where_nothing_can_be_kept(tmp_path):
     program = (
         "from numba.core import caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "import vg_gym.envs.moves as moves\n"
-        "print(len(moves._shift_edges.signatures), moves._shift_edges._cache.__class__.__name__)\n"
+        "import vg_gym.envs.step_loops as loops\n"
+        "print(len(loops.shift_edges.signatures), loops.shift_edges._cache.__class__.__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -191,10 +191,15 @@ def load_policy(folder: Path, about: dict[str, Any], engine: GroundingEngine, de
         engine.actions.space,
         lambda _: 0.0,
         **policy_arguments(about["algo"], about["width"]),
+        optimizer_class=_no_optimizer,  # type: ignore[arg-type]
     )
     load_weights(policy, folder)
     policy.set_training_mode(False)
     return policy.to(device)
+
+
+def _no_optimizer(parameters: Any, **options: Any) -> None:
+    """Build no optimiser, since torch imports its compiler with the first one, which takes a second."""
 
 
 def load_weights(policy: BasePolicy, folder: Path) -> None:

@@ -24,6 +24,7 @@ from vg_gym.clip.published import CONFIG, DOWNLOAD_FAILED, build, without_hub
 from vg_gym.clip.tokenizer import WordTokenizer
 from vg_gym.errors import VGGymError, one_line
 from vg_gym.runtime.lazy_imports import torch
+from vg_gym.runtime.light_imports import import_open_clip, import_towers
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import place_mark
 
@@ -80,6 +81,7 @@ def _load_named(name: str, device: str) -> ClipEncoder:
 
 
 def _load_folder(name: str, folder: Path, device: str) -> ClipEncoder:
+    import_towers()
     import open_clip
 
     model = open_clip.create_model(f"local-dir:{folder}", device="cpu", require_pretrained=True)
@@ -129,6 +131,7 @@ class BuiltInClip(ClipEncoder):
         return self._model
 
     def _load_model(self) -> None:
+        import_open_clip()
         import open_clip
 
         self._check_process()

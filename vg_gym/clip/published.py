@@ -17,6 +17,7 @@ from typing import Any
 
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.runtime.lazy_imports import open_clip, torch
+from vg_gym.runtime.light_imports import import_towers
 
 CONFIG = "open_clip_config.json"
 """Name that open_clip gives to the config in a model folder."""
@@ -47,6 +48,7 @@ def build(name: str) -> Built:
     Raises:
         VGGymError: the name has another form, the architecture is unknown, or the file is a TorchScript archive.
     """
+    import_towers()
     if name.startswith(HUB_PREFIX):
         model = open_clip.create_model(name, require_pretrained=True)
         return model, open_clip.get_tokenizer(name), open_clip.get_model_config(name)

@@ -13,16 +13,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 
 from vg_gym.boxes import namespace
-from vg_gym.clip.kernels import DOUBLE, HALF, ONE, OPTIONS, REAL, TINY, WHOLE, ZERO, kernel, over_rows
 from vg_gym.runtime.lazy_imports import torch
+from vg_gym.runtime.row_threads import over_rows
 
-_TABLES, _SLOTS = REAL[:, :, :, ::1], numba.int32[::1]
 _SUM = 0
 """Code of this mode in torch."""
+NUMPY_BOXES = 8192
+"""Number of boxes that a process sums in numpy before it compiles a loop, which takes seconds; an image that CLIP scans
+has 2,304 boxes."""
+_boxes_until_loop = [NUMPY_BOXES]
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -48,33 +50,6 @@ def summed_area(maps: np.ndarray) -> np.ndarray:
     return table
 
 
-@numba.njit(**OPTIONS)
-def _integral(table, row, column, y, x, c):
-    """Return the integral of feature ``c`` up to the position (x, y) in a cell; see :func:`box_sum`."""
-    top = table[row, column, c] * (1 - x) + table[row, column + 1, c] * x
-    bottom = table[row + 1, column, c] * (1 - x) + table[row + 1, column + 1, c] * x
-    return top * (1 - y) + bottom * y
-
-
-@kernel(_TABLES, WHOLE[:, ::1], DOUBLE[:, ::1], DOUBLE[:, ::1])
-def _box_sum(first, last, tables, cells, shares, out):
-    """Compute :func:`box_sum` of some of N boxes.
-
-    Args:
-        first: first box.
-        last: end of the boxes, exclusive.
-        tables: summed-area tables (B, g+1, g+1, C), each of N / B boxes that follow each other.
-        cells: cells in which the edges of the boxes lie (N, 4).
-        shares: positions of the edges in their cells, in [0, 1] (N, 4).
-        out: sums float64 (N, C), written.
-    """
-    for n in range(first, last):
-        table, (left, top, right, bottom), (x1, y1, x2, y2) = tables[n * len(tables) // len(out)], cells[n], shares[n]
-        for c in range(table.shape[2]):
-            both = _integral(table, bottom, right, y2, x2, c) + _integral(table, top, left, y1, x1, c)
-            out[n, c] = both - _integral(table, bottom, left, y2, x1, c) - _integral(table, top, right, y1, x2, c)
-
-
 def box_sum(tables: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Return the sums over boxes (B, 4) or (B, N, 4) in cells, float64 (B, C) or (B, N, C).
 
@@ -85,10 +60,33 @@ def box_sum(tables: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     flat, grid = boxes.reshape(-1, 4), tables.shape[1] - 1
     places = np.clip(flat, 0, 1) * np.float32(grid)
     cells = np.clip(places.astype(np.int64), 0, grid - 1)
-    sums = np.empty((len(flat), tables.shape[-1]))
     shares = np.ascontiguousarray(places - cells)
-    over_rows(_box_sum, len(flat), np.ascontiguousarray(tables), np.ascontiguousarray(cells), shares, sums)
+    _boxes_until_loop[0] -= len(flat)
+    sums = (_sums_of_many if _boxes_until_loop[0] < 0 else _sums_of_few)(tables, cells, shares)
     return sums.reshape(*boxes.shape[:-1], -1)
+
+
+def _sums_of_many(tables: np.ndarray, cells: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the sums float64 (N, C) over boxes by their edges: cells (N, 4) and positions in these cells (N, 4)."""
+    from vg_gym.clip import region_loops as loops
+
+    sums = np.empty((len(cells), tables.shape[-1]))
+    over_rows(loops.box_sum, len(cells), np.ascontiguousarray(tables), np.ascontiguousarray(cells), shares, sums)
+    return sums
+
+
+def _sums_of_few(tables: np.ndarray, cells: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Compute :func:`_sums_of_many` in numpy, equal to the bit and ten times slower, without compilation."""
+    (left, top, right, bottom), (x1, y1, x2, y2) = cells.T, shares.T[..., None]
+    table = np.arange(len(cells)) * len(tables) // max(1, len(cells))
+
+    def integral(row: np.ndarray, column: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        above = tables[table, row, column] * (1 - x) + tables[table, row, column + 1] * x
+        below = tables[table, row + 1, column] * (1 - x) + tables[table, row + 1, column + 1] * x
+        return above * (1 - y) + below * y
+
+    both = integral(bottom, right, y2, x2) + integral(top, left, y1, x1)
+    return both - integral(bottom, left, y2, x1) - integral(top, right, y1, x2)
 
 
 def box_cells(boxes: np.ndarray, grid: int) -> np.ndarray:
@@ -100,40 +98,6 @@ def box_cells(boxes: np.ndarray, grid: int) -> np.ndarray:
 def box_mean(tables: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Return the means over the part of each box inside the image, in the shapes of :func:`box_sum`."""
     return box_sum(tables, boxes) / box_cells(boxes, tables.shape[1] - 1)[..., None]
-
-
-@numba.njit(**OPTIONS, fastmath={"contract"})
-def _add_corners(table, edges, total):
-    """Sum features (D,) over a box from 16 entries of a summed-area table (g+1, g+1, D), four at each corner."""
-    cells, dim = table.shape[0] - 1, table.shape[2]
-    for d in range(dim):
-        total[d] = ZERO
-    for down in range(2):
-        y = edges[1 + 2 * down] * np.float32(cells)
-        row = max(min(int(y), cells - 1), 0)
-        below = y - np.float32(row)
-        for across in range(2):
-            x = edges[2 * across] * np.float32(cells)
-            column = max(min(int(x), cells - 1), 0)
-            beyond = x - np.float32(column)
-            sign = ONE if down == across else -ONE
-            above_left, above_right = sign * (ONE - below) * (ONE - beyond), sign * (ONE - below) * beyond
-            below_left, below_right = sign * below * (ONE - beyond), sign * below * beyond
-            for d in range(dim):
-                total[d] += (
-                    above_left * table[row, column, d]
-                    + above_right * table[row, column + 1, d]
-                    + below_left * table[row + 1, column, d]
-                    + below_right * table[row + 1, column + 1, d]
-                )
-
-
-@kernel(_TABLES, _SLOTS, REAL[:, :, ::1], REAL[:, :, ::1], fastmath={"contract"})
-def _table_sums(first, last, tables, slots, boxes, out):
-    """Compute :func:`table_sums` of some rows in ``out`` (B, K, D)."""
-    for b in range(first, last):
-        for k in range(boxes.shape[1]):
-            _add_corners(tables[slots[b]], boxes[b, k], out[b, k])
 
 
 def table_sums(tables: Any, slots: Any, boxes: Any) -> Any:
@@ -151,8 +115,10 @@ def table_sums(tables: Any, slots: Any, boxes: Any) -> Any:
     """
     (batch, count, _), dim = boxes.shape, tables.shape[3]
     if isinstance(boxes, np.ndarray):
+        from vg_gym.clip import region_loops as loops
+
         sums = np.empty((batch, count, dim), dtype=np.float32)
-        over_rows(_table_sums, batch, tables, slots, np.ascontiguousarray(boxes), sums)
+        over_rows(loops.table_sums, batch, tables, slots, np.ascontiguousarray(boxes), sums)
         return sums
     lines = tables.shape[1]
     signs, steps = _corners(lines, boxes.device)
@@ -176,37 +142,6 @@ def _corners(lines: int, device: torch.device) -> tuple[torch.Tensor, torch.Tens
     return signs, torch.tensor([[[0, 1]], [[lines, lines + 1]]], dtype=torch.int32, device=device)
 
 
-_ROWS = REAL[:, ::1]
-
-
-@kernel(_TABLES, _SLOTS, _ROWS, _ROWS, REAL, REAL, _ROWS, REAL[::1], fastmath={"contract", "reassoc"})
-def _table_scores(first, last, tables, slots, boxes, texts, size, weight, regions, scores):
-    """Compute :func:`table_scores` of some rows in ``regions`` (B, D) and ``scores`` (B,)."""
-    dim, both = tables.shape[3], 2 if weight > ZERO else 1
-    sums, edges = np.empty((2, dim), np.float32), np.empty(4, np.float32)
-    for b in range(first, last):
-        scores[b] = ZERO
-        for edge in range(4):
-            edges[edge] = boxes[b, edge]
-        for k in range(both):
-            if k == 1:
-                for axis in range(2):
-                    middle = (boxes[b, axis] + boxes[b, axis + 2]) * HALF
-                    half = (boxes[b, axis + 2] - boxes[b, axis]) * (size * HALF)
-                    edges[axis], edges[axis + 2] = max(middle - half, ZERO), min(middle + half, ONE)
-            _add_corners(tables[slots[b]], edges, sums[k])
-            squares, product = ZERO, ZERO
-            for d in range(dim):
-                value = sums[k, d] - np.float32(k) * sums[0, d]  # the ring is the wider box minus the box
-                squares += value * value
-                product += value * texts[b, d]
-            length = max(np.sqrt(squares), TINY)
-            scores[b] += product / length if k == 0 else -weight * (product / length)
-            if k == 0:
-                for d in range(dim):
-                    regions[b, d] = min(max(sums[0, d] / length, -ONE), ONE)
-
-
 def table_scores(
     tables: np.ndarray, slots: np.ndarray, boxes: np.ndarray, texts: np.ndarray, size: float, weight: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +159,9 @@ def table_scores(
         Unit features of the boxes in [-1, 1], (B, D), and the cosine of each box minus ``weight`` times that of its
         ring, (B,).
     """
+    from vg_gym.clip import region_loops as loops
+
     regions, scores = np.empty_like(texts), np.empty(len(boxes), dtype=np.float32)
     ring = np.float32(size), np.float32(weight)
-    over_rows(_table_scores, len(boxes), tables, slots, np.ascontiguousarray(boxes), texts, *ring, regions, scores)
+    over_rows(loops.table_scores, len(boxes), tables, slots, np.ascontiguousarray(boxes), texts, *ring, regions, scores)
     return regions, scores

@@ -38,7 +38,8 @@ from vg_gym.envs.scoring.protocol import Playing
 from vg_gym.errors import VGGymError
 from vg_gym.features.bank import FeatureBank
 from vg_gym.features.edge_profiles import edge_profiles
-from vg_gym.features.glimpses import State, feature_glimpses, seen_arrays, seen_tensors
+from vg_gym.features.glimpse_parts import State
+from vg_gym.features.glimpses import feature_glimpses, seen_arrays, seen_tensors
 from vg_gym.features.image_tables import Rows
 from vg_gym.features.query_proposals import relative
 from vg_gym.runtime.devices import check_memory

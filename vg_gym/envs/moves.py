@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.kernels import HALF, ONE, REAL, ZERO, kernel, over_rows
 from vg_gym.runtime.lazy_imports import torch
+from vg_gym.runtime.row_threads import over_rows
 
 MIN_SIDE = 0.04
 """Shortest side of a box, as a fraction of the side of the image."""
@@ -18,24 +18,6 @@ OUT = np.array([-1, -1, 1, 1], dtype=np.float32)
 """Sign of the direction out of the box, for each edge."""
 _SIDES = np.float32(MIN_SIDE), np.float32(1 - MIN_SIDE)
 """Shortest side of a box, and the largest coordinate at which a box of that side begins."""
-
-
-@kernel(REAL[:, ::1], REAL[:, ::1], REAL, REAL, REAL[:, ::1])
-def _shift_edges(first, last, boxes, deltas, shortest, end, out):
-    """Compute :func:`shift_edges` of some boxes (B, 4) in ``out`` (B, 4); see :data:`_SIDES`."""
-    for b in range(first, last):
-        for axis in range(2):
-            low, high, delta, other = boxes[b, axis], boxes[b, axis + 2], deltas[b, axis], deltas[b, axis + 2]
-            move, stretch = delta * (high - low), other * (high - low)
-            if delta == other:  # both edges move by the same amount, and stop together at the border
-                move = stretch = min(max(move, -low), ONE - high)
-            low, high = min(max(low + move, ZERO), ONE), min(max(high + stretch, ZERO), ONE)
-            if high - low < shortest:
-                low, high = min(low, high), max(low, high)
-                if high - low < shortest:
-                    low = min(max((low + high - shortest) * HALF, ZERO), end)
-                    high = low + shortest
-            out[b, axis], out[b, axis + 2] = low, high
 
 
 def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
@@ -48,11 +30,13 @@ def shift_edges(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     [0.5, 0.25, 0.75, 0.75]
     """
     if isinstance(boxes, np.ndarray):
+        from vg_gym.envs import step_loops as loops
+
         if boxes.shape != deltas.shape:
             boxes, deltas = np.broadcast_arrays(boxes, deltas)
         flat = (np.ascontiguousarray(array, dtype=np.float32).reshape(-1, 4) for array in (boxes, deltas))
         moved = np.empty((boxes.size // 4, 4), dtype=np.float32)
-        over_rows(_shift_edges, len(moved), *flat, *_SIDES, moved)
+        over_rows(loops.shift_edges, len(moved), *flat, *_SIDES, moved)
         return moved.reshape(boxes.shape)
     low, high, first, second = boxes[..., :2], boxes[..., 2:], deltas[..., :2], deltas[..., 2:]
     extent = high - low

@@ -16,13 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.boxes import PIXEL_PARTS, ROUNDING
-from vg_gym.clip.kernels import DOUBLE, OPTIONS, REAL, kernel, over_rows
 from vg_gym.errors import unknown
+from vg_gym.runtime.row_threads import over_rows
 
 REWARDS = ("clip", "iou", "clip+iou")
 SUCCESS_IOU = 0.5
@@ -73,33 +71,6 @@ class Reward:
         return after - before - self.step_cost + stop * (self.trigger_bonus * after)
 
 
-@numba.njit(**OPTIONS)
-def _pixel(coordinate, scale):
-    """Convert a normalised coordinate to pixels; see :func:`vg_gym.boxes.pixels`."""
-    value = numba.float64(coordinate) * scale
-    near = np.rint(value * PIXEL_PARTS) / PIXEL_PARTS
-    return near if abs(value - near) <= scale * ROUNDING else value
-
-
-@kernel(REAL[:, ::1], REAL[:, ::1], REAL[:, ::1], DOUBLE[::1])
-def _target_iou(first, last, boxes, targets, scales, out):
-    """Compute :func:`target_iou` of some rows in ``out`` (B,)."""
-    for b in range(first, last):
-        if np.isnan(targets[b, 0]):
-            out[b] = np.nan
-            continue
-        overlap, size, other = 1.0, 1.0, 1.0
-        for axis in range(2):
-            scale = numba.float64(scales[b, axis])
-            low, high = _pixel(boxes[b, axis], scale), _pixel(boxes[b, axis + 2], scale)
-            start, end = _pixel(targets[b, axis], scale), _pixel(targets[b, axis + 2], scale)
-            overlap *= max(min(high, end) - max(low, start), 0.0)
-            size *= max(high - low, 0.0)
-            other *= max(end - start, 0.0)
-        union = size + other - overlap
-        out[b] = overlap / union if union > 0 else 0.0
-
-
 def target_iou(boxes: Any, targets: Any, scales: Any) -> Any:
     """Return the IoUs (B,) of boxes with their targets in pixels, float64; NaN for rows without a target.
 
@@ -112,6 +83,8 @@ def target_iou(boxes: Any, targets: Any, scales: Any) -> Any:
     """
     if not isinstance(boxes, np.ndarray):
         return box_ops.pixel_iou(box_ops.pixels(boxes, scales), box_ops.pixels(targets, scales))
+    from vg_gym.envs import step_loops as loops
+
     overlap = np.empty(len(boxes))
-    over_rows(_target_iou, len(boxes), boxes, targets, scales, overlap)
+    over_rows(loops.target_iou, len(boxes), boxes, targets, scales, overlap)
     return overlap

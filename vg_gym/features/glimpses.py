@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.kernels import HALF, ONE, OPTIONS, REAL, WHOLE, ZERO, kernel, over_rows
 from vg_gym.clip.region_features import l2_normalize, table_sums
+from vg_gym.features.glimpse_parts import Parts, State
 from vg_gym.runtime.lazy_imports import torch
+from vg_gym.runtime.row_threads import over_rows
 
 WINDOWS = (1.0, 2.0, 4.0)
 """Sizes of the moving windows, in sides of the box; a fourth window is the whole image."""
@@ -81,52 +81,6 @@ def _crossings(maps: torch.Tensor, lines: torch.Tensor) -> torch.Tensor:
     return torch.grid_sampler(maps, points, _BILINEAR, _BORDER, True).view(batch, -1, count, number, number)
 
 
-class State(NamedTuple):
-    """State of rows of an engine that every observation shows; arrays or tensors of B rows."""
-
-    boxes: Any
-    """Normalised boxes (B, 4)."""
-    maps: Any
-    """Summed-area tables of score maps (B, M, g+1, g+1)."""
-    overview: Any
-    """Glimpses of the whole image (B, M + 1, G, G)."""
-    history: Any
-    """Last actions (B, H, A)."""
-    image: Any
-    """Features of the images (B, D)."""
-    region: Any
-    """Features of the boxes (B, D)."""
-    score: Any
-    """Scores of the boxes (B,)."""
-    score_change: Any
-    """Last changes of the scores (B,)."""
-    steps: Any
-    """Numbers of steps, int64 (B,)."""
-    text: Any
-    """Features of the expressions (B, D)."""
-
-
-class Parts(NamedTuple):
-    """Parts that every observation has; arrays or tensors of R rows."""
-
-    box: Any
-    """Corners, centres and sides of the boxes (R, 8)."""
-    glimpses: Any
-    """Glimpses of the moving windows and of the whole image (R, 4 * (M + 1) * G * G)."""
-    history: Any
-    """Last actions (R, H * A)."""
-    image: Any
-    """Features of the images (R, D)."""
-    region: Any
-    """Features of the boxes (R, D)."""
-    score: Any
-    """Scores of the boxes and their last changes (R, 2)."""
-    step: Any
-    """Shares of the steps taken (R, 1)."""
-    text: Any
-    """Features of the expressions (R, D)."""
-
-
 def seen_tensors(state: State, max_steps: int) -> Parts:
     """Return the parts of observations of B rows as tensors; some of them are views of the state.
 
@@ -160,11 +114,13 @@ def seen_arrays(state: State, max_steps: int, rows: np.ndarray, half: bool = Fal
         rows: indices of the rows (R,).
         half: whether the parts are float16 instead of float32.
     """
+    from vg_gym.features import glimpse_loops as loops
+
     dim, (_, history, code), (_, *cells) = state.text.shape[1], state.history.shape, state.overview.shape
     sizes = 8, (len(WINDOWS) + 1) * math.prod(cells), history * code, dim, dim, 2, 1, dim
     values = np.empty(len(rows) * sum(sizes), dtype=np.float32)
     parts = _views(values, len(rows), sizes)
-    over_rows(_see, len(rows), rows, State(*map(np.ascontiguousarray, state)), max_steps, OFFSETS, parts)
+    over_rows(loops.see, len(rows), rows, State(*map(np.ascontiguousarray, state)), max_steps, OFFSETS, parts)
     if half:  # torch uses the processor's instruction for half precision; numpy takes twenty times as long
         return _views(torch.from_numpy(values).half().numpy(), len(rows), sizes)
     return parts
@@ -177,87 +133,6 @@ def _views(values: np.ndarray, count: int, sizes: Sequence[int]) -> Parts:
         begin, end = end, end + count * size
         views.append(values[begin:end].reshape(count, size))
     return Parts(*views)
-
-
-@numba.njit(**OPTIONS, fastmath={"contract"})
-def _look(maps, box, offsets, out, inside, beyond, places, bands):
-    """Average maps over the cells of a window around a box, and compute the share of each cell inside the image.
-
-    Args:
-        maps: summed-area tables (M, g+1, g+1).
-        box: normalised box (4,).
-        offsets: lines of the window (G+1,).
-        out: averages and shares (M + 1, G, G), written.
-        inside: work space (2, G+1).
-        beyond: work space (2, G+1).
-        places: work space (2, G+1).
-        bands: work space (3, g+1).
-    """
-    count, across, cells = maps.shape[0], maps.shape[2], offsets.shape[0] - 1
-    grid, size = np.float32(across - 1), (offsets[cells] - offsets[0]) / np.float32(cells)
-    width, height = (box[2] - box[0]) * size, (box[3] - box[1]) * size
-    for axis in range(2):
-        middle, side = (box[axis] + box[axis + 2]) * HALF, box[axis + 2] - box[axis]
-        for s in range(cells + 1):
-            line = min(max(middle + side * offsets[s], ZERO), ONE)
-            place = max(min(int(line * grid), across - 2), 0)
-            inside[axis, s], places[axis, s], beyond[axis, s] = line, place, line * grid - np.float32(place)
-    for y in range(cells):
-        share = (inside[1, y + 1] - inside[1, y]) / height
-        for x in range(cells):
-            out[count, y, x] = share * ((inside[0, x + 1] - inside[0, x]) / width)
-    scale = ONE / (width * height * grid * grid)
-    for m in range(count):
-        for y in range(cells + 1):
-            row, share, now, before = places[1, y], beyond[1, y], y % 2, (y + 1) % 2
-            for x in range(across):
-                bands[now, x] = maps[m, row, x] + share * (maps[m, row + 1, x] - maps[m, row, x])
-            if y > 0:
-                for x in range(across):
-                    bands[2, x] = (bands[now, x] - bands[before, x]) * scale
-                left_sum = ZERO
-                for x in range(cells + 1):
-                    place = places[0, x]
-                    right = bands[2, place] + beyond[0, x] * (bands[2, place + 1] - bands[2, place])
-                    if x > 0:
-                        out[m, y - 1, x - 1] = right - left_sum
-                    left_sum = right
-
-
-_ROWS, _NUMBERS, _MAPS = REAL[:, ::1], REAL[::1], REAL[:, :, :, ::1]
-_STATE = numba.types.NamedTuple(
-    (_ROWS, _MAPS, _MAPS, REAL[:, :, ::1], _ROWS, _ROWS, _NUMBERS, _NUMBERS, WHOLE[::1], _ROWS), State
-)
-_PARTS = numba.types.NamedUniTuple(_ROWS, len(Parts._fields), Parts)
-
-
-@kernel(WHOLE[::1], _STATE, WHOLE, _ROWS, _PARTS, fastmath={"contract"})
-def _see(first, last, rows, state, max_steps, offsets, parts):
-    """Compute :func:`seen_arrays` of some rows in ``parts``; ``offsets`` (K, G+1) are the lines of moving windows."""
-    (windows, lines), across = offsets.shape, state.maps.shape[3]
-    inside, beyond = np.empty((2, lines), np.float32), np.empty((2, lines), np.float32)
-    places, bands = np.empty((2, lines), np.int64), np.empty((3, across), np.float32)
-    for i in range(first, last):
-        b = rows[i]
-        for axis in range(2):
-            low, high = state.boxes[b, axis], state.boxes[b, axis + 2]
-            parts.box[i, axis], parts.box[i, axis + 2] = low, high
-            parts.box[i, axis + 4], parts.box[i, axis + 6] = (low + high) * HALF, high - low
-        parts.score[i, 0], parts.score[i, 1] = state.score[b], state.score_change[b]
-        parts.step[i, 0] = min(np.float32(state.steps[b] / max_steps), ONE)
-        for h in range(state.history.shape[1]):
-            for a in range(state.history.shape[2]):
-                parts.history[i, h * state.history.shape[2] + a] = state.history[b, h, a]
-        for d in range(state.text.shape[1]):
-            parts.image[i, d], parts.region[i, d] = state.image[b, d], state.region[b, d]
-            parts.text[i, d] = state.text[b, d]
-        seen = parts.glimpses[i].reshape((windows + 1, *state.overview.shape[1:]))
-        for w in range(windows):
-            _look(state.maps[b], state.boxes[b], offsets[w], seen[w], inside, beyond, places, bands)
-        for m in range(state.overview.shape[1]):
-            for y in range(lines - 1):
-                for x in range(lines - 1):
-                    seen[windows, m, y, x] = state.overview[b, m, y, x]
 
 
 def feature_glimpses(tables: Any, slots: Any, boxes: Any) -> Any:

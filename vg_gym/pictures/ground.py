@@ -93,6 +93,7 @@ def ground_each(
         if not text.strip():
             raise VGGymError("the expression is empty: say in a few words what is meant")
     name, encoder = chosen(method, clip, expressions)
+    options = {**_uncompiled(name), **options}
     files = (name.partition(":")[2], encoder, encoder.partition(":")[2], *map(str, options.values()))
     grounder = _grounder(name, encoder, tuple(sorted(options.items())), place_mark(*files))
     _warn_of_unknown(name, encoder, expressions, options)
@@ -135,6 +136,11 @@ def chosen(method: str | None, clip: str | None, expressions: Sequence[str]) -> 
     name = method or by_default[0]
     takes_clip = registry.grounder_spec(name).takes_clip
     return name, (clip or (DRAWN if drawn else PHOTOGRAPHS)[1]) if takes_clip else ""
+
+
+def _uncompiled(name: str) -> dict[str, Any]:
+    """Return the options with which a method answers sooner if there are few pictures."""
+    return {"compiled": False} if registry.grounder_key(name) == "agent" else {}
 
 
 def _warn_of_unknown(name: str, clip: str, expressions: Sequence[str], options: dict[str, Any]) -> None:
