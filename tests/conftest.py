@@ -18,8 +18,28 @@ settings.register_profile("busy machine", deadline=None)  # a slow example is no
 settings.load_profile("busy machine")
 
 
+ROOT = Path(__file__).parents[1]
+QUICK = [
+    "tests/language", "tests/registry", "tests/storage", "tests/envs/test_actions.py", "tests/envs/test_answers.py",
+    "tests/envs/test_rewards.py", "tests/agents/test_budget.py", "tests/agents/test_plan.py", "tests/test_boxes.py",
+    "tests/test_config.py", "tests/test_frames.py", "tests/test_style.py", "tests/test_types.py", "vg_gym/language",
+    "vg_gym/storage", "vg_gym/boxes.py", "vg_gym/config.py", "vg_gym/types.py",
+]  # fmt: skip
+"""Files and rooms whose tests are marked ``quick``; ``pytest -m quick`` without paths does not import the others."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the quick tests."""
+    quick = [ROOT / path for path in QUICK]
+    for item in items:
+        if not item.get_closest_marker("slow") and any(item.path.is_relative_to(path) for path in quick):
+            item.add_marker("quick")
+
+
 def pytest_configure(config):
     """Count hostile cases, where reports of all workers arrive; workers of pytest-xdist share the cores."""
+    if config.option.markexpr == "quick" and config.args_source != pytest.Config.ArgsSource.ARGS:
+        config.args = [str(ROOT / path) for path in QUICK]
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(counting)
     if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
