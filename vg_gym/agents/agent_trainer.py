@@ -40,6 +40,7 @@ from vg_gym.agents.checkpoint import (
 )
 from vg_gym.agents.cloning import clone_oracle, learn_choice
 from vg_gym.agents.config import NUM_EVALUATIONS, TrainConfig, completed, env_options
+from vg_gym.agents.plan import CHOICE, CLONING, FEATURES, LEARNING, announced, planned
 from vg_gym.agents.policy import lower_trigger_bias
 from vg_gym.agents.rollout import draw_episode
 from vg_gym.agents.supervision import NO_BOXES, method_seen, seen_in_training
@@ -58,8 +59,9 @@ from vg_gym.fitting.origin import START, check_origin, weights_mark, write_origi
 from vg_gym.fitting.resuming import check_options, command_to_resume
 from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
 from vg_gym.fitting.tensorboard import describe_run
-from vg_gym.registry import dataset_spec, open_dataset
+from vg_gym.registry import open_dataset
 from vg_gym.registry.photographs import drawn_clips
+from vg_gym.runtime.command_stages import label
 from vg_gym.runtime.devices import check_memory, pick_device, usable_cores, use_threads
 from vg_gym.runtime.interrupts import interrupted_with
 from vg_gym.storage.files import replacing, writing
@@ -67,8 +69,6 @@ from vg_gym.storage.lazy_sequence import Chained
 from vg_gym.storage.run_folder import CONFIG, claimed, clear
 from vg_gym.types import GroundingDataset
 
-TRAIN_SCENES = 4000
-"""Number of scenes of RefShapes in the default run; their features take 64 KB each."""
 UNLIMITED_STEPS = 10**12
 """Value of SB3's ``total_timesteps``, which never ends a run, because the budget does."""
 
@@ -107,9 +107,11 @@ class AgentTrainer:
         self.device = pick_device(config.device)
         self.options = options_from(EnvOptions, env_options(config))
         self.resumed: dict[str, Any] = read_resumable(self.out / "last") if config.resume else {"warm_start": False}
-        had_warm_start = self.resumed.get("warm_start", True)
-        self.warm_start = Budget(0.0) if had_warm_start else Budget(config.clone.minutes or 0.0, config.clone.steps)
-        self.budget = Budget(config.minutes - (config.clone.minutes or 0.0), config.total_timesteps)
+        self._had_warm_start = self.resumed.get("warm_start", True)
+        self.warm_start = (
+            Budget(0.0) if self._had_warm_start else Budget(config.clone.minutes or 0.0, config.clone.steps)
+        )
+        self.budget = Budget((config.minutes or 0.0) - (config.clone.minutes or 0.0), config.total_timesteps)
         with interrupted_with("interrupted before the first step; what was computed is kept: the same command resumes"):
             self.env, self.validation = self._environments()
             self.model = self._model()
@@ -131,10 +133,14 @@ class AgentTrainer:
         self._check_memory(engine)
         queries = engine.episodes.queries()
         evaluated = Episodes(samples, c.targets)
-        bank.prepare(Chained([queries, evaluated.queries()]), c.cache, progress=True)
-        engine.initial_boxes.prepare(queries, c.cache, progress=True)
-        validation = GroundingEngine(evaluated, self.clip, min(64, len(samples)), self.options, bank)
-        validation.initial_boxes.prepare(evaluated.queries(), c.cache, progress=True)
+        self.stages = planned(c, len(queries) + len(samples), bool(self.options.proposals), self._had_warm_start)
+        for line in announced(c, self.stages):
+            tqdm.write(line)
+        with self.stages.running(FEATURES):
+            bank.prepare(Chained([queries, evaluated.queries()]), c.cache, progress=True)
+            engine.initial_boxes.prepare(queries, c.cache, progress=True)
+            validation = GroundingEngine(evaluated, self.clip, min(64, len(samples)), self.options, bank)
+            validation.initial_boxes.prepare(evaluated.queries(), c.cache, progress=True)
         return GroundingVecEnv(engine, c.seed), validation
 
     def _compare_origin(self, train: GroundingDataset, validation: Sequence[Any]) -> None:
@@ -155,8 +161,6 @@ class AgentTrainer:
         options = dict(c.dataset_options)
         if split != c.train_split:
             options = options_of_all_splits(c.dataset, options)
-        if split == c.train_split and c.dataset.startswith("refshapes") and not dataset_spec(c.dataset).read_from_disk:
-            options.setdefault("scenes", TRAIN_SCENES)
         return open_dataset(c.dataset, split, c.root, **options)
 
     def _model(self) -> BaseAlgorithm:
@@ -229,7 +233,7 @@ class AgentTrainer:
             return dict(self.resumed["val"])
         evaluation = self._evaluation()
         evaluation.init_callback(self.model)
-        tqdm.write(f"{self.out}: {c.algo} on {c.dataset}, reward={c.reward}, {self._size()}")
+        tqdm.write(self._size())
         try:
             with writing(self.out):
                 return self._run(evaluation)
@@ -292,7 +296,7 @@ class AgentTrainer:
             evaluation.about["warm_start"] = True
             evaluation.run()
         self.budget.start()
-        with closing(EpisodeStats(self.budget)) as stats:
+        with self.stages.running(LEARNING), closing(EpisodeStats(self.budget)) as stats:
             callbacks = [stats, evaluation, TruncationValues()]
             self.model.learn(UNLIMITED_STEPS, callbacks, reset_num_timesteps=not self.config.resume)
         means = evaluation.run()
@@ -329,10 +333,10 @@ class AgentTrainer:
         share = clone.choice if reads_proposals(model.policy) else 0.0
         choice, oracle = self.warm_start.part(share), self.warm_start.part(1 - share)
         if choice.progress() < 1:
-            with _progress("learn choice") as report:
+            with self.stages.running(CHOICE), _progress("choice") as report:
                 learn_choice(model, self.env, clone, choice, report)
         if oracle.progress() < 1:
-            with _progress("clone oracle") as report:
+            with self.stages.running(CLONING), _progress("cloning") as report:
                 clone_oracle(model, self.env, clone, oracle, report)
 
     def _contact_sheet(self, count: int = 24) -> None:
@@ -346,10 +350,12 @@ class AgentTrainer:
 @contextmanager
 def _progress(description: str) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Show a progress bar, and yield the function that updates it."""
-    with tqdm(total=100, desc=description, bar_format=BAR) as bar:
+    with tqdm(total=100, desc=label(description), bar_format=BAR) as bar:
 
         def report(values: dict[str, Any]) -> None:
-            bar.n = round(100 * values.pop("progress"), 1)
+            share = values.pop("progress")
+            bar.n = round(100 * share, 1)
+            bar.set_description(label(description, share), refresh=False)
             bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
 
         yield report

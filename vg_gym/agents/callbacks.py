@@ -21,12 +21,17 @@ from vg_gym.agents.checkpoint import save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
 from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine
+from vg_gym.runtime.command_stages import label
 
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 """Format of a progress bar in percent."""
 EPISODE_STATS = {"iou": "iou", "clip_score": "clip_score", "triggered": "trigger_rate"}
 """Names in TensorBoard of the values of an episode's ``info``. SB3 logs returns, lengths, successes and speed:
 ``rollout/ep_rew_mean``, ``rollout/ep_len_mean``, ``rollout/success_rate`` (IoU >= 0.5) and ``time/fps``."""
+LEARNS = "learning"
+"""Name of the progress bar."""
+SHOWN = ("return", "iou")
+"""Values that the bar shows; TensorBoard has all."""
 STATS_EPISODES = 1000
 """Number of recent episodes whose means are logged."""
 
@@ -47,7 +52,7 @@ class EpisodeStats(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._start, self._first = time.monotonic(), self.num_timesteps
-        self._bar = tqdm(total=100, desc="train_agent", unit="%", bar_format=BAR)
+        self._bar = tqdm(total=100, desc=label(LEARNS), unit="%", bar_format=BAR)
 
     def _on_rollout_start(self) -> None:
         self.logger.record("time/threads", torch.get_num_threads())
@@ -67,11 +72,13 @@ class EpisodeStats(BaseCallback):
             self.logger.record(f"rollout/{name}", value)
         fps = (self.num_timesteps - self._first) / max(time.monotonic() - self._start, 1e-9)
         if self._bar is not None:
-            self._bar.n = round(100 * self.budget.progress(), 1)
+            share = self.budget.progress()
+            self._bar.n = round(100 * share, 1)
+            self._bar.set_description(label(LEARNS, share), refresh=False)
             if returns := [episode["r"] for episode in self.model.ep_info_buffer or ()]:
                 means = {"return": float(np.mean(returns)), **means}
-            texts = {name: f"{value:.3f}" for name, value in means.items()}
-            self._bar.set_postfix({**texts, "fps": f"{fps:.0f}", "steps": f"{self.num_timesteps:,}"})
+            texts = {name: f"{value:.3f}" for name, value in means.items() if name in SHOWN}
+            self._bar.set_postfix({**texts, "fps": f"{fps:.0f}"})
 
     def _on_training_end(self) -> None:
         self.close()

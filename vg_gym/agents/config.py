@@ -20,9 +20,15 @@ from vg_gym.config import (
 )
 from vg_gym.envs.options import EnvOptions, Price
 from vg_gym.features.store import FeatureStore
-from vg_gym.registry import DatasetSpec, refuse_code
+from vg_gym.registry import DatasetSpec, dataset_spec, refuse_code
 from vg_gym.registry.photographs import clip_for
 
+TOTAL_MINUTES = 6
+"""Minutes of a run with the defaults on two cores, from the command to the table; pages and ``--help`` say so, too."""
+SCENES_PER_MINUTE, MIN_SCENES, MAX_SCENES = 400, 3000, 4000
+"""Default number of scenes of RefShapes per minute of learning, with its bounds; features of a scene take 64 KB."""
+SHORT_MINUTES, LONG_MINUTES = 3.0, 10.0
+"""Default minutes of learning: on RefShapes with proposals and a warm start, and otherwise."""
 WARM_START_SHARE = 0.5
 """Default share of a run that is spent on the warm start."""
 STEPS_PER_MINIBATCH = 150
@@ -35,7 +41,7 @@ NUM_EVALUATIONS = 5
 class TrainConfig(EnvOptions):
     """Options of a training run, including those of the environment (:class:`~vg_gym.envs.options.EnvOptions`).
 
-    The defaults train on the built-in data with IoU rewards, in a quarter of an hour on two cores.
+    The defaults train on the built-in data with IoU rewards, in 6 minutes on two cores.
     With ``reward=clip`` neither learning nor the choice of the best checkpoint depends on a box label. If the data have
     labels, they are read only to log the IoU.
     """
@@ -81,7 +87,8 @@ class TrainConfig(EnvOptions):
     root: str | None = None
     """Folder of a data set that is on disk; default: the one of ``features``."""
     dataset_options: dict[str, Any] = field(default_factory=dict)
-    """Options of the training split, e.g. ``{scenes: 4000}`` for RefShapes."""
+    """Options of the training split, e.g. ``{scenes: 4000}``, the number of scenes of RefShapes. By default it has 400
+    per minute of learning, but between 3,000 and 4,000."""
     plugins: str = ""
     """Comma-separated modules that register data sets, grounders or proposers."""
     clip: str = ""
@@ -93,9 +100,9 @@ class TrainConfig(EnvOptions):
     # Where and how long
     out: str = ""
     """Folder of the run; default ``runs/DATASET-ALGO-REWARD-sSEED``. ``runs/latest`` points to it."""
-    minutes: NonNegativeFloat = 10.0
+    minutes: NonNegativeFloat | None = None
     """Wall-clock budget of learning in minutes, which includes the warm start, but not the features before it and the
-    evaluation after it."""
+    table after it. Default: 3 for RefShapes with proposals and a warm start, otherwise 10."""
     total_timesteps: PositiveInt | None = None
     """Number of environment steps of learning after the warm start, in all environments together. It replaces
     ``minutes``: learning rates, warm start and evaluations are then measured in steps too, so that results do not
@@ -169,7 +176,7 @@ class TrainConfig(EnvOptions):
 
 
 def completed(config: TrainConfig) -> TrainConfig:
-    """Fill in the data set, its root, the CLIP and the warm start.
+    """Fill in the data set, its root, its number of scenes, the CLIP, the minutes and the warm start.
 
     Unset names come from the feature store, if one is used.
 
@@ -185,17 +192,40 @@ def completed(config: TrainConfig) -> TrainConfig:
         named = {name: getattr(manifest, name) or value for name, value in named.items()}
     values = {name: getattr(config, name) or value for name, value in named.items()}
     values["clip"] = values["clip"] or clip_for(values["dataset"])
-    return replace(config, clone=_completed_clone(config), **cast(dict[str, Any], values))
+    config = replace(config, **cast(dict[str, Any], values))
+    config = replace(config, minutes=_default_minutes(config) if config.minutes is None else config.minutes)
+    options = {**_default_scenes(config), **config.dataset_options}
+    return replace(config, clone=_completed_clone(config), dataset_options=options)
+
+
+def _clones(config: TrainConfig) -> bool:
+    return config.algo == "ppo" and config.reward != "clip"
+
+
+def _is_refshapes(name: str) -> bool:
+    return name.startswith("refshapes") and not dataset_spec(name).read_from_disk
+
+
+def _default_minutes(config: TrainConfig) -> float:
+    short = _is_refshapes(config.dataset) and config.proposals and _clones(config) and config.clone.minutes != 0
+    return SHORT_MINUTES if short else LONG_MINUTES
+
+
+def _default_scenes(config: TrainConfig) -> dict[str, int]:
+    """Return the number of scenes as an option, so that a resumed run with other minutes has the same data."""
+    if not _is_refshapes(config.dataset):
+        return {}
+    scenes = MAX_SCENES if config.total_timesteps is not None else round(SCENES_PER_MINUTE * (config.minutes or 0.0))
+    return {"scenes": min(max(scenes, MIN_SCENES), MAX_SCENES)}
 
 
 def _completed_clone(config: TrainConfig) -> CloneConfig:
     clone, steps = config.clone, config.total_timesteps
     if clone.minutes is not None or clone.steps is not None:
         return replace(clone, minutes=clone.minutes or 0.0)
-    clones = config.algo == "ppo" and config.reward != "clip"
     if steps is not None:
-        return replace(clone, minutes=0.0, steps=steps // STEPS_PER_MINIBATCH if clones else 0)
-    return replace(clone, minutes=WARM_START_SHARE * config.minutes if clones else 0.0)
+        return replace(clone, minutes=0.0, steps=steps // STEPS_PER_MINIBATCH if _clones(config) else 0)
+    return replace(clone, minutes=WARM_START_SHARE * (config.minutes or 0.0) if _clones(config) else 0.0)
 
 
 def env_options(config: TrainConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +13,10 @@ from vg_gym.errors import Interrupted
 from vg_gym.registry.specs import load_object
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vg_gym.agents.agent_trainer import AgentTrainer
+    from vg_gym.agents.config import TrainConfig
     from vg_gym.evaluation.comparison import Comparison
 
 TRAININGS = {
@@ -23,6 +27,8 @@ TRAININGS = {
     "clip": "fine-tune a CLIP, or train one from scratch",
 }
 """Name of a training -> its description."""
+NO_CROP_METRICS = "none"
+"""Name of the CLIP with which a table has no crop metrics, which take longer than the agent's answers."""
 MODELS = {
     "grounder": ("vg_gym.learned.grounder_learner:GrounderConfig", "vg_gym.learned.grounder_learner:train_grounder"),
     "presence": (
@@ -66,13 +72,24 @@ def _train_agent(arguments: Sequence[str]) -> None:
     """Train an agent, then compare it with the baselines and its upper bound."""
     from vg_gym.agents.agent_trainer import AgentTrainer
     from vg_gym.agents.config import TrainConfig
+    from vg_gym.agents.plan import TABLE
 
     trainer = AgentTrainer(configured(TrainConfig, arguments))
     trainer.run()
     has_table = trainer.finished and (trainer.out / "test" / "results.json").is_file()
     if trainer.config.test_samples and not has_table:
-        _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)))
-    print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir runs")
+        with trainer.stages.running(TABLE):
+            _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)))
+    print(f"took {trainer.stages.report()}")
+    print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir {trainer.out}")
+    print(f"next: {_next(trainer.config, trainer.out)}")
+
+
+def _next(config: TrainConfig, out: Path) -> str:
+    """Return the command that compares the agent with the pipeline that is most like it."""
+    words = ["vg-gym", "evaluate", "--methods", f"yolo-clip,agent:{out}", "--dataset", config.dataset]
+    words += ["--root", config.root] if config.root else []
+    return shlex.join([*words, "--split", config.test_split, "--limit", "200", "--out", f"{out}/compared"])
 
 
 def _compare(comparison: Comparison) -> None:
@@ -99,7 +116,7 @@ def _comparison(trainer: AgentTrainer, command: str) -> Comparison:
         root=config.root,
         dataset_options=options_of_all_splits(config.dataset, config.dataset_options),
         train_split=config.train_split,
-        clip=config.clip,
+        clip=NO_CROP_METRICS,
         limit=config.test_samples,
         fresh=True,
         options={} if box == "full" else {"agent": {"initial_box": box}},  # a box that the user typed may be code

@@ -33,6 +33,7 @@ from vg_gym.evaluation.predictions import Lines, PredictionFile, key_hashes
 from vg_gym.evaluation.results import write_queries, write_results
 from vg_gym.registry.identity import source_of
 from vg_gym.registry.seen import ANSWER
+from vg_gym.runtime.command_stages import label
 from vg_gym.runtime.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.lazy_sequence import LazySequence
@@ -138,7 +139,7 @@ class Evaluator:
         untried, missing = not self._saved.knows(name), self._saved.missing(name, hashes, self.retry_failures)
         lost = [i for i in missing.tolist() if i in self.columns.unreadable]
         missing = np.setdiff1d(missing, lost)
-        with tqdm(total=len(hashes), initial=len(hashes) - len(missing), desc=name, unit="query") as bar:
+        with tqdm(total=len(hashes), initial=len(hashes) - len(missing), desc=label(name), unit="query") as bar:
             for _, lines in self.runner.map(factory, self._batches(method_inputs, missing, initial_boxes)):
                 if untried and (reason := common_failure(lines)):
                     raise VGGymError(f"{name} fails on every query of its first batch: {reason}")

@@ -23,6 +23,7 @@ from vg_gym.features.manifest import Keys, Manifest
 from vg_gym.features.store import FeatureStore
 from vg_gym.features.workers import Load, image_worker, text_worker
 from vg_gym.language.parsing import PHRASE_RULES
+from vg_gym.runtime.command_stages import label
 from vg_gym.runtime.runners import Factory, LocalRunner, Runner
 from vg_gym.storage.files import PART, make_folder
 from vg_gym.storage.lazy_sequence import LazySequence
@@ -196,7 +197,9 @@ class Extraction:
         sizes = self.store.arrays[name].sizes
         done = sum(sizes) - sum(sizes[number] for number in numbers)
         what = "images" if name == "dense" else "texts"
-        with tqdm(desc=what, total=sum(sizes), initial=done, unit=what[:-1], disable=not (progress and items)) as bar:
+        with tqdm(
+            desc=label(what), total=sum(sizes), initial=done, unit=what[:-1], disable=not (progress and items)
+        ) as bar:
             for _, number in runner.map(factory, items):
                 bar.update(sizes[number])
 

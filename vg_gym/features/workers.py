@@ -19,6 +19,10 @@ Load = Callable[[], ClipEncoder]
 """Function with which a worker loads the encoder."""
 
 
+CHUNK_TEXTS = 64
+"""Number of texts that a thread encodes at a time on a CPU."""
+
+
 def _opened(path: Path, load: Load) -> tuple[FeatureStore, ClipEncoder]:
     store, clip = FeatureStore(path), load()
     store.check_clip(clip)
@@ -34,7 +38,10 @@ def text_worker(path: Path, load: Load) -> Callable[[int], int]:
 def _make_texts(store: FeatureStore, clip: ClipEncoder, number: int) -> int:
     texts, text = store.keys.texts, store.arrays["text"]
     if not text.has(number):
-        text.write(number, clip.encode_text(texts[slice(*text.span(number))]))
+        part = texts[slice(*text.span(number))]
+        step = CHUNK_TEXTS if clip.on_cpu else clip.batch_size
+        chunks = [part[at : at + step] for at in range(0, len(part), step)]
+        text.write(number, np.concatenate(share_out(clip.encode_text, chunks, clip.device)))
     tokens = store.arrays.get("tokens")
     if tokens is not None and number < len(tokens.sizes) and not tokens.has(number):
         tokens.write(number, _token_features(clip, texts[slice(*tokens.span(number))]))

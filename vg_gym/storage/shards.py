@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vg_gym.errors import VGGymError
+from vg_gym.runtime.command_stages import label
 from vg_gym.storage.files import cache_place, fingerprint, make_folder, replacing
 from vg_gym.storage.npy import read_npy
 
@@ -248,7 +249,7 @@ def fill(rows: ShardedArray, make: Callable[[int, int], np.ndarray], what: str, 
     rows.clean()
     missing = rows.missing()
     done = len(rows) - sum(rows.sizes[number] for number in missing)
-    with tqdm(desc=what, total=len(rows), initial=done, disable=not (progress and missing)) as bar:
+    with tqdm(desc=label(what), total=len(rows), initial=done, disable=not (progress and missing)) as bar:
         for number in missing:
             rows.write(number, make(*rows.span(number)))
             bar.update(rows.sizes[number])
