@@ -76,7 +76,7 @@ class ClipLearner(Learner):
         sizes = (c.batch_size, encoder.image_size, encoder.crop_size, c.crops, c.texts)
         worlds = ((RefShapes, RefShapesBatches), (RefScenes, RefScenesBatches))
         batches = next((batches for world, batches in worlds if isinstance(dataset, world)), DatasetBatches)
-        augmentation = {"strength": c.photometric, "flip": c.flip, "border": c.border}
+        augmentation: dict[str, Any] = {"strength": c.photometric, "flip": c.flip, "border": c.border}
         return batches(dataset, *sizes, seed=c.seed, interpolation=encoder.interpolation, **augmentation)
 
     def batch(self, step: int) -> Any:
