@@ -146,10 +146,13 @@ class ChatServer:
         try:
             answer = json.loads(content)
             text, usage = _text(answer["choices"][0]["message"]["content"]), answer.get("usage") or {}
-            tokens = [_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
+            prompt_tokens, completion_tokens = (
+                _count(usage.get("prompt_tokens")),
+                _count(usage.get("completion_tokens")),
+            )
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise _TryAgain(f"not a chat completion: {one_line(content)[:100]!r}") from None
-        return ChatAnswer(self._hidden(text), *tokens, seconds=round(seconds, 4))
+        return ChatAnswer(self._hidden(text), prompt_tokens, completion_tokens, round(seconds, 4))
 
     def _back_off(self, attempt: int, error: _TryAgain) -> None:
         """Wait before the next attempt; if the server names a time, all threads wait for it."""
