@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 import gymnasium
@@ -83,7 +84,10 @@ def page(name: str) -> str:
     env, (description, sections) = made(targets(name)), docstring()
     titles = list(sections)
     tail = titles[titles.index("Arguments") + 1 :]
-    extra = {"Action space": f"\n\n{action_sets()}", "Observation space": f"\n\n{observations(env.observation_space)}"}
+    extra = {
+        "Action space": f"\n\n{action_sets()}\n\n{moves(targets(name) == 'any')}",
+        "Observation space": f"\n\n{observations(env.observation_space)}",
+    }
     return PAGE.format(
         id=name,
         caption=caption(name),
@@ -136,6 +140,13 @@ def action_sets() -> str:
     """The table of action sets, from the module's docstring."""
     rows = [line for line in (actions.__doc__ or "").splitlines() if line.startswith("|")]
     return "All sets, and how far each reaches ([results](../results/bounds.md#actions)):\n\n" + "\n".join(rows)
+
+
+def moves(answers: bool) -> str:
+    """The table of the moves of Discrete sets by index."""
+    names = {name: actions.make_actions(name, answers=answers).names for name in ("classic", "edges")}
+    rows = zip_longest(map(str, range(max(map(len, names.values())))), *names.values(), fillvalue="")
+    return "Indices of the Discrete sets:\n\n" + table(("index", *(f"`{name}`" for name in names)), rows)
 
 
 def observations(space: Dict) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class VGGymError(Exception):
@@ -104,6 +108,27 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split())[:MAX_REASON_CHARACTERS] or type(error).__name__
 
 
+DEBUG = "VG_GYM_DEBUG"
+"""Environment variable that ``--debug`` sets: errors show their tracebacks, and a failing method ends a run."""
+FOREIGN = ("site-packages", "dist-packages", "vg_gym")
+"""Names of folders whose code is not the user's."""
+
+
+def is_debugging() -> bool:
+    """Return whether errors show their tracebacks."""
+    return bool(os.environ.get(DEBUG))
+
+
+def place_of(error: BaseException) -> str:
+    """Return the last line of the user's own code in a traceback, as " (FILE, line N)"; empty if it has none."""
+    library = sysconfig.get_path("stdlib")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.suffix == ".py" and not {*FOREIGN} & {*path.parts} and not path.is_relative_to(library):
+            return f" ({path.name}, line {frame.lineno})"
+    return ""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     """Return the error for a name that is not in a table.
 
@@ -118,9 +143,33 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     "unknown colour 'gren': did you mean 'green'? known: green, red"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UnknownName(f"unknown {what} {name!r}: {hint}known: {', '.join(names)}")
+    return UnknownName(f"unknown {what} {name!r}: {nearest(name, names)}known: {', '.join(names)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the question whether a name that is similar to an unknown one is meant; empty without a similar name.
+
+    >>> nearest("gren", ["green", "red"]), nearest("blue", ["green"])
+    ("did you mean 'green'? ", '')
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def unknown_split(owner: object, split: str, splits: Iterable[str], more: str = "") -> VGGymError:
+    """Return the error for a split that a data set does not have.
+
+    Args:
+        owner: name of the data set.
+        split: name of the split.
+        splits: names of the splits that it has.
+        more: end of the message.
+
+    >>> str(unknown_split("refshapes", "tset", ["train", "test"]))
+    "refshapes has no split 'tset'; did you mean 'test'? it has train, test"
+    """
+    names = list(splits)
+    return VGGymError(f"{owner} has no split {split!r}; {nearest(split, names)}it has {', '.join(names)}{more}")
 
 
 def without_scores(name: str, threshold: float) -> VGGymError:

@@ -39,6 +39,18 @@ class ImageRef(Protocol):
         ...
 
 
+class ArrayLike:
+    """Base of images, so that ``numpy.asarray(image)`` returns their pixels."""
+
+    def array(self) -> np.ndarray:
+        """Return the pixels, RGB uint8 (H, W, 3)."""
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the pixels (H, W, 3) for NumPy."""
+        return np.array(self.array(), dtype=dtype) if copy else np.asarray(self.array(), dtype=dtype)
+
+
 @dataclass(frozen=True)
 class Query:
     """Input of a method: an image, a referring expression, and an opaque key of the pair."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vg_gym import registry
 from vg_gym.data.images import ArrayImage, FileImage, image_size, read_image, to_rgb
 from vg_gym.errors import VGGymError
 from vg_gym.types import ImageRef
@@ -232,3 +233,11 @@ def test_a_transparent_value_of_any_depth_is_white(tmp_path, bits, kind, row):
 def test_grey_tiffs_of_which_white_is_zero(tmp_path):
     Image.fromarray(np.full((4, 4), 25_700, np.uint16)).save(tmp_path / "a.tiff", tiffinfo={262: 0})
     assert set(read_image(tmp_path / "a.tiff").ravel().tolist()) == {155}
+
+
+@pytest.mark.parametrize("dataset", ["refshapes", "refscenes"])
+def test_numpy_takes_an_image_itself(dataset):
+    image = registry.open_dataset(dataset, "test")[0].query.image
+    assert np.array_equal(np.asarray(image), image.array()) and np.asarray(image, dtype=np.float32).dtype == np.float32
+    own = ArrayImage(np.full((4, 6, 3), 7, np.uint8))
+    assert np.asarray(own).shape == (4, 6, 3) and np.array(own, copy=True) is not own.array()

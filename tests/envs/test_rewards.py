@@ -1,3 +1,4 @@
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -45,3 +46,17 @@ def test_ious_with_targets_are_those_in_pixels_to_the_bit(rng):
     assert np.isnan(ious[2]) and ious[6] == 0
     tensors = target_iou(*map(torch.from_numpy, (boxes, targets, scales)))
     np.testing.assert_allclose(tensors.numpy(), ious, atol=1e-12)
+
+
+def test_wrappers_that_make_rewards_reach_the_expression_the_image_and_the_target(shapes):
+    env = gymnasium.make("RefShapes-Ground-v0", dataset=list(shapes))
+    with pytest.raises(VGGymError, match="true_boxes"):
+        env.unwrapped.true_boxes()
+    _, info = env.reset(seed=0)
+    sample = next(sample for sample in shapes if sample.query.key == info["key"])
+    assert info["expression"] == sample.query.expression == env.unwrapped.query.expression
+    assert np.allclose(env.unwrapped.true_boxes(), box_ops.normalize(sample.boxes, sample.query.image.size), atol=1e-6)
+    assert np.array_equal(np.asarray(env.unwrapped.query.image), sample.query.image.array())
+    envs = gymnasium.make_vec("RefShapes-Ground-v0", num_envs=2, dataset=list(shapes))
+    _, infos = envs.reset(seed=0)
+    assert infos["expression"][0] == info["expression"] and infos["_expression"].all()

@@ -13,6 +13,7 @@ from vg_gym.data.content import digest_of_file
 from vg_gym.data.opaque import seal_text, unseal_text
 from vg_gym.data.pixels import UPRIGHT, chosen_orientation, opened, size_in, to_rgb
 from vg_gym.errors import ImageError, VGGymError
+from vg_gym.types import ArrayLike
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -37,7 +38,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class FileImage:
+class FileImage(ArrayLike):
     """An image on disk; implements :class:`vg_gym.types.ImageRef`.
 
     Args:
@@ -108,7 +109,7 @@ class FileImage:
 
 
 @dataclass(frozen=True)
-class SealedImage:
+class SealedImage(ArrayLike):
     """An image on disk whose path would tell the answer; implements :class:`vg_gym.types.ImageRef`.
 
     The paths are sealed (:func:`vg_gym.data.opaque.seal_text`), so that a method that reads attributes does not see
@@ -143,7 +144,7 @@ class SealedImage:
         return self._image().array()
 
 
-class ArrayImage:
+class ArrayImage(ArrayLike):
     """An image in memory for a user's queries; implements :class:`vg_gym.types.ImageRef`.
 
     Args:

@@ -18,7 +18,7 @@ from vg_gym.data.own_files import parse_coco_style, parse_csv, parse_json_lines
 from vg_gym.data.pixels import ORIENTATIONS, STORED, UNKNOWN, UPRIGHT, UnknownOrientation
 from vg_gym.data.row_boxes import IMAGE_EDGES, SLACK
 from vg_gym.data.rows import ALL, ORIENTATION_CODES
-from vg_gym.errors import ImageError, VGGymError, unknown
+from vg_gym.errors import ImageError, VGGymError, unknown, unknown_split
 from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import ImageRef, Objects, Query, Sample
 
@@ -79,7 +79,7 @@ class OwnData(IndexedSequence[Sample]):
         chosen = np.diff(self._columns["text.offsets"]) > 0
         if split != ALL and self.splits:
             if split not in self.splits:
-                raise VGGymError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}, and {ALL}")
+                raise unknown_split(self.path, split, self.splits, f", and {ALL}")
             chosen &= self._columns["split"] == self._names["split"].index(split)
         elif split != ALL:
             _warn_once(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vg_gym.errors import VGGymError, importing, one_line
+from vg_gym.errors import VGGymError, importing, one_line, unknown_split
 
 ALIASES = {"val": ("val", "validation", "dev"), "validation": ("validation", "val", "dev")}
 """Split -> its names in different data sets."""
@@ -55,7 +55,7 @@ def split_files(folder: Path, split: str, configuration: str | None = None) -> l
         if homes := [home for home in chosen if name in chosen[home]]:
             return _complete(chosen[_only(folder, split, homes, chosen)][name])
     splits = dict.fromkeys(name for names in chosen.values() for name in names)
-    raise VGGymError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
+    raise unknown_split(folder, split, splits)
 
 
 def _hidden(path: Path) -> bool:

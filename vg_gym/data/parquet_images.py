@@ -15,6 +15,7 @@ from vg_gym.data.parquet_files import parquet_package
 from vg_gym.data.pixels import UPRIGHT, chosen_orientation, opened, size_in, to_rgb
 from vg_gym.errors import ImageError
 from vg_gym.storage.lru_cache import LRUCache
+from vg_gym.types import ArrayLike
 
 MAX_CACHED_GROUPS = 2
 """Maximum number of row groups of encoded images in memory; on the hub a group has a few hundred images."""
@@ -105,7 +106,7 @@ class EncodedImages:
 
 
 @dataclass(frozen=True)
-class ParquetImage:
+class ParquetImage(ArrayLike):
     """An image in a parquet file; implements :class:`vg_gym.types.ImageRef`."""
 
     name: str

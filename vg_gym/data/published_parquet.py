@@ -16,7 +16,7 @@ from pathlib import Path
 from vg_gym.data.parquet import ParquetDataset
 from vg_gym.data.parquet_files import fetch
 from vg_gym.data.refcoco import DATA_VARIABLE
-from vg_gym.errors import VGGymError
+from vg_gym.errors import unknown_split
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def open_published_parquet(
     """
     published = PUBLISHED_PARQUET[name]
     if split not in published.splits:
-        raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(published.splits)}")
+        raise unknown_split(name, split, published.splits)
     files, size = published.splits[split]
     home = find_parquet(name, root)
     data = ParquetDataset(name, files, home or fetch(published.repository, files, revision), home or root, **options)

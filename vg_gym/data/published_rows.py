@@ -24,7 +24,7 @@ from vg_gym.data.pixels import STORED
 from vg_gym.data.published_files import parse_d3, parse_finecops, parse_humanref, parse_reviewed
 from vg_gym.data.refcoco import DATA_VARIABLE, image_folders
 from vg_gym.data.rows import ALL
-from vg_gym.errors import DatasetNotFound, ImageError, VGGymError
+from vg_gym.errors import DatasetNotFound, ImageError, VGGymError, unknown_split
 from vg_gym.types import ImageRef
 
 NEGATIVE_FOLDERS = ("final_neg_images", "neg_images", "gqa_images/images")
@@ -172,5 +172,5 @@ def open_published_rows(name: str, split: str, root: str | Path | None = None, *
         raise VGGymError(f"{name} takes no options, got {', '.join(sorted(options))}; leave them out")
     splits = PUBLISHED_ROWS[name].splits
     if split not in splits:
-        raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
+        raise unknown_split(name, split, splits)
     return PublishedData(name, split, find_rows(name, split, root))

@@ -27,7 +27,7 @@ from vg_gym.data.images import FileImage
 from vg_gym.data.index import indexed
 from vg_gym.data.opaque import opaque
 from vg_gym.data.pixels import STORED
-from vg_gym.errors import DatasetNotFound, VGGymError
+from vg_gym.errors import DatasetNotFound, VGGymError, unknown_split
 from vg_gym.storage.lazy_sequence import IndexedSequence
 from vg_gym.types import Objects, Query, Sample
 
@@ -168,7 +168,7 @@ class RefCOCO(IndexedSequence[Sample]):
     def __init__(self, name: str, split: str, annotations: Path):
         published = PUBLISHED_SETS[name]
         if split not in published.splits:
-            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(published.splits)}")
+            raise unknown_split(name, split, published.splits)
         self.name, self.split = name, split
         self._refs_path = annotations / published.refs
         self._refs = indexed(self._refs_path, parse_refs)

@@ -22,7 +22,7 @@ from vg_gym.boxes import to_numpy
 from vg_gym.clip.encoder import ClipEncoder
 from vg_gym.config import check_ranges
 from vg_gym.envs import observations as obs
-from vg_gym.envs.actions import ActionSet, make_actions
+from vg_gym.envs.action_set import ActionSet
 from vg_gym.envs.banks import make_bank, make_query_proposals
 from vg_gym.envs.engine_state import EngineState
 from vg_gym.envs.episode_order import RUN_LENGTH, EpisodeOrder
@@ -31,7 +31,7 @@ from vg_gym.envs.initial_boxes import make_initial_boxes
 from vg_gym.envs.moves import MIN_SIDE
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.reset_options import check_reset_options
-from vg_gym.envs.rewards import Reward, target_iou
+from vg_gym.envs.rewards import target_iou
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.envs.scoring.factory import make_query_scores, make_scorer
 from vg_gym.envs.scoring.protocol import Playing
@@ -97,13 +97,10 @@ class GroundingEngine(EngineState):
         tensors = not clip.on_cpu if self.tensors is None else self.tensors
         self.device: torch.device | None = clip.device if tensors else None
         """Device of the state; None for numpy arrays."""
-        jumps = o.num_proposals if o.proposals else 0
-        self.actions: ActionSet = make_actions(o.action, o.coarse, o.fine, o.finest, jumps, o.targets == "any", o.zoom)
+        self.actions: ActionSet = o.action_set()
         self._action_shape = (self.num_envs, *(self.actions.space.shape or ()))
         self._actions = self.actions if self.device is None else self.actions.to(self.device)
-        self.reward = Reward(o.reward, o.step_cost, o.trigger_bonus)
-        if self.reward.needs_labels and not self.episodes.labeled:
-            raise VGGymError(f"reward={o.reward!r} needs box labels, which bare queries lack; use reward='clip'")
+        self.reward = o.potential(self.episodes.labeled)
         self.features = self._open_features()
         self.observation_space = obs.observation_space(o, clip, self.features.num_maps, self.actions)
         # Parts of the state are as large as the observation of them, and the last observation is still in use.
@@ -146,7 +143,7 @@ class GroundingEngine(EngineState):
         return self.catalog.query(int(self.index[row]))
 
     def identity(self) -> dict[str, np.ndarray]:
-        """Return ``key``, ``kind``, ``ref_id`` and ``sent_id`` of the current episodes, (N,) each."""
+        """Return ``key``, ``expression``, ``kind``, ``ref_id`` and ``sent_id`` of the current episodes, (N,) each."""
         return {name: values[self.index] for name, values in self.catalog.identity.items()}
 
     def reset_rows(

@@ -166,6 +166,7 @@ class Catalog:
         """Sizes of the images in pixels (W, H, W, H)."""
         self.identity: dict[str, np.ndarray] = {
             "key": np.full(count, "", dtype=object),
+            "expression": np.full(count, "", dtype=object),
             "kind": np.full(count, "", dtype=object),
             "ref_id": np.full(count, -1, dtype=np.int64),
             "sent_id": np.full(count, -1, dtype=np.int64),
@@ -234,7 +235,7 @@ class Catalog:
         self._guests[index] = query  # the newest guest comes last
         self.rows[index], self._made[index] = row, clock
         self.scales[index] = box_ops.image_scale(query.image.size)
-        self.identity["key"][index] = query.key
+        self.identity["key"][index], self.identity["expression"][index] = query.key, query.expression
         return index
 
     def _load(self, index: int) -> None:
@@ -251,7 +252,7 @@ class Catalog:
         else:
             self.targets[index] = self.episodes.target_of(item)
         self.scales[index] = box_ops.image_scale(query.image.size)
-        self.identity["key"][index] = query.key
+        self.identity["key"][index], self.identity["expression"][index] = query.key, query.expression
         if not isinstance(item, Query):
             values: dict[str, Any] = {"kind": item.kind, "ref_id": item.ref_id, "sent_id": item.sent_id}
             for name, value in values.items():

@@ -18,6 +18,7 @@ from vg_gym.envs.rng import CounterRNG, checked_seed
 from vg_gym.envs.spec import HasGroundingSpec
 from vg_gym.envs.window import Window
 from vg_gym.errors import VGGymError, unknown
+from vg_gym.types import Query
 
 MAX_CALLERS = 32
 """Largest number of callers that are searched for the ``reset`` of a wrapper."""
@@ -94,10 +95,13 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     the start. A trained agent does not need this: `min_steps=1`. No episode ends because of the true box.
 
     ## Info
-    `box` (normalised), `clip_score`, `key`, `dataset`, `kind`, `ref_id`, `sent_id`; also `iou` and `is_success`
-    (IoU >= 0.5) if the source has labels. With `targets="any"`: `boxes` (C, 4), the recorded ones and zeros beyond
-    `num_boxes`; with labels `iou`, the largest with a target, `set_f1`, the F1 at an IoU of 0.5 of the answer if the
-    episode ended now, and `is_success` (`set_f1` is 1).
+    `box` (normalised), `clip_score`, `key`, `expression`, `dataset`, `kind`, `ref_id`, `sent_id`; also `iou` and
+    `is_success` (IoU >= 0.5) if the source has labels. With `targets="any"`: `boxes` (C, 4), the recorded ones and
+    zeros beyond `num_boxes`; with labels `iou`, the largest with a target, `set_f1`, the F1 at an IoU of 0.5 of the
+    answer if the episode ended now, and `is_success` (`set_f1` is 1).
+
+    Wrappers that make rewards reach more by `env.unwrapped`: `query` with the image, and `true_boxes()`; see
+    "Your own reward" on the page "Extending".
 
     ## Reset options
     `options={"index": i}` plays the episode with this index, `{"initial_box": [x1, y1, x2, y2]}` (normalised) starts
@@ -194,9 +198,12 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
         Raises:
             VGGymError: no episode was started.
         """
-        if not self._trail:
-            raise VGGymError("step() before reset(): call reset() first")
+        self._check_begun("step()")
         return self._end is not None
+
+    def _check_begun(self, what: str) -> None:
+        if not self._trail:
+            raise VGGymError(f"{what} before reset(): call reset() first")
 
     def _stay(self):
         """Return the result of a step after the end: the last observation, reward 0, and the same end."""
@@ -212,14 +219,32 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
             self.render()
         return self._observation(), float(result.reward[0]), terminated, truncated, self._info()
 
+    @property
+    def query(self) -> Query:
+        """Query of the current episode, with its image and expression.
+
+        Raises:
+            VGGymError: no episode was started.
+        """
+        self._check_begun("query")
+        return self.engine.query(0)
+
+    def true_boxes(self) -> np.ndarray | None:
+        """Return the true boxes of the current episode, normalised (k, 4); None without labels. They are for rewards.
+
+        Raises:
+            VGGymError: no episode was started.
+        """
+        self._check_begun("true_boxes()")
+        return self.engine.true_boxes(0)
+
     def action_masks(self) -> np.ndarray:
         """Return which choices change something, bool (n,), in the format of sb3-contrib's MaskablePPO.
 
         Raises:
             VGGymError: no episode was started, or the action space is continuous.
         """
-        if not self._trail:
-            raise VGGymError("action_masks() before reset(): call reset() first")
+        self._check_begun("action_masks()")
         return self.engine.masks()[0]
 
     def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vg_gym.config import NonNegativeInt, PositiveInt, Range, UnitInterval
-from vg_gym.envs.actions import STEPS
+from vg_gym.envs.action_set import ActionSet
+from vg_gym.envs.actions import STEPS, make_actions
 from vg_gym.envs.rewards import Reward
+from vg_gym.errors import VGGymError
 from vg_gym.features.proposals import MIN_CONFIDENCE
 
 Step = Annotated[float, Range(gt=0, lt=1)]
@@ -104,3 +106,26 @@ class EnvOptions:
     def needs_tokens(self) -> bool:
         """True if the observation includes the tokens of the expression."""
         return self.tokens or self.glimpse_features
+
+    def action_set(self) -> ActionSet:
+        """Return the action set.
+
+        Raises:
+            VGGymError: see :func:`vg_gym.envs.actions.make_actions`.
+        """
+        jumps = self.num_proposals if self.proposals else 0
+        return make_actions(self.action, self.coarse, self.fine, self.finest, jumps, self.targets == "any", self.zoom)
+
+    def potential(self, labeled: bool = True) -> Reward:
+        """Return the reward.
+
+        Args:
+            labeled: whether the data have boxes.
+
+        Raises:
+            VGGymError: its name is unknown, or it needs boxes that the data lack.
+        """
+        reward = Reward(self.reward, self.step_cost, self.trigger_bonus)
+        if reward.needs_labels and not labeled:
+            raise VGGymError(f"reward={self.reward!r} needs box labels, which bare queries lack; use reward='clip'")
+        return reward

@@ -19,9 +19,9 @@ from vg_gym.data.worlds.cutouts.collage import Collage, draw_collage, graph_of_c
 from vg_gym.data.worlds.cutouts.pieces import Cutouts, read_cutouts
 from vg_gym.data.worlds.refscenes.language import sample_of_graph
 from vg_gym.data.worlds.refscenes.raster import boxes_of
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, unknown_split
 from vg_gym.storage.lazy_sequence import IndexedSequence
-from vg_gym.types import Objects, Query, Sample
+from vg_gym.types import ArrayLike, Objects, Query, Sample
 
 SPLITS = {"train": 2000, "val": 500, "test": 500}
 """Split -> default number of scenes."""
@@ -121,7 +121,7 @@ def labels_of(record: SceneRecord) -> Labels:
 
 
 @dataclass(frozen=True)
-class ComposedImage:
+class ComposedImage(ArrayLike):
     """The picture of a scene, composed when its pixels are requested; implements :class:`vg_gym.types.ImageRef`.
 
     The scene cannot be reached from it: this module reads the number of the scene from the sealed key.
@@ -171,7 +171,7 @@ class ComposedScenes(IndexedSequence[Sample]):
 
     def __init__(self, folder: str, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 256):
         if split not in SPLITS:
-            raise VGGymError(f"compose={folder} has no split {split!r}; it has {', '.join(SPLITS)}")
+            raise unknown_split(f"compose={folder}", split, SPLITS)
         if scenes is not None and not 1 <= scenes <= IMAGES_PER_SPLIT:
             raise VGGymError(f"compose={folder}: scenes={scenes} must be in [1, {IMAGES_PER_SPLIT}]")
         if not 128 <= image_size <= 640 or not 0 <= seed < 2**64:

@@ -23,8 +23,8 @@ from vg_gym.data.worlds.refscenes.demands import ANY, NAME, SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS
 from vg_gym.data.worlds.refscenes.records import DRAWING, IMAGES_PER_SPLIT, SceneRecord, scene_of
 from vg_gym.data.worlds.refscenes.renderer import truth_alone
-from vg_gym.errors import VGGymError
-from vg_gym.types import Objects, Query, Sample
+from vg_gym.errors import VGGymError, unknown_split
+from vg_gym.types import ArrayLike, Objects, Query, Sample
 
 IMAGE_SIZES = (128, 640)
 """Smallest and largest long side of the pictures in pixels."""
@@ -42,7 +42,7 @@ _FIELDS = struct.Struct(">BBHIQ")
 
 
 @dataclass(frozen=True)
-class DrawnImage:
+class DrawnImage(ArrayLike):
     """The picture of a scene, drawn once and kept in the cache folder; implements :class:`vg_gym.types.ImageRef`.
 
     The scene cannot be reached from it: this module reads the number of the scene from the sealed key.
@@ -89,7 +89,7 @@ class RefScenes(Sequence[Sample]):
         self, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 256, name: str = NAME
     ) -> None:
         if split not in SPLITS:
-            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
+            raise unknown_split(name, split, SPLITS)
         if scenes is not None and not 1 <= scenes <= IMAGES_PER_SPLIT:
             raise VGGymError(f"{name}: scenes={scenes} must be in [1, {IMAGES_PER_SPLIT}]")
         if not IMAGE_SIZES[0] <= image_size <= IMAGE_SIZES[1]:

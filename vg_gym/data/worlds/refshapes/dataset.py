@@ -22,9 +22,9 @@ from vg_gym.data.opaque import opaque, seal, unseal
 from vg_gym.data.worlds.refshapes.expressions import KINDS
 from vg_gym.data.worlds.refshapes.scenes import ANY, LEVELS, SHAPES, Scene, draw_scene, scene_segments
 from vg_gym.data.worlds.refshapes.sets import Reference, sample_pair, sample_references
-from vg_gym.errors import VGGymError
+from vg_gym.errors import VGGymError, unknown_split
 from vg_gym.storage.lazy_sequence import IndexedSequence
-from vg_gym.types import Objects, Query, Sample
+from vg_gym.types import ArrayLike, Objects, Query, Sample
 
 SPLITS = {"train": 20_000, "val": 500, "test": 500}
 """Split -> default number of scenes; each has four samples."""
@@ -94,7 +94,7 @@ def _pair_of(record: SceneRecord) -> SceneRecord:
 
 
 @dataclass(frozen=True)
-class DrawnImage:
+class DrawnImage(ArrayLike):
     """The image of a scene, drawn whenever its pixels are requested; implements :class:`vg_gym.types.ImageRef`.
 
     The scene cannot be reached from it: this module composes the scene from the sealed key.
@@ -166,7 +166,7 @@ class RefShapes(IndexedSequence[Sample]):
         if name not in LEVELS:
             raise VGGymError(f"unknown RefShapes level {name!r}; known: {', '.join(LEVELS)}")
         if split not in SPLITS:
-            raise VGGymError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
+            raise unknown_split(name, split, SPLITS)
         if scenes is not None and scenes < 1 or image_size < 64:
             raise VGGymError(f"{name}: scenes={scenes} must be >= 1 and image_size={image_size} >= 64")
         if not (0 <= seed < 2**64 and image_size < 2**16):
