@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+DEBUG_HELP = "--debug after any command shows the traceback of an error."
+"""Last line of the help."""
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -17,10 +22,24 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose help shows defaults; its subcommands have the same kind of parser."""
+    """Parser whose help shows defaults, and whose errors are one line; its subcommands have the same kind of parser."""
 
     def __init__(self, **options: Any):
         super().__init__(**{"formatter_class": HelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error on one line, with the nearest known word and the command that shows the help, and exit."""
+        self.exit(2, f"{self.prog}: error: {message}{self._nearest(message)}; {self.prog} --help shows all\n")
+
+    def _nearest(self, message: str) -> str:
+        """Return the question whether a known flag or choice is meant; empty without a similar one."""
+        if choice := re.search(r"invalid choice: '?(.+?)'? \(choose from (.*)\)", message):
+            word, known = choice[1], re.findall(r"[\w+.-]+", choice[2])
+        else:
+            flag = re.search(r"unrecognized arguments:.*?(--[\w-]+)", message)
+            word, known = flag[1] if flag else "", list(self._option_string_actions)
+        near = get_close_matches(word, known, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
 
 
 def add_command(commands: Any, name: str, about: str, command: Callable[[argparse.Namespace], object]) -> Parser:
@@ -35,7 +54,7 @@ def add_command(commands: Any, name: str, about: str, command: Callable[[argpars
     short = about.partition(". ")[0]
     description = textwrap.fill(f"{about.rstrip('.')}.", 100)
     parser = commands.add_parser(name, help=f"{short[0].lower()}{short[1:]}", description=description)
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command, parser=parser)
     return parser
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from vg_gym.cli.option_docs import training_help
 from vg_gym.config import is_pair, load_config
-from vg_gym.errors import Interrupted, VGGymError
+from vg_gym.errors import DEBUG, Interrupted, VGGymError, is_debugging
 from vg_gym.fitting.resuming import resumed
 from vg_gym.registry import DatasetSpec, GrounderSpec, dataset_spec, load_plugins, refuse_code
 from vg_gym.runtime.interrupts import sigterm_as_ctrl_c
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2.
+    """Call ``main``; a :class:`VGGymError` becomes one line on stderr and exit status 2, with ``--debug`` a traceback.
 
     Ctrl-C and SIGTERM also end the command with one line, after it has saved its state, with exit status 130 and 143.
     A closed pipe, as in ``vg-gym list clips | head``, ends the command silently. Modules of the current folder can be
@@ -29,10 +30,18 @@ def run(main: Callable[[], object]) -> None:
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    sys.argv[1:] = without_debug(sys.argv[1:])
     with sigterm_as_ctrl_c() as received:
         status = _status(main)
     if status:
         sys.exit(128 + received[0] if received else status)
+
+
+def without_debug(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command without ``--debug``, which turns on tracebacks for this process."""
+    if "--debug" in arguments:
+        os.environ[DEBUG] = "1"
+    return [argument for argument in arguments if argument != "--debug"]
 
 
 def _status(main: Callable[[], object]) -> int:
@@ -44,6 +53,8 @@ def _status(main: Callable[[], object]) -> int:
         print(f"vg-gym: {' '.join(str(error).split())}", file=sys.stderr)
         return 130
     except VGGymError as error:
+        if is_debugging():
+            traceback.print_exc()
         print(f"vg-gym: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -76,6 +87,7 @@ def configured(schema: type[T], arguments: Sequence[str]) -> T:
     if {"-h", "--help"} & set(arguments):
         print(training_help(schema))
         sys.exit(0)
+    _refuse_flags(arguments)
     config: Any = load_config(schema, arguments)
     pairs = [argument for argument in arguments if is_pair(argument)]
     files = [argument for argument in arguments if not is_pair(argument)]
@@ -85,6 +97,16 @@ def configured(schema: type[T], arguments: Sequence[str]) -> T:
     refuse_code_of_files(config, load_config(schema, pairs), " ".join(files))
     load_plugins(config.plugins)
     return config if config.resume else without_options_of_another_dataset(config, schema, files, pairs)
+
+
+def _refuse_flags(arguments: Sequence[str]) -> None:
+    """Raise an error for a flag, since options of trainings are ``NAME=VALUE``."""
+    for at, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].replace("-", "_").partition("=")
+            typed = f"{argument} {arguments[at + 1]}" if not equals and at + 1 < len(arguments) else argument
+            value = value if equals else typed.partition(" ")[2] or "VALUE"
+            raise VGGymError(f"{typed}: options of trainings have no dashes; type {name}={value}")
 
 
 def without_options_of_another_dataset(config: Any, schema: type, files: Sequence[str], pairs: Sequence[str]) -> Any:
