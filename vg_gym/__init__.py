@@ -3,6 +3,7 @@
 Importing this package registers its environments with Gymnasium and loads nothing heavy.
 """
 
+from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from gymnasium.envs.registration import register as _register
@@ -40,10 +41,28 @@ for _id, _dataset in ENVIRONMENTS.items():
 _support_old_names()
 
 
+PARTS = (
+    "agents", "baselines", "boxes", "clip", "config", "data", "diffusion", "envs", "errors", "evaluation", "features",
+    "fitting", "frames", "language", "language_models", "learned", "pictures", "registry", "runtime", "storage",
+    "types",
+)  # fmt: skip
+"""Modules and packages that are attributes of ``vg_gym`` without an import of their own; see :func:`__getattr__`."""
+
+
 def __getattr__(name: str) -> _Any:
-    """Import ``vg_gym.ground`` and ``vg_gym.Found`` on first access."""
+    """Import ``vg_gym.ground``, ``vg_gym.Found`` and the modules of :data:`PARTS` on first access."""
     if name in ("ground", "Found"):
         from vg_gym import pictures
 
         return getattr(pictures, name)
-    raise AttributeError(f"module 'vg_gym' has no attribute {name!r}")
+    if name in PARTS:
+        return _import_module(f"vg_gym.{name}")
+    from vg_gym.errors import nearest
+
+    near = nearest(name, [*PARTS, "ground", "Found", "ENVIRONMENTS"])
+    raise AttributeError(f"module 'vg_gym' has no attribute {name!r}; {near}".rstrip("; "))
+
+
+def __dir__() -> list[str]:
+    """Return the names of the package, with those that are imported on first access."""
+    return sorted({*globals(), *PARTS, "ground", "Found"})

@@ -196,7 +196,9 @@ def _check(name: str, value: Any, hint: Any) -> None:
         raise VGGymError(f"option {name} is {value!r:.60}; it must be {meaning}")
 
 
-def check_options(owner: str, factory: Any, options: Mapping[str, Any], fixed: Collection[str] = ()) -> None:
+def check_options(
+    owner: str, factory: Any, options: Mapping[str, Any], fixed: Collection[str] = (), passed_to: Sequence[Any] = ()
+) -> None:
     """Reject options that a function or class does not accept, or whose values its annotations exclude.
 
     Args:
@@ -204,6 +206,8 @@ def check_options(owner: str, factory: Any, options: Mapping[str, Any], fixed: C
         factory: the function or class; all its parameters are options, also those without a default.
         options: name -> value.
         fixed: parameters that are not options.
+        passed_to: functions or classes to which the factory passes further options; their parameters with a default
+            are options, too.
 
     Raises:
         VGGymError: an option is unknown or out of range; the message names it, its value and its range.
@@ -213,16 +217,27 @@ def check_options(owner: str, factory: Any, options: Mapping[str, Any], fixed: C
     Traceback (most recent call last):
     vg_gym.errors.VGGymError: option center.fraction is 2; it must be a number between 0 and 1
     """
-    parameters = inspect.signature(factory).parameters.values()
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    names = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in fixed]
-    annotated: Any = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
-    hints = get_type_hints(annotated, include_extras=True)
+    known = {name: hint for each in reversed(passed_to) for name, hint in _parameters(each, with_default=True).items()}
+    known = {name: hint for name, hint in {**known, **_parameters(factory)}.items() if name not in fixed}
+    last = [*inspect.signature([factory, *passed_to][-1]).parameters.values()]
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in last)
     for name, value in options.items():
-        if name in fixed or not (takes_any or name in names):
-            raise unknown(f"option of {owner}", name, names)
-        if name in names:
-            _check(f"{owner}.{name}", value, hints.get(name, Any))
+        if name in fixed or not (takes_any or name in known):
+            raise unknown(f"option of {owner}", name, known)
+        if name in known:
+            _check(f"{owner}.{name}", value, known[name])
+
+
+def _parameters(factory: Any, with_default: bool = False) -> dict[str, Any]:
+    """Return the annotations of the named parameters of a function or class, of all or of those with a default."""
+    annotated: Any = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
+    hints = annotations_of(factory) if is_dataclass(factory) else get_type_hints(annotated, include_extras=True)
+    return {
+        name: hints.get(name, Any)
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        and not (with_default and parameter.default is inspect.Parameter.empty)
+    }
 
 
 _MEANINGS: dict[Any, tuple[Any, str]] = {
@@ -271,9 +286,16 @@ def _meaning(hint: Any) -> str:
     return "a text" if hint is str else _MEANINGS[hint][1] if hint in _MEANINGS else str(hint)
 
 
+def packaged_configs(schema: type | None = None) -> dict[str, Path]:
+    """Return the configurations of the package by name, those of one dataclass of options or all."""
+    names = {f.name for f in fields(schema)} if schema else set()
+    files = {file.stem: file for file in sorted(CONFIGS.glob("*.yaml"))}
+    return {name: file for name, file in files.items() if not schema or names.issuperset(map(str, read_yaml(file)))}
+
+
 def _read(path: str):
     """Read a YAML file, or a configuration of the package by its name."""
-    packaged = {file.stem: file for file in CONFIGS.glob("*.yaml")}
+    packaged = packaged_configs()
     if Path(path).is_file():
         return read_yaml(Path(path))
     if path in packaged:
@@ -306,13 +328,23 @@ def read_yaml(path: Path) -> DictConfig:
 def _explain(schema: type, argument: str, error: Exception) -> str:
     key = str(getattr(error, "full_key", None) or argument.partition("=")[0])
     names = [f.name for f in fields(schema)]  # type: ignore[arg-type]
+    place = "" if is_pair(argument) else f"{argument}: "
     renamed = getattr(schema, "RENAMED", {})
     if key in renamed:
-        return f"option {key!r} is called {renamed[key]!r} now"
+        return f"{place}option {key!r} is called {renamed[key]!r} now"
     if key.split(".")[0] not in names:
-        return str(unknown("option", key, names))
+        return f"{place}{unknown('option', key, names)}"
+    if isinstance(error, ValidationError) and is_pair(argument) and (hint := _hint_of(schema, key)) is not None:
+        return f"option {key!r} is {argument.partition('=')[2]!r:.60}; it must be {_meaning(hint)}"
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return f"option {key!r} in {argument!r}: {reason}"
+
+
+def _hint_of(schema: Any, key: str) -> Any:
+    """Return the annotation of a field, or of one of a nested dataclass (``clone.minutes``); None if it has none."""
+    for name in key.split("."):
+        schema = annotations_of(schema).get(name) if is_dataclass(schema) else None
+    return None if schema is None or is_dataclass(schema) or get_origin(schema) is dict else schema
 
 
 def options_from(schema: type[T], options: Mapping[str, Any]) -> T:

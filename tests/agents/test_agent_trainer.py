@@ -2,6 +2,7 @@ import ast
 import errno
 import inspect
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -118,10 +119,11 @@ def test_a_resumed_run_keeps_minutes_best_agent_and_options(clip_folder, tmp_pat
     again = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true"]))
     means = again.run()
     assert again.finished and means == json.loads((run / "last" / "agent.json").read_text())["val"]
-    message = "is finished (96 steps, total_timesteps=96): a larger total_timesteps=N resumes it"
-    assert message in capsys.readouterr().out
+    message, _, typed = capsys.readouterr().out.partition(" to train it longer: vg-gym train agent ")
+    assert "is finished (96 steps, total_timesteps=96);" in message
 
-    longer = AgentTrainer(resumed(TrainConfig, [f"out={run}", "resume=true", "total_timesteps=192"]))
+    longer = AgentTrainer(resumed(TrainConfig, shlex.split(typed.splitlines()[0])))
+    assert longer.config.total_timesteps == 192
     assert longer.config.reward == "clip" and longer.config.action == "edges"
     longer.run()
     assert not longer.finished and longer.model._n_updates > state["updates"] > 0

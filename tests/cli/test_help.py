@@ -8,8 +8,8 @@ import pytest
 from tests.test_registry import EXTRAS
 from vg_gym.cli import evaluate
 from vg_gym.cli.entry import _parser
-from vg_gym.cli.listing import PACKAGES
 from vg_gym.registry import GROUNDERS, PROPOSERS
+from vg_gym.registry.checks import PACKAGES
 
 
 def commands(parser, name=()):

@@ -14,7 +14,7 @@ from vg_gym.cli.option_docs import described
 from vg_gym.cli.run import configured
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.clip.finetuning.model import save_model
-from vg_gym.config import CONFIGS, load_config
+from vg_gym.config import CONFIGS, load_config, packaged_configs
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import methods
 from vg_gym.evaluation.comparison import Comparison
@@ -29,7 +29,9 @@ def test_help_lists_every_option_with_its_default_and_what_it_is(what, capsys):
         main(["train", what, "--help"])
     said = capsys.readouterr().out
     assert ended.value.code == 0 and "  seed=0   (at least 0 and below 4,294,967,296)\n        " in said
-    assert said.startswith("Options of") and "agent_label_free, " in said
+    name = {"agent": "agent_label_free", "grounder": "transvg_refshapes", "detector": "ssd_refshapes"}
+    assert said.startswith("Options of") and f"{name.get(what, 'clip_refshapes')}" in said
+    assert ("agent_label_free" in said) == (what == "agent"), "configurations of other trainings"
     lines = said.partition("\noptions:\n")[2].splitlines()
     options = [row for row, line in enumerate(lines) if line.startswith("  ") and line[2] != " "]
     assert len(options) > 10 and all(lines[row + 1].startswith("        ") for row in options)
@@ -145,3 +147,25 @@ def test_an_interrupted_table_goes_on_with_a_command_of_its_own(tmp_path, monkey
     assert program == "vg-gym"
     main(again)
     assert f"agent:{tmp_path / 'run'}" in (tmp_path / "run" / "test" / "results.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--minutes", "1"], "--minutes 1: options of trainings have no dashes; type minutes=1"),
+        (["--minutes=1"], "type minutes=1"),
+        (["--fresh"], "type fresh=VALUE"),
+        (["minutes=one"], "option 'minutes' is 'one'; it must be a number at least 0"),
+        (["clone.minutes=one"], "option 'clone.minutes' is 'one'; it must be a number at least 0 or none"),
+        (["mdetr_refshapes"], "vg-gym train grounder mdetr_refshapes"),
+    ],
+)
+def test_mistakes_in_options_have_plain_answers(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "agent", *arguments])
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_every_config_belongs_to_one_training():
+    owners = {name: [schema for schema in SCHEMAS if name in packaged_configs(schema)] for name in packaged_configs()}
+    assert all(len(schemas) == 1 for schemas in owners.values()), owners

@@ -83,7 +83,12 @@ def test_an_option_that_differs_is_refused_or_said(tmp_path, capsys):
     assert (tmp_path / "run" / "config.yaml").read_text() == before
     capsys.readouterr()
     train(lambda _: Line(), replace(begun, resume=True))
-    assert "is finished: 60 of 60 steps; a larger steps=N resumes it" in capsys.readouterr().out
+    message, _, typed = capsys.readouterr().out.partition(" to train it longer: ")
+    assert message.endswith("is finished: 60 of 60 steps;")
+    assert resumed(FitConfig, shlex.split(typed.splitlines()[0])).steps == 120
+    with pytest.raises(VGGymError, match="`.*` resumes it; add fresh=true to delete it") as refused:
+        train(lambda _: Line(), begun)
+    assert resumed(FitConfig, shlex.split(str(refused.value).split("`")[1])).steps == 60
     train(lambda _: Line(), replace(begun, resume=True, steps=70))
     assert "steps changes from 60 to 70" in capsys.readouterr().out
     assert load_config(FitConfig, [str(tmp_path / "run" / "config.yaml")]) == replace(begun, steps=70)

@@ -32,7 +32,7 @@ def test_a_new_folder_is_made_with_its_parents(tmp_path):
 
 def test_results_stay_unless_the_user_decides(run):
     before = sorted(path.name for path in run.iterdir())
-    with pytest.raises(VGGymError, match=r"run holds another run's results \(last\): resume=true resumes it, fresh="):
+    with pytest.raises(VGGymError, match=r"run holds another run's results \(last\): `resume=true` resumes it"):
         claim(run)
     with pytest.raises(VGGymError, match="set only one of them"):
         claim(run, resume=True, fresh=True)

@@ -93,8 +93,10 @@ class AgentTrainer:
         self.out = config.folder()
         if config.algo not in ALGORITHMS:
             raise unknown("algorithm", config.algo, ALGORITHMS)
+        options = options_from(EnvOptions, env_options(config))
+        options.action_set(), options.potential()  # a mistake is an error before the data are opened
         with ExitStack() as folder:
-            folder.enter_context(claimed(self.out, config.resume, config.fresh))
+            folder.enter_context(claimed(self.out, config.resume, config.fresh, command_to_resume(config)))
             for line in check_options(config) if config.resume else ():
                 tqdm.write(line)
             self._prepare(config)
@@ -122,9 +124,10 @@ class AgentTrainer:
         val = self.open(c.eval_split)
         if c.test_samples:
             self.open(c.test_split)  # a mistake is an error before training, not after it
+        episodes = Episodes(train, c.targets)
+        self.options.potential(episodes.labeled)  # a mistake is an error before weights are downloaded
         self.clip = load_clip(c.clip, self.device)
         warn_of_dataset(drawn_clips(c.clip, c.dataset), c.dataset, train)
-        episodes = Episodes(train, c.targets)
         bank = make_bank(episodes, self.clip, self.options)
         items = Episodes(val, c.targets).items
         samples = [items[i] for i in range(min(c.eval_samples, len(items)))]
@@ -270,7 +273,8 @@ class AgentTrainer:
         if self.finished:
             measure = "minutes" if c.total_timesteps is None else "total_timesteps"
             size = f"{self.model.num_timesteps:,} steps, {measure}={getattr(c, measure):g}"
-            tqdm.write(f"{self.out} is finished ({size}): a larger {measure}=N resumes it")
+            longer = f"{command_to_resume(c)} {measure}={2 * getattr(c, measure):g}"
+            tqdm.write(f"{self.out} is finished ({size}); to train it longer: {longer}")
         return self.finished
 
     def _best_return(self) -> float | None:

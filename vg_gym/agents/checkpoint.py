@@ -25,7 +25,7 @@ from vg_gym.agents.publishing.hub import ABOUT, HUB, WEIGHTS, check_portable, fe
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.options import EnvOptions
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import VGGymError, nearest, unknown
 from vg_gym.runtime.interrupts import uninterrupted
 from vg_gym.storage.assets import built_in, built_in_names
 from vg_gym.storage.files import replacing_folder, write_json
@@ -125,9 +125,10 @@ def find_agent(name: str, revision: str | None = None) -> Path:
     for folder in candidates:
         if folder and (folder / ABOUT).is_file():
             return folder
+    known = built_in_names("agent")
     raise VGGymError(
-        f"no agent {name!r}: not a run folder with best/ or last/, nor hub:ORG/NAME, nor one of "
-        f"{', '.join(built_in_names('agent'))}"
+        f"no agent {name!r}: not a run folder with best/ or last/, nor hub:ORG/NAME, nor one of {', '.join(known)}; "
+        f"{nearest(name, known) or 'train_agent.py trains one'}".rstrip()
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from vg_gym.cli.option_docs import field_docs
-from vg_gym.cli.parsers import Parser, add_plugins
+from vg_gym.cli.parsers import DEBUG_HELP, Parser, add_plugins
 from vg_gym.data.rows import FORMATS
 from vg_gym.frames import FRAMES
 from vg_gym.registry import load_plugins
@@ -68,16 +68,23 @@ def _compare(arguments: argparse.Namespace, command: str) -> None:
     Comparison(**{**values, "options": options, "command": command}).run()
 
 
-def command_of(comparison: Comparison) -> str:
-    """Return the command line that starts or resumes a comparison."""
+def command_of(comparison: Comparison, plugins: str = "") -> str:
+    """Return the command line that starts or resumes a comparison.
+
+    Args:
+        comparison: the comparison.
+        plugins: modules that it needs, separated by commas.
+    """
     words = ["vg-gym", "evaluate", "--methods", ",".join(comparison.methods)]
     for f in fields(comparison):
         value = getattr(comparison, f.name)
         if f.name not in NO_FLAGS and f.name not in ("methods", "fresh") and value != f.default:
             flag = f"--{f.name.replace('_', '-')}"
             words += [flag] if value is True else [flag, str(value)]
+    words += ["--plugins", plugins] if plugins else []
     owned = {**comparison.options, "dataset_options": comparison.dataset_options}
-    words += [f"{owner}.{key}={value}" for owner, options in owned.items() for key, value in options.items()]
+    pairs = [(f"{owner}.{key}", value) for owner, options in owned.items() for key, value in options.items()]
+    words += [f"{name}={'null' if value is None else value}" for name, value in pairs]
     return shlex.join(words)
 
 
@@ -85,7 +92,7 @@ def _parser(usage: str | None = None, program: str | None = None) -> argparse.Ar
     """Return a parser with an option for each field of ``Comparison``, with its docstring and default."""
     from vg_gym.evaluation.comparison import Comparison
 
-    parser, docs = Parser(prog=program, description=usage), field_docs(Comparison)
+    parser, docs = Parser(prog=program, description=usage, epilog=DEBUG_HELP), field_docs(Comparison)
     for f in fields(Comparison):
         flag, about = f"--{f.name.replace('_', '-')}", docs[f.name].replace("%", "%%")
         if f.name in NO_FLAGS:

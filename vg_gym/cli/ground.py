@@ -88,7 +88,8 @@ def ground(options: argparse.Namespace) -> None:
             clip = f" with {answer.clip}" if answer.clip else ""
             print(f"answered by {answer.method}{clip}; --method and --clip choose", file=sys.stderr)
     if broken:
-        raise VGGymError(f"{len(broken)} of {len(files)} pictures could not be read; the rest are answered")
+        first = f"{len(broken)} of {len(files)} pictures could not be read, the first: {broken[0]}"
+        raise VGGymError(f"{first}; the rest are answered" if len(broken) < len(files) else first)
 
 
 def _line(file: Path, answer: Any, as_json: bool) -> str:

@@ -26,17 +26,13 @@ from vg_gym.registry import (
     list_proposers,
     load_plugins,
 )
+from vg_gym.registry.checks import PACKAGES, missing_packages
 from vg_gym.registry.seen import seen_by, seen_by_clip, seen_by_proposer, seen_text
 from vg_gym.registry.specs import GrounderSpec, ProposerSpec, Spec
 from vg_gym.registry.tables import FILES
 from vg_gym.storage.assets import ASSETS, built_in_names
 from vg_gym.storage.files import cache_folder
 
-PACKAGES = {
-    "yolo": ("ultralytics",), "onnx": ("onnxruntime",), "detr": ("transformers", "timm"), "sam": ("segment_anything",),
-    "segments": ("skimage",), "foundation": ("ultralytics", "transformers", "pyarrow"),
-}  # fmt: skip
-"""Extra -> modules that it installs, whose presence shows that it is installed."""
 LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
 """Packages with printed versions."""
 LISTS = ("grounders", "datasets", "envs", "detectors", "clips", "seen")
@@ -190,7 +186,7 @@ def _extra(extra: str) -> str:
 
 
 def _installed(spec: Spec) -> bool:
-    return all(find_spec(package) for package in PACKAGES.get(spec.extra, ()))
+    return not missing_packages(spec)
 
 
 def _clips() -> Iterator[Row]:

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from itertools import pairwise
 from typing import Any, cast, get_args
 
-from vg_gym.config import CONFIGS, Range, annotations_of
+from vg_gym.config import Range, annotations_of, packaged_configs
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _range_in(hint: Any) -> str:
 
 def training_help(schema: type) -> str:
     """Return the text of ``--help`` of a training: its options and the configurations of the package."""
-    packaged = textwrap.fill(", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml"))), 100)
+    packaged = textwrap.fill(", ".join(packaged_configs(schema)), 100)
     return (
         f"{_plain(inspect.getdoc(schema) or '')}\n\n"
         "usage: [CONFIG ...] [OPTION=VALUE ...]; later arguments override earlier ones\n\n"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vg_gym.cli.evaluate import command_of
 from vg_gym.cli.run import configured
-from vg_gym.errors import Interrupted
+from vg_gym.config import is_pair, packaged_configs
+from vg_gym.errors import Interrupted, VGGymError
 from vg_gym.registry.specs import load_object
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ TRAININGS = {
 """Name of a training -> its description."""
 NO_CROP_METRICS = "none"
 """Name of the CLIP with which a table has no crop metrics, which take longer than the agent's answers."""
+AGENT = "vg_gym.agents.config:TrainConfig"
+"""Path of the options of the training of an agent."""
 MODELS = {
     "grounder": ("vg_gym.learned.grounder_learner:GrounderConfig", "vg_gym.learned.grounder_learner:train_grounder"),
     "presence": (
@@ -65,7 +69,18 @@ def main(what: str, arguments: Sequence[str] | None = None) -> None:
         _train_agent(arguments)
         return
     schema, train = map(load_object, MODELS[what])
+    _refuse_configs_of_others(what, schema, arguments)
     print(f"{'CLIP' if what == 'clip' else what} in {train(configured(schema, arguments))}")
+
+
+def _refuse_configs_of_others(what: str, schema: type, arguments: Sequence[str]) -> None:
+    """Raise an error for a configuration of the package that belongs to another training."""
+    own, packaged = packaged_configs(schema), packaged_configs()
+    for name in (Path(argument).stem for argument in arguments if not is_pair(argument)):
+        if name in packaged and name not in own:
+            schemas = {"agent": AGENT, **{other: path for other, (path, _) in MODELS.items()}}
+            owner = next(other for other, path in schemas.items() if name in packaged_configs(load_object(path)))
+            raise VGGymError(f"{name} is a configuration of another training than {what}: vg-gym train {owner} {name}")
 
 
 def _train_agent(arguments: Sequence[str]) -> None:
@@ -74,12 +89,13 @@ def _train_agent(arguments: Sequence[str]) -> None:
     from vg_gym.agents.config import TrainConfig
     from vg_gym.agents.plan import TABLE
 
+    _refuse_configs_of_others("agent", TrainConfig, arguments)
     trainer = AgentTrainer(configured(TrainConfig, arguments))
     trainer.run()
     has_table = trainer.finished and (trainer.out / "test" / "results.json").is_file()
     if trainer.config.test_samples and not has_table:
         with trainer.stages.running(TABLE):
-            _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)))
+            _compare(_comparison(trainer, "python train_agent.py " + " ".join(arguments)), trainer.config.plugins)
     print(f"took {trainer.stages.report()}")
     print(f"run: {trainer.out}   episodes: {trainer.out}/trajectories.png   curves: tensorboard --logdir {trainer.out}")
     print(f"next: {_next(trainer.config, trainer.out)}")
@@ -92,12 +108,12 @@ def _next(config: TrainConfig, out: Path) -> str:
     return shlex.join([*words, "--split", config.test_split, "--limit", "200", "--out", f"{out}/compared"])
 
 
-def _compare(comparison: Comparison) -> None:
+def _compare(comparison: Comparison, plugins: str) -> None:
     """Run the comparison; if it is interrupted, name the command that resumes it, since the agent is already saved."""
     try:
         comparison.run()
     except (KeyboardInterrupt, Interrupted):
-        resume = command_of(comparison)
+        resume = command_of(comparison, plugins)
         raise Interrupted(f"interrupted; the agent is trained and saved; resume its table with: {resume}") from None
 
 

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vg_gym.errors import VGGymError, unknown
+from vg_gym.errors import VGGymError, nearest, unknown
 from vg_gym.runtime.lazy_imports import open_clip, torch
 from vg_gym.runtime.light_imports import import_towers
+from vg_gym.storage.assets import built_in_names
 
 CONFIG = "open_clip_config.json"
 """Name that open_clip gives to the config in a model folder."""
@@ -56,7 +57,7 @@ def build(name: str) -> Built:
     if not colon:
         raise VGGymError(
             f"clip {name!r} is neither built in, nor a folder, nor ARCHITECTURE:TAG or ARCHITECTURE:FILE, "
-            "e.g. ViT-B-32:openai"
+            f"e.g. ViT-B-32:openai; {nearest(name, built_in_names('clip'))}".rstrip("; ")
         )
     architecture = architecture.replace("/", "-")
     config = open_clip.get_model_config(architecture)

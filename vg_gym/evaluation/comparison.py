@@ -50,6 +50,7 @@ from vg_gym.evaluation.report.report import write_report
 from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
 from vg_gym.evaluation.turns import FLOORS, check_turns, is_iterated, turn_rows
+from vg_gym.registry.checks import check_grounder, check_refiner
 from vg_gym.registry.photographs import PUBLISHED_CLIP, weights_for, world_of
 from vg_gym.registry.seen import seen_text
 from vg_gym.runtime.runners import Runner, make_runner
@@ -156,7 +157,8 @@ class Comparison:
         used = {owner for name in named for owner in owners(name)} | {recorded_name(self.predictions or "")}
         for key in self.options:
             if key not in used:
-                raise VGGymError(f"options for {key!r}, which none of the methods is or uses: {', '.join(named)}")
+                remedy = f"add it to --methods, or leave its options out: {', '.join(named)}"
+                raise VGGymError(f"options for {key!r}, which none of the methods is or uses; {remedy}")
         check_turns(self.iterate, [name for name, _ in self._rows.values()])
 
     def run(self) -> list[dict[str, Any]]:
@@ -172,6 +174,8 @@ class Comparison:
             CannotWrite: ``out`` cannot be created or written.
         """
         out = Path(self.out)
+        if not self.recorded:
+            self._check()
         with writing_alone(out):
             refuse_other_folders(out)
             if self.recorded:
@@ -180,12 +184,24 @@ class Comparison:
                 try:
                     evaluator = self._evaluate(runner)
                 except KeyboardInterrupt:
-                    raise Interrupted(
-                        f"interrupted; the work so far is in {out}: the same command resumes the run"
-                    ) from None
+                    same = "the same command without --fresh" if self.fresh else "the same command"
+                    raise Interrupted(f"interrupted; the work so far is in {out}: {same} resumes the run") from None
             self._write(evaluator)
             self._raise_failures(evaluator)
             return evaluator.rows
+
+    def _check(self) -> None:
+        """Check names, options, extras and agents of all methods, and the number of samples; nothing is built."""
+        if self.limit is not None and self.limit < 1:
+            raise VGGymError(f"--limit is {self.limit}; it must be at least 1, or left out to evaluate all samples")
+        for refiner in self.refiners:
+            check_refiner(refiner)
+        for row in dict.fromkeys([*self._rows, *self.refiners, *FLOORS]):
+            name, swept = self._rows.get(row, (row, None))
+            if name in registry.CEILINGS:
+                registry.ceiling(name, **self._ceiling_options(name, swept or {}))
+            else:
+                check_grounder(name, self._options_of(row)[1])
 
     def _evaluate(self, runner: Runner) -> Evaluator:
         """Check everything, then predict with every method, then score every row."""
@@ -224,13 +240,12 @@ class Comparison:
 
     def _check_rows(self, runner: Runner) -> list[TableRow]:
         """Build the methods of all rows: floors, then methods and ceilings in the order of the command."""
-        floors = [self._row(runner, name, "floor") for name in FLOORS if name != "constant" or self._has_constant()]
         methods = {
             name: self._row(runner, name, "method")
             for name in self._rows
             if name not in FLOORS and not self._is_ceiling(name)
         }
-        rows = floors
+        rows = [self._row(runner, name, "floor") for name in FLOORS if name != "constant" or self._has_constant()]
         for name in self._rows:
             if name in methods:
                 rows += [methods[name], *self._turn_rows(methods[name]), *self._refined_rows(runner, methods[name])]
@@ -300,8 +315,11 @@ class Comparison:
     def _ceiling_rows(self, row: str, methods: Iterable[TableRow]) -> list[TableRow]:
         """Return the rows of a ceiling, which bounds the moves of the methods in the table."""
         name, swept = self._rows[row]
-        options = {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | swept
-        return ceiling_rows(row, name, options, methods)
+        return ceiling_rows(row, name, self._ceiling_options(name, swept), methods)
+
+    def _ceiling_options(self, name: str, swept: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of a ceiling, with one value of each swept option."""
+        return {key: value for key, value in self.options.get(name, {}).items() if not is_sweep(value)} | dict(swept)
 
     def _factory(self, row: str) -> GrounderFactory:
         """Return the factory of the grounder of a row, with its options and the CLIP of the comparison."""

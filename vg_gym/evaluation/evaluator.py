@@ -142,7 +142,9 @@ class Evaluator:
         with tqdm(total=len(hashes), initial=len(hashes) - len(missing), desc=label(name), unit="query") as bar:
             for _, lines in self.runner.map(factory, self._batches(method_inputs, missing, initial_boxes)):
                 if untried and (reason := common_failure(lines)):
-                    raise VGGymError(f"{name} fails on every query of its first batch: {reason}")
+                    raise VGGymError(
+                        f"{name} fails on every query of its first batch: {reason}; --debug shows the traceback"
+                    )
                 untried = False
                 self._saved.append(name, lines)
                 bar.update(len(lines))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vg_gym import boxes as box_ops
-from vg_gym.errors import ImageError, MissingExtra, VGGymError, one_line
+from vg_gym.errors import ImageError, MissingExtra, VGGymError, is_debugging, one_line, place_of
 from vg_gym.types import Prediction, Query, Sample
 
 Method = Callable[[Sequence[Any], np.ndarray | None], list[Prediction]]
@@ -37,6 +37,7 @@ def predict_batch(method: Method, batch: Batch) -> list[Line]:
 
     Raises:
         MissingExtra: the method needs a package that is not installed; this does not count as a failed query.
+        VGGymError: the method raised, and ``--debug`` asks for its traceback.
     """
     inputs, initial_boxes = batch
     start = time.perf_counter()
@@ -49,6 +50,8 @@ def predict_batch(method: Method, batch: Batch) -> list[Line]:
     except MissingExtra:
         raise
     except Exception as error:  # a method may fail in any way; the failure is counted
+        if is_debugging():
+            raise VGGymError(_reason(error)) from error
         if len(inputs) == 1:
             return [failed(query_of(inputs[0]).key, error, 1000 * (time.perf_counter() - start))]
     parts = [
@@ -65,9 +68,15 @@ def failed(key: str, error: Exception, ms: float | None = None) -> Line:
         error: cause of the failure.
         ms: milliseconds of the attempt; None if the method was not called.
     """
-    reason = str(error) if type(error) is VGGymError else f"{type(error).__name__}: {error}"
-    line: Line = {"key": key, "box": None, "failure": one_line(reason)}
+    line: Line = {"key": key, "box": None, "failure": _reason(error)}
     return line if ms is None else {**line, "ms": round(ms, 4)}
+
+
+def _reason(error: Exception) -> str:
+    """Return an error on one line, with its place if the user's own code raised it."""
+    if type(error) is VGGymError:
+        return one_line(error)
+    return one_line(f"{type(error).__name__}: {error}") + place_of(error)
 
 
 def common_failure(lines: Sequence[Line]) -> str | None:

@@ -97,7 +97,6 @@ class PredictionFile:
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], fresh: bool = False):
-        make_folder(folder)
         self.path = folder / "predictions.jsonl"
         if fresh:
             with writing(self.path):
@@ -105,9 +104,11 @@ class PredictionFile:
         settings = json.loads(json.dumps(settings))
         if self.path.is_file():
             _compare(settings, folder)
-        write_json(folder / "settings.json", settings)
+        self._settings: dict[str, Any] | None = settings
+        """Settings that are not written yet; None once they are."""
         self._places: dict[str, _Places] = {}
         self._inputs: dict[str, dict[str, str]] = {}
+        self._inputs_changed = False
         if self.path.is_file():
             self._inputs = _read_inputs(folder / INPUTS)
             self._read()
@@ -137,7 +138,7 @@ class PredictionFile:
             self._drop(method, changed)
         if before != inputs:
             self._inputs[method] = dict(inputs)
-            write_json(self.path.with_name(INPUTS), self._inputs)
+            self._inputs_changed = True
         return changed
 
     def _drop(self, method: str, changed: Sequence[str]) -> None:
@@ -169,7 +170,10 @@ class PredictionFile:
         return Lines(self.path, starts)
 
     def append(self, method: str, lines: Sequence[Line]) -> None:
-        """Append predictions of a method to the file."""
+        """Append predictions of a method to the file; before the first ones nothing is written to the folder."""
+        if not lines:
+            return
+        self._write_origin()
         named = [{"method": method, **line} for line in lines]
         with writing(self.path), self.path.open("ab") as file:
             starts = []
@@ -178,6 +182,15 @@ class PredictionFile:
                 file.write(f"{json.dumps(line)}\n".encode())
         for line, start in zip(named, starts, strict=True):
             self._note(line, start)
+
+    def _write_origin(self) -> None:
+        """Write the settings of all predictions and the inputs of each method, if they are new."""
+        if self._settings is not None:
+            write_json(make_folder(self.path.parent) / "settings.json", self._settings)
+            self._settings = None
+        if self._inputs_changed:
+            write_json(self.path.with_name(INPUTS), self._inputs)
+            self._inputs_changed = False
 
     def _find(self, method: str, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if method not in self._places:

@@ -194,6 +194,14 @@ def recorded_row(
     if options:
         raise VGGymError(f"{answers.name} takes no option but {OPTION}, not {', '.join(options)}")
     partners, joined = answers.join(samples, sets)
+    if not any(partners.values()):
+        names = [
+            f"{name}={row[name]!r:.60}" for row in answers.rows[:1] for name in ("key", *IDS, *IMAGES) if name in row
+        ]
+        raise VGGymError(
+            f"{path}: no answer belongs to a query of this data set and split (the first: {', '.join(names)}); "
+            "queries.jsonl of any evaluation has the keys of its queries"
+        )
     inputs = {
         "answers": fingerprint(Path(path), sorted(partners.items()))[:16],
         "frame": answers.frame,

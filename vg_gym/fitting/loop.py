@@ -59,7 +59,8 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     if config.resume:
         state.load(device)
         if state.step >= config.steps:
-            tqdm.write(f"{state.out} is finished: {state.step} of {config.steps} steps; a larger steps=N resumes it")
+            longer = f"{command_to_resume(config)} steps={2 * config.steps}"
+            tqdm.write(f"{state.out} is finished: {state.step} of {config.steps} steps; to train it longer: {longer}")
     scheduler = learning_rate(optimizer, config, state.step)
     amp = computes_bfloat16(device.type) if config.amp is None else config.amp
     objective, stepper = accelerator.prepare(Objective(learner), optimizer)

@@ -17,7 +17,7 @@ from vg_gym.fitting.learner import Learner
 from vg_gym.fitting.loop import fit
 from vg_gym.fitting.origin import check_origin, write_origin
 from vg_gym.fitting.processes import processes, use_threads
-from vg_gym.fitting.resuming import check_options
+from vg_gym.fitting.resuming import check_options, command_to_resume
 from vg_gym.runtime.interrupts import interrupted_with, uninterrupted
 from vg_gym.storage.files import replacing_folder
 from vg_gym.storage.run_folder import CONFIG, claimed, clear
@@ -44,7 +44,7 @@ def train(make_learner: Callable[[Config], Learner], config: Config) -> Path:
     use_threads(config)
     out = config.folder()
     first = processes(config).is_main_process
-    with claimed(out, config.resume, config.fresh) if first else nullcontext():
+    with claimed(out, config.resume, config.fresh, command_to_resume(config)) if first else nullcontext():
         for line in check_options(config) if config.resume and first else ():
             tqdm.write(line)
         return _train(make_learner, config, out, first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 from vg_gym import registry
 from vg_gym.clip.known_words import unknown_words, warn_of_unknown_words
 from vg_gym.data.images import ArrayImage
-from vg_gym.errors import ImageError, VGGymError, without_scores
+from vg_gym.errors import ImageError, UnknownName, VGGymError, nearest, unknown, without_scores
 from vg_gym.evaluation.lines import rows_above
 from vg_gym.pictures.found import Found
 from vg_gym.pictures.sources import picture
+from vg_gym.registry.checks import check_grounder
 from vg_gym.registry.photographs import DRAWN_CLIP, PUBLISHED_CLIP, knows_drawn_only
 from vg_gym.storage.files import place_mark
 from vg_gym.types import Grounder, Prediction, Query
@@ -27,6 +28,8 @@ PHOTOGRAPHS = ("yolo-clip", PUBLISHED_CLIP)
 """Default method and CLIP for all other expressions, with published weights that are downloaded."""
 BATCH = 32
 """Number of pictures in a batch."""
+ARGUMENTS = ("image", "expression", "method", "clip", "nothing_below")
+"""Names of the arguments of :func:`ground` that are not options of the method."""
 CACHED_METHODS = 4
 """Number of methods that stay in memory for the next call."""
 
@@ -95,6 +98,7 @@ def ground_each(
     name, encoder = chosen(method, clip, expressions)
     options = {**_uncompiled(name), **options}
     files = (name.partition(":")[2], encoder, encoder.partition(":")[2], *map(str, options.values()))
+    _refuse_unknown(name, options)
     grounder = _grounder(name, encoder, tuple(sorted(options.items())), place_mark(*files))
     _warn_of_unknown(name, encoder, expressions, options)
     for at in range(0, len(images), BATCH):
@@ -112,6 +116,15 @@ def ground_each(
             boxes, scores = _boxes_of(name, answers[row], nothing_below)
             score, details = answers[row].score, answers[row].details
             yield Found(boxes, scores, score, texts[row], name, encoder, image, source, details, seconds)
+
+
+def _refuse_unknown(name: str, options: Mapping[str, Any]) -> None:
+    """Reject options that are a misspelt argument of :func:`ground`; other unknown ones are the method's to reject."""
+    for option in (option for option in options if nearest(option, ARGUMENTS)):
+        try:
+            check_grounder(name, {option: options[option]})
+        except UnknownName:
+            raise unknown("argument of ground", option, ARGUMENTS) from None
 
 
 def _boxes_of(name: str, prediction: Prediction, nothing_below: float | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -14,20 +14,21 @@ imported only when an object is built. The tables of this package are in :mod:`v
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from vg_gym.config import check_options
-from vg_gym.errors import MissingWeights, UnknownName, VGGymError, missing_extra, unknown
+from vg_gym.errors import MissingWeights, UnknownName, VGGymError, missing_extra, place_of, unknown
 from vg_gym.registry.plugins import GROUPS, S, load_plugins, offered, offered_spec, spec_at
-from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec
+from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec, load_object
 from vg_gym.registry.tables import CEILINGS, DATASET_KINDS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
 from vg_gym.types import Grounder, GroundingDataset, Proposer
 
 __all__ = [
     "CEILINGS", "DATASETS", "GROUNDERS", "LEARNED", "PROPOSERS", "DatasetSpec", "GrounderSpec", "ProposerSpec", "Spec",
-    "ceiling", "dataset_spec", "grounder", "grounder_key", "grounder_names", "grounder_spec", "grounder_with_clip",
+    "ceiling", "check_factory_options", "dataset_spec",
+    "grounder", "grounder_key", "grounder_names", "grounder_spec", "grounder_with_clip",
     "is_grounder", "list_datasets", "list_grounders", "list_proposers", "load_plugins", "network_class", "open_dataset",
     "proposer", "proposer_spec", "register_dataset", "register_grounder", "register_proposer", "registered",
     "register_all", "refuse_code",
@@ -292,6 +293,30 @@ def open_dataset(name: str, split: str, root: str | None = None, **options: Any)
     return dataset_spec(name).load()(name, split, root=root, **options)
 
 
+def check_factory_options(name: str, spec: Spec, options: Mapping[str, Any], argument: Iterable[str] = ()) -> None:
+    """Reject options that the factory of a spec, or what it passes options to, does not accept.
+
+    Args:
+        name: name in messages.
+        spec: spec of the factory.
+        options: name -> value.
+        argument: parameters that the name itself sets.
+
+    Raises:
+        VGGymError: an option is unknown or out of range.
+
+    >>> check_factory_options("center", GROUNDERS["center"], {"fration": 0.3})
+    Traceback (most recent call last):
+    vg_gym.errors.UnknownName: unknown option of center 'fration': did you mean 'fraction'? known: fraction
+    """
+    paths, proposer_name = [*spec.passes_options_to], getattr(spec, "proposer", "")
+    if proposer_name:
+        first = proposer_spec(proposer_name)
+        paths += [first.factory, *first.passes_options_to]
+    passed_to = [load_object(path) for path in paths]
+    check_options(name, spec.load(), options, [*spec.fixed, *argument], passed_to)
+
+
 def _build(
     name: str, spec: Spec, options: Mapping[str, Any], argument: Mapping[str, str] = MappingProxyType({})
 ) -> Any:
@@ -299,10 +324,17 @@ def _build(
     fixed = {**spec.fixed, **argument}
     try:
         factory = spec.load()
-        check_options(name, factory, options, fixed)
+        check_factory_options(name, spec, options, argument)
         return factory(**fixed, **{**spec.options, **options})
     except ModuleNotFoundError as error:
         extra = spec.extra or spec.published_extra
         if not extra:
             raise
         raise missing_extra(name, str(error.name), extra) from error
+    except VGGymError:
+        raise
+    except Exception as error:  # third-party code may fail in any way
+        if spec.factory.startswith("vg_gym."):
+            raise
+        reason = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise VGGymError(f"{name} cannot be built: {reason}") from error

@@ -19,7 +19,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from vg_gym.errors import UnknownName, VGGymError
+from vg_gym.errors import UnknownName, VGGymError, place_of
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, Spec, load_object
 
 S = TypeVar("S", bound=Spec)
@@ -102,4 +102,4 @@ def _spec_at(kind: type[S], path: str, what: str, summary: str) -> S:
 
 
 def _unusable(what: str, error: Exception) -> VGGymError:
-    return VGGymError(f"{what} cannot be imported: {type(error).__name__}: {error}")
+    return VGGymError(f"{what} cannot be imported: {type(error).__name__}: {error}{place_of(error)}")

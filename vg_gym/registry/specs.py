@@ -46,6 +46,8 @@ class Spec:
     """Fixed arguments of the factory, which callers cannot change."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Defaults that differ from those of the factory; callers can change them."""
+    passes_options_to: tuple[str, ...] = ()
+    """``"package.module:name"`` of what further options of the factory reach; their names are options, too."""
     seen: str = ""
     """Labels that it has seen in training, without its CLIP and its detector; empty: unknown."""
 
@@ -82,6 +84,8 @@ class GrounderSpec(Spec):
     """True if its default weights understand any words, not only those for drawn shapes."""
     published: str = ""
     """Default published weights, which are downloaded; empty: none."""
+    finds: str = ""
+    """``"package.module:name"`` of a function that raises an error if nothing has the name ARGUMENT; empty: none."""
     argument: str = ""
     """Option to which ARGUMENT in ``NAME:ARGUMENT`` is passed; empty: the name takes no argument."""
     neutral: frozenset[str] = frozenset()

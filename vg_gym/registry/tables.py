@@ -27,10 +27,13 @@ TUNED = "two numbers tuned on boxes of expressions"
 """Value for heat maps, whose area penalty and temperature were tuned on val."""
 
 
-def _detector(name: str, summary: str, extra: str, published: str) -> ProposerSpec:
-    factory = f"vg_gym.baselines.detectors.{name}:load_{name}"
+def _detector(name: str, summary: str, extra: str, published: str, *classes: str) -> ProposerSpec:
+    module = f"vg_gym.baselines.detectors.{name}"
     seen = "masks" if name == "sam" else CLASS_BOXES
-    return ProposerSpec(factory, summary, extra, weights=f"{name}-refshapes", published=published, seen=seen)
+    return ProposerSpec(
+        f"{module}:load_{name}", summary, extra, weights=f"{name}-refshapes", published=published, seen=seen,
+        passes_options_to=tuple(f"{module}:{each}" for each in classes),
+    )  # fmt: skip
 
 
 def _open_vocabulary(name: str, summary: str, published: str, seen: str = EXPRESSION_BOXES) -> ProposerSpec:
@@ -39,10 +42,10 @@ def _open_vocabulary(name: str, summary: str, published: str, seen: str = EXPRES
 
 
 PROPOSERS: dict[str, ProposerSpec] = {
-    "yolo": _detector("yolo", "YOLO of ultralytics", "yolo", "yolov8x.pt"),
-    "detr": _detector("detr", "DETR or RT-DETR of transformers", "detr", "facebook/detr-resnet-50"),
-    "ssd": _detector("ssd", "SSD of torchvision", "", "ssd300_vgg16"),
-    "sam": _detector("sam", "segment anything", "sam", "vit_h"),
+    "yolo": _detector("yolo", "YOLO of ultralytics", "yolo", "yolov8x.pt", "Yolo"),
+    "detr": _detector("detr", "DETR or RT-DETR of transformers", "detr", "facebook/detr-resnet-50", "Detr"),
+    "ssd": _detector("ssd", "SSD of torchvision", "", "ssd300_vgg16", "Ssd"),
+    "sam": _detector("sam", "segment anything", "sam", "vit_h", "Sam", "UltralyticsSam"),
     "segments": ProposerSpec(
         "vg_gym.baselines.segments:SegmentProposer", "superpixels and watersheds", "segments", seen=NOTHING
     ),
@@ -113,6 +116,7 @@ def _diffusion(factory: str, summary: str, weights: str = "") -> GrounderSpec:
         weights=weights,
         refines=True,
         argument="weights",
+        passes_options_to=("vg_gym.diffusion.options:Sampling",),
         seen=EXPRESSION_BOXES,
         stands_on={"CLIP": BUILT_IN_CLIP_SEEN},
     )
@@ -232,6 +236,8 @@ GROUNDERS: dict[str, GrounderSpec] = {
         says_nothing=True,
         says_several=True,
         argument="name",
+        finds="vg_gym.agents.checkpoint:find_agent",
+        passes_options_to=("vg_gym.agents.grounder:AgentGrounder", "vg_gym.envs.options:EnvOptions"),
     ),
 }
 """Every grounder by name; ``NAME:ARGUMENT`` passes ARGUMENT as the option that the spec's ``argument`` names."""

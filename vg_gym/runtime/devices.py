@@ -132,9 +132,15 @@ def share_out(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: 
 
 
 def pick_device(name: str = "auto") -> str:
-    """Return the torch device of a name: ``auto`` is ``cuda`` if available, else ``cpu``; others are unchanged."""
+    """Return the torch device of a name: ``auto`` is ``cuda`` if available, else ``cpu``; others are unchanged.
+
+    Raises:
+        VGGymError: the name is a GPU of NVIDIA, and there is none that PyTorch can use.
+    """
     import torch
 
+    if name.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+        raise VGGymError(f"device={name}: PyTorch finds no GPU that it can use; take device=cpu or device=auto")
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 

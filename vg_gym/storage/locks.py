@@ -24,10 +24,13 @@ UNSUPPORTED_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def writing_alone(folder: Path) -> Iterator[None]:
     """Lock a folder against other uses of this function; the folder is created if missing.
 
+    After an error, folders that this function created are removed if they are empty.
+
     Raises:
         VGGymError: another process writes to the folder; the message names it.
         CannotWrite: the folder cannot be created or written.
     """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     path = make_folder(folder) / LOCK
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     _acquire(lock, path)
@@ -35,10 +38,14 @@ def writing_alone(folder: Path) -> Iterator[None]:
         with writing(path), suppress(PermissionError):  # Windows forbids it while the file is locked
             path.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
+        created = []
     finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         lock.release()
+        with suppress(OSError):  # a folder with content stays, and so do its parents
+            for empty in created:
+                empty.rmdir()
 
 
 def _acquire(lock: FileLock, path: Path) -> None:

@@ -21,13 +21,14 @@ CURVES = "events.out.tfevents.*"
 
 
 @contextmanager
-def claimed(out: Path, resume: bool, fresh: bool) -> Iterator[None]:
+def claimed(out: Path, resume: bool, fresh: bool, to_resume: str = "resume=true") -> Iterator[None]:
     """Create and lock the folder of a run, which may hold the results of one run only.
 
     Args:
         out: folder of the run.
         resume: the run resumes from the results in the folder.
         fresh: the run deletes the results in the folder before it starts (:func:`clear`).
+        to_resume: what to type to resume the run in the folder, for the error.
 
     Raises:
         VGGymError: the folder holds results of another run without ``resume`` or ``fresh``, or holds files that no
@@ -37,12 +38,12 @@ def claimed(out: Path, resume: bool, fresh: bool) -> Iterator[None]:
     with writing_alone(out):
         for name in RESULTS:
             recover_folder(out / name)
-        _refuse_results(out, resume, fresh)
+        _refuse_results(out, resume, fresh, to_resume)
         check_writable(out)
         yield
 
 
-def _refuse_results(out: Path, resume: bool, fresh: bool) -> None:
+def _refuse_results(out: Path, resume: bool, fresh: bool, to_resume: str) -> None:
     """Raise an error if a folder's results are neither this run's nor to be deleted."""
     if resume and fresh:
         raise VGGymError("resume=true resumes a run, fresh=true deletes it: set only one of them")
@@ -51,8 +52,8 @@ def _refuse_results(out: Path, resume: bool, fresh: bool) -> None:
         raise VGGymError(f"{out / CONFIG} is not of a training of vg_gym and would be overwritten: set another out=")
     if results and not (resume or fresh):
         raise VGGymError(
-            f"{out} holds another run's results ({results}): resume=true resumes it, fresh=true deletes it, and "
-            "out=FOLDER keeps it"
+            f"{out} holds another run's results ({results}): `{to_resume}` resumes it; add fresh=true to delete it, or "
+            "out=FOLDER to keep it"
         )
     if results and fresh and not (out / CONFIG).is_file():
         raise VGGymError(
