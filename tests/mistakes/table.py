@@ -156,10 +156,10 @@ MISTAKES = [
     Mistake(("evalute", "--methods", "center", *OUT), ("evalute", "did you mean evaluate?")),
     Mistake(("list", "grouders"), ("grouders", "did you mean grounders?")),
     Mistake(("compare", "table", "nothing"), ("nothing", "results.json")),
-    Mistake(("compare", "table", "table", "--methods", "centre"), ("'centre'", "center")),
+    Mistake(("compare", "table", "table", "--a", "centre"), ("'centre'", "center")),
     Mistake(("leaderboard", "nothing"), ("nothing", "folder")),
     Mistake(("push", "nothing", "ORG/NAME"), ("nothing", "train_agent.py")),
-    Mistake(("play", "RefShape-Ground-v0"), ("RefShape-Ground-v0", "did you mean RefShapes-Ground-v0?")),
+    Mistake(("play", "RefShape-Ground-v0"), ("RefShape-Ground-v0", "did you mean 'RefShapes-Ground-v0'?")),
     Mistake(("features", "--out", "store"), ("--dataset",)),
     Mistake(("download", "refcocogg"), ("refcocogg", "did you mean refcocog?")),
     # Environment and Python
@@ -175,9 +175,6 @@ MISTAKES = [
     Mistake(_env("", '; env.reset(options={"index": 10**6})'), ("1000000", "index")),
     Mistake('import vg_gym.registry; vg_gym.registry.grounder("centre")', ("'centre'", "did you mean 'center'?")),
     Mistake('from vg_gym.registry import open_dataset; open_dataset("refshapes", "test", sead=1)',
-            ("'sead'", "did you mean 'seed'?")),
-    Mistake("from vg_gym.registry import *; q = open_dataset('refshapes', 'test', scenes=1)[0].query\n"
-            "grounder('center').ground(q)", ("list of queries", "[query]")),
+            ("'sead'", "known: image_size, scenes, seed")),
     Mistake("import vg_gym; vg_gym.registri", ("'registri'", "did you mean 'registry'?")),
-    Mistake("import vg_gym; vg_gym.registry.list_grouders()", ("list_grouders", "list_grounders")),
 ]  # fmt: skip

@@ -20,6 +20,8 @@ from vg_gym.registry import load_plugins
 from vg_gym.storage.files import make_folder, replacing
 from vg_gym.storage.outputs import SOFTWARE, SOFTWARE_TAG, is_own_picture, refuse_foreign
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Suffix of a drawing -> its format; without a suffix it is a PNG."""
 DEFAULTS = "{} if the built-in CLIP knows all words, otherwise {}"
 """Default methods and CLIPs in the help; :func:`vg_gym.pictures.ground.chosen` chooses them."""
 
@@ -114,11 +116,13 @@ def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:
     """Return the file of each picture's drawing: ``out``, or a file in it, with folders in the name if names clash.
 
     Raises:
-        VGGymError: ``out`` is a folder, and there is only one picture.
+        VGGymError: there is only one picture, and ``out`` is a folder or ends like no format of pictures.
     """
     if len(files) == 1:
         if out.is_dir():
             raise VGGymError(f"{out} is a folder: name a file for the one picture, e.g. {out / files[0].stem}.png")
+        if out.suffix and out.suffix.lower() not in FORMATS:
+            raise VGGymError(f"{out} would be a picture of an unknown format: end its name with {', '.join(FORMATS)}")
         return {files[0]: out}
     stems = Counter(file.stem for file in files)
     home = Path(os.path.commonpath([file.absolute().parent for file in files]))
@@ -128,7 +132,7 @@ def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 def _save(answer: Any, path: Path) -> None:
     """Draw the box to a file whose EXIF names this program."""
-    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    kind = FORMATS.get(path.suffix.lower(), "PNG")
     drawn = answer.draw()
     exif = drawn.getexif()
     exif[SOFTWARE_TAG] = SOFTWARE
