@@ -169,7 +169,7 @@ MISTAKES = [
     Mistake(_env(', initial_box="ful"'), ("'ful'", "did you mean 'full'?")),
     Mistake(_env(', dataset="refshape"'), ("'refshape'", "did you mean 'refshapes'?")),
     Mistake(_env(', split="tset"'), ("'tset'", "did you mean 'test'?")),
-    Mistake(_env(', action="edges"', '.unwrapped; env.reset(seed=0); env.step(99)'), ("99", "Discrete(21)")),
+    Mistake(_env(', action="edges"', '.unwrapped; env.reset(seed=0); env.step(99)'), ("99", "[0, 20]")),
     Mistake(_env("", ".unwrapped; env.step(env.action_space.sample())"), ("reset()",)),
     Mistake(_env("", '; env.reset(options={"expresion": "the star"})'), ("'expresion'", "index")),
     Mistake(_env("", '; env.reset(options={"index": 10**6})'), ("1000000", "index")),
