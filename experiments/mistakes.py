@@ -25,8 +25,9 @@ HEAD = """# Mistakes and their answers
     PYTHONPATH=OTHER_VERSION python experiments/mistakes.py --out before.json
     PYTHONPATH=$PWD python experiments/mistakes.py --out after.json --page before.json
 
-*Before* is version 0.2.0 before its commands checked everything first, with `tests/mistakes` copied into it. A ✓ marks an answer that names the thing and
-the remedy, comes before anything is computed and leaves no files; `tests/mistakes` checks that of every mistake.
+*Before* is version 0.2.0 before its commands checked everything first, with `tests/mistakes` copied into it. A ✓ marks
+an answer that names the thing and the remedy, comes before anything is computed and leaves no files; `tests/mistakes`
+checks that of every mistake.
 Before: {before} of {count}. After: {after} of {count}.
 
 | typed | before | after |

@@ -121,7 +121,7 @@ def _places(files: Sequence[Path], out: Path) -> dict[Path, Path]:
     if len(files) == 1:
         if out.is_dir():
             raise VGGymError(f"{out} is a folder: name a file for the one picture, e.g. {out / files[0].stem}.png")
-        if out.suffix and out.suffix.lower() not in FORMATS:
+        if out.suffix and out.suffix.lower() not in FORMATS and not out.exists():
             raise VGGymError(f"{out} would be a picture of an unknown format: end its name with {', '.join(FORMATS)}")
         return {files[0]: out}
     stems = Counter(file.stem for file in files)
