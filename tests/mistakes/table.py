@@ -133,7 +133,6 @@ MISTAKES = [
     Mistake(("train", "agent", "num_envs=0"), ("'num_envs'", "0", "at least 1")),
     Mistake(("train", "agent", "reward=giou"), ("'giou'", "clip+iou")),
     Mistake(("train", "agent", "action=edge"), ("'edge'", "did you mean 'edges'?")),
-    Mistake(("train", "agent", "configs/agent_refshape.yaml"), ("agent_refshape", "did you mean 'agent_refshapes'?")),
     Mistake(("train", "agent", "mdetr_refshapes"), ("mdetr_refshapes", "vg-gym train grounder")),
     Mistake(("train", "agent", "tabs.yaml"), ("tabs.yaml", "line 2")),
     Mistake(("train", "agent", "unknown.yaml"), ("unknown.yaml", "'learning_rat'", "did you mean 'learning_rate'?")),

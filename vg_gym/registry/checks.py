@@ -12,7 +12,7 @@ from vg_gym.registry.specs import Spec, load_object
 
 PACKAGES = {
     "yolo": ("ultralytics",), "onnx": ("onnxruntime",), "detr": ("transformers", "timm"), "sam": ("segment_anything",),
-    "segments": ("skimage",), "foundation": ("transformers", "pyarrow"),
+    "segments": ("skimage",), "foundation": ("transformers", "pyarrow"), "api": ("httpx",),
 }  # fmt: skip
 """Extra -> modules that it installs, whose presence shows that it is installed."""
 
