@@ -8,6 +8,7 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 from tests.mistakes.table import Mistake
 from vg_gym.cli.entry import main
@@ -46,7 +47,8 @@ def answer_of(mistake: Mistake, folder: Path) -> Answer:
     for name in OWN_MODULES:
         sys.modules.pop(name, None)
     try:
-        with chdir(folder), redirect_stdout(printed), redirect_stderr(errors):
+        with chdir(folder), redirect_stdout(printed), redirect_stderr(errors), catch_warnings():
+            simplefilter("default")  # a warning is not an error for users
             status = _program(mistake.typed) if isinstance(mistake.typed, str) else _command(mistake.typed)
     finally:
         sys.path[:] = path
