@@ -87,6 +87,22 @@ def draw_boxes(
     return np.asarray(Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB"))
 
 
+def draw_zoom(image: np.ndarray, box: np.ndarray, size: int = 512, margin: float = 0.25) -> np.ndarray:
+    """Draw a box on the enlarged part of the image around it, uint8 (h, w, 3).
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: the box (4,), normalised.
+        size: length of the longer side of the result in pixels.
+        margin: width of the margin around the box, as a fraction of its sides; it ends at the border of the image.
+    """
+    scales = np.tile(image.shape[1::-1], 2)
+    region = np.clip(np.asarray(box) + margin * np.tile(box[2:] - box[:2], 2) * [-1, -1, 1, 1], 0, 1) * scales
+    left, top, right, bottom = *np.floor(region[:2]).astype(int), *np.ceil(region[2:]).astype(int)
+    within = (np.asarray(box) * scales - [left, top, left, top]) / np.tile([right - left, bottom - top], 2)
+    return draw_boxes(image[top:bottom, left:right], within, size=size)
+
+
 def _pixels(box: np.ndarray, size: tuple[int, int]) -> list[float]:
     x1, y1, x2, y2 = (np.asarray(box, dtype=float) * np.array([*size, *size])).tolist()
     return [x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)]

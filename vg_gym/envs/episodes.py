@@ -41,6 +41,8 @@ class Episodes:
             raise VGGymError("no queries for episodes: the data set or list is empty")
         bare = isinstance(items[0], Query) or (isinstance(items, MayLack) and not items.labeled)
         self.labeled, self.targets = not bare, targets
+        self.source = items
+        """All items, also those that are left out."""
         self.dataset = str(getattr(items, "name", "queries"))
         self.items: Any = items if bare or targets == "any" else _of_one(items, self.dataset)
 

@@ -16,11 +16,10 @@ from PIL import Image
 
 from vg_gym import boxes as box_ops
 from vg_gym.boxes import EDGES, to_numpy
-from vg_gym.data.drawing import draw_boxes, draw_frame
+from vg_gym.data.drawing import draw_boxes
 from vg_gym.errors import VGGymError
 from vg_gym.frames import FRAMES, frame_called, place, say
 from vg_gym.language_models.box_text import answer_part, find_boxes
-from vg_gym.types import Query
 
 STOP = "stop"
 """Word that pulls the trigger."""
@@ -58,10 +57,19 @@ class EdgeActions(Protocol):
 class TextObservation:
     """Observation of a vision-language policy."""
 
-    text: str
-    """Task, current box, and format of the answer."""
+    task: str
+    """What to fit the box to."""
+    state: str
+    """Current box, step, and the boxes that are already recorded."""
+    answers: str
+    """Format of the answer."""
     image: Image.Image
     """Image with the current box."""
+
+    @property
+    def text(self) -> str:
+        """Task, state, and format of the answer."""
+        return f"{self.task} {self.state} {self.answers}"
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the message for a chat template; the image goes to the processor separately."""
@@ -124,26 +132,13 @@ class TextGroundingEnv:
         return self.env.engine.query(0).image.size
 
     def _observation(self, info: dict[str, Any]) -> TextObservation:
-        query, options = self.env.engine.query(0), self.env.engine.options
-        box = say(box_ops.denormalize(info["box"], query.image.size), self.frame, query.image.size)
-        steps = int(self.env.engine.steps[0])
-        sizes = " or ".join(sorted({name.rpartition(" ")[2] for name in self.actions.names if " out " in name}))
-        recorded = self._recorded(info, query.image.size) if self.actions.record is not None else ""
-        look = f" '{LOOK}' enlarges the region around the box." if self.actions.look is not None else ""
-        text = (
-            f"Fit the yellow box to: {query.expression}. It is at {box} ({FRAMES[self.frame].summary}), step {steps} "
-            f"of {options.max_steps}. Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left "
-            f"in coarse, top out fine', or with a new box, or with '{STOP}' once it fits.{look}{recorded}"
-            f"{self._proposals(query)}"
-        )
-        picture = draw_frame(
-            query.image.array(),
-            info["box"],
-            expression=query.expression,
-            size=self.size,
-            recorded=self.env.engine.recorded_boxes(0),
-        )
-        return TextObservation(text, Image.fromarray(np.concatenate([picture, *self._view(info["box"], picture)], 1)))
+        query = self.env.engine.query(0)
+        recorded = self.env.engine.recorded_boxes(0)
+        # The picture has no caption, which would shift what a model calls thousandths of the picture.
+        picture = draw_boxes(query.image.array(), info["box"], size=self.size, recorded=recorded)
+        shown = np.concatenate([picture, *self._view(info["box"], picture)], 1)
+        task = f"Fit the yellow box to: {query.expression}."
+        return TextObservation(task, self._state(info["box"]), self._answers(), Image.fromarray(shown))
 
     def _view(self, box: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
         """Return the enlarged view around the box as high as the picture; nothing without a view that the box is in."""
@@ -156,21 +151,38 @@ class TextGroundingEnv:
         view = draw_boxes(image.array()[top:bottom, left:right], (box - low) / side, size=picture.shape[0])
         return [np.pad(view, ((0, picture.shape[0] - view.shape[0]), (0, 0), (0, 0)))]
 
-    def _recorded(self, info: dict[str, Any], size: tuple[int, int]) -> str:
-        """Return sentences on answers of several boxes or none, and on the boxes that are already recorded."""
-        boxes = self.env.engine.recorded_boxes(0)
-        listed = "; ".join(say(box_ops.denormalize(box, size), self.frame, size) for box in boxes)
-        ask = (
+    def _state(self, box: np.ndarray) -> str:
+        """Return sentences on the current box (normalised), the step, and the boxes that are already recorded."""
+        engine = self.env.engine
+        recorded = "; ".join(self._said(one) for one in engine.recorded_boxes(0))
+        step = f"step {int(engine.steps[0])} of {engine.options.max_steps}"
+        state = f"It is at {self._said(box)} ({FRAMES[self.frame].summary}), {step}."
+        return f"{state} Recorded: {recorded}." if recorded else state
+
+    def _said(self, box: np.ndarray) -> str:
+        """Return a normalised box as a text in the frame."""
+        size = self._image_size()
+        return say(box_ops.denormalize(box, size), self.frame, size)
+
+    def _answers(self) -> str:
+        """Return the sentences on the format of the answer."""
+        sizes = " or ".join(sorted({name.rpartition(" ")[2] for name in self.actions.names if " out " in name}))
+        look = f" '{LOOK}' enlarges the region around the box." if self.actions.look is not None else ""
+        several = (
             f" If several objects are meant, '{RECORD}' records the box and goes on; '{NOTHING}' ends without the box."
         )
-        return f"{ask} Recorded: {listed}." if listed else ask
+        return (
+            f"Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left in coarse, top out "
+            f"fine', or with a new box, or with '{STOP}' once it fits.{look}"
+            f"{several if self.actions.record is not None else ''}{self._proposals()}"
+        )
 
-    def _proposals(self, query: Query) -> str:
+    def _proposals(self) -> str:
         """Return a sentence that lists the proposals to jump to."""
         if not self.actions.jumps:
             return ""
-        size, proposals = query.image.size, to_numpy(self.env.engine.proposals)[0]
-        boxes = [say(box_ops.denormalize(row[:4], size), self.frame, size) for row in proposals if row[4] > 0]
+        proposals = to_numpy(self.env.engine.proposals)[0]
+        boxes = [self._said(row[:4]) for row in proposals if row[4] > 0]
         listed = "; ".join(f"{number} at {box}" for number, box in enumerate(boxes))
         return f" Or jump to a proposal, e.g. 'jump to 0': {listed}." if boxes else ""
 
