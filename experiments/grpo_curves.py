@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def main() -> None:
     about = {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items()}
     write_json(given.out / "curves.json", {"meta": {**about, "seconds": time.perf_counter() - start}, "rows": rows})
     with replacing(given.out / "curves.png") as part:
-        drawn(rows).save(part, format="PNG")
+        drawn(rows, tuple(FIGURES)).save(part, format="PNG")
     print(f"curves in {given.out / 'curves.png'}")
 
 
@@ -148,10 +149,15 @@ def described(row: dict) -> str:
     return f"seed {row['seed']} {row['run']:12} {', '.join(moves)}"
 
 
-def drawn(rows: list[dict]) -> Image.Image:
-    """Draw one panel per quantity, side by side, with one line per run."""
-    sheet = Image.new("RGB", (len(FIGURES) * (LEFT + WIDE + RIGHT), TOP + HIGH + BOTTOM), "white")
-    for i, figure in enumerate(FIGURES):
+def drawn(rows: list[dict], figures: Sequence[str]) -> Image.Image:
+    """Draw one panel per quantity, side by side, with one line per run.
+
+    Args:
+        rows: runs, with their name in ``run`` (a key of :data:`COLORS`) and a list for each quantity.
+        figures: quantities.
+    """
+    sheet = Image.new("RGB", (len(figures) * (LEFT + WIDE + RIGHT), TOP + HIGH + BOTTOM), "white")
+    for i, figure in enumerate(figures):
         panel = _panel(figure, rows)
         sheet.paste(panel, (i * panel.width, 0))
     draw = ImageDraw.Draw(sheet)

@@ -38,6 +38,7 @@ SUBCOMMANDS: dict[str, Callable[[Any], None]] = {
     "play": environments.add_play,
     "push": finished_runs.add_push,
     "minari": environments.add_minari,
+    "demonstrations": environments.add_demonstrations,
     "features": data_sets.add_features,
     "download": data_sets.add_download,
     "cache": cache.add,

@@ -1,8 +1,9 @@
-"""``vg-gym play`` and ``minari``: commands that make an environment from ``ID OPTION=VALUE ...``."""
+"""``vg-gym play``, ``minari`` and ``demonstrations``: commands that play episodes of an environment."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -63,12 +64,61 @@ def write(options: argparse.Namespace) -> None:
 
     arguments = env_arguments(options.env, options.options)
     written = write_minari(options.dataset, options.env, options.agent, options.episodes, options.seed, **arguments)
+    _report(options.dataset, written)
+
+
+def _report(name: str, written: Any) -> None:
+    """Print the size, the place and the reference scores of a Minari data set."""
     about = written.storage.metadata
     ends = {"random": "ref_min_score", "oracle": "ref_max_score"}
     scores = ", ".join(f"{who} {about[end]:.3f}" for who, end in ends.items() if end in about)
     count = f"{written.total_episodes:,} episodes, {written.total_steps:,} steps"
-    print(f"{options.dataset}: {count}, in {written.spec.data_path}")
-    print(f"reference scores: {scores}; load with minari.load_dataset({options.dataset!r})")
+    print(f"{name}: {count}, in {written.spec.data_path}")
+    print(f"reference scores: {scores}; load with minari.load_dataset({name!r})")
+
+
+def add_demonstrations(commands) -> None:
+    """Add the subcommand to the parser's ``commands``."""
+    about = "Write episodes of an agent as conversations with pictures, for fine-tuning. Or as a Minari data set"
+    parser = add_command(commands, "demonstrations", about, demonstrate)
+    parser.add_argument("dataset", metavar="DATASET", help="data set to play, e.g. refscenes (vg-gym list datasets)")
+    parser.add_argument("--agent", default="oracle", help="oracle (sees the target), random, or agent:NAME")
+    parser.add_argument("--episodes", type=int, default=1000, metavar="N", help="number of episodes")
+    parser.add_argument("--format", default="chat", choices=("chat", "minari"), help="conversations, or Minari")
+    parser.add_argument("--out", required=True, help="folder of the conversations, or name of the Minari data set")
+    parser.add_argument("--mistakes", type=float, default=0.0, metavar="P", help="chat: probability of a random move")
+    parser.add_argument("--calls", default="words", help="chat: answers in words, or calls of tools")
+    parser.add_argument("--frame", default="0-1000", help="chat: frame of boxes")
+    parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="chat: longer side of the pictures")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the episodes")
+    _add_options(parser)
+
+
+def demonstrate(options: argparse.Namespace) -> None:
+    """Play episodes and write them.
+
+    Raises:
+        VGGymError: the data set, the agent or an option is unknown, or a package is missing.
+    """
+    arguments = pairs_of(options.options)
+    if options.format == "minari":
+        if options.mistakes:
+            raise VGGymError("--mistakes is for --format chat: Minari data sets hold an agent's own actions")
+        from vg_gym.agents.publishing.minari_data import write_minari
+
+        env_id = next((name for name, data in ENVIRONMENTS.items() if data == options.dataset), "RefShapes-Ground-v0")
+        arguments = {**arguments, "dataset": options.dataset}
+        _report(
+            options.out, write_minari(options.out, env_id, options.agent, options.episodes, options.seed, **arguments)
+        )
+        return
+    from vg_gym.agents.publishing.demonstrations import Demonstrations, write_demonstrations
+
+    names = ("dataset", "agent", "mistakes", "calls", "frame", "size", "seed")
+    what = Demonstrations(**{name: getattr(options, name) for name in names})
+    totals = write_demonstrations(Path(options.out), what, options.episodes, options.line, **arguments)
+    print(f"{options.out}: {', '.join(f'{name} {value:,.4g}' for name, value in totals.items())}")
+    print(f"load with datasets.load_dataset({options.out!r})")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +137,15 @@ def env_arguments(env_id: str, pairs: list[str]) -> dict[str, Any]:
     """
     if env_id not in ENVIRONMENTS:
         raise unknown("environment", env_id, ENVIRONMENTS)
+    return pairs_of(pairs)
+
+
+def pairs_of(pairs: list[str]) -> dict[str, Any]:
+    """Return the options of ``OPTION=VALUE`` pairs.
+
+    Raises:
+        VGGymError: a pair is not OPTION=VALUE.
+    """
     for pair in pairs:
         if "=" not in pair:
             raise VGGymError(f"{pair!r} is not OPTION=VALUE, e.g. action=edges")

@@ -19,6 +19,7 @@ from vg_gym.boxes import EDGES
 from vg_gym.data.drawing import draw_zoom
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.frames import FRAMES, frame_called
+from vg_gym.language_models.box_text import find_boxes
 from vg_gym.language_models.text_env import NOTHING, RECORD, STAY, STOP, TextGroundingEnv, TextObservation
 
 PICTURES = ("all", "first")
@@ -238,6 +239,29 @@ def tools_of(**arguments: Any) -> Callable[[], GroundingTools]:
         return env
 
     return make
+
+
+def call_of(words: str, frame: str = "0-1000") -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments of the tool that does what an answer in words says.
+
+    Args:
+        words: answer for :class:`~vg_gym.language_models.text_env.TextGroundingEnv`.
+        frame: frame of a box in it.
+
+    Raises:
+        VGGymError: no tool does that (jumps to proposals).
+
+    >>> call_of("left in coarse, top out fine"), call_of("this one"), call_of("[1, 2, 30, 40]")
+    (('move', {'left': 'in coarse', 'top': 'out fine'}), ('this_one', {}), ('place', {'box': [1.0, 2.0, 30.0, 40.0]}))
+    """
+    if boxes := find_boxes(words, frame):
+        return "place", {"box": [float(number) for number in boxes[0]]}
+    if words in (STOP, RECORD, NOTHING):
+        return words.replace(" ", "_"), {}
+    moves = [] if words == STAY else [part.partition(" ") for part in words.split(", ")]
+    if not {edge for edge, _, _ in moves} <= {*EDGES}:
+        raise VGGymError(f"no tool does {words!r}; play another action set, or write words instead of calls")
+    return "move", {edge: move for edge, _, move in moves}
 
 
 def _picture(image: Image.Image) -> Content:
