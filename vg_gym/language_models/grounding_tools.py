@@ -20,7 +20,7 @@ from vg_gym.data.drawing import draw_zoom
 from vg_gym.errors import VGGymError, unknown
 from vg_gym.frames import FRAMES, frame_called
 from vg_gym.language_models.box_text import find_boxes
-from vg_gym.language_models.text_env import NOTHING, RECORD, STAY, STOP, TextGroundingEnv, TextObservation
+from vg_gym.language_models.text_env import LOOK, NOTHING, RECORD, STAY, STOP, TextGroundingEnv, TextObservation
 
 PICTURES = ("all", "first")
 """Which answers have a picture: all, or that of ``reset`` only; ``zoom`` always has one."""
@@ -147,7 +147,7 @@ class GroundingTools:
     @tool
     def zoom(self) -> Content:
         """Look at the part of the image around the box, enlarged. The box stays where it is."""
-        observation = self._step(STAY)
+        observation = self._step(STAY if self._face.actions.look is None else LOOK)
         image, size = self._face.env.engine.query(0).image.array(), self._face.size
         picture = Image.fromarray(draw_zoom(image, self.info["box"], size))
         return [*_picture(picture), *_text(self._state(observation))]
@@ -258,6 +258,8 @@ def call_of(words: str, frame: str = "0-1000") -> tuple[str, dict[str, Any]]:
         return "place", {"box": [float(number) for number in boxes[0]]}
     if words in (STOP, RECORD, NOTHING):
         return words.replace(" ", "_"), {}
+    if words == LOOK:
+        return "zoom", {}
     moves = [] if words == STAY else [part.partition(" ") for part in words.split(", ")]
     if not {edge for edge, _, _ in moves} <= {*EDGES}:
         raise VGGymError(f"no tool does {words!r}; play another action set, or write words instead of calls")
