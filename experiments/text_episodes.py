@@ -26,7 +26,7 @@ from vg_gym.clip.loader import load_clip
 from vg_gym.envs.grounding import GroundingEnv
 from vg_gym.frames import place
 from vg_gym.language_models.box_text import find_boxes
-from vg_gym.language_models.grounding_tools import GroundingTools, call_of
+from vg_gym.language_models.grounding_tools import call_of, tools_of
 from vg_gym.language_models.text_env import STOP, TextGroundingEnv, read_action, say_action
 
 FRAME = "0-1000"
@@ -97,12 +97,12 @@ class Words:
 
 
 class Tools:
-    """``GroundingTools``, the environment of TRL's trainer; words become calls."""
+    """The tools, the environment of TRL's trainer; words become calls."""
 
     engine = None
 
     def __init__(self, options: dict[str, Any]):
-        self.env = GroundingTools(FRAME, size=SIZE, **options)
+        self.env = tools_of(frame=FRAME, size=SIZE, **options)()
 
     def reset(self, index: int) -> None:
         """See :class:`Face`."""

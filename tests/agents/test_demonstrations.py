@@ -20,7 +20,8 @@ def written(out, tiny_clip, episodes=3, more=None, **what):
 
 
 def lines(out):
-    return [json.loads(line) for file in sorted((out / "data").glob("*.jsonl")) for line in file.open()]
+    files = sorted((out / "data").glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("calls", ["words", "tools"])

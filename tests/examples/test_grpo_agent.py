@@ -63,5 +63,5 @@ def test_wrong_calls_of_a_model_do_not_stop_the_trainer(start, tmp_path, monkeyp
     monkeypatch.setattr(trainer, "_generate_single_turn", lambda prompts, *a, **k: ([list(ids) for _ in prompts], None))
     trainer.train()
     for env in trainer.environments:
-        assert env.rewards == pytest.approx([-env._face.env.engine.options.step_cost] * len(env.rewards))
+        assert env.rewards == pytest.approx([-env.face.env.engine.options.step_cost] * len(env.rewards))
         assert len(env.rewards) > 1

@@ -77,7 +77,7 @@ def test_a_call_that_cannot_be_carried_out_costs_a_step_and_says_why(shapes, tin
     tools.reset(index=0)
     answer = text(getattr(tools, name)(**arguments))
     assert problem in answer and "[0, 0, 1000, 1000]" in answer and "step 1 of 10" in answer
-    assert tools.rewards == pytest.approx([-tools._face.env.engine.options.step_cost])
+    assert tools.rewards == pytest.approx([-tools.face.env.engine.options.step_cost])
 
 
 def test_pictures(shapes, tiny_clip):
@@ -110,7 +110,7 @@ def test_conversations_of_one_row_start_alike(shapes, tiny_clip):
     one, other = make(), make()
     row = {"prompt": [], "index": 3}
     assert text(one.reset(**row)) == text(other.reset(**row)) != text(other.reset(index=3, seed=5))
-    assert one._face.env.engine.features is other._face.env.engine.features
+    assert one.face.env.engine.features is other.face.env.engine.features
     with pytest.raises(VGGymError, match="column index or seed"):
         one.reset(prompt=[])
 
@@ -141,5 +141,16 @@ def test_errors(shapes, tiny_clip):
     ):
         with pytest.raises(VGGymError, match=match):
             made(shapes, tiny_clip, **options)
-    with pytest.raises(VGGymError, match="no tool does 'jump to 3'"):
-        call_of("jump to 3")
+    with pytest.raises(VGGymError, match="jump-edges.*tools_of"):
+        made(shapes, tiny_clip, action="jump-edges", proposals="contours")
+
+
+def test_jumps(shapes, tiny_clip):
+    options = {"action": "jump-edges", "proposals": "contours", "reward": "iou", "min_steps": 1, "size": 64}
+    tools = tools_of(dataset=[shapes[0]], clip=tiny_clip, **options)()
+    listed = text(tools.reset(index=0)).partition("jump to 0")[2]
+    assert "1 at [" in listed
+    name, arguments = call_of("left in coarse, jump to 1")
+    answer = text(getattr(tools, name)(**arguments))
+    assert answer.partition("It is at ")[2].partition(" (")[0] == listed.partition("1 at ")[2].partition(";")[0]
+    assert "there is no proposal 999" in text(tools.jump(999)) and "no proposal 'x'" in text(tools.jump("x"))

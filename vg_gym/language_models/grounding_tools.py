@@ -24,6 +24,8 @@ from vg_gym.language_models.text_env import LOOK, NOTHING, RECORD, STAY, STOP, T
 
 PICTURES = ("all", "first")
 """Which answers have a picture: all, or that of ``reset`` only; ``zoom`` always has one."""
+TOOLS = ("move", "place", "jump", "zoom", "this_one", "nothing", "stop")
+"""Names of the tools; a class has some of them."""
 Content = list[dict[str, Any]]
 """Content blocks of a message: ``{"type": "image", "image": ...}`` and ``{"type": "text", "text": ...}``."""
 
@@ -61,7 +63,8 @@ class GroundingTools:
             :class:`~vg_gym.language_models.text_env.TextGroundingEnv`.
 
     Raises:
-        VGGymError: the frame, the pictures or an argument is unknown, or ``targets`` is not that of the class.
+        VGGymError: the frame, the pictures or an argument is unknown, or ``targets`` or ``action`` needs another class,
+            which :func:`tools_of` takes.
 
     >>> env = GroundingTools("pixels", dataset="refshapes", dataset_options={"scenes": 2}, reward="iou", min_steps=1)
     >>> first = env.reset(index=0)
@@ -77,8 +80,11 @@ class GroundingTools:
         if pictures not in PICTURES:
             raise unknown("value of pictures", pictures, PICTURES)
         if arguments.setdefault("targets", self._targets) != self._targets:
-            raise VGGymError(f"{type(self).__name__} plays targets={self._targets!r}; tools_of() takes the right class")
-        self._face = TextGroundingEnv(frame, size, **arguments)
+            raise VGGymError(f"{type(self).__name__} plays targets={self._targets!r}; use tools_of()")
+        self.face = TextGroundingEnv(frame, size, **arguments)
+        """The environment in words that plays the calls."""
+        if bool(self.face.actions.jumps) != hasattr(self, "jump"):
+            raise VGGymError(f"{type(self).__name__} is not for action={self.face.actions.name!r}; use tools_of()")
         self._pictures = pictures
         self.rewards: list[float] = []
         """Rewards of the steps of the episode."""
@@ -101,7 +107,7 @@ class GroundingTools:
         if index is None and seed is None:
             raise VGGymError("reset() needs the column index or seed: conversations of one row must play one episode")
         options = None if index is None else {"index": int(index)}
-        observation, self.info = self._face.reset(seed=int(index if seed is None else seed), options=options)  # type: ignore[arg-type]
+        observation, self.info = self.face.reset(seed=int(index if seed is None else seed), options=options)  # type: ignore[arg-type]
         self.rewards, self.is_over = [], False
         return [*_picture(observation.image), *_text(f"{observation.task} {observation.state} {self._ask}")]
 
@@ -121,7 +127,7 @@ class GroundingTools:
         """
         moves = dict(zip(EDGES, (left, top, right, bottom), strict=True))
         for edge, value in moves.items():
-            if f"{edge} {value}" not in self._face.actions.names:
+            if f"{edge} {value}" not in self.face.actions.names:
                 return self._refuse(f"move(): {edge}={value!r} is not a move; use {', '.join(self._moves())}.")
         words = ", ".join(f"{edge} {value}" for edge, value in moves.items() if value != STAY)
         return self._answer(self._step(words or STAY))
@@ -147,8 +153,8 @@ class GroundingTools:
     @tool
     def zoom(self) -> Content:
         """Look at the part of the image around the box, enlarged. The box stays where it is."""
-        observation = self._step(STAY if self._face.actions.look is None else LOOK)
-        image, size = self._face.env.engine.query(0).image.array(), self._face.size
+        observation = self._step(STAY if self.face.actions.look is None else LOOK)
+        image, size = self.face.env.engine.query(0).image.array(), self.face.size
         picture = Image.fromarray(draw_zoom(image, self.info["box"], size))
         return [*_picture(picture), *_text(self._state(observation))]
 
@@ -158,12 +164,12 @@ class GroundingTools:
         observation = self._step(STOP)
         if self.is_over:
             return self._answer(observation)
-        first = self._face.env.engine.min_steps
+        first = self.face.env.engine.min_steps
         return self._answer(observation, f"stop() counts from step {first} on.")
 
     def _step(self, words: str) -> TextObservation:
         """Take a step in words; keep its reward and whether it ended the episode."""
-        observation, reward, terminated, truncated, self.info = self._face.step(words)
+        observation, reward, terminated, truncated, self.info = self.face.step(words)
         self.rewards.append(float(reward))
         self.is_over = terminated or truncated
         return observation
@@ -182,7 +188,7 @@ class GroundingTools:
 
     def _moves(self) -> list[str]:
         """Return the words of the moves of an edge, e.g. ``out coarse``."""
-        actions = self._face.actions
+        actions = self.face.actions
         return [name.partition(" ")[2] for name in actions.names[: len(actions.levels)]]
 
     @property
@@ -211,8 +217,7 @@ class GroundingAnyTools(GroundingTools):
     @tool
     def nothing(self) -> Content:
         """End the episode without the current box: nothing is meant, or all objects are recorded."""
-        observation = self._step(NOTHING)
-        return self._answer(observation)
+        return self._answer(self._step(NOTHING))
 
     @property
     def _ask(self) -> str:
@@ -222,19 +227,64 @@ class GroundingAnyTools(GroundingTools):
         )
 
 
+class GroundingJumpTools(GroundingTools):
+    """Tools for ``action="jump-edges"``: the box can also jump to the proposals that the first message lists.
+
+    Args:
+        frame: see :class:`GroundingTools`.
+        size: see :class:`GroundingTools`.
+        pictures: see :class:`GroundingTools`.
+        **arguments: see :class:`GroundingTools`.
+    """
+
+    @tool
+    def jump(self, number: int) -> Content:
+        """Replace the box by a proposal.
+
+        Args:
+            number: number of the proposal in the first message.
+        """
+        observation = self._step(f"jump to {number}")
+        problem = f"jump(): there is no proposal {number!r:.100}." if self.info["unreadable"] else ""
+        return self._answer(observation, problem)
+
+    @property
+    def _ask(self) -> str:
+        return f"{super()._ask}{self.face.proposals()}"
+
+
+class GroundingAnyJumpTools(GroundingAnyTools, GroundingJumpTools):
+    """Tools for ``targets="any"`` and ``action="jump-edges"``.
+
+    Args:
+        frame: see :class:`GroundingTools`.
+        size: see :class:`GroundingTools`.
+        pictures: see :class:`GroundingTools`.
+        **arguments: see :class:`GroundingTools`.
+    """
+
+
+KINDS = {
+    (False, False): GroundingTools,
+    (True, False): GroundingAnyTools,
+    (False, True): GroundingJumpTools,
+    (True, True): GroundingAnyJumpTools,
+}
+"""Whether an expression may mean any number of objects, and whether actions jump -> the class with these tools."""
+
+
 def tools_of(**arguments: Any) -> Callable[[], GroundingTools]:
     """Return a factory for ``GRPOTrainer(environment_factory=...)``, whose environments share data, CLIP and features.
 
     Args:
-        **arguments: arguments of :class:`GroundingTools`; with ``targets="any"`` the factory makes
-            :class:`GroundingAnyTools`.
+        **arguments: arguments of :class:`GroundingTools`; ``targets`` and ``action`` choose the class of :data:`KINDS`.
     """
-    kind = GroundingAnyTools if arguments.get("targets") == "any" else GroundingTools
+    kind = KINDS[arguments.get("targets") == "any", arguments.get("action") == "jump-edges"]
     shared: dict[str, Any] = {}
 
     def make() -> GroundingTools:
         env = kind(**{**arguments, **shared})
-        engine = env._face.env.engine
+        engine = env.face.env.engine
         shared.update(dataset=engine.episodes.source, clip=engine.clip, bank=engine.features)
         return env
 
@@ -245,11 +295,8 @@ def call_of(words: str, frame: str = "0-1000") -> tuple[str, dict[str, Any]]:
     """Return the name and the arguments of the tool that does what an answer in words says.
 
     Args:
-        words: answer for :class:`~vg_gym.language_models.text_env.TextGroundingEnv`.
+        words: answer of :func:`~vg_gym.language_models.text_env.say_action`, or a box.
         frame: frame of a box in it.
-
-    Raises:
-        VGGymError: no tool does that (jumps to proposals).
 
     >>> call_of("left in coarse, top out fine"), call_of("this one"), call_of("[1, 2, 30, 40]")
     (('move', {'left': 'in coarse', 'top': 'out fine'}), ('this_one', {}), ('place', {'box': [1.0, 2.0, 30.0, 40.0]}))
@@ -260,10 +307,11 @@ def call_of(words: str, frame: str = "0-1000") -> tuple[str, dict[str, Any]]:
         return words.replace(" ", "_"), {}
     if words == LOOK:
         return "zoom", {}
-    moves = [] if words == STAY else [part.partition(" ") for part in words.split(", ")]
-    if not {edge for edge, _, _ in moves} <= {*EDGES}:
-        raise VGGymError(f"no tool does {words!r}; play another action set, or write words instead of calls")
-    return "move", {edge: move for edge, _, move in moves}
+    *moves, last = words.split(", ")
+    if last.startswith("jump to "):  # moves of edges beside a jump are ignored
+        return "jump", {"number": int(last.rpartition(" ")[2])}
+    parts = [] if words == STAY else [part.partition(" ") for part in (*moves, last)]
+    return "move", {edge: move for edge, _, move in parts}
 
 
 def _picture(image: Image.Image) -> Content:

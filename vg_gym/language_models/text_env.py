@@ -174,11 +174,11 @@ class TextGroundingEnv:
         return (
             f"Answer with moves of edges ({', '.join(EDGES)}; in or out; {sizes}), e.g. 'left in coarse, top out "
             f"fine', or with a new box, or with '{STOP}' once it fits.{look}"
-            f"{several if self.actions.record is not None else ''}{self._proposals()}"
+            f"{several if self.actions.record is not None else ''}{self.proposals()}"
         )
 
-    def _proposals(self) -> str:
-        """Return a sentence that lists the proposals to jump to."""
+    def proposals(self) -> str:
+        """Return a sentence that lists the proposals to jump to; empty without such actions."""
         if not self.actions.jumps:
             return ""
         proposals = to_numpy(self.env.engine.proposals)[0]

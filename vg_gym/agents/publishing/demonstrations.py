@@ -21,7 +21,7 @@ from vg_gym import __version__
 from vg_gym.agents.publishing.minari_data import env_options, make_actor
 from vg_gym.data.parquet_files import parquet_package
 from vg_gym.errors import VGGymError, unknown
-from vg_gym.language_models.grounding_tools import Content, GroundingTools, call_of, tools_of
+from vg_gym.language_models.grounding_tools import TOOLS, Content, GroundingTools, call_of, tools_of
 from vg_gym.language_models.text_env import TextGroundingEnv, say_action
 from vg_gym.storage.files import make_folder, replacing, write_json, write_text
 
@@ -126,7 +126,7 @@ class _Player:
             self.tools: GroundingTools | None = tools_of(
                 frame=options.frame, size=options.size, pictures="first", **arguments
             )()
-            self.words = self.tools._face
+            self.words = self.tools.face
         else:
             self.tools, self.words = None, TextGroundingEnv(options.frame, options.size, **arguments)
         env = self.words.env
@@ -184,7 +184,7 @@ class _Player:
             return {}
         from transformers.utils import get_json_schema
 
-        names = ["move", "place", "zoom", "stop", *(["this_one", "nothing"] if hasattr(self.tools, "nothing") else [])]
+        names = [name for name in TOOLS if hasattr(self.tools, name)]
         return {"tools": json.dumps([get_json_schema(getattr(self.tools, name)) for name in names])}
 
 
