@@ -36,7 +36,7 @@ from examples import grpo_agent  # noqa: E402
 from experiments import tiny_agent, tiny_models  # noqa: E402
 from experiments.grpo_curves import drawn  # noqa: E402
 
-TRAINED, HELD_OUT, SHOWN = 800, 100, 1200
+TRAINED, HELD_OUT, SHOWN = 900, 100, 3000
 """Numbers of episodes of GRPO, of the comparison with the twin, and of the warm-up."""
 MISTAKES = 0.2
 """Share of conversations of the warm-up that begin with a wrong box."""
@@ -52,8 +52,8 @@ def main() -> None:
     """Train every seed, compare it with its frozen twin, and write the figures."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", type=int, default=3)
-    p.add_argument("--warm-up", type=int, default=800, help="supervised steps before GRPO (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=60, help="steps of GRPO (default: %(default)s)")
+    p.add_argument("--warm-up", type=int, default=3000, help="supervised steps before GRPO (default: %(default)s)")
+    p.add_argument("--steps", type=int, default=150, help="steps of GRPO (default: %(default)s)")
     p.add_argument("--group", type=int, default=8, help="conversations from each start (default: %(default)s)")
     p.add_argument("--prompts", type=int, default=6, help="starts in a step (default: %(default)s)")
     p.add_argument("--lr", type=float, default=1e-3, help="learning rate of GRPO (default: %(default)s)")
