@@ -141,13 +141,13 @@ def test_errors(shapes, tiny_clip):
     ):
         with pytest.raises(VGGymError, match=match):
             made(shapes, tiny_clip, **options)
+
+
+def test_jumps(shapes):
+    options = {"dataset": [shapes[0]], "clip": "refshapes", "action": "jump-edges", "proposals": "contours"}
     with pytest.raises(VGGymError, match="jump-edges.*tools_of"):
-        made(shapes, tiny_clip, action="jump-edges", proposals="contours")
-
-
-def test_jumps(shapes, tiny_clip):
-    options = {"action": "jump-edges", "proposals": "contours", "reward": "iou", "min_steps": 1, "size": 64}
-    tools = tools_of(dataset=[shapes[0]], clip=tiny_clip, **options)()
+        GroundingTools(**options)
+    tools = tools_of(**options, reward="iou", min_steps=1, size=64)()
     listed = text(tools.reset(index=0)).partition("jump to 0")[2]
     assert "1 at [" in listed
     name, arguments = call_of("left in coarse, jump to 1")
