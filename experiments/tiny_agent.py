@@ -108,7 +108,8 @@ def _tokenizer(phrases: Sequence[str]) -> Any:
     core.add_special_tokens(list(SPECIAL))
     words = [f" {word}" for word in vocabulary()]
     core.add_tokens(list(dict.fromkeys([*phrases, *words, *(str(n) for n in range(0, 1001, GRID))])))
-    return t.PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|pad|>")
+    sides = {"padding_side": "left"}  # TRL pads prompts on the left, and image types must stand beside their tokens
+    return t.PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|pad|>", **sides)
 
 
 def conversation(env: GroundingTools, box: np.ndarray, index: int, wrong: np.ndarray | None = None) -> list[dict]:
