@@ -84,7 +84,7 @@ class GroundingTools:
         self.face = TextGroundingEnv(frame, size, **arguments)
         """The environment in words that plays the calls."""
         if bool(self.face.actions.jumps) != hasattr(self, "jump"):
-            raise VGGymError(f"{type(self).__name__} is not for action={self.face.actions.name!r}; use tools_of()")
+            raise VGGymError(f"{type(self).__name__} is not for action={arguments.get('action')!r}; use tools_of()")
         self._pictures = pictures
         self.rewards: list[float] = []
         """Rewards of the steps of the episode."""
