@@ -8,9 +8,10 @@ import torch
 from vg_gym import boxes as box_ops
 from vg_gym.agents.oracle import greedy_action
 from vg_gym.clip.loader import load_clip
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.envs import GroundingTensorEnv
 from vg_gym.errors import VGGymError
-from vg_gym.features.query_proposals import FIELDS, FINE_FACTOR, MAX_OFFSET, WIDTH, QueryProposals, relative
+from vg_gym.features.query_proposals import FIELDS, FINE_FACTOR, MAX_OFFSET, MEMBERSHIP, WIDTH, QueryProposals, relative
 from vg_gym.types import Query
 
 OPTIONS = {"dataset_options": {"scenes": 3}, "proposals": "ssd", "num_proposals": 6, "action": "jump-edges",
@@ -51,6 +52,17 @@ def test_relations_are_decided_over_the_boxes(built_in, shapes):
         found = built_in(Query(image, f"the shape {side} of the shape", side), dense)
         centres.append(float((found[:, 8] * (found[:, 0] + found[:, 2]) / 2).sum()))
     assert centres[0] < centres[1] - 0.1
+
+
+def test_memberships_tell_whether_anything_is_meant():
+    clip = load_clip("refshapes")
+    proposals = QueryProposals("ssd", 12, clip, memberships=True)
+    assert proposals.fingerprint != QueryProposals("ssd", 12, clip).fingerprint
+    for sample in RefShapes("refshapes-any", "val", scenes=4):
+        values = proposals(sample.query, clip.encode_dense([sample.query.image.array()])[0])
+        there = values[:, 4] > 0
+        assert values.shape == (12, len(FIELDS) + 1) and not values[~there].any()
+        assert (values[:, MEMBERSHIP].max() > 0.5) == (len(sample.boxes) > 0), sample.query.expression
 
 
 def test_relative_corners_are_those_seen_from_the_box():

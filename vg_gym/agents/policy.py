@@ -112,7 +112,8 @@ class GroundingExtractor(BaseFeaturesExtractor):
         self.proposals: ProposalAttention | None = None
         if "proposals" in shapes:
             several = "answer" in shapes
-            self.proposals = ProposalAttention(shapes["proposals"][0] // WIDTH, shapes["text"][0], may_be_none=several)
+            count = shapes["proposals"][0] // (WIDTH + several)
+            self.proposals = ProposalAttention(count, shapes["text"][0], may_be_none=several)
             sizes.append(self.proposals.size)
         if "answer" in shapes:
             sizes.append(WORDS + (BEST_SCORES if self.proposals else 0))

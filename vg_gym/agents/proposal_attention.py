@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.features.query_proposals import WIDTH
+from vg_gym.features.query_proposals import MEMBERSHIP, WIDTH
 
 READ_OUTS = 4
 """Number of weighted means of the set that the policy receives."""
@@ -58,7 +58,8 @@ class ProposalAttention(nn.Module):
         width: width of the tokens.
         heads: number of attention heads.
         layers: number of attention layers.
-        may_be_none: whether the expression may mean none of the proposals; otherwise the only one of an image is meant.
+        may_be_none: whether the expression may mean none of the proposals, which then have memberships; otherwise the
+            only one of an image is meant.
     """
 
     def __init__(
@@ -66,19 +67,21 @@ class ProposalAttention(nn.Module):
     ):
         super().__init__()
         self.count, self.may_be_none = count, may_be_none
-        self.enter = nn.Linear(WIDTH + 4 + 3 + 1, width)
+        self.values = WIDTH + may_be_none
+        """Number of values of an observed proposal, V."""
+        self.enter = nn.Linear(self.values + 4 + 3 + 1 + may_be_none, width)
         self.text = nn.Sequential(nn.Linear(text, width), nn.ReLU(), nn.Linear(width, width))
         self.pairs = nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, PAIR_FEATURES))
         self.counts = nn.Linear(width, PAIR_FEATURES * heads * layers)
         self.layers = nn.ModuleList(SetLayer(width, heads) for _ in range(layers))
         self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         self.read_outs = nn.Linear(width, READ_OUTS)
-        self.size = READ_OUTS * (width + WIDTH)
+        self.size = READ_OUTS * (width + self.values)
         """Width of all read-outs together."""
 
     def forward(self, observed: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map proposals (B, K * WIDTH) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
-        numbers = observed.float().unflatten(1, (self.count, WIDTH))
+        """Map proposals (B, K * V) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
+        numbers = observed.float().unflatten(1, (self.count, self.values))
         if not torch.is_grad_enabled() or len(numbers) < MIN_SPLIT_ROWS:
             return self._read(numbers, text)
         order = (numbers[..., 4] > 0).sum(1).argsort(stable=True)
@@ -87,17 +90,18 @@ class ProposalAttention(nn.Module):
         return torch.cat([few[0], many[0]])[back], torch.cat([few[1], many[1]])[back]
 
     def _read(self, numbers: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute :meth:`forward` for proposals (B, K, WIDTH)."""
+        """Compute :meth:`forward` for proposals (B, K, V)."""
         filled = (numbers[..., 4] > 0).any(0).nonzero()
         rows = int(filled[-1]) + 1 if len(filled) else 1
         numbers = numbers[:, :rows]  # the remaining rows are empty in the whole batch, and would have weight 0
         boxes, present = numbers[..., :4], numbers[..., 4] > 0
         centre, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
-        cosines = numbers[..., 5:8]
-        best = cosines.masked_fill(~present[..., None], -1).amax(1, keepdim=True)
+        compared = [10 * _below_best(numbers[..., 5:8], present)]
+        if self.may_be_none:
+            compared.append(_below_best(numbers[..., MEMBERSHIP : MEMBERSHIP + 1], present))
         area = side.prod(-1, keepdim=True).clamp(min=MIN_AREA).log() + 3
         context = self.text(text * text.shape[-1] ** 0.5)
-        x = self.enter(torch.cat([numbers, centre, side, 10 * (cosines - best), area], -1)) + context[:, None]
+        x = self.enter(torch.cat([numbers, centre, side, *compared, area], -1)) + context[:, None]
         absent = torch.where(present, 0.0, -1e4)
         counts = self.counts(context).unflatten(-1, (PAIR_FEATURES, -1))
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
@@ -110,6 +114,11 @@ class ProposalAttention(nn.Module):
         weights = (self.read_outs(x) + absent[..., None]).softmax(1)
         read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
         return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY_SCORE)
+
+
+def _below_best(values: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Return values (B, K, F) minus the largest ones of the proposals that are present (B, K)."""
+    return values - values.masked_fill(~present[..., None], -1).amax(1, keepdim=True)
 
 
 def _pairs(centre: torch.Tensor, side: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,6 @@ from vg_gym.boxes import to_numpy
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.envs.scoring.relational import expected_iou
-from vg_gym.features.query_proposals import WIDTH
 
 
 def reads_proposals(policy: Any) -> bool:
@@ -34,7 +33,7 @@ def judged(policy: Any, observations: dict[str, np.ndarray], boxes: np.ndarray) 
     observed, text = (torch.as_tensor(observations[name], device=policy.device) for name in ("proposals", "text"))
     _, scores = policy.features_extractor.proposals(observed, text.float())
     probabilities = scores.softmax(1).cpu().numpy()
-    corners = observations["proposals"].astype(np.float32).reshape(*probabilities.shape, WIDTH)[..., :4]
+    corners = observations["proposals"].astype(np.float32).reshape(*probabilities.shape, -1)[..., :4]
     return expected_iou(boxes[:, :, None], corners[:, None], probabilities[:, None])
 
 

@@ -33,4 +33,5 @@ def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposa
     """
     if not options.proposals:
         return None
-    return QueryProposals(options.proposals, options.num_proposals, clip, options.min_confidence)
+    o = options
+    return QueryProposals(o.proposals, o.num_proposals, clip, o.min_confidence, memberships=o.targets == "any")

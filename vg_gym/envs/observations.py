@@ -66,7 +66,8 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
     if options.glimpse_features:
         parts["glimpse_features"] = box(-1, 1, windows * FEATURE_GLIMPSE**2 * clip.dim)
     if options.proposals:
-        parts["proposals"] = box(-MAX_OFFSET, MAX_OFFSET, options.num_proposals * WIDTH)
+        width = WIDTH + (options.targets == "any")
+        parts["proposals"] = box(-MAX_OFFSET, MAX_OFFSET, options.num_proposals * width)
     if options.edge_profiles:
         parts["edge_profiles"] = box(0, edge_profiles.SCALE, 4 * edge_profiles.SLICES)
     if options.targets == "any":

@@ -99,7 +99,7 @@ class FeatureBank:
         """Glimpses of the whole image, score maps and coverage (R, M + 1, G, G)."""
         self.token_features = Rows((clip.num_tokens * clip.dim,), clip)
         """Unit features of tokens, zero beyond the end of a text (R, L * D)."""
-        self.proposals = Rows((proposals.count if proposals else 0, len(FIELDS)), clip)
+        self.proposals = Rows((proposals.count, proposals.size) if proposals else (0, len(FIELDS)), clip)
         """Proposals of queries (R, K, F), see :class:`vg_gym.features.query_proposals.QueryProposals`."""
         self.scores = Rows((query_scores.count if query_scores else 0,), clip)
         """Values of :attr:`query_scores` (R, L)."""

@@ -7,13 +7,14 @@ adds the positions of the proposals relative to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from vg_gym import boxes as box_ops
 from vg_gym.clip.encoder import ClipEncoder
+from vg_gym.clip.existence import Logits, lexicon_of, memberships
 from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 from vg_gym.config import UnitInterval
 from vg_gym.errors import VGGymError
@@ -34,16 +35,21 @@ MAX_OVERLAP = 0.8
 FIELDS = ("x1", "y1", "x2", "y2", "confidence", "expression", "head", "anchor", "relational")
 """Names of a proposal's values: normalised corners, the detector's confidence, the cosines of its dense feature with
 the expression and with its head and anchor noun phrase, and the probability that the expression refers to it."""
+MEMBERSHIP = len(FIELDS)
+"""Place of the value that follows with ``targets="any"``: how well the proposal fits, whatever the others are
+(:mod:`vg_gym.clip.existence`)."""
 FINE_FACTOR = 8.0
 """Magnification of the second copy of the relative corners, which shows small offsets."""
 MAX_OFFSET = 4.0
 """Largest absolute value of relative corners; in the first copy it is a distance in sides of the box."""
 WIDTH = len(FIELDS) + 8
-"""Number of values of one proposal in the observation."""
+"""Number of values of one proposal in the observation; one more with memberships."""
 
 
 class QueryProposals:
-    """Proposals (K, :data:`FIELDS`) of queries, best first; rows beyond the proposals of an image are zero.
+    """Proposals (K, F) of queries, best first; rows beyond the proposals of an image are zero.
+
+    Their values are :data:`FIELDS`, and the membership if ``memberships`` says so.
 
     Args:
         name: name of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``. A proposer
@@ -52,13 +58,23 @@ class QueryProposals:
         clip: encoder. Unless weights are named, the proposer has the built-in weights of the world of a built-in CLIP,
             if they exist, and published ones otherwise.
         min_confidence: smallest confidence of a proposal.
+        memberships: whether to compute memberships.
 
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
     """
 
-    def __init__(self, name: str, count: int, clip: ClipEncoder, min_confidence: UnitInterval = MIN_CONFIDENCE):
-        self.count, self.clip, self.min_confidence = count, clip, min_confidence
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        clip: ClipEncoder,
+        min_confidence: UnitInterval = MIN_CONFIDENCE,
+        memberships: bool = False,
+    ):
+        self.count, self.clip, self.min_confidence, self.memberships = count, clip, min_confidence, memberships
+        self.size = len(FIELDS) + memberships
+        """Number of values of a proposal, F."""
         name, _, suffix = name.partition(":")
         spec = proposer_spec(name)
         if spec.takes_clip:
@@ -74,7 +90,7 @@ class QueryProposals:
             ) from error
         identity = f"{self._proposer.fingerprint} {min_confidence} {MAX_OVERLAP}"
         self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
-        self.fingerprint = self.images.fingerprint
+        self.fingerprint = self.images.fingerprint + memberships * " memberships"
 
     def __call__(self, query: Query, dense: np.ndarray) -> np.ndarray:
         """Return the values of a query's proposals, float32 (K, F).
@@ -83,7 +99,7 @@ class QueryProposals:
             query: query of the proposals.
             dense: dense features (g, g, D) of its image.
         """
-        values = np.zeros((self.count, len(FIELDS)), dtype=np.float32)
+        values = np.zeros((self.count, self.size), dtype=np.float32)
         boxes = self.images(query.image)
         values[:, :5] = boxes
         filled = boxes[:, 4] > 0
@@ -93,28 +109,20 @@ class QueryProposals:
             expression = self.clip.reword(query.expression)
             texts = [expression, *noun_phrases(expression)]
             values[filled, 5:8] = np.stack([self._cosines(features, text) for text in texts], axis=1)
-            values[filled, 8] = self._probabilities(expression, boxes[filled, :4], features)
+            logits = partial(self._logits, features)
+            values[filled, 8] = _probabilities(expression, boxes[filled, :4], logits)
+            if self.memberships:
+                lexicon = lexicon_of(self.clip)
+                values[filled, MEMBERSHIP] = memberships(expression, boxes[filled, :4], logits, lexicon)
         return values
 
     def _cosines(self, features: np.ndarray, text: str) -> np.ndarray:
         """Return cosines (P,) of features (P, D) with a text; zeros for an empty text."""
         return np.einsum("pd,d->p", features, self.clip.encode_text([text])[0]) if text else np.zeros(len(features))
 
-    def _probabilities(self, expression: str, boxes: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Return the probability that the expression refers to each of P proposals.
-
-        Boxes decide relations; CLIP decides the rest of the expression.
-        """
-
-        def logits(text: str) -> np.ndarray:
-            return self.clip.logit_scale * self._cosines(features, text)
-
-        parsed = parse(expression)
-        weights = logits(expression)
-        if parsed.relation:
-            weights = np.log(resolve(parsed, boxes, logits) + 1e-6)
-        weights = np.exp(weights - weights.max())
-        return weights / weights.sum()
+    def _logits(self, features: np.ndarray, text: str) -> np.ndarray:
+        """Return CLIP's logits (P,) of features (P, D) for a text."""
+        return self.clip.logit_scale * self._cosines(features, text)
 
     def _propose(self, images: Sequence[ImageRef]) -> np.ndarray:
         rows = np.zeros((len(images), self.count, 5), dtype=np.float32)
@@ -133,6 +141,19 @@ def _world(clip: ClipEncoder) -> str:
     return world_of_weights(clip.name) if built_in("clip", clip.name) else ""
 
 
+def _probabilities(expression: str, boxes: np.ndarray, logits: Logits) -> np.ndarray:
+    """Return the probability that the expression refers to each of P proposals.
+
+    Boxes decide relations; CLIP decides the rest of the expression.
+    """
+    parsed = parse(expression)
+    weights = logits(expression)
+    if parsed.relation:
+        weights = np.log(resolve(parsed, boxes, logits) + 1e-6)
+    weights = np.exp(weights - weights.max())
+    return weights / weights.sum()
+
+
 @lru_cache(2)
 def _proposer(name: str, device: str, mark: str, **chosen: str) -> Proposer:
     """Return a proposer, loaded once for each state (``mark``) of its files; every batch of an agent needs it."""
@@ -147,7 +168,7 @@ def relative(proposals: Any, boxes: Any) -> Any:
         boxes: boxes of the agent, normalised (B, 4).
 
     Returns:
-        Observed proposals (B, K, WIDTH): the fields, then left, top, right and bottom minus those of the box in sides
+        Observed proposals (B, K, F + 8): the values, then left, top, right and bottom minus those of the box in sides
         of the box, then these differences magnified by :data:`FINE_FACTOR`. Relative corners of empty rows are zero.
     """
     xp = box_ops.namespace(proposals)
