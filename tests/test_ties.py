@@ -136,7 +136,7 @@ def test_the_evaluator_and_the_validation_of_networks(tied, tmp_path):
     assert row[f"acc@{threshold}"] == 1.0 and row["mean_iou"] == threshold
     assert row["by_kind"]["tie"]["acc@0.5"] == float(threshold >= 0.5)
     evaluator.save({"command": "typed"})
-    assert set(Queries(tmp_path / "queries.jsonl", evaluator.columns.content).ious("tie")) == {threshold}
+    assert set(Queries(tmp_path / "queries.jsonl", evaluator.columns.content).values("tie")) == {threshold}
 
 
 def test_rewards_of_language_models(tied):

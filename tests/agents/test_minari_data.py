@@ -7,7 +7,7 @@ from vg_gym.cli.entry import main
 from vg_gym.errors import VGGymError
 
 SMALL = {"dataset_options": {"scenes": 3}, "reward": "iou"}
-NAME, ENV = "refshapes/oracle-v0", "RefShapes-Ground-v0"
+NAME, ENV, ANY = "refshapes/oracle-v0", "RefShapes-Ground-v0", "RefShapes-GroundAny-v0"
 
 
 @pytest.fixture
@@ -26,21 +26,21 @@ def same(a, b):
     return all(x.keys() == y.keys() and all(np.array_equal(x[n], y[n]) for n in x) for x, y in zip(*parts, strict=True))
 
 
-@pytest.mark.parametrize("agent", ["oracle", "random"])
-def test_recorded_episodes_play_again(minari, agent):
-    about = write_minari(NAME, ENV, agent, 6, 7, **SMALL).storage.metadata
+@pytest.mark.parametrize(("name", "agent"), [(ENV, "oracle"), (ENV, "random"), (ANY, "oracle"), (ANY, "random")])
+def test_recorded_episodes_play_again(minari, name, agent):
+    about = write_minari(NAME, name, agent, 6, 7, **SMALL).storage.metadata
     assert about["ref_max_score"] > 0.5 > about["ref_min_score"] and about["algorithm_name"] == agent
     read = minari.load_dataset(NAME)
     env = read.recover_environment()
-    assert env.unwrapped.spec.id == ENV and read.total_episodes == 6
+    assert env.unwrapped.spec.id == name and read.total_episodes == 6
     returns = []
     for number, episode in enumerate(read.iterate_episodes()):
         observation, info = env.reset(seed=7 + number)
         returns.append(sum(episode.rewards))
         assert episode.infos["key"][0].decode() == info["key"]
         for step, action in enumerate(episode.actions):
-            for name, values in observation.items():
-                np.testing.assert_array_equal(values, episode.observations[name][step])
+            for part, values in observation.items():
+                np.testing.assert_array_equal(values, episode.observations[part][step])
             observation, reward, terminated, truncated, info = env.step(action)
             assert (terminated, truncated) == (episode.terminations[step], episode.truncations[step])
             assert reward == episode.rewards[step] and info["iou"] == episode.infos["iou"][step + 1]

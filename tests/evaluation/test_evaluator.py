@@ -64,7 +64,7 @@ def test_single_ious_are_in_a_file_beside_the_results(shapes, tmp_path):
         saved["meta"] == {"command": "typed", "content": evaluator.columns.content} and "ious" not in saved["rows"][0]
     )
     queries = Queries(tmp_path / "queries.jsonl", evaluator.columns.content)
-    np.testing.assert_allclose(queries.ious("true"), evaluator.rows[0]["ious"], atol=1e-7)
+    np.testing.assert_allclose(queries.values("true"), evaluator.rows[0]["ious"], atol=1e-7)
     assert queries.kinds == [s.kind for s in evaluator.samples]
 
 

@@ -25,7 +25,7 @@ def test_differences_are_those_of_one_pair_alone(answers):
         part = pairing.parts[difference.kind]
         a, b, images = answers["a"][part], answers["b"][part], np.array(IMAGES)[part]
         for value, ci, (first, second) in (
-            (difference.mean_iou, difference.mean_iou_ci, (a, b)),
+            (difference.mean, difference.mean_ci, (a, b)),
             (difference.accuracy, difference.accuracy_ci, (metrics.hits(a), metrics.hits(b))),
         ):
             plain = metrics.paired_difference(second, first, images)
@@ -37,14 +37,14 @@ def test_differences_are_those_of_one_pair_alone(answers):
 def test_turned_round_a_difference_is_the_opposite(answers):
     pairing = Pairing(answers, KINDS, IMAGES)
     for one, other in zip(pairing.differences("a", "c"), pairing.differences("c", "a"), strict=True):
-        assert one.mean_iou == -other.mean_iou and (one.only_a, one.only_b) == (other.only_b, other.only_a)
-        assert one.mean_iou_ci == pytest.approx([-end for end in other.mean_iou_ci[::-1]])
+        assert one.mean == -other.mean and (one.only_a, one.only_b) == (other.only_b, other.only_a)
+        assert one.mean_ci == pytest.approx([-end for end in other.mean_ci[::-1]])
 
 
 def test_the_same_answers_differ_by_nothing(answers):
     pairing = Pairing({"a": answers["a"], "b": answers["a"]}, KINDS, IMAGES)
     for difference in pairing.differences("a", "b"):
-        assert difference.mean_iou == difference.accuracy == difference.only_a == difference.only_b == 0
+        assert difference.mean == difference.accuracy == difference.only_a == difference.only_b == 0
         low, high = difference.accuracy_ci
         assert low == -high and 0 < high < 0.2  # 15 images alike do not show that all are
 
@@ -52,7 +52,7 @@ def test_the_same_answers_differ_by_nothing(answers):
 def test_few_images_have_differences_and_no_interval(answers):
     pairing = Pairing({name: ious[:20] for name, ious in answers.items()}, KINDS[:20], IMAGES[:20])
     for difference in pairing.differences("a", "b"):
-        assert difference.mean_iou_ci is None and difference.accuracy_ci is None and difference.mean_iou != 0
+        assert difference.mean_ci is None and difference.accuracy_ci is None and difference.mean != 0
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_methods_of_one_name_are_paired(tmp_path, samples):
     second = results(tmp_path / "b", samples, y=[0.2] * 4 + [0.8] * 4, x=[0.9] * 8, z=[1.0] * 8)
     x, y = pair_results(first, second)
     assert (x.a, x.b, x.name) == ("x", "x", "x") and (y.a, y.b) == ("y", "y")
-    assert x.figures == {"mean_iou_a": 0.4, "mean_iou_b": 0.9, "accuracy_a": 0.0, "accuracy_b": 1.0}
-    assert x.differences[0].mean_iou == pytest.approx(0.5) and x.differences[0].only_b == 8
-    assert y.differences[0].mean_iou == pytest.approx(-0.1) and y.differences[0].only_a == 4
+    assert x.figures == {"mean_a": 0.4, "mean_b": 0.9, "accuracy_a": 0.0, "accuracy_b": 1.0}
+    assert x.differences[0].mean == pytest.approx(0.5) and x.differences[0].only_b == 8
+    assert y.differences[0].mean == pytest.approx(-0.1) and y.differences[0].only_a == 4
     assert [d.kind for d in x.differences] == ["", "attribute", "location", "relation", "size"]
 
 

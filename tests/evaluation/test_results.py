@@ -20,7 +20,7 @@ def test_what_is_written_is_read(run):
     assert results.setup[:3] == ("refshapes", "test", None) and results.title == "refshapes/test, 8 expressions"
     assert results.methods() == ["mine"] and results.methods(floors=True) == ["full", "mine"]
     assert results.row("mine")["mean_iou"] == 0.5 and read_results(run.parent).path == run
-    assert results.queries().ious("mine").tolist() == [0.5] * 8
+    assert results.queries().values("mine").tolist() == [0.5] * 8
     with pytest.raises(VGGymError, match="has no method 'yours', but full, mine"):
         results.row("yours")
 
@@ -99,4 +99,4 @@ def test_other_queries_are_refused_by_name(tmp_path, samples):
 def test_queries_that_do_not_belong_are_refused(run, spoil, said):
     spoil(run.parent / "queries.jsonl")
     with pytest.raises(VGGymError, match=said):
-        read_results(run).queries().ious("mine")
+        read_results(run).queries().values("mine")

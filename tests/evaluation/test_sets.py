@@ -8,11 +8,12 @@ import pytest
 
 from tests.evaluation.test_set_metrics import exactly_right, iou
 from vg_gym import registry
+from vg_gym.cli.entry import main
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.comparison import Comparison
 from vg_gym.evaluation.lines import is_prediction, predict_batch
-from vg_gym.evaluation.paired import pair_results
+from vg_gym.evaluation.paired import SET_F1, pair_results
 from vg_gym.evaluation.report.leaderboard import markdown, ranked
 from vg_gym.evaluation.results import hash_of_samples, read_results
 from vg_gym.evaluation.set_metrics import auroc, fit_threshold
@@ -93,6 +94,18 @@ def test_columns_of_sets(tmp_path):
     assert knowing["auroc"] == pytest.approx(auroc(scores, counts > 0))
 
 
+@pytest.mark.parametrize("fitted", [{"options": {"knowing": {"nothing_below": 0.5}}}, {"fit_threshold": "val"}])
+def test_a_refiner_follows_the_decision_of_the_method_before_it(tmp_path, fitted):
+    rows = evaluated(tmp_path / "run", "knowing", "silent", refine="no-op", **fitted)
+    for name in ("knowing", "silent"):
+        first, refined = rows[name], rows[f"{name} + no-op"]
+        assert {key: refined[key] for key in ("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1")} == {
+            key: first[key] for key in ("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1")
+        }
+    assert rows["silent + no-op"]["n_acc"] == 1 and "nothing_below" not in rows["knowing + no-op"]
+    assert "fit_threshold" in fitted or rows["knowing + no-op"]["n_acc"] == 1
+
+
 def test_the_files_of_sets_are_read_again(tmp_path, capsys):
     evaluated(tmp_path / "run", "knowing", "silent")
     lines = [json.loads(line) for line in (tmp_path / "run" / "queries.jsonl").read_text().splitlines()]
@@ -102,8 +115,13 @@ def test_the_files_of_sets_are_read_again(tmp_path, capsys):
     results = read_results(tmp_path / "run")
     assert results.meta["content"] == hash_of_samples(SAMPLES["test"].values())
     [pair] = pair_results(results, results, "silent", "knowing")
-    assert pair.differences[0].n == 24 and pair.differences[0].mean_iou == pytest.approx(1, abs=1e-3)
-    assert {difference.kind for difference in pair.differences}.isdisjoint({"none", "many"})
+    everything, kinds = pair.differences[0], {difference.kind: difference for difference in pair.differences}
+    assert (everything.n, everything.only_a, everything.only_b) == (48, 12, 36) and pair.measure is SET_F1
+    assert everything.mean == everything.accuracy == pytest.approx(0.75 - 0.25)
+    assert (kinds["none"].accuracy, kinds["many"].accuracy) == (-1, 1)
+    assert pair.figures == {"mean_a": 0.25, "mean_b": 0.75, "accuracy_a": 0.25, "accuracy_b": 0.75}
+    main(["compare", *2 * [str(tmp_path / "run")], "--a", "silent", "--b", "knowing", "--out", str(tmp_path / "c.png")])
+    assert "set F1 0.250 (A), 0.750 (B); Pr@F1 0.250 (A), 0.750 (B)" in capsys.readouterr().out
     table = markdown(ranked([results], tmp_path, "f1"))
     assert "| N-acc | T-acc | Pr@F1 |" in table and "silent" in table
     page = (tmp_path / "run" / "report.html").read_text()

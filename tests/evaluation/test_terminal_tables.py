@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.rows import row
-from vg_gym.evaluation.paired import Pair, Pairing
+from vg_gym.evaluation.paired import IOU, Pair, Pairing
 from vg_gym.evaluation.terminal_tables import print_counts, print_pairs, print_table
 
 
@@ -84,7 +84,7 @@ def test_without_boxes_the_table_counts(capsys):
 def test_differences_are_printed_by_kind(capsys):
     ious = {"a": np.array([0.2, 0.6]), "b": np.array([0.7, 0.8])}
     differences = Pairing(ious, ["size", "size"], [1, 2]).differences("a", "b")
-    print_pairs([Pair("a", "b", {}, differences)], "A and B")
+    print_pairs([Pair("a", "b", IOU, {}, differences)], "A and B")
     first, second = (line for line in capsys.readouterr().out.splitlines() if "+0.350" in line)
     assert first.split()[:5] == ["b", "against", "a", "2", "+0.350"]
     assert second.split()[:3] == ["size", "2", "+0.350"]

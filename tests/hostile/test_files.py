@@ -117,7 +117,7 @@ def rank(path: Path) -> None:
 
 def pair(path: Path) -> None:
     """IoUs of a method for each query, of which the file tells."""
-    Queries(path, CONTENT).ious("center")
+    Queries(path, CONTENT).values("center")
 
 
 def own_data(path: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-import vg_gym  # noqa: F401
+from vg_gym import boxes as box_ops
 from vg_gym.agents.config import TrainConfig
 from vg_gym.baselines.detectors.detector_learner import DetectorConfig
 from vg_gym.cli.entry import _parsed
@@ -20,14 +21,19 @@ from vg_gym.cli.environments import env_arguments
 from vg_gym.cli.option_docs import field_docs
 from vg_gym.clip.finetuning.config import ClipTrainConfig
 from vg_gym.config import load_config
+from vg_gym.envs import GroundingEnv
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import VGGymError
+from vg_gym.evaluation.columns import Answers
+from vg_gym.evaluation.lines import is_prediction, predict_batch
 from vg_gym.evaluation.methods import method_options
 from vg_gym.evaluation.predictions import PredictionFile
+from vg_gym.evaluation.set_metrics import set_f1
 from vg_gym.frames import FRAMES
 from vg_gym.language_models.box_text import find_boxes
 from vg_gym.learned.grounder_learner import GrounderConfig
-from vg_gym.registry import grounder, grounder_names
+from vg_gym.registry import grounder, grounder_names, open_dataset
+from vg_gym.types import Prediction
 
 WORDS = ("", "0", "-1", "1", "nan", "inf", "-inf", "1e999", "1" * 30, "true", "null", "[]", "[1,2", "{}", "{a: 1", 
          "a: b: c",
@@ -207,7 +213,8 @@ def test_options_of_a_made_environment(examples, fuzzed, tiny_clip):
     attack(attempt, ENVIRONMENT, examples, fuzzed)
 
 
-LINE = {"method": "a", "key": "k", "box": [0, 0, 1, 1], "ms": 1.0, "score": 0.5, "proposals": [[0, 0, 1, 1]]}
+LINE = {"method": "a", "key": "k", "box": [0, 0, 1, 1], "boxes": [[0, 0, 1, 1], [2, 2, 3, 3]], "scores": [0.5, 0.4],
+        "ms": 1.0, "score": 0.5, "proposals": [[0, 0, 1, 1]], "proposal_scores": [0.9]}  # fmt: skip
 
 
 @pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.slow)])
@@ -233,3 +240,56 @@ def test_predictions_of_a_run_that_goes_on(examples, fuzzed, tmp_path):
         assert (tmp_path / "predictions.jsonl").read_text() == good
 
     attack(attempt, lines, examples, fuzzed)
+
+
+SIDES = (-40.0, -0.4, 0.0, 3.0, 64.5, 127.0, 128.0, 400.0, 1e9, -1e38, math.nan, math.inf)
+BOX = st.tuples(*4 * [st.sampled_from(SIDES)]) | st.sampled_from([(3.0, 3.0, 64.5, 127.0), (0.0, 0.0, 128.0, 128.0)])
+SETS = st.lists(BOX, max_size=3).flatmap(lambda boxes: st.sampled_from([boxes, 2 * boxes, (50 * boxes)[:50]]))
+"""Sets of boxes: none, a few, the same ones twice, fifty; boxes may lie outside, or be none."""
+SCORES = st.sampled_from([None, 0.7, math.nan, [], [0.9, 0.1], "one for each"])
+
+
+@pytest.mark.parametrize("examples", [80, pytest.param(800, marks=pytest.mark.slow)])
+def test_sets_of_boxes_that_a_method_answers(examples, fuzzed, shapes):
+    """Each answer is a line that is read again with as many boxes, or a failure."""
+    query = shapes[0].query
+
+    def attempt(made):
+        boxes, scores = made
+        scores = np.linspace(1, 0, len(boxes)) if scores == "one for each" else scores
+        answer = Prediction(boxes=np.array(boxes, np.float32).reshape(-1, 4), **(
+            {"score": scores} if isinstance(scores, float) else {"scores": scores}))  # fmt: skip
+        [written] = predict_batch(lambda *_: [answer], ([query], None))
+        line = json.loads(json.dumps(written, allow_nan=False)) | {"method": "m"}
+        assert is_prediction(line)
+        right = box_ops.is_valid(answer.boxes, query.image.size, tolerance=0.5).all()
+        assert ("failure" in line) == (not right)
+        answers = Answers.of([line])
+        assert len(answers.boxes_of(0)) == len(boxes) * right
+        assert len(answers.above(0.5).boxes_of(0)) <= len(answers.boxes_of(0))
+        if right:
+            np.testing.assert_allclose(answers.boxes_of(0), answer.boxes, atol=1e-2)
+            assert set_f1(answers.boxes_of(0), answer.boxes) == 1 or len(boxes) > len(set(boxes))
+
+    attack(attempt, st.tuples(SETS, SCORES), examples, fuzzed)
+
+
+@pytest.mark.parametrize("examples", [25, pytest.param(250, marks=pytest.mark.slow)])
+def test_sets_of_boxes_that_an_expression_means(examples, fuzzed, tiny_clip, shapes, tmp_path):
+    """A file of own data with these boxes is refused in one line, or played and scored without a traceback."""
+    Image.fromarray(shapes[0].query.image.array()).save(tmp_path / "a.png")
+
+    def attempt(boxes):
+        row = {"image": "a.png", "expression": "it", "boxes": boxes, "split": "test"}
+        (tmp_path / "own.jsonl").write_text(json.dumps(row) + "\n")
+        dataset = open_dataset(str(tmp_path / "own.jsonl"), "test")
+        assert len(dataset[0].boxes) == len(boxes)
+        env = GroundingEnv(dataset=dataset, clip=tiny_clip, targets="any", reward="iou", max_steps=3, min_steps=1)
+        play_on(env)
+        total = 0.0
+        for action in (env.engine.actions.record, env.engine.actions.nothing):
+            _, reward, ended, *_, info = env.step(action)
+            total += reward
+        assert ended and math.isfinite(total) and 0 <= info["set_f1"] <= 1
+
+    attack(attempt, SETS, examples, fuzzed)

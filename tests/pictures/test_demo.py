@@ -61,6 +61,13 @@ def test_none_and_several_boxes_are_shown(mine):
     assert two.numbers["boxes"] == "1.0 2.0 30.0 40.0; 0.5 1.0 15.0 20.0 px" and two.drawn() is not None
 
 
+def test_below_the_threshold_nothing_fits(mine):
+    below, above = (answered(drawn_scene(0), "one object", mine, None, threshold) for threshold in (0.6, 0.4))
+    assert below.numbers["box"] == "nothing that fits" and below.drawn(0) is not None
+    assert above.numbers["box"] == "1.0 2.0 30.0 40.0 px"
+    assert "gives no scores" in answered(drawn_scene(0), "a star", "full", None, 0.4).message
+
+
 def test_a_built_in_method_finds_the_object():
     scene = drawn_scene(0)
     answer = answered(scene, next(iter(scene.targets)), "mdetr")

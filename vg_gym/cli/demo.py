@@ -23,6 +23,8 @@ def add(commands) -> None:
     )
     about = "CLIP of methods that need one; default: refshapes if it knows all words, otherwise ViT-B-32:openai"
     parser.add_argument("--clip", metavar="NAME", help=about)
+    about = "initial value of the field for the score below which nothing fits; empty without it"
+    parser.add_argument("--nothing-below", type=float, metavar="SCORE", help=about)
     about = "address of the server; 0.0.0.0 admits other machines"
     parser.add_argument("--host", default="127.0.0.1", help=about)
     parser.add_argument("--port", type=int, metavar="N", help="port; default: the first free one from 7860")
@@ -46,4 +48,4 @@ def demo(options: argparse.Namespace) -> None:
     from vg_gym.pictures.ground import DRAWN
 
     methods = dict.fromkeys([*extra_methods, DRAWN[0], *ready_grounders()])
-    serve(list(methods), options.host, options.port, options.clip)
+    serve(list(methods), options.host, options.port, options.clip, options.nothing_below)

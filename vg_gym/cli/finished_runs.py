@@ -40,7 +40,7 @@ def compare(options: argparse.Namespace) -> None:
     for pair in pairs:
         figures = "; ".join(
             f"{name} {pair.figures[f'{key}_a']:.3f} (A), {pair.figures[f'{key}_b']:.3f} (B)"
-            for name, key in (("mean IoU", "mean_iou"), ("Acc@0.5", "accuracy"))
+            for key, name in zip(("mean", "accuracy"), pair.measure, strict=False)
         )
         print(f"{pair.name}: {figures}")
     with replacing(options.out) as part:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vg_gym import boxes as box_ops
 from vg_gym.errors import VGGymError
-from vg_gym.evaluation.lines import USAGE, Line, is_unparsed, says_nothing, without_boxes_below
+from vg_gym.evaluation.lines import USAGE, Line, is_unparsed, refined_line, says_nothing, without_boxes_below
 from vg_gym.evaluation.results import ContentHash
 from vg_gym.storage.lazy_sequence import LazySequence
 from vg_gym.types import Query, Sample
@@ -230,6 +230,11 @@ class Answers:
     def above(self, threshold: float) -> Answers:
         """Return the answers without the boxes whose score is below a threshold."""
         lines = LazySequence(len(self.lines), lambda row: without_boxes_below(self.lines[row], threshold))
+        return Answers.of(lines)
+
+    def after(self, first: Answers) -> Answers:
+        """Return the answers of a refiner to queries with these first answers; see :func:`refined_line`."""
+        lines = LazySequence(len(self.lines), lambda row: refined_line(first.lines[row], self.lines[row]))
         return Answers.of(lines)
 
 

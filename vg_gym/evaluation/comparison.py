@@ -392,6 +392,7 @@ class Comparison:
         thresholds = {row.name: threshold for row in rows if (threshold := fits.threshold(row))}
         evaluator.sets |= bool(thresholds)
         ious: dict[str, np.ndarray] = {}
+        answered: dict[str, Answers] = {}
         for row in rows:
             probed = {"probes": _probe_columns(evaluator, row.name, lines)} if self._is_probed(row) else {}
             answers = Answers.of(lines[row.name])
@@ -399,6 +400,7 @@ class Comparison:
             fitted = {"calibration": calibration} if calibration else {}
             if threshold := thresholds.get(row.name):
                 answers, fitted["nothing_below"] = answers.above(threshold["value"]), threshold
+            answered[row.name] = answers = answers.after(answered[row.refines]) if row.refines else answers
             ious[row.name] = evaluator.add(row.name, row.role, answers, **row.columns, **probed, **fitted)
             if row.refines and evaluator.columns.one.any():
                 one = evaluator.columns.one

@@ -201,6 +201,20 @@ def with_boxes(line: Line, boxes: list[list[float]], scores: Sequence[float] = (
     return line
 
 
+def refined_line(first: Line, last: Line) -> Line:
+    """Return the answer of a refiner, which moves the best box of a first answer and leaves its other boxes.
+
+    If nothing fits according to the first answer, there is nothing to refine.
+
+    >>> refined_line({"box": None, "boxes": []}, {"box": [0, 0, 2, 2]})
+    {'box': None, 'boxes': []}
+    """
+    boxes = boxes_in(last)
+    if says_nothing(first):
+        return first
+    return with_boxes(last, [*boxes, *boxes_in(first)[1:]]) if len(boxes) == 1 else last
+
+
 def is_prediction(line: Any) -> bool:
     """Return whether a line has all fields of a prediction with the right types."""
     if not isinstance(line, dict) or not all(isinstance(line.get(name), str) for name in ("method", "key")):

@@ -1,9 +1,13 @@
-"""Paired differences of two methods on the same queries, overall and per kind of expression."""
+"""Paired differences of two methods on the same queries, overall and per kind of expression.
+
+For data with empty or multiple targets the compared values are the F1 of sets of boxes, otherwise IoUs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +20,23 @@ ALL = ""
 """Name of all kinds together. Expressions without a kind have the empty string, so no kind has this name."""
 
 
+class Measure(NamedTuple):
+    """Value of each query that is compared, and what makes an answer right."""
+
+    mean: str
+    """Name of the mean value."""
+    accuracy: str
+    """Name of the share of right answers."""
+    columns: tuple[str, str]
+    """Columns of both in ``results.json``."""
+    threshold: float
+    """Value from which an answer is right."""
+
+
+IOU = Measure("mean IoU", "Acc@0.5", ("mean_iou", "acc@0.5"), 0.5)
+SET_F1 = Measure("set F1", "Pr@F1", ("set_f1", "pr@f1"), 1.0)
+
+
 @dataclass(frozen=True)
 class Difference:
     """Difference of two methods on some queries: the values of method b minus those of method a."""
@@ -24,42 +45,45 @@ class Difference:
     """Kind of the expressions; :data:`ALL`: all kinds."""
     n: int
     """Number of expressions."""
-    mean_iou: float
-    """Difference of mean IoU."""
-    mean_iou_ci: Interval | None
-    """95 % interval of ``mean_iou`` over images; None with too few images."""
+    mean: float
+    """Difference of the means."""
+    mean_ci: Interval | None
+    """95 % interval of ``mean`` over images; None with too few images."""
     accuracy: float
-    """Difference of Acc@0.5."""
+    """Difference of the shares of right answers."""
     accuracy_ci: Interval | None
     """95 % interval of ``accuracy``."""
     only_a: int
-    """Number of expressions that only method a finds (IoU >= 0.5)."""
+    """Number of expressions that only method a answers right."""
     only_b: int
-    """Number of expressions that only method b finds."""
+    """Number of expressions that only method b answers right."""
 
 
 class Pairing:
     """Paired differences between methods that answered the same queries.
 
     Args:
-        ious: method -> IoUs (N,); NaN for expressions without exactly one true box, which are left out.
+        values: method -> values (N,), IoUs or F1 of sets; an expression whose values are NaN is left out.
         kinds: N kinds of expression; expressions of kind ``""`` count in :data:`ALL` only.
         groups: N image ids.
+        measure: :data:`IOU` or :data:`SET_F1`.
 
     >>> pairing = Pairing({"a": np.array([0.2, 0.6]), "b": np.array([0.7, 0.8])}, ["", ""], [1, 2])
     >>> [difference] = pairing.differences("a", "b")
-    >>> round(difference.mean_iou, 2), difference.accuracy, difference.only_a, difference.only_b
+    >>> round(difference.mean, 2), difference.accuracy, difference.only_a, difference.only_b
     (0.35, 0.5, 0, 1)
     """
 
-    def __init__(self, ious: Mapping[str, np.ndarray], kinds: Sequence[str], groups: Sequence):
-        self.methods = list(ious)
-        values = np.stack([ious[name] for name in self.methods], axis=1)
-        one = ~np.isnan(values).all(axis=1)
-        self._values = values[one]
-        self._hits = metrics.hits(self._values)
-        self._groups = np.asarray(groups)[one]
-        labels = np.asarray(kinds)[one]
+    def __init__(
+        self, values: Mapping[str, np.ndarray], kinds: Sequence[str], groups: Sequence, measure: Measure = IOU
+    ):
+        self.methods = list(values)
+        columns = np.stack([values[name] for name in self.methods], axis=1)
+        used = ~np.isnan(columns).all(axis=1)
+        self._values = columns[used]
+        self._hits = metrics.hits(self._values, measure.threshold)
+        self._groups = np.asarray(groups)[used]
+        labels = np.asarray(kinds)[used]
         everything = np.ones(len(labels), dtype=bool)
         self.parts = {ALL: everything, **{kind: labels == kind for kind in sorted(set(labels.tolist()) - {""})}}
         """Kind -> mask of its queries, bool (M,); all queries come first, and there is none without any query."""
@@ -73,12 +97,12 @@ class Pairing:
         part = self.parts[kind]
         values, hits = self._values[part], self._hits[part]
         gains = np.stack([values[:, b] - values[:, a], hits[:, b] - hits[:, a]], axis=1)
-        of_iou, of_accuracy = mean_intervals(gains, self._groups[part], -1.0)
+        of_mean, of_accuracy = mean_intervals(gains, self._groups[part], -1.0)
         return Difference(
             kind,
             int(part.sum()),
             float(gains[:, 0].mean()),
-            as_interval(of_iou),
+            as_interval(of_mean),
             float(gains[:, 1].mean()),
             as_interval(of_accuracy),
             int((hits[:, a] > hits[:, b]).sum()),
@@ -94,8 +118,10 @@ class Pair:
     """Method of the first run."""
     b: str
     """Method of the second run."""
+    measure: Measure
+    """Compared values."""
     figures: dict[str, float]
-    """Mean IoU and Acc@0.5 of each: ``mean_iou_a``, ``mean_iou_b``, ``accuracy_a``, ``accuracy_b``."""
+    """Mean and share of right answers of each: ``mean_a``, ``mean_b``, ``accuracy_a``, ``accuracy_b``."""
     differences: list[Difference]
     """Differences of all queries, then of each kind."""
 
@@ -120,17 +146,18 @@ def pair_results(first: Results, second: Results, a: str | None = None, b: str |
     check_one_setup([first, second])
     names = chosen_methods(first, second, a, b)
     queries_a, queries_b = first.queries(), second.queries()
+    measure = IOU if queries_a.one.all() else SET_F1
     pairs = []
     for name_a, name_b in names:
-        ious = {"a": queries_a.ious(name_a), "b": queries_b.ious(name_b)}
-        pairing = Pairing(ious, queries_a.kinds, queries_a.images)
+        values = {"a": queries_a.values(name_a), "b": queries_b.values(name_b)}
+        pairing = Pairing(values, queries_a.kinds, queries_a.images, measure)
         rows = {"a": first.row(name_a), "b": second.row(name_b)}
         figures = {
             f"{figure}_{side}": row[column]
             for side, row in rows.items()
-            for figure, column in (("mean_iou", "mean_iou"), ("accuracy", "acc@0.5"))
+            for figure, column in zip(("mean", "accuracy"), measure.columns, strict=True)
         }
-        pairs.append(Pair(name_a, name_b, figures, pairing.differences("a", "b")))
+        pairs.append(Pair(name_a, name_b, measure, figures, pairing.differences("a", "b")))
     return pairs
 
 

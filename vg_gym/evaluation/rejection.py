@@ -45,11 +45,14 @@ class Fits:
     """Split -> row -> its answers."""
 
     def threshold(self, row: TableRow) -> dict[str, Any] | None:
-        """Return the threshold of a row with its origin, the column ``nothing_below``; None without a threshold."""
+        """Return the threshold of a row with its origin, the column ``nothing_below``; None without a threshold.
+
+        None is fitted for a refiner, which leaves the decision to the method that it follows.
+        """
         if row.nothing_below is not None:
             return {"value": row.nothing_below}
         split = self.threshold_split
-        if split is None or row.name not in self.answers[split]:
+        if split is None or row.refines or row.name not in self.answers[split]:
             return None
         answers, columns = self.answers[split][row.name], self.columns[split]
         used = np.isfinite(answers.scores) & (columns.counts > 0)

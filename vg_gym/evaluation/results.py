@@ -174,7 +174,8 @@ class Queries:
             boxes = [line["boxes"] if "boxes" in line else [line["box"]] for line in lines]
             self.one = np.array([len(targets) == 1 for targets in boxes])
             """Mask of the expressions with exactly one true box, bool (N,)."""
-            self._ious = [{str(k): float(v) for k, v in line["ious"].items()} for line in lines]
+            name = "ious" if self.one.all() else "f1"
+            self._values = [{str(k): float(v) for k, v in line[name].items()} for line in lines]
             actual = ContentHash()
             for line, targets in zip(lines, boxes, strict=True):
                 actual.add(line["key"], line["expression"], targets)
@@ -184,16 +185,17 @@ class Queries:
             raise VGGymError(f"{path} does not belong to the results beside it: {_again(path)}")
         self.path = path
 
-    def ious(self, method: str) -> np.ndarray:
-        """Return the IoUs (N,) of a method; NaN for expressions without exactly one true box.
+    def values(self, method: str) -> np.ndarray:
+        """Return the IoUs (N,) of a method; for data with empty or multiple targets, the F1 of its sets of boxes.
 
         Raises:
-            VGGymError: an IoU is missing or impossible.
+            VGGymError: a value is missing or impossible.
         """
-        ious = np.array([line.get(method, np.nan) for line in self._ious])
-        if not ((ious >= 0) & (ious <= 1 + 1e-6))[self.one].all():
-            raise VGGymError(f"{self.path} lacks IoUs of {method}, or has impossible ones: {_again(self.path)}")
-        return ious
+        values = np.array([line.get(method, np.nan) for line in self._values])
+        if not ((values >= 0) & (values <= 1 + 1e-6)).all():
+            name = "IoUs" if self.one.all() else "F1"
+            raise VGGymError(f"{self.path} lacks {name} of {method}, or has impossible ones: {_again(self.path)}")
+        return values
 
 
 def _again(path: Path) -> str:

@@ -72,19 +72,19 @@ def _lines(rows: list[dict[str, Any]], order: Sequence[str]) -> list[Line]:
 
 def print_pairs(pairs: Sequence[Pair], title: str) -> None:
     """Print a table of differences: one line for all queries and one for each kind of every pair."""
-    lines = []
+    lines, measure = [], pairs[0].measure
     for pair in pairs:
         for at, difference in enumerate(pair.differences):
             cells = {
                 "n": (f"{difference.n:,}", ""),
-                "mean IoU": (f"{difference.mean_iou:+.3f}", interval_text(difference.mean_iou_ci, SIGNED)),
-                "Acc@0.5": (f"{difference.accuracy:+.3f}", interval_text(difference.accuracy_ci, SIGNED)),
+                measure.mean: (f"{difference.mean:+.3f}", interval_text(difference.mean_ci, SIGNED)),
+                measure.accuracy: (f"{difference.accuracy:+.3f}", interval_text(difference.accuracy_ci, SIGNED)),
                 "only A right": (f"{difference.only_a:,}", ""),
                 "only B right": (f"{difference.only_b:,}", ""),
             }
             name = (f"  {difference.kind or 'all'}", "") if at else (pair.name, difference.kind or "all")
             lines.append(Line(name, cells, "" if at else "bold"))
-    _print(title, "B - A", lines, ("mean IoU", "Acc@0.5", "n", "only B right", "only A right"))
+    _print(title, "B - A", lines, (measure.mean, measure.accuracy, "n", "only B right", "only A right"))
 
 
 def print_thresholds(rows: list[dict[str, Any]]) -> None:

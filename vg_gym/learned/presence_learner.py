@@ -137,11 +137,6 @@ def joint_rows(network: GroundingModel, samples: Sequence[Sample]) -> np.ndarray
     return padded.numpy().astype(np.float16)
 
 
-def _slices(start: int, stop: int) -> list[slice]:
-    """Return the slices of a range of rows, one for each forward pass."""
-    return [slice(at, min(at + SAMPLES_PER_PASS, stop)) for at in range(start, stop, SAMPLES_PER_PASS)]
-
-
 def _split(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return tokens (N, S, D) and masks (N, S) of the rows of :func:`joint_rows`."""
     values = torch.from_numpy(np.asarray(rows, dtype=np.float32))

@@ -104,7 +104,9 @@ def own_picture(path: str | Path) -> Picture:
         raise VGGymError(str(error).replace(str(path), Path(path).name)) from error
 
 
-def answered(picture: Picture | None, expression: str, method: str, clip: str | None = None) -> Answer:
+def answered(
+    picture: Picture | None, expression: str, method: str, clip: str | None = None, nothing_below: float | None = None
+) -> Answer:
     """Run a method; any error becomes the message of the answer.
 
     Args:
@@ -112,6 +114,7 @@ def answered(picture: Picture | None, expression: str, method: str, clip: str | 
         expression: referring expression.
         method: name of a grounder.
         clip: name of the CLIP, for methods that use one; default: see :func:`vg_gym.ground`.
+        nothing_below: score below which nothing fits; None: the method alone decides.
     """
     if picture is None:
         return Answer(None, "There is no picture yet: upload one, or take a drawn scene.")
@@ -119,7 +122,7 @@ def answered(picture: Picture | None, expression: str, method: str, clip: str | 
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            result: Found = ground(picture.image.array(), expression, method, clip)
+            result: Found = ground(picture.image.array(), expression, method, clip, nothing_below)
     except VGGymError as error:
         return Answer(None, str(error))
     except Exception as error:  # no error of a method may stop the page

@@ -103,18 +103,21 @@ def _table(answer: Answer) -> str:
     return f'<table class="numbers">{"".join(rows)}</table>'
 
 
-def build(methods: Sequence[str], clip: str | None = None) -> gr.Blocks:
+def build(methods: Sequence[str], clip: str | None = None, nothing_below: float | None = None) -> gr.Blocks:
     """Build the page.
 
     Args:
         methods: names of grounders in the menu; the first one is preselected.
         clip: name of the CLIP, for methods that use one; default: see :func:`vg_gym.ground`.
+        nothing_below: initial value of the field for the score below which nothing fits.
     """
     first = drawn_scene(0)
     sentences = list(first.targets)
 
-    def ask(column: AnswerColumn, current: Picture | None, sentence: str, method: str) -> list[Any]:
-        return column.show(None if method == NO_METHOD else answered(current, sentence or "", method, clip))
+    def ask(
+        column: AnswerColumn, current: Picture | None, sentence: str, method: str, threshold: float | None
+    ) -> list[Any]:
+        return column.show(None if method == NO_METHOD else answered(current, sentence or "", method, clip, threshold))
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(PICTURE_LIFETIME_S, PICTURE_LIFETIME_S)) as page:
         current = gr.State(first)
@@ -132,6 +135,8 @@ def build(methods: Sequence[str], clip: str | None = None) -> gr.Blocks:
                 offered = gr.Radio(sentences, label="Sentences of this scene", elem_id="offered")
                 method = gr.Dropdown(list(methods), value=methods[0], label="Method", elem_id="method")
                 beside = gr.Dropdown([NO_METHOD, *methods], value=NO_METHOD, label="Beside it", elem_id="beside")
+                label = "Nothing fits below this score (empty: the method alone decides)"
+                threshold = gr.Number(nothing_below, label=label, elem_id="nothing-below")
                 ground_button = gr.Button("Ground", variant="primary", elem_id="ground")
                 number = gr.Number(0, label=f"Drawn scene, 0 to {SCENES.scenes - 1}", precision=0, elem_id="scene")
         gr.HTML(LEGEND)
@@ -145,7 +150,7 @@ def build(methods: Sequence[str], clip: str | None = None) -> gr.Blocks:
         offered.input(lambda text: text, offered, sentence, **DRAWING_EVENT)
         for column, choice in zip(columns, (method, beside), strict=True):
             gr.on(
-                [ground_button.click, sentence.submit], partial(ask, column), [current, sentence, choice],
+                [ground_button.click, sentence.submit], partial(ask, column), [current, sentence, choice, threshold],
                 column.parts, **SERIAL_EVENT,
             )  # fmt: skip
     return page
@@ -170,7 +175,9 @@ def _take_upload(path: str) -> list[Any]:
     return [upload, upload.shown(), gr.update(), gr.update(choices=[], value=None, visible=False), _alert("")]
 
 
-def serve(methods: Sequence[str], host: str, port: int | None, clip: str | None = None) -> None:
+def serve(
+    methods: Sequence[str], host: str, port: int | None, clip: str | None = None, nothing_below: float | None = None
+) -> None:
     """Serve the page until the command is interrupted.
 
     Args:
@@ -178,11 +185,12 @@ def serve(methods: Sequence[str], host: str, port: int | None, clip: str | None 
         host: address to listen on; ``127.0.0.1`` accepts connections from this machine only.
         port: port to listen on; None: the first free one from 7860 on.
         clip: see :func:`build`.
+        nothing_below: see :func:`build`.
 
     Raises:
         VGGymError: the port is in use.
     """
-    page = build(methods, clip).queue(default_concurrency_limit=4)
+    page = build(methods, clip, nothing_below).queue(default_concurrency_limit=4)
     try:
         page.launch(
             server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,

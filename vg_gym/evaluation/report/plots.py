@@ -107,7 +107,7 @@ SCALES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
-    """Draw differences with their intervals: mean IoU on the left, Acc@0.5 on the right, 0 as a line.
+    """Draw differences with their intervals: means on the left, shares of right answers on the right, 0 as a line.
 
     Intervals above 0 are green, intervals below 0 are red, others are grey.
 
@@ -120,8 +120,8 @@ def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, 20), _cut(title, width - 2 * MARGIN, LARGE), INK, font(LARGE))
     scale, panels = _scale(pairs), (LEFT, LEFT + PANEL + GAP)
-    for x, name in zip(panels, ("B - A, mean IoU", "B - A, Acc@0.5"), strict=True):
-        draw.text((x + PANEL / 2, 70), name, INK, font(MEDIUM), anchor="ma")
+    for x, name in zip(panels, pairs[0].measure[:2], strict=True):
+        draw.text((x + PANEL / 2, 70), f"B - A, {name}", INK, font(MEDIUM), anchor="ma")
         _draw_grid(draw, x, lines, scale)
     y = TOP
     for pair in pairs:
@@ -131,7 +131,7 @@ def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
             y += LINE
             about = _cut(f"{difference.kind or 'all'} ({difference.n:,})", LEFT - 3 * MARGIN, MEDIUM)
             draw.text((2 * MARGIN, y + LINE / 2), about, MUTED, font(MEDIUM), anchor="lm")
-            _draw_interval(draw, panels[0], y, scale, difference.mean_iou, difference.mean_iou_ci)
+            _draw_interval(draw, panels[0], y, scale, difference.mean, difference.mean_ci)
             _draw_interval(draw, panels[1], y, scale, difference.accuracy, difference.accuracy_ci)
         y += LINE
     return sheet
@@ -140,11 +140,7 @@ def draw_pairs(pairs: Sequence[Pair], title: str) -> Image.Image:
 def _scale(pairs: Sequence[Pair]) -> float:
     """Return the smallest of the scales that contains all intervals; else the largest."""
     differences = [difference for pair in pairs for difference in pair.differences]
-    ends = [
-        abs(end)
-        for d in differences
-        for end in (*(d.mean_iou_ci or ()), *(d.accuracy_ci or ()), d.mean_iou, d.accuracy)
-    ]
+    ends = [abs(end) for d in differences for end in (*(d.mean_ci or ()), *(d.accuracy_ci or ()), d.mean, d.accuracy)]
     return next((scale for scale in SCALES if max(ends) <= scale), SCALES[-1])
 
 

@@ -1,0 +1,48 @@
+"""The head that tells whether an expression means anything, trained on a frozen network."""
+
+import pytest
+from safetensors.torch import load_file
+
+from vg_gym import registry
+from vg_gym.errors import VGGymError
+from vg_gym.learned.presence_head import FILE, PresenceHead
+from vg_gym.learned.presence_learner import PresenceConfig, PresenceLearner, train_presence
+from vg_gym.storage.assets import ASSETS
+
+NETWORKS = ("mdetr", "transvg", "dynamic-mdetr", "red")
+
+
+def small(folder, **changes):
+    options = {"samples": 32, "validate_samples": 16, "batch_size": 16, "warmup": 2, "ema": 0.0, "threads": 1,
+               "workers": 0, "learning_rate": 1e-3}  # fmt: skip
+    return PresenceConfig(out=str(folder), **{**options, **changes})
+
+
+def test_the_head_learns_and_is_written_without_the_network(tmp_path):
+    config = small(tmp_path / "run", weights="transvg-refshapes", steps=60, validate_every=30)
+    learner = PresenceLearner(config)
+    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    first = float(learner.losses(learner.batch(0))["presence"])
+    folder = train_presence(config)
+    learner.module = head = PresenceHead.load(folder)
+    assert float(learner.losses(learner.batch(0))["presence"]) < 0.5 * first
+    assert {path.name for path in folder.iterdir()} == {FILE, "metrics.json"}
+    assert head.queries.shape[-1] == learner.network.options.dim
+    assert all((value == before[name]).all() for name, value in learner.network.state_dict().items())
+
+
+def test_data_in_which_all_is_meant_are_refused(tmp_path):
+    with pytest.raises(VGGymError, match="no expression that means nothing; use dataset=refshapes-any"):
+        PresenceLearner(small(tmp_path, dataset="refshapes"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_built_in_heads_tell_an_erased_object_from_a_present_one(name):
+    assert load_file(ASSETS / f"{name}-refshapes" / FILE)
+    samples = registry.open_dataset("refshapes-any", "val")[:64]
+    scores = [prediction.score for prediction in registry.grounder(name).ground([s.query for s in samples])]
+    some = [score for score, sample in zip(scores, samples, strict=True) if len(sample.boxes)]
+    none = [score for score, sample in zip(scores, samples, strict=True) if not len(sample.boxes)]
+    assert all(0 <= score <= 1 for score in scores)
+    right = sum(high > low for high in some for low in none) / (len(some) * len(none))
+    assert right > 0.9
