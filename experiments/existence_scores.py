@@ -6,8 +6,9 @@ Half of the expressions of refshapes-any mean one object, a quarter several and 
 erased from the picture, or one attribute was changed, or they belong to another picture. The AUROC compares the scores
 of all expressions that mean something with those of each kind; ``same words`` compares the erased ones with the same
 words on the picture with the object. "N-acc" is the share of empty expressions refused at a threshold below which 2 %
-of the others lie (T-acc .98), fitted on val. The shares of right answers follow: one box with an IoU of .5 for single
-objects, exactly the right boxes for several (Pr@(F1=1)); neither uses the threshold.
+of the others lie (T-acc .98), fitted on val. "own" are the same shares of a grounder that says "nothing" by itself. Shares of
+right answers follow: one box with an IoU of .5 for single objects, without and with the threshold, and exactly the right
+boxes for several (Pr@(F1=1)) without it.
 """
 
 import argparse
@@ -30,14 +31,14 @@ from vg_gym.language.number import number
 from vg_gym.types import Prediction, Sample, best_boxes
 
 GROUNDERS = (
-    "yolo-clip", "ssd-clip", "reclip", "contours-clip", "clip-window", "seg-clip", "adapting-clip", "mdetr", "transvg",
-    "dynamic-mdetr", "red", "diffusion",
+    "yolo-clip", "ssd-clip", "detr-clip", "reclip", "contours-clip", "clip-window", "seg-clip", "adapting-clip", "mdetr",
+    "transvg", "dynamic-mdetr", "red", "diffusion", "agent:refshapes", "agent:refshapes-any",
 )  # fmt: skip
 FITTED_ON_SCENES = 250
 """Pictures of val on which thresholds are fitted."""
 COLUMNS = (
-    "all", "erased", "same words", "changed", "other", "one thing", "plural", "threshold", "N-acc", "T-acc", "Acc@0.5",
-    "Pr@(F1=1) many",
+    "all", "erased", "same words", "changed", "other", "one thing", "plural", "threshold", "N-acc", "T-acc",
+    "own N-acc", "own T-acc", "Acc@0.5", "rejecting", "Pr@(F1=1) many",
 )  # fmt: skip
 
 
@@ -115,7 +116,10 @@ def measures(
         "threshold": threshold,
         "N-acc": float((scores[~full] < threshold).mean()),
         "T-acc": float((scores[full] >= threshold).mean()),
+        "own N-acc": float(np.mean([not len(predictions[i].boxes) for i in np.flatnonzero(~full)])),
+        "own T-acc": float(np.mean([len(predictions[i].boxes) > 0 for i in np.flatnonzero(full)])),
         "Acc@0.5": float((ious >= 0.5).mean()),
+        "rejecting": float(((ious >= 0.5) & (scores[one] >= threshold)).mean()),
         "Pr@(F1=1) many": float(np.mean([set_f1(predictions[i].boxes, true[i]) == 1 for i in many])),
     }
 

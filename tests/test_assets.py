@@ -10,6 +10,7 @@ import vg_gym
 from vg_gym import boxes as box_ops
 from vg_gym.clip import load_clip
 from vg_gym.clip.finetuning.localization import localization_report
+from vg_gym.evaluation.set_metrics import set_f1
 from vg_gym.registry import grounder, open_dataset
 
 ASSETS = Path(vg_gym.__file__).parent / "assets"
@@ -56,6 +57,15 @@ def test_the_agent_of_scenes_is_above_what_cannot_see():
     predictions = grounder("agent:refscenes").ground([s.query for s in samples])
     ious = np.array([box_ops.iou(p.box, s.box) for p, s in zip(predictions, samples, strict=True)])
     assert ious.mean() > 0.25 and (ious >= 0.5).mean() > 0.2
+
+
+def test_the_agent_for_any_number_of_objects_finds_them_all_or_says_nothing():
+    samples = open_dataset("refshapes-any", "test")[:200]
+    answers = [p.boxes for p in grounder("agent:refshapes-any").ground([s.query for s in samples])]
+    f1 = np.array([set_f1(boxes, s.boxes) for boxes, s in zip(answers, samples, strict=True)])
+    counts, answered = np.array([len(s.boxes) for s in samples]), np.array([len(boxes) > 0 for boxes in answers])
+    assert (~answered[counts == 0]).mean() >= 0.9 and answered[counts > 0].mean() >= 0.97
+    assert (f1[counts > 1] >= 1).mean() >= 0.85 and (f1[counts == 1] >= 1).mean() >= 0.92
 
 
 def test_the_agent_refines_given_boxes():

@@ -173,9 +173,11 @@ def test_offsets_are_from_where_the_anchor_is():
     assert abs(farther[6, 6]) < 0.15 and farther[6, 1] > 0.3
 
 
-@pytest.mark.parametrize(("name", "scored"), [("mdetr", True), ("transvg", False), ("dynamic-mdetr", False)])
-def test_only_a_presence_head_gives_a_score(name, scored):
-    sample = registry.open_dataset("refshapes", "val")[0]
-    (prediction,) = registry.grounder(name).ground([sample.query])
-    assert (prediction.score is not None) == scored
-    assert not scored or 0 <= prediction.score <= 1
+@pytest.mark.parametrize("name", ["mdetr", "transvg", "dynamic-mdetr", "red"])
+def test_a_presence_head_gives_the_score_and_changes_no_box(name):
+    sample, grounder = registry.open_dataset("refshapes", "val")[0], registry.grounder(name)
+    (with_head,) = grounder.ground([sample.query])
+    grounder.model.presence = None
+    (without,) = grounder.ground([sample.query])
+    assert 0 <= with_head.score <= 1 and (without.score is None) == (name != "mdetr")
+    np.testing.assert_array_equal(with_head.box, without.box)
