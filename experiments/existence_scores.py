@@ -6,9 +6,9 @@ Half of the expressions of refshapes-any mean one object, a quarter several and 
 erased from the picture, or one attribute was changed, or they belong to another picture. The AUROC compares the scores
 of all expressions that mean something with those of each kind; ``same words`` compares the erased ones with the same
 words on the picture with the object. "N-acc" is the share of empty expressions refused at a threshold below which 2 %
-of the others lie (T-acc .98), fitted on val. "own" are the same shares of a grounder that says "nothing" by itself. Shares of
-right answers follow: one box with an IoU of .5 for single objects, without and with the threshold, and exactly the right
-boxes for several (Pr@(F1=1)) without it.
+of the others lie (T-acc .98), fitted on val. "own" are the same shares of a grounder that says "nothing" by
+itself. Shares of right answers follow: one box with an IoU of .5 for single objects, without and with the threshold,
+and exactly the right boxes for several (Pr@(F1=1)) without it.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from vg_gym.language.number import number
 from vg_gym.types import Prediction, Sample, best_boxes
 
 GROUNDERS = (
-    "yolo-clip", "ssd-clip", "detr-clip", "reclip", "contours-clip", "clip-window", "seg-clip", "adapting-clip", "mdetr",
-    "transvg", "dynamic-mdetr", "red", "diffusion", "agent:refshapes", "agent:refshapes-any",
+    "yolo-clip", "ssd-clip", "detr-clip", "reclip", "contours-clip", "clip-window", "seg-clip", "adapting-clip",
+    "mdetr", "transvg", "dynamic-mdetr", "red", "diffusion", "agent:refshapes", "agent:refshapes-any",
 )  # fmt: skip
 FITTED_ON_SCENES = 250
 """Pictures of val on which thresholds are fitted."""

@@ -1,5 +1,7 @@
 """The verifier keeps a first box that is better, by its own lights, than the last."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,12 @@ def test_a_better_first_box_is_kept_and_a_worse_one_left(played, monkeypatch):
     for before, after, box in zip(spoiled, kept, good, strict=True):
         assert len(after.trajectory) == len(before.trajectory) + 1
         np.testing.assert_allclose(after.trajectory[-1], box, atol=1e-6)
+    sets = [replace(spoiled[0], boxes=good[:0]), replace(spoiled[1], boxes=np.stack([good[1], good[1]])), spoiled[2]]
+    assert [old is new for old, new in zip(sets, keep_best(policy, engine, sets, good), strict=True)] == [
+        True,
+        True,
+        False,
+    ]
     jump = np.array([*stop[:4], 2])
     mended = play(engine, lambda _: np.array([jump] * 3), range(3), bad)
     for before, after in zip(mended, keep_best(policy, engine, mended, bad), strict=True):

@@ -40,7 +40,7 @@ class AgentGrounder:
     source that needs no label.
 
     With initial boxes, an agent that reads proposals returns to the initial box if its verifier
-    (:mod:`vg_gym.agents.verifier`) prefers it to the last box.
+    (:mod:`vg_gym.agents.verifier`) prefers it to the one box of its answer.
 
     An agent trained with ``targets="any"`` answers with all boxes that it recorded, which may be none. Its score is the
     probability that something is meant: that of not saying "nothing more" at the start.
@@ -140,7 +140,7 @@ class AgentGrounder:
         boxes = None if initial_boxes is None else _normalized(queries, initial_boxes)
         presence = Presence(self._policy, engine.actions) if engine.answers else None
         episodes = play(engine, presence or self._act, range(len(queries)), boxes)
-        if boxes is not None and self.verify and presence is None and reads_proposals(self._policy):
+        if boxes is not None and self.verify and reads_proposals(self._policy):
             episodes = keep_best(self._policy, engine, episodes, boxes)
         scores = presence.at_start() if presence else [episode.score for episode in episodes]
         return [

@@ -40,6 +40,8 @@ def judged(policy: Any, observations: dict[str, np.ndarray], boxes: np.ndarray) 
 def keep_best(policy: Any, engine: GroundingEngine, episodes: Sequence[Episode], first: np.ndarray) -> list[Episode]:
     """Let episodes return to their initial box if its expected IoU is higher than that of their last box.
 
+    Episodes that answer with no box, or with several, stay as they are.
+
     Args:
         policy: policy that played the episodes, and reads proposals.
         engine: engine in which they were played; its rows are overwritten.
@@ -53,9 +55,10 @@ def keep_best(policy: Any, engine: GroundingEngine, episodes: Sequence[Episode],
         options = {"index": index, "initial_box": first[at : at + len(chunk)]}
         engine.reset_rows(rows, CounterRNG(index, engine.device), options)
         observations = {name: to_numpy(values) for name, values in engine.observe(rows).items()}
-        ends = np.stack([[e.trajectory[0], e.trajectory[-1]] for e in chunk])
+        ends = np.stack([[e.trajectory[0], *(e.boxes if len(e.boxes) else e.trajectory)[-1:]] for e in chunk])
         before, after = judged(policy, observations, ends).T
-        results += [_back_to_start(e) if b > a else e for e, b, a in zip(chunk, before, after, strict=True)]
+        better = [b > a and len(e.boxes) == 1 for e, b, a in zip(chunk, before, after, strict=True)]
+        results += [_back_to_start(e) if returns else e for e, returns in zip(chunk, better, strict=True)]
     return results
 
 
