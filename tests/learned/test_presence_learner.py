@@ -18,14 +18,19 @@ def small(folder, **changes):
     return PresenceConfig(out=str(folder), **{**options, **changes})
 
 
+def loss_of(learner):
+    """Return the loss on the first batch."""
+    return learner.losses(learner.batch(0))["presence"].item()
+
+
 def test_the_head_learns_and_is_written_without_the_network(tmp_path):
     config = small(tmp_path / "run", weights="transvg-refshapes", steps=60, validate_every=30)
     learner = PresenceLearner(config)
     before = {name: value.clone() for name, value in learner.network.state_dict().items()}
-    first = float(learner.losses(learner.batch(0))["presence"])
+    first = loss_of(learner)
     folder = train_presence(config)
     learner.module = head = PresenceHead.load(folder)
-    assert float(learner.losses(learner.batch(0))["presence"]) < 0.5 * first
+    assert loss_of(learner) < 0.5 * first
     assert {path.name for path in folder.iterdir()} == {FILE, "metrics.json"}
     assert head.queries.shape[-1] == learner.network.options.dim
     assert all((value == before[name]).all() for name, value in learner.network.state_dict().items())
