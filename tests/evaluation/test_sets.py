@@ -141,7 +141,7 @@ def test_a_data_set_of_single_targets_has_no_columns_of_sets(tmp_path, capsys):
     rows = evaluated(tmp_path, "center", dataset="refshapes", limit=4)
     assert not {"n_acc", "pr@f1", "set_f1", "auroc"} & rows["center"].keys() and "by_kind" in rows["center"]
     out = capsys.readouterr().out
-    assert "tightness" in out and "N-acc" not in out
+    assert "Acc@0.5" in out and "N-acc" not in out
     assert '"f1"' not in (tmp_path / "queries.jsonl").read_text()
 
 
