@@ -220,6 +220,7 @@ class Prediction:
     Keys of ``details``:
 
     - ``proposals`` (N, 4) and ``trajectory`` (T, 4), in pixels, and ``heat_map`` (h, w);
+    - ``point`` (2,), x and y in pixels: the answer of a method that points; such an answer has no boxes;
     - ``evaluations``: number of computed region scores;
     - ``failure``: reason why the method answered with a default box; the evaluator counts failures;
     - ``unanswered``: true for a placeholder box, which may serve as an initial box and scores 0;
@@ -367,7 +368,15 @@ class Proposer(Protocol):
 
 
 def best_boxes(predictions: Sequence[Prediction], queries: Sequence[Query]) -> np.ndarray:
-    """Return the best box of each prediction, pixels (N, 4); where nothing was found, the whole image to start from."""
+    """Return the best box of each prediction, pixels (N, 4); where nothing was found, the whole image to start from.
+
+    Raises:
+        VGGymError: a prediction is a point, which is not a box to start from.
+    """
+    if any("point" in prediction.details for prediction in predictions):
+        raise VGGymError(
+            "a method that answers with points has no boxes to start from; name one that answers with boxes"
+        )
     pairs = zip(predictions, queries, strict=True)
     return np.stack([np.array([0, 0, *q.image.size], np.float32) if p.box is None else p.box for p, q in pairs])
 

@@ -99,16 +99,18 @@ def _line(file: Path, answer: Any, as_json: bool) -> str:
     from vg_gym.pictures.found import NOTHING
 
     boxes = [[round(float(value), 1) for value in box] for box in answer.boxes]
+    point = None if answer.point is None else [round(float(value), 1) for value in answer.point]
     scores = [None] * len(boxes) if answer.scores is None else [float(score) for score in answer.scores]
     if as_json:
         return json.dumps(
             {"image": str(file), "expression": answer.expression, "box": boxes[0] if boxes else None, "boxes": boxes,
-             "score": answer.score, "scores": scores, "method": answer.method, "clip": answer.clip}
+             "score": answer.score, "scores": scores, "method": answer.method, "clip": answer.clip,
+             **({"point": point} if point else {})}
         )  # fmt: skip
     texts = [(" ".join(map(str, box)), score) for box, score in zip(boxes, scores, strict=True)]
     return "\n".join(
         f"{file}  {text}{'' if score is None else f'  score {score:.3f}'}"
-        for text, score in texts or [(NOTHING, answer.score)]
+        for text, score in texts or [(f"point {point[0]} {point[1]}" if point else NOTHING, answer.score)]
     )
 
 

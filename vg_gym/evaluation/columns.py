@@ -22,7 +22,7 @@ from vg_gym.types import Query, Sample
 
 LINES_IN_MEMORY = 4096
 """Number of lines that are in memory at the same time."""
-_NO_BOX = [np.nan] * 4
+_NO_BOX, _NO_POINT = [np.nan] * 4, [np.nan] * 2
 NUMBERS = ("ms", "evaluations", "score")
 """Names of the numbers of a line, in the order of the fields of :class:`Answers`."""
 MARKS = ("proposals", "trajectory")
@@ -188,12 +188,15 @@ class Answers:
     """Costs (N,) of answers by the names in :data:`vg_gym.evaluation.lines.USAGE`; NaN where they are unknown."""
     sources: tuple[str, ...]
     """Weights that answered and how they were prompted, where lines say so; sorted."""
+    points: np.ndarray
+    """Points (x, y) of answers that are points, pixels, float32 (N, 2); NaN elsewhere."""
 
     @classmethod
     def of(cls, lines: Sequence[Line]) -> Answers:
         """Read lines once and return their columns."""
         count, reading = len(lines), iter(lines)
         boxes, numbers = np.full((count, 4), np.nan, np.float32), np.full((count, len(NUMBERS) + len(USAGE)), np.nan)
+        points = np.full((count, 2), np.nan, np.float32)
         several: dict[int, np.ndarray] = {}
         marks = np.zeros((count, 4 + len(MARKS)), bool)
         sources: set[str] = set()
@@ -201,6 +204,7 @@ class Answers:
             part = list(islice(reading, LINES_IN_MEMORY))
             rows = slice(at, at + len(part))
             boxes[rows] = [_NO_BOX if line["box"] is None else line["box"] for line in part]
+            points[rows] = [line.get("point", _NO_POINT) for line in part]
             numbers[rows] = [[line.get(name, np.nan) for name in (*NUMBERS, *USAGE)] for line in part]
             marks[rows] = [
                 (
@@ -215,13 +219,18 @@ class Answers:
         nothing, failures, has_text, unparsed, with_proposals, with_path = marks.T
         return cls(
             lines, boxes, several, ms, evaluations, scores, nothing, failures, has_text, unparsed, with_proposals,
-            with_path, dict(zip(USAGE, costs, strict=True)), tuple(sorted(sources)),
+            with_path, dict(zip(USAGE, costs, strict=True)), tuple(sorted(sources)), points,
         )  # fmt: skip
 
     @cached_property
     def has_box(self) -> np.ndarray:
         """Mask of queries with a box, bool (N,)."""
         return np.isfinite(self.boxes[:, 0])
+
+    @cached_property
+    def has_point(self) -> np.ndarray:
+        """Mask of answers that are a point, bool (N,)."""
+        return np.isfinite(self.points[:, 0])
 
     def boxes_of(self, index: int) -> np.ndarray:
         """Return the boxes of an answer, pixels (m, 4), best first."""

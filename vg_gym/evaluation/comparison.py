@@ -368,7 +368,11 @@ class Comparison:
         for row in rows:
             if row.refines and row.refines not in lines:
                 continue
-            initial_boxes = evaluator.boxes(Answers.of(lines[row.refines])) if row.refines else None
+            initial = Answers.of(lines[row.refines]) if row.refines else None
+            if initial is not None and initial.has_point.any():
+                self.left_out[row.name] = f"{row.refines} answers with points, which are not boxes to start from"
+                continue
+            initial_boxes = None if initial is None else evaluator.boxes(initial)
             shown = evaluator.samples if row.role.startswith("ceiling") else evaluator.queries
             predict = partial(evaluator.predict, row.saved_as or row.name, row.factory, inputs=row.inputs)
             try:

@@ -30,7 +30,7 @@ from vg_gym.evaluation import metrics, probes, set_columns
 from vg_gym.evaluation.columns import Answers, SampleColumns
 from vg_gym.evaluation.lines import Asked, Batch, Line, common_failure, failed, query_of, with_boxes
 from vg_gym.evaluation.predictions import Lines, PredictionFile, key_hashes
-from vg_gym.evaluation.results import write_queries, write_results
+from vg_gym.evaluation.results import POINTS, SET_FIGURES, write_queries, write_results
 from vg_gym.registry.identity import source_of
 from vg_gym.registry.seen import ANSWER
 from vg_gym.runtime.command_stages import label
@@ -224,12 +224,31 @@ class Evaluator:
             # Weights that answered and how they were prompted: one source, unless weights changed during the run.
             **({"source": " | ".join(answers.sources)} if answers.sources else {}),
         }
-        if not (answers.has_box | answers.nothing).any():
+        if not (answers.has_box | answers.nothing | answers.has_point).any():
             self.failed[name] = str(answers.lines[0]["failure"])
         self.rows.append(row)
         return row
 
+    def _add_pointing(self, name: str, role: str, answers: Answers, extra: Mapping[str, Any]) -> np.ndarray:
+        """Add the row of a method that answers with points: its pointing accuracy. All columns of boxes are None."""
+        row, ious = self.count(name, role, answers), np.full(len(answers.boxes), np.nan)
+        row.update(
+            **{**metrics.summary(ious[:0], [], ious[:0]), "n": len(ious)},
+            **dict.fromkeys((*metrics.CLIP_METRICS, *probes.COLUMNS)),
+            **(dict.fromkeys(SET_FIGURES) if self.sets else {}),
+            **{name: value for name, value in extra.items() if name != "probes"},
+            **set_columns.single_columns(answers, self.columns),
+            answers=POINTS,
+            ious=ious,
+            by_cell=[None] * probes.CELLS,
+            by_kind=set_columns.pointing_by_kind(answers, self.columns),
+        )
+        self.lines[name] = answers.lines
+        return ious
+
     def _add_scores(self, name: str, role: str, answers: Answers, extra: Mapping[str, Any]) -> np.ndarray:
+        if answers.has_point.any():
+            return self._add_pointing(name, role, answers, extra)
         (ious, gious, boxes), columns, one = self.score(answers), self.columns, self.columns.one
         row = self.count(name, role, answers)
         row.update(

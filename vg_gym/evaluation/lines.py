@@ -82,7 +82,7 @@ def _reason(error: Exception) -> str:
 def common_failure(lines: Sequence[Line]) -> str | None:
     """Return the reason why all predictions failed, if it is the same for all and no image is the cause; else None."""
     reasons = {line.get("failure") for line in lines if line["box"] is None}
-    if len(reasons) != 1 or any(line["box"] is not None or says_nothing(line) for line in lines):
+    if len(reasons) != 1 or any(line["box"] is not None or says_nothing(line) or "point" in line for line in lines):
         return None
     reason = str(reasons.pop())
     is_unanswered = any(line.get("unanswered") for line in lines)
@@ -90,15 +90,17 @@ def common_failure(lines: Sequence[Line]) -> str | None:
 
 
 def _line(query: Query, prediction: Prediction, ms: float) -> Line:
-    """Return the line of a prediction; an invalid box becomes null and a failure."""
+    """Return the line of a prediction; an invalid box or point becomes null and a failure."""
     line: Line = {"key": query.key, "ms": round(ms, 4)}
     boxes, details = _rounded_boxes(prediction, query.image.size), prediction.details
+    if point := _rounded_point(details.get("point"), query.image.size):
+        boxes, line["point"] = [], point
     if details.get("unanswered"):  # the answer has no box; the method itself worked
         boxes, line["unanswered"] = None, True
     line["box"] = boxes[0] if boxes else None
-    if "failure" in details or boxes is None:
-        line["failure"] = details.get("failure", "not a valid box inside the image")
-    if boxes is not None and (len(boxes) > 1 or not boxes and "failure" not in line):
+    if "failure" in details or boxes is None or ("point" in details and not point):
+        line["failure"] = details.get("failure", "not a valid box or point inside the image")
+    if boxes is not None and (len(boxes) > 1 or not boxes and "failure" not in line and "point" not in line):
         line["boxes"] = boxes
         scores = _numbers(prediction.scores, len(boxes))
         line.update({"scores": scores} if scores else {})
@@ -122,6 +124,13 @@ def _rounded_boxes(prediction: Prediction, size: tuple[int, int]) -> list[list[f
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not box_ops.is_valid(boxes, size, tolerance=0.5).all():
         return None
     return [[round(float(v), 3) for v in box] for box in boxes]
+
+
+def _rounded_point(point: Any, size: tuple[int, int]) -> list[float] | None:
+    """Return a point (x, y) in an image of a size (W, H); None if there is none, or it is not in the image."""
+    numbers = np.array([] if point is None else point, dtype=float)
+    inside = numbers.shape == (2,) and (numbers >= 0).all() and (numbers <= size).all()
+    return [round(float(v), 3) for v in numbers] if inside else None
 
 
 def _numbers(values: Any, count: int) -> list[float]:
@@ -221,7 +230,8 @@ def is_prediction(line: Any) -> bool:
         return False
     box, boxes = line.get("box", ""), line.get("boxes", [])
     return (
-        (_is_box(box) or (box is None and ("failure" in line or says_nothing(line))))
+        (_is_box(box) or (box is None and ("failure" in line or says_nothing(line) or "point" in line)))
+        and ("point" not in line or _is_point(line["point"]))
         and all(isinstance(line.get(name, []), list) for name in ("boxes", "proposals", "scores", "proposal_scores"))
         and all(map(_is_box, [*boxes, *line.get("proposals", [])]))
         and (not boxes or boxes[0] == box)
@@ -235,6 +245,10 @@ def is_prediction(line: Any) -> bool:
 
 def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
 def _is_number(value: Any) -> bool:

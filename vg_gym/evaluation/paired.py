@@ -14,7 +14,7 @@ import numpy as np
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation import metrics
 from vg_gym.evaluation.intervals import Interval, as_interval, mean_intervals
-from vg_gym.evaluation.results import Results, check_one_setup
+from vg_gym.evaluation.results import POINTS, Results, check_one_setup
 
 ALL = ""
 """Name of all kinds together. Expressions without a kind have the empty string, so no kind has this name."""
@@ -173,15 +173,18 @@ def chosen_methods(first: Results, second: Results, a: str | None, b: str | None
         b: method of the second results; None: not named.
 
     Raises:
-        VGGymError: a method does not exist, or no method is named and the choice is ambiguous.
+        VGGymError: a method does not exist or answers with points, or no method is named and the choice is ambiguous.
     """
     if a or b:
         named = (a or b or "", b or a or "")
-        first.row(named[0])
-        second.row(named[1])
+        for row in (first.row(named[0]), second.row(named[1])):
+            if row.get("answers") == POINTS:
+                raise VGGymError(f"{row['method']} answers with points, which have no IoU to pair; leave it out")
         pairs = [named]
     else:
-        mine, other = first.methods(), second.methods()
+        mine, other = (
+            [name for name in run.methods() if run.row(name).get("answers") != POINTS] for run in (first, second)
+        )
         pairs = [(name, name) for name in mine if name in other]
         if not pairs and len(mine) == len(other) == 1:
             pairs = [(mine[0], other[0])]

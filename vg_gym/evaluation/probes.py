@@ -17,6 +17,10 @@ from vg_gym.types import Query
 
 PROBES = ("empty", "shuffled", "swapped")
 """Ways to alter expressions; see :func:`altered`."""
+CELLS = 9
+"""Number of cells of the grid of :func:`cells`."""
+COLUMNS = ("centre_slope", "prior_gap", "planted_prior")
+"""Columns of the bias probes with one value per method, which is None for a method without boxes."""
 
 
 def cells(boxes: np.ndarray) -> np.ndarray:
@@ -43,7 +47,7 @@ def by_kind(ious: np.ndarray, kinds: Sequence[str]) -> dict[str, dict[str, float
 def by_cell(ious: np.ndarray, targets: np.ndarray) -> list[float | None]:
     """Return Acc@0.5 by the cell of the target's centre; None for cells without a target."""
     cell = cells(targets)
-    return [metrics.accuracy(ious[cell == c], 0.5) if (cell == c).any() else None for c in range(9)]
+    return [metrics.accuracy(ious[cell == c], 0.5) if (cell == c).any() else None for c in range(CELLS)]
 
 
 def center_slope(predicted: np.ndarray, targets: np.ndarray) -> float | None:

@@ -1,7 +1,8 @@
 """Recorded answers as a method: read from JSON lines, JSON lists, CSV, or samples that lmms-eval logs.
 
 An answer is a box (``box``, ``bbox`` or ``bbox_2d``: four numbers; or columns ``x1``, ``y1``, ``x2``, ``y2``), or a
-text that contains one (``answer``, ``response``, ``prediction`` or ``text``). On data with empty or multiple targets an
+text that contains one (``answer``, ``response``, ``prediction`` or ``text``). Points (``point``, or those of Molmo2's
+texts) are read too; they have pointing accuracy and no IoU. On data with empty or multiple targets an
 answer may have several boxes, and an empty list says that nothing fits. Frame and format of the box are given,
 never guessed: ``box`` is ``xyxy`` in pixels by default, and ``bbox`` needs a format. The strongest name in an answer
 decides which query it belongs to, in this order (:mod:`vg_gym.evaluation.joining`):
@@ -31,6 +32,7 @@ from vg_gym.evaluation.lines import Batch, Line, predict_batch
 from vg_gym.evaluation.methods import OPTION, TableRow, taken_threshold
 from vg_gym.frames import FRAMES, FrameCheck, frame_called, place, to_pixels
 from vg_gym.language_models.box_text import find_boxes
+from vg_gym.language_models.point_text import find_points
 from vg_gym.registry.identity import versions
 from vg_gym.registry.seen import RECORDED
 from vg_gym.storage.files import fingerprint
@@ -139,6 +141,10 @@ class RecordedGrounder:
         details = {"answer": row["written"]} if "written" in row else {}
         details |= {"failure": row["failure"]} if "failure" in row else {}
         numbers = find_boxes(row["written"], frame) if "written" in row else row["boxes"]
+        if not numbers and (points := find_points(row["written"]) if "written" in row else row.get("points")):
+            pixels = to_pixels(np.tile(points[0], 2), frame, size, input_size)
+            self._checks[frame].see(pixels, size)
+            return Prediction(details={**details, "point": pixels[:2]})
         if not numbers and (not self._sets or "written" in row or details):
             return _failure(row.get("failure", "no box in the recorded answer"), **details)
         boxes = []
@@ -336,6 +342,8 @@ def _answer(raw: Row, row: Row, place: str, typed_frame: str | None, box_format:
     name = next((name for name in (*BOXES, *AMBIGUOUS) if name in row), None)
     if name == "box" and row.get("boxes") and row["boxes"][0] == row["box"]:  # as the evaluator writes its predictions
         return {**_boxes(row["boxes"], row, place, box_format or "xyxy"), "best_first": True}
+    if name is None and "point" in row:
+        return {"boxes": [], "points": [[float(number) for number in row["point"]]]}
     if name is not None:
         kind = _agreed(place, "box_format", row.get("box_format"), box_format)
         frame = FRAMES.get(str(row.get("frame", typed_frame)))

@@ -38,6 +38,8 @@ INTERVALS = ("mean_iou_ci", "acc@0.5_ci")
 """Columns of intervals; None with too few images."""
 SET_FIGURES = ("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1", "auroc")
 """Columns with values from 0 to 1 of rows for data with empty or multiple targets; None where they are undefined."""
+POINTS = "points"
+"""Value of ``answers`` in the row of a method that answers with points, which has no IoUs; other rows lack it."""
 SET_INTERVALS = ("n_acc_ci", "t_acc_ci", "pr@f1_ci", "pr@f1_many_ci", "set_f1_ci")
 """Columns of intervals of such rows."""
 
@@ -72,13 +74,14 @@ def hash_of_samples(samples: Iterable[Sample]) -> str:
 def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> None:
     """Write ``queries.jsonl`` with one line per sample.
 
-    A sample with one true box has ``box``, others have ``boxes``, and no IoUs.
+    A sample with one true box has ``box``, others have ``boxes``, and no IoUs. Answers with points have none either.
 
     Args:
         folder: folder of the results.
         samples: N samples.
         rows: rows of the evaluator with ``ious`` (N,), and with ``f1`` (N,) for data with empty or multiple targets.
     """
+    boxed = [row for row in rows if "answers" not in row]
     with replacing(folder / QUERIES_FILE) as part, part.open("w") as file:
         for i, sample in enumerate(samples):
             line = {
@@ -88,7 +91,7 @@ def write_queries(folder: Path, samples: Sequence[Sample], rows: Sequence[dict[s
                 "image_id": sample.image_id,
                 **boxes_by_name(sample.boxes.tolist()),
                 # Not rounded, since rounding could cross a threshold.
-                "ious": {row["method"]: float(row["ious"][i]) for row in rows} if len(sample.boxes) == 1 else {},
+                "ious": {row["method"]: float(row["ious"][i]) for row in boxed} if len(sample.boxes) == 1 else {},
             }
             if f1 := {row["method"]: float(row["f1"][i]) for row in rows if "f1" in row}:
                 line["f1"] = f1

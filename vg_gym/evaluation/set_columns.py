@@ -13,6 +13,7 @@ import numpy as np
 from vg_gym import boxes as box_ops
 from vg_gym.evaluation import set_metrics
 from vg_gym.evaluation.columns import Answers, SampleColumns
+from vg_gym.evaluation.intervals import mean_interval
 
 RECALLS = (1, 5, 10)
 """Numbers of proposals for which recall is computed."""
@@ -74,13 +75,29 @@ def right_boxes(answers: Answers, columns: SampleColumns) -> np.ndarray:
 
 
 def single_columns(answers: Answers, columns: SampleColumns) -> dict[str, Any]:
-    """Return pointing accuracy, recall at k and mean IoU by step over the expressions with one target."""
+    """Return pointing accuracy, recall at k and mean IoU by step over the expressions with one target.
+
+    The point of an answer is its own, or the centre of its box.
+    """
     rows = np.flatnonzero(columns.one)
-    pointing = set_metrics.points_inside(answers.boxes[rows], columns.boxes[rows]) & answers.has_box[rows]
+    pointed = np.where(answers.has_point[:, None], np.tile(answers.points, 2), answers.boxes)[rows]
+    right = set_metrics.points_inside(pointed, columns.boxes[rows]) & (answers.has_box | answers.has_point)[rows]
     return {
-        "pointing": set_metrics.share(pointing),
+        "pointing": set_metrics.share(right),
+        "pointing_ci": mean_interval(right.astype(float), columns.groups[rows]) if len(rows) else None,
         **_recalls(answers, columns, rows),
         **_by_step(answers, columns, rows),
+    }
+
+
+def pointing_by_kind(answers: Answers, columns: SampleColumns) -> dict[str, dict[str, Any]]:
+    """Return pointing accuracy and number of samples with one target by kind of expression, without kind ``""``."""
+    kinds = np.where(columns.one, np.array(columns.kinds), "")
+    right = set_metrics.points_inside(np.tile(answers.points, 2), columns.boxes)
+    parts = {kind: right[kinds == kind] for kind in sorted(set(columns.kinds) - {""})}
+    return {
+        kind: {"mean_iou": None, "acc@0.5": None, "pointing": set_metrics.share(part), "n": len(part)}
+        for kind, part in parts.items()
     }
 
 
@@ -110,4 +127,4 @@ def _by_step(answers: Answers, columns: SampleColumns, rows: np.ndarray) -> dict
 
 def _failed(answers: Answers) -> np.ndarray:
     """Return the mask of the queries without any answer, bool (N,)."""
-    return ~answers.has_box & ~answers.nothing
+    return ~answers.has_box & ~answers.nothing & ~answers.has_point

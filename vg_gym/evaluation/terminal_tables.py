@@ -44,6 +44,8 @@ class Line:
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows in the order in which they were added: floors, then methods and ceilings."""
     order = SET_COLUMNS if any("set_f1" in row for row in rows) else COLUMNS
+    if any("answers" in row for row in rows):
+        order = ("pointing", *order)
     if not any(row.get("failures") for row in rows):
         order = tuple(name for name in order if name != "failed")
     _print(f"{title}; intervals: 95 %, over images", "method", _lines(rows, order), order)
@@ -193,6 +195,7 @@ TEXT_COLUMNS = ("unparsed", "tokens in", "tokens out", "s")
 TURN_COLUMNS = ("wrong made right", "right made wrong")
 """Columns of refined rows."""
 COLUMN_CELLS: dict[str, Callable[[dict[str, Any]], Cell]] = {
+    "pointing": _share("pointing"),
     "mean IoU": _share("mean_iou"),
     "Acc@0.5": _share("acc@0.5"),
     "Acc@0.75": _share("acc@0.75"),

@@ -145,7 +145,8 @@ def _numbers(result: Found, target: np.ndarray | None, first: bool) -> dict[str,
     iou = None if target is None or result.box is None else float(box_ops.iou(result.box, target))
     loaded = ", with what its first answer loads" if first else ""
     numbers = {
-        "box" if len(result.boxes) < 2 else "boxes": _boxes(result.boxes),
+        "box" if len(result.boxes) < 2 else "boxes": _boxes(result.boxes) if result.point is None else None,
+        "point": None if result.point is None else f"{result.point[0]:.1f} {result.point[1]:.1f} px",
         "score": None if result.score is None else f"{result.score:.3f}",
         "IoU with the truth": None if iou is None else f"{iou:.2f}",
         "steps": str(len(result.trajectory) - 1) if "trajectory" in details else None,

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from vg_gym import boxes as box_ops
-from vg_gym.data.drawing import draw_boxes, draw_frame
+from vg_gym.data.drawing import BOX, draw_boxes, draw_frame
 from vg_gym.data.images import ArrayImage
 from vg_gym.errors import VGGymError
 
 NOTHING = "nothing that fits"
 """Text of an answer without a box."""
+POINT_SHARE = 0.012
+"""Radius of a drawn point, as a share of the picture's longer side."""
 MIN_DRAWN_PIXELS = 512
 """Minimum length of the longer side of a drawing, in pixels."""
 COLD_TO_WARM = ((12, 12, 48), (84, 28, 120), (196, 56, 84), (255, 150, 50))
@@ -55,6 +57,11 @@ class Found:
         return self.boxes[0] if len(self.boxes) else None
 
     @property
+    def point(self) -> np.ndarray | None:
+        """The answered point, x and y in pixels (2,); None for a method that answers with boxes."""
+        return self.details.get("point")
+
+    @property
     def trajectory(self) -> np.ndarray:
         """Boxes of an agent's path, (T+1, 4) pixels; for a method without steps the best box, (1, 4), if it has one."""
         return np.asarray(self.details.get("trajectory", self.boxes[:1]), np.float32)
@@ -81,11 +88,11 @@ class Found:
         if step is not None and not 0 <= step < len(path):
             raise VGGymError(f"{self.method} has no step {step}: its trajectory has steps 0 to {len(path) - 1}")
         frame = draw_frame(
-            self.image.array(),
+            self._pointed(),
             self._normalized(self.boxes) if step is None else path[step],
             target=None if target is None else self._normalized(target),
             trail=[] if step is None else list(path[:step]),
-            expression=self.expression if len(self.boxes) else f"{self.expression}: {NOTHING}",
+            expression=self.expression + ("" if len(self.boxes) or self.point is not None else f": {NOTHING}"),
             step="" if step is None else f"{step}/{len(path) - 1}",
             size=size or self._size,
         )
@@ -119,6 +126,15 @@ class Found:
             raise VGGymError(f"{self.method} has no heat map to draw")
         warmed = overlay(self.image.array(), self.details["heat_map"])
         return Image.fromarray(draw_boxes(warmed, self._normalized(self.boxes), size=size or self._size))
+
+    def _pointed(self) -> np.ndarray:
+        """Return the picture with a dot at the point, if the answer is one, uint8 (H, W, 3)."""
+        if self.point is None:
+            return self.image.array()
+        picture, radius = Image.fromarray(self.image.array()), max(2.0, POINT_SHARE * max(self.image.size))
+        (x, y), draw = self.point.tolist(), ImageDraw.Draw(picture)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=BOX, outline="black")
+        return np.asarray(picture)
 
     @property
     def _size(self) -> int:

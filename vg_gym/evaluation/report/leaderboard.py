@@ -11,7 +11,7 @@ from typing import Any
 from vg_gym.errors import VGGymError
 from vg_gym.evaluation.intervals import interval_text
 from vg_gym.evaluation.report.page import render
-from vg_gym.evaluation.results import FILE, Results, check_one_setup, is_ranked, printable, read_results
+from vg_gym.evaluation.results import FILE, POINTS, Results, check_one_setup, is_ranked, printable, read_results
 from vg_gym.registry.seen import seen_text
 from vg_gym.storage.files import write_text
 
@@ -28,7 +28,7 @@ class Entry:
     """Line of a leaderboard."""
 
     rank: int | None
-    """Rank from 1; None for a floor or a ceiling, which is sorted by its values but not ranked."""
+    """Rank from 1; None for a floor or a ceiling, which is sorted by its values but not ranked, and for points."""
     run: str
     """Folder or file of the run, relative to the folder of the leaderboard."""
     row: dict[str, Any]
@@ -67,7 +67,7 @@ def ranked(results: Sequence[Results], folder: Path, by: str = "mean-iou") -> li
             rows.setdefault(same, (row, _run(result.path, folder)))
     entries, rank, place, previous = [], 0, 0, None
     for row, run in sorted(rows.values(), key=lambda entry: -(entry[0].get(column) or 0)):
-        if not is_ranked(row):
+        if not is_ranked(row) or row.get("answers") == POINTS:
             entries.append(Entry(None, run, row))
             continue
         place += 1
@@ -91,15 +91,21 @@ def markdown(entries: Sequence[Entry]) -> str:
     """Return a Markdown table of entries; the columns of kinds are Acc@0.5."""
     kinds = kinds_of(entries)
     sets = tuple(SET_COLUMNS) if has_sets(entries) else ()
-    figures = ["mean IoU", "Acc@0.5", "Acc@0.75", *(SET_COLUMNS[name] for name in sets)]
+    points = ("pointing",) if has_points(entries) else ()
+    figures = [*points, "mean IoU", "Acc@0.5", "Acc@0.75", *(SET_COLUMNS[name] for name in sets)]
     columns = ["#", "method", "run", *figures, *map(_cell, kinds), "ms", "failed", "has seen"]
-    lines = [columns, ["---"] * len(columns), *(_line(entry, kinds, sets) for entry in entries)]
+    lines = [columns, ["---"] * len(columns), *(_line(entry, kinds, points, sets) for entry in entries)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def has_sets(entries: Sequence[Entry]) -> bool:
     """Return whether rows have the columns of data with empty or multiple targets."""
     return any("set_f1" in entry.row for entry in entries)
+
+
+def has_points(entries: Sequence[Entry]) -> bool:
+    """Return whether a method answers with points, so that pointing accuracy is shown."""
+    return any(entry.row.get("answers") == POINTS for entry in entries)
 
 
 def of_kind(row: dict[str, Any], kind: str) -> float | None:
@@ -109,14 +115,14 @@ def of_kind(row: dict[str, Any], kind: str) -> float | None:
     return figures.get("pr@f1") if accuracy is None else accuracy
 
 
-def _line(entry: Entry, kinds: Sequence[str], sets: Sequence[str]) -> list[str]:
+def _line(entry: Entry, kinds: Sequence[str], points: Sequence[str], sets: Sequence[str]) -> list[str]:
     row = entry.row
     about = row["method"] if is_ranked(row) else f"{row['method']} ({row['role']})"
     return [
         "" if entry.rank is None else str(entry.rank),
         _cell(about),
         _cell(entry.run),
-        *(_share(row.get(name), row.get(f"{name}_ci")) for name in ("mean_iou", "acc@0.5")),
+        *(_share(row.get(name), row.get(f"{name}_ci")) for name in (*points, "mean_iou", "acc@0.5")),
         _number(row["acc@0.75"]),
         *(_share(row.get(name), row.get(f"{name}_ci")) for name in sets),
         *(_number(of_kind(row, kind)) for kind in kinds),
@@ -151,6 +157,6 @@ def write_leaderboard(path: Path, entries: Sequence[Entry], results: Sequence[Re
     page = render(
         "leaderboard.html", ("tables.js",), entries=entries, kinds=kinds_of(entries), title=results[0].title,
         content=results[0].meta["content"], runs=len(results), column=ORDERS[by],
-        sets=SET_COLUMNS if has_sets(entries) else {}, of_kind=of_kind,
+        sets=SET_COLUMNS if has_sets(entries) else {}, points=has_points(entries), of_kind=of_kind,
     )  # fmt: skip
     write_text(path, page)

@@ -51,7 +51,8 @@ def write_report(
         lines: row -> its N predictions.
         meta: command, settings, date and versions, as in ``results.json``.
     """
-    pictured_rows = [row for row in rows if row["role"] != "floor"] or rows
+    boxed = [row for row in rows if "answers" not in row] or rows  # points have no IoUs to draw
+    pictured_rows = [row for row in boxed if row["role"] != "floor"] or boxed
     colors = {row["method"]: COLORS[i % len(COLORS)] for i, row in enumerate(pictured_rows)}
     labels, images = [], []
     for sample in samples:
@@ -74,7 +75,7 @@ def write_report(
         return render(
             "report.html", ("tables.js", "report.js"), title=f"{meta['dataset']}/{meta['split']}", rows=rows, meta=meta,
             planted=any(row["planted_prior"] for row in rows), refined=refined, kinds=kinds, colors=colors,
-            sets=any("f1" in row for row in rows),
+            sets=any("f1" in row for row in rows), points=any("answers" in row for row in rows),
             floor=FLOOR_COLOR, data={**data, "images": images, "lost": thumbnails.lost, "sizes": thumbnails.sizes},
         )  # fmt: skip
 
