@@ -10,55 +10,23 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 import open_clip
 import torch
 import transformers as t
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from vg_gym.baselines.detectors.yolo import ultralytics_package
-from vg_gym.cli.run import run
-from vg_gym.clip.encoder import ClipEncoder
-from vg_gym.clip.finetuning.model import save_model
-from vg_gym.clip.tokenizer import WordTokenizer
-from vg_gym.data.worlds.refshapes.expressions import vocabulary
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-QWEN = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-
-
-def byte_tokenizer(*special: str, extra: tuple[str, ...] = (), named: dict[str, str] | None = None, **more):
-    """Return a tokenizer with a token for every byte and every special word."""
-    words = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    core.add_special_tokens(list(special))
-    core.add_tokens(list(extra))
-    return t.PreTrainedTokenizerFast(tokenizer_object=core, extra_special_tokens=named or {}, **more)
-
-
-def ids(tokenizer, *words: str) -> list[int]:
-    return [tokenizer.convert_tokens_to_ids(word) for word in words]
-
-
-def save(folder: Path, model, processor) -> str:
-    model.eval().save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return str(folder)
-
-
-def word_tokenizer(tmp: Path):
-    """Return a BERT tokenizer over letters."""
-    letters = "abcdefghijklmnopqrstuvwxyz."
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
-    tmp.mkdir(parents=True, exist_ok=True)
-    (tmp / "vocab.txt").write_text("\n".join(vocabulary))
-    return t.BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=256)
+from experiments.tiny_families import glm_v, molmo2, qwen3_5, sam3  # noqa: E402
+from experiments.tiny_parts import CHAT, QWEN, TEXT, byte_tokenizer, ids, save, word_tokenizer  # noqa: E402
+from vg_gym.baselines.detectors.yolo import ultralytics_package  # noqa: E402
+from vg_gym.cli.run import run  # noqa: E402
+from vg_gym.clip.encoder import ClipEncoder  # noqa: E402
+from vg_gym.clip.finetuning.model import save_model  # noqa: E402
+from vg_gym.clip.tokenizer import WordTokenizer  # noqa: E402
+from vg_gym.data.worlds.refshapes.expressions import vocabulary  # noqa: E402
 
 
 def grounding_dino(folder: Path, mm: bool = False) -> str:
@@ -96,12 +64,6 @@ def owlv2(folder: Path) -> str:
     for weights in model.box_head.parameters():  # otherwise all boxes degenerate to a line
         weights.data *= 0.1
     return save(folder, model, t.Owlv2Processor(images, tokenizer))
-
-
-TEXT = dict(
-    hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-    max_position_embeddings=2048,
-)  # fmt: skip
 
 
 def qwen(folder: Path, generation: str = "qwen2_5_vl", extra: tuple[str, ...] = (), seed: int = 0) -> str:
@@ -200,7 +162,12 @@ def florence2(folder: Path) -> str:
 VLMS = {
     "qwen2_5_vl": qwen,
     "qwen3_vl": lambda folder: qwen(folder, "qwen3_vl"),
+    "qwen3_5": qwen3_5,
+    "glm4v_moe": glm_v,
+    "glm46v": lambda folder: glm_v(folder, "glm46v"),
     "internvl": internvl,
+    "molmo2": molmo2,
+    "rex_omni": lambda folder: qwen(folder, extra=tuple(f"<{i}>" for i in range(1000))),
     "paligemma": paligemma,
     "florence2": florence2,
 }
@@ -208,6 +175,7 @@ VLMS = {
 DETECTORS = {
     "grounding-dino": grounding_dino,
     "mm-grounding-dino": lambda folder: grounding_dino(folder, mm=True),
+    "llmdet": lambda folder: grounding_dino(folder, mm=True),
     "owlv2": owlv2,
 }
 """Name of the grounder -> function that writes a tiny model of it into a folder."""
@@ -268,8 +236,8 @@ YOLOS = {"yolo-world": yolo_world, "yoloe": yoloe}
 def command(folder: Path) -> str:
     """Return the command that evaluates the models of a folder in one table."""
     vlms = [f"vlm:{folder / family}" for family in VLMS if family != "florence2"]
-    methods = ",".join([*DETECTORS, *YOLOS, "florence-2", *vlms])
-    options = [f"{name}.weights={folder / name}" for name in DETECTORS]
+    methods = ",".join([*DETECTORS, "sam3", *YOLOS, "florence-2", *vlms])
+    options = [f"{name}.weights={folder / name}" for name in (*DETECTORS, "sam3")]
     for name in YOLOS:
         options += [f"{name}.weights={folder / name}.pt", f"{name}.text_clip={folder / 'text-clip'}"]
         options += [f"{name}.image_size=128"]
@@ -287,7 +255,7 @@ def main() -> None:
     out = p.parse_args().out
     logging.getLogger("transformers").setLevel(logging.ERROR)
     t.utils.logging.disable_progress_bar()
-    for name, make in {**DETECTORS, **VLMS}.items():
+    for name, make in {**DETECTORS, **VLMS, "sam3": sam3}.items():
         make(out / name)
     for name, make in YOLOS.items():
         make(out / f"{name}.pt")

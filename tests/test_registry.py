@@ -24,7 +24,7 @@ NO_ASSET = {"dynamic-mdetr-clip": "dynamic-mdetr-clip", "diffusion-vector": "dif
 HUB_ONLY = {
     "grounding-dino", "mm-grounding-dino", "owlv2", "grounding-dino-clip", "owlv2-clip", "florence-2", "vlm",
     "api",
-    "yolo-world", "yoloe",
+    "yolo-world", "yoloe", "llmdet", "sam3",
 }  # fmt: skip
 """Grounders whose only default weights are published ones, which are fetched; tested with tiny ones of their own."""
 EXTRAS = ConfigParser()

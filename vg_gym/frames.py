@@ -33,6 +33,8 @@ class Frame:
     """True if the order is y1, x1, y2, x2."""
     token: str = ""
     """Format of a location token, with ``{}`` for the number; empty: plain numbers."""
+    last: int = 0
+    """Largest number of a location token."""
 
 
 FRAMES: dict[str, Frame] = {
@@ -43,11 +45,13 @@ FRAMES: dict[str, Frame] = {
         "thousandths of the image's sides, y before x (box_2d of Gemini)", span=1000.0, vertical_first=True
     ),
     "normalised": Frame("fractions of the image's sides, 0 to 1", span=1.0),
-    "loc": Frame("bins <loc_0> to <loc_999> (Florence-2)", span=1000.0, bins=True, token="<loc_{}>"),
+    "loc": Frame("bins <loc_0> to <loc_999> (Florence-2)", span=1000.0, bins=True, token="<loc_{}>", last=999),
     "loc1024": Frame(
-        "<loc0000> to <loc1023>, y before x (PaliGemma)", span=1024.0, vertical_first=True, token="<loc{:04d}>"
+        "<loc0000> to <loc1023>, y before x (PaliGemma)", span=1024.0, vertical_first=True, token="<loc{:04d}>",
+        last=1023,
     ),
-}
+    "rex": Frame("tokens <0> to <999>, the last at the far edge (Rex-Omni)", span=999.0, token="<{}>", last=999),
+}  # fmt: skip
 """Frames by name."""
 
 Size = tuple[int, int]
@@ -121,7 +125,7 @@ def from_pixels(boxes: np.ndarray, frame: str, size: Size, input_size: Size | No
     elif frame != "normalised":
         numbers = np.round(numbers)
     if unit.token:  # bins count from 0
-        numbers = np.clip(numbers, 0, unit.span - 1)  # type: ignore[operator]
+        numbers = np.clip(numbers, 0, unit.last)
     return numbers[..., [1, 0, 3, 2]] if unit.vertical_first else numbers
 
 

@@ -26,7 +26,7 @@ class Processor:
 
     def __init__(self, answers):
         self.answers, self.texts, self.pictures, self.arguments = list(answers), [], [], {}
-        self.tokenizer = SimpleNamespace(batch_decode=self.decode, padding_side="right")
+        self.tokenizer = SimpleNamespace(batch_decode=self.decode, padding_side="right", get_vocab=dict)
         size = {"shortest_edge": 16, "longest_edge": 4096}
         self.image_processor = SimpleNamespace(size=size, patch_size=8)
 

@@ -35,7 +35,7 @@ from vg_gym.storage.files import cache_folder
 
 LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "numpy", "pillow", "pycocotools")
 """Packages with printed versions."""
-LISTS = ("grounders", "datasets", "envs", "detectors", "clips", "seen")
+LISTS = ("grounders", "families", "datasets", "envs", "detectors", "clips", "seen")
 """Names of the lists."""
 Row = tuple[str, bool, str]
 """Name, availability, and description with requirements."""
@@ -80,6 +80,8 @@ def _rows(what: str, root: Path | None) -> Iterator[Row]:
             available, place = whereabouts(name, dataset_, root)
             yield name, available, "; ".join(filter(None, (*_described(dataset_), place)))
         yield "FILE.jsonl, FILE.csv, FILE.json", True, FILES.summary
+    elif what == "families":
+        yield from _families()
     elif what == "clips":
         yield from _clips()
     elif what == "detectors":
@@ -161,6 +163,7 @@ def _row(name: str, spec: GrounderSpec | ProposerSpec, published: str | None) ->
     if published := published or getattr(spec, "published", ""):
         state = "fetched before" if _is_fetched(published) else "not fetched yet"
         needs.append(f"{'or ' if spec.weights else ''}published weights {published}, {state}")
+        needs.append(f"licence: {spec.licence}" if spec.licence else "")
     if spec.published_extra:
         needs.append(f"published weights: {_extra(spec.published_extra)}")
     if name != "agent":
@@ -187,6 +190,21 @@ def _extra(extra: str) -> str:
 
 def _installed(spec: Spec) -> bool:
     return not missing_packages(spec)
+
+
+def _families() -> Iterator[Row]:
+    """Yield the families of vision-language models: title, whether transformers loads them, frame, licence, source."""
+    from vg_gym.baselines.foundation.families import FAMILIES
+
+    types: dict[str, list[str]] = {}
+    for name, family in FAMILIES.items():
+        types.setdefault(family.title, []).append(name)
+    families = {family.title: family for family in FAMILIES.values()}
+    for title, family in families.items():
+        answers = f"{'points' if family.points else 'boxes'} in the frame {family.frame}"
+        loaded = f"vlm:MODEL, type {', '.join(types[title])}" if family.loads else "not loaded: --predictions FILE"
+        about = (loaded, answers, f"prompt {family.prompt!r}", f"licence: {family.licence}", family.source)
+        yield title, family.loads and _installed(list_grounders()["vlm"]), "; ".join(about)
 
 
 def _clips() -> Iterator[Row]:

@@ -4,8 +4,11 @@ Models write ``{"bbox_2d": [x1, y1, x2, y2], "label": ...}`` in a code block (Qw
 ``<|box_start|>(x1,y1),(x2,y2)<|box_end|>`` (Qwen2-VL), ``<ref>..</ref><box>[[x1, y1, x2, y2]]</box>`` (InternVL),
 ``<box>x1 y1 x2 y2</box>`` (MiniCPM-V), ``<|det|>[[..]]<|/det|>`` (DeepSeek-VL2), ``[[010,020,030,040]]`` (CogVLM),
 ``{"box_2d": [y1, x1, y2, x2]}`` (Gemini), ``<loc0123><loc0045><loc0678><loc0900> cat`` (PaliGemma),
-``cat<loc_12><loc_40><loc_310><loc_500>`` (Florence-2), with or without reasoning before them
-(:mod:`vg_gym.language_models.reasoning`). Numbers with another or an ambiguous meaning are not read
+``cat<loc_12><loc_40><loc_310><loc_500>`` (Florence-2),
+``<|object_ref_start|>cat<|object_ref_end|><|box_start|><12><40><310><500><|box_end|>`` (Rex-Omni),
+``<|begin_of_box|>[[x1,y1,x2,y2]]<|end_of_box|>`` (GLM-V, with any brackets) and
+``{"objects": [{"x_min": .., "y_min": .., "x_max": .., "y_max": ..}]}`` (Moondream), with or without reasoning
+before them (:mod:`vg_gym.language_models.reasoning`). Numbers with another or an ambiguous meaning are not read
 (:mod:`vg_gym.language_models.box_shapes`).
 """
 
@@ -24,7 +27,9 @@ from vg_gym.frames import Frame, frame_called
 from vg_gym.language_models.box_shapes import CORNERS, MAX_DEPTH, NUMBER, boxes_in, named_box, plain
 from vg_gym.language_models.reasoning import answer_part
 
-_PLACES = {"loc": r"<loc_(\d{1,3})>", "loc1024": r"<loc(0\d{3}|10[01]\d|102[0-3])>"}
+_PLACES = {"loc": r"<loc_(\d{1,3})>", "loc1024": r"<loc(0\d{3}|10[01]\d|102[0-3])>", "rex": r"<(\d{1,3})>"}
+_ONE_BOX_A_RUN = ("rex",)
+"""Frames in which more than four tokens in a row are an outline; elsewhere they are several boxes."""
 _LABELS = re.compile(
     r"<ref>.*?</ref>|<\|ref\|>.*?<\|/ref\|>|<\|object_ref_start\|>.*?<\|object_ref_end\|>|<points?\b[^>]*>", re.DOTALL
 )
@@ -33,6 +38,8 @@ _TAGS = "box|bbox|bounding_box|boundingbox|quad|coord|coords|coordinates|roi|pol
 _BEGIN = re.compile(rf"<(?:{_TAGS})>|<\|(?:box_start|quad_start|begin_of_box|det|box)\|>", re.IGNORECASE)
 _END = re.compile(rf"</(?:{_TAGS})>|<\|(?:box_end|quad_end|end_of_box|/det|/box)\|>", re.IGNORECASE)
 _ELEMENT = re.compile(rf"<(\w+)>\s*({NUMBER})\s*</\1>")
+_ANGLES = re.compile(rf"<((?:\s*{NUMBER}\s*,?){{4}})>")
+"""Four numbers in angle brackets, which GLM-V may use."""
 _TOKEN = re.compile(rf"\s*(?:([\[(])|([\])])|({NUMBER})(?=[\s,;、()\[\]])|[,;、]\s*)")
 _LINK = re.compile(r"[\s,;、]*(?:(?:to|->|→|-|–)\s*)?(?=[\[(])")
 _AND_A_POINT = re.compile(
@@ -86,7 +93,7 @@ def find_boxes(text: str, frame: str) -> list[list[float]]:
     """
     unit, answer = frame_called(frame), answer_part(text)
     if unit.token:
-        return _boxes_of_places(answer, _PLACES[frame])
+        return _boxes_of_places(answer, frame)
     return list(_boxes_of_numbers(_tidy(answer), unit))
 
 
@@ -101,12 +108,12 @@ def find_outline(text: str, frame: str) -> list[float] | None:
     return [min(xs), min(ys), max(xs), max(ys)] if len(ys) >= 2 else None
 
 
-def _boxes_of_places(answer: str, word: str) -> list[list[float]]:
+def _boxes_of_places(answer: str, frame: str) -> list[list[float]]:
     """Return the boxes in runs of location tokens; a run is read only if its length is a multiple of four."""
-    boxes = []
+    boxes, word = [], _PLACES[frame]
     for run in re.findall(rf"(?:{word.replace('(', '(?:')}\s*)+", answer):
         numbers = [float(number) for number in re.findall(word, run)]
-        if len(numbers) % 4 == 0:
+        if len(numbers) % 4 == 0 and (len(numbers) == 4 or frame not in _ONE_BOX_A_RUN):
             boxes += [numbers[at : at + 4] for at in range(0, len(numbers), 4)]
     return boxes
 
@@ -115,7 +122,8 @@ def _tidy(answer: str) -> str:
     """Replace full-width characters, turn tags into brackets, and remove labels."""
     text = unicodedata.normalize("NFKC", answer).replace("\u2212", "-").replace("\\", "")
     text = _LABELS.sub(" \n ", text)
-    return _ELEMENT.sub(r" \1=\2, ", _END.sub(" ] ", _BEGIN.sub(" [ ", text)))
+    text = _END.sub(" ] ", _BEGIN.sub(" [ ", text))
+    return _ELEMENT.sub(r" \1=\2, ", _ANGLES.sub(r"[\1]", text))
 
 
 def _boxes_of_numbers(text: str, frame: Frame) -> Iterator[list[float]]:

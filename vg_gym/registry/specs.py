@@ -86,6 +86,8 @@ class GrounderSpec(Spec):
     """Default published weights, which are downloaded; empty: none."""
     finds: str = ""
     """``"package.module:name"`` of a function that raises an error if nothing has the name ARGUMENT; empty: none."""
+    licence: str = ""
+    """Licence of the published weights, as their publisher states it; empty: not known here."""
     argument: str = ""
     """Option to which ARGUMENT in ``NAME:ARGUMENT`` is passed; empty: the name takes no argument."""
     neutral: frozenset[str] = frozenset()
@@ -98,6 +100,8 @@ class ProposerSpec(Spec):
 
     published: str | None = None
     """Published weights for pipelines whose CLIP is not the built-in one; None: a proposer without weights."""
+    licence: str = ""
+    """Licence of the published weights, as their publisher states it; empty: not known here."""
     takes_clip: bool = False
     """True if it receives the name of its pipeline's CLIP (``clip=``)."""
 

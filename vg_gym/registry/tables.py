@@ -38,7 +38,9 @@ def _detector(name: str, summary: str, extra: str, published: str, *classes: str
 
 def _open_vocabulary(name: str, summary: str, published: str, seen: str = EXPRESSION_BOXES) -> ProposerSpec:
     factory, about = f"{FOUNDATION}.open_vocabulary:OpenVocabularyDetector", f"{summary}, prompted with class names"
-    return ProposerSpec(factory, about, "foundation", fixed={"name": name}, published=published, seen=seen)
+    return ProposerSpec(
+        factory, about, "foundation", fixed={"name": name}, published=published, seen=seen, licence="Apache-2.0"
+    )
 
 
 PROPOSERS: dict[str, ProposerSpec] = {
@@ -56,11 +58,13 @@ PROPOSERS: dict[str, ProposerSpec] = {
     "mm-grounding-dino": _open_vocabulary(
         "mm-grounding-dino", "MM-Grounding-DINO", "openmmlab-community/mm_grounding_dino_large_all"
     ),
+    "llmdet": _open_vocabulary("llmdet", "LLMDet", "iSEE-Laboratory/llmdet_large"),
     "yolo-world": ProposerSpec(
         f"{FOUNDATION}.text_prompted_yolo:YoloWorld",
         "YOLO-World, prompted with class names",
         "yolo",
         published="yolov8x-worldv2.pt",
+        licence="AGPL-3.0",
         seen=PHRASE_BOXES,
     ),
     "yoloe": ProposerSpec(
@@ -68,6 +72,7 @@ PROPOSERS: dict[str, ProposerSpec] = {
         "YOLOE, prompted with class names",
         "yolo",
         published="yoloe-11l-seg.pt",
+        licence="AGPL-3.0",
         seen=PHRASE_BOXES,
     ),
     "owlv2": _open_vocabulary("owlv2", "OWLv2", "google/owlv2-large-patch14-ensemble", PHRASE_BOXES),
@@ -135,10 +140,11 @@ def _prompted(name: str, summary: str) -> GrounderSpec:
         says_nothing=True,
         published=p.published or "",
         seen=p.seen,
+        licence=p.licence,
     )
 
 
-def _vision_language(name: str, summary: str, published: str, refines: bool) -> GrounderSpec:
+def _vision_language(name: str, summary: str, published: str, refines: bool, licence: str) -> GrounderSpec:
     factory = f"{FOUNDATION}.vlm:VisionLanguageGrounder"
     return GrounderSpec(
         factory,
@@ -150,8 +156,10 @@ def _vision_language(name: str, summary: str, published: str, refines: bool) -> 
         any_words=True,
         scored=False,
         says_nothing=True,
+        says_several=True,
         published=published,
         seen=EXPRESSION_BOXES,
+        licence=licence,
     )
 
 
@@ -206,15 +214,30 @@ GROUNDERS: dict[str, GrounderSpec] = {
     "diffusion-vector": _diffusion("diffusion_vector", "diffusion of four numbers"),
     "grounding-dino": _prompted("grounding-dino", "Grounding DINO"),
     "mm-grounding-dino": _prompted("mm-grounding-dino", "MM-Grounding-DINO"),
+    "llmdet": _prompted("llmdet", "LLMDet"),
     "owlv2": _prompted("owlv2", "OWLv2"),
     "yolo-world": _prompted("yolo-world", "YOLO-World"),
     "yoloe": _prompted("yoloe", "YOLOE"),
-    "florence-2": _vision_language("florence-2", "Florence-2", "florence-community/Florence-2-large-ft", refines=False),
+    "sam3": GrounderSpec(
+        f"{FOUNDATION}.sam3:Sam3Grounder",
+        "SAM 3, prompted with the noun phrase",
+        "foundation",
+        argument="weights",
+        any_words=True,
+        says_nothing=True,
+        published="facebook/sam3",
+        seen="masks of noun phrases",
+        licence="SAM License, access on request",
+    ),
+    "florence-2": _vision_language(
+        "florence-2", "Florence-2", "florence-community/Florence-2-large-ft", refines=False, licence="MIT"
+    ),
     "vlm": _vision_language(
         "vlm",
-        "vlm:MODEL, a vision-language model (Qwen-VL, InternVL, PaliGemma) of transformers",
+        "vlm:MODEL, a vision-language model (vg-gym list families) of transformers",
         "Qwen/Qwen2.5-VL-7B-Instruct",
         refines=True,
+        licence="Apache-2.0; other models: vg-gym list families",
     ),
     "api": GrounderSpec(
         f"{FOUNDATION}.api:ApiGrounder",
@@ -227,6 +250,7 @@ GROUNDERS: dict[str, GrounderSpec] = {
         any_words=True,
         scored=False,
         says_nothing=True,
+        says_several=True,
         seen="unknown (a model behind a server)",
     ),
     "agent": GrounderSpec(

@@ -86,12 +86,14 @@ class ApiGrounder:
             raise VGGymError("api needs the name of a model: api:Qwen/Qwen3-VL-8B-Instruct")
         self.name, self.model, self.system = name, model, system
         by_family = None if prompt and frame and family is None else family_of(model, family)
+        points = by_family is not None and by_family.points
         self.questions = BoxQuestions(
             name,
             model,
             prompt or by_family.prompt,  # type: ignore[union-attr]
             frame or by_family.frame,  # type: ignore[union-attr]
-            refine_prompt,
+            "" if points else refine_prompt,
+            points,
         )
         self.max_pixels = max_pixels
         sampling = {"max_tokens": max_new_tokens, "temperature": temperature, **(body or {})}

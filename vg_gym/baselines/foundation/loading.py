@@ -68,6 +68,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     mixed: bool = True,
+    processor_class: str = "AutoProcessor",
 ) -> Loaded:
     """Load a model and its processor from safetensors, without running code that is shipped with the weights.
 
@@ -79,11 +80,15 @@ def load(
         device: torch device, or ``auto``.
         precision: key of :data:`PRECISIONS`, or ``auto``.
         mixed: True for weights in float32 and computation in mixed precision, False for both in ``precision``.
+        processor_class: class of transformers that reads the processor.
 
     Raises:
-        VGGymError: transformers is missing, the precision is unknown, or the weights are missing or incomplete.
+        VGGymError: transformers is missing or lacks the class, the precision is unknown, the weights are missing or
+            incomplete, or they need code of their own.
     """
     t = transformers_package(who)
+    if lacking := [name for name in (auto_class, processor_class) if not hasattr(t, name)]:
+        raise VGGymError(f"{who} needs {lacking[0]}, which transformers {t.__version__} lacks; install a newer one")
     where = torch.device(pick_device(device))
     if precision != "auto" and precision not in PRECISIONS:
         raise unknown("precision", precision, ("auto", *PRECISIONS))
@@ -99,7 +104,7 @@ def load(
             output_loading_info=True,
             **safe,
         )
-        processor = t.AutoProcessor.from_pretrained(weights, **safe)
+        processor = getattr(t, processor_class).from_pretrained(weights, **safe)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _missing(who, weights, error) from error
     if missing := sorted(loading["missing_keys"]):  # transformers fills them at random
@@ -112,6 +117,11 @@ def _is_path(weights: str) -> bool:
 
 
 def _missing(who: str, weights: str, error: BaseException | str) -> VGGymError:
+    if "trust_remote_code" in str(error):
+        return VGGymError(
+            f"{who} does not load {weights!r}, whose code comes with its weights and is not run: answer with its own "
+            f"library, and evaluate the file with --predictions FILE --frame FRAME (vg-gym list families)"
+        )
     how = f"{who}:/path/to/folder" if who == "vlm" else f"{who}.weights=/path/to/folder"
     return VGGymError(
         f"no weights {weights!r} for {who}: {one_line(error)}. Without hub access give a folder in transformers' "

@@ -17,6 +17,7 @@ from vg_gym.baselines.visual_prompts import red_rectangle
 from vg_gym.errors import VGGymError
 from vg_gym.frames import FrameCheck, Size, frame_called, place, to_pixels
 from vg_gym.language_models.box_text import find_boxes, find_outline
+from vg_gym.language_models.point_text import find_points
 from vg_gym.types import Prediction, Query
 
 REFINE_PROMPT = (
@@ -38,13 +39,17 @@ class BoxQuestions:
         frame: frame of the boxes in answers, a key of :data:`vg_gym.frames.FRAMES`.
         refine_prompt: prompt with ``{}`` for the expression, for images with a red rectangle; default:
             :data:`REFINE_PROMPT` around ``prompt``. Empty: the model cannot be asked about a rectangle.
+        points: whether answers are points; a prediction then has ``details["point"]``, pixels (2,), and no boxes.
 
     Raises:
         VGGymError: the frame is unknown, or a prompt has no place for the expression.
     """
 
-    def __init__(self, name: str, model: str, prompt: str, frame: str, refine_prompt: str | None = None):
+    def __init__(
+        self, name: str, model: str, prompt: str, frame: str, refine_prompt: str | None = None, points: bool = False
+    ):
         frame_called(frame)
+        self.points = points
         self.name, self.frame, self.prompt = name, frame, checked_prompt(prompt)
         self.refine_prompt = REFINE_PROMPT.replace("{}", prompt) if refine_prompt is None else refine_prompt
         if self.refine_prompt:
@@ -70,7 +75,7 @@ class BoxQuestions:
         return query.image.array() if box is None else red_rectangle(query.image.array(), box)
 
     def read(self, query: Query, text: str, seen: Size | None, **details: Any) -> Prediction:
-        """Return the first box of an answer, or :func:`unanswered` if it has no box inside the image.
+        """Return the boxes or the point of an answer, or :func:`unanswered` if the first is not inside the image.
 
         Args:
             query: query of the answer.
@@ -79,12 +84,23 @@ class BoxQuestions:
             **details: other details of the prediction.
         """
         details["answer"] = text
+        what = "point" if self.points else "box"
+        numbers = self._numbers(text)
+        if not numbers:
+            return unanswered(query, f"{self.name}: no {what} in the answer {text[:100]!r}", **details)
+        first = to_pixels(np.asarray(numbers[0]), self.frame, query.image.size, seen)
+        self._check.see(first, query.image.size)
+        if self.points and (first[:2] <= query.image.size).all():
+            return Prediction(details={**details, "point": first[:2]})
+        placed = [place(box, self.frame, query.image.size, seen) for box in numbers]
+        if placed[0] is None:
+            return unanswered(query, f"{self.name}: no {what} inside the image in the answer {text[:100]!r}", **details)
+        different = {tuple(box.tolist()): box for box in placed if box is not None}
+        return Prediction(boxes=np.stack(list(different.values())), details=details)
+
+    def _numbers(self, text: str) -> list[list[float]]:
+        """Return the boxes of a text, or its points as boxes without extent, four numbers each in the frame."""
+        if self.points:
+            return [[*point, *point] for point in find_points(text)]
         outline = find_outline(text, self.frame) if OUTLINE_TASK in self.prompt else None
-        boxes = [outline] if outline else find_boxes(text, self.frame)
-        if not boxes:
-            return unanswered(query, f"{self.name}: no box in the answer {text[:100]!r}", **details)
-        self._check.see(to_pixels(np.asarray(boxes[0]), self.frame, query.image.size, seen), query.image.size)
-        box = place(boxes[0], self.frame, query.image.size, seen)
-        if box is None:
-            return unanswered(query, f"{self.name}: no box inside the image in the answer {text[:100]!r}", **details)
-        return Prediction(box, details=details)
+        return [outline] if outline else find_boxes(text, self.frame)

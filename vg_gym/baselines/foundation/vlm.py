@@ -1,7 +1,9 @@
 """Vision-language models as grounders, which are prompted for a box that is then read from their text.
 
-The models are Florence-2 (Xiao et al., CVPR 2024), Qwen2.5-VL and Qwen3-VL (Bai et al., 2025), InternVL (Chen et al.,
-CVPR 2024) and PaliGemma (Beyer et al., 2024), through ``AutoModelForImageTextToText`` of transformers.
+The models are those of :data:`vg_gym.baselines.foundation.families.FAMILIES`, among them Florence-2 (Xiao et al., CVPR
+2024), Qwen2.5-VL and Qwen3-VL (Bai et al., 2025), GLM-V (arXiv:2507.01006), InternVL (Chen et al., CVPR 2024), Molmo2
+(arXiv:2601.10611), Rex-Omni (arXiv:2510.12798) and PaliGemma (Beyer et al., 2024), through
+``AutoModelForImageTextToText`` of transformers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from PIL import Image
 
 from vg_gym import registry
-from vg_gym.baselines.foundation.families import FAMILIES
+from vg_gym.baselines.foundation.families import FAMILIES, Family, family_of
 from vg_gym.baselines.foundation.loading import load
 from vg_gym.baselines.foundation.questions import BoxQuestions
 from vg_gym.config import PositiveInt
@@ -24,17 +26,19 @@ from vg_gym.language_models.reasoning import is_reasoning
 from vg_gym.storage.files import fingerprint
 from vg_gym.types import Prediction, Query
 
-SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<eos>", "<bos>")
+SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<eos>", "<bos>", "<|im_end|>", "<|endoftext|>")
 """Tokens that are removed from answers with location tokens, which are special tokens themselves."""
 
 
 class VisionLanguageGrounder:
-    """Grounder that prompts a vision-language model for a box and reads the first box of its answer.
+    """Grounder that prompts a vision-language model for a box and reads the boxes of its answer.
 
-    An answer without a box, or with a box outside the image, is a failure and scores 0. Its text is in
-    ``details["answer"]``. A warning appears if boxes look as if they were in another frame
-    (:class:`vg_gym.frames.FrameCheck`). Initial boxes are drawn on the images as red rectangles
-    (:mod:`vg_gym.baselines.foundation.questions`).
+    The first box is the best one; other boxes inside the image follow, for data in which an expression may mean
+    several objects. An answer without a box, or whose first box is outside the image, is a failure and scores 0. Its
+    text is in ``details["answer"]``. A warning appears if boxes look as if they were in another frame
+    (:class:`vg_gym.frames.FrameCheck`). A model of points (Molmo2) answers without boxes: ``details["point"]`` is its
+    first point, pixels (2,), and only pointing accuracy is computed. Initial boxes are drawn on the images as red
+    rectangles (:mod:`vg_gym.baselines.foundation.questions`).
 
     Args:
         weights: name on the hub, or folder in transformers' layout.
@@ -44,8 +48,10 @@ class VisionLanguageGrounder:
             (:mod:`vg_gym.baselines.foundation.families`).
         frame: frame of the boxes in answers, a key of :data:`vg_gym.frames.FRAMES`; default: the family's.
         refine_prompt: prompt with ``{}`` for images with a red rectangle; default: a sentence about the rectangle, then
-            the prompt. Models without a chat template have none.
-        system: system message for the chat template; empty: no message.
+            the prompt. Models without a chat template have none, nor have models of points.
+        system: system message for the chat template; empty: no message; default: the family's.
+        thinking: True to let a model that can do both reason before it answers (``enable_thinking`` of its template);
+            it then needs more ``max_new_tokens``.
         max_new_tokens: largest number of tokens of an answer.
         num_beams: number of beams of the search; 1 is greedy decoding. Nothing is sampled.
         max_pixels: largest number of pixels of the model's input image, if its processor has such a limit (Qwen).
@@ -55,8 +61,8 @@ class VisionLanguageGrounder:
         precision: precision of the weights, ``float32``, ``bfloat16``, ``float16``, or ``auto``.
 
     Raises:
-        VGGymError: transformers or the weights are missing, the frame is unknown, or the model's family is unknown and
-            prompt or frame is not set.
+        VGGymError: transformers or the weights are missing, the frame is unknown, the model's family is unknown and
+            prompt or frame is not set, or its chat template has no switch for ``thinking``.
     """
 
     def __init__(
@@ -67,7 +73,8 @@ class VisionLanguageGrounder:
         prompt: str | None = None,
         frame: str | None = None,
         refine_prompt: str | None = None,
-        system: str = "",
+        system: str | None = None,
+        thinking: bool = False,
         max_new_tokens: PositiveInt = 128,
         num_beams: int = 1,
         max_pixels: int | None = None,
@@ -80,27 +87,42 @@ class VisionLanguageGrounder:
         if frame is not None:
             frame_called(frame)
         self.model = load(name, "AutoModelForImageTextToText", weights, revision, device, precision, mixed=False)
-        kind = self.model.module.config.model_type
-        family = FAMILIES.get(kind)
-        if family is None and not (prompt and frame):
-            raise VGGymError(
-                f"{weights} is a {kind}, whose prompt and box frame are not known; set both, prompt='... {{}} ...' "
-                f"and frame=; known are {', '.join(FAMILIES)}"
-            )
-        self.chat = family is None or family.chat
+        family = self._family(str(weights), prompt, frame)
+        self.chat = family.chat
         self.questions = BoxQuestions(
             name,
-            weights,
-            prompt or family.prompt,  # type: ignore[union-attr]
-            frame or family.frame,  # type: ignore[union-attr]
-            refine_prompt if self.chat else "",
+            str(weights),
+            prompt or family.prompt,
+            frame or family.frame,
+            refine_prompt if self.chat and not family.points else "",
+            family.points,
         )
-        self.system, self.batch_size = system, batch_size
+        self.system, self.thinking = family.system if system is None else system, thinking
+        self.batch_size = batch_size
         self.decoding = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
         if not hasattr(self.model.processor, "chat_template") or (self.chat and not self.model.processor.chat_template):
             raise VGGymError(f"{weights} has no chat template; use a checkpoint that was tuned on instructions")
+        self._has_switch = "enable_thinking" in str(self.model.processor.chat_template)
+        if thinking and not self._has_switch:
+            raise VGGymError(f"the chat template of {weights} has no switch for reasoning; leave thinking out")
         self._limits = _pixel_limits(self.model.processor, min_pixels, max_pixels)
         self.model.processor.tokenizer.padding_side = "left"
+
+    def _family(self, weights: str, prompt: str | None, frame: str | None) -> Family:
+        """Return the family of the model, or one of the prompt and the frame that are set.
+
+        Raises:
+            VGGymError: the family is unknown, and the prompt or the frame is not set.
+        """
+        kind = self.model.module.config.model_type
+        if (family := family_of(kind, self.model.processor.tokenizer.get_vocab())) is not None:
+            return family
+        if prompt and frame:
+            return Family(kind, frame, prompt)
+        raise VGGymError(
+            f"{weights} is a {kind}, whose prompt and box frame are not known; set both, prompt='... {{}} ...' "
+            f"and frame=; known are {', '.join(FAMILIES)}"
+        )
 
     @property
     def source(self) -> str:
@@ -108,8 +130,9 @@ class VisionLanguageGrounder:
         beams = f"num_beams={self.decoding['num_beams']} max_new_tokens={self.decoding['max_new_tokens']}"
         limits = f" size={self._limits['size']}" if self._limits else ""
         system = f" system={self.system!r}" if self.system else ""
-        questions = self.questions
-        return f"{self.model.source} frame={questions.frame} prompt={questions.prompt!r}{system} {beams}{limits}"
+        thinking, questions = " thinking=True" if self.thinking else "", self.questions
+        task = f"frame={questions.frame} prompt={questions.prompt!r}"
+        return f"{self.model.source} {task}{system}{thinking} {beams}{limits}"
 
     @property
     def fingerprint(self) -> str:
@@ -162,7 +185,8 @@ class VisionLanguageGrounder:
         user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
         system = {"role": "system", "content": [{"type": "text", "text": self.system}]}
         messages = [system, user] if self.system else [user]
-        return self.model.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        switch = {"enable_thinking": self.thinking} if self._has_switch else {}
+        return self.model.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **switch)
 
 
 def _opened(prompt: str) -> str:
