@@ -126,8 +126,8 @@ class Sam3Grounder:
 
     def _best(self, result: dict[str, torch.Tensor], phrase: str, image: np.ndarray) -> Proposals:
         """Return the instances with the highest scores."""
-        boxes, scores = result["boxes"].float().cpu(), result["scores"].float().cpu()
-        order = scores.argsort(descending=True, stable=True)[: self.max_boxes]
+        boxes, scores = result["boxes"].float().cpu().numpy(), result["scores"].float().cpu().numpy()
+        order = np.argsort(-scores, kind="stable")[: self.max_boxes]
         return proposals(boxes[order], scores[order], [phrase] * len(order), image)
 
     def _warn_of_long(self, phrases: Sequence[str]) -> None:
