@@ -92,14 +92,10 @@ def test_own_predictions_are_read_again(evaluated, tmp_path):
     assert row_of(tmp_path / "out", "recorded:again")["pointing"] == (COUNT - 2) / COUNT
 
 
-def test_points_are_neither_paired_nor_refined(evaluated, capsys):
+def test_points_are_not_paired(evaluated, capsys):
     with pytest.raises(SystemExit):
         main(["compare", str(evaluated / "out"), str(evaluated / "out"), "--a", "recorded:molmo", "--b", "full"])
     assert "recorded:molmo answers with points, which have no IoU to pair; leave it out" in capsys.readouterr().err
-    evaluate(evaluated / "molmo.jsonl", evaluated / "refined", "--frame", "0-1000", "--refine", "no-op")
-    assert "recorded:molmo answers with points, which are not boxes to start from" in capsys.readouterr().out
-    rows = json.loads((evaluated / "refined" / "results.json").read_text())["rows"]
-    assert "recorded:molmo + no-op" not in [row["method"] for row in rows]
 
 
 def test_a_point_outside_the_image_is_a_failure(samples):
