@@ -19,7 +19,7 @@ def test_a_line_is_rounded_and_a_bad_box_is_a_failure(blind):
     (line,) = predict_batch(method([1.23456, 2, 30, 40]), (blind[:1], None))
     assert line["box"] == [1.235, 2.0, 30.0, 40.0] and line["key"] == blind[0].key and "failure" not in line
     (line,) = predict_batch(method([50, 50, 40, 40]), (blind[:1], None))
-    assert line["box"] is None and line["failure"] == "not a valid box inside the image"
+    assert line["box"] is None and line["failure"] == "not a valid box or point inside the image"
 
 
 def test_one_failing_query_does_not_fail_its_batch(blind):
