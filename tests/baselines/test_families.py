@@ -124,8 +124,9 @@ def test_hostile_answers_are_failures_or_their_boxes(folders):
 
 def test_rex_omni_is_known_by_its_tokens_and_reads_no_polygon(folders):
     rex, qwen = (registry.grounder(f"vlm:{folders(name)}", device="cpu") for name in ("rex_omni", "qwen2_5_vl"))
-    assert (rex.questions.frame, rex.system, qwen.frame, qwen.system) == ("rex", "You are a helpful assistant", "resized", "")
-    assert "Detect the cup. Output the bounding box coordinates" in rex.text("the cup")
+    assert (rex.questions.frame, rex.system) == ("rex", "You are a helpful assistant")
+    assert (qwen.questions.frame, qwen.system) == ("resized", "")
+    assert "Detect the cup. Output the bounding box coordinates" in rex.questions.text("the cup")
     for text in ("<|box_start|>None<|box_end|>", "<1><2>", "<1><2><3><4><5><6><7><8>", "[250, 100, 750, 900]"):
         assert rex.questions.read(query(), text, None).details["unanswered"]
     two = "<|box_start|><0><0><999><999>, <1><2><333><444><|box_end|>"

@@ -237,7 +237,7 @@ def test_options_of_asking_are_options_and_in_the_source(folders):
     name = f"vlm:{folders('qwen2_5_vl')}"
     options = {"prompt": "Where is {}?", "frame": "pixels", "num_beams": 2, "max_pixels": 3136, "system": "Be brief."}
     grounder = registry.grounder(name, device="cpu", **options)
-    assert "Where is it?" in grounder.text("it") and "Be brief." in grounder.text("it")
+    assert "Where is it?" in grounder.questions.text("it") and "Be brief." in grounder.text("it")
     for part in ("@sha256:", "frame=pixels", "'Where is {}?'", "num_beams=2", "'longest_edge': 3136", "Be brief."):
         assert part in grounder.source
     assert grounder.fingerprint != registry.grounder(name, device="cpu").fingerprint
