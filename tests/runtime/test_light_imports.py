@@ -9,9 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ONE_BOX = """
 import sys
-import vg_gym
-found = vg_gym.ground("docs/scene.png", "the striped crescent left of the red crescent")
-assert found.box is not None and found.score > 0.5
+from vg_gym.cli.entry import main
+assert not main(["ground", "docs/scene.png", "the striped crescent left of the red crescent"])
 heavy = {"numba", "torch._dynamo", "torch._dynamo.utils", "timm", "transformers"} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -38,6 +37,13 @@ from vg_gym.clip import load_clip
 assert load_clip("refshapes").encode_text(["the red star"]).shape == (1, 128)
 """
 
+BOX_IN_A_PROGRAM = """
+import vg_gym
+assert vg_gym.ground("docs/scene.png", "the striped crescent left of the red crescent").box is not None
+import open_clip
+assert open_clip.model.TimmModel("test_vit", 16, image_size=160).head is not None
+"""
+
 
 def run(program):
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True)
@@ -47,3 +53,7 @@ def run(program):
 @pytest.mark.parametrize("afterwards", [COMPILER, TOWERS], ids=["compiler", "towers"])
 def test_one_box_leaves_out_what_it_does_not_need(afterwards):
     run(ONE_BOX + afterwards)
+
+
+def test_other_code_of_the_process_has_the_towers_of_open_clip():
+    run(BOX_IN_A_PROGRAM)

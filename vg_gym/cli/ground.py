@@ -17,6 +17,7 @@ from tqdm import tqdm
 from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import load_plugins
+from vg_gym.runtime.light_imports import leave_towers_out
 from vg_gym.storage.files import make_folder, replacing
 from vg_gym.storage.outputs import SOFTWARE, SOFTWARE_TAG, is_own_picture, refuse_foreign
 
@@ -64,6 +65,8 @@ def ground(options: argparse.Namespace) -> None:
     from vg_gym.pictures.ground import ground_each
     from vg_gym.pictures.sources import picture_files
 
+    if not options.plugins:
+        leave_towers_out()
     load_plugins(options.plugins)
     files = picture_files(options.images)
     more = {"weights": options.weights, "base": options.api_base}

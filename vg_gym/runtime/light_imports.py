@@ -1,7 +1,8 @@
 """Imports of torchvision and open_clip without what they import but rarely need, which takes longer than torch itself.
 
 ``torchvision.ops.roi_align`` imports torch's compiler for one function that it calls in deterministic mode alone.
-open_clip imports timm and transformers for the towers of some CLIPs; the built-in CLIP has none of them.
+open_clip imports timm and transformers for the towers of some CLIPs; the built-in CLIP has none of them. Other code of
+the same process may want these towers, so they are left out only in commands that call :func:`leave_towers_out`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ COMPILER = ("torch._dynamo", "torch._dynamo.utils")
 """Modules of torch's compiler that torchvision imports."""
 OF_TOWERS = {"timm": ("timm_model",), "transformers": ("hf_model", "coca_model")}
 """Packages that open_clip imports if they are installed, and its modules that do."""
+_towers_left_out = False
 _incomplete: set[str] = set()
 """Modules of open_clip that were imported without these packages."""
 
@@ -55,10 +57,16 @@ def import_torchvision() -> None:
             import_module("torchvision")
 
 
+def leave_towers_out() -> None:
+    """Let :func:`import_open_clip` leave out timm and transformers; for commands, which run no other code."""
+    global _towers_left_out
+    _towers_left_out = True
+
+
 def import_open_clip() -> None:
-    """Import open_clip without timm and transformers, for CLIPs with its own towers."""
+    """Import open_clip; after :func:`leave_towers_out` without timm and transformers, for CLIPs with its own towers."""
     import_torchvision()
-    if "open_clip" not in sys.modules:
+    if _towers_left_out and "open_clip" not in sys.modules:
         hidden = {name: None for name in OF_TOWERS if name not in sys.modules}
         with _replaced(hidden):
             import_module("open_clip")
