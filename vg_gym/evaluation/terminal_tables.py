@@ -43,7 +43,7 @@ class Line:
 
 def print_table(rows: list[dict[str, Any]], title: str) -> None:
     """Print rows in the order in which they were added: floors, then methods and ceilings."""
-    order = SET_COLUMNS if any("set_f1" in row for row in rows) else COLUMNS
+    order: tuple[str, ...] = SET_COLUMNS if any("set_f1" in row for row in rows) else COLUMNS
     if any("answers" in row for row in rows):
         order = ("pointing", *order)
     if not any(row.get("failures") for row in rows):
