@@ -45,7 +45,7 @@ def test_later_arguments_win(tmp_path):
 def test_nothing_after_the_sign_is_none_or_empty():
     config = load_config(Config, ["limit=3", "limit=", "name="])
     assert config.limit is None and config.name == ""
-    with pytest.raises(VGGymError, match="option 'lr' in 'lr='"):
+    with pytest.raises(VGGymError, match="option 'lr' is ''; it must be a number"):
         load_config(Config, ["lr="])
 
 
@@ -59,8 +59,8 @@ def test_what_is_saved_is_loaded(tmp_path):
     ("argument", "message"),
     [
         ("nam=x", "unknown option 'nam': did you mean 'name'"),
-        ("lr=fast", "option 'lr' in 'lr=fast'"),
-        ("inner.width=wide", "option 'inner.width' in"),
+        ("lr=fast", "option 'lr' is 'fast'; it must be a number"),
+        ("inner.width=wide", "option 'inner.width' is 'wide'; it must be a whole number"),
         ("inner.height=3", "option 'inner.height' in"),
         ("none.yaml", "no config file 'none.yaml'"),
     ],

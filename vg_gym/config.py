@@ -231,7 +231,8 @@ def check_options(
 def _parameters(factory: Any, with_default: bool = False) -> dict[str, Any]:
     """Return the annotations of the named parameters of a function or class, of all or of those with a default."""
     annotated: Any = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
-    hints = annotations_of(factory) if is_dataclass(factory) else get_type_hints(annotated, include_extras=True)
+    is_schema = isinstance(factory, type) and is_dataclass(factory)
+    hints = annotations_of(factory) if is_schema else get_type_hints(annotated, include_extras=True)
     return {
         name: hints.get(name, Any)
         for name, parameter in inspect.signature(factory).parameters.items()
@@ -343,7 +344,7 @@ def _explain(schema: type, argument: str, error: Exception) -> str:
 def _hint_of(schema: Any, key: str) -> Any:
     """Return the annotation of a field, or of one of a nested dataclass (``clone.minutes``); None if it has none."""
     for name in key.split("."):
-        schema = annotations_of(schema).get(name) if is_dataclass(schema) else None
+        schema = annotations_of(schema).get(name) if isinstance(schema, type) and is_dataclass(schema) else None
     return None if schema is None or is_dataclass(schema) or get_origin(schema) is dict else schema
 
 

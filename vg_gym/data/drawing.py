@@ -98,7 +98,8 @@ def draw_zoom(image: np.ndarray, box: np.ndarray, size: int = 512, margin: float
     """
     scales = np.tile(image.shape[1::-1], 2)
     region = np.clip(np.asarray(box) + margin * np.tile(box[2:] - box[:2], 2) * [-1, -1, 1, 1], 0, 1) * scales
-    left, top, right, bottom = *np.floor(region[:2]).astype(int), *np.ceil(region[2:]).astype(int)
+    left, top = np.floor(region[:2]).astype(int).tolist()
+    right, bottom = np.ceil(region[2:]).astype(int).tolist()
     within = (np.asarray(box) * scales - [left, top, left, top]) / np.tile([right - left, bottom - top], 2)
     return draw_boxes(image[top:bottom, left:right], within, size=size)
 

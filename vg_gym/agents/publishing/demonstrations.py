@@ -137,7 +137,9 @@ class _Player:
         """Play an episode and return its row; pictures are Pillow images."""
         seed, engine = self.options.seed + index, self.words.env.engine
         rng = np.random.default_rng([self.options.seed, index])
-        messages, mistakes, rewards, over = [self._started(index, seed)], [], [], False
+        messages, over = [self._started(index, seed)], False
+        mistakes: list[int] = []
+        rewards: list[float] = []
         while not over:
             batch = {name: values[None] for name, values in self.words.arrays.items()}
             action = np.asarray(self._actor(batch))[0]
