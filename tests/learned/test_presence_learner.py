@@ -1,12 +1,15 @@
 """The head that tells whether an expression means anything, trained on a frozen network."""
 
+import shutil
+
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from vg_gym import registry
 from vg_gym.errors import VGGymError
-from vg_gym.learned.presence_head import FILE, PresenceHead
+from vg_gym.learned.presence_head import FILE
 from vg_gym.learned.presence_learner import PresenceConfig, PresenceLearner, train_presence
+from vg_gym.learned.weights import load_model, load_presence
 from vg_gym.storage.assets import ASSETS
 
 NETWORKS = ("mdetr", "transvg", "dynamic-mdetr", "red")
@@ -29,11 +32,24 @@ def test_the_head_learns_and_is_written_without_the_network(tmp_path):
     before = {name: value.clone() for name, value in learner.network.state_dict().items()}
     first = loss_of(learner)
     folder = train_presence(config)
-    learner.module = head = PresenceHead.load(folder)
+    learner.module = load_presence(folder, learner.network.options.dim)
     assert loss_of(learner) < 0.5 * first
     assert {path.name for path in folder.iterdir()} == {FILE, "metrics.json"}
-    assert head.queries.shape[-1] == learner.network.options.dim
     assert all((value == before[name]).all() for name, value in learner.network.state_dict().items())
+
+
+@pytest.mark.parametrize("what", ["a tensor", "its contents"])
+def test_a_damaged_head_is_named(what, tmp_path):
+    folder = tmp_path / "red"
+    shutil.copytree(ASSETS / "red-refshapes", folder)
+    state = load_file(folder / FILE)
+    state.pop("queries")
+    save_file(state, folder / FILE)
+    if what == "its contents":
+        (folder / FILE).write_bytes(b"")
+    with pytest.raises(VGGymError, match="1 missing .queries." if what == "a tensor" else "is damaged") as caught:
+        load_model(folder)
+    assert FILE in str(caught.value)
 
 
 def test_data_in_which_all_is_meant_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from vg_gym.storage.half_precision import half_precision
@@ -50,13 +50,3 @@ class PresenceHead(nn.Module):
     def save(self, folder: Path) -> None:
         """Write the weights into a folder, in fp16."""
         save_file(half_precision(self), folder / FILE)
-
-    @classmethod
-    def load(cls, folder: Path) -> PresenceHead | None:
-        """Return the head of the network in a folder, in eval mode; None if it has none."""
-        if not (folder / FILE).is_file():
-            return None
-        state = {name: value.float() for name, value in load_file(folder / FILE).items()}
-        head = cls(state["queries"].shape[-1])
-        head.load_state_dict(state)
-        return head.eval()

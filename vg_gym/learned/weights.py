@@ -13,7 +13,7 @@ from torch import nn
 
 from vg_gym.errors import VGGymError, one_line
 from vg_gym.learned.model import GroundingModel, build
-from vg_gym.learned.presence_head import PresenceHead
+from vg_gym.learned.presence_head import FILE, PresenceHead
 from vg_gym.storage.assets import built_in
 from vg_gym.storage.files import write_json
 from vg_gym.storage.half_precision import half_precision
@@ -37,13 +37,32 @@ def load_model(folder: Path) -> tuple[str, GroundingModel]:
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise VGGymError(f"no trained grounder in {folder}: it needs config.json and model.safetensors")
     name, model = _build(folder / "config.json")
-    try:
-        state = load_file(folder / "model.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise VGGymError(f"{folder / 'model.safetensors'} is damaged ({error}); train or fetch it again") from error
-    load_strictly(model, state, str(folder))
-    model.presence = PresenceHead.load(folder)
+    load_strictly(model, _read(folder / "model.safetensors"), str(folder))
+    if (folder / FILE).is_file():
+        model.presence = load_presence(folder, model.options.dim)
     return name, model.eval()
+
+
+def load_presence(folder: Path, width: int) -> PresenceHead:
+    """Read the presence head in a folder, in eval mode.
+
+    Args:
+        folder: folder of the network, or one that ``vg-gym train presence`` wrote.
+        width: width of the network's tokens.
+
+    Raises:
+        VGGymError: its weights are damaged, incomplete, or those of another width.
+    """
+    head = PresenceHead(width)
+    load_strictly(head, _read(folder / FILE), str(folder / FILE))
+    return head.eval()
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise VGGymError(f"{path} is damaged ({error}); train or fetch it again") from error
 
 
 def _build(path: Path) -> tuple[str, GroundingModel]:
