@@ -83,6 +83,8 @@ def test_commands_name_what_there_is(page):
     text = page.read_text()
     assert not [file for file in NAMED.findall(text) if not (ROOT / file).is_file()]
     commands = set(SUBCOMMANDS)
+    if named(page) == "docs/results/mistakes.md":  # its tables quote mistyped commands
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("|"))
     typed = set(re.findall(r"^ {4}vg-gym (\w+)", text, re.MULTILINE)) | set(re.findall(r"`vg-gym (\w+)", text))
     assert typed <= commands, typed - commands
     assert set(re.findall(r"vg-gym train (\w+)", text)) <= set(TRAININGS)
