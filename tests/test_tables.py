@@ -44,7 +44,11 @@ def test_a_figure_changed_by_hand_is_seen(page):
     assert tables.rewritten(forged) == text
 
 
-@pytest.mark.parametrize("page", [*MEASURED, *sorted((ROOT / "docs/results").glob("*.md"))], ids=named)
+QUOTING = ROOT / "docs/results/mistakes.md"
+"""Page of messages, which quote numbers; ``experiments/mistakes.py`` writes it whole."""
+
+
+@pytest.mark.parametrize("page", sorted({*MEASURED, *(ROOT / "docs/results").glob("*.md")} - {QUOTING}), ids=named)
 def test_no_results_stand_outside_the_markers(page):
     left = OPTIONS.sub("", tables.TABLE.sub("", page.read_text()))
     assert not [line for line in left.splitlines() if line.startswith("|") and FIGURE.search(line)]
