@@ -55,7 +55,7 @@ def test_recorded_detections_leave_other_results_alone(tmp_path, capsys):
     assert (tmp_path / "results.json").read_text() == "[1]"
 
 
-@pytest.mark.parametrize("name", ["box.png", "box.jpg", "box.webp", "notes.json"])
+@pytest.mark.parametrize("name", ["box.png", "box.jpg", "box.webp"])
 def test_ground_draws_over_its_own_pictures_alone(scenes, tmp_path, capsys, name):
     out = tmp_path / name
     words = ["ground", str(scenes[0]), "the circle", "--method", "center", "--out", str(out)]

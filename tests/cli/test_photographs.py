@@ -125,7 +125,7 @@ def test_configurations_complete_themselves(mine):
 def test_a_pipeline_names_all_its_files(monkeypatch):
     from vg_gym.baselines.detectors.base import missing_weights
 
-    def load(*_, **__):
+    def load(weights="yolov8x.pt", **_):
         raise missing_weights("yolo", "yolov8x.pt", "❌ no network.", "/path/to/yolov8n.pt")
 
     monkeypatch.setattr("vg_gym.baselines.detectors.yolo.load_yolo", load)
