@@ -110,7 +110,7 @@ def one_line(error: BaseException | str) -> str:
 
 DEBUG = "VG_GYM_DEBUG"
 """Environment variable that ``--debug`` sets: errors show their tracebacks, and a failing method ends a run."""
-FOREIGN = ("site-packages", "dist-packages", "vg_gym")
+FOREIGN = ("site-packages", "dist-packages")
 """Names of folders whose code is not the user's."""
 
 
@@ -121,10 +121,11 @@ def is_debugging() -> bool:
 
 def place_of(error: BaseException) -> str:
     """Return the last line of the user's own code in a traceback, as " (FILE, line N)"; empty if it has none."""
-    library = sysconfig.get_path("stdlib")
+    libraries = (sysconfig.get_path("stdlib"), Path(__file__).parent)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if path.suffix == ".py" and not {*FOREIGN} & {*path.parts} and not path.is_relative_to(library):
+        is_foreign = bool({*FOREIGN} & {*path.parts}) or any(path.is_relative_to(library) for library in libraries)
+        if path.suffix == ".py" and not is_foreign:
             return f" ({path.name}, line {frame.lineno})"
     return ""
 

@@ -30,7 +30,7 @@ TRAININGS = {
 }
 """Name of a training -> its description."""
 NO_CROP_METRICS = "none"
-"""Name of the CLIP with which a table has no crop metrics, which take longer than the agent's answers."""
+"""Name of the CLIP that leaves the crop metrics out of a table; they take longer than the agent's answers."""
 AGENT = "vg_gym.agents.config:TrainConfig"
 """Path of the options of the training of an agent."""
 MODELS = {

@@ -179,7 +179,7 @@ class Answers:
     has_text: np.ndarray
     """Mask of answers that are texts of a model, bool (N,)."""
     unparsed: np.ndarray
-    """Mask of texts of a model in which there is no box inside the image, bool (N,)."""
+    """Mask of texts of a model without a box inside the image, bool (N,)."""
     with_proposals: np.ndarray
     """Mask of lines with the proposals among which the box was chosen, bool (N,)."""
     with_path: np.ndarray

@@ -154,7 +154,7 @@ def says_nothing(line: Line) -> bool:
 
 
 def is_unparsed(line: Line) -> bool:
-    """Return whether a line is a model's text in which there is no box inside the image.
+    """Return whether a line is a model's text without a box inside the image.
 
     >>> is_unparsed({"key": "a", "box": None, "unanswered": True, "answer": "I see no cup", "failure": "no box"})
     True

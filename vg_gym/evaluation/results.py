@@ -39,7 +39,7 @@ INTERVALS = ("mean_iou_ci", "acc@0.5_ci")
 SET_FIGURES = ("n_acc", "t_acc", "pr@f1", "pr@f1_many", "set_f1", "auroc")
 """Columns with values from 0 to 1 of rows for data with empty or multiple targets; None where they are undefined."""
 POINTS = "points"
-"""Value of ``answers`` in the row of a method that answers with points, which has no IoUs; other rows lack it."""
+"""Value of ``answers`` in the row of a method that answers with points, and so without IoUs; other rows lack it."""
 SET_INTERVALS = ("n_acc_ci", "t_acc_ci", "pr@f1_ci", "pr@f1_many_ci", "set_f1_ci")
 """Columns of intervals of such rows."""
 

@@ -18,7 +18,7 @@ FLOORS = ("no-op", "full", "center", "constant")
 
 
 def is_iterated(name: str) -> bool:
-    """Return whether a method is asked again: it takes initial boxes and is no floor.
+    """Return whether a method is asked again: it takes initial boxes, and it does not stand among the floors.
 
     >>> is_iterated("vlm"), is_iterated("clip-window"), is_iterated("no-op")
     (True, False, False)

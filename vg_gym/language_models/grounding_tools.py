@@ -23,7 +23,7 @@ from vg_gym.language_models.box_text import find_boxes
 from vg_gym.language_models.text_env import LOOK, NOTHING, RECORD, STAY, STOP, TextGroundingEnv, TextObservation
 
 PICTURES = ("all", "first")
-"""Which answers have a picture: all, or that of ``reset`` only; ``zoom`` always has one."""
+"""Answers that have a picture: all, or that of ``reset`` only. Those of ``zoom`` always have one."""
 TOOLS = ("move", "place", "jump", "zoom", "this_one", "nothing", "stop")
 """Names of the tools; a class has some of them."""
 Content = list[dict[str, Any]]

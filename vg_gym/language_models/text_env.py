@@ -53,12 +53,16 @@ class EdgeActions(Protocol):
     """The action (5,) "look closer"; None in sets without zoom."""
 
 
+VIEW_TEXT = "shows the region around the box enlarged, right of the image; numbers refer to the image alone."
+"""End of the sentence on closer looks: the view makes the picture wider, but not the image that frames measure."""
+
+
 @dataclass(frozen=True)
 class TextObservation:
     """Observation of a vision-language policy."""
 
     task: str
-    """What to fit the box to."""
+    """The sentence that names the expression and asks for its box."""
     state: str
     """Current box, step, and the boxes that are already recorded."""
     answers: str
@@ -136,9 +140,9 @@ class TextGroundingEnv:
         recorded = self.env.engine.recorded_boxes(0)
         # The picture has no caption, which would shift what a model calls thousandths of the picture.
         picture = draw_boxes(query.image.array(), info["box"], size=self.size, recorded=recorded)
-        shown = np.concatenate([picture, *self._view(info["box"], picture)], 1)
+        side_by_side = np.concatenate([picture, *self._view(info["box"], picture)], 1)
         task = f"Fit the yellow box to: {query.expression}."
-        return TextObservation(task, self._state(info["box"]), self._answers(), Image.fromarray(shown))
+        return TextObservation(task, self._state(info["box"]), self._answers(), Image.fromarray(side_by_side))
 
     def _view(self, box: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
         """Return the enlarged view around the box as high as the picture; nothing without a view that the box is in."""
@@ -167,7 +171,7 @@ class TextGroundingEnv:
     def _answers(self) -> str:
         """Return the sentences on the format of the answer."""
         sizes = " or ".join(sorted({name.rpartition(" ")[2] for name in self.actions.names if " out " in name}))
-        look = f" '{LOOK}' enlarges the region around the box." if self.actions.look is not None else ""
+        look = f" '{LOOK}' {VIEW_TEXT}" if self.actions.look is not None else ""
         several = (
             f" If several objects are meant, '{RECORD}' records the box and goes on; '{NOTHING}' ends without the box."
         )

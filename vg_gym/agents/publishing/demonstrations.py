@@ -112,8 +112,8 @@ def write_demonstrations(
 def _check_folder(out: Path, about: dict[str, Any]) -> None:
     """Raise an error if a folder has demonstrations with other options."""
     if (out / ABOUT).is_file():
-        there = json.loads((out / ABOUT).read_text())
-        if different := sorted(name for name in about if about[name] != there.get(name)):
+        saved = json.loads((out / ABOUT).read_text())
+        if different := sorted(name for name in about if about[name] != saved.get(name)):
             raise VGGymError(f"{out} has demonstrations with another {different[0]}; name another folder with --out")
 
 
@@ -146,8 +146,8 @@ class _Player:
             if rng.random() < self.options.mistakes:
                 action = _random_move(engine.actions, rng)
                 mistakes.append(len(rewards))
-            reward, over, said = self._acted(action)
-            messages += said
+            reward, over, reply = self._acted(action)
+            messages += reply
             rewards.append(reward)
         info, query = self.info, engine.query(0)
         images = [part.pop("image") for message in messages for part in message["content"] if part["type"] == "image"]
@@ -173,8 +173,8 @@ class _Player:
             self.info = self.tools.info
             call = {"type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
             answer = {"role": "assistant", "content": [], "tool_calls": [call]}
-            said = [answer, {"role": "tool", "name": name, "content": content}]
-            return self.tools.rewards[-1], self.tools.is_over, said
+            reply = [answer, {"role": "tool", "name": name, "content": content}]
+            return self.tools.rewards[-1], self.tools.is_over, reply
         observation, reward, terminated, truncated, self.info = self.words.step(words)
         answer = {"role": "assistant", "content": [{"type": "text", "text": words}]}
         over = terminated or truncated

@@ -96,7 +96,7 @@ class Sam3Grounder:
         return predictions
 
     def text(self, expression: str) -> str:
-        """Return the phrase that SAM 3 reads; the whole expression if it has no noun phrase."""
+        """Return the phrase that SAM 3 reads; the whole expression if there is none in it."""
         phrase = noun_phrase(expression.lower()) if self.words == "phrase" else ""
         return self.prompt.replace("{}", phrase or expression)
 

@@ -24,13 +24,13 @@ JPEG_QUALITY = 82
 """Quality of the JPEG thumbnails, 0 to 95."""
 
 
-def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """Return at most ``wanted`` evenly spaced indices below ``count``.
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Return at most ``most`` evenly spaced indices below ``count``.
 
     >>> evenly_spaced(10, 4), evenly_spaced(2, 4)
     ([0, 2, 5, 7], [0, 1])
     """
-    return [int(i * count / wanted) for i in range(wanted)] if count > wanted else list(range(count))
+    return [int(i * count / most) for i in range(most)] if count > most else list(range(count))
 
 
 def pick_cases(ious: np.ndarray, kinds: Sequence[str], images: Sequence[Any]) -> dict[str, dict[str, list[int]]]:
