@@ -202,7 +202,7 @@ def test_sampling_is_chosen_at_every_use(tmp_path):
     assert registry.grounder("diffusion-vector", weights=folder).name == "diffusion-vector"
     for options, message in (
         ({"stepz": 2}, "did you mean 'steps'"),
-        ({"steps": "many"}, "option 'steps'"),
+        ({"steps": "many"}, "option diffusion.steps is 'many'; it must be a whole number"),
         ({"steps": 0}, "at least 1"),
         ({"eta": 2.0}, "between 0 and 1"),
         ({"near": -0.5}, "between 0 and 1"),

@@ -192,7 +192,9 @@ def test_curves_of_a_killed_run_have_each_step_once(tmp_path):
     checkpoint = tmp_path / "checkpoint.pt"
     content = torch.load(checkpoint, weights_only=True)
     torch.save({**content, "step": 20}, checkpoint)  # as if it had been killed beyond its last checkpoint
-    os.utime(next(tmp_path.glob("events*")), (0, 0))
+    # The reader sorts files by their names, which hold the second and a counter of the process: 9 comes after 10.
+    first = next(tmp_path.glob("events*")).rename(tmp_path / "events.out.tfevents.0000000000.first")
+    os.utime(first, (0, 0))
     train(lambda _: Line(), config(tmp_path, resume=True))
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [point.step for point in events.Scalars("val/closeness")] == [20, 40, 60]

@@ -44,7 +44,9 @@ def contents(folder):
 def test_a_run_owns_its_folder(tmp_path):
     given = config(tmp_path / "run")
     before = contents(train(lambda _: Line(), given))
-    with pytest.raises(VGGymError, match="holds another run's results .*model.*: resume=true .* fresh=true"):
+    with pytest.raises(
+        VGGymError, match="holds another run's results .*model.*: `resume=true .*` resumes it; add fresh=true"
+    ):
         train(lambda _: Line(), given)
     assert contents(tmp_path / "run" / "model") == before
     with pytest.raises(VGGymError, match="set only one of them"):
