@@ -8,14 +8,20 @@ from vg_gym import registry
 from vg_gym.data.images import ArrayImage
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.data.worlds.refshapes.scenes import draw_scene
+from vg_gym.registry.photographs import world_of_weights
 from vg_gym.storage.assets import ASSETS
 from vg_gym.types import Query
 
-LEAST_ACCURACY = {"refshapes-label-free": 0.97}
-"""Acc@0.5 of agents that miss one in 200 of them; of all others, 0.99."""
+LEAST_ACCURACY = {"refshapes-label-free": 0.97, "refshapes-any": 0.95}
+"""Acc@0.5 of agents that miss some; of all others, 0.99."""
+KINDS = {"refshapes-any": {"attribute"}}
+"""Kinds of expression that mean the only object; "left of the heart" means nothing where the heart is missing."""
 
 
-@pytest.mark.parametrize("name", sorted(folder.name.removeprefix("agent-") for folder in ASSETS.glob("agent-*")))
+NAMES = sorted(folder.name.removeprefix("agent-") for folder in ASSETS.glob("agent-*"))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if world_of_weights(name) != "refscenes"])
 def test_an_agent_finds_the_only_object(name):
     data = RefShapes("refshapes", "test", scenes=25)
     samples, queries = data[:], []
@@ -24,6 +30,8 @@ def test_an_agent_finds_the_only_object(name):
         target = record.scene()[sample.ann_id - sample.image_id * 10]
         pixels = draw_scene((target,), record.rng("pixels"), 128, texture=1.0)
         queries.append(Query(ArrayImage(pixels, f"alone {row}"), sample.query.expression, f"{row}"))
-    found = registry.grounder(f"agent:{name}").ground(queries)
-    ious = [float(box_ops.iou(p.box, s.box)) for p, s in zip(found, samples, strict=True)]
-    assert np.mean(np.array(ious) >= 0.5) >= LEAST_ACCURACY.get(name, 0.99)
+    predictions = registry.grounder(f"agent:{name}").ground(queries)
+    boxes = [np.zeros(4) if p.box is None else p.box for p in predictions]
+    ious = [float(box_ops.iou(box, s.box)) for box, s in zip(boxes, samples, strict=True)]
+    counted = [iou for iou, s in zip(ious, samples, strict=True) if s.kind in KINDS.get(name, {s.kind})]
+    assert np.mean(np.array(counted) >= 0.5) >= LEAST_ACCURACY.get(name, 0.99)

@@ -72,7 +72,7 @@ def test_sizes_are_read_off_the_shapes(tmp_path, case):
     batch = batch_of(64, 12) if name == "dynamic-mdetr-clip" else batch_of(96, 7)
     with torch.inference_mode():
         for found, wanted in zip(again.predict(batch)[:2], model.predict(batch)[:2], strict=True):
-            assert torch.equal(found, wanted)
+            torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)  # without a head no score
 
 
 def test_the_official_layout_of_two_widths():

@@ -44,9 +44,8 @@ def contents(folder):
 def test_a_run_owns_its_folder(tmp_path):
     given = config(tmp_path / "run")
     before = contents(train(lambda _: Line(), given))
-    with pytest.raises(
-        VGGymError, match="holds another run's results .*model.*: `resume=true .*` resumes it; add fresh=true"
-    ):
+    message = "holds another run's results .*model.*: `resume=true .*` resumes it; add fresh=true"
+    with pytest.raises(VGGymError, match=message):
         train(lambda _: Line(), given)
     assert contents(tmp_path / "run" / "model") == before
     with pytest.raises(VGGymError, match="set only one of them"):

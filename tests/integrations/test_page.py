@@ -43,7 +43,7 @@ def test_a_block_runs_against_a_server(heading, here, monkeypatch):
     with serving(lambda body: completion("[250, 250, 750, 750]")) as stub:
         text = printed(block(heading).replace("http://localhost:8000/v1", stub.base))
     assert len(stub.requests) == {"Models behind a server": 1, "Asked again": 8, "verifiers": 8}[heading]
-    assert re.search(r"\d\.\d*|\d+\.", text), text
+    assert re.search(r"\d", text), text
 
 
 def test_the_block_of_openenv_runs_against_its_server(here, tmp_path, monkeypatch):

@@ -182,7 +182,7 @@ def test_a_run_goes_on_with_another_runner(cluster, moody, tmp_path):
 
 
 def test_a_mistake_in_a_worker_is_one_line(cluster, moody, tmp_path):
-    with pytest.raises(VGGymError, match="'center' does not refine given boxes"):
+    with pytest.raises(VGGymError, match="center takes no initial boxes"):
         compare(tmp_path, "ray", refine="center", limit=8, probes=False)
     with pytest.raises(VGGymError, match="unknown option of moody 'sied': did you mean 'side'"):
         compare(tmp_path, "ray", options=method_options(["moody.sied=3"]), fresh=True)
