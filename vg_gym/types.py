@@ -220,7 +220,7 @@ class Prediction:
     Keys of ``details``:
 
     - ``proposals`` (N, 4) and ``trajectory`` (T, 4), in pixels, and ``heat_map`` (h, w);
-    - ``point`` (2,), x and y in pixels: the answer of a method that points; such an answer has no boxes;
+    - ``point`` (2,), x and y in pixels: the answer of a method that points, which gives no boxes;
     - ``evaluations``: number of computed region scores;
     - ``failure``: reason why the method answered with a default box; the evaluator counts failures;
     - ``unanswered``: true for a placeholder box, which may serve as an initial box and scores 0;

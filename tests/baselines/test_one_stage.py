@@ -12,7 +12,7 @@ from vg_gym import boxes as box_ops
 from vg_gym import registry
 from vg_gym.baselines.one_stage import dynamic_mdetr_clip
 from vg_gym.baselines.one_stage.box_regression import covered_share
-from vg_gym.baselines.one_stage.frozen_features import anchor_offsets
+from vg_gym.baselines.one_stage.frozen_features import DETECTOR_CHANNELS, anchor_offsets, patches_per_cell
 from vg_gym.baselines.one_stage.text_branch import text_encoder
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.errors import VGGymError
@@ -155,6 +155,20 @@ def test_the_clip_variant_starts_from_a_clip_on_a_larger_canvas(tmp_path, monkey
     start.config = {**sizes, "quick_gelu": True}
     with pytest.raises(VGGymError, match="a clip were trained with quick_gelu=True.*options.clip.quick_gelu=true"):
         model.init_weights()
+
+
+def test_a_frozen_backbone_takes_a_clip_whose_patches_are_its_cells():
+    sizes = {**BRANCHES, "image_size": 256, "dim": 192, "clip": "refscenes-regions", "phrases": True, "offsets": True}
+    torch.manual_seed(0)
+    model = build("transvg", sizes)
+    model.init_weights()
+    assert model.visumodel.input_proj.in_channels == 192 + DETECTOR_CHANNELS
+    assert torch.equal(model.visumodel.input_proj.weight[:, :192, 0, 0], torch.eye(192))
+    (sample,) = registry.open_dataset("refscenes", "val", scenes=1)[:1]
+    (prediction,) = LearnedGrounder("transvg", model).ground([sample.query])
+    assert np.isfinite(prediction.box).all()
+    with pytest.raises(VGGymError, match="patches of 8 or 16 pixels; CLIP coarse: 32"):
+        patches_per_cell(SimpleNamespace(name="coarse", image_size=224, grid=7))
 
 
 def test_offsets_are_from_where_the_anchor_is():

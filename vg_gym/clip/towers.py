@@ -114,10 +114,12 @@ def text_tokens(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     if pool != "argmax" or getattr(text, "cls_emb", None) is not None:
         raise VGGymError("no token features from a text tower that does not pool the end token; use e.g. ViT-B-32")
     dtype = text.transformer.get_cast_dtype()
-    x = text.token_embedding(ids).to(dtype) + text.positional_embedding[: ids.shape[1]].to(dtype)
-    x = text.ln_final(text.transformer(x, attn_mask=text.attn_mask))
+    length = ids.shape[1]
+    x = text.token_embedding(ids).to(dtype) + text.positional_embedding[:length].to(dtype)
+    mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
+    x = text.ln_final(text.transformer(x, attn_mask=mask))
     projection = text.text_projection
     if projection is not None:
         x = projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
-    position = torch.arange(ids.shape[1], device=ids.device)
+    position = torch.arange(length, device=ids.device)
     return x, (position <= ids.argmax(dim=-1, keepdim=True)).to(x.dtype)

@@ -1,8 +1,8 @@
 """The environment as tools of a language model: an object for TRL's ``GRPOTrainer(environment_factory=...)``.
 
 TRL takes every public method of the object as a tool, its docstring as the tool's description, and ``get_reward`` as
-the reward of a finished conversation (read from the source of TRL 1.16). So these classes have no other public methods.
-Tools return content blocks, a picture and a text, which TRL hands to the model's processor.
+the reward of a finished conversation (read from the source of TRL 1.16). Every public method of these classes is
+therefore a tool. Tools return content blocks, a picture and a text, which TRL hands to the model's processor.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class GroundingTools:
 
         Args:
             index: number of the episode in the data set, a column of the trainer's rows.
-            seed: seed of the initial box; default: the index, so that all conversations of a row start alike.
+            seed: seed of the initial box; default: the index, so that all conversations of a row have the same start.
             **columns: other columns of the row, which are not used.
 
         Raises:
@@ -270,7 +270,7 @@ KINDS = {
     (False, True): GroundingJumpTools,
     (True, True): GroundingAnyJumpTools,
 }
-"""Whether an expression may mean any number of objects, and whether actions jump -> the class with these tools."""
+"""Class of tools by two conditions: an expression may mean any number of objects, and actions may jump."""
 
 
 def tools_of(**arguments: Any) -> Callable[[], GroundingTools]:

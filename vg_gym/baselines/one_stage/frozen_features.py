@@ -15,13 +15,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.clip import load_clip
+from vg_gym.clip import ClipEncoder, load_clip
+from vg_gym.errors import VGGymError
 from vg_gym.learned.batch import IMAGENET
 from vg_gym.learned.frozen_clip import FrozenClip, SimilarityMaps
 from vg_gym.learned.tokenization import Tokens
 
 DETECTOR_CHANNELS = 48 * 4 + 96 + 160
 """Channels of the detector's concatenated maps."""
+STRIDE = 16
+"""Stride of all maps in pixels."""
 NEAREST_SOFTNESS = 0.03
 """Softness of the minimum of distances, in sides of the image."""
 
@@ -34,17 +37,33 @@ def _detector() -> Any:
     return load_backbone("refshapes").requires_grad_(False)
 
 
+def patches_per_cell(encoder: ClipEncoder) -> int:
+    """Return the number of CLIP's patches along a side of a cell of the maps, 2 for patches of 8 pixels.
+
+    Raises:
+        VGGymError: the patches do not divide a cell.
+    """
+    patch = encoder.image_size // encoder.grid
+    if STRIDE % patch:
+        raise VGGymError(f"options.backbone=frozen needs patches of 8 or {STRIDE} pixels; CLIP {encoder.name}: {patch}")
+    return STRIDE // patch
+
+
 class FrozenFeatures(nn.Module):
-    """Network of maps with stride 16: CLIP's patches in blocks of 2 x 2, then the detector's maps of strides 8, 16, 32.
+    """Network of maps with stride 16: CLIP's patches in blocks, then the detector's maps of strides 8, 16, 32.
 
     Args:
-        clip: name of a ViT CLIP; images are resized to its image size.
+        clip: name of a ViT CLIP with patches of 8 or 16 pixels.
+
+    Raises:
+        VGGymError: the CLIP has other patches.
     """
 
     def __init__(self, clip: str):
         super().__init__()
         self.clip = FrozenClip(clip)
-        self.channels = 4 * self.clip.encoder.dim + DETECTOR_CHANNELS
+        self.block = patches_per_cell(self.clip.encoder)
+        self.channels = self.block**2 * self.clip.encoder.dim + DETECTOR_CHANNELS
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -52,7 +71,7 @@ class FrozenFeatures(nn.Module):
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in IMAGENET)
         pixels = images * std + mean
         dense = self.clip.encode_dense(self.clip.on(images.device).normalize(pixels))
-        meaning = F.pixel_unshuffle(F.normalize(dense, dim=1), 2) * dense.shape[1] ** 0.5
+        meaning = F.pixel_unshuffle(F.normalize(dense, dim=1), self.block) * dense.shape[1] ** 0.5
         fine, middle, coarse = _detector().to(images.device)(pixels)
         height, width = middle.shape[-2:]
         detail = [F.pixel_unshuffle(fine, 2), middle, F.interpolate(coarse, size=(height, width))]
@@ -84,13 +103,13 @@ def init_in_joint_space(image_projection: nn.Conv2d, text_projection: nn.Linear)
         text_projection: projection of :class:`FrozenText`.
     """
     dim = text_projection.out_features
-    widths = (text_projection.in_features, image_projection.out_channels, image_projection.in_channels)
-    if widths == (dim, dim, 4 * dim + DETECTOR_CHANNELS):
+    patches, rest = divmod(image_projection.in_channels - DETECTOR_CHANNELS, dim)
+    if (text_projection.in_features, image_projection.out_channels, rest) == (dim, dim, 0):
         with torch.no_grad():
             text_projection.weight.copy_(torch.eye(dim))
             text_projection.bias.zero_()
-            identity = torch.eye(dim).repeat_interleave(4, dim=1)[..., None, None]
-            image_projection.weight[:, : 4 * dim] = identity / 4
+            identity = torch.eye(dim).repeat_interleave(patches, dim=1)[..., None, None]
+            image_projection.weight[:, : patches * dim] = identity / patches
 
 
 class TextImageSimilarity(nn.Module):
@@ -110,8 +129,9 @@ class TextImageSimilarity(nn.Module):
         super().__init__()
         encoder = load_clip(clip)
         self.width, self.scale, self.phrases = encoder.dim, encoder.logit_scale, phrases
+        self.block = patches_per_cell(encoder)
         self.matching = nn.ModuleList(SimilarityMaps(self.width, maps) for _ in range(3 if phrases else 1))
-        self.enter = nn.Linear(4 * maps * len(self.matching), dim)
+        self.enter = nn.Linear(self.block**2 * maps * len(self.matching), dim)
         self.offset = nn.Linear(6, dim) if offsets else None
         if self.offset is not None:
             nn.init.zeros_(self.offset.weight)
@@ -126,16 +146,16 @@ class TextImageSimilarity(nn.Module):
             text_features: features of the tokens by :class:`FrozenText`, (N, L, D).
         """
         assert tokens.phrases is not None
-        dense = F.pixel_shuffle(features[:, : 4 * self.width], 2)
+        dense = F.pixel_shuffle(features[:, : self.block**2 * self.width], self.block)
         texts = [sentence_features(tokens, text_features)]
         if self.phrases:
             texts += tokens.phrases.unbind(1)
         maps = torch.cat([similar(dense, text) for similar, text in zip(self.matching, texts, strict=True)], dim=1)
-        similarity = self.enter(F.pixel_unshuffle(maps, 2).flatten(2).transpose(1, 2))
+        similarity = self.enter(F.pixel_unshuffle(maps, self.block).flatten(2).transpose(1, 2))
         if self.offset is None:
             return similarity
         heads, anchors = tokens.phrases.unbind(1)
-        return similarity + self.offset(anchor_offsets(dense, heads, anchors, self.scale))
+        return similarity + self.offset(anchor_offsets(dense, heads, anchors, self.scale, self.block))
 
 
 def sentence_features(tokens: Tokens, text_features: torch.Tensor) -> torch.Tensor:
@@ -144,8 +164,10 @@ def sentence_features(tokens: Tokens, text_features: torch.Tensor) -> torch.Tens
     return F.normalize(text_features[rows, tokens.ids.argmax(-1)], dim=-1)
 
 
-def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float) -> torch.Tensor:
-    """Return offsets of tokens from the likely place of the anchor, (N, h / 2 * w / 2, 6), zero without an anchor.
+def anchor_offsets(
+    dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tensor, scale: float, block: int = 2
+) -> torch.Tensor:
+    """Return offsets of tokens from the likely place of the anchor, (N, h / b * w / b, 6), zero without an anchor.
 
     The six values are the offsets to the right and down, the distance, its logarithm, the distance minus that of the
     nearest patch that looks like the head, and 1. The place of the anchor is the mean of all patches, weighted by the
@@ -156,6 +178,7 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
         heads: unit embeddings of the head phrases, (N, D).
         anchors: unit embeddings of the anchor phrases, (N, D); zero for an expression without an anchor.
         scale: inverse temperature of the softmax.
+        block: number of patches along a side of a token, b.
     """
     around = F.normalize(F.avg_pool2d(dense, 3, stride=1, padding=1, count_include_pad=False), dim=1).flatten(2)
     head_logits, anchor_logits = (scale * (text[:, None] @ around)[:, 0] for text in (heads, anchors))
@@ -167,7 +190,7 @@ def anchor_offsets(dense: torch.Tensor, heads: torch.Tensor, anchors: torch.Tens
     nearest = (
         -NEAREST_SOFTNESS * (like_head - (patches - place).norm(dim=-1) / NEAREST_SOFTNESS).logsumexp(-1)[:, None, None]
     )
-    away = _centers(height // 2, width // 2, dense.device) - place
+    away = _centers(height // block, width // block, dense.device) - place
     distance = away.norm(dim=-1, keepdim=True)
     offsets = [away, distance, (distance + 0.05).log(), distance - nearest, torch.ones_like(distance)]
     return torch.cat(offsets, dim=-1) * (anchors.abs().sum(-1) > 0)[:, None, None]
