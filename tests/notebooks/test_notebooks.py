@@ -1,7 +1,9 @@
-"""The notebooks open without outputs, run from top to bottom, and show what they speak of."""
+"""The notebooks open without outputs, run from top to bottom, and show what they speak of, here and on the site."""
 
 import base64
+import importlib.util
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,14 @@ from vg_gym.cli.listing import ready_grounders
 from vg_gym.data.drawing import BOX, TARGET
 
 nbformat = pytest.importorskip("nbformat", reason='notebooks are read with pip install -e ".[test]"')
-nbclient = pytest.importorskip("nbclient", reason='notebooks are run with pip install -e ".[test]"')
+pytest.importorskip("nbclient", reason='notebooks are run with pip install -e ".[test]"')
 pytest.importorskip("ipykernel", reason='notebooks are run with pip install -e ".[test]"')
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-LONGEST = 3600
-"""Seconds that a cell may take on a busy machine."""
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SPEC = importlib.util.spec_from_file_location("notebook_page", ROOT / "docs/notebook_page.py")
+notebook_page = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(notebook_page)
 
 
 def read(path):
@@ -36,12 +39,11 @@ def test_no_outputs_are_kept(path):
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
     """The notebook as it is once run, in a process with nobody's settings and caches."""
-    folder, book = tmp_path_factory.mktemp("jupyter"), read(FOLDER / "pipelines_zoo.ipynb")
+    folder = tmp_path_factory.mktemp("jupyter")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "XDG_CACHE_HOME"):
             patch.setenv(name, str(folder / name))
-        nbclient.NotebookClient(book, timeout=LONGEST, resources={"metadata": {"path": str(FOLDER)}}).execute()
-    return book
+        return notebook_page.run()
 
 
 def outputs(book):
@@ -98,3 +100,22 @@ def test_an_agents_path_and_refinement_are_drawn(zoo):
     assert len(paths) == 3 and len(refined) == 3
     assert all(has(picture, BOX) for picture in paths)
     assert all(has(picture, TARGET) for picture in refined.values())
+
+
+def test_the_page_of_the_site_shows_the_notebook(zoo):
+    """Texts, code, names and number of pictures are equal; figures may differ between machines."""
+    expected = notebook_page.page(list(notebook_page.markdown(zoo)))
+    figures = re.compile(r"(?<=\*\*: ).*")
+    assert figures.sub("", notebook_page.PAGE.read_text()) == figures.sub("", expected), (
+        "run: python docs/notebook_page.py"
+    )
+
+
+def test_the_pictures_of_the_page_are_there_and_small():
+    linked = re.findall(r"\]\(zoo/(.+?)\)", notebook_page.PAGE.read_text())
+    files = sorted(notebook_page.PICTURES.iterdir())
+    assert linked and linked == [file.name for file in files]
+    assert sum(file.stat().st_size for file in files) <= 400_000
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.format == "WEBP" and picture.width <= notebook_page.WIDTH
