@@ -70,6 +70,13 @@ def test_the_page_has_all_rows_and_needs_nothing_else(rows, samples, tmp_path):
         assert drawn.size == scatter(rows).size
 
 
+def test_figures_near_zero_have_no_sign_and_versions_are_words(rows, samples, tmp_path):
+    near = [{**one, "centre_slope": -1e-9, "prior_gap": -1e-9} for one in rows]
+    page, _ = written(tmp_path, near, samples, all_lines(rows), {**META, "versions": {"python": "3.12", "torch": "2"}})
+    assert "<td>0.00</td>\n<td>+0.000</td>" in page and "-0.00" not in page
+    assert "\npython 3.12, torch 2</pre>" in page
+
+
 def test_pictures_have_the_truth_every_box_and_the_path(rows, samples, tmp_path):
     path = [[0, 0, 128, 128], [0, 0, 128, 128], [1, 1, 60, 60], BOX]
     _, data = written(tmp_path, rows, samples, all_lines(rows, path))

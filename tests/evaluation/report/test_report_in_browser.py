@@ -65,7 +65,7 @@ def page(shapes, tmp_path):
     samples = [shapes[i] for i in range(8)]
     rows = [
         row("full", "floor", [0.1] * 8, samples),
-        row("up", "method", np.linspace(0.2, 0.9, 8), samples),
+        row("up", "method", np.linspace(0.2, 0.9, 8), samples, seen={"method": "nothing", "CLIP": "words " * 30}),
         row("down", "method", np.linspace(0.8, 0.2, 8), samples),
     ]
     path = [[0, 0, 128, 128], [5, 5, 90, 90], [1, 1, 50, 60]]
@@ -137,6 +137,7 @@ def test_a_phone_shows_all_of_it(page, tmp_path):
         choose("method", "1");
         const wide = all("h1, h2, h3, p, figure, svg, select, pre").filter(found =>
           !found.closest(".scroll") && found.getBoundingClientRect().right > innerWidth);
+        wide.push(...all(".words").filter(found => found.getBoundingClientRect().right > innerWidth));
         return [document.documentElement.scrollWidth, innerWidth, wide.map(found => found.outerHTML.slice(0, 80))];""",
         frame=(390, 844))  # fmt: skip
     assert inner == 390 and width <= 390 and not cut
