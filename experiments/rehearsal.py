@@ -3,9 +3,10 @@
 python experiments/rehearsal.py runs/rehearsal      # needs pip install "vg_gym[all]"; 6 GB of disk
 
 The index has RefCOCOg's 25,799 images, 49,822 objects and 95,010 expressions; its images are links to a few scenes of
-RefScenes at 640 x 480. Each step is a command of the recipe, in a process of its own, with a dozen images instead of
-all. The log says the time and the peak memory of each; the time of the whole data set on one GPU is computed from
-shapes. Steps that ended well are left out of the next run; a step that fails does not stop the others.
+RefScenes at 640 x 480. Each step is a command of the recipe, cut to a few images, in a process of its own that starts
+with the libraries loaded. ``rehearsal.json`` has the processor time and the peak memory of each step, and the minutes
+of the whole data set on one GPU, which are computed from shapes. Steps that ended well are left out of the next run; a
+step that fails does not stop the others.
 """
 
 from __future__ import annotations
@@ -13,24 +14,34 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+if __name__ == "__main__":  # read when the libraries are imported
+    os.environ |= {"HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true"}
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from vg_gym.cli.recipe import GPU_GFLOPS, Machine, duration, words_of  # noqa: E402
-from vg_gym.cli.recipe_steps import EXPRESSIONS, IMAGES, Cost, Step, refcocog, transformer_gflop  # noqa: E402
-from vg_gym.storage.files import write_json  # noqa: E402
+from experiments.rehearsal_parts import YOLO_FILE, write_data, write_weights  # noqa: E402
+from vg_gym.cli import entry  # noqa: E402
+from vg_gym.cli.figures import write_figures  # noqa: E402
+from vg_gym.cli.recipe import GPU_GFLOPS, Machine, words_of  # noqa: E402
+from vg_gym.cli.recipe_steps import EXPRESSIONS, IMAGES, Cost, refcocog, transformer_gflop  # noqa: E402
+from vg_gym.registry import open_dataset  # noqa: E402
 
+COMMAND = "python experiments/rehearsal.py runs/rehearsal"
+"""Command in the file of figures."""
 HOST_IMAGES = 3200.0
 """Assumed photographs that the host of a GPU decodes in a second: 16 cores, 200 each."""
-YOLO_FILE = Path("cache", "vg_gym", "weights", "yolov8x.pt")
-"""Place of YOLOv8x below the folder of the rehearsal, where the published weights would be."""
+AGENT_MINUTES = 60
+"""Minutes of training of an agent in the recipe."""
 MOST_GB = 12.0
 """Memory that no step may exceed."""
 LARGE = Cost(
@@ -43,143 +54,140 @@ BASELINES = (
     "mdetr", "transvg",
 )  # fmt: skip
 """Baselines of the recipe whose architectures are made here."""
-OPEN = """
-import warnings
-from vg_gym.registry import open_dataset
-warnings.simplefilter("error")  # the data set warns if its sizes are not the published ones
-for split in ("train", "val", "test"):
-    data = open_dataset("refcocog-umd", split, root=ROOT)
-    print(split, len(data), data[len(data) - 1].query.image.array().shape)
-"""
-
-
-@dataclass
-class Record:
-    """What a step took."""
-
-    step: str
-    ran: str
-    """What the step ran on here."""
-    seconds: float
-    cpu_seconds: float
-    peak_gb: float
-    status: int
-    gpu_minutes: float | None
-    """Computed minutes of the whole data set on one GPU; None if nothing was computed."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Step of the rehearsal: a command, and the step of the recipe that it stands for."""
+    """Step of the rehearsal."""
 
     name: str
     ran: str
-    command: tuple[str, ...]
-    cost: Cost | None = None
+    """What the step runs on here."""
+    call: Callable[[], object]
+    """Function that runs the step."""
+    minutes: float | None = None
+    """Computed minutes of the whole data set on one GPU; None: nothing is computed."""
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("out", type=Path, help="folder of data, weights, results and the log")
-    p.add_argument("--images", type=int, default=12, help="images of each step")
+    p.add_argument("out", type=Path, help="folder of data, weights, results and figures")
+    p.add_argument("--images", type=int, default=2, help="images of most steps")
     p.add_argument("--only", default="", metavar="NAME[,NAME]", help="steps to run (default: all)")
     o = p.parse_args()
     o.out.mkdir(parents=True, exist_ok=True)
-    log = o.out / "log.json"
-    records = [Record(**row) for row in json.loads(log.read_text())["steps"]] if log.is_file() else []
+    os.environ["XDG_CACHE_HOME"] = str(o.out / "cache")
     chosen = set(filter(None, o.only.split(",")))
-    for task in tasks(o.out, o.images):
-        ended_well = any(record.step == task.name and record.status == 0 for record in records)
-        if ended_well or (chosen and task.name not in chosen):
+    rehearse([task for task in tasks(o.out, o.images) if not chosen or task.name in chosen], o.out)
+
+
+def rehearse(steps: list[Task], out: Path) -> None:
+    """Run the steps that have not ended well before, and write the figures after each."""
+    path = out / "rehearsal.json"
+    figures: dict[str, Any] = json.loads(path.read_text())["figures"] if path.is_file() else {}
+    for task in steps:
+        if figures.get(f"{task.name}: status") == 0:
             continue
-        record = measured(task, o.out)
-        records = [*(r for r in records if r.step != task.name), record]
-        write_json(log, {"images": o.images, "steps": [asdict(r) for r in records]})
-        print(row_of(record), flush=True)
-    print(table(records))
+        row = measured(task, out / "logs")
+        figures |= {f"{task.name}: {name}": figure for name, figure in row.items()}
+        write_figures(path, figures, COMMAND)
+        over = " over the limit" if row["GB"] > MOST_GB else ""
+        print(f"{task.name}: status {row['status']}, {row['ran']}, {row['CPU seconds']:.0f} s of a core, "
+              f"{row['GB']:.2f} GB{over}", flush=True)  # fmt: skip
+
+
+def measured(task: Task, logs: Path) -> dict[str, Any]:
+    """Run a step in a fork of this process; what it prints is in a file of its name."""
+    logs.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    start = time.monotonic()
+    child = os.fork()
+    if not child:
+        _run_and_leave(task.call, logs / f"{task.name.replace(' ', '-').replace('/', '-')}.log")
+    _, status, used = os.wait4(child, 0)
+    row = {
+        "ran": task.ran, "status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - start,
+        "CPU seconds": used.ru_utime + used.ru_stime, "GB": used.ru_maxrss * 1024 / 1e9,
+    }  # fmt: skip
+    return row if task.minutes is None else {**row, "GPU minutes": task.minutes}
+
+
+def _run_and_leave(call: Callable[[], object], log: Path) -> None:
+    """Call a function with its output in a file, and end this process with its status."""
+    status = 1
+    with log.open("w") as printed:
+        os.dup2(printed.fileno(), 1)
+        os.dup2(printed.fileno(), 2)
+        try:
+            call()
+            status = 0
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
 
 
 def tasks(out: Path, images: int) -> Iterator[Task]:
     """Yield all steps in their order."""
-    parts = (sys.executable, str(Path(__file__).with_name("rehearsal_parts.py")), str(out))
-    yield Task("data", "all of the index written, its pictures drawn", (*parts, "data"))
-    yield Task("weights", "six models written", (*parts, "weights"))
-    yield Task("open", "all of the index, three splits", opening(out))
-    yield Task("open again", "all of the index, three splits", opening(out))
+    yield Task("data", "all of the index", partial(write_data, out))
+    yield Task("weights", "six models", partial(write_weights, out))
+    for name in ("open", "open again"):
+        yield Task(name, "all of the index", partial(open_all, str(out / "data")))
     weights = out / "weights"
     options = [
         f"mdetr.weights={weights / 'mdetr'}", f"transvg.weights={weights / 'transvg'}",
         f"detr.weights={weights / 'detr'}", "detr.min_score=0", f"yolo.weights={out / YOLO_FILE}",
     ]  # fmt: skip
-    base = {"root": out / "data", "out": out / "run", "minutes": 0.5, "gpus": 0, "options": options}
+    base = {"root": out / "data", "out": out / "run", "minutes": 0.2, "gpus": 0, "options": options}
     small = SimpleNamespace(clip=f"ViT-B-32:{weights / 'ViT-B-32.pt'}", **base)
     large = SimpleNamespace(clip=f"ViT-L-14:{weights / 'ViT-L-14.pt'}", **base)
-    steps = {step.name: step for step in refcocog(seeds=1)}
-    del steps["download"]
-    for name, step in steps.items():
-        if step.group != "baselines" or name in BASELINES:
-            yield task_of(step, small, images)
-        if name == "features":
-            yield task_of(step, large, images, " of ViT-L/14", LARGE)
+    for step in refcocog(seeds=1):
+        if step.name == "download" or step.group == "baselines" and step.name not in BASELINES:
+            continue
+        words, ran = cut(words_of(step, small), step.name, images)
+        yield of_recipe(step.name, words, ran, step.cost)
+        if step.name == "features":
+            words = [word.replace("/features", "/features-large") for word in cut(words_of(step, large), "", images)[0]]
+            yield of_recipe("features of ViT-L/14", words, ran, LARGE)
 
 
-def opening(out: Path) -> tuple[str, ...]:
-    return (sys.executable, "-c", f"ROOT = {str(out / 'data')!r}\n{OPEN}")
+def open_all(root: str) -> None:
+    """Open all splits; the data set warns if its sizes are not the published ones."""
+    warnings.simplefilter("error")
+    for split in ("train", "val", "test"):
+        data = open_dataset("refcocog-umd", split, root=root)
+        print(split, len(data), data[len(data) - 1].query.image.array().shape)
 
 
-def task_of(step: Step, options: SimpleNamespace, images: int, suffix: str = "", cost: Cost | None = None) -> Task:
-    """Return a step of the recipe, cut to some images."""
-    words, ran = words_of(step, options), f"{images} images"
-    if suffix:
-        words = [word.replace("/features", "/features-large") for word in words]
+def of_recipe(name: str, words: list[str], ran: str, cost: Cost) -> Task:
+    """Return the step that runs a command of the recipe."""
+    training = AGENT_MINUTES if words[:2] == ["train", "agent"] else 0
+    return Task(name, ran, partial(entry.main, words), training + Machine(1, GPU_GFLOPS, HOST_IMAGES).minutes(cost))
+
+
+def cut(words: list[str], name: str, images: int) -> tuple[list[str], str]:
+    """Return the words of a command of the recipe cut to some images, and what is left."""
     if words[0] == "features":
-        words += ["--limit", str(images // 3)]
-        ran = f"{images // 3} images of each split"
-    elif step.name == "check":
-        ran = "all of test"
-    elif words[0] == "evaluate":
-        words += ["--limit", str(images)]
-        ran = f"{images} expressions"
-    elif words[:2] == ["train", "clip"]:
-        words = [w for w in words if not w.startswith(("steps=", "batch_size="))]
-        words += ["steps=2", f"batch_size={images // 2}", "validate_samples=2"]
-        ran = f"2 steps of {images // 2} images"
-    elif words[:2] == ["train", "agent"]:
-        words += ["num_envs=8", "batch_size=32", "threads=1"]
-        ran = f"{images // 3} images, {options.minutes:g} min"
-    return Task(step.name + suffix, ran, (sys.executable, "-m", "vg_gym.cli", *words), cost or step.cost)
-
-
-def measured(task: Task, out: Path) -> Record:
-    """Run a step; what it printed is in a file of its name."""
-    path = out / "logs" / f"{task.name.replace(' ', '-')}.log"
-    path.parent.mkdir(exist_ok=True)
-    places = {"XDG_CACHE_HOME": str(out / "cache"), "PYTHONPATH": str(Path(__file__).parents[1])}
-    environment = {**os.environ, **places, "HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true"}
-    start = time.monotonic()
-    with path.open("w") as printed:
-        process = subprocess.Popen(task.command, stdout=printed, stderr=subprocess.STDOUT, env=environment)
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9
-    minutes = Machine(1, GPU_GFLOPS, HOST_IMAGES).minutes(task.cost) if task.cost else None
-    minutes = minutes + 60 if minutes is not None and "agent" in task.command else minutes
-    seconds = time.monotonic() - start
-    return Record(task.name, task.ran, round(seconds, 1), round(cpu, 1), round(peak, 2), process.returncode, minutes)
-
-
-def row_of(record: Record) -> str:
-    whole = "-" if record.gpu_minutes is None else duration(record.gpu_minutes)
-    state = "" if record.status == 0 else f" **failed ({record.status})**"
-    over = " **over the limit**" if record.peak_gb > MOST_GB else ""
-    return (f"| {record.step}{state} | {record.ran} | {record.seconds:.0f} s | {record.cpu_seconds:.0f} s | "
-            f"{record.peak_gb:.2f} GB{over} | {whole} |")  # fmt: skip
-
-
-def table(records: Sequence[Record]) -> str:
-    """Return the table of the log, in Markdown."""
-    head = "| step | here | time | of a core | peak memory | whole on one GPU, computed |\n|---|---|---|---|---|---|"
-    return "\n".join([head, *map(row_of, records)])
+        return [*words, "--limit", "1"], f"3 of {IMAGES['all']:,} images"
+    if name == "check":
+        return words, f"all {EXPRESSIONS['test']:,} expressions of test"
+    if words[0] == "evaluate":
+        return [*words, "--limit", str(images)], f"{images} of {EXPRESSIONS['test']:,} expressions"
+    if words[:2] == ["train", "clip"]:
+        words = [word for word in words if not word.startswith(("steps=", "batch_size="))]
+        return [
+            *words,
+            "steps=2",
+            f"batch_size={images}",
+            "validate_samples=2",
+        ], f"2 of 2,000 steps, {images} images each"
+    if words[:2] == ["train", "agent"]:
+        return [*words, "num_envs=8", "batch_size=32", "threads=1"], f"0.2 of {AGENT_MINUTES} min, 3 images"
+    return words, "all results"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,9 @@
-"""Stand-ins for a rehearsal: data in RefCOCOg's layout and sizes, and models of published sizes with random weights.
-
-python experiments/rehearsal_parts.py OUT data      # or: weights; experiments/rehearsal.py runs both
-"""
+"""Stand-ins for a rehearsal: data in RefCOCOg's layout and sizes, and models of published sizes with random weights."""
 
 from __future__ import annotations
 
 import json
 import pickle
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +14,20 @@ import torch
 import transformers as t
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from experiments.rehearsal import YOLO_FILE  # noqa: E402
-from experiments.tiny_parts import byte_tokenizer, word_tokenizer  # noqa: E402
-from vg_gym.baselines.detectors.yolo import ultralytics_package  # noqa: E402
-from vg_gym.cli.recipe_steps import EXPRESSIONS, IMAGES  # noqa: E402
-from vg_gym.data.worlds.refscenes.samples import RefScenes  # noqa: E402
-from vg_gym.learned.model import build  # noqa: E402
-from vg_gym.learned.weights import save_model  # noqa: E402
-from vg_gym.types import Objects  # noqa: E402
+from experiments.tiny_parts import byte_tokenizer, word_tokenizer
+from vg_gym.baselines.detectors.yolo import ultralytics_package
+from vg_gym.cli.recipe_steps import EXPRESSIONS, IMAGES
+from vg_gym.data.worlds.refscenes.samples import RefScenes
+from vg_gym.learned.model import build
+from vg_gym.learned.weights import save_model
+from vg_gym.types import Objects
 
 REFS = 49_822
 """Number of RefCOCOg's objects with expressions."""
 PICTURES, SIZE = 16, (640, 480)
 """Number of different pictures, and their width and height."""
+YOLO_FILE = Path("cache", "vg_gym", "weights", "yolov8x.pt")
+"""Place of YOLOv8x below the folder of the rehearsal, where the published weights would be."""
 CLIPS = ("ViT-B-32", "ViT-L-14")
 """Architectures of open_clip."""
 DETECTED_LOGIT = -2.5
@@ -167,7 +162,3 @@ def write_yolo(path: Path) -> None:
     for branch in yolo.model.model[-1].cv3:
         branch[-1].bias.data.fill_(DETECTED_LOGIT)
     yolo.save(path)
-
-
-if __name__ == "__main__":
-    {"data": write_data, "weights": write_weights}[sys.argv[2]](Path(sys.argv[1]))

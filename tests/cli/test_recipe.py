@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from vg_gym.cli import recipe
-from vg_gym.cli.entry import SCRIPTS, _parser, main
-from vg_gym.cli.recipe_steps import IMAGES, Cost, refcocog
-from vg_gym.cli.run import configured
-from vg_gym.cli.train import MODELS
+from vg_gym.cli import evaluate, recipe
+from vg_gym.cli.entry import _parser, main
+from vg_gym.cli.recipe_steps import FLOORS, IMAGES, Cost, refcocog
+from vg_gym.cli.train import AGENT, MODELS
+from vg_gym.config import load_config
 from vg_gym.data.refcoco import PUBLISHED_SETS
-from vg_gym.registry import is_grounder
+from vg_gym.errors import VGGymError
+from vg_gym.evaluation import turns
+from vg_gym.evaluation.methods import method_options, options_of
+from vg_gym.registry import check_factory_options, grounder_key, grounder_spec
 from vg_gym.registry.specs import load_object
 
 TINY = Path(__file__).parents[1] / "data" / "refcocog_tiny"
@@ -25,26 +28,48 @@ def printed(capsys, *words) -> list[str]:
     return [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith("#")]
 
 
+def check(words):
+    """Raise an error unless the command's own parser takes its words and options."""
+    if words[0] == "train":
+        path = AGENT if words[1] == "agent" else MODELS[words[1]][0]
+        load_config(load_object(path), words[2:])
+    elif words[0] == "evaluate":
+        arguments = evaluate._parser().parse_args(words[1:])
+        options = method_options(arguments.options)
+        for name in f"{arguments.methods},{arguments.refine or arguments.methods}".split(","):
+            spec, key = grounder_spec(name), grounder_key(name)
+            check_factory_options(key, spec, options_of(name, options), [spec.argument] if name != key else [])
+    else:
+        _parser().parse_args(words)
+
+
 def test_a_dry_run_is_a_shell_script_of_commands_that_parse(capsys):
     lines = printed(capsys, "--seeds", "2", "--gpus", "2", "--dry-run", "mdetr.weights=a b.pth", "yolo.weights=c.pt")
     commands = [shlex.split(line) for line in lines]
     assert len(commands) == len(refcocog(2)) - 1  # transvg has no checkpoint
     for program, *words in commands:
         assert program == "vg-gym"
-        if words[:2] == ["train", "clip"]:
-            assert configured(load_object(MODELS["clip"][0]), words[2:]).clip == "ViT-B-32:openai"
-        elif words[0] == "evaluate":
-            assert all(is_grounder(name) for name in words[words.index("--methods") + 1].split(",")), words
-        elif tuple(words[:2]) not in SCRIPTS:
-            _parser().parse_args(words)
+        check(words)
     one = next(line for line in lines if "--methods reclip" in line)
     assert one.endswith("yolo.weights=c.pt reclip.device=cuda") and "a b.pth" not in one
+    refined = next(line for line in lines if "--refine" in line)
+    assert refined.endswith("yolo.weights=c.pt yolo-clip.device=cuda agent.device=cuda")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train agent rewards=iou", "evaluate --methods yolo-clip --out x yolo-clip.devices=cuda", "features --splits test"],
+)
+def test_the_check_of_commands_finds_mistakes(command):
+    with pytest.raises((VGGymError, SystemExit)):
+        check(command.split())
 
 
 def test_sizes_are_the_published_ones():
     splits = PUBLISHED_SETS["refcocog-umd"].splits
     assert {name: images for name, (_, images) in splits.items()} == {k: v for k, v in IMAGES.items() if k != "all"}
     assert sum(images for _, images in splits.values()) == IMAGES["all"]
+    assert len(turns.FLOORS) == FLOORS
 
 
 def test_steps_are_kept_and_left_out(capsys):

@@ -108,9 +108,13 @@ def test_without_boxes_there_are_predictions_only(folder, capsys):
 
 
 def test_without_categories_naming_accuracy_is_left_out(folder, tiny_clip, monkeypatch):
-    monkeypatch.setattr("vg_gym.evaluation.comparison.load_clip", lambda name: tiny_clip)
+    devices = []
+    monkeypatch.setattr("vg_gym.evaluation.comparison.pick_device", lambda: "cuda")
+    load = lambda name, device: devices.append(device) or tiny_clip  # noqa: E731
+    monkeypatch.setattr("vg_gym.evaluation.comparison.load_clip", load)
     write_rows(folder / "mine.jsonl", both())
     row = rows_of(compare(folder, clip="tiny").run())["reads"]
+    assert devices == ["cuda"]
     assert row["grounding_accuracy"] is None and -1 <= row["cosine"] <= 1
     named = both()
     named[6]["category"] = "cup"
@@ -157,7 +161,7 @@ def cut_short(path):
 def test_an_image_that_cannot_be_read_is_a_failure_and_no_more(
     folder, tiny_clip, monkeypatch, break_image, size, clip, capsys
 ):
-    monkeypatch.setattr("vg_gym.evaluation.comparison.load_clip", lambda name: tiny_clip)
+    monkeypatch.setattr("vg_gym.evaluation.comparison.load_clip", lambda name, device: tiny_clip)
     write_rows(folder / "mine.jsonl", both(**size))
     break_image(folder / "images" / "1.png")
     row = rows_of(compare(folder, clip=clip, probes=True, refine="no-op").run())["reads"]

@@ -168,12 +168,12 @@ def words_of(step: Step, options: argparse.Namespace) -> list[str]:
     words = [word.format(**places) for word in step.command]
     if step.begun and (options.out / step.begun).is_file():
         words.append("resume=true")
-    if step.method:
+    if step.methods:
         from vg_gym.evaluation.methods import owners
 
-        named = owners(step.method)
+        named = {owner for method in step.methods for owner in owners(method)}
         words += [pair for pair in options.options if pair.partition(".")[0] in named]
-        words += [f"{step.method}.device=cuda"] if step.on_device and options.gpus else []
+        words += [f"{method}.device=cuda" for method in step.methods if options.gpus]
     return words
 
 

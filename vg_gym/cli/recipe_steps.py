@@ -13,6 +13,8 @@ BOXES = 10
 """Assumed number of a detector's boxes in an image."""
 SEGMENTS = 100
 """Assumed number of segments of an image."""
+FLOORS = 4
+"""Number of floors in a table."""
 CLIP_STEPS, CLIP_BATCH = 2000, 32
 """Steps of the fine-tuning of CLIP, and images in a step."""
 DOWNLOAD_GB = 13.5
@@ -68,10 +70,8 @@ class Step:
     """Cost on the whole data set."""
     begun: str = ""
     """File below ``{out}`` whose existence means that the command resumes with ``resume=true``."""
-    method: str = ""
-    """Method that the command evaluates, which receives the options ``METHOD.KEY=VALUE`` of the user."""
-    on_device: bool = False
-    """True if the method needs the option ``device`` to use a GPU."""
+    methods: tuple[str, ...] = ()
+    """Methods that the command evaluates. They receive the options ``METHOD.KEY=VALUE`` of the user, and use a GPU."""
     needs: str = ""
     """Option without which the step is left out."""
 
@@ -156,19 +156,33 @@ def _baseline(name: str) -> Step:
     words = ("evaluate", "--methods", name, "--clip", "{clip}", *DATA, *TEST, "--out", f"{{out}}/results/{name}")
     gflop = IMAGES["test"] * by_image + EXPRESSIONS["test"] * by_expression
     needs = f"{name}.weights" if name in NO_FETCHED_WEIGHTS else ""
-    cost = Cost(IMAGES["test"], gflop, memory_gb=memory)
-    return Step(name, "baselines", "baseline with published weights", words, cost, "", name, True, needs)
+    cost = _table(gflop, memory)
+    return Step(name, "baselines", "baseline with published weights", words, cost, "", (name,), needs)
+
+
+def _table(gflop: float, memory_gb: float, rows: int = 1) -> Cost:
+    """Return the cost of a table: that of its methods, and of CLIP on the crops of all rows, which reads each image.
+
+    Args:
+        gflop: GFLOP of the methods.
+        memory_gb: GB of memory.
+        rows: number of rows, without the floors.
+    """
+    scored = FLOORS + rows
+    crops = EXPRESSIONS["test"] * (scored * CROP + TEXT)
+    return Cost((scored + rows) * IMAGES["test"], gflop + crops, memory_gb=memory_gb)
 
 
 def _agents_rows(seeds: int) -> Sequence[Step]:
     """Return the steps that evaluate the agents and the refiner on all expressions of test."""
     rows = {"label-free-rows": "agent-label-free-s", "agents-rows": "agent-s"}
-    cost = Cost(IMAGES["test"], IMAGES["test"] * (CROP + YOLO) + EXPRESSIONS["test"] * TEXT, memory_gb=4)
+    cost = _table(IMAGES["test"] * seeds * (CROP + YOLO), 4, seeds)
     steps = []
     for name, prefix in rows.items():
         methods = ",".join(f"agent:{{out}}/{prefix}{seed}" for seed in range(seeds))
         words = ("evaluate", "--methods", methods, "--clip", "{clip}", *DATA, *TEST, "--out", f"{{out}}/results/{name}")
-        steps.append(Step(name, "rows", "rows of the agents", words, cost, "", "agent", True))
+        steps.append(Step(name, "rows", "rows of the agents", words, cost, "", ("agent",)))
     refine = ("evaluate", "--methods", "yolo-clip", "--refine", "agent:{out}/refiner", "--clip", "{clip}")
     refined = (*refine, *DATA, *TEST, "--out", "{out}/results/refined")
-    return [*steps, Step("refined-rows", "rows", "yolo-clip, refined", refined, cost, "", "agent", True)]
+    cost = _table(IMAGES["test"] * (2 * YOLO + (1 + BOXES) * CROP), 4, 2)
+    return [*steps, Step("refined-rows", "rows", "yolo-clip, refined", refined, cost, "", ("yolo-clip", "agent"))]

@@ -54,6 +54,7 @@ from vg_gym.evaluation.turns import FLOORS, check_turns, is_iterated, turn_rows
 from vg_gym.registry.checks import check_grounder, check_refiner
 from vg_gym.registry.photographs import PUBLISHED_CLIP, weights_for, world_of
 from vg_gym.registry.seen import seen_text
+from vg_gym.runtime.devices import pick_device
 from vg_gym.runtime.runners import Runner, make_runner
 from vg_gym.storage.files import fingerprint
 from vg_gym.storage.locks import writing_alone
@@ -282,7 +283,7 @@ class Comparison(ComparisonOptions):
         return {name: value for name, value in asdict(self).items() if name in SETTINGS}
 
     def _evaluator(self, data: GroundingDataset, runner: Runner) -> Evaluator:
-        clip = None if self.clip == "none" else load_clip(self.clip)
+        clip = None if self.clip == "none" else load_clip(self.clip, pick_device())
         return Evaluator(
             data, Path(self.out), self._settings, self.limit, clip, self.seed,
             runner=runner, fresh=self.fresh, retry_failures=self.retry_failures,
