@@ -133,7 +133,7 @@ def extract(file: Path, results: Path, part: str = "") -> None:
     write(file, table)
 
 
-def measured(names: dict[str, str], figures: dict[str, float], results: Path) -> Row:
+def measured(names: dict[str, str], figures: dict[str, float | str], results: Path) -> Row:
     """Figures of a benchmark by the names that a row has for them; what is no count to three digits.
 
     >>> measured({"rate": "steps/s", "n": "steps"}, {"steps/s": 35412.3, "steps": 70123}, Path("out.json"))
@@ -144,12 +144,14 @@ def measured(names: dict[str, str], figures: dict[str, float], results: Path) ->
     return {key: three_digits(figures[name]) for key, name in names.items()}
 
 
-def three_digits(figure: float) -> float:
-    """A measured number to three digits, whole where that makes it whole; a count as it is.
+def three_digits(figure: float | str) -> float | str:
+    """A measured number to three digits, whole where that makes it whole; a count or a text as it is.
 
-    >>> three_digits(35412.3), three_digits(1.516), three_digits(35412)
-    (35400, 1.52, 35412)
+    >>> three_digits(35412.3), three_digits(1.516), three_digits(35412), three_digits("2 images")
+    (35400, 1.52, 35412, '2 images')
     """
+    if isinstance(figure, str):
+        return figure
     rounded = float(f"{figure:.3g}")
     return figure if isinstance(figure, int) else int(rounded) if rounded.is_integer() else rounded
 

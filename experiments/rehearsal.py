@@ -29,7 +29,7 @@ if __name__ == "__main__":  # read when the libraries are imported
     os.environ |= {"HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true"}
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments.rehearsal_parts import YOLO_FILE, write_data, write_weights  # noqa: E402
+from experiments.rehearsal_parts import YOLO_FILE, write_data, write_small, write_weights  # noqa: E402
 from vg_gym.cli import entry  # noqa: E402
 from vg_gym.cli.figures import write_figures  # noqa: E402
 from vg_gym.cli.recipe import GPU_GFLOPS, Machine, words_of  # noqa: E402
@@ -54,6 +54,9 @@ BASELINES = (
     "mdetr", "transvg",
 )  # fmt: skip
 """Baselines of the recipe whose architectures are made here."""
+
+OF_SMALL = ("features", "detections", "label-free", "agents", "refiner")
+"""Groups of steps on the small copy, since an agent needs the features of all images of its data set."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def _run_and_leave(call: Callable[[], object], log: Path) -> None:
 def tasks(out: Path, images: int) -> Iterator[Task]:
     """Yield all steps in their order."""
     yield Task("data", "all of the index", partial(write_data, out))
+    yield Task("small copy", "one image of each split", partial(write_small, out))
     yield Task("weights", "six models", partial(write_weights, out))
     for name in ("open", "open again"):
         yield Task(name, "all of the index", partial(open_all, str(out / "data")))
@@ -148,7 +152,8 @@ def tasks(out: Path, images: int) -> Iterator[Task]:
     for step in refcocog(seeds=1):
         if step.name == "download" or step.group == "baselines" and step.name not in BASELINES:
             continue
-        words, ran = cut(words_of(step, small), step.name, images)
+        root = out / ("small" if step.group in OF_SMALL else "data")
+        words, ran = cut(words_of(step, SimpleNamespace(**{**vars(small), "root": root})), step.name, images)
         yield of_recipe(step.name, words, ran, step.cost)
         if step.name == "features":
             words = [word.replace("/features", "/features-large") for word in cut(words_of(step, large), "", images)[0]]

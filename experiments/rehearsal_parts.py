@@ -22,6 +22,8 @@ from vg_gym.learned.model import build
 from vg_gym.learned.weights import save_model
 from vg_gym.types import Objects
 
+INSTANCES_FILE, REFS_FILE = "instances.json", "refs(umd).p"
+"""Names of the published files."""
 REFS = 49_822
 """Number of RefCOCOg's objects with expressions."""
 PICTURES, SIZE = 16, (640, 480)
@@ -57,11 +59,28 @@ def write_data(out: Path) -> None:
         "annotations": [row for rows in annotations for row in rows],
         "categories": [{"id": i, "name": name, "supercategory": "thing"} for i, name in enumerate(names)],
     }
-    (folder / "instances.json").write_text(json.dumps(content))
+    (folder / INSTANCES_FILE).write_text(json.dumps(content))
     refs = list(refs_of(pictures, annotations))
-    (folder / "refs(umd).p").write_bytes(pickle.dumps(refs, protocol=2))
+    (folder / REFS_FILE).write_bytes(pickle.dumps(refs, protocol=2))
     count = sum(len(ref["sentences"]) for ref in refs)
     print(f"{len(files):,} images, {len(content['annotations']):,} objects, {len(refs):,} refs, {count:,} expressions")
+
+
+def write_small(out: Path) -> None:
+    """Write a copy of the data into ``out/small`` that has the first image of each split alone, for the agents."""
+    source, folder = out / "data" / "refcocog", out / "small" / "refcocog"
+    refs, content = pickle.loads((source / REFS_FILE).read_bytes()), json.loads((source / INSTANCES_FILE).read_text())
+    first: dict[str, int] = {}
+    for row in refs:
+        first.setdefault(row["split"], row["image_id"])
+    images = set(first.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "images").unlink(missing_ok=True)
+    (folder / "images").symlink_to((source / "images").resolve())
+    content["images"] = [row for row in content["images"] if row["id"] in images]
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in images]
+    (folder / INSTANCES_FILE).write_text(json.dumps(content))
+    (folder / REFS_FILE).write_bytes(pickle.dumps([row for row in refs if row["image_id"] in images], protocol=2))
 
 
 def drawn() -> list[Picture]:

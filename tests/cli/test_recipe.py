@@ -58,7 +58,11 @@ def test_a_dry_run_is_a_shell_script_of_commands_that_parse(capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["train agent rewards=iou", "evaluate --methods yolo-clip --out x yolo-clip.devices=cuda", "features --splits test"],
+    [
+        "train agent rewards=iou",
+        "evaluate --methods yolo-clip --out x yolo-clip.devices=cuda",
+        "features --splits test",
+    ],
 )
 def test_the_check_of_commands_finds_mistakes(command):
     with pytest.raises((VGGymError, SystemExit)):

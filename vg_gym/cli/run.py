@@ -15,6 +15,7 @@ from vg_gym.config import is_pair, load_config
 from vg_gym.errors import DEBUG, Interrupted, VGGymError, is_debugging
 from vg_gym.fitting.resuming import resumed
 from vg_gym.registry import DatasetSpec, GrounderSpec, dataset_spec, load_plugins, refuse_code
+from vg_gym.runtime.hub_log import hide_failed_requests
 from vg_gym.runtime.interrupts import sigterm_as_ctrl_c
 from vg_gym.storage.run_folder import CONFIG
 
@@ -31,6 +32,7 @@ def run(main: Callable[[], object]) -> None:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     sys.argv[1:] = without_debug(sys.argv[1:])
+    hide_failed_requests()
     with sigterm_as_ctrl_c() as received:
         status = _status(main)
     if status:

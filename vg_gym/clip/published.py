@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vg_gym.errors import VGGymError, nearest, unknown
+from vg_gym.runtime.hub_log import hide_failed_requests
 from vg_gym.runtime.lazy_imports import open_clip, torch
 from vg_gym.runtime.light_imports import import_towers
 from vg_gym.storage.assets import built_in_names
@@ -50,6 +51,7 @@ def build(name: str) -> Built:
         VGGymError: the name has another form, the architecture is unknown, or the file is a TorchScript archive.
     """
     import_towers()
+    hide_failed_requests()
     if name.startswith(HUB_PREFIX):
         model = open_clip.create_model(name, require_pretrained=True)
         return model, open_clip.get_tokenizer(name), open_clip.get_model_config(name)
