@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: an extension of griffe, which reads the package for the site."""
+"""Extension of griffe, which reads the package for the site, that turns docstrings into Markdown."""
 
 import re
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:mod|class|func|data|meth|attr):`~?([^`]+)`")
-"""A reference as Sphinx has it."""
+"""Pattern of a Sphinx reference."""
 DOCTEST = re.compile(r"^( *)>>> .*(?:\n\1\S.*)*", re.MULTILINE)
-"""Examples, up to an empty line."""
+"""Pattern of an example, which ends at an empty line."""
 
 
 class Docstrings(griffe.Extension):
     """Show references and examples as code."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrite the docstring of an object, where it has one."""
+        """Rewrite the docstring of an object if it has one."""
         if obj.docstring:
             text = ROLE.sub(r"`\1`", obj.docstring.value)
             obj.docstring.value = DOCTEST.sub(_fenced, text)

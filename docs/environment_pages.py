@@ -1,9 +1,9 @@
-"""The pages of the environments, a page for each registered id, written from the classes.
+"""Write a page for each registered environment from its classes.
 
 python docs/environment_pages.py
 
-Sections are those of the docstring of ``GroundingEnv``, arguments those of its signature and of ``EnvOptions``,
-spaces those of an environment that is made.
+Sections come from the docstring of ``GroundingEnv``, arguments from its signature and from ``EnvOptions``, and spaces
+from a new environment.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from vg_gym.envs.grounding import GroundingEnv
 
 FOLDER = Path(__file__).parent / "environments"
 FIXED = ("num_envs", "tensors", "options")
-"""Arguments of an engine that are none of an environment."""
+"""Arguments of an engine that an environment lacks."""
 OF_ALL = ("Registered ids", "Arguments")
-"""Sections that each page has in words of its own."""
+"""Titles of sections that differ from page to page."""
 
 PAGE = """# {id}
 
@@ -74,12 +74,12 @@ def main() -> None:
 
 
 def stale() -> list[str]:
-    """The ids whose pages are not what the classes make."""
+    """Return the ids whose pages differ from the classes."""
     return [name for name in vg_gym.ENVIRONMENTS if (FOLDER / f"{name}.md").read_text() != page(name)]
 
 
 def page(name: str) -> str:
-    """The page of an id."""
+    """Return the page of an id."""
     spec = registry.dataset_spec(vg_gym.ENVIRONMENTS[name])
     env, (description, sections) = made(targets(name)), docstring()
     titles = list(sections)
@@ -110,7 +110,7 @@ def page(name: str) -> str:
 
 
 def caption(name: str) -> str:
-    """What the picture shows."""
+    """Return the sentence below the picture."""
     played = "Three seeded episodes with the default options but `min_steps=1`, played by the greedy oracle."
     if registry.dataset_spec(vg_gym.ENVIRONMENTS[name]).read_from_disk:
         played += " The scenes are of RefShapes, which stands in where the data are not on the machine."
@@ -119,38 +119,38 @@ def caption(name: str) -> str:
 
 
 def targets(name: str) -> str:
-    """The value of the option ``targets`` of an id."""
+    """Return the value of the option ``targets`` of an id."""
     return gymnasium.spec(name).kwargs.get("targets", "one")
 
 
 @cache
 def made(value: str) -> gymnasium.Env:
-    """An environment with the default options and a value of ``targets``."""
+    """Make an environment with the default options and a value of ``targets``."""
     return gymnasium.make("RefShapes-Ground-v0", targets=value)
 
 
 def docstring() -> tuple[str, dict[str, str]]:
-    """The first sentences of the class's docstring, and its sections by title, as Markdown."""
+    """Return the first sentences of the class's docstring, and its sections by title, as Markdown."""
     text = re.sub(r"\nArgs:\n.*?(?=\n## )", "\n", inspect.getdoc(GroundingEnv) or "", flags=re.DOTALL)
     description, *rest = re.split(r"^## (.+)\n", markdown(text), flags=re.MULTILINE)
     return description.strip(), {title: body.strip() for title, body in zip(rest[::2], rest[1::2], strict=True)}
 
 
 def action_sets() -> str:
-    """The table of action sets, from the module's docstring."""
+    """Return the table of action sets, from the module's docstring."""
     rows = [line for line in (actions.__doc__ or "").splitlines() if line.startswith("|")]
     return "All sets, and how far each reaches ([results](../results/bounds.md#actions)):\n\n" + "\n".join(rows)
 
 
 def moves(answers: bool) -> str:
-    """The table of the moves of Discrete sets by index."""
+    """Return the table of the moves of Discrete sets by index."""
     names = {name: actions.make_actions(name, answers=answers).names for name in ("classic", "edges")}
     rows = zip_longest(map(str, range(max(map(len, names.values())))), *names.values(), fillvalue="")
     return "Indices of the Discrete sets:\n\n" + table(("index", *(f"`{name}`" for name in names)), rows)
 
 
 def observations(space: Dict) -> str:
-    """The spaces of the default observation."""
+    """Return the spaces of the default observation."""
     rows = [
         (f"`{key}`", str(part.shape), str(part.dtype), f"{part.low.min():g} to {part.high.max():g}")
         for key, part in space.items()
@@ -159,7 +159,7 @@ def observations(space: Dict) -> str:
 
 
 def arguments(name: str) -> str:
-    """The table of arguments that are no options: defaults from the signatures and the id, words from the docstring."""
+    """Return the table of arguments outside the options: defaults from signatures and id, text from the docstring."""
     own = inspect.signature(GroundingEnv).parameters["render_mode"]
     given = [*inspect.signature(make_engine).parameters.values(), own]
     fixed, said = gymnasium.spec(name).kwargs, arguments_said()
@@ -168,7 +168,7 @@ def arguments(name: str) -> str:
 
 
 def arguments_said() -> dict[str, str]:
-    """What the docstring says of each argument."""
+    """Return the text of each argument in a docstring."""
     section = re.search(r"\nArgs:\n(.*?)(?=\n\S)", inspect.getdoc(GroundingEnv) or "", re.DOTALL)
     assert section
     entries = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section[1], re.MULTILINE)

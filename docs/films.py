@@ -21,11 +21,11 @@ from vg_gym.registry import grounder, open_dataset
 
 DOCS = Path(__file__).parent
 EPISODES = 3
-"""Of each environment, and of the agent at once."""
+"""Number of episodes of each environment, and number of episodes of the agent shown at once."""
 ROUNDS = 2
-"""Of the agent's episodes."""
+"""Number of rounds of the agent's episodes."""
 PAUSE = 8
-"""Frames between rounds."""
+"""Number of frames between rounds."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def agent_film() -> list[np.ndarray]:
-    """Expressions of RefShapes test, those after the ones of the still picture, on relations and on size in turn."""
+    """Return expressions of RefShapes test after those of the still picture, on relations and size in turn."""
     data = open_dataset("refshapes", "test")
     samples = [data[index] for index in range(12, 60)]
     kinds = [[sample for sample in samples if sample.kind == kind] for kind in ("relation", "size")]
@@ -48,21 +48,21 @@ def agent_film() -> list[np.ndarray]:
 
 
 def environment_film(name: str, seed: int) -> list[np.ndarray]:
-    """Episodes of an id with the seeds from ``seed`` on, one after the other."""
+    """Return the frames of consecutive episodes of an id, with seeds from ``seed`` on."""
     env = gymnasium.make(name, render_mode="rgb_array", min_steps=1)
     played = [episode(env, seed + number) for number in range(EPISODES)]
     return of_one_size([frame for frames in played for frame in (*frames, frames[-1])])
 
 
 def of_one_size(frames: list[np.ndarray]) -> list[np.ndarray]:
-    """Frames with a white border on the right and below, as large as the largest."""
+    """Extend frames to the size of the largest with white on the right and below."""
     height, width = (max(frame.shape[axis] for frame in frames) for axis in (0, 1))
     borders = [((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)) for frame in frames]
     return [np.pad(frame, border, constant_values=255) for frame, border in zip(frames, borders, strict=True)]
 
 
 def episode(env: gymnasium.Env, seed: int) -> list[np.ndarray]:
-    """The frames of an episode that the oracle plays."""
+    """Return the frames of an episode that the oracle plays."""
     env.reset(seed=seed)
     engine = env.unwrapped.engine
     frames, over = [env.render()], False

@@ -1,20 +1,20 @@
-"""The tables of results, rewritten between their markers from the files in docs/results/data.
+"""Write the tables of results on all pages from the files in docs/results/data.
 
-    python docs/tables.py                                         write every table anew
-    python docs/tables.py extract NAME results/first/results.json  take a table's figures from a run, and write it anew
-    python docs/tables.py extract NAME results/hard/results.json hard   the same for the part ``hard`` of its rows
-    python docs/tables.py extract NAME out.json                    the same of a benchmark, ``--json out.json``
+    python docs/tables.py                                              write every table
+    python docs/tables.py extract NAME results/first/results.json      take the figures of a table from a run
+    python docs/tables.py extract NAME results/hard/results.json hard  take those of the part ``hard`` of its rows
+    python docs/tables.py extract NAME out.json                        take those of a benchmark, ``--json out.json``
 
-On a page a table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``;
-``<!-- table: NAME; mdetr, red -->`` shows the rows of those methods alone. A file NAME.json has
+A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``. ``<!-- table: NAME; mdetr, red -->`` shows only
+the rows of these methods. The file NAME.json has
 
-- ``command``: what makes the figures, one or several; each stands on the page that has the whole table;
-- ``source``: where they are from;
-- ``columns``: title -> the cell as a format of ``row``, or several, of which the first that a row has figures for is
-  shown, and nothing where it has none;
-- ``rows``: each a ``label``, a ``method`` where it is a row of ``results.json``, and figures, called as they are there.
-  What refines a method's boxes is in its ``refined``, the best of its proposals in its ``proposal_oracle``.
-  Of a benchmark a row says in ``figures`` which of the benchmark's figures its own are.
+- ``command``: one command that makes the figures, or a list; each stands on the page with the whole table;
+- ``source``: origin and date of the figures;
+- ``columns``: title -> format of the cell, which reads ``row``; the first of several formats for which the row has all
+  figures is used, and the cell is empty if there is none;
+- ``rows``: for each row its ``label``, its ``method`` if it comes from ``results.json``, and its figures under the
+  names of ``results.json``. Refined rows are in ``refined``, the best proposals in ``proposal_oracle``. A row of a
+  benchmark has ``figures``: name in the row -> name in the benchmark's file.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "docs/results/data"
-"""A file for each table."""
+"""Folder with a file for each table."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-"""Where tables may stand."""
+"""Pages on which tables may stand."""
 TABLE = re.compile(r"(<!-- table: ([\w-]+)(?:; ([^>]+))? -->\n).*?(?=<!-- /table -->)", re.DOTALL)
-"""A table with the marker before it: the marker, the name, the methods."""
+"""Pattern of a table after its marker; its groups are the marker, the name and the methods."""
 ORACLE = " proposal-oracle"
-"""End of the names of rows of ``results.json`` that hold the best proposals of a method."""
+"""Suffix of the rows of ``results.json`` that hold the best proposals of a method."""
 
 Row = dict[str, Any]
 
 
 def main(arguments: list[str]) -> None:
-    """Take figures from a run, where asked to, and write the tables."""
+    """Take figures from a run if the arguments name one, and write the tables."""
     if arguments:
         if arguments[0] != "extract" or len(arguments) not in (3, 4):
             sys.exit(__doc__)
@@ -54,21 +54,21 @@ def main(arguments: list[str]) -> None:
 
 
 def rewritten(text: str) -> str:
-    """A page with all its tables as the files have them."""
+    """Return a page with all its tables written from their files."""
     return TABLE.sub(lambda found: found[1] + rendered(read(found[2]), found[3]), text)
 
 
 def read(name: str) -> dict[str, Any]:
-    """The file of a table."""
+    """Return the content of a table's file."""
     return json.loads((DATA / f"{name}.json").read_text())
 
 
 def rendered(table: dict[str, Any], methods: str | None = None) -> str:
-    """A table as Markdown.
+    """Return a table as Markdown.
 
     Args:
-        table: what its file holds.
-        methods: those to show, with commas between; all where there are none.
+        table: content of its file.
+        methods: comma-separated methods to show; default: all.
     """
     columns, rows = table["columns"], table["rows"]
     if methods:
@@ -80,7 +80,7 @@ def rendered(table: dict[str, Any], methods: str | None = None) -> str:
 
 
 def cell(form: str | list[str], row: Row) -> str:
-    """A cell of a row: the first format that it has all figures for.
+    """Return a cell of a row by the first format for which the row has all figures.
 
     >>> cell(["{row[iou]:.2f} ({row[ci][0]:.1f})", "{row[iou]:.2f}"], {"iou": 0.5}), cell("{row[ms]}", {"iou": 0.5})
     ('0.50', '')
@@ -92,7 +92,7 @@ def cell(form: str | list[str], row: Row) -> str:
 
 
 def paths(form: str) -> list[list[str]]:
-    """What a format reads of a row.
+    """Return the paths of the figures that a format reads from a row.
 
     >>> paths("{row[ci][0]:.1f} of {row[n]}")
     [['ci', '0'], ['n']]
@@ -101,7 +101,7 @@ def paths(form: str) -> list[list[str]]:
 
 
 def look_up(row: Row, path: Iterable[str]) -> Any:
-    """The figure at a path; None where there is none."""
+    """Return the figure at a path, or None."""
     found: Any = row
     for key in path:
         try:
@@ -112,12 +112,12 @@ def look_up(row: Row, path: Iterable[str]) -> Any:
 
 
 def extract(file: Path, results: Path, part: str = "") -> None:
-    """Give a table's file the figures of a run, those that its columns show.
+    """Write the figures of a run into a table's file, as far as its columns show them.
 
     Args:
-        file: of the table.
-        results: the ``results.json`` of the command that the file names, or what a benchmark wrote.
-        part: of the rows, which takes the figures, where a table is of several runs.
+        file: file of the table.
+        results: ``results.json`` of the command that the file names, or the JSON file of a benchmark.
+        part: part of each row that takes the figures, if a table combines several runs.
     """
     table, run = json.loads(file.read_text()), json.loads(results.read_text())
     typed, meta = run["meta"]["command"], run["meta"]
@@ -134,7 +134,7 @@ def extract(file: Path, results: Path, part: str = "") -> None:
 
 
 def measured(names: dict[str, str], figures: dict[str, float | str], results: Path) -> Row:
-    """Figures of a benchmark by the names that a row has for them; what is no count to three digits.
+    """Return figures of a benchmark by their names in a row; measurements are rounded to three digits.
 
     >>> measured({"rate": "steps/s", "n": "steps"}, {"steps/s": 35412.3, "steps": 70123}, Path("out.json"))
     {'rate': 35400, 'n': 70123}
@@ -145,7 +145,7 @@ def measured(names: dict[str, str], figures: dict[str, float | str], results: Pa
 
 
 def three_digits(figure: float | str) -> float | str:
-    """A measured number to three digits, whole where that makes it whole; a count or a text as it is.
+    """Round a measurement to three digits, and return an int if it is whole; counts and texts stay unchanged.
 
     >>> three_digits(35412.3), three_digits(1.516), three_digits(35412), three_digits("2 images")
     (35400, 1.52, 35412, '2 images')
@@ -157,7 +157,7 @@ def three_digits(figure: float | str) -> float | str:
 
 
 def take_rows(table: dict[str, Any], rows: list[Row], part: str) -> None:
-    """Give a table's rows the figures of rows of ``results.json``, those that its columns show."""
+    """Copy figures from rows of ``results.json`` into a table's rows, as far as its columns show them."""
     forms = [form for column in table["columns"].values() for form in ([column] if isinstance(column, str) else column)]
     used = [path for form in forms for path in paths(form)]
     keys = sorted({path[1] for path in used if path[0] == part} if part else {path[0] for path in used} - {"label"})
@@ -168,12 +168,12 @@ def take_rows(table: dict[str, Any], rows: list[Row], part: str) -> None:
 
 
 def commands(table: dict[str, Any]) -> list[str]:
-    """The commands that make a table; none where its figures are of others."""
+    """Return the commands that make a table; the list is empty for published figures."""
     return [table["command"]] if isinstance(table["command"], str) else table["command"]
 
 
 def by_method(rows: list[Row]) -> dict[str, Row]:
-    """Rows of ``results.json`` by method, with what was made of their boxes inside."""
+    """Return the rows of ``results.json`` by method; refined rows and proposal oracles go inside."""
     found = {row["method"]: dict(row) for row in rows}
     for row in rows:
         if "refines" in row:
@@ -185,11 +185,11 @@ def by_method(rows: list[Row]) -> dict[str, Row]:
 
 
 KEPT = ("mean_iou", "mean_iou_ci", "acc@0.5", "acc@0.5_ci", "refined_by", "refined_by_acc@0.5")
-"""Of rows inside rows."""
+"""Figures that are copied from rows inside rows."""
 
 
 def rounded(figure: Any) -> Any:
-    """A figure, or what holds figures, to five places; of a row inside a row what tables show."""
+    """Round figures to five places, also inside lists and rows; rows inside rows keep only :data:`KEPT`."""
     if isinstance(figure, dict):
         kept = [key for key in figure if "method" not in figure or key in KEPT]
         return {key: rounded(figure[key]) for key in kept}
@@ -199,7 +199,7 @@ def rounded(figure: Any) -> Any:
 
 
 def write(file: Path, table: dict[str, Any]) -> None:
-    """Write a table's file, a row a line."""
+    """Write a table's file with one line per row."""
     head = {key: value for key, value in table.items() if key != "rows"}
     rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in table["rows"])
     start = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")

@@ -1,4 +1,4 @@
-"""What methods lose under other phrasings, changed pictures, bad initial boxes and changed scenes.
+"""Losses of methods under other phrasings, changed pictures, bad initial boxes and changed scenes.
 
 python experiments/robustness.py --methods agent:refshapes,ssd-clip,mdetr --json out.json ssd-clip.parse=true
 
