@@ -95,6 +95,8 @@ def importing(what: str, package: str, extra: str) -> Iterator[None]:
         raise missing_extra(what, package, extra) from error
 
 
+CLIP_FLAG = "(vg-gym evaluate, features and ground: --clip)"
+"""Remark on the option ``clip``, which some commands take as a flag."""
 MAX_REASON_CHARACTERS = 300
 """Largest length of the reason that an error message quotes from another error."""
 

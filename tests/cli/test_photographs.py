@@ -19,7 +19,7 @@ from vg_gym.learned.grounder_learner import GrounderConfig
 from vg_gym.registry.photographs import PUBLISHED_CLIP, drawn_clips, knows_drawn_only, weights_for
 
 WORDS = ("the man with the dog", "the red circle", "the woman on the left")
-OFFLINE = r"cannot load clip 'ViT-B-32:openai': .*clip=ViT-B-32-quickgelu:/path/to/open_clip_pytorch_model.bin$"
+OFFLINE = r"cannot load clip 'ViT-B-32:openai': .*clip=ViT-B-32-quickgelu:/path/to/\S+.bin \(.*--clip\)$"
 
 
 @pytest.fixture(autouse=True)

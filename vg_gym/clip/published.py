@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vg_gym.errors import VGGymError, nearest, unknown
+from vg_gym.errors import CLIP_FLAG, VGGymError, nearest, unknown
 from vg_gym.runtime.hub_log import hide_failed_requests
 from vg_gym.runtime.lazy_imports import open_clip, torch
 from vg_gym.runtime.light_imports import import_towers
@@ -80,7 +80,7 @@ def without_hub(name: str) -> str:
 
     >>> without_hub("ViT-B-32:openai")
     'Without hub access give a copy of open_clip_pytorch_model.bin from timm/vit_base_patch32_clip_224.openai: \
-clip=ViT-B-32-quickgelu:/path/to/open_clip_pytorch_model.bin'
+clip=ViT-B-32-quickgelu:/path/to/open_clip_pytorch_model.bin (vg-gym evaluate, features and ground: --clip)'
     """
     architecture, _, tag = name.replace("/", "-").partition(":")
     config = open_clip.get_pretrained_cfg(architecture, tag)
@@ -90,7 +90,8 @@ clip=ViT-B-32-quickgelu:/path/to/open_clip_pytorch_model.bin'
     if config.get("quick_gelu") and not architecture.endswith("-quickgelu"):
         architecture += "-quickgelu"
     file = "open_clip_pytorch_model.bin"
-    return f"Without hub access give a copy of {file} from {repository}: clip={architecture}:/path/to/{file}"
+    option = f"clip={architecture}:/path/to/{file} {CLIP_FLAG}"
+    return f"Without hub access give a copy of {file} from {repository}: {option}"
 
 
 def _quiet(record: logging.LogRecord) -> bool:

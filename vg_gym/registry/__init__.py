@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vg_gym.config import check_options
-from vg_gym.errors import MissingWeights, UnknownName, VGGymError, missing_extra, place_of, unknown
+from vg_gym.errors import CLIP_FLAG, MissingWeights, UnknownName, VGGymError, missing_extra, place_of, unknown
 from vg_gym.registry.plugins import GROUPS, S, load_plugins, offered, offered_spec, spec_at
 from vg_gym.registry.specs import DatasetSpec, GrounderSpec, ProposerSpec, Spec, load_object
 from vg_gym.registry.tables import CEILINGS, DATASET_KINDS, DATASETS, FILE_ENDINGS, FILES, GROUNDERS, LEARNED, PROPOSERS
@@ -226,7 +226,8 @@ def grounder(name: str, /, **options: Any) -> Grounder:
     except MissingWeights as error:
         if not spec.takes_clip or ":" not in (clip := str(options.get("clip", ""))):
             raise
-        raise MissingWeights(f"{error}. CLIP {clip} is fetched as well: give clip=ARCHITECTURE:FILE") from error
+        remedy = f"CLIP {clip} is fetched as well: give clip=ARCHITECTURE:FILE {CLIP_FLAG}"
+        raise MissingWeights(f"{error}. {remedy}") from error
 
 
 def grounder_with_clip(name: str, clip: str, /, **options: Any) -> Grounder:
