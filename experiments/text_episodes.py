@@ -8,117 +8,54 @@ ask the player again, and the others replay what it said. The script fails if a 
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from vg_gym import boxes as box_ops
-from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent, load_policy, read_about
 from vg_gym.agents.oracle import oracle_actions
 from vg_gym.agents.publishing.minari_data import env_options
 from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
-from vg_gym.clip.loader import load_clip
-from vg_gym.envs.grounding import GroundingEnv
-from vg_gym.frames import place
-from vg_gym.language_models.box_text import find_boxes
-from vg_gym.language_models.grounding_tools import call_of, tools_of
-from vg_gym.language_models.text_env import STOP, TextGroundingEnv, read_action, say_action
+from vg_gym.errors import VGGymError, unknown
+from vg_gym.language_models.text_env import STOP, say_action
 
-FRAME = "0-1000"
-SIZE = 64
-"""Longer side of the pictures in pixels."""
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from experiments.faces import Face, Numbers, Player, Tools, Words  # noqa: E402
+
 SCRIPT = ("[250, 250, 750, 750]", "left in coarse, right out fine", "top out coarse, bottom in fine", "stay", STOP)
 """Answers of the scripted policy step by step: a box, moves, no move, the end."""
 TOLERANCE = 1e-6
-Arrays = dict[str, np.ndarray]
-"""Observation of ``GroundingEnv``."""
-Player = Callable[[Any, Arrays, int], str]
-"""Function from engine, arrays of the observation and number of the step to an answer in words."""
-Step = tuple[float, tuple[bool, bool], float]
-"""Reward, the two ends (terminated, truncated), and the IoU after a step."""
 
 
-class Face(Protocol):
-    """A way to play the environment."""
+def open_env(options: dict[str, Any]) -> Face:
+    """Return the face of the OpenEnv package."""
+    from experiments.served_faces import OpenEnvFace
 
-    engine: Any
-    """Engine of the episode; None if it is in another process."""
-
-    def reset(self, index: int) -> Arrays | None:
-        """Start an episode; return the arrays of its observation, or None if the face does not show them."""
-
-    def act(self, words: str) -> tuple[Arrays | None, Step]:
-        """Answer in words; return what :meth:`reset` does, and the step."""
+    return OpenEnvFace(options)
 
 
-class Numbers:
-    """``GroundingEnv``, in which words become actions."""
+def verifiers(options: dict[str, Any]) -> Face:
+    """Return the face of the verifiers package."""
+    from experiments.served_faces import VerifiersFace
 
-    def __init__(self, options: dict[str, Any]):
-        self.env = GroundingEnv(**options)
-        self.engine = self.env.engine
-
-    def reset(self, index: int) -> Arrays:
-        """See :class:`Face`."""
-        return self.env.reset(seed=index, options={"index": index})[0]
-
-    def act(self, words: str) -> tuple[Arrays, Step]:
-        """See :class:`Face`."""
-        if boxes := find_boxes(words, FRAME):
-            size = self.engine.query(0).image.size
-            result = self.env.place(box_ops.normalize(place(boxes[0], FRAME, size), size))
-        else:
-            result = self.env.step(read_action(words, self.engine.actions))
-        arrays, reward, terminated, truncated, info = result
-        return arrays, (float(reward), (terminated, truncated), float(info["iou"]))
+    return VerifiersFace(options)
 
 
-class Words:
-    """``TextGroundingEnv``."""
-
-    def __init__(self, options: dict[str, Any]):
-        self.env = TextGroundingEnv(FRAME, size=SIZE, **options)
-        self.engine = self.env.env.engine
-
-    def reset(self, index: int) -> Arrays:
-        """See :class:`Face`."""
-        self.env.reset(seed=index, options={"index": index})
-        return self.env.arrays
-
-    def act(self, words: str) -> tuple[Arrays, Step]:
-        """See :class:`Face`."""
-        _, reward, terminated, truncated, info = self.env.step(words)
-        return self.env.arrays, (float(reward), (terminated, truncated), float(info["iou"]))
-
-
-class Tools:
-    """The tools, the environment of TRL's trainer; words become calls."""
-
-    engine = None
-
-    def __init__(self, options: dict[str, Any]):
-        self.env = tools_of(frame=FRAME, size=SIZE, **options)()
-
-    def reset(self, index: int) -> None:
-        """See :class:`Face`."""
-        self.env.reset(index=index, seed=index)
-
-    def act(self, words: str) -> tuple[None, Step]:
-        """See :class:`Face`; the reward is the difference that the call makes to ``get_reward()``."""
-        before = self.env.get_reward()
-        name, arguments = call_of(words, FRAME)
-        getattr(self.env, name)(**arguments)
-        ends = self.env.is_over and name == "stop", self.env.is_over and name != "stop"
-        return None, (self.env.get_reward() - before, ends, float(self.env.info["iou"]))
-
-
-FACES: dict[str, Callable[[dict[str, Any]], Face]] = {"words": Words, "TRL": Tools}
+FACES: dict[str, Callable[[dict[str, Any]], Face]] = {
+    "words": Words, "TRL": Tools, "OpenEnv": open_env, "verifiers": verifiers,
+}  # fmt: skip
 """Name of a face -> function from the options of the environment to the face."""
+PACKAGES = {
+    "OpenEnv": ("vg_gym_openenv", "integrations/openenv"),
+    "verifiers": ("vg_gym_grounding", "integrations/verifiers"),
+}
+"""Name of a face -> module that it needs, and the folder of the package that has it."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +80,10 @@ def main() -> None:
     p.add_argument("--episodes", type=int, default=100)
     p.add_argument("--agent", default="refshapes-label-free")
     p.add_argument("--reward", default="iou")
-    p.add_argument("--faces", default=",".join(FACES), help="comma-separated (default: %(default)s)")
+    p.add_argument("--faces", default="", help=f"comma-separated, of {', '.join(FACES)} (default: those installed)")
     p.add_argument("--json", type=Path, help="also write the figures here")
     given = p.parse_args()
-    played = compare(given.episodes, given.agent, given.reward, tuple(given.faces.split(",")))
+    played = compare(given.episodes, given.agent, given.reward, chosen(given.faces))
     print("| player | face | episodes | steps | mean return | mean IoU | largest difference of a reward |")
     print("|---|---|---|---|---|---|---|")
     for row in played:
@@ -162,13 +99,30 @@ def main() -> None:
         raise SystemExit("the faces differ")
 
 
-def compare(episodes: int, agent: str, reward: str, faces: tuple[str, ...] = tuple(FACES)) -> list[Played]:
+def chosen(faces: str) -> tuple[str, ...]:
+    """Return the faces that the user names; without names those whose packages are installed, and say which are not.
+
+    Raises:
+        VGGymError: a face is unknown, or its package is not installed.
+    """
+    missing = {name: folder for name, (module, folder) in PACKAGES.items() if find_spec(module) is None}
+    remedies = {name: f"{name} is not installed: pip install -e {folder}" for name, folder in missing.items()}
+    if not faces:
+        print("".join(f"left out: {remedy}\n" for remedy in remedies.values()), end="", file=sys.stderr)
+        return tuple(name for name in FACES if name not in missing)
+    for name in faces.split(","):
+        if name not in FACES:
+            raise unknown("face", name, FACES)
+        if name in missing:
+            raise VGGymError(remedies[name])
+    return tuple(faces.split(","))
+
+
+def compare(episodes: int, agent: str, reward: str, faces: tuple[str, ...]) -> list[Played]:
     """Return the results of every player in every face, on the first samples of RefShapes val."""
     folder = find_agent(agent)
-    options = {**env_options(f"agent:{agent}"), "reward": reward, "cache": False}
-    options["clip"] = load_clip(options["clip"])
-    data = registry.open_dataset("refshapes", "val")
-    options["dataset"] = [data[i] for i in range(episodes)]
+    data = {"dataset": "refshapes", "split": "val"}
+    options = {**env_options(f"agent:{agent}"), **data, "reward": reward, "cache": False}
     numbers = Numbers(options)
     policy = load_policy(folder, read_about(folder), numbers.engine)
 
@@ -188,11 +142,11 @@ def compare(episodes: int, agent: str, reward: str, faces: tuple[str, ...] = tup
 
 def _everywhere(name: str, player: Player, numbers: Face, faces: dict[str, Face], episodes: int) -> list[Played]:
     """Return the results of a player in all faces."""
-    reference = [_episode(numbers, player, index) for index in range(episodes)]
+    reference = numbers.play(player, episodes, ())
     answers = [words for _, words in reference]
     rows = []
     for face_name, face in faces.items():
-        played = [_episode(face, player, index, answers[index]) for index in range(episodes)]
+        played = face.play(player, episodes, answers)
         pairs = [(ours, theirs) for (ours, _), (theirs, _) in zip(reference, played, strict=True)]
         both = [(a, b) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=False)]
         rows.append(
@@ -208,31 +162,6 @@ def _everywhere(name: str, player: Player, numbers: Face, faces: dict[str, Face]
             )
         )
     return rows
-
-
-def _episode(face: Face, player: Player, index: int, answers: list[str] | None = None) -> tuple[list[Step], list[str]]:
-    """Play an episode; return its steps and the answers.
-
-    Args:
-        face: face.
-        player: player, who is asked if the face shows arrays.
-        index: number of the episode.
-        answers: answers for faces that do not show arrays.
-    """
-    arrays, steps, said, over = face.reset(index), [], [], False
-    while not over:
-        if arrays is None:
-            assert answers is not None
-            if len(steps) == len(answers):  # this face goes on where the reference ended
-                break
-            words = answers[len(steps)]
-        else:
-            words = player(face.engine, arrays, len(steps))
-        arrays, step = face.act(words)
-        steps.append(step)
-        said.append(words)
-        over = any(step[1])
-    return steps, said
 
 
 if __name__ == "__main__":

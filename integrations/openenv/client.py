@@ -1,6 +1,9 @@
 """Client of the server; each client plays its own episodes."""
 
+from contextlib import suppress
 from typing import Any
+
+from websockets.exceptions import ConnectionClosed
 
 from openenv.core import EnvClient
 from openenv.core.client_types import StepResult
@@ -13,6 +16,10 @@ class GroundingEnv(EnvClient[GroundingAction, GroundingObservation, GroundingSta
 
     ``reset(seed=..., index=...)`` starts the episode of a sample; without ``index`` the seed draws it.
     """
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        with suppress(ConnectionClosed):  # a server without a free place says so, then closes; the next read gets that
+            await super()._send(message)
 
     def _step_payload(self, action: GroundingAction) -> dict[str, Any]:
         return action.model_dump(exclude={"metadata"})

@@ -76,13 +76,25 @@ def test_a_run_that_was_stopped_goes_on(minari, monkeypatch):
     assert same(other[0], whole[1]) is False and other[0].infos["key"][0] == whole[1].infos["key"][0]
 
 
-def test_a_trained_agent_is_recorded(minari, capsys):
-    main(["minari", "refshapes/clip-v0", "--agent", "agent:refshapes-clip", "--episodes", "2",
-          "dataset_options.scenes=2"])  # fmt: skip
+@pytest.mark.parametrize("agent", ["oracle", "agent:refshapes-clip"])
+@pytest.mark.parametrize("command", ["minari", "demonstrations"])
+def test_both_commands_record_an_agent(minari, capsys, command, agent):
+    name = "refshapes/clip-v0"
+    line = [name] if command == "minari" else ["refshapes", "--format", "minari", "--out", name]
+    main([command, *line, "--agent", agent, "--episodes", "2", "dataset_options.scenes=2"])
     assert "2 episodes" in capsys.readouterr().out
-    read = minari.load_dataset("refshapes/clip-v0")
+    read = minari.load_dataset(name)
     options = read.recover_environment().unwrapped.engine.options
-    assert read.total_episodes == 2 and (options.action, options.max_steps) == ("jump-edges", 8)  # the agent's own
+    assert read.total_episodes == 2 and (options.action == "jump-edges") == (agent != "oracle")  # the agent's own
+    assert read.storage.metadata["algorithm_name"] == agent
+    assert all(episode.infos["iou"][-1] > 0.5 for episode in read.iterate_episodes())
+
+
+@pytest.mark.parametrize("option", ["--mistakes=0.2", "--calls=tools", "--frame=pixels", "--size=64"])
+def test_options_of_conversations_are_errors_for_minari(option, capsys):
+    with pytest.raises(SystemExit):
+        main(["demonstrations", "refshapes", "--format", "minari", "--out", NAME, option])
+    assert f"{option.partition('=')[0]} is for --format chat" in capsys.readouterr().err
 
 
 def test_mistakes_are_named_before_anything_is_played(minari, monkeypatch):

@@ -51,14 +51,14 @@ def free_port():
 
 
 @contextmanager
-def served(site, sessions=3, arguments=("-m", "vg_gym_openenv.server.app"), cwd=ROOT, **environment):
-    """Address of a server in a process of its own, as users start it."""
+def served(site, sessions=3, arguments=("-m", "vg_gym_openenv.server.app"), cwd=None, **environment):
+    """Address of a server in a process of its own, as users start it; its folder must outlive it."""
     port = free_port()
     env = {
         **os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "VG_GYM_OPTIONS": json.dumps(OPTIONS),
         "VG_GYM_SESSIONS": str(sessions), **environment,
     }  # fmt: skip
-    process = subprocess.Popen([sys.executable, *arguments, "--port", str(port)], env=env, cwd=cwd)
+    process = subprocess.Popen([sys.executable, *arguments, "--port", str(port)], env=env, cwd=cwd or site)
     try:
         base = f"http://127.0.0.1:{port}"
         _wait_for(f"{base}/health", process)
@@ -193,7 +193,7 @@ def _plays_soon(base):
 def test_one_client_too_many_is_an_error_and_harms_nobody(site):
     with served(site, sessions=1) as base, client(base) as env:
         env.reset(seed=0, index=0)
-        with pytest.raises(Exception, match="(?i)capacity|closed|session"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="CAPACITY_REACHED"):  # noqa: SIM117
             with client(base) as other:
                 other.reset(seed=0, index=1)
         np.testing.assert_allclose(play(env, 0)[1], in_gymnasium(0)[0], atol=1e-6, rtol=0)
@@ -208,6 +208,16 @@ def test_mistakes_are_errors_of_the_client_that_makes_them(server):
         with pytest.raises(RuntimeError, match="outside"):
             env.reset(index=10**9)
         assert len(play(env, 0)[1]) == 4
+
+
+def test_an_unexpected_error_is_logged_with_its_traceback(site, caplog):
+    from vg_gym_openenv.server.grounding_environment import GroundingEnvironment
+
+    broken = GroundingEnvironment.__new__(GroundingEnvironment)
+    with pytest.raises(AttributeError):
+        broken.reset(seed=0)
+    [record] = caplog.records
+    assert record.exc_info is not None and "failed" in record.message
 
 
 def test_the_schema_and_the_page_for_a_browser(site):
@@ -225,8 +235,16 @@ def test_the_package_names_what_is_there(site):
     project = tomllib.loads((FOLDER / "pyproject.toml").read_text())
     assert project["project"]["scripts"]["server"] == "vg_gym_openenv.server.app:main"
     assert set(project["tool"]["setuptools"]["packages"]) == {"vg_gym_openenv", "vg_gym_openenv.server"}
-    docker = (FOLDER / "server/Dockerfile").read_text()
-    assert "integrations/openenv" in docker and 'CMD ["server"' in docker
     from openenv.cli._validation import validate_multi_mode_deployment
 
     assert validate_multi_mode_deployment(FOLDER)[1] == ["Missing uv.lock - run 'uv lock' to generate it"]
+
+
+def test_the_dockerfile_copies_what_the_packages_are_made_of():
+    lines = (FOLDER / "server/Dockerfile").read_text().splitlines()
+    copied = {source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1]}
+    assert {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "vg_gym", "integrations/openenv"} <= copied
+    assert all((ROOT / source).exists() for source in copied)
+    [command] = [json.loads(line.removeprefix("CMD ")) for line in lines if line.startswith("CMD ")]
+    scripts = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]["scripts"]
+    assert command[0] in scripts

@@ -15,6 +15,8 @@ from vg_gym.errors import VGGymError, unknown
 
 FOR_PEOPLE = {"min_steps": 1, "max_steps": 60, "image_pool": 0}
 """Options of ``play`` that replace the environment's defaults; people need more steps than agents."""
+CHAT_DEFAULTS = {"mistakes": 0.0, "calls": "words", "frame": "0-1000", "size": 512}
+"""Options of ``demonstrations --format chat`` alone, and their defaults."""
 
 
 def add_play(commands) -> None:
@@ -86,10 +88,11 @@ def add_demonstrations(commands) -> None:
     parser.add_argument("--episodes", type=int, default=1000, metavar="N", help="number of episodes")
     parser.add_argument("--format", default="chat", choices=("chat", "minari"), help="conversations, or Minari")
     parser.add_argument("--out", required=True, help="folder of the conversations, or name of the Minari data set")
-    parser.add_argument("--mistakes", type=float, default=0.0, metavar="P", help="chat: probability of a random move")
-    parser.add_argument("--calls", default="words", help="chat: answers in words, or calls of tools")
-    parser.add_argument("--frame", default="0-1000", help="chat: frame of boxes")
-    parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="chat: longer side of the pictures")
+    parser.add_argument("--mistakes", type=float, metavar="P", help="chat: probability of a random move")
+    parser.add_argument("--calls", help="chat: answers in words, or calls of tools")
+    parser.add_argument("--frame", help="chat: frame of boxes")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="chat: longer side of the pictures")
+    parser.set_defaults(**CHAT_DEFAULTS)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the episodes")
     _add_options(parser)
 
@@ -102,8 +105,9 @@ def demonstrate(options: argparse.Namespace) -> None:
     """
     arguments = pairs_of(options.options)
     if options.format == "minari":
-        if options.mistakes:
-            raise VGGymError("--mistakes is for --format chat: Minari data sets hold an agent's own actions")
+        for name, default in CHAT_DEFAULTS.items():
+            if getattr(options, name) != default:
+                raise VGGymError(f"--{name} is for --format chat: Minari data sets hold an agent's own actions")
         from vg_gym.agents.publishing.minari_data import write_minari
 
         env_id = next((name for name, data in ENVIRONMENTS.items() if data == options.dataset), "RefShapes-Ground-v0")

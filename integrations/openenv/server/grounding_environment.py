@@ -1,10 +1,14 @@
 """OpenEnv's interface over the environment in words."""
 
+import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 from openenv.core.env_server.interfaces import Environment
+from vg_gym.errors import VGGymError
 from vg_gym.language_models.chat_api import data_url
 from vg_gym.language_models.text_env import TextGroundingEnv, TextObservation
 
@@ -15,6 +19,20 @@ else:
 
 _ONE_AT_A_TIME = threading.Lock()
 """Lock of all sessions, which share a CLIP with its caches; a step computes for milliseconds."""
+_LOG = logging.getLogger(__name__)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Lock out other sessions, and log an unexpected error with its traceback, which OpenEnv does not do."""
+    with _ONE_AT_A_TIME:
+        try:
+            yield
+        except VGGymError:  # a mistake of the client, whose message says all
+            raise
+        except Exception:
+            _LOG.exception("a session of OpenEnv failed")
+            raise
 
 
 class GroundingEnvironment(Environment[GroundingAction, GroundingObservation, GroundingState]):
@@ -31,7 +49,7 @@ class GroundingEnvironment(Environment[GroundingAction, GroundingObservation, Gr
 
     def __init__(self, **options: Any):
         super().__init__()
-        with _ONE_AT_A_TIME:
+        with _alone():
             self._env = TextGroundingEnv(**options)
         self._state = GroundingState()
 
@@ -45,7 +63,7 @@ class GroundingEnvironment(Environment[GroundingAction, GroundingObservation, Gr
             episode_id: name of the episode in the state; None: a random one.
             index: index of the sample; None: drawn by the seed.
         """
-        with _ONE_AT_A_TIME:
+        with _alone():
             observation, info = self._env.reset(seed=seed, options=None if index is None else {"index": index})
             self._state = GroundingState(episode_id=episode_id or str(uuid4()), **_truth(info))
             return self._observation(observation, info)
@@ -58,7 +76,7 @@ class GroundingEnvironment(Environment[GroundingAction, GroundingObservation, Gr
             timeout_s: unused, as a step takes milliseconds.
             **options: unused.
         """
-        with _ONE_AT_A_TIME:
+        with _alone():
             observation, reward, terminated, truncated, info = self._env.step(action.answer)
             total = self._state.episode_return + float(reward)
             count = self._state.step_count + 1
