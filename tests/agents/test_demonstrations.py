@@ -1,9 +1,11 @@
 """Demonstrations: conversations with pictures, and the trainer that reads them."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("pyarrow", reason='needs pip install "vg_gym[foundation]"')
 
@@ -20,7 +22,7 @@ def written(out, tiny_clip, episodes=3, more=None, **what):
 
 
 def lines(out):
-    files = sorted((out / "data").glob("*.jsonl"))
+    files = sorted((out / "lines").glob("*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
@@ -46,6 +48,15 @@ def test_datasets_reads_messages_and_pictures(tmp_path, tiny_clip):
     rows = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))["train"]
     assert len(rows) == 3 and rows[0]["images"][0].size == (64, 64) and rows[0]["mistakes"] == []
     assert rows[0]["messages"][1]["role"] == "assistant"
+
+
+def test_pandas_reads_the_folder(tmp_path, tiny_clip):
+    pandas = pytest.importorskip("pandas")
+    written(tmp_path, tiny_clip)
+    frame = pandas.read_parquet(tmp_path / "data")
+    assert len(frame) == 3 and frame.steps.tolist() == [row["steps"] for row in lines(tmp_path)]
+    picture = Image.open(io.BytesIO(frame.images[0][0]["bytes"]))
+    assert picture.size == (64, 64) and (tmp_path / frame.images[0][0]["path"]).is_file()
 
 
 def test_a_stopped_run_resumes_and_a_longer_one_extends(tmp_path, tiny_clip, monkeypatch):

@@ -102,7 +102,7 @@ def write_demonstrations(
                 _write_file(out, files[-1], [player.play(index) for index in range(first, last)])
             bar.update(last - first)
     for old in {*(out / "data").glob("*.parquet")} - {*files}:  # a shorter run's last file
-        old.with_suffix(".jsonl").unlink(missing_ok=True)
+        _lines_file(old).unlink(missing_ok=True)
         old.unlink()
     totals = _totals(files)
     write_text(out / CARD, _card(options, command, totals))
@@ -208,10 +208,16 @@ def _write_file(out: Path, file: Path, rows: list[dict[str, Any]]) -> None:
         names = [f"images/{row['index']:06}-{number:02}.jpg" for number in range(len(row["images"]))]
         row["images"] = [_stored(out, name, image) for name, image in zip(names, row["images"], strict=True)]
     lines = [json.dumps({**row, "images": [image["path"] for image in row["images"]]}) for row in rows]
-    write_text(file.with_suffix(".jsonl"), "\n".join(lines) + "\n")
+    make_folder(_lines_file(file).parent)
+    write_text(_lines_file(file), "\n".join(lines) + "\n")
     table = _table(rows)
     with replacing(file) as part:
         parquet_package().write_table(table, part)
+
+
+def _lines_file(file: Path) -> Path:
+    """Return the JSON lines of a parquet file; they are in another folder, since pandas reads ``data`` as a whole."""
+    return file.parents[1] / "lines" / f"{file.stem}.jsonl"
 
 
 def _stored(out: Path, name: str, image: Any) -> dict[str, Any]:
@@ -257,7 +263,7 @@ def _feature(kind: Any) -> dict[str, Any]:
 
 def _totals(files: list[Path]) -> dict[str, Any]:
     """Return number of episodes and steps, number of mistakes, and mean return and IoU, of all files."""
-    lines = [json.loads(line) for file in files for line in file.with_suffix(".jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for file in files for line in _lines_file(file).read_text().splitlines()]
     return {
         "episodes": len(lines),
         "steps": sum(line["steps"] for line in lines),
@@ -296,7 +302,7 @@ expression. {seen} {_FORMS[options.calls]}
 |---|---|
 {numbers}
 
-`data/*.parquet` has the pictures inside, `data/*.jsonl` names those in `images/`. `messages` and `images` are the
+`data/*.parquet` has the pictures inside, `lines/*.jsonl` names those in `images/`. `messages` and `images` are the
 columns of TRL's `SFTTrainer`; boxes are in the frame `{options.frame}`. With a probability of {options.mistakes} a step
 is a random move instead of the agent's. `mistakes` numbers these answers of a conversation, from 0: a training that
 does not mask them imitates them too. `iou` and `return` are those of the whole episode. Options: `{ABOUT}`.
