@@ -7,7 +7,7 @@ from PIL import Image
 from vg_gym import registry
 from vg_gym.cli.listing import ready_grounders
 from vg_gym.errors import VGGymError
-from vg_gym.pictures.demo import SCENES, SIZE, answered, drawn_scene, own_picture
+from vg_gym.pictures.demo import SCENES, SIZE, answered, drawn_scene, own_picture, typed_score
 from vg_gym.types import Prediction
 
 
@@ -66,6 +66,13 @@ def test_below_the_threshold_nothing_fits(mine):
     assert below.numbers["box"] == "nothing that fits" and below.drawn(0) is not None
     assert above.numbers["box"] == "1.0 2.0 30.0 40.0 px"
     assert "gives no scores" in answered(drawn_scene(0), "a star", "full", None, 0.4).message
+
+
+def test_a_typed_score_is_a_number_or_nothing():
+    assert [typed_score(text) for text in ("", "  ", "0", " -0.5 ")] == [None, None, 0, -0.5]
+    for text in ("half", "nan", "0,5"):
+        with pytest.raises(VGGymError, match=f"'{text}' is not a score"):
+            typed_score(text)
 
 
 def test_a_built_in_method_finds_the_object():

@@ -7,14 +7,16 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 
-from tests.browsers import BROWSER, needs_browser
+from tests.browsers import needs_browser, opened
 
-pytest.importorskip("gradio", reason='vg-gym demo needs pip install -e ".[demo]"')
-playwright = pytest.importorskip("playwright.sync_api", reason="a browser is driven with playwright")
-pytestmark = needs_browser
+pytestmark = [
+    needs_browser,
+    pytest.mark.skipif(find_spec("gradio") is None, reason='vg-gym demo needs pip install -e ".[demo]"'),
+]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 300_000
 """Milliseconds that a first answer may take on a busy machine."""
@@ -52,10 +54,8 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with opened() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def visit(browser, address, tmp_path, request):
     """Opens the page in a window of a size; at the end, it has asked no other host and made no error."""
     pages, hosts, errors = [], set(), []
 
-    def opened(window):
+    def visit(window):
         page = browser.new_page(viewport=window)
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: hosts.add(re.sub(r"^(\w+:/*[^/]*).*", r"\1", request.url)))
@@ -73,7 +73,7 @@ def visit(browser, address, tmp_path, request):
         pages.append(page)
         return page
 
-    yield opened
+    yield visit
     folder = os.environ.get("VG_GYM_SCREENSHOTS", tmp_path)
     for number, page in enumerate(pages):
         page.screenshot(path=os.path.join(folder, f"{request.node.name}-{number}.png"), full_page=True)
@@ -120,6 +120,7 @@ def test_type_click_and_see_a_box(visit):
 
 def test_a_telephone_needs_no_sideways_scrolling(visit):
     page = visit(PHONE)
+    assert page.get_by_label("Nothing fits below this score").input_value() == ""
     ground(page)
     assert shows(page, "first-answer", YELLOW)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

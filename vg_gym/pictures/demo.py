@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -102,6 +103,23 @@ def own_picture(path: str | Path) -> Picture:
         return Picture(picture(path))
     except VGGymError as error:
         raise VGGymError(str(error).replace(str(path), Path(path).name)) from error
+
+
+def typed_score(text: str) -> float | None:
+    """Return the score that was typed into a field; None for an empty one.
+
+    Raises:
+        VGGymError: the text is not a finite number.
+    """
+    if not text.strip():
+        return None
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise VGGymError(f"{text.strip()!r} is not a score: type a number, as 0.5, or leave the field empty")
+    return score
 
 
 def answered(

@@ -15,7 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio i
 import gradio as gr
 
 from vg_gym.errors import VGGymError
-from vg_gym.pictures.demo import SCENES, Answer, Picture, answered, drawn_scene, own_picture
+from vg_gym.pictures.demo import SCENES, Answer, Picture, answered, drawn_scene, own_picture, typed_score
 
 TITLE = "vg_gym: what does a sentence mean in a picture?"
 NO_METHOD = "none"
@@ -114,10 +114,14 @@ def build(methods: Sequence[str], clip: str | None = None, nothing_below: float 
     first = drawn_scene(0)
     sentences = list(first.targets)
 
-    def ask(
-        column: AnswerColumn, current: Picture | None, sentence: str, method: str, threshold: float | None
-    ) -> list[Any]:
-        return column.show(None if method == NO_METHOD else answered(current, sentence or "", method, clip, threshold))
+    def ask(column: AnswerColumn, current: Picture | None, sentence: str, method: str, threshold: str) -> list[Any]:
+        if method == NO_METHOD:
+            return column.show(None)
+        try:
+            score = typed_score(threshold)
+        except VGGymError as error:
+            return column.show(Answer(None, str(error)))
+        return column.show(answered(current, sentence or "", method, clip, score))
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(PICTURE_LIFETIME_S, PICTURE_LIFETIME_S)) as page:
         current = gr.State(first)
@@ -136,7 +140,8 @@ def build(methods: Sequence[str], clip: str | None = None, nothing_below: float 
                 method = gr.Dropdown(list(methods), value=methods[0], label="Method", elem_id="method")
                 beside = gr.Dropdown([NO_METHOD, *methods], value=NO_METHOD, label="Beside it", elem_id="beside")
                 label = "Nothing fits below this score (empty: the method alone decides)"
-                threshold = gr.Number(nothing_below, label=label, elem_id="nothing-below")
+                score = "" if nothing_below is None else str(nothing_below)  # an empty gr.Number is 0
+                threshold = gr.Textbox(score, label=label, elem_id="nothing-below", max_lines=1)
                 ground_button = gr.Button("Ground", variant="primary", elem_id="ground")
                 number = gr.Number(0, label=f"Drawn scene, 0 to {SCENES.scenes - 1}", precision=0, elem_id="scene")
         gr.HTML(LEGEND)
