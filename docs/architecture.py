@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def _names(node: ast.AST, home: list[str]) -> list[str]:
     return []
 
 
+@cache
 def modules() -> dict[str, tuple[ast.Module, bool]]:
     """Return every module of the package by name: its syntax tree, and whether it is a package."""
     trees: dict[str, tuple[ast.Module, bool]] = {}

@@ -10,6 +10,9 @@ import open_clip
 import pytest
 import torch
 
+from vg_gym.cli.run import run
+from vg_gym.cli.train import main
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -32,8 +35,8 @@ def test_train_and_evaluate_on_refcocog_with_vit_b_32(realdata, tmp_path):
     assert rows[f"agent:{tmp_path / 'run'}"]["failures"] == 0 and rows["action-oracle"]["mean_iou"] > 0.8
 
 
-def test_a_user_s_mistake_is_one_line():
-    command = [sys.executable, str(ROOT / "train_agent.py"), "dataset=refcocog-umd", "root=/nowhere"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "/nowhere" in done.stderr.splitlines()[-1]
+def test_a_user_s_mistake_is_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: main("agent", ["dataset=refcocog-umd", "root=/nowhere"]))
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2 and "Traceback" not in errors and "/nowhere" in errors.splitlines()[-1]

@@ -40,7 +40,7 @@ def clip_folder(tiny_clip, tmp_path_factory):
 
 
 def train(clip_folder, out, *extra):
-    common = [f"clip={clip_folder}", f"out={out}", "dataset_options.scenes=4", "eval_samples=8", "num_envs=4",
+    common = [f"clip={clip_folder}", f"out={out}", "dataset_options.scenes=4", "eval_samples=4", "num_envs=4",
               "n_steps=8", "batch_size=16", "minutes=5", "total_timesteps=96", "width=16",
               "cache=false", "threads=1", "clone.minutes=0"]  # fmt: skip
     trainer = AgentTrainer(load_config(TrainConfig, [*common, *extra]))

@@ -1,12 +1,8 @@
 """Agents go to the hub and come back; nothing of a stranger's agent runs."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +14,7 @@ from vg_gym import registry
 from vg_gym.agents.checkpoint import find_agent
 from vg_gym.agents.publishing.hub import ABOUT, WEIGHTS
 from vg_gym.agents.publishing.sharing import push, write_package
+from vg_gym.cli.entry import main
 from vg_gym.errors import UnknownName, VGGymError
 from vg_gym.storage.assets import ASSETS
 
@@ -187,13 +184,10 @@ def test_an_unknown_option_of_the_environment_is_named(hub):
         registry.grounder(f"agent:hub:{NAME}")
 
 
-def test_the_command(tmp_path):
-    with served(Hub()) as hub:
-        env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HOME": str(tmp_path)}
-        command = [sys.executable, "-m", "vg_gym.cli", "push", "refshapes-clip", NAME]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-        commit, _ = hub.find(NAME, "main")
-        assert done.stdout.splitlines() == [
-            f"{hub.url}/{NAME}",
-            f"agent:hub:{NAME} loads it; revision={commit} always means this version",
-        ]
+def test_the_command(hub, capsys):
+    main(["push", "refshapes-clip", NAME])
+    commit, _ = hub.find(NAME, "main")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{hub.url}/{NAME}",
+        f"agent:hub:{NAME} loads it; revision={commit} always means this version",
+    ]

@@ -144,7 +144,7 @@ def test_what_knows_only_drawn_shapes():
 def test_built_in_weights_warn_on_the_other_world(monkeypatch):
     """RefScenes is built in, but the CLIP of RefShapes knows few of its words."""
     monkeypatch.setattr(known_words, "_warned", set())
-    scenes = registry.open_dataset("refscenes", "test", scenes=4)
+    scenes = registry.open_dataset("refscenes", "test", scenes=4, image_size=128)
     with pytest.warns(UserWarning, match="clip refshapes with its built-in weights knows drawn shapes only"):
         known_words.warn_of_dataset(["clip refshapes"], "refscenes", scenes)
     with warnings.catch_warnings():

@@ -54,8 +54,8 @@ CONTINUES = {"resume": ("resume=true",), "again": ("fresh=true",)}
 PROGRAMS = {
     "train agent": Program(
         ("train", "agent", "out=run", "threads=1", f"clip={CLIP}", "proposals=", "edge_profiles=false", "action=edges",
-         "score=context", "test_samples=0", "dataset_options.scenes=4", "eval_samples=8", "num_envs=4", "n_steps=8",
-         "batch_size=16", "width=16", "total_timesteps=320", "clone.steps=16", "clone.batch_size=32",
+         "score=context", "test_samples=0", "dataset_options.scenes=4", "eval_samples=2", "num_envs=4", "n_steps=8",
+         "batch_size=16", "width=16", "total_timesteps=192", "clone.steps=16", "clone.batch_size=32",
          "clone.buffer_size=500"),
         agent, **CONTINUES, exact=False,
     ),

@@ -22,7 +22,7 @@ AGENT = (
     "dataset_options.scenes=8",
     "num_envs=4",
     "batch_size=64",
-    "eval_samples=8",
+    "eval_samples=2",
     "width=16",
 )
 GROUNDER = ("train", "grounder", "transvg_refshapes", "images=300", "validate_samples=20", "steps=30", "warmup=5")

@@ -1,15 +1,12 @@
 """The report in a real browser, from the disk: what a click does, what a phone shows, what hostile text does not do."""
 
-import html
-import json
 import re
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.browsers import BROWSER, needs_browser
+from tests.browsers import needs_browser, opened
 from tests.evaluation.rows import lines, row
 from vg_gym.evaluation.report.report import write_report
 from vg_gym.types import Query
@@ -22,30 +19,26 @@ PATIENCE = 300_000
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 
-def browse(page, tmp_path, height=6000):
-    """The page's document once its scripts have run."""
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size=1280,{height}",
-        "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE / 1000, check=True).stdout
+@pytest.fixture(scope="module")
+def browser():
+    with opened() as browser:
+        yield browser
 
 
-def drive(page, tmp_path, script, frame=None):
-    """What a script says that runs behind the page's own; its policy, which would forbid that, is taken out.
+@pytest.fixture
+def drive(browser):
+    """Function that returns what a script says in a page whose own scripts have run, and the page's document then."""
 
-    With a frame's (width, height) the page is shown in one, as windows are never as narrow as a phone.
-    """
-    driven = page.with_name("driven.html")
-    told = f"parent.document.body.dataset.told = JSON.stringify((() => {{ {script} }})());"
-    text = POLICY.sub("", page.read_text()).replace("</body>", f"<script>{told}</script></body>")
-    if frame:
-        width, height = frame
-        text = f'<body><iframe width="{width}" height="{height}" srcdoc="{html.escape(text)}"></iframe></body>'
-    driven.write_text(text)
-    [said] = re.findall(' data-told="([^"]*)"', browse(driven, tmp_path))
-    return json.loads(html.unescape(said))
+    def drive(page, script="", width=1280, height=6000):
+        window = browser.new_page(viewport={"width": width, "height": height})
+        window.set_default_timeout(PATIENCE)
+        window.goto(page.as_uri())
+        answer = window.evaluate(f"() => {{ {CHOOSE} {script} }}")
+        document = window.content()
+        window.close()
+        return answer, document
+
+    return drive
 
 
 CHOOSE = """
@@ -74,8 +67,8 @@ def page(shapes, tmp_path):
     return tmp_path / "report.html"
 
 
-def test_a_click_sorts_the_table(page, tmp_path):
-    said = drive(page, tmp_path, CHOOSE + """
+def test_a_click_sorts_the_table(page, drive):
+    said, _ = drive(page, """
         const names = () => text("#figures tbody td:first-child"), found = [names()];
         const button = all("#figures th button")[2];
         for (let i = 0; i < 3; i++) { button.click(); found.push(names()); }
@@ -91,8 +84,8 @@ def test_a_click_sorts_the_table(page, tmp_path):
     assert said == [page_order, down, down[::-1], page_order, ["down", "full", "up"], of_attributes, down]
 
 
-def test_filters_show_cases_with_the_path_and_always_the_truth(page, tmp_path):
-    said = drive(page, tmp_path, CHOOSE + """
+def test_filters_show_cases_with_the_path_and_always_the_truth(page, drive):
+    said, _ = drive(page, """
         const count = () => ["figure", ".truth", ".step", ".answer"].map(what => all(`#gallery ${what}`).length);
         const found = [count()];
         choose("method", "1");
@@ -112,8 +105,8 @@ def test_filters_show_cases_with_the_path_and_always_the_truth(page, tmp_path):
     assert said[8] == ["Floors have no pictures: choose another method, or all methods."] and said[9] == 1
 
 
-def test_two_methods_are_compared_both_ways(page, tmp_path):
-    said = drive(page, tmp_path, CHOOSE + """
+def test_two_methods_are_compared_both_ways(page, drive):
+    said, _ = drive(page, """
         const first = () => text("#differences tbody tr:first-child td"), found = [];
         const count = () => ["#scatter circle", "#ahead-a figure", "#ahead-b figure"].map(what => all(what).length);
         choose("a", "0");
@@ -132,53 +125,48 @@ def test_two_methods_are_compared_both_ways(page, tmp_path):
     assert said[5] == ["Choose two different methods."]
 
 
-def test_a_phone_shows_all_of_it(page, tmp_path):
-    width, inner, cut = drive(page, tmp_path, CHOOSE + """
+def test_a_phone_shows_all_of_it(page, drive):
+    (width, inner, cut), _ = drive(page, """
         choose("method", "1");
         const wide = all("h1, h2, h3, p, figure, svg, select, pre").filter(found =>
           !found.closest(".scroll") && found.getBoundingClientRect().right > innerWidth);
         wide.push(...all(".words").filter(found => found.getBoundingClientRect().right > innerWidth));
         return [document.documentElement.scrollWidth, innerWidth, wide.map(found => found.outerHTML.slice(0, 80))];""",
-        frame=(390, 844))  # fmt: skip
+        390, 844)  # fmt: skip
     assert inner == 390 and width <= 390 and not cut
 
 
-def test_pictures_wait_until_they_are_near(page):
-    playwright = pytest.importorskip("playwright.sync_api", reason="scrolling needs playwright, of the extra test")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        for width, height in ((1280, 12000), (1280, 500), (390, 844)):
-            window = browser.new_page(viewport={"width": width, "height": height})
-            window.set_default_timeout(PATIENCE)
-            window.goto(page.as_uri())
-            pictures, loaded = window.locator("img[alt]"), window.locator("img[src^='data:image/jpeg']")
-            pictures.first.scroll_into_view_if_needed()
-            loaded.first.wait_for(state="attached")
-            count = pictures.count()
-            assert count >= 8
-            if height < 12000:
-                assert loaded.count() < count
-                pictures.last.scroll_into_view_if_needed()
-                pictures.last.and_(loaded).wait_for(state="attached")
-            else:
-                loaded.nth(count - 1).wait_for(state="attached")
-        browser.close()
+def test_pictures_wait_until_they_are_near(page, browser):
+    for width, height in ((1280, 12000), (1280, 500), (390, 844)):
+        window = browser.new_page(viewport={"width": width, "height": height})
+        window.set_default_timeout(PATIENCE)
+        window.goto(page.as_uri())
+        pictures, loaded = window.locator("img[alt]"), window.locator("img[src^='data:image/jpeg']")
+        pictures.first.scroll_into_view_if_needed()
+        loaded.first.wait_for(state="attached")
+        count = pictures.count()
+        assert count >= 8
+        if height < 12000:
+            assert loaded.count() < count
+            pictures.last.scroll_into_view_if_needed()
+            pictures.last.and_(loaded).wait_for(state="attached")
+        else:
+            loaded.nth(count - 1).wait_for(state="attached")
+        window.close()
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["as it is", "without its policy"])
-def test_hostile_text_is_text(shapes, tmp_path, guarded):
+def test_hostile_text_is_text(shapes, tmp_path, guarded, drive):
     samples = [replace(s, kind=HOSTILE, query=Query(s.query.image, HOSTILE, s.query.key)) for s in shapes]
     rows = [row(name, "method", np.linspace(0, at, 8), samples) for name, at in ((HOSTILE, 0.9), ("other", 0.8))]
     given = {HOSTILE: [{**line, "failure": HOSTILE} for line in lines([None] * 8)], "other": lines([[1, 1, 9, 9]] * 8)}
     write_report(tmp_path, rows, samples, given, {**META, "dataset": HOSTILE, "command": HOSTILE})
     page = tmp_path / "report.html"
-    if guarded:
-        found = browse(page, tmp_path)
-    else:
-        said = drive(page, tmp_path, CHOOSE + """
-            choose("method", "0"); choose("kind", document.getElementById("kind").options[1].value);
-            return [document.title, all("img[src=x]").length, text("#gallery figcaption")[0]];""")  # fmt: skip
-        assert said[0].endswith("vg_gym") and said[1] == 0 and said[2].count(HOSTILE) == 3
-        found = browse(page.with_name("driven.html"), tmp_path)
-    assert "<title>owned" not in found and 'src="x"' not in found
-    assert found.count("<figure") > 8 and len(re.findall("<script>", found)) == (2 if guarded else 3)
+    if not guarded:
+        page.write_text(POLICY.sub("", page.read_text()))
+    said, document = drive(page, """
+        choose("method", "0"); choose("kind", document.getElementById("kind").options[1].value);
+        return [document.title, all("img[src=x]").length, text("#gallery figcaption")[0]];""")  # fmt: skip
+    assert said[0].endswith("vg_gym") and said[1] == 0 and said[2].count(HOSTILE) == 3
+    assert "<title>owned" not in document and 'src="x"' not in document
+    assert document.count("<figure") > 8 and len(re.findall("<script>", document)) == 2

@@ -14,7 +14,7 @@ from vg_gym.data.worlds.refscenes.samples import RefScenes
 from vg_gym.data.worlds.refscenes.wording import TIE, _plural_verbs
 from vg_gym.evaluation.set_metrics import auroc
 
-TRAIN_SCENES, TEST_SCENES = 150, 80
+TRAIN_SCENES, TEST_SCENES = 100, 60
 
 
 def described(split, scenes):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from vg_gym.data.worlds.refscenes.samples import RefScenes
 SCENES = 16
 READS = f"""
 from vg_gym.data.worlds.refscenes.samples import RefScenes
-print([(s.query.expression, s.boxes.tolist(), int(s.query.image.array().sum())) for s in RefScenes("val", {SCENES})])
+data = RefScenes("val", {SCENES}, image_size=128)
+print([(s.query.expression, s.boxes.tolist(), int(s.query.image.array().sum())) for s in data])
 """
 KILLED_BEFORE_THE_NAME = """
 import os, pathlib, signal
@@ -48,8 +50,9 @@ def started(program, environment):
     return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@cache
 def expected():
-    data = RefScenes("val", SCENES)
+    data = RefScenes("val", SCENES, image_size=128)
     return str([(s.query.expression, s.boxes.tolist(), int(s.query.image.array().sum())) for s in data])
 
 
