@@ -1,4 +1,7 @@
 import re
+import sys
+
+import pytest
 
 from tests.layouts import make_instances, make_refs, write_layout
 from vg_gym.cli.entry import main
@@ -26,3 +29,15 @@ def test_the_list_of_data_sets_says_targets_size_and_licence(capsys):
         assert spec.size in lines[name] and f"licence: {spec.licence}" in lines[name]
         assert ("an expression means" in lines[name]) == (spec.targets != "one")
     assert "an expression means none or one or several; 6,000 expressions" in lines["humanref"]
+
+
+@pytest.mark.parametrize("command", [["list", "grounders"], ["info"]])
+def test_a_terminal_gets_lines_of_its_width(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main(command)
+    words = capsys.readouterr().out.split()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    main(command)
+    output = capsys.readouterr().out
+    assert output.split() == words
+    assert all(len(line) <= 80 or " " not in line.strip() for line in output.splitlines())

@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -37,6 +39,8 @@ LIBRARIES = ("gymnasium", "stable-baselines3", "torch", "open_clip_torch", "nump
 """Packages with printed versions."""
 LISTS = ("grounders", "families", "datasets", "envs", "detectors", "clips", "seen")
 """Names of the lists."""
+MAX_INDENT = 24
+"""Columns that the further lines of a description are indented by in a terminal, at most."""
 Row = tuple[str, bool, str]
 """Name, availability, and description with requirements."""
 
@@ -65,9 +69,18 @@ def listing(options: argparse.Namespace) -> None:
         rows = list(_rows(options.what, options.root))
     width = max(len(name) for name, _, _ in rows)
     for name, ready, about in rows:
-        print(f"{name:{width}}  {'ready' if ready else 'missing':7}  {about}")
+        _show(f"{name:{width}}  {'ready' if ready else 'missing':7}  ", about)
     for warning in caught:
         print(f"vg-gym: warning: {warning.message}", file=sys.stderr)
+
+
+def _show(head: str, text: str) -> None:
+    """Print a line; a terminal gets it in lines of its width, other programs whole."""
+    line = head + text
+    if sys.stdout.isatty():
+        columns, indent = shutil.get_terminal_size().columns, " " * min(len(head), MAX_INDENT)
+        line = textwrap.fill(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    print(line)
 
 
 def _rows(what: str, root: Path | None) -> Iterator[Row]:
@@ -240,10 +253,10 @@ def info(options: argparse.Namespace) -> None:
         print(f"  {name:20} {_version(name)}")
     print("\ndata sets")
     for name, dataset in list_datasets().items():
-        print(f"  {name:20} {whereabouts(name, dataset, options.root)[1]}")
+        _show(f"  {name:20} ", whereabouts(name, dataset, options.root)[1])
     print("\ngrounders")
     for name, grounder in list_grounders().items():
-        print(f"  {name:20} {grounder.summary}")
+        _show(f"  {name:20} ", grounder.summary)
 
 
 def _version(name: str) -> str:
