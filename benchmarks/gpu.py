@@ -29,7 +29,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from throughput import SCENES, encoded_rate, prepared, stepper, vit_b32
-from timing import median_rate
+from timing import median_rate, median_rates
 
 from vg_gym import registry
 from vg_gym.agents.checkpoint import policy_arguments, policy_of
@@ -134,11 +134,11 @@ def crop(sizes: Sizes, device: str) -> Rows:
             clip.model.encode_image(pixels)
         synchronize(device)
 
-    alone = median_rate(encode, count, sizes.seconds)
     low = np.random.default_rng(0).uniform(0, 200, (count, 2))
     boxes = np.concatenate([low, low + 200], axis=1).astype(np.float32)
     images = [clip.upload(photograph())] * count
-    regions = median_rate(lambda: clip.encode_regions(images, boxes), count, sizes.seconds)
+    compared = {"alone": (encode, count), "regions": (lambda: clip.encode_regions(images, boxes), count)}
+    alone, regions = median_rates(compared, sizes.seconds).values()
     data = RefShapes("refshapes", "val", scenes=min(16, sizes.scenes))
     env = GroundingVectorEnv(
         count, dataset=data, clip=clip, bank=prepared(data, clip), scoring="crop", score="cosine", device=device

@@ -32,8 +32,8 @@ YOLO_FILE = Path("cache", "vg_gym", "weights", "yolov8x.pt")
 """Place of YOLOv8x below the folder of the rehearsal, where the published weights would be."""
 CLIPS = ("ViT-B-32", "ViT-L-14")
 """Architectures of open_clip."""
-DETECTED_LOGIT = -2.5
-"""Bias of the class scores of YOLO; with its initial bias no random score exceeds the smallest score of a box."""
+YOLO_LOGIT, DETR_LOGIT = -1.0, 3.0
+"""Biases of class scores, with which boxes are more confident than pipelines and agents demand, 0.1."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ def write_detr(folder: Path) -> None:
     """Write a DETR with a ResNet-50 into a folder, in transformers' layout."""
     resnet = t.ResNetConfig(out_features=["stage4"])
     config = t.DetrConfig(backbone_config=resnet, use_timm_backbone=False, num_labels=91)
-    t.DetrForObjectDetection(config).save_pretrained(folder)
+    detr = t.DetrForObjectDetection(config)
+    detr.class_labels_classifier.bias.data[1] = DETR_LOGIT
+    detr.save_pretrained(folder)
     t.DetrImageProcessor().save_pretrained(folder)
 
 
@@ -179,5 +181,5 @@ def write_yolo(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     yolo = ultralytics_package().YOLO("yolov8x.yaml", task="detect", verbose=False)
     for branch in yolo.model.model[-1].cv3:
-        branch[-1].bias.data.fill_(DETECTED_LOGIT)
+        branch[-1].bias.data.fill_(YOLO_LOGIT)
     yolo.save(path)

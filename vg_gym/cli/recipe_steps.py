@@ -109,7 +109,7 @@ def refcocog(seeds: int) -> list[Step]:
     fetch = Cost(minutes=DOWNLOAD_GB * 8e3 / 100 / 60, disk_gb=2 * DOWNLOAD_GB + 1, memory_gb=1)
     floors = ("evaluate", "--methods", "random", *DATA, *TEST, "--clip", "none", "--out", "{out}/results/floors")
     images = CLIP_STEPS * CLIP_BATCH
-    tuning = Cost(images=images, gflop=images * 3 * (2 * CROP + 9 * TEXT), disk_gb=2.5, memory_gb=4)
+    tuning = Cost(images=images, gflop=images * 3 * (2 * CROP + 9 * TEXT), disk_gb=2.5, memory_gb=5)
     return [
         Step("download", "data", "fetch the annotations and COCO's images, and check them",
              ("download", "refcocog", "--root", "{root}", "--images"), fetch),
@@ -132,7 +132,7 @@ def _features(folder: str, clip: str, about: str) -> list[Step]:
     """Return the steps that make a feature store, and add the detections to it."""
     words = ("features", *DATA, "--clip", clip, "--out", f"{{out}}/{folder}")
     images, texts = IMAGES["all"], EXPRESSIONS["all"]
-    encode = Cost(images, images * CROP + texts * TEXT, disk_gb=1.5, memory_gb=2.2)
+    encode = Cost(images, images * CROP + texts * TEXT, disk_gb=1.5, memory_gb=2.5)
     detect = Cost(2 * images, images * YOLO, disk_gb=3.5, memory_gb=3)
     detections = folder.replace("features", "detections")
     return [
