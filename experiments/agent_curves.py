@@ -11,12 +11,14 @@ each held-out episode; seeds whose file is there are not trained again.
 
 import argparse
 import csv
+import itertools
 import json
 import multiprocessing
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,13 @@ from vg_gym import registry
 from vg_gym.boxes import normalize
 from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
-from vg_gym.data.worlds.refshapes.scenes import COLORS
+from vg_gym.data.images import ArrayImage
+from vg_gym.data.worlds.refshapes.dataset import RefShapes
+from vg_gym.data.worlds.refshapes.scenes import COLORS, draw_scene
 from vg_gym.envs.rewards import SUCCESS_IOU
 from vg_gym.language_models.grounding_tools import tools_of
 from vg_gym.storage.files import replacing, write_json
+from vg_gym.types import Query, Sample
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from examples import grpo_agent  # noqa: E402
@@ -38,6 +43,8 @@ from experiments.grpo_curves import drawn  # noqa: E402
 
 TRAINED, HELD_OUT, SHOWN = 900, 100, 3000
 """Numbers of episodes of GRPO, of the comparison with the twin, and of the warm-up."""
+PICTURE_PX = 128
+"""Side of the pictures in pixels."""
 MISTAKES = 0.2
 """Share of conversations of the warm-up that begin with a wrong box."""
 WARM_UP_BATCH, WARM_UP_LR = 16, 2e-3
@@ -134,15 +141,24 @@ def _write_csv(file: Path, rows: list[dict]) -> None:
 def episodes() -> list:
     """Return the samples: those of GRPO, the held-out ones (of another split), and those of the warm-up."""
     train, val = (registry.open_dataset("refshapes-easy", split) for split in ("train", "val"))
-    first = colored(train, 0, TRAINED + SHOWN)
-    return [*first[:TRAINED], *colored(val, 0, HELD_OUT), *first[TRAINED:]]
+    first = alone(train, 0, TRAINED + SHOWN)
+    return [*first[:TRAINED], *alone(val, 0, HELD_OUT), *first[TRAINED:]]
 
 
-def colored(data, start: int, count: int) -> list:
-    """Return the first samples whose expression names attributes of the object, a colour among them."""
+def alone(data: RefShapes, start: int, count: int) -> list[Sample]:
+    """Return samples with attributes and a colour in the expression, in pictures that show only the object meant."""
     samples = (data[i] for i in range(start, len(data)))
     chosen = (s for s in samples if s.kind == "attribute" and set(s.query.expression.split()) & set(COLORS))
-    return [sample for sample, _ in zip(chosen, range(count), strict=False)]
+    return [_alone(data, sample) for sample in itertools.islice(chosen, count)]
+
+
+def _alone(data: RefShapes, sample: Sample) -> Sample:
+    """Return a sample whose picture shows only the object that is meant."""
+    record = data.record(sample.image_id - data[0].image_id)
+    target = record.scene()[sample.ann_id - sample.image_id * 10]
+    pixels = draw_scene((target,), record.rng("pixels"), PICTURE_PX, texture=1.0)
+    key = f"alone {sample.query.key}"
+    return replace(sample, query=Query(ArrayImage(pixels, key), sample.query.expression, key))
 
 
 def shown(file: Path) -> dict:
