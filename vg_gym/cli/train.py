@@ -103,7 +103,7 @@ def _train_agent(arguments: Sequence[str]) -> None:
 
 def _next(config: TrainConfig, out: Path) -> str:
     """Return the command that compares the agent with the pipeline that is most like it."""
-    words = ["vg-gym", "evaluate", "--methods", f"yolo-clip,agent:{out}", "--dataset", config.dataset]
+    words = ["vg-gym", "evaluate", "--methods", f"ssd-clip,agent:{out}", "--dataset", config.dataset]
     words += ["--root", config.root] if config.root else []
     return shlex.join([*words, "--split", config.test_split, "--limit", "200", "--out", f"{out}/compared"])
 
