@@ -1,5 +1,6 @@
 """The rehearsal of the recipe: its steps are the recipe's, each is measured once, and a failure stops no other."""
 
+import importlib.util
 import json
 import os
 import pickle
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ultralytics")
+if importlib.util.find_spec("ultralytics") is None:  # importing it here would change Pillow for all other tests
+    pytest.skip("needs ultralytics", allow_module_level=True)
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import rehearsal, rehearsal_parts  # noqa: E402

@@ -1,5 +1,7 @@
 """Words alone: a detector's boxes chosen by class names, places and relations; and the class prior of pipelines."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -74,7 +76,8 @@ def test_every_option_is_in_the_fingerprint():
 
 
 def test_words_alone_ground_refshapes():
-    pytest.importorskip("ultralytics")
+    if importlib.util.find_spec("ultralytics") is None:  # importing it here would change Pillow for all other tests
+        pytest.skip("needs ultralytics")
     data = registry.open_dataset("refshapes", "test", scenes=20)
     samples = [data[i] for i in range(len(data)) if data[i].kind in ("location", "relation")]
     predictions = registry.grounder("yolo-words").ground([sample.query for sample in samples])

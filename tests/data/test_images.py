@@ -110,6 +110,15 @@ def test_cut_short_at_any_byte_is_an_error_that_names_the_file(tmp_path, suffix)
             read_image(cut)
 
 
+def test_an_opener_that_lacks_a_package_is_an_error_of_the_file(tmp_path, monkeypatch):
+    def patched(*_, **__):
+        raise ModuleNotFoundError("No module named 'pi_heif'")
+
+    monkeypatch.setattr(Image, "open", patched)  # as `import ultralytics` does for files that Pillow does not know
+    with pytest.raises(VGGymError, match=r"damaged or unsupported image .*a\.jpg \(No module named 'pi_heif'\)"):
+        read_image(tmp_path / "a.jpg")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_flipped_bytes_never_raise_anything_else(tmp_path):
     rng = np.random.default_rng(0)

@@ -46,7 +46,9 @@ _SCALES = {"1": 255, "L;2": 85, "L;4": 17}
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 256, 257, 258, 262, 0
 # Exceptions of Pillow's decoders for damaged files; any other exception is a bug here and stays visible.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError,
-           Image.DecompressionBombWarning)  # fmt: skip
+           Image.DecompressionBombWarning, ImportError)  # fmt: skip
+"""Errors of damaged files. A program that imports ultralytics itself gets an ImportError, because ultralytics replaces
+``Image.open`` and looks for a further package when Pillow knows no format."""
 
 
 class UnknownOrientation(ImageError):
