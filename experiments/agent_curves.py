@@ -8,7 +8,7 @@ conversations (20 % of which begin with a wrong box that is then corrected) teac
 ``examples/grpo_agent.py`` continues from there. The frozen twin is the model after the warm-up. Both play the same
 held-out episodes, twice each, sampling as in training.
 OUT then has ``curves.csv`` (a line for each step of each seed), ``curves.png``, and ``seed-N.json`` with the outcome of
-each held-out episode; seeds whose file is there are not trained again.
+each held-out episode; seeds whose file is there are not trained again, and other options need another OUT.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from vg_gym.data.images import ArrayImage
 from vg_gym.data.worlds.refshapes.dataset import RefShapes
 from vg_gym.data.worlds.refshapes.scenes import COLORS, draw_scene
 from vg_gym.envs.rewards import SUCCESS_IOU
+from vg_gym.errors import VGGymError
 from vg_gym.language_models.grounding_tools import tools_of
 from vg_gym.storage.files import replacing, write_json
 from vg_gym.types import Query, Sample
@@ -53,6 +54,8 @@ WARM_UP_BATCH, WARM_UP_LR = 16, 2e-3
 """Conversations per step of the warm-up, and its largest learning rate."""
 RESAMPLES = 10_000
 """Number of resamples of a bootstrap interval."""
+LEARNING_OPTIONS = ("warm_up", "steps", "group", "prompts", "lr")
+"""Options of this script on which a trained seed depends."""
 OPTIONS = ["--turns", "3", "--pictures", "first", "--size", str(tiny_agent.SIDE), "--length", "160"]
 """Options of the example that all runs share."""
 
@@ -71,6 +74,7 @@ def main() -> None:
     p.add_argument("--json", type=Path, help="also write the figures here")
     given = p.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    check_options(given)
     shown(given.out / "conversations.pt")
     with ProcessPoolExecutor(given.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         rows = list(pool.map(trained, [given] * given.seeds, range(given.seeds)))
@@ -84,6 +88,18 @@ def main() -> None:
         print(f"{name} {value:.4g}")
     if given.json:
         write_figures(given.json, figures)
+
+
+def check_options(given: argparse.Namespace) -> None:
+    """Write the options into the folder, or compare them with those of the seeds that are already in it.
+
+    Raises:
+        VGGymError: the seeds in the folder were trained with other options.
+    """
+    file, options = given.out / "options.json", {name: getattr(given, name) for name in LEARNING_OPTIONS}
+    if file.is_file() and json.loads(file.read_text()) != options:
+        raise VGGymError(f"{given.out} has seeds with other options ({file}); name another folder with --out")
+    write_json(file, options)
 
 
 def summary(row: dict) -> dict[str, float]:

@@ -32,6 +32,8 @@ class OpenEnvFace(StepFace):
             if server.started:
                 break
             time.sleep(POLL_S)
+        else:
+            raise TimeoutError(f"OpenEnv's server did not start within {TIMEOUT_S} s")
         port = server.servers[0].sockets[0].getsockname()[1]
         self.action = GroundingAction
         self.env = GroundingEnv(base_url=f"http://127.0.0.1:{port}", message_timeout_s=TIMEOUT_S).sync()

@@ -305,10 +305,10 @@ class Comparison(ComparisonOptions):
                 self.left_out[row.name] = f"{row.refines} answers with points, which are not boxes to start from"
                 continue
             initial_boxes = None if initial is None else evaluator.boxes(initial)
-            shown = evaluator.samples if row.role.startswith("ceiling") else evaluator.queries
+            queries = evaluator.samples if row.role.startswith("ceiling") else evaluator.queries
             predict = partial(evaluator.predict, row.saved_as or row.name, row.factory, inputs=row.inputs)
             try:
-                lines[row.name] = predict(initial_boxes=initial_boxes, asked=shown)
+                lines[row.name] = predict(initial_boxes=initial_boxes, asked=queries)
                 rejection.check_scored(row, Answers.of(lines[row.name]))
                 for probe in probes.PROBES if probed and self._is_probed(row) else ():
                     queries = probes.altered(evaluator.queries, probe, self.seed)
