@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read on import; tests shall not wait for a hub that is out of reach
+
 import numpy as np
 import pytest
 import torch

@@ -26,6 +26,7 @@ BUILT_IN = ASSETS / "agent-refshapes-clip"
 def hub(tmp_path, monkeypatch):
     """A stand-in that this process takes for the hub, and is logged in to."""
     with served(Hub()) as hub:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
         template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -11,7 +11,14 @@ from vg_gym.envs.factory import make_engine
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"glimpse_features": True, "phrases": True}, {"observation": "pixels"}], ids=str
+    "options",
+    [
+        {},
+        {"glimpse_features": True, "phrases": True},
+        {"observation": "pixels"},
+        {"proposals": "ssd:refshapes", "proposal_features": True},
+    ],
+    ids=str,
 )
 def test_every_part_of_the_observation_reaches_the_features(options, shapes, tiny_clip):
     engine = make_engine(2, dataset=shapes, clip=tiny_clip, initial_box="random", **options)

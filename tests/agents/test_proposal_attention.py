@@ -18,8 +18,8 @@ def test_order_does_not_matter(rng):
     torch.manual_seed(0)
     module, observed, text = ProposalAttention(5, 16), a_set(rng, 5, 4), torch.randn(2, 16)
     order = torch.tensor([2, 0, 3, 1, 4])
-    read, scores = module(observed.flatten(1), text)
-    mixed, moved = module(observed[:, order].flatten(1), text)
+    read, scores = module({"proposals": observed.flatten(1), "text": text})
+    mixed, moved = module({"proposals": observed[:, order].flatten(1), "text": text})
     torch.testing.assert_close(read, mixed, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores[:, order], moved, atol=1e-5, rtol=1e-4)
     assert (scores[:, 4] == EMPTY_SCORE).all() and (scores[:, :4] > EMPTY_SCORE).all()
@@ -31,9 +31,11 @@ def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
     many.load_state_dict(few.state_dict())
     observed, text = a_set(rng, 6, 4), torch.randn(2, 16)
     observed[1, 2:] = 0
-    read, scores = many(observed.flatten(1), text)
-    torch.testing.assert_close(read, few(observed[:, :4].flatten(1), text)[0], atol=1e-5, rtol=1e-4)
-    alone, scored = many(observed[1:].flatten(1), text[1:])
+    read, scores = many({"proposals": observed.flatten(1), "text": text})
+    torch.testing.assert_close(
+        read, few({"proposals": observed[:, :4].flatten(1), "text": text})[0], atol=1e-5, rtol=1e-4
+    )
+    alone, scored = many({"proposals": observed[1:].flatten(1), "text": text[1:]})
     torch.testing.assert_close(read[1:], alone, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores[1:], scored, atol=1e-5, rtol=1e-4)
     assert (scores[1, 2:] == EMPTY_SCORE).all()
@@ -42,7 +44,7 @@ def test_empty_rows_change_nothing_and_gradients_are_finite(rng):
 
 
 def test_with_no_proposal_at_all_the_read_out_is_finite():
-    read, scores = ProposalAttention(3, 16)(torch.zeros(1, 3 * WIDTH), torch.randn(1, 16))
+    read, scores = ProposalAttention(3, 16)({"proposals": torch.zeros(1, 3 * WIDTH), "text": torch.randn(1, 16)})
     assert torch.isfinite(read).all() and (scores == EMPTY_SCORE).all()
 
 
@@ -51,9 +53,9 @@ def test_a_minibatch_in_two_parts_is_the_same_function(rng):
     module, text = ProposalAttention(6, 16), torch.randn(MIN_SPLIT_ROWS + 3, 16)
     observed = torch.from_numpy(rng.uniform(0.1, 0.4, (MIN_SPLIT_ROWS + 3, 6, WIDTH)).astype(np.float32))
     observed *= torch.from_numpy(np.arange(6) < rng.integers(0, 7, (MIN_SPLIT_ROWS + 3, 1)))[..., None]
-    read, scores = module(observed.flatten(1), text)
+    read, scores = module({"proposals": observed.flatten(1), "text": text})
     with torch.no_grad():
-        whole, rated = module(observed.flatten(1), text)
+        whole, rated = module({"proposals": observed.flatten(1), "text": text})
     torch.testing.assert_close(read, whole, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores, rated, atol=1e-5, rtol=1e-4)
     (read.sum() + scores.sum()).backward()
@@ -63,3 +65,24 @@ def test_a_minibatch_in_two_parts_is_the_same_function(rng):
     sum(r.sum() + s.sum() for r, s in parts).backward()
     for ours, alone in zip(together, [p.grad for p in module.parameters() if p.grad is not None], strict=True):
         torch.testing.assert_close(ours, alone, atol=1e-3, rtol=1e-3)
+
+
+def test_looks_follow_their_proposals_and_tokens_beyond_the_text_are_not_read(rng):
+    torch.manual_seed(0)
+    module, observed = ProposalAttention(5, 16, looks=True), a_set(rng, 5, 4)
+    looks, tokens, text = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 16)
+    tokens[0, 4:], tokens[1, 6:] = 0, 0
+    order = torch.tensor([2, 0, 3, 1, 4])
+
+    def seen(rows=slice(None), length=7):
+        return {"proposals": observed[:, rows].flatten(1), "text": text,
+                "proposal_features": looks[:, rows].flatten(1), "tokens": tokens[:, :length].flatten(1)}  # fmt: skip
+
+    read, scores = module(seen())
+    mixed, moved = module(seen(order))
+    torch.testing.assert_close(read, mixed, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores[:, order], moved, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(module(seen(length=6))[1], scores, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(module(seen(length=5))[1][1], scores[1], atol=1e-4)
+    looks[:, 0] += 1
+    assert not torch.allclose(module(seen())[1][:, 0], scores[:, 0], atol=1e-4)

@@ -4,9 +4,10 @@ import torch
 from gymnasium import spaces
 
 from vg_gym import boxes as box_ops
-from vg_gym.clip.region_features import summed_area
+from vg_gym.clip.region_features import box_mean, l2_normalize, summed_area
 from vg_gym.envs import GroundingVectorEnv
 from vg_gym.envs.observations import pixel_views
+from vg_gym.errors import VGGymError
 from vg_gym.features import bank
 from vg_gym.features.glimpses import (
     FEATURE_GLIMPSE,
@@ -161,6 +162,7 @@ def test_long_walks_stay_in_the_space(options, shapes, tiny_clip):
         ({}, []),
         ({"tokens": True}, ["tokens"]),
         ({"glimpse_features": True}, ["tokens", "glimpse_features"]),
+        ({"proposals": "ssd:refshapes", "proposal_features": True}, ["tokens", "proposals", "proposal_features"]),
         ({"observation": "pixels"}, ["pixels_image", "pixels_crop"]),
     ],
     ids=str,
@@ -191,3 +193,17 @@ def test_the_score_and_its_change_are_told(shapes, tiny_clip):
     second, *_ = env.step(np.tile([4, 4, 4, 4, 0], (2, 1)))
     np.testing.assert_allclose(second["score"][:, 1], second["score"][:, 0] - first["score"][:, 0], atol=1e-6)
     assert (second["score"][:, 1] != 0).all()
+
+
+def test_features_of_proposals_are_those_of_their_boxes(shapes):
+    env = GroundingVectorEnv(1, dataset=shapes, proposals="contours", proposal_features=True, num_proposals=5)
+    seen, _ = env.reset(seed=0)
+    engine = env.engine
+    boxes, there = engine.proposals[0, :, :4], engine.proposals[0, :, 4] > 0
+    dense = engine.features.dense(engine.query(0).image).astype(np.float32)
+    found = seen["proposal_features"].reshape(5, -1)
+    wanted = l2_normalize(box_mean(summed_area(dense[None]), boxes[None, there])[0])
+    np.testing.assert_allclose(found[there], wanted, atol=1e-5)
+    assert there.any() and not found[~there].any()
+    with pytest.raises(VGGymError, match="proposal_features=true needs proposals"):
+        GroundingVectorEnv(1, dataset=shapes, proposal_features=True)

@@ -14,7 +14,8 @@ from vg_gym.envs.factory import make_engine
 from vg_gym.envs.rng import CounterRNG
 
 SCORES = ("cosine", "context", "surround", "contrast")
-PARTS = ({"tokens": True, "phrases": True}, {"glimpse_features": True}, {"edge_profiles": True, "proposals": "ssd"},
+PARTS = ({"tokens": True, "phrases": True}, {"glimpse_features": True},
+         {"edge_profiles": True, "proposals": "ssd", "proposal_features": True},
          {"observation": "pixels"}, {"precision": "float16"})  # fmt: skip
 
 

@@ -13,6 +13,7 @@ OPTIONS = [
     {"action": "edges", "reward": "clip+iou", "initial_box": "jitter", "phrases": True},
     {"action": "continuous", "score": "surround", "glimpse_features": True},
     {"score": "contrast", "reward": "iou", "initial_box": "full,no-op,random"},
+    {"action": "jump-edges", "proposals": "ssd:refshapes", "proposal_features": True},
     {"scoring": "crop", "observation": "pixels", "precision": "float16"},
 ]
 

@@ -147,10 +147,10 @@ def learn_choice(
     budget.start()
     while (progress := budget.progress()) < 1:
         observations: Any = env.reset()
-        buffer.add({**{name: observations[name] for name in ("proposals", "text")}, REFERENT: _referents(env.engine)})
+        buffer.add({**{name: observations[name] for name in attention.inputs}, REFERENT: _referents(env.engine)})
         _anneal(optimizer, config, progress)
         batch: Any = obs_as_tensor(buffer.sample(rng, config.batch_size), model.device)
-        _, scores = attention(batch["proposals"], batch["text"].float())
+        _, scores = attention(batch)
         loss = _choice_loss(scores, batch[REFERENT])
         _descend(optimizer, loss, attention)
         budget.taken += 1

@@ -113,7 +113,8 @@ class GroundingExtractor(BaseFeaturesExtractor):
         if "proposals" in shapes:
             several = "answer" in shapes
             count = shapes["proposals"][0] // (WIDTH + several)
-            self.proposals = ProposalAttention(count, shapes["text"][0], may_be_none=several)
+            looks = "proposal_features" in shapes
+            self.proposals = ProposalAttention(count, shapes["text"][0], may_be_none=several, looks=looks)
             sizes.append(self.proposals.size)
         if "answer" in shapes:
             sizes.append(WORDS + (BEST_SCORES if self.proposals else 0))
@@ -143,7 +144,7 @@ class GroundingExtractor(BaseFeaturesExtractor):
         if "answer" in observations:
             parts.append(observations["answer"][:, :WORDS])
         if self.proposals is not None:
-            read, scores = self.proposals(observations["proposals"], observations["text"])
+            read, scores = self.proposals(observations)
             if "answer" in observations:
                 recorded = observations["answer"][:, WORDS:] >= SUCCESS_IOU
                 scores = scores.masked_fill(recorded, EMPTY_SCORE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -46,6 +48,47 @@ class SetLayer(nn.Module):
         return x + self.feedforward(self.norm2(x))
 
 
+class LookComparison(nn.Module):
+    """Comparison of the proposals' dense features with the expression, as a sentence and token by token.
+
+    The cosine of CLIP weighs all directions of the joint space alike; this learns which of them a word asks for. Each
+    proposal also attends to the tokens (Vaswani et al., 2017), so that a word reaches the thing that it describes.
+
+    Args:
+        dim: width of CLIP's features, D.
+        width: width of the tokens of the set.
+        heads: number of attention heads.
+        layers: number of the set's layers, before each of which :meth:`read` adds what a proposal reads in the tokens.
+    """
+
+    def __init__(self, dim: int, width: int, heads: int, layers: int):
+        super().__init__()
+        self.dim = dim
+        self.enter = nn.Linear(dim, width)
+        self.look, self.words, self.product = nn.Linear(dim, width), nn.Linear(dim, width), nn.Linear(width, width)
+        self.token = nn.Linear(dim, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.reads = nn.ModuleList(nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(layers))
+
+    def forward(self, features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Map unit features (B, K, D) and texts (B, D) to additions to the tokens of the set (B, K, width)."""
+        features, text = features * self.dim**0.5, text * self.dim**0.5
+        return self.enter(features) + self.product(self.look(features) * self.words(text)[:, None] / 8)
+
+    def keys(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens (B, L, width) of unit features (B, L * D), and which of them lie beyond the text (B, L)."""
+        tokens = tokens.unflatten(1, (-1, self.dim))
+        beyond = tokens.abs().sum(-1) == 0
+        length = max(int((~beyond).any(0).sum()), 1)
+        return self.token(tokens[:, :length] * self.dim**0.5), beyond[:, :length]
+
+    def read(self, layer: int, x: torch.Tensor, keys: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Return the set x (B, K, width) after its proposals have read the tokens before a layer."""
+        tokens, beyond = keys
+        read = self.reads[layer](self.norms[layer](x), tokens, tokens, key_padding_mask=beyond, need_weights=False)[0]
+        return x + read
+
+
 class ProposalAttention(nn.Module):
     """Attention over the proposals, conditioned on the text and on the position of the agent's box.
 
@@ -60,11 +103,13 @@ class ProposalAttention(nn.Module):
         layers: number of attention layers.
         may_be_none: whether the expression may mean none of the proposals, which then have memberships; otherwise the
             only one of an image is meant.
+        looks: whether the observation has the proposals' features and the tokens of the expression.
     """
 
     def __init__(
-        self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2, may_be_none: bool = False
-    ):
+        self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2, may_be_none: bool = False,
+        looks: bool = False,
+    ):  # fmt: skip
         super().__init__()
         self.count, self.may_be_none = count, may_be_none
         self.values = WIDTH + may_be_none
@@ -78,18 +123,29 @@ class ProposalAttention(nn.Module):
         self.read_outs = nn.Linear(width, READ_OUTS)
         self.size = READ_OUTS * (width + self.values)
         """Width of all read-outs together."""
+        self.looks = LookComparison(text, width, heads, layers) if looks else None
+        self.inputs = ("proposals", "text", *(("proposal_features", "tokens") if looks else ()))
+        """Names of the parts of an observation that are read."""
 
-    def forward(self, observed: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map proposals (B, K * V) and texts (B, D) to read-outs (B, size) and scores of the proposals (B, K)."""
-        numbers = observed.float().unflatten(1, (self.count, self.values))
+    def forward(self, observations: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return read-outs (B, size) and scores of the proposals (B, K).
+
+        Args:
+            observations: :attr:`inputs` by name: proposals (B, K * V), texts (B, D) and, with ``looks``, features
+                (B, K * D) and tokens (B, L * D).
+        """
+        numbers, *others = (observations[name].float() for name in self.inputs)
+        numbers = numbers.unflatten(1, (self.count, self.values))
         if not torch.is_grad_enabled() or len(numbers) < MIN_SPLIT_ROWS:
-            return self._read(numbers, text)
+            return self._read(numbers, *others)
         order = (numbers[..., 4] > 0).sum(1).argsort(stable=True)
-        few, many = (self._read(numbers[rows], text[rows]) for rows in order.chunk(2))
+        few, many = (self._read(numbers[rows], *(part[rows] for part in others)) for rows in order.chunk(2))
         back = order.argsort()
         return torch.cat([few[0], many[0]])[back], torch.cat([few[1], many[1]])[back]
 
-    def _read(self, numbers: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(
+        self, numbers: torch.Tensor, text: torch.Tensor, *looks: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute :meth:`forward` for proposals (B, K, V)."""
         filled = (numbers[..., 4] > 0).any(0).nonzero()
         rows = int(filled[-1]) + 1 if len(filled) else 1
@@ -105,7 +161,13 @@ class ProposalAttention(nn.Module):
         absent = torch.where(present, 0.0, -1e4)
         counts = self.counts(context).unflatten(-1, (PAIR_FEATURES, -1))
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
-        for layer, part in zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True):
+        if self.looks is not None:
+            features, tokens = looks
+            x = x + self.looks(features.unflatten(1, (self.count, -1))[:, :rows], text)
+            keys = self.looks.keys(tokens)
+        for number, (layer, part) in enumerate(zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True)):
+            if self.looks is not None:
+                x = self.looks.read(number, x, keys)
             x = layer(x, part)
         alone = present.sum(1, keepdim=True) == 1
         scores = self.score(x)[..., 0].masked_fill(~present, EMPTY_SCORE)

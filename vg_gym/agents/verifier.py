@@ -30,8 +30,9 @@ def judged(policy: Any, observations: dict[str, np.ndarray], boxes: np.ndarray) 
         observations: observations of B episodes, with ``proposals`` and ``text``.
         boxes: normalised (B, T, 4).
     """
-    observed, text = (torch.as_tensor(observations[name], device=policy.device) for name in ("proposals", "text"))
-    _, scores = policy.features_extractor.proposals(observed, text.float())
+    attention = policy.features_extractor.proposals
+    read = {name: torch.as_tensor(observations[name], device=policy.device) for name in attention.inputs}
+    _, scores = attention(read)
     probabilities = scores.softmax(1).cpu().numpy()
     corners = observations["proposals"].astype(np.float32).reshape(*probabilities.shape, -1)[..., :4]
     return expected_iou(boxes[:, :, None], corners[:, None], probabilities[:, None])

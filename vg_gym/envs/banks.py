@@ -34,4 +34,6 @@ def make_query_proposals(options: EnvOptions, clip: ClipEncoder) -> QueryProposa
     if not options.proposals:
         return None
     o = options
-    return QueryProposals(o.proposals, o.num_proposals, clip, o.min_confidence, memberships=o.targets == "any")
+    return QueryProposals(
+        o.proposals, o.num_proposals, clip, o.min_confidence, o.targets == "any", features=o.proposal_features
+    )

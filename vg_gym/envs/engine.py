@@ -201,11 +201,13 @@ class GroundingEngine(EngineState):
                  "glimpses": self._rows_of(bank.overviews, bank_rows)}  # fmt: skip
         if bank.tokens:
             fixed["tokens"] = self._rows_of(bank.token_features, bank_rows)
+        if bank.query_proposals:
+            proposals, observed = self._rows_of(bank.proposals, bank_rows), bank.query_proposals.observed
+            self.proposals[rows] = proposals[..., :observed]
+            fixed["proposal_features"] = proposals[..., observed:].reshape(len(rows), -1)
         for name, values in fixed.items():
             self._fixed[name][rows] = self._as_stored(values)
         self.maps[rows] = self._rows_of(bank.maps, bank_rows)
-        if bank.query_proposals:
-            self.proposals[rows] = self._rows_of(bank.proposals, bank_rows)
 
     def _rows_of(self, table: Rows, numbers: np.ndarray) -> Any:
         """Return rows of a table of the bank as state."""
@@ -344,8 +346,9 @@ class GroundingEngine(EngineState):
         pick: Callable[[Any], Any] = (lambda values: values) if rows is None else itemgetter(rows)
         boxes = pick(self.boxes)
         out = self._seen(rows, pick)
-        if "tokens" in parts:
-            out["tokens"] = self._as_seen(pick(self._fixed["tokens"]))
+        for name in ("tokens", "proposal_features"):
+            if name in parts:
+                out[name] = self._as_seen(pick(self._fixed[name]))
         if "glimpse_features" in parts:
             values = feature_glimpses(self.features.images.tables.like(boxes), pick(self.slots), boxes)
             out["glimpse_features"] = self._as_seen(box_ops.clamp(values, -1, 1), copy=False)

@@ -17,6 +17,7 @@ from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rewards import SUCCESS_IOU, target_iou
 from vg_gym.features.bank import FeatureBank
 from vg_gym.features.glimpses import GLIMPSE
+from vg_gym.features.query_proposals import FIELDS
 from vg_gym.runtime.lazy_imports import torch
 
 
@@ -46,7 +47,8 @@ class EngineState:
         self.history = zeros(n, obs.HISTORY, self.actions.encoding)
         self.region, self.text = zeros(n, dim), zeros(n, dim)
         self.maps = zeros(n, maps, grid, grid)
-        self.proposals = zeros(n, *self.features.proposals.shape)
+        source, count = self.features.query_proposals, self.features.proposals.shape[0]
+        self.proposals = zeros(n, count, source.observed if source else len(FIELDS))
         self.answers = Answers(n, self.options, self._state) if self.options.targets == "any" else None
         """Recorded boxes; None with ``targets="one"``."""
         o, images = self.options, self.features.images
@@ -56,7 +58,8 @@ class EngineState:
         if self.device is not None:
             self._precision = getattr(torch, self.options.precision)
         tokens = (self.clip.num_tokens * dim,) if self.features.tokens else (0,)
-        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, GLIMPSE, GLIMPSE)}
+        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, GLIMPSE, GLIMPSE),
+                  "proposal_features": (count * dim * o.proposal_features,)}  # fmt: skip
         self._fixed = {name: self._as_stored(zeros(n, *shape)) for name, shape in shapes.items()}
         """Parts of an observation that stay constant in an episode; tensors have the precision of observations."""
         self._everywhere = np.arange(n)

@@ -16,7 +16,7 @@ from vg_gym.envs.actions import ActionSet
 from vg_gym.envs.answers import WORDS
 from vg_gym.envs.closer_looks import VALUES
 from vg_gym.envs.options import EnvOptions
-from vg_gym.errors import unknown
+from vg_gym.errors import VGGymError, unknown
 from vg_gym.features import edge_profiles
 from vg_gym.features.glimpses import FEATURE_GLIMPSE, GLIMPSE, MAX_MAP_SCORE, WINDOWS
 from vg_gym.features.query_proposals import MAX_OFFSET, WIDTH
@@ -40,7 +40,7 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
         actions: action set, for the length of an encoded action.
 
     Raises:
-        VGGymError: the observation or precision is unknown.
+        VGGymError: the observation or precision is unknown, or features of proposals are asked for without proposals.
     """
     if options.observation not in OBSERVATIONS:
         raise unknown("observation", options.observation, OBSERVATIONS)
@@ -68,6 +68,10 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
     if options.proposals:
         width = WIDTH + (options.targets == "any")
         parts["proposals"] = box(-MAX_OFFSET, MAX_OFFSET, options.num_proposals * width)
+    if options.proposal_features:
+        if not options.proposals:
+            raise VGGymError("proposal_features=true needs proposals, e.g. proposals=ssd")
+        parts["proposal_features"] = box(-1, 1, options.num_proposals * clip.dim)
     if options.edge_profiles:
         parts["edge_profiles"] = box(0, edge_profiles.SCALE, 4 * edge_profiles.SLICES)
     if options.targets == "any":

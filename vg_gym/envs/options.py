@@ -92,6 +92,9 @@ class EnvOptions:
     """Number of proposals of an image; the most confident ones are used."""
     min_confidence: UnitInterval = MIN_CONFIDENCE
     """Smallest confidence of a proposal."""
+    proposal_features: bool = False
+    """Also observe CLIP's dense feature of each proposal, so that the policy itself compares looks and words; implies
+    ``tokens``."""
     edge_profiles: bool = False
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.features.edge_profiles`)."""
     memory: Annotated[float, Range(ge=0, le=2**20)] = 4.0
@@ -105,7 +108,7 @@ class EnvOptions:
     @property
     def needs_tokens(self) -> bool:
         """True if the observation includes the tokens of the expression."""
-        return self.tokens or self.glimpse_features
+        return self.tokens or self.glimpse_features or self.proposal_features
 
     def action_set(self) -> ActionSet:
         """Return the action set.

@@ -49,7 +49,8 @@ WIDTH = len(FIELDS) + 8
 class QueryProposals:
     """Proposals (K, F) of queries, best first; rows beyond the proposals of an image are zero.
 
-    Their values are :data:`FIELDS`, and the membership if ``memberships`` says so.
+    Their values are :data:`FIELDS`, the membership if ``memberships`` says so, and their dense features (D) if
+    ``features`` says so.
 
     Args:
         name: name of a proposer of the registry, or ``NAME:WEIGHTS``, e.g. ``yolo:/path/to/yolov8n.pt``. A proposer
@@ -59,6 +60,7 @@ class QueryProposals:
             if they exist, and published ones otherwise.
         min_confidence: smallest confidence of a proposal.
         memberships: whether to compute memberships.
+        features: whether the unit dense features of CLIP follow the other values.
 
     Raises:
         VGGymError: the proposer is unknown, or its weights or package are missing.
@@ -71,9 +73,12 @@ class QueryProposals:
         clip: ClipEncoder,
         min_confidence: UnitInterval = MIN_CONFIDENCE,
         memberships: bool = False,
+        features: bool = False,
     ):
         self.count, self.clip, self.min_confidence, self.memberships = count, clip, min_confidence, memberships
-        self.size = len(FIELDS) + memberships
+        self.observed = len(FIELDS) + memberships
+        """Number of values of a proposal before its features."""
+        self.size = self.observed + features * clip.dim
         """Number of values of a proposal, F."""
         name, _, suffix = name.partition(":")
         spec = proposer_spec(name)
@@ -90,7 +95,7 @@ class QueryProposals:
             ) from error
         identity = f"{self._proposer.fingerprint} {min_confidence} {MAX_OVERLAP}"
         self.images = ImageArrays(f"{name} proposals", identity, (count, 5), np.float32, self._propose)
-        self.fingerprint = self.images.fingerprint + memberships * " memberships"
+        self.fingerprint = self.images.fingerprint + memberships * " memberships" + features * " features"
 
     def __call__(self, query: Query, dense: np.ndarray) -> np.ndarray:
         """Return the values of a query's proposals, float32 (K, F).
@@ -114,6 +119,8 @@ class QueryProposals:
             if self.memberships:
                 lexicon = lexicon_of(self.clip)
                 values[filled, MEMBERSHIP] = memberships(expression, boxes[filled, :4], logits, lexicon)
+            if self.size > self.observed:
+                values[filled, self.observed :] = features
         return values
 
     def _cosines(self, features: np.ndarray, text: str) -> np.ndarray:
