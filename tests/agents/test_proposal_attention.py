@@ -86,3 +86,18 @@ def test_looks_follow_their_proposals_and_tokens_beyond_the_text_are_not_read(rn
     assert not torch.allclose(module(seen(length=5))[1][1], scores[1], atol=1e-4)
     looks[:, 0] += 1
     assert not torch.allclose(module(seen())[1][:, 0], scores[:, 0], atol=1e-4)
+
+
+def test_rivals_and_tokens_are_dropped_but_never_the_target(rng):
+    torch.manual_seed(0)
+    module, rows = ProposalAttention(5, 16, looks=True), 400
+    seen = {"proposals": torch.rand(rows, 5 * WIDTH) + 0.1, "text": torch.rand(rows, 16),
+            "proposal_features": torch.rand(rows, 5 * 16), "tokens": torch.rand(rows, 7 * 16) + 0.1}  # fmt: skip
+    meant = torch.from_numpy(rng.integers(-1, 5, rows))
+    less = module.looks.thinned(seen, meant, 5)
+    there = less["proposals"].unflatten(1, (5, -1)).amin(-1) > 0
+    assert there[torch.arange(rows), meant][meant >= 0].all() and 0.7 < there.float().mean() < 0.85
+    heard = less["tokens"].unflatten(1, (7, -1))
+    assert 0.87 < (heard.amin(-1) > 0).float().mean() < 0.93 and ((heard.amin(-1) > 0) == (heard.amax(-1) > 0)).all()
+    assert less["text"] is seen["text"] and (seen["proposals"] > 0).all()
+    assert torch.isfinite(module(less)[1]).all()

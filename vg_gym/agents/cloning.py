@@ -150,6 +150,8 @@ def learn_choice(
         buffer.add({**{name: observations[name] for name in attention.inputs}, REFERENT: _referents(env.engine)})
         _anneal(optimizer, config, progress)
         batch: Any = obs_as_tensor(buffer.sample(rng, config.batch_size), model.device)
+        if attention.looks is not None and batch[REFERENT].ndim == 1:
+            batch = attention.looks.thinned(batch, batch[REFERENT], attention.count)
         _, scores = attention(batch)
         loss = _choice_loss(scores, batch[REFERENT])
         _descend(optimizer, loss, attention)

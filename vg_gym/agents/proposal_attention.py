@@ -21,6 +21,8 @@ EMPTY_SCORE = -20.0
 SINGLE_SCORE = 5.0
 """Score of a proposal without rivals. The network learns to choose by comparing proposals, so that the level of a score
 without rivals is untrained; the logit that all jumps share then decides whether to jump."""
+RIVALS_DROPPED, TOKENS_DROPPED = 0.5, 0.1
+"""Largest share of the rivals of a target, and share of the tokens, that :meth:`LookComparison.thinned` empties."""
 MIN_SPLIT_ROWS = 128
 """Smallest minibatch in which rows with few proposals are computed separately from rows with many."""
 
@@ -79,8 +81,33 @@ class LookComparison(nn.Module):
         """Return the tokens (B, L, width) of unit features (B, L * D), and which of them lie beyond the text (B, L)."""
         tokens = tokens.unflatten(1, (-1, self.dim))
         beyond = tokens.abs().sum(-1) == 0
-        length = max(int((~beyond).any(0).sum()), 1)
+        filled = (~beyond).any(0).nonzero()
+        length = int(filled[-1]) + 1 if len(filled) else 1
         return self.token(tokens[:, :length] * self.dim**0.5), beyond[:, :length]
+
+    @staticmethod
+    def thinned(observations: dict[str, torch.Tensor], referents: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
+        """Return observations without a random part of the rivals and of the tokens, against overfitting.
+
+        A random share of up to half of the proposals other than the target's, and a tenth of the tokens, are emptied.
+
+        Args:
+            observations: parts of observations by name, which stay as they are.
+            referents: index of the target's proposal, (B,); -1 for none.
+            count: number of proposals, K.
+        """
+        proposals, tokens = observations["proposals"], observations["tokens"]
+        rows, device = len(referents), referents.device
+        share = torch.rand(rows, 1, device=device) * RIVALS_DROPPED
+        stays = torch.rand(rows, count, device=device) >= share
+        stays |= torch.arange(count, device=device) == referents[:, None]
+        length = tokens.shape[1] // (observations["proposal_features"].shape[1] // count)
+        heard = torch.rand(rows, length, device=device) >= TOKENS_DROPPED
+        return {
+            **observations,
+            "proposals": proposals * stays.repeat_interleave(proposals.shape[1] // count, dim=1),
+            "tokens": tokens * heard.repeat_interleave(tokens.shape[1] // length, dim=1),
+        }
 
     def read(self, layer: int, x: torch.Tensor, keys: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Return the set x (B, K, width) after its proposals have read the tokens before a layer."""
