@@ -103,7 +103,11 @@ def test_one_picture_is_drawn_to_a_file(pictures, capsys):
     with Image.open(out) as drawn:
         assert drawn.format == "JPEG"
     said = capsys.readouterr()
-    assert said.out.startswith(str(pictures / "scene0.png")) and "answered by clip-window" in said.err
+    assert (
+        said.out.startswith(str(pictures / "scene0.png"))
+        and "answered by clip-window" in said.err
+        and f"drawn in {out}" in said.err
+    )
     with pytest.raises(SystemExit):
         main(["ground", str(pictures / "nowhere"), "the star"])
     assert "no such file or folder" in capsys.readouterr().err

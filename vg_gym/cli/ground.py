@@ -92,6 +92,8 @@ def ground(options: argparse.Namespace) -> None:
         if not broken and file == files[0] and not options.json:
             clip = f" with {answer.clip}" if answer.clip else ""
             print(f"answered by {answer.method}{clip}; --method and --clip choose", file=sys.stderr)
+    if options.out is not None and len(broken) < len(files) and not options.json:
+        print(f"drawn in {options.out}", file=sys.stderr)
     if broken:
         first = f"{len(broken)} of {len(files)} pictures could not be read, the first: {broken[0]}"
         raise VGGymError(f"{first}; the rest are answered" if len(broken) < len(files) else first)
