@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vg_gym.agents.proposal_attention import EMPTY_SCORE, MIN_SPLIT_ROWS, ProposalAttention
-from vg_gym.features.query_proposals import WIDTH
+from vg_gym.features.query_proposals import RELATIVE, WIDTH
 
 
 def a_set(rng, count, there):
@@ -101,3 +101,20 @@ def test_rivals_and_tokens_are_dropped_but_never_the_target(rng):
     assert 0.87 < (heard.amin(-1) > 0).float().mean() < 0.93 and ((heard.amin(-1) > 0) == (heard.amax(-1) > 0)).all()
     assert less["text"] is seen["text"] and (seen["proposals"] > 0).all()
     assert torch.isfinite(module(less)[1]).all()
+
+
+def test_a_settled_choice_stays_and_ignores_the_place_of_the_agent(rng):
+    torch.manual_seed(0)
+    module, observed = ProposalAttention(5, 16, looks=True), a_set(rng, 5, 4)
+    seen = {"proposals": observed.flatten(1), "text": torch.randn(2, 16),
+            "proposal_features": torch.randn(2, 80), "tokens": torch.randn(2, 48)}  # fmt: skip
+    read, scores = module(seen)
+    observed[..., -RELATIVE:] += 1
+    elsewhere, same = module({**seen, "proposals": observed.flatten(1)})
+    torch.testing.assert_close(scores, same)
+    assert not torch.allclose(read, elsewhere, atol=1e-3)
+    module.looks.settled.fill_(True)
+    read, scores = module(seen)
+    assert not scores.requires_grad
+    read.sum().backward()
+    assert {name.split(".")[0] for name, p in module.named_parameters() if p.grad is not None} == {"read_outs"}

@@ -205,5 +205,13 @@ def test_features_of_proposals_are_those_of_their_boxes(shapes):
     wanted = l2_normalize(box_mean(summed_area(dense[None]), boxes[None, there])[0])
     np.testing.assert_allclose(found[there], wanted, atol=1e-5)
     assert there.any() and not found[~there].any()
+    plain = GroundingVectorEnv(1, dataset=shapes, proposals="ssd", num_proposals=5, score="relational")
+    rich = GroundingVectorEnv(
+        1, dataset=shapes, proposals="ssd", num_proposals=5, score="relational", proposal_features=True
+    )
+    a, b = (each.reset(seed=0)[0] for each in (plain, rich))
+    assert a["score"].any()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     with pytest.raises(VGGymError, match="proposal_features=true needs proposals"):
         GroundingVectorEnv(1, dataset=shapes, proposal_features=True)

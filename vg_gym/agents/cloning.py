@@ -143,6 +143,8 @@ def learn_choice(
     policy: Any = model.policy
     rng, buffer = np.random.default_rng(model.seed), StateBuffer(config.buffer_size)
     attention = policy.features_extractor.proposals
+    if attention.looks is not None:
+        attention.looks.settled.fill_(False)
     optimizer = _optimizer(attention, config)
     budget.start()
     while (progress := budget.progress()) < 1:
@@ -157,6 +159,8 @@ def learn_choice(
         _descend(optimizer, loss, attention)
         budget.taken += 1
         report({"progress": progress, "loss": float(loss.detach()), "agreement": _agreement(scores, batch[REFERENT])})
+    if attention.looks is not None:
+        attention.looks.settled.fill_(True)
 
 
 def _agreement(scores: torch.Tensor, referents: torch.Tensor) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from vg_gym.features.query_proposals import MEMBERSHIP, WIDTH
+from vg_gym.features.query_proposals import MEMBERSHIP, RELATIVE, WIDTH
 
 READ_OUTS = 4
 """Number of weighted means of the set that the policy receives."""
@@ -63,9 +63,14 @@ class LookComparison(nn.Module):
         layers: number of the set's layers, before each of which :meth:`read` adds what a proposal reads in the tokens.
     """
 
+    settled: torch.Tensor
+    """Whether supervised learning has ended. The attention over the proposals then stays as it is: what follows visits
+    few expressions often, and would learn them by heart."""
+
     def __init__(self, dim: int, width: int, heads: int, layers: int):
         super().__init__()
         self.dim = dim
+        self.register_buffer("settled", torch.tensor(False))
         self.enter = nn.Linear(dim, width)
         self.look, self.words, self.product = nn.Linear(dim, width), nn.Linear(dim, width), nn.Linear(width, width)
         self.token = nn.Linear(dim, width)
@@ -177,32 +182,49 @@ class ProposalAttention(nn.Module):
         filled = (numbers[..., 4] > 0).any(0).nonzero()
         rows = int(filled[-1]) + 1 if len(filled) else 1
         numbers = numbers[:, :rows]  # the remaining rows are empty in the whole batch, and would have weight 0
-        boxes, present = numbers[..., :4], numbers[..., 4] > 0
+        present = numbers[..., 4] > 0
+        settled = self.looks is not None and bool(self.looks.settled)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not settled):
+            x = self._compared(numbers, present, text, *looks)
+            alone = present.sum(1, keepdim=True) == 1
+            scores = self.score(x)[..., 0].masked_fill(~present, EMPTY_SCORE)
+            if not self.may_be_none:
+                scores = scores.masked_fill(alone & present, SINGLE_SCORE)
+        weights = self.read_outs(x) + torch.where(present, 0.0, -1e4)[..., None]
+        if self.looks is not None:  # the first read-out is that of the proposal with the highest score
+            weights = torch.cat([weights[..., :1] + scores[..., None], weights[..., 1:]], dim=-1)
+        read = weights.softmax(1).transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
+        return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY_SCORE)
+
+    def _compared(
+        self, numbers: torch.Tensor, present: torch.Tensor, text: torch.Tensor, *looks: torch.Tensor
+    ) -> torch.Tensor:
+        """Return tokens (B, K, width) of the proposals (B, K, V), compared with each other and with the text."""
+        boxes = numbers[..., :4]
         centre, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         compared = [10 * _below_best(numbers[..., 5:8], present)]
         if self.may_be_none:
             compared.append(_below_best(numbers[..., MEMBERSHIP : MEMBERSHIP + 1], present))
         area = side.prod(-1, keepdim=True).clamp(min=MIN_AREA).log() + 3
         context = self.text(text * text.shape[-1] ** 0.5)
-        x = self.enter(torch.cat([numbers, centre, side, *compared, area], -1)) + context[:, None]
         absent = torch.where(present, 0.0, -1e4)
         counts = self.counts(context).unflatten(-1, (PAIR_FEATURES, -1))
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
-        if self.looks is not None:
-            features, tokens = looks
-            x = x + self.looks(features.unflatten(1, (self.count, -1))[:, :rows], text)
-            keys = self.looks.keys(tokens)
-        for number, (layer, part) in enumerate(zip(self.layers, bias.chunk(len(self.layers), dim=1), strict=True)):
-            if self.looks is not None:
-                x = self.looks.read(number, x, keys)
-            x = layer(x, part)
-        alone = present.sum(1, keepdim=True) == 1
-        scores = self.score(x)[..., 0].masked_fill(~present, EMPTY_SCORE)
-        if not self.may_be_none:
-            scores = scores.masked_fill(alone & present, SINGLE_SCORE)
-        weights = (self.read_outs(x) + absent[..., None]).softmax(1)
-        read = weights.transpose(1, 2) @ torch.cat([x, numbers], dim=-1)
-        return read.flatten(1), F.pad(scores, (0, self.count - rows), value=EMPTY_SCORE)
+        parts = bias.chunk(len(self.layers), dim=1)
+        if self.looks is None:
+            x = self.enter(torch.cat([numbers, centre, side, *compared, area], -1)) + context[:, None]
+            for layer, part in zip(self.layers, parts, strict=True):
+                x = layer(x, part)
+            return x
+        # Which thing is meant does not depend on where the agent's box is.
+        known = numbers * (torch.arange(self.values, device=numbers.device) < self.values - RELATIVE)
+        x = self.enter(torch.cat([known, centre, side, *compared, area], -1)) + context[:, None]
+        features, tokens = looks
+        x = x + self.looks(features.unflatten(1, (self.count, -1))[:, : numbers.shape[1]], text)
+        keys = self.looks.keys(tokens)
+        for number, (layer, part) in enumerate(zip(self.layers, parts, strict=True)):
+            x = layer(self.looks.read(number, x, keys), part)
+        return x
 
 
 def _below_best(values: torch.Tensor, present: torch.Tensor) -> torch.Tensor:

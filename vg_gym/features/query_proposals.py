@@ -42,7 +42,9 @@ FINE_FACTOR = 8.0
 """Magnification of the second copy of the relative corners, which shows small offsets."""
 MAX_OFFSET = 4.0
 """Largest absolute value of relative corners; in the first copy it is a distance in sides of the box."""
-WIDTH = len(FIELDS) + 8
+RELATIVE = 8
+"""Number of relative corners of a proposal, in both copies; they are the last of its observed values."""
+WIDTH = len(FIELDS) + RELATIVE
 """Number of values of one proposal in the observation; one more with memberships."""
 
 
@@ -175,8 +177,9 @@ def relative(proposals: Any, boxes: Any) -> Any:
         boxes: boxes of the agent, normalised (B, 4).
 
     Returns:
-        Observed proposals (B, K, F + 8): the values, then left, top, right and bottom minus those of the box in sides
-        of the box, then these differences magnified by :data:`FINE_FACTOR`. Relative corners of empty rows are zero.
+        Observed proposals (B, K, F + RELATIVE): the values, then left, top, right and bottom minus those of the box in
+        sides of the box, then these differences magnified by :data:`FINE_FACTOR`. Relative corners of empty rows are
+        zero.
     """
     xp = box_ops.namespace(proposals)
     side = boxes[:, 2:] - boxes[:, :2]

@@ -39,8 +39,9 @@ class RelationalScorer(Scorer):
     def score(self, boxes: Any, playing: Playing) -> tuple[Any, Any]:
         """See :meth:`Scorer.score`."""
         region, _ = self._dense.score(boxes, playing)
-        proposals = self.bank.proposals.like(boxes)[playing.rows]
-        return region, expected_iou(boxes[:, None], proposals[..., :4], proposals[..., -1])
+        assert self.bank.query_proposals is not None
+        proposals, last = self.bank.proposals.like(boxes)[playing.rows], self.bank.query_proposals.observed - 1
+        return region, expected_iou(boxes[:, None], proposals[..., :4], proposals[..., last])
 
 
 def expected_iou(boxes: Any, proposals: Any, probabilities: Any) -> Any:
