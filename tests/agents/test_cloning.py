@@ -64,3 +64,24 @@ def test_the_choice_is_learned_without_a_move(shapes):
     learn_choice(model, env, CloneConfig(batch_size=32, learning_rate=3e-3), Budget(0.0, steps=150), reports.append)
     assert reports[0]["agreement"] < 0.6 and reports[-1]["agreement"] == 1
     assert (env.engine.boxes == [0, 0, 1, 1]).all()
+
+
+def test_a_learned_choice_of_looks_is_settled_and_stays_in_cloning_and_ppo(shapes):
+    torch.manual_seed(0)
+    options = {"proposals": "ssd", "proposal_features": True, "action": "jump-edges", "reward": "iou"}
+    env = GroundingVecEnv(make_engine(8, dataset=shapes, clip=load_clip("refshapes"), **options))
+    model = PPO("MultiInputPolicy", env, n_steps=4, batch_size=32, seed=0, policy_kwargs=policy_arguments("ppo", 16))
+    attention, config, reports = model.policy.features_extractor.proposals, CloneConfig(batch_size=32), []
+    learn_choice(model, env, config, Budget(0.0, steps=150), reports.append)
+    assert reports[0]["agreement"] < 0.6 and attention.looks.settled
+    with torch.no_grad():
+        seen = {name: torch.from_numpy(values) for name, values in env.reset().items()}
+        scores = attention(seen)[1]
+    clone_oracle(model, env, config, Budget(0.0, steps=40), reports.append)
+    assert np.isfinite(reports[-1]["loss"])
+    model.learn(64)
+    with torch.no_grad():
+        torch.testing.assert_close(attention(seen)[1], scores)
+    learn_choice(model, env, config, Budget(0.0, steps=5), reports.append)  # learns on if it is asked for again
+    with torch.no_grad():
+        assert not torch.allclose(attention(seen)[1], scores)

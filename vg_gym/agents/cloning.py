@@ -262,7 +262,8 @@ def _learn(
     """Take a step of maximum likelihood, and return the loss and the mean probability of the oracle's action.
 
     The critic learns in the same step. A policy that reads proposals learns to choose a proposal in every state, not
-    only in those where the oracle jumps.
+    only in those where the oracle jumps. Once its choice is settled, only the actions for rightly chosen proposals are
+    imitated: the policy cannot know that another one is wrong, and would learn to jump for ever instead of stopping.
     """
     policy: Any = model.policy
     policy.set_training_mode(True)
@@ -271,8 +272,20 @@ def _learn(
     features = policy.extract_features(batch)
     actor, critic = policy.mlp_extractor(features)
     log_prob = _log_prob(policy._get_action_dist_from_latent(actor), labels, referents)
-    loss = F.mse_loss(policy.value_net(critic).flatten(), returns) * model.vf_coef - log_prob.mean()
-    if scores := getattr(policy.features_extractor, "num_scores", 0):
-        loss = loss + _choice_loss(features[:, -scores:], referents)
+    agreement = log_prob.detach().exp().mean()
+    count = getattr(policy.features_extractor, "num_scores", 0)
+    scores = features[:, -count:] if count else None
+    if scores is not None and _is_settled(policy) and referents.ndim == 1:
+        log_prob = log_prob[scores.argmax(1) == referents]
+    loss = F.mse_loss(policy.value_net(critic).flatten(), returns) * model.vf_coef
+    loss = loss - (log_prob.mean() if len(log_prob) else 0.0)
+    if scores is not None and scores.requires_grad:
+        loss = loss + _choice_loss(scores, referents)
     _descend(optimizer, loss, policy)
-    return float(loss.detach()), float(log_prob.detach().exp().mean())
+    return float(loss.detach()), float(agreement)
+
+
+def _is_settled(policy: Any) -> bool:
+    """Return whether the choice among proposals no longer learns."""
+    looks = policy.features_extractor.proposals.looks
+    return looks is not None and bool(looks.settled)
