@@ -118,3 +118,17 @@ def test_a_settled_choice_stays_and_ignores_the_place_of_the_agent(rng):
     assert not scores.requires_grad
     read.sum().backward()
     assert {name.split(".")[0] for name, p in module.named_parameters() if p.grad is not None} == {"read_outs"}
+
+
+def test_without_any_token_scores_and_gradients_are_finite(rng):
+    torch.manual_seed(0)
+    module, observed = ProposalAttention(5, 16, looks=True), a_set(rng, 5, 4)
+    seen = {"proposals": observed.flatten(1), "text": torch.randn(2, 16),
+            "proposal_features": torch.randn(2, 80), "tokens": torch.randn(2, 48)}  # fmt: skip
+    seen["tokens"][1] = 0
+    read, scores = module(seen)
+    (read.sum() + scores.sum()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+    module.eval()
+    with torch.no_grad():
+        assert all(torch.isfinite(values).all() for values in module(seen))

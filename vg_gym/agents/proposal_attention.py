@@ -69,7 +69,7 @@ class LookComparison(nn.Module):
 
     def __init__(self, dim: int, width: int, heads: int, layers: int):
         super().__init__()
-        self.dim = dim
+        self.dim, self.width = dim, width
         self.register_buffer("settled", torch.tensor(False))
         self.enter = nn.Linear(dim, width)
         self.look, self.words, self.product = nn.Linear(dim, width), nn.Linear(dim, width), nn.Linear(width, width)
@@ -80,14 +80,19 @@ class LookComparison(nn.Module):
     def forward(self, features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Map unit features (B, K, D) and texts (B, D) to additions to the tokens of the set (B, K, width)."""
         features, text = features * self.dim**0.5, text * self.dim**0.5
-        return self.enter(features) + self.product(self.look(features) * self.words(text)[:, None] / 8)
+        alike = self.look(features) * self.words(text)[:, None] / self.width**0.5
+        return self.enter(features) + self.product(alike)
 
     def keys(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the tokens (B, L, width) of unit features (B, L * D), and which of them lie beyond the text (B, L)."""
+        """Return the tokens (B, L, width) of unit features (B, L * D), and which of them are not read (B, L).
+
+        Zero features are not read, unless all of a row are: attention over nothing is undefined.
+        """
         tokens = tokens.unflatten(1, (-1, self.dim))
         beyond = tokens.abs().sum(-1) == 0
         filled = (~beyond).any(0).nonzero()
         length = int(filled[-1]) + 1 if len(filled) else 1
+        beyond = beyond & ~beyond.all(1, keepdim=True)
         return self.token(tokens[:, :length] * self.dim**0.5), beyond[:, :length]
 
     @staticmethod
@@ -135,7 +140,8 @@ class ProposalAttention(nn.Module):
         layers: number of attention layers.
         may_be_none: whether the expression may mean none of the proposals, which then have memberships; otherwise the
             only one of an image is meant.
-        looks: whether the observation has the proposals' features and the tokens of the expression.
+        looks: whether the observation has the proposals' features and the tokens of the expression. The scores then do
+            not depend on the position of the agent's box.
     """
 
     def __init__(
@@ -211,19 +217,18 @@ class ProposalAttention(nn.Module):
         counts = self.counts(context).unflatten(-1, (PAIR_FEATURES, -1))
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
         parts = bias.chunk(len(self.layers), dim=1)
-        if self.looks is None:
-            x = self.enter(torch.cat([numbers, centre, side, *compared, area], -1)) + context[:, None]
-            for layer, part in zip(self.layers, parts, strict=True):
-                x = layer(x, part)
-            return x
-        # Which thing is meant does not depend on where the agent's box is.
-        known = numbers * (torch.arange(self.values, device=numbers.device) < self.values - RELATIVE)
+        known, keys = numbers, None
+        if self.looks is not None:  # which thing is meant does not depend on where the agent's box is
+            known = numbers * (torch.arange(self.values, device=numbers.device) < self.values - RELATIVE)
         x = self.enter(torch.cat([known, centre, side, *compared, area], -1)) + context[:, None]
-        features, tokens = looks
-        x = x + self.looks(features.unflatten(1, (self.count, -1))[:, : numbers.shape[1]], text)
-        keys = self.looks.keys(tokens)
+        if self.looks is not None:
+            features, tokens = looks
+            x = x + self.looks(features.unflatten(1, (self.count, -1))[:, : numbers.shape[1]], text)
+            keys = self.looks.keys(tokens)
         for number, (layer, part) in enumerate(zip(self.layers, parts, strict=True)):
-            x = layer(self.looks.read(number, x, keys), part)
+            if self.looks is not None and keys is not None:
+                x = self.looks.read(number, x, keys)
+            x = layer(x, part)
         return x
 
 
