@@ -37,7 +37,7 @@ def test_expected_iou_by_hand(played, monkeypatch):
     engine.proposals[:, 0, :5], engine.proposals[:, 1, :5] = [0, 0, 0.5, 0.5, 1], [0, 0, 1, 0.5, 1]
     scores = torch.tensor([[np.log(3), 0, *[-np.inf] * 4]], dtype=torch.float32)
     monkeypatch.setattr(
-        policy.features_extractor.proposals, "forward", lambda seen, _: (seen, scores.repeat(len(seen), 1))
+        policy.features_extractor.proposals, "forward", lambda seen: (seen, scores.repeat(len(seen["text"]), 1))
     )
     boxes = np.tile(np.array([[0, 0, 0.5, 0.5], [0, 0.5, 1, 1]], np.float32), (3, 1, 1))
     np.testing.assert_allclose(judged(policy, engine.observe(), boxes), [[0.75 + 0.25 / 2, 0]] * 3, atol=1e-6)
@@ -47,7 +47,7 @@ def test_a_better_first_box_is_kept_and_a_worse_one_left(played, monkeypatch):
     engine, policy = played
     sure = torch.tensor([[9.0, 0, 0, 0, 0, 0]])  # that the first proposal is meant
     monkeypatch.setattr(
-        policy.features_extractor.proposals, "forward", lambda seen, _: (seen, sure.repeat(len(seen), 1))
+        policy.features_extractor.proposals, "forward", lambda seen: (seen, sure.repeat(len(seen["text"]), 1))
     )
     assert reads_proposals(policy)
     stop = engine.actions.trigger
