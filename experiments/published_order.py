@@ -2,6 +2,7 @@
 
 python experiments/published_order.py                      # RefShapes, from docs/results/data
 python experiments/published_order.py results/refscenes/results.json    # any run of evaluate.py
+python experiments/published_order.py reclip=results/reclip/results.json ...    # its only method, under another name
 
 Two published lists are compared, each in its own metric. ``accuracy`` is Acc@0.5 on RefCOCOg's val-u split; a method
 whose authors state its place, but whose figure could not be read in a source, has a rank and no figure. ``iou`` is the
@@ -21,10 +22,13 @@ from scipy.stats import kendalltau
 
 from vg_gym.cli.figures import write_figures
 from vg_gym.cli.run import run
+from vg_gym.errors import VGGymError
 
 DATA = Path(__file__).resolve().parents[1] / "docs/results/data"
 TABLES = ("learned", "pipelines")
 """Tables of RefShapes with all methods of the lists."""
+FEWEST = 3
+"""Fewest methods whose order is compared."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,12 @@ LISTS: dict[str, tuple[str, tuple[Published, ...]]] = {
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument(
-        "results", nargs="*", type=Path, help="results.json of a run; default: RefShapes' tables in the docs"
-    )
+        "results", nargs="*", metavar="[NAME=]FILE",
+        help="results.json of a run; with NAME, its only method stands for that one (default: RefShapes' tables)",
+    )  # fmt: skip
     p.add_argument("--json", type=Path, help="also write the figures there")
     o = p.parse_args()
-    rows = {row["method"]: row for path in o.results or tables() for row in read(path) if "method" in row}
+    rows = {row["method"]: row for results in o.results or tables() for row in read(results) if "method" in row}
     figures: dict[str, float | str] = {}
     for name, (column, published) in LISTS.items():
         found = [entry for entry in published if column in rows.get(entry.method, {})]
@@ -84,6 +89,9 @@ def main() -> None:
             print(f"| {entry.method} | {entry.figure or 'place only'} | {entry.place:g} | {value:.3f} | {place:g} |")
         if missing := [entry.method for entry in published if entry not in found]:
             print(f"\nnot in these results: {', '.join(missing)}")
+        if len(found) < FEWEST:
+            print(f"{len(found)} methods have no order that could agree; {FEWEST} are needed")
+            continue
         for key, value in coefficients([entry.place for entry in found], values).items():
             print(f"{key}: {value:.3f}")
             figures[f"{name} {key}"] = value
@@ -91,14 +99,25 @@ def main() -> None:
         write_figures(o.json, figures)
 
 
-def tables() -> Iterator[Path]:
+def tables() -> Iterator[str]:
     """Yield the files of RefShapes' tables."""
-    return (DATA / f"{name}.json" for name in TABLES)
+    return (str(DATA / f"{name}.json") for name in TABLES)
 
 
-def read(path: Path) -> list[dict]:
-    """Return the rows of a table or of a run."""
-    return json.loads(path.read_text())["rows"]
+def read(results: str) -> list[dict]:
+    """Return the rows of a table or of a run, ``FILE``; of ``NAME=FILE``, its only method under that name.
+
+    Raises:
+        VGGymError: ``NAME=FILE`` has several methods, or none.
+    """
+    name, _, path = results.rpartition("=")
+    rows = json.loads(Path(path).read_text())["rows"]
+    if not name:
+        return rows
+    methods = [row for row in rows if row.get("role") == "method"]
+    if len(methods) != 1:
+        raise VGGymError(f"{path} has {len(methods)} methods; {results!r} renames the only one")
+    return [{**methods[0], "method": name}]
 
 
 def places(values: Sequence[float]) -> list[float]:
