@@ -81,7 +81,7 @@ def test_the_agent_refines_given_boxes():
 
 def test_the_refiner_betters_boxes_and_leaves_good_ones_alone():
     data = open_dataset("refshapes", "test")
-    samples = [data[i] for i in range(200)]
+    samples = [data[i] for i in range(100)]
     queries = [s.query for s in samples]
     truth = np.stack([s.box for s in samples])
     refiner = grounder("agent:refiner")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_every_part_runs_at_toy_size_and_writes_figures(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--toy", "--json", str(tmp_path / "gpu.json")]

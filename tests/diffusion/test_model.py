@@ -79,7 +79,7 @@ def test_eight_samples_are_learnt_by_heart(learnt, blind, truth):
     assert box_ops.iou(sampled(learnt, blind, sampler="ddpm", steps=10), truth).mean() > 0.9
 
 
-@pytest.mark.parametrize("target", ["x0", "epsilon", "v"])
+@pytest.mark.parametrize("target", ["x0", *(pytest.param(name, marks=pytest.mark.slow) for name in ("epsilon", "v"))])
 def test_four_numbers_are_learnt_by_heart(target, shapes, blind, truth):
     sizes = {"dim": 64, "feedforward": 128, "layers": 3, "train_boxes": 8}
     model = learn(made(shape="vector", target=target, **sizes), [shapes[i] for i in range(8)], 700, 3e-3)

@@ -94,6 +94,7 @@ def test_rl_zoo(algo, more, tmp_path):
     assert (tmp_path / algo / f"{ID}_1" / f"{ID}.zip").is_file()
 
 
+@pytest.mark.slow
 def test_one_file_in_the_style_of_cleanrl():
     small = "--scenes 2 --num-envs 4 --num-steps 16 --total-timesteps 256"
     command = ["examples/cleanrl_ppo.py", *small.split()]

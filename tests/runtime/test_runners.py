@@ -143,6 +143,7 @@ def test_predictions_do_not_depend_on_the_runner(cluster, moody, tiny_clip, tmp_
     assert not any("answer" in line.get("failure", "") for line in remote[0].values())
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_runner(cluster, tiny_clip, tmp_path):
     """Of a file of one's own, some of whose images share a shard; all files but the manifest, which has the time."""
     save_model(tiny_clip, tmp_path / "clip")
@@ -157,6 +158,7 @@ def test_features_do_not_depend_on_the_runner(cluster, tiny_clip, tmp_path):
     assert made[0] == made[1] and sum(name.startswith("dense-") for name in made[0]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*transformers.*:FutureWarning")
 def test_models_of_transformers_answer_in_workers(cluster, moody, tmp_path):
     """An open-vocabulary detector and a vision-language model, whose answers travel in the details."""
@@ -174,6 +176,7 @@ def test_models_of_transformers_answer_in_workers(cluster, moody, tmp_path):
     assert sum("answer" in line for line in remote.values()) == 8
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_runner(cluster, moody, tmp_path):
     whole = compare(tmp_path, "local")
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines(keepends=True)
