@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from vg_gym.agents.config import TrainConfig
-from vg_gym.registry.photographs import drawn_clips
+from vg_gym.registry.photographs import drawn_clips, world_of
 from vg_gym.runtime.command_stages import Stage, Stages
 from vg_gym.runtime.devices import usable_cores
 
 FEATURES, CHOICE, CLONING, LEARNING, TABLE = "features", "choice", "cloning", "learning", "table"
 """Names of the stages."""
-FEATURE_CORE_SECONDS = 0.014
-"""Seconds of one core for the features, proposals and edges of an expression of the built-in data."""
+FEATURE_CORE_SECONDS = {"refshapes": 0.014, "refscenes": 0.03}
+"""World -> seconds of one core for drawing, features, proposals and edges of an expression.
+Other data count as RefShapes."""
 TABLE_CORE_SECONDS = 0.05
 """Seconds for the rows of an expression in the table; one core does most of the work."""
 START_MINUTES = 0.2
@@ -27,7 +28,8 @@ def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool) -
         begun: whether the run is resumed after its warm start.
     """
     known = bool(drawn_clips(config.clip)) and not config.features and config.device != "cuda"
-    seconds = FEATURE_CORE_SECONDS * expressions / usable_cores()
+    each = FEATURE_CORE_SECONDS[world_of(config.dataset) or "refshapes"]
+    seconds = each * expressions / usable_cores()
     about = f"of {expressions:,} expressions; none are computed again that are in the cache"
     stages = [Stage(FEATURES, about, START_MINUTES + seconds / 60 if known else None)]
     warm = None if config.clone.steps is not None else config.clone.minutes or 0.0

@@ -260,7 +260,8 @@ class FeatureBank:
 
     def _prepare_on_disk(self, queries: Sequence[Query], progress: bool) -> None:
         if self.store is None:
-            names = "\n".join(f"{q.image.key} {q.expression}" for q in queries)
+            read = tqdm(queries, desc="queries", unit="query", delay=2, disable=not progress)  # drawn when first read
+            names = "\n".join(f"{q.image.key} {q.expression}" for q in read)
             rules = self.phrases and PHRASE_RULES
             digest = hashlib.sha256(f"{self.clip.fingerprint} {rules} {self.tokens} {names}".encode())
             folder = cache_place("features", digest.hexdigest()[:24])
