@@ -161,6 +161,15 @@ def test_crop_metrics_probes_and_refinement(tiny_clip, tmp_path):
     assert "Before and after refinement" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("dataset", "clip"),
+    [("refscenes", "refscenes-regions"), ("refshapes", "refshapes"), ("mine.jsonl", "ViT-B-32:openai")],
+)
+def test_without_crop_metrics_methods_take_the_clip_of_the_data_set(dataset, clip, tmp_path):
+    comparison = Comparison(dataset=dataset, methods=["ssd-clip"], clip="none", out=str(tmp_path))
+    assert comparison._factory("ssd-clip").clip == clip
+
+
 def test_recorded_predictions(tmp_path):
     data = registry.open_dataset("refshapes", "test")
     lines = [json.dumps({"key": data[i].query.key, "box": data[i].box.tolist()}) for i in range(20)]

@@ -52,7 +52,7 @@ from vg_gym.evaluation.results import refuse_other_folders, write_results
 from vg_gym.evaluation.terminal_tables import print_counts, print_table
 from vg_gym.evaluation.turns import FLOORS, check_turns, is_iterated, turn_rows
 from vg_gym.registry.checks import check_grounder, check_refiner
-from vg_gym.registry.photographs import PUBLISHED_CLIP, weights_for, world_of
+from vg_gym.registry.photographs import PUBLISHED_CLIP, clip_for, weights_for, world_of
 from vg_gym.registry.seen import seen_text
 from vg_gym.runtime.devices import pick_device
 from vg_gym.runtime.runners import Runner, make_runner
@@ -146,7 +146,9 @@ class Comparison(ComparisonOptions):
             if self.clip == "none":
                 self.left_out["crop metrics"] = f"No method takes a CLIP; --clip {PUBLISHED_CLIP} adds them."
         rows = self._check_rows(runner) if is_labeled(data) else self._check_rows_without_boxes(runner)
-        warn_of_dataset(drawn_methods(named, self.clip, self.options, str(self.dataset)), str(self.dataset), data)
+        warn_of_dataset(
+            drawn_methods(named, self._method_clip, self.options, str(self.dataset)), str(self.dataset), data
+        )
         answers = (
             RecordedGrounder(self.predictions, self.frame, None, self.box_format, True) if self.predictions else None
         )
@@ -262,9 +264,14 @@ class Comparison(ComparisonOptions):
             if name not in registry.CEILINGS:
                 options = weights_for(name, options, world_of(self.dataset))
             self._factories[saved_as] = GrounderFactory(
-                name, options, self.clip, self.dataset, self.train_split, self.root, self.split
+                name, options, self._method_clip, self.dataset, self.train_split, self.root, self.split
             )
         return self._factories[saved_as]
+
+    @property
+    def _method_clip(self) -> str:
+        """CLIP of methods that take one; without crop metrics, that of the data set."""
+        return clip_for(str(self.dataset)) if self.clip == "none" else self.clip
 
     def _options_of(self, row: str) -> tuple[str, dict[str, Any], float | None]:
         """Return the name of the row's predictions, the options of its method, and the threshold of its scores."""

@@ -33,8 +33,9 @@ class ComparisonOptions:
     train_split: str = "train"
     """Split on which fitted methods are fitted."""
     clip: str = ""
-    """CLIP of methods that take one, and of the crop metrics; ``none`` leaves the crop metrics out. By default
-    that of the world for built-in data, and for other data ``ViT-B-32:openai`` if a method takes a CLIP."""
+    """CLIP of methods that take one, and of the crop metrics. By default that of the world for built-in data, and for
+    other data ``ViT-B-32:openai`` if a method takes a CLIP. ``none`` leaves the crop metrics out; methods then take the
+    default."""
     limit: int | None = None
     """Number of samples to evaluate, from the first on; by default all."""
     refine: str | None = None

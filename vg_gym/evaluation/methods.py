@@ -215,7 +215,7 @@ class GrounderFactory:
     options: dict[str, Any]
     """Options of the grounder."""
     clip: str
-    """CLIP for a grounder that takes one; ``none``: the default of the grounder."""
+    """CLIP for a grounder that takes one."""
     dataset: str
     """Name of the data set on which a fitted grounder is fitted."""
     split: str
@@ -253,10 +253,7 @@ class GrounderFactory:
     def grounder(self) -> Grounder:
         """Grounder of this process."""
         registry.register_all(self.known)
-        if self.clip == "none":
-            grounder = registry.grounder(self.name, **self.options)
-        else:
-            grounder = registry.grounder_with_clip(self.name, self.clip, **self.options)
+        grounder = registry.grounder_with_clip(self.name, self.clip, **self.options)
         if isinstance(grounder, Fitted):
             self._fit(grounder)
         return grounder
