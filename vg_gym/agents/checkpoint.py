@@ -125,10 +125,10 @@ def find_agent(name: str, revision: str | None = None) -> Path:
     for folder in candidates:
         if folder and (folder / ABOUT).is_file():
             return folder
-    known = built_in_names("agent")
+    names = built_in_names("agent")
     raise VGGymError(
-        f"no agent {name!r}: not a run folder with best/ or last/, nor hub:ORG/NAME, nor one of {', '.join(known)}; "
-        f"{nearest(name, known) or 'train_agent.py trains one'}".rstrip()
+        f"no agent {name!r}: not a run folder with best/ or last/, nor hub:ORG/NAME, nor one of {', '.join(names)}; "
+        f"{nearest(name, names) or 'train_agent.py trains one'}".rstrip()
     )
 
 

@@ -27,11 +27,11 @@ def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool) -
         chooses: whether a policy that reads proposals learns to choose one.
         begun: whether the run is resumed after its warm start.
     """
-    known = bool(drawn_clips(config.clip)) and not config.features and config.device != "cuda"
+    has_estimates = bool(drawn_clips(config.clip)) and not config.features and config.device != "cuda"
     each = FEATURE_CORE_SECONDS[world_of(config.dataset) or "refshapes"]
     seconds = each * expressions / usable_cores()
     about = f"of {expressions:,} expressions; none are computed again that are in the cache"
-    stages = [Stage(FEATURES, about, START_MINUTES + seconds / 60 if known else None)]
+    stages = [Stage(FEATURES, about, START_MINUTES + seconds / 60 if has_estimates else None)]
     warm = None if config.clone.steps is not None else config.clone.minutes or 0.0
     if not begun and (warm or config.clone.steps):
         share = config.clone.choice if chooses else 0.0
@@ -44,7 +44,7 @@ def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool) -
     stages.append(Stage(LEARNING, f"{config.algo}, reward={config.reward}", minutes))
     if config.test_samples:
         about = f"{config.test_samples:,} expressions of {config.test_split}, with baselines"
-        table = TABLE_CORE_SECONDS * config.test_samples / 60 if known else None
+        table = TABLE_CORE_SECONDS * config.test_samples / 60 if has_estimates else None
         stages.append(Stage(TABLE, about, table))
     return Stages(stages)
 

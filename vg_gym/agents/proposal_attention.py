@@ -53,7 +53,7 @@ class SetLayer(nn.Module):
 class LookComparison(nn.Module):
     """Comparison of the proposals' dense features with the expression, as a sentence and token by token.
 
-    The cosine of CLIP weighs all directions of the joint space alike; this learns which of them a word asks for. Each
+    The cosine of CLIP weighs all directions of the joint space equally; this learns which of them a word asks for. Each
     proposal also attends to the tokens (Vaswani et al., 2017), so that a word reaches the thing that it describes.
 
     Args:
@@ -112,11 +112,11 @@ class LookComparison(nn.Module):
         stays = torch.rand(rows, count, device=device) >= share
         stays |= torch.arange(count, device=device) == referents[:, None]
         length = tokens.shape[1] // (observations["proposal_features"].shape[1] // count)
-        heard = torch.rand(rows, length, device=device) >= TOKENS_DROPPED
+        kept = torch.rand(rows, length, device=device) >= TOKENS_DROPPED
         return {
             **observations,
             "proposals": proposals * stays.repeat_interleave(proposals.shape[1] // count, dim=1),
-            "tokens": tokens * heard.repeat_interleave(tokens.shape[1] // length, dim=1),
+            "tokens": tokens * kept.repeat_interleave(tokens.shape[1] // length, dim=1),
         }
 
     def read(self, layer: int, x: torch.Tensor, keys: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -217,10 +217,10 @@ class ProposalAttention(nn.Module):
         counts = self.counts(context).unflatten(-1, (PAIR_FEATURES, -1))
         bias = torch.einsum("bijm,bmh->bhij", self.pairs(_pairs(centre, side)), counts) + absent[:, None, None]
         parts = bias.chunk(len(self.layers), dim=1)
-        known, keys = numbers, None
+        values, keys = numbers, None
         if self.looks is not None:  # which thing is meant does not depend on where the agent's box is
-            known = numbers * (torch.arange(self.values, device=numbers.device) < self.values - RELATIVE)
-        x = self.enter(torch.cat([known, centre, side, *compared, area], -1)) + context[:, None]
+            values = numbers * (torch.arange(self.values, device=numbers.device) < self.values - RELATIVE)
+        x = self.enter(torch.cat([values, centre, side, *compared, area], -1)) + context[:, None]
         if self.looks is not None:
             features, tokens = looks
             x = x + self.looks(features.unflatten(1, (self.count, -1))[:, : numbers.shape[1]], text)

@@ -212,7 +212,8 @@ class RowTable:
     def _sentence_numbers(self) -> np.ndarray:
         """Return distinct numbers (N,): the ids that are whole numbers, and the next larger numbers for the other ids.
 
-        If two ids are the same number, or none is one, they are the rows' numbers or, if two of these agree, positions.
+        If two ids are the same number, or no id is a number, they are the rows' numbers or, if two of these agree,
+        positions.
         """
         ids, places = np.frombuffer(self._sent_ids, np.int64), np.arange(1, len(self._numbers) + 1)
         words: Any = ids == NO_NUMBER

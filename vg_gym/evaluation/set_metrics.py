@@ -219,7 +219,7 @@ def corrections(
     """Count the answers that a refinement made right and those that it made wrong, also as shares.
 
     ``share_made_right`` is a share of the wrong answers before the refinement, ``share_made_wrong`` one of the right
-    answers; they are None if there was no such answer.
+    answers; they are None without such answers.
 
     Args:
         before: IoUs before the refinement (N,).

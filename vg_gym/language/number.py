@@ -28,7 +28,7 @@ _BREAKS = frozenset(
 )
 """Words that end the head of an expression."""
 _POLITE = frozenset("please thanks".split())
-"""Words of a request, which are no part of the expression."""
+"""Words of a request, which do not belong to the expression."""
 _SINGULAR_ENDS = ("ss", "us", "is")
 
 

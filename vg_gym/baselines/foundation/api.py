@@ -179,7 +179,7 @@ def family_of(model: str, family: str | None = None) -> Family:
         family: key of :data:`vg_gym.baselines.foundation.families.FAMILIES`; None: the longest key in the model's name.
 
     Raises:
-        VGGymError: no family is in the name, or the family is unknown or has no chat template.
+        VGGymError: no family is in the name, or the family is unknown or lacks a chat template.
 
     >>> family_of("Qwen/Qwen2.5-VL-7B-Instruct").frame, family_of("my-model", "qwen3_vl").frame
     ('resized', '0-1000')

@@ -42,7 +42,7 @@ class BoxQuestions:
         points: whether answers are points; a prediction then has ``details["point"]``, pixels (2,), and no boxes.
 
     Raises:
-        VGGymError: the frame is unknown, or a prompt has no place for the expression.
+        VGGymError: the frame is unknown, or a prompt lacks a place for the expression.
     """
 
     def __init__(

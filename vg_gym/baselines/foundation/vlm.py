@@ -62,7 +62,7 @@ class VisionLanguageGrounder:
 
     Raises:
         VGGymError: transformers or the weights are missing, the frame is unknown, the model's family is unknown and
-            prompt or frame is not set, or its chat template has no switch for ``thinking``.
+            prompt or frame is not set, or its chat template lacks a switch for ``thinking``.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class VisionLanguageGrounder:
         """Return a box of every query; ``details`` has ``answer``, the model's text, and ``source``.
 
         Raises:
-            VGGymError: there are initial boxes, and the model has no chat template.
+            VGGymError: there are initial boxes, and the model lacks a chat template.
         """
         drawn = [None] * len(queries) if initial_boxes is None else list(initial_boxes)
         predictions: list[Prediction] = []
