@@ -48,6 +48,12 @@ def test_a_resumed_run_has_no_warm_start():
     assert names(plan(begun=True)[1]) == ["features", "learning", "table"]
 
 
+def test_a_resumed_run_announces_the_minutes_that_remain():
+    config = completed(load_config(TrainConfig, ["minutes=4", "clone.minutes=1"]))
+    stages = planned(config, 8000, chooses=True, begun=True, spent=2.5).stages
+    assert {stage.name: stage.minutes for stage in stages}["learning"] == 0.5
+
+
 def test_unknown_minutes_are_not_guessed():
     config, stages = plan("total_timesteps=3000")
     assert stages.minutes is None and "min" not in announced(config, stages)[0]

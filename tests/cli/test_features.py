@@ -16,7 +16,8 @@ def test_features_are_made_checked_and_repaired(tmp_path, capsys):
     command = "features --dataset refshapes --splits val --limit 3 --shard 2 --out".split() + [str(out)]
     main(command)
     said = capsys.readouterr().out
-    assert "3 images" in said and said.endswith(f"use it with: python train_agent.py features={out}\n")
+    assert "3 images" in said and "dataset_options.scenes=3 eval_samples=3 test_samples=3\n" in said
+    assert f"use it with: python train_agent.py features={out} " in said
     main(["features", "--out", str(out), "--verify"])
     assert "are intact: 3 images" in capsys.readouterr().out
     shard = out / "maps-00001.npy"
@@ -35,6 +36,25 @@ def test_features_are_made_checked_and_repaired(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["features", "--out", str(out)])
     assert "--dataset" in capsys.readouterr().err
+
+
+def test_a_wrong_proposer_is_refused_before_anything_is_computed(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "features",
+                "--dataset",
+                "refshapes",
+                "--limit",
+                "3",
+                "--proposals",
+                "sdd",
+                "--out",
+                str(tmp_path / "made"),
+            ]
+        )
+    assert "unknown proposer 'sdd': did you mean 'ssd'?" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_store_keeps_proposals_and_edge_maps(tmp_path, capsys, monkeypatch):

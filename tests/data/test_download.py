@@ -1,9 +1,11 @@
 import io
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -177,6 +179,17 @@ def test_the_last_error_lists_every_mirror_and_its_fault(server, tmp_path):
     assert "\n" not in message
     assert [path for path, _ in server.requests].count("/busy/a.zip") == download.MAX_FAILURES
     assert [path for path, _ in server.requests].count("/gone/a.zip") == 1
+
+
+def test_without_a_network_the_answer_is_quick_and_leaves_no_folder(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr("vg_gym.data.download.urllib.request.urlopen", offline)
+    wanted = archive("http://one.org/a.zip", "http://two.org/a.zip")
+    with pytest.raises(VGGymError, match=r"one.org/a.zip, \S+two.org/a.zip: no connection \(Name or service"):
+        fetch(wanted, tmp_path / "data", wait=60)
+    assert not (tmp_path / "data").exists()
 
 
 def test_given_mirrors_come_first(server, tmp_path):

@@ -106,7 +106,9 @@ def test_cut_short_at_any_byte_is_an_error_that_names_the_file(tmp_path, suffix)
     data = whole.read_bytes()
     for end in range(0, len(data) * 4 // 5, max(1, len(data) // 40)):
         cut.write_bytes(data[:end])
-        with pytest.raises(VGGymError, match=r"damaged or unsupported image .*cut\.\w+ \(.+\); fetch this file again"):
+        with pytest.raises(
+            VGGymError, match=r"damaged or unsupported image .*cut\.\w+ \(.+\); if it is an image, fetch it again"
+        ):
             read_image(cut)
 
 

@@ -37,6 +37,10 @@ def test_what_is_no_results_is_refused(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(VGGymError, match="results.json does not exist: name a results.json, or a folder"):
         read_results(tmp_path)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "results.json").write_text("{}")
+    with pytest.raises(VGGymError, match=r"results.json does not exist: did you mean \S+/test\?"):
+        read_results(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from vg_gym.agents.checkpoint import (
     find_agent,
     load_state,
     load_weights,
+    minutes_of,
     policy_arguments,
     policy_of,
     read_about,
@@ -113,7 +114,9 @@ class AgentTrainer:
         self.warm_start = (
             Budget(0.0) if self._had_warm_start else Budget(config.clone.minutes or 0.0, config.clone.steps)
         )
-        self.budget = Budget((config.minutes or 0.0) - (config.clone.minutes or 0.0), config.total_timesteps)
+        spent = minutes_of(self.out / "last") if config.resume else 0.0
+        minutes = (config.minutes or 0.0) - (config.clone.minutes or 0.0)
+        self.budget = Budget(minutes, config.total_timesteps, spent)
         with interrupted_with("interrupted before the first step; what was computed is kept: the same command resumes"):
             self.env, self.validation = self._environments()
             self.model = self._model()
@@ -136,7 +139,8 @@ class AgentTrainer:
         self._check_memory(engine)
         queries = engine.episodes.queries()
         evaluated = Episodes(samples, c.targets)
-        self.stages = planned(c, len(queries) + len(samples), bool(self.options.proposals), self._had_warm_start)
+        expressions, chooses = len(queries) + len(samples), bool(self.options.proposals)
+        self.stages = planned(c, expressions, chooses, self._had_warm_start, self.budget.spent)
         for line in announced(c, self.stages):
             tqdm.write(line)
         with self.stages.running(FEATURES):
@@ -248,7 +252,7 @@ class AgentTrainer:
     def _resume(self) -> None:
         """Load weights and counts from ``last/``; episodes and actions continue with new random numbers."""
         model = self.model
-        self.budget.spent = load_state(model, self.out / "last")
+        load_state(model, self.out / "last")
         self.budget.taken = model.num_timesteps
         model.set_random_seed(
             int(np.random.SeedSequence([self.config.seed, model.num_timesteps]).generate_state(1)[0] >> 1)

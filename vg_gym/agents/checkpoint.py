@@ -25,7 +25,7 @@ from vg_gym.agents.publishing.hub import ABOUT, HUB, WEIGHTS, check_portable, fe
 from vg_gym.config import options_from
 from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.options import EnvOptions
-from vg_gym.errors import VGGymError, nearest, unknown
+from vg_gym.errors import VGGymError, nearest, one_line, unknown
 from vg_gym.runtime.interrupts import uninterrupted
 from vg_gym.storage.assets import built_in, built_in_names
 from vg_gym.storage.files import replacing_folder, write_json
@@ -85,8 +85,21 @@ def read_resumable(folder: Path) -> dict[str, Any]:
     return read_about(folder)
 
 
-def load_state(model: BaseAlgorithm, folder: Path) -> float:
-    """Load weights, optimiser and counts of a resumable agent into a model, and return the minutes of learning.
+def minutes_of(folder: Path) -> float:
+    """Return the minutes of learning of a resumable agent.
+
+    Raises:
+        VGGymError: the file is damaged.
+    """
+    path = folder / "state.pt"
+    try:
+        return float(read_tensors(path, "cpu", "start again with fresh=true").get("minutes", 0.0))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise VGGymError(f"{path} is damaged ({one_line(error)}); start again with fresh=true") from error
+
+
+def load_state(model: BaseAlgorithm, folder: Path) -> None:
+    """Load weights, optimiser and counts of a resumable agent into a model.
 
     Raises:
         VGGymError: a file is damaged or belongs to another network.
@@ -97,7 +110,6 @@ def load_state(model: BaseAlgorithm, folder: Path) -> float:
     try:
         model.policy.optimizer.load_state_dict(state["optimizer"])
         model.num_timesteps, model._n_updates = int(state["steps"]), int(state.get("updates", 0))
-        return float(state.get("minutes", 0.0))  # runs of earlier versions have no minutes and updates
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise VGGymError(f"{path} is damaged ({reason}); start again with fresh=true") from error

@@ -18,7 +18,7 @@ START_MINUTES = 0.2
 """Minutes of the imports and of the drawings at the end, which belong to the first and the last stage."""
 
 
-def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool) -> Stages:
+def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool, spent: float = 0.0) -> Stages:
     """Return the stages of a run.
 
     Args:
@@ -26,6 +26,7 @@ def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool) -
         expressions: number of expressions whose features are needed.
         chooses: whether a policy that reads proposals learns to choose one.
         begun: whether the run is resumed after its warm start.
+        spent: minutes of learning after the warm start that an earlier part of the run took.
     """
     has_estimates = bool(drawn_clips(config.clip)) and not config.features and config.device != "cuda"
     each = FEATURE_CORE_SECONDS[world_of(config.dataset) or "refshapes"]
@@ -40,7 +41,7 @@ def planned(config: TrainConfig, expressions: int, chooses: bool, begun: bool) -
             (CLONING, "supervised: the oracle's moves", 1 - share),
         )
         stages += [Stage(name, text, None if warm is None else part * warm) for name, text, part in parts if part]
-    minutes = None if config.total_timesteps is not None else max(0.0, (config.minutes or 0.0) - (warm or 0.0))
+    minutes = None if config.total_timesteps is not None else max(0.0, (config.minutes or 0.0) - (warm or 0.0) - spent)
     stages.append(Stage(LEARNING, f"{config.algo}, reward={config.reward}", minutes))
     if config.test_samples:
         about = f"{config.test_samples:,} expressions of {config.test_split}, with baselines"

@@ -8,7 +8,7 @@ from pathlib import Path
 from vg_gym.cli.parsers import add_command, add_plugins
 from vg_gym.errors import VGGymError
 from vg_gym.registry import dataset_spec, load_plugins
-from vg_gym.registry.photographs import clip_for, drawn_clips
+from vg_gym.registry.photographs import clip_for, drawn_clips, is_drawn
 from vg_gym.runtime.runners import RUNNERS, make_runner
 
 DOWNLOADS = {"refcocog": "refcocog-umd", "refcoco": "refcoco-unc", "refcoco+": "refcoco+-unc"}
@@ -89,6 +89,8 @@ def _extract(options: argparse.Namespace) -> None:
     from vg_gym.features.query_proposals import QueryProposals
 
     clip = options.clip or clip_for(options.dataset)
+    if options.limit is not None and options.limit < 1:
+        raise VGGymError(f"--limit {options.limit} must be at least 1")
     runner = make_runner(options.runner, options.workers)
     splits = options.splits.split(",") if options.splits else [*dataset_spec(options.dataset).splits]
     queries = command.queries_of(options.dataset, options.root, splits, options.limit)
@@ -96,12 +98,23 @@ def _extract(options: argparse.Namespace) -> None:
     load = command.loader(clip, options.device)
     warn_of_dataset(drawn_clips(clip, options.dataset), options.dataset, queries)
     parts = (options.phrases, options.tokens, options.shard)
-    work = extraction.begin(options.out, queries, load(), *parts, load, **about)
+    encoder = load()
+    arrays = [QueryProposals(options.proposals, EnvOptions.num_proposals, encoder).images] if options.proposals else []
+    arrays += [edge_map_arrays()] if options.edge_profiles else []
+    work = extraction.begin(options.out, queries, encoder, *parts, load, **about)
     print(work.summary(), flush=True)
     store = work.run(runner)
-    if options.proposals:
-        proposals = QueryProposals(options.proposals, EnvOptions.num_proposals, load())
-        proposals.images.make_in(store, work.images)
-    if options.edge_profiles:
-        edge_map_arrays().make_in(store, work.images)
-    print(f"use it with: python train_agent.py features={options.out}")
+    for images in arrays:
+        images.make_in(store, work.images)
+    print(f"use it with: {_training_with(options)}")
+
+
+def _training_with(options: argparse.Namespace) -> str:
+    """Return a training that finds all its images in the store."""
+    from vg_gym.agents.config import TrainConfig
+
+    words = [f"python train_agent.py features={options.out}"]
+    if options.limit and is_drawn(options.dataset):  # a scene has several expressions, of which evaluations take some
+        few = {name: min(options.limit, getattr(TrainConfig, name)) for name in ("eval_samples", "test_samples")}
+        words += [f"dataset_options.scenes={options.limit}", *(f"{name}={value}" for name, value in few.items())]
+    return " ".join(words)

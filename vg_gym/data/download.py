@@ -7,12 +7,14 @@ where it stopped (HTTP Range), and the file is compared with the known size and 
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -100,15 +102,25 @@ def fetch(
             if fault is None:
                 part.replace(target)
                 return target
-            faults.append(f"{url}: {fault}")
+            faults.append((url, fault))
+        with suppress(OSError):  # the folder keeps the part of a file, or other files
+            folder.rmdir()
     except OSError as error:
         raise VGGymError(
             f"cannot write {folder}: {error.strerror or error}; free space or give another --root"
         ) from error
     raise VGGymError(
-        f"no mirror served {archive.name}: {'; '.join(faults)}. Try again later, give --mirror URL, or put the file at "
+        f"no mirror served {archive.name}: {_by_fault(faults)}. Try again later, give --mirror URL, or put the file at "
         f"{target} by hand"
     )
+
+
+def _by_fault(faults: Sequence[tuple[str, str]]) -> str:
+    """Return addresses with their faults; addresses with the same fault share it."""
+    addresses: dict[str, list[str]] = {}
+    for url, fault in faults:
+        addresses.setdefault(fault, []).append(url)
+    return "; ".join(f"{', '.join(urls)}: {fault}" for fault, urls in addresses.items())
 
 
 def _address(mirror: str, name: str) -> str:
@@ -138,6 +150,8 @@ def _try_mirror(archive: Archive, url: str, part: Path, report: Callable, wait: 
             if not resumed:  # otherwise the bytes of an earlier mirror may be wrong: start over
                 return str(error)
         except (_OtherFile, *_NETWORK) as error:
+            if isinstance(reason := getattr(error, "reason", None), socket.gaierror):
+                return f"no connection ({reason.strerror})"
             return one_line(error)
 
 
@@ -152,6 +166,8 @@ def _transfer_persistently(url: str, part: Path, size: int | None, report: Calla
                 raise
             fault: Exception = error
         except _NETWORK as error:
+            if isinstance(getattr(error, "reason", None), socket.gaierror):  # no name is found without a network
+                raise
             fault = error
         failures = 1 if _size(part) > most else failures + 1
         most = max(most, _size(part))

@@ -18,13 +18,16 @@ SHARD = re.compile(r"^(?:(?P<split>.*?)[-_.])??(?P<word>part|shard|data|chunk|fi
 """Stem of a file that is one part of a split: ``test-00000-of-00002``, ``0000``, ``part-0``."""
 
 
-def parquet_package() -> Any:
+def parquet_package(what: str = "a data set of parquet files") -> Any:
     """Import ``pyarrow.parquet``.
+
+    Args:
+        what: name of what needs it, for the message.
 
     Raises:
         VGGymError: pyarrow is not installed.
     """
-    with importing("data sets of parquet files", "pyarrow", "foundation"):
+    with importing(what, "pyarrow", "foundation"):
         import pyarrow.parquet
     return pyarrow.parquet
 

@@ -89,7 +89,9 @@ def opened(path: Path | str, file: IO[bytes] | None = None) -> Iterator[Image.Im
     except (PermissionError, IsADirectoryError) as error:
         raise ImageError(f"cannot read image {path}: {error.strerror}") from error
     except _DAMAGE as error:
-        raise ImageError(f"damaged or unsupported image {path} ({one_line(error)}); fetch this file again") from error
+        raise ImageError(
+            f"damaged or unsupported image {path} ({one_line(error)}); if it is an image, fetch it again"
+        ) from error
 
 
 def to_rgb(image: Image.Image, orientation: str = UPRIGHT) -> np.ndarray:

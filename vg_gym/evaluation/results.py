@@ -226,10 +226,12 @@ def read_results(path: Path) -> Results:
     Raises:
         VGGymError: the file is missing, or an evaluation did not write it.
     """
+    inside = sorted(path.glob(f"*/{FILE}"))
     if path.is_dir():
         path = path / FILE
     if not path.is_file():
-        raise VGGymError(f"{path} does not exist: name a results.json, or a folder that contains one")
+        hint = f"did you mean {inside[0].parent}? " if inside else ""
+        raise VGGymError(f"{path} does not exist: {hint}name a results.json, or a folder that contains one")
     try:
         content = json.loads(read_text(path))
         meta = {**content["meta"], "content": str(content["meta"]["content"])}
@@ -306,7 +308,9 @@ def check_one_setup(results: Sequence[Results]) -> None:
     usual = next(r.path for r in results if r.setup == common)
     others = f"{usual} has" if count == 1 or len(results) == 2 else f"{count} others have"
     setups = "; ".join(f"{r.path} has {_differences(r.setup, common, others)}" for r in wrong)
-    raise VGGymError(f"not the same queries, so not comparable: {setups}")
+    raise VGGymError(
+        f"not the same queries, so not comparable: {setups}. Name results of one data set, split and limit"
+    )
 
 
 def _differences(mine: tuple[Any, ...], common: tuple[Any, ...], others: str) -> str:

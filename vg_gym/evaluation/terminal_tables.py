@@ -86,7 +86,8 @@ def print_pairs(pairs: Sequence[Pair], title: str) -> None:
             }
             name = (f"  {difference.kind or 'all'}", "") if at else (pair.name, difference.kind or "all")
             lines.append(Line(name, cells, "" if at else "bold"))
-    _print(title, "B - A", lines, (measure.mean, measure.accuracy, "n", "only B right", "only A right"))
+    _print(title, "B - A", lines, (measure.mean, measure.accuracy, "n", "only B right", "only A right"),
+           "a wider terminal shows them")  # fmt: skip
 
 
 def print_thresholds(rows: list[dict[str, Any]]) -> None:
@@ -110,7 +111,10 @@ def print_seen(rows: list[dict[str, Any]]) -> None:
         print(f"  {', '.join(names)}: {text}")
 
 
-def _print(title: str, heading: str, lines: Sequence[Line], order: Sequence[str]) -> None:
+def _print(
+    title: str, heading: str, lines: Sequence[Line], order: Sequence[str],
+    elsewhere: str = "results.json has all figures",
+) -> None:  # fmt: skip
     """Print a table.
 
     Args:
@@ -118,6 +122,7 @@ def _print(title: str, heading: str, lines: Sequence[Line], order: Sequence[str]
         heading: heading of the names.
         lines: its lines.
         order: headings of the columns, the most important first; empty columns are left out.
+        elsewhere: where the columns are to be seen for which the terminal is too narrow.
     """
     console = Console()
     names = [name for name in lines[0].cells if name in order and any(line.cells[name][0] for line in lines)]
@@ -130,7 +135,7 @@ def _print(title: str, heading: str, lines: Sequence[Line], order: Sequence[str]
         names.remove(narrow[-1])
     console.print(_table(title, heading, lines, names, beside=False))
     if narrow:
-        print(f"no room for {', '.join(narrow)} in {console.width} columns; results.json has all figures")
+        print(f"no room for {', '.join(narrow)} in {console.width} columns; {elsewhere}")
 
 
 def _width(heading: str, lines: Sequence[Line], names: Sequence[str], beside: bool) -> int:

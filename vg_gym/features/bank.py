@@ -294,7 +294,8 @@ class FeatureBank:
         if missing:
             raise VGGymError(
                 f"{store.path} lacks {len(missing):,} of {len(keys):,} images, e.g. {missing[0]}: make a store "
-                "of this data set with vg-gym features, or leave features= out"
+                "of all of them (vg-gym features without --limit), train on fewer (dataset_options.scenes=, "
+                "eval_samples=, test_samples=), or leave features= out"
             )
 
     def _lookup(self, kind: str, text: str, compute: Callable[[], np.ndarray]) -> np.ndarray:

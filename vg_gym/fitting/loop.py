@@ -59,7 +59,7 @@ def fit(learner: Learner, config: FitConfig) -> nn.Module:
     if config.resume:
         state.load(device)
         if state.step >= config.steps:
-            longer = f"{command_to_resume(config)} steps={2 * config.steps}"
+            longer = f"{command_to_resume(config)} steps={2 * max(config.steps, state.step)}"
             tqdm.write(f"{state.out} is finished: {state.step} of {config.steps} steps; to train it longer: {longer}")
     scheduler = learning_rate(optimizer, config, state.step)
     amp = computes_bfloat16(device.type) if config.amp is None else config.amp

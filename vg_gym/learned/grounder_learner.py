@@ -83,12 +83,12 @@ class GrounderLearner(Learner):
     def __init__(self, config: GrounderConfig):
         self.config = config
         data, val = open_splits(config)
-        train_images = annotated_images(data, config.images)
         torch.manual_seed(config.seed)
         options = config.network_options()
         warn_of_dataset(drawn_clips(str(options.get("clip", "")), config.dataset), config.dataset, data)
         self.module = self.model = build(config.model, options)
         self.model.init_weights()
+        train_images = annotated_images(data, config.images)
         self.made_of = splits_made_of(data, val)
         if config.init_from:
             self._start(config.init_from)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vg_gym import __version__
+from vg_gym import __version__, registry
 from vg_gym.agents.publishing.minari_data import env_options, make_actor
 from vg_gym.data.parquet_files import parquet_package
 from vg_gym.errors import VGGymError, unknown
@@ -85,7 +85,8 @@ def write_demonstrations(
         VGGymError: pyarrow is missing, an option is unknown or out of range, or the folder has demonstrations with
             other options.
     """
-    parquet_package()
+    registry.dataset_spec(options.dataset)
+    parquet_package("vg-gym demonstrations")
     merged = {**env_options(options.agent, arguments), **arguments, "dataset": options.dataset}
     about = {**asdict(options), "environment": {name: str(value) for name, value in sorted(merged.items())}}
     _check_folder(out, about)
