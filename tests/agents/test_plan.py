@@ -1,14 +1,17 @@
 """Stages that a run of ``train_agent.py`` announces."""
 
 import inspect
+import io
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from vg_gym.agents import plan as plans
 from vg_gym.agents.config import TOTAL_MINUTES, TrainConfig, completed
 from vg_gym.agents.plan import announced, planned
 from vg_gym.config import load_config
+from vg_gym.runtime.command_stages import percent_bar
 
 
 def plan(*pairs, begun=False):
@@ -52,6 +55,15 @@ def test_a_resumed_run_announces_the_minutes_that_remain():
     config = completed(load_config(TrainConfig, ["minutes=4", "clone.minutes=1"]))
     stages = planned(config, 8000, chooses=True, begun=True, spent=2.5).stages
     assert {stage.name: stage.minutes for stage in stages}["learning"] == 0.5
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_figures_of_a_bar_fit_into_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    description, figures = "stage 4 of 5, 12.3 min left: learning", {"return": "0.971", "iou": "0.942", "fps": "1170"}
+    with tqdm(total=100, desc=description, bar_format=percent_bar(), file=io.StringIO(), ncols=columns) as bar:
+        bar.set_postfix(figures)
+        assert str(bar).endswith("fps=1170") and len(str(bar)) <= columns and ("|" in str(bar)) == (columns == 120)
 
 
 def test_unknown_minutes_are_not_guessed():

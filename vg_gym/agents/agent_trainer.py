@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from vg_gym.agents.budget import Budget
 from vg_gym.agents.callbacks import (
-    BAR,
     STATS_EPISODES,
     EpisodeStats,
     Evaluation,
@@ -62,7 +61,7 @@ from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
 from vg_gym.fitting.tensorboard import describe_run
 from vg_gym.registry import open_dataset
 from vg_gym.registry.photographs import drawn_clips
-from vg_gym.runtime.command_stages import label
+from vg_gym.runtime.command_stages import label, percent_bar
 from vg_gym.runtime.devices import check_memory, pick_device, usable_cores, use_threads
 from vg_gym.runtime.interrupts import interrupted_with
 from vg_gym.storage.files import replacing, writing
@@ -358,7 +357,7 @@ class AgentTrainer:
 @contextmanager
 def _progress(description: str) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Show a progress bar, and yield the function that updates it."""
-    with tqdm(total=100, desc=label(description), bar_format=BAR) as bar:
+    with tqdm(total=100, desc=label(description), bar_format=percent_bar()) as bar:
 
         def report(values: dict[str, Any]) -> None:
             share = values.pop("progress")

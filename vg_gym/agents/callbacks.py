@@ -21,10 +21,8 @@ from vg_gym.agents.checkpoint import save_agent
 from vg_gym.agents.rollout import Episode, draw_episode, play
 from vg_gym.data import drawing
 from vg_gym.envs.engine import GroundingEngine
-from vg_gym.runtime.command_stages import label
+from vg_gym.runtime.command_stages import label, percent_bar
 
-BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-"""Format of a progress bar in percent."""
 EPISODE_STATS = {"iou": "iou", "clip_score": "clip_score", "triggered": "trigger_rate"}
 """Names in TensorBoard of the values of an episode's ``info``. SB3 logs returns, lengths, successes and speed:
 ``rollout/ep_rew_mean``, ``rollout/ep_len_mean``, ``rollout/success_rate`` (IoU >= 0.5) and ``time/fps``."""
@@ -52,7 +50,7 @@ class EpisodeStats(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._start, self._first = time.monotonic(), self.num_timesteps
-        self._bar = tqdm(total=100, desc=label(LEARNS), unit="%", bar_format=BAR)
+        self._bar = tqdm(total=100, desc=label(LEARNS), unit="%", bar_format=percent_bar())
 
     def _on_rollout_start(self) -> None:
         self.logger.record("time/threads", torch.get_num_threads())

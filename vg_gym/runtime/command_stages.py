@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,8 @@ class Stages:
         return f"{sum(self.spent.values()):.1f} min: {parts}"
 
 
+WIDE = 110
+"""Columns of a terminal that has room for a bar beside its figures."""
 _running: list[tuple[Stages, int | None]] = []
 
 
@@ -100,3 +103,9 @@ def label(what: str, share: float = 0.0) -> str:
         return what
     left = stages.minutes_left(number, share)
     return f"stage {number + 1} of {len(stages.stages)}{'' if left is None else f', {left:.1f} min left'}: {what}"
+
+
+def percent_bar() -> str:
+    """Return tqdm's format of a bar in percent; a narrow terminal has room for its figures, not for the bar itself."""
+    wide = shutil.get_terminal_size().columns >= WIDE
+    return "{l_bar}{bar}| {elapsed}<{remaining}{postfix}" if wide else "{desc}: {percentage:3.0f}%{postfix}"
