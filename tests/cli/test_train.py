@@ -75,7 +75,8 @@ def test_options_of_the_built_in_data_are_left_out_for_other_data(name, dataset,
     said = f"{name}: dataset_options scenes of {shipped.dataset} is left out for {dataset}\n"
     assert capsys.readouterr().out == (said if shipped.dataset_options else "")
     assert configured(schema, [name, own, "dataset_options.box=b"]).dataset_options == {"box": "b"}
-    sibling = "refscenes-any" if shipped.dataset == "refscenes" else "refshapes-hard"
+    siblings = {"refscenes": "refscenes-any", "refscenes-any": "refscenes"}
+    sibling = siblings.get(shipped.dataset, "refshapes-hard")
     assert configured(schema, [name, f"dataset={sibling}"]).dataset_options == shipped.dataset_options
 
 
