@@ -72,6 +72,7 @@ def test_words_that_drawn_shapes_know_nothing_of_are_named(pictures):
     [
         ("none.png", "a star", {}, "no such file: .*none.png"),
         ("broken.jpg", "a star", {}, "broken.jpg"),
+        ("broken.jpg", "a star", {"method": "ssd-clip", "weights": "missing.pt"}, "broken.jpg"),
         ("scene0.png", "  ", {}, "expression is empty"),
         ("scene0.png", "a star", {"method": "mdter"}, "did you mean 'mdetr'"),
         (3, "a star", {}, "not int"),

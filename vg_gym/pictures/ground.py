@@ -95,6 +95,11 @@ def ground_each(
     for text in expressions:
         if not text.strip():
             raise VGGymError("the expression is empty: say in a few words what is meant")
+    first = [_read(source) for source in images[:BATCH]]
+    errors = [read for read in first if isinstance(read, VGGymError)]
+    if len(errors) == len(images):
+        yield from errors  # without a picture no method is needed, nor its weights
+        return
     name, encoder = chosen(method, clip, expressions)
     options = {**_uncompiled(name), **options}
     files = (name.partition(":")[2], encoder, encoder.partition(":")[2], *map(str, options.values()))
@@ -102,7 +107,7 @@ def ground_each(
     grounder = _grounder(name, encoder, tuple(sorted(options.items())), place_mark(*files))
     _warn_of_unknown(name, encoder, expressions, options)
     for at in range(0, len(images), BATCH):
-        read = [_read(source) for source in images[at : at + BATCH]]
+        read = [_read(source) for source in images[at : at + BATCH]] if at else first
         rows = [row for row, picture_or_error in enumerate(read) if isinstance(picture_or_error, ArrayImage)]
         texts = expressions[at : at + BATCH]
         queries = [Query(read[row], texts[row], f"{at + row}") for row in rows]  # type: ignore[arg-type]
