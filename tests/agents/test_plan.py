@@ -61,9 +61,15 @@ def test_a_resumed_run_announces_the_minutes_that_remain():
 def test_the_figures_of_a_bar_fit_into_the_terminal(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     description, figures = "stage 4 of 5, 12.3 min left: learning", {"return": "0.971", "iou": "0.942", "fps": "1170"}
-    with tqdm(total=100, desc=description, bar_format=percent_bar(), file=io.StringIO(), ncols=columns) as bar:
+    with tqdm(total=100, bar_format=percent_bar(), file=io.StringIO(), ncols=columns) as bar:
+        bar.set_description(description)
         bar.set_postfix(figures)
-        assert str(bar).endswith("fps=1170") and len(str(bar)) <= columns and ("|" in str(bar)) == (columns == 120)
+        assert (
+            str(bar).startswith(f"{description}: ")
+            and str(bar).endswith("fps=1170")
+            and len(str(bar)) <= columns
+            and ("|" in str(bar)) == (columns == 120)
+        )
 
 
 def test_unknown_minutes_are_not_guessed():

@@ -108,4 +108,4 @@ def label(what: str, share: float = 0.0) -> str:
 def percent_bar() -> str:
     """Return tqdm's format of a bar in percent; a narrow terminal has room for its figures, not for the bar itself."""
     wide = shutil.get_terminal_size().columns >= WIDE
-    return "{l_bar}{bar}| {elapsed}<{remaining}{postfix}" if wide else "{desc}: {percentage:3.0f}%{postfix}"
+    return "{l_bar}{bar}| {elapsed}<{remaining}{postfix}" if wide else "{desc}{percentage:4.0f}%{postfix}"
