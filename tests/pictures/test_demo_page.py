@@ -33,8 +33,10 @@ def address(tmp_path_factory):
     command = [sys.executable, "-m", "vg_gym.cli", "demo", "--port", str(port)]
     environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder), "XDG_CACHE_HOME": str(folder)}
     log = folder / "log"
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores the signal
     with log.open("w") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    signal.signal(signal.SIGINT, former)
     where = f"http://127.0.0.1:{port}/"
     try:
         deadline = time.monotonic() + PATIENCE / 1000
