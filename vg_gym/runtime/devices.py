@@ -75,6 +75,17 @@ def use_threads(count: int = 0) -> int:
     return torch.get_num_threads()
 
 
+def _use_one_thread() -> None:
+    """Let torch use one thread in a forked process: the others exist in its parent only, and it would wait for them."""
+    torch: Any = sys.modules.get("torch")
+    if hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
+
+
 def torch_threads() -> int:
     """Return torch's number of threads, or its likely number if torch is not imported."""
     torch: Any = sys.modules.get("torch")
