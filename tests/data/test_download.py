@@ -190,6 +190,10 @@ def test_without_a_network_the_answer_is_quick_and_leaves_no_folder(tmp_path, mo
     with pytest.raises(VGGymError, match=r"one.org/a.zip, \S+two.org/a.zip: no connection \(Name or service"):
         fetch(wanted, tmp_path / "data", wait=60)
     assert not (tmp_path / "data").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(VGGymError, match="no connection"):
+        fetch(wanted, tmp_path / "mine", wait=60)
+    assert (tmp_path / "mine").exists()
 
 
 def test_given_mirrors_come_first(server, tmp_path):

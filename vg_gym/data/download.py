@@ -91,7 +91,7 @@ def fetch(
     """
     target, part = folder / archive.name, folder / f"{archive.name}.part"
     urls = [_address(mirror, archive.name) for mirror in mirrors] + list(archive.mirrors)
-    report = report or Progress(archive.name)
+    report, existed = report or Progress(archive.name), folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if target.is_file():
@@ -103,8 +103,9 @@ def fetch(
                 part.replace(target)
                 return target
             faults.append((url, fault))
-        with suppress(OSError):  # the folder keeps the part of a file, or other files
-            folder.rmdir()
+        if not existed:
+            with suppress(OSError):  # the folder stays if it holds the part of a file
+                folder.rmdir()
     except OSError as error:
         raise VGGymError(
             f"cannot write {folder}: {error.strerror or error}; free space or give another --root"
