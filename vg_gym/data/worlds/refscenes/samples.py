@@ -18,6 +18,7 @@ import numpy as np
 
 from vg_gym.data.opaque import opaque, seal, unseal
 from vg_gym.data.worlds.cutouts.composed import ComposedScenes
+from vg_gym.data.worlds.further_expressions import MAX_EXPRESSIONS, expressions_of
 from vg_gym.data.worlds.refscenes.chunks import labels_of, pixels_of
 from vg_gym.data.worlds.refscenes.demands import ANY, NAME, SPLITS
 from vg_gym.data.worlds.refscenes.kinds import KINDS
@@ -30,9 +31,7 @@ IMAGE_SIZES = (128, 640)
 """Smallest and largest long side of the pictures in pixels."""
 MAX_THINGS_PER_IMAGE = 100
 """Distance between the first annotation numbers of two images."""
-MAX_EXPRESSIONS_PER_IMAGE = 10
-"""Distance between the first sentence numbers of two images."""
-OPTIONS = frozenset({"scenes", "seed", "image_size", "compose"})
+OPTIONS = frozenset({"scenes", "seed", "image_size", "expressions", "compose"})
 """Names of the options of the data set."""
 NO_THING = 99
 """Number within an image of the annotation of an expression that means nothing."""
@@ -80,14 +79,17 @@ class RefScenes(Sequence[Sample]):
         image_size: long side of the pictures in pixels, 128 to 640.
         name: ``refscenes``, or ``refscenes-any``, where a quarter of the expressions means nothing and a quarter two to
             four things.
+        expressions: number of expressions of each scene, 1 to 10; by default that of the split. Beyond it,
+            expressions are found for the scenes that are drawn already.
 
     Raises:
         VGGymError: the split is unknown, or a number is out of range.
     """
 
     def __init__(
-        self, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 256, name: str = NAME
-    ) -> None:
+        self, split: str, scenes: int | None = None, seed: int = 0, image_size: int = 256, name: str = NAME,
+        expressions: int | None = None,
+    ) -> None:  # fmt: skip
         if split not in SPLITS:
             raise unknown_split(name, split, SPLITS)
         if scenes is not None and not 1 <= scenes <= IMAGES_PER_SPLIT:
@@ -96,9 +98,11 @@ class RefScenes(Sequence[Sample]):
             raise VGGymError(f"{name}: image_size={image_size} must be in [{IMAGE_SIZES[0]}, {IMAGE_SIZES[1]}]")
         if not 0 <= seed < 2**64:
             raise VGGymError(f"{name}: seed={seed} must be in [0, 2**64)")
+        if expressions is not None and not 1 <= expressions <= MAX_EXPRESSIONS:
+            raise VGGymError(f"{name}: expressions={expressions} must be in [1, {MAX_EXPRESSIONS}]")
         self.split, self.seed, self.image_size = split, seed, image_size
         self.name, self.scenes = name, scenes or SPLITS[split].scenes
-        self.expressions = self.record(0).expressions
+        self.expressions = expressions or self.record(0).expressions
 
     def __len__(self) -> int:
         """Return the number of samples (expressions)."""
@@ -119,11 +123,11 @@ class RefScenes(Sequence[Sample]):
 
     def _sample(self, record: SceneRecord, position: int) -> Sample:
         labels, image_id = labels_of(record), record.image_id
-        words, kind, rows = labels.expressions[position]
+        words, kind, rows = expressions_of(record, labels, position + 1)[position]
         image = _image_of(record, labels.size)
         query = Query(image, words, f"{image.key}/{opaque(words)}")
         ann_id = image_id * MAX_THINGS_PER_IMAGE + (labels.numbers[rows[0]] if rows else NO_THING)
-        sent_id = image_id * MAX_EXPRESSIONS_PER_IMAGE + position
+        sent_id = image_id * MAX_EXPRESSIONS + position
         boxes = np.array([labels.boxes[row] for row in rows], dtype=np.float32).reshape(-1, 4)
         category = labels.kinds[rows[0]] if rows else ""
         return Sample(query, boxes, category, ann_id, ann_id, sent_id, image_id, self.split, kind)
@@ -160,8 +164,8 @@ def open_refscenes(name: str, split: str, root: str | None = None, **options: An
         name: ``refscenes`` or ``refscenes-any``.
         split: a key of :data:`~vg_gym.data.worlds.refscenes.demands.SPLITS`.
         root: must be None.
-        **options: ``scenes``, ``seed``, ``image_size``; ``compose``, a folder of cut-outs that flat scenes are made of
-            (:class:`~vg_gym.data.worlds.cutouts.composed.ComposedScenes`).
+        **options: ``scenes``, ``seed``, ``image_size``, ``expressions``; ``compose``, a folder of cut-outs that flat
+            scenes are made of (:class:`~vg_gym.data.worlds.cutouts.composed.ComposedScenes`).
 
     Raises:
         VGGymError: a root was given, an option is unknown, or a folder of cut-outs cannot be used.
@@ -175,6 +179,8 @@ def open_refscenes(name: str, split: str, root: str | None = None, **options: An
     folder = options.pop("compose", None)
     if folder is None:
         return RefScenes(split, name=name, **options)
+    if "expressions" in options:
+        raise VGGymError(f"{name}: expressions= is of drawn scenes, and compose={folder} makes scenes of cut-outs")
     if name != NAME:
         raise VGGymError(f"{name} has no compose={folder}: what is not there is not known of cut-outs; use {NAME}")
     return ComposedScenes(str(folder), split, **options)
