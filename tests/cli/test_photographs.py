@@ -14,6 +14,7 @@ from vg_gym.agents.config import TrainConfig, completed
 from vg_gym.cli.entry import main
 from vg_gym.clip import known_words, loader, published
 from vg_gym.clip.finetuning.config import ClipTrainConfig
+from vg_gym.envs.factory import make_engine
 from vg_gym.errors import MissingWeights, VGGymError
 from vg_gym.learned.grounder_learner import GrounderConfig
 from vg_gym.registry.photographs import PUBLISHED_CLIP, drawn_clips, knows_drawn_only, weights_for
@@ -102,6 +103,15 @@ def test_an_environment_of_a_list_warns(mine):
     samples = vg_gym.registry.open_dataset(mine, "all")
     with pytest.warns(UserWarning, match="clip refshapes with its built-in weights .*man, with, dog"):
         gymnasium.make("RefShapes-Ground-v0", dataset=[samples[0]])
+
+
+def test_an_opened_split_has_the_clip_of_its_world(monkeypatch):
+    monkeypatch.setattr(known_words, "_warned", set())
+    scenes = registry.open_dataset("refscenes", "test", scenes=4, image_size=128)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert make_engine(2, scenes).clip.name == "refscenes-regions"
+    assert make_engine(2, registry.open_dataset("refshapes", "test", scenes=4)).clip.name == "refshapes"
 
 
 def test_grounders_without_published_weights_need_some(mine, tmp_path, capsys):

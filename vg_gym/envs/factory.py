@@ -16,7 +16,7 @@ from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import DatasetNotFound, VGGymError
 from vg_gym.features.bank import FeatureBank
-from vg_gym.registry.photographs import DRAWN_CLIP, clip_for, drawn_clips
+from vg_gym.registry.photographs import DRAWN_CLIP, clip_for, drawn_clips, is_drawn
 from vg_gym.types import GroundingDataset, Query, Sample
 
 Source = GroundingDataset | Sequence[Sample] | Sequence[Query]
@@ -43,7 +43,8 @@ def make_engine(
         split: split of a named data set.
         root: folder of a named data set that is on disk.
         clip: name of a CLIP, or an encoder; default: ``refshapes`` for RefShapes and lists, ``refscenes-regions``
-            for RefScenes, ``ViT-B-32:openai`` for other data sets (:mod:`vg_gym.registry.photographs`).
+            for RefScenes, by name or opened, ``ViT-B-32:openai`` for other names
+            (:mod:`vg_gym.registry.photographs`).
         device: torch device of the CLIP and of its features.
         fallback: data set that replaces ``dataset`` if it is not on this machine and ``root`` is None.
         dataset_options: options of the data set.
@@ -58,13 +59,20 @@ def make_engine(
     source: Any = dataset
     if isinstance(dataset, str):
         source, dataset = _open(dataset, split, root, fallback, dict(dataset_options or {}))
+    named = dataset if isinstance(dataset, str) else _name_of_built_in(source)
     if clip is None:
-        clip = clip_for(dataset) if isinstance(dataset, str) else DRAWN_CLIP
+        clip = clip_for(named) if named else DRAWN_CLIP
     encoder = load_clip(clip, device) if isinstance(clip, str) else clip
-    named = dataset if isinstance(dataset, str) else "the list"
+    named = named or "the list"
     warn_of_dataset(drawn_clips(encoder.name, named), named, source)
     env_options = options_from(EnvOptions, options)
     return GroundingEngine(Episodes(source, env_options.targets), encoder, num_envs, env_options, bank, tensors)
+
+
+def _name_of_built_in(source: Any) -> str:
+    """Return the name of a split of a built-in data set that was opened, and an empty text for other objects."""
+    name = getattr(source, "name", "")
+    return name if isinstance(name, str) and is_drawn(name) else ""
 
 
 def _check_types(dataset: Any, clip: Any, texts: Mapping[str, Any]) -> None:
