@@ -36,10 +36,12 @@ def main() -> None:
     p.add_argument("--dataset", default="refshapes")
     p.add_argument("--split", default="val")
     p.add_argument("--samples", type=int, default=400, help="number of expressions, from the first on")
+    p.add_argument("--image-size", type=int, help="long side of drawn pictures in pixels (default: the data set's)")
     p.add_argument("--score", default="cosine", help="score of CLIP")
     p.add_argument("--json", type=Path, help="also write the figures there")
     o = p.parse_args()
-    clip, data = load_clip(o.clip), open_dataset(o.dataset, o.split)
+    options = {"image_size": o.image_size} if o.image_size else {}
+    clip, data = load_clip(o.clip), open_dataset(o.dataset, o.split, **options)
     dense = DenseFeatures(clip, None)  # it remembers the views of an image for its next expressions
     right, areas, groups = [], [], []
     for row in tqdm(range(min(o.samples, len(data))), unit="expression"):
