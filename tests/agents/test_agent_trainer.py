@@ -27,6 +27,7 @@ from vg_gym.envs.factory import make_engine
 from vg_gym.envs.options import EnvOptions
 from vg_gym.envs.rng import CounterRNG
 from vg_gym.errors import Interrupted, VGGymError
+from vg_gym.features import bank
 from vg_gym.fitting.resuming import resumed
 from vg_gym.storage import files, shards
 from vg_gym.storage.files import writing
@@ -414,3 +415,10 @@ def test_data_that_are_not_there_are_said_before_a_clip_is_fetched(tmp_path, mon
     monkeypatch.setattr("vg_gym.agents.agent_trainer.load_clip", None)
     with pytest.raises(VGGymError, match="no refs"):
         AgentTrainer(TrainConfig(dataset="refcocog-umd", root=str(tmp_path / "data"), out=str(tmp_path / "run")))
+
+
+def test_too_little_memory_for_the_expressions_is_a_warning(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bank, "MIN_ROWS", 12)
+    monkeypatch.setattr(bank, "ROW_SHARE", 1e-6)
+    with pytest.warns(UserWarning, match=r"holds the features of 12 of 20 expressions.* memory=[0-9]+ holds all"):
+        train(clip_folder, tmp_path / "little")

@@ -67,16 +67,16 @@ def test_a_minibatch_in_two_parts_is_the_same_function(rng):
         torch.testing.assert_close(ours, alone, atol=1e-3, rtol=1e-3)
 
 
-def test_looks_follow_their_proposals_and_tokens_beyond_the_text_are_not_read(rng):
+def test_looks_follow_their_proposals_and_words_beyond_the_text_are_not_read(rng):
     torch.manual_seed(0)
-    module, observed = ProposalAttention(5, 16, looks=True), a_set(rng, 5, 4)
-    looks, tokens, text = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 16)
-    tokens[0, 4:], tokens[1, 6:] = 0, 0
+    module, observed = ProposalAttention(5, 16, words=7), a_set(rng, 5, 4)
+    looks, words, text = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 16)
+    words[0, 4:], words[1, 6:] = 0, 0
     order = torch.tensor([2, 0, 3, 1, 4])
 
     def seen(rows=slice(None), length=7):
         return {"proposals": observed[:, rows].flatten(1), "text": text,
-                "proposal_features": looks[:, rows].flatten(1), "tokens": tokens[:, :length].flatten(1)}  # fmt: skip
+                "proposal_features": looks[:, rows].flatten(1), "words": words[:, :length].flatten(1)}  # fmt: skip
 
     read, scores = module(seen())
     mixed, moved = module(seen(order))
@@ -88,16 +88,16 @@ def test_looks_follow_their_proposals_and_tokens_beyond_the_text_are_not_read(rn
     assert not torch.allclose(module(seen())[1][:, 0], scores[:, 0], atol=1e-4)
 
 
-def test_rivals_and_tokens_are_dropped_but_never_the_target(rng):
+def test_rivals_and_words_are_dropped_but_never_the_target(rng):
     torch.manual_seed(0)
-    module, rows = ProposalAttention(5, 16, looks=True), 400
+    module, rows = ProposalAttention(5, 16, words=7), 400
     seen = {"proposals": torch.rand(rows, 5 * WIDTH) + 0.1, "text": torch.rand(rows, 16),
-            "proposal_features": torch.rand(rows, 5 * 16), "tokens": torch.rand(rows, 7 * 16) + 0.1}  # fmt: skip
+            "proposal_features": torch.rand(rows, 5 * 16), "words": torch.rand(rows, 7 * 16) + 0.1}  # fmt: skip
     meant = torch.from_numpy(rng.integers(-1, 5, rows))
     less = module.looks.thinned(seen, meant, 5)
     there = less["proposals"].unflatten(1, (5, -1)).amin(-1) > 0
     assert there[torch.arange(rows), meant][meant >= 0].all() and 0.7 < there.float().mean() < 0.85
-    heard = less["tokens"].unflatten(1, (7, -1))
+    heard = less["words"].unflatten(1, (7, -1))
     assert 0.87 < (heard.amin(-1) > 0).float().mean() < 0.93 and ((heard.amin(-1) > 0) == (heard.amax(-1) > 0)).all()
     assert less["text"] is seen["text"] and (seen["proposals"] > 0).all()
     assert torch.isfinite(module(less)[1]).all()
@@ -105,9 +105,9 @@ def test_rivals_and_tokens_are_dropped_but_never_the_target(rng):
 
 def test_a_settled_choice_stays_and_ignores_the_place_of_the_agent(rng):
     torch.manual_seed(0)
-    module, observed = ProposalAttention(5, 16, looks=True), a_set(rng, 5, 4)
+    module, observed = ProposalAttention(5, 16, words=7), a_set(rng, 5, 4)
     seen = {"proposals": observed.flatten(1), "text": torch.randn(2, 16),
-            "proposal_features": torch.randn(2, 80), "tokens": torch.randn(2, 48)}  # fmt: skip
+            "proposal_features": torch.randn(2, 80), "words": torch.randn(2, 7 * 16)}  # fmt: skip
     read, scores = module(seen)
     observed[..., -RELATIVE:] += 1
     elsewhere, same = module({**seen, "proposals": observed.flatten(1)})
@@ -120,12 +120,12 @@ def test_a_settled_choice_stays_and_ignores_the_place_of_the_agent(rng):
     assert {name.split(".")[0] for name, p in module.named_parameters() if p.grad is not None} == {"read_outs"}
 
 
-def test_without_any_token_scores_and_gradients_are_finite(rng):
+def test_without_any_word_scores_and_gradients_are_finite(rng):
     torch.manual_seed(0)
-    module, observed = ProposalAttention(5, 16, looks=True), a_set(rng, 5, 4)
+    module, observed = ProposalAttention(5, 16, words=7), a_set(rng, 5, 4)
     seen = {"proposals": observed.flatten(1), "text": torch.randn(2, 16),
-            "proposal_features": torch.randn(2, 80), "tokens": torch.randn(2, 48)}  # fmt: skip
-    seen["tokens"][1] = 0
+            "proposal_features": torch.randn(2, 80), "words": torch.randn(2, 7 * 16)}  # fmt: skip
+    seen["words"][1] = 0
     read, scores = module(seen)
     (read.sum() + scores.sum()).backward()
     assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)

@@ -36,6 +36,17 @@ def test_shapes_and_lengths(tiny_clip, rng):
     assert (np.abs(tokens[0]).sum(-1) > 0).tolist() == [True] * 4 + [False] * 12  # start, two words, end
 
 
+def test_words_by_themselves_have_a_row_each(tiny_clip):
+    table = tiny_clip.encode_words()
+    assert table.shape == (tiny_clip.vocabulary_size + 1, 16) == (tiny_clip.tokenizer.vocab_size + 1, 16)
+    np.testing.assert_allclose(np.linalg.norm(table[:-1], axis=1), 1, atol=1e-5)
+    assert not table[-1].any()
+    short, long = (tiny_clip.word_rows(text).tolist() for text in ("the ring", "the red star left of the blue ring"))
+    assert len(short) == len(long) == 16
+    assert short[:2] == long[:2] and short[2] == long[8]  # start, "the"; "ring" wherever it stands
+    assert short[4:] == [tiny_clip.vocabulary_size] * 12
+
+
 def test_dense_features_do_not_depend_on_the_batch(tiny_clip, rng):
     images = [random_image(rng) for _ in range(5)]
     together = tiny_clip.encode_dense(images)

@@ -162,7 +162,7 @@ def test_long_walks_stay_in_the_space(options, shapes, tiny_clip):
         ({}, []),
         ({"tokens": True}, ["tokens"]),
         ({"glimpse_features": True}, ["tokens", "glimpse_features"]),
-        ({"proposals": "ssd:refshapes", "proposal_features": True}, ["tokens", "proposals", "proposal_features"]),
+        ({"proposals": "ssd:refshapes", "proposal_features": True}, ["words", "proposals", "proposal_features"]),
         ({"observation": "pixels"}, ["pixels_image", "pixels_crop"]),
     ],
     ids=str,

@@ -34,7 +34,8 @@ def test_an_unreadable_image_leaves_nothing_behind(shapes, tiny_clip):
 @pytest.mark.parametrize(
     "options",
     [{"tokens": True}, {"phrases": True}, {"scoring": "lattice", "lattice": 3},
-     {"scoring": "lattice", "lattice": 2, "score": "cosine"}, {"scoring": "dense"}],
+     {"scoring": "lattice", "lattice": 2, "score": "cosine"}, {"scoring": "dense"},
+     {"proposals": "ssd:refshapes", "proposal_features": True}],
     ids=str,
 )  # fmt: skip
 def test_a_bank_is_shared_only_with_those_it_suits(options, shapes, tiny_clip):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -55,6 +57,7 @@ from vg_gym.envs.engine import GroundingEngine
 from vg_gym.envs.episodes import Episodes
 from vg_gym.envs.options import EnvOptions
 from vg_gym.errors import Interrupted, VGGymError, unknown
+from vg_gym.features.bank import FeatureBank
 from vg_gym.fitting.origin import START, check_origin, weights_mark, write_origin
 from vg_gym.fitting.resuming import check_options, command_to_resume
 from vg_gym.fitting.splits import options_of_all_splits, splits_made_of
@@ -139,6 +142,7 @@ class AgentTrainer:
         queries = engine.episodes.queries()
         evaluated = Episodes(samples, c.targets)
         expressions, chooses = len(queries) + len(samples), bool(self.options.proposals)
+        _warn_of_memory(bank, expressions, c.memory)
         self.stages = planned(c, expressions, chooses, self._had_warm_start, self.budget.spent)
         for line in announced(c, self.stages):
             tqdm.write(line)
@@ -352,6 +356,16 @@ class AgentTrainer:
         frames = [draw_episode(self.validation.episodes, episode, 256) for episode in episodes]
         with replacing(self.out / "trajectories.png") as part:
             Image.fromarray(drawing.contact_sheet(frames, 6)).save(part, format="PNG")
+
+
+def _warn_of_memory(bank: FeatureBank, expressions: int, memory: float) -> None:
+    """Warn if the features of the expressions do not stay in memory: reading them again makes a training slow."""
+    if expressions > bank.capacity:
+        warnings.warn(
+            f"memory={memory:g} (GiB) holds the features of {bank.capacity:,} of {expressions:,} expressions, and the "
+            f"others are read again when they are met; memory={math.ceil(bank.needed_memory(expressions))} holds all",
+            stacklevel=2,
+        )
 
 
 @contextmanager

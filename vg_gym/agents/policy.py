@@ -112,9 +112,9 @@ class GroundingExtractor(BaseFeaturesExtractor):
         self.proposals: ProposalAttention | None = None
         if "proposals" in shapes:
             several = "answer" in shapes
-            count = shapes["proposals"][0] // (WIDTH + several)
-            looks = "proposal_features" in shapes
-            self.proposals = ProposalAttention(count, shapes["text"][0], may_be_none=several, looks=looks)
+            count, dim = shapes["proposals"][0] // (WIDTH + several), shapes["text"][0]
+            words = shapes["words"][0] // dim if "words" in shapes else 0
+            self.proposals = ProposalAttention(count, dim, may_be_none=several, words=words)
             sizes.append(self.proposals.size)
         if "answer" in shapes:
             sizes.append(WORDS + (BEST_SCORES if self.proposals else 0))

@@ -21,8 +21,8 @@ EMPTY_SCORE = -20.0
 SINGLE_SCORE = 5.0
 """Score of a proposal without rivals. The network learns to choose by comparing proposals, so that the level of a score
 without rivals is untrained; the logit that all jumps share then decides whether to jump."""
-RIVALS_DROPPED, TOKENS_DROPPED = 0.5, 0.1
-"""Largest share of the rivals of a target, and share of the tokens, that :meth:`LookComparison.thinned` empties."""
+RIVALS_DROPPED, WORDS_DROPPED = 0.5, 0.1
+"""Largest share of the rivals of a target, and share of the words, that :meth:`LookComparison.thinned` empties."""
 MIN_SPLIT_ROWS = 128
 """Smallest minibatch in which rows with few proposals are computed separately from rows with many."""
 
@@ -51,29 +51,32 @@ class SetLayer(nn.Module):
 
 
 class LookComparison(nn.Module):
-    """Comparison of the proposals' dense features with the expression, as a sentence and token by token.
+    """Comparison of the proposals' dense features with the expression, as a sentence and word by word.
 
-    The cosine of CLIP weighs all directions of the joint space equally; this learns which of them a word asks for. Each
-    proposal also attends to the tokens (Vaswani et al., 2017), so that a word reaches the thing that it describes.
+    The cosine of CLIP weighs all directions of the joint space equally; this learns which of them a word asks for. The
+    words attend to each other, so that "left of the dog" is read as one, and each proposal attends to the words
+    (Vaswani et al., 2017), so that a word reaches the thing that it describes.
 
     Args:
         dim: width of CLIP's features, D.
+        words: number of words of an expression, L.
         width: width of the tokens of the set.
         heads: number of attention heads.
-        layers: number of the set's layers, before each of which :meth:`read` adds what a proposal reads in the tokens.
+        layers: number of the set's layers, before each of which :meth:`read` adds what a proposal reads in the words.
     """
 
     settled: torch.Tensor
     """Whether supervised learning has ended. The attention over the proposals then stays as it is: what follows visits
     few expressions often, and would learn them by heart."""
 
-    def __init__(self, dim: int, width: int, heads: int, layers: int):
+    def __init__(self, dim: int, words: int, width: int, heads: int, layers: int):
         super().__init__()
-        self.dim, self.width = dim, width
+        self.dim, self.width, self.heads = dim, width, heads
         self.register_buffer("settled", torch.tensor(False))
         self.enter = nn.Linear(dim, width)
         self.look, self.words, self.product = nn.Linear(dim, width), nn.Linear(dim, width), nn.Linear(width, width)
-        self.token = nn.Linear(dim, width)
+        self.word, self.places = nn.Linear(dim, width), nn.Parameter(torch.zeros(words, width))
+        self.context = SetLayer(width, heads)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.reads = nn.ModuleList(nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(layers))
 
@@ -83,46 +86,48 @@ class LookComparison(nn.Module):
         alike = self.look(features) * self.words(text)[:, None] / self.width**0.5
         return self.enter(features) + self.product(alike)
 
-    def keys(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the tokens (B, L, width) of unit features (B, L * D), and which of them are not read (B, L).
+    def keys(self, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return tokens (B, l, width) of the words, unit features (B, L * D), and which of them are not read (B, l).
 
-        Zero features are not read, unless all of a row are: attention over nothing is undefined.
+        Zero features are not read, unless all of a row are: attention over nothing is undefined. The longest expression
+        of the batch has l words.
         """
-        tokens = tokens.unflatten(1, (-1, self.dim))
-        beyond = tokens.abs().sum(-1) == 0
+        words = words.unflatten(1, (-1, self.dim))
+        beyond = words.abs().sum(-1) == 0
         filled = (~beyond).any(0).nonzero()
         length = int(filled[-1]) + 1 if len(filled) else 1
-        beyond = beyond & ~beyond.all(1, keepdim=True)
-        return self.token(tokens[:, :length] * self.dim**0.5), beyond[:, :length]
+        beyond = (beyond & ~beyond.all(1, keepdim=True))[:, :length]
+        tokens = self.word(words[:, :length] * self.dim**0.5) + self.places[:length]
+        return self.context(tokens, torch.where(beyond, -1e4, 0.0)[:, None, None]), beyond
 
     @staticmethod
     def thinned(observations: dict[str, torch.Tensor], referents: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
-        """Return observations without a random part of the rivals and of the tokens, against overfitting.
+        """Return observations without a random part of the rivals and of the words, against overfitting.
 
-        A random share of up to half of the proposals other than the target's, and a tenth of the tokens, are emptied.
+        A random share of up to half of the proposals other than the target's, and a tenth of the words, are emptied.
 
         Args:
             observations: parts of observations by name, which stay as they are.
             referents: index of the target's proposal, (B,); -1 for none.
             count: number of proposals, K.
         """
-        proposals, tokens = observations["proposals"], observations["tokens"]
+        proposals, words = observations["proposals"], observations["words"]
         rows, device = len(referents), referents.device
         share = torch.rand(rows, 1, device=device) * RIVALS_DROPPED
         stays = torch.rand(rows, count, device=device) >= share
         stays |= torch.arange(count, device=device) == referents[:, None]
-        length = tokens.shape[1] // (observations["proposal_features"].shape[1] // count)
-        kept = torch.rand(rows, length, device=device) >= TOKENS_DROPPED
+        length = words.shape[1] // (observations["proposal_features"].shape[1] // count)
+        kept = torch.rand(rows, length, device=device) >= WORDS_DROPPED
         return {
             **observations,
             "proposals": proposals * stays.repeat_interleave(proposals.shape[1] // count, dim=1),
-            "tokens": tokens * kept.repeat_interleave(tokens.shape[1] // length, dim=1),
+            "words": words * kept.repeat_interleave(words.shape[1] // length, dim=1),
         }
 
     def read(self, layer: int, x: torch.Tensor, keys: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Return the set x (B, K, width) after its proposals have read the tokens before a layer."""
-        tokens, beyond = keys
-        read = self.reads[layer](self.norms[layer](x), tokens, tokens, key_padding_mask=beyond, need_weights=False)[0]
+        """Return the set x (B, K, width) after its proposals have read the words before a layer."""
+        words, beyond = keys
+        read = self.reads[layer](self.norms[layer](x), words, words, key_padding_mask=beyond, need_weights=False)[0]
         return x + read
 
 
@@ -140,13 +145,13 @@ class ProposalAttention(nn.Module):
         layers: number of attention layers.
         may_be_none: whether the expression may mean none of the proposals, which then have memberships; otherwise the
             only one of an image is meant.
-        looks: whether the observation has the proposals' features and the tokens of the expression. The scores then do
-            not depend on the position of the agent's box.
+        words: number of words of an expression, L, if the observation has the features of the proposals and of the
+            words, otherwise 0. With them the scores do not depend on the position of the agent's box.
     """
 
     def __init__(
         self, count: int, text: int, width: int = 64, heads: int = 4, layers: int = 2, may_be_none: bool = False,
-        looks: bool = False,
+        words: int = 0,
     ):  # fmt: skip
         super().__init__()
         self.count, self.may_be_none = count, may_be_none
@@ -161,16 +166,16 @@ class ProposalAttention(nn.Module):
         self.read_outs = nn.Linear(width, READ_OUTS)
         self.size = READ_OUTS * (width + self.values)
         """Width of all read-outs together."""
-        self.looks = LookComparison(text, width, heads, layers) if looks else None
-        self.inputs = ("proposals", "text", *(("proposal_features", "tokens") if looks else ()))
+        self.looks = LookComparison(text, words, width, heads, layers) if words else None
+        self.inputs = ("proposals", "text", *(("proposal_features", "words") if words else ()))
         """Names of the parts of an observation that are read."""
 
     def forward(self, observations: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return read-outs (B, size) and scores of the proposals (B, K).
 
         Args:
-            observations: :attr:`inputs` by name: proposals (B, K * V), texts (B, D) and, with ``looks``, features
-                (B, K * D) and tokens (B, L * D).
+            observations: :attr:`inputs` by name: proposals (B, K * V), texts (B, D) and, if words are read, features
+                (B, K * D) and words (B, L * D).
         """
         numbers, *others = (observations[name].float() for name in self.inputs)
         numbers = numbers.unflatten(1, (self.count, self.values))
@@ -222,9 +227,9 @@ class ProposalAttention(nn.Module):
             values = numbers * (torch.arange(self.values, device=numbers.device) < self.values - RELATIVE)
         x = self.enter(torch.cat([values, centre, side, *compared, area], -1)) + context[:, None]
         if self.looks is not None:
-            features, tokens = looks
+            features, words = looks
             x = x + self.looks(features.unflatten(1, (self.count, -1))[:, : numbers.shape[1]], text)
-            keys = self.looks.keys(tokens)
+            keys = self.looks.keys(words)
         for number, (layer, part) in enumerate(zip(self.layers, parts, strict=True)):
             if self.looks is not None and keys is not None:
                 x = self.looks.read(number, x, keys)

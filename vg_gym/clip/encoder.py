@@ -19,7 +19,7 @@ from vg_gym.clip.crops import crop, crop_and_resize, resize
 from vg_gym.clip.published import unusual
 from vg_gym.clip.region_features import l2_normalize
 from vg_gym.clip.tokenizer import WordTokenizer
-from vg_gym.clip.towers import dense_tokens, embed_image, text_tokens
+from vg_gym.clip.towers import dense_tokens, embed_image, is_read, text_tokens, vocabulary_size, word_features
 from vg_gym.data.rewording import RULES
 from vg_gym.errors import VGGymError
 from vg_gym.moved import moved_names
@@ -97,6 +97,11 @@ class ClipEncoder:
     def num_tokens(self) -> int:
         """Number of tokens of a text; raises an error if the text tower gives no token features."""
         return self.encode_tokens([""]).shape[1]
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """Number of ids of the vocabulary, V; raises an error if the text tower has no table of them."""
+        return vocabulary_size(self.model)
 
     @property
     def logit_scale(self) -> float:
@@ -200,6 +205,17 @@ class ClipEncoder:
                 features, mask = text_tokens(self.model, self._to_device(self.tokenizer(list(chunk))))
             parts.append(l2_normalize(_numpy(features)) * _numpy(mask)[..., None])
         return np.concatenate(parts)
+
+    def encode_words(self) -> np.ndarray:
+        """Return unit features of all ids of the vocabulary by themselves (V + 1, D); the last row is zero."""
+        with self._inference():
+            features = l2_normalize(_numpy(word_features(self.model)))
+        return np.concatenate([features, np.zeros((1, self.dim), np.float32)])
+
+    def word_rows(self, text: str) -> np.ndarray:
+        """Return the rows in :meth:`encode_words` of the words of a text, int64 (L,); the last row beyond its end."""
+        ids = self.tokenizer([text])
+        return np.where(is_read(ids)[0].numpy(), ids[0].numpy(), self.vocabulary_size)
 
     def encode_boxes(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Return the embeddings (N, D) of the crops of an image, uint8 (H, W, 3), under pixel boxes (N, 4)."""

@@ -120,6 +120,7 @@ class BuiltInClip(ClipEncoder):
         self.image_size, self.dim = vision["image_size"], config["embed_dim"]
         self.grid = self.image_size // vision["patch_size"]
         tokenizer = WordTokenizer(words or [], self.num_tokens)
+        self.vocabulary_size = config["text_cfg"]["vocab_size"]
         self._describe(name, tokenizer, sidecar["crop_size"], sidecar["dense"], device, 256, config,
                        saved["preprocess_cfg"])  # fmt: skip
 

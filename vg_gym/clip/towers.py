@@ -1,4 +1,4 @@
-"""Functions that open_clip's towers lack: other image sizes, dense features, token features.
+"""Functions that open_clip's towers lack: other image sizes, dense features, features of tokens and of words.
 
 The encoder and the training share them, so both compute the same numbers.
 """
@@ -107,19 +107,52 @@ def text_tokens(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     Raises:
         VGGymError: the text tower is not open_clip's transformer, or does not end a text with the highest id.
     """
+    text = _text_tower(model)
+    dtype = text.transformer.get_cast_dtype()
+    length = ids.shape[1]
+    x = text.token_embedding(ids).to(dtype) + text.positional_embedding[:length].to(dtype)
+    mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
+    x = _projected(text, text.transformer(x, attn_mask=mask))
+    return x, is_read(ids).to(x.dtype)
+
+
+def is_read(ids: torch.Tensor) -> torch.Tensor:
+    """Return which positions of token ids (B, L) belong to a text, bool: all up to the end token, the highest id."""
+    return torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(dim=-1, keepdim=True)
+
+
+def word_features(model: Any) -> torch.Tensor:
+    """Return features of all ids of the vocabulary by themselves, without their neighbours, in the joint space (V, D).
+
+    The transformer mixes the tokens of a text until each describes the text up to it. What a single word is can be read
+    more easily from its embedding.
+
+    Raises:
+        VGGymError: see :func:`text_tokens`.
+    """
+    text = _text_tower(model)
+    return _projected(text, text.token_embedding.weight.to(text.transformer.get_cast_dtype()))
+
+
+def vocabulary_size(model: Any) -> int:
+    """Return the number of ids of the vocabulary, V; raises errors as :func:`text_tokens` does."""
+    return _text_tower(model).token_embedding.num_embeddings
+
+
+def _text_tower(model: Any) -> Any:
+    """Return the part of a model that encodes texts."""
     text = model if hasattr(model, "token_embedding") else model.text
     if not hasattr(text, "token_embedding"):
         raise VGGymError(f"no token features from a {type(text).__name__}; use one with open_clip's text transformer")
     pool = model.text_pool_type if text is model else text.pool_type
     if pool != "argmax" or getattr(text, "cls_emb", None) is not None:
         raise VGGymError("no token features from a text tower that does not pool the end token; use e.g. ViT-B-32")
-    dtype = text.transformer.get_cast_dtype()
-    length = ids.shape[1]
-    x = text.token_embedding(ids).to(dtype) + text.positional_embedding[:length].to(dtype)
-    mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
-    x = text.ln_final(text.transformer(x, attn_mask=mask))
-    projection = text.text_projection
-    if projection is not None:
-        x = projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
-    position = torch.arange(length, device=ids.device)
-    return x, (position <= ids.argmax(dim=-1, keepdim=True)).to(x.dtype)
+    return text
+
+
+def _projected(text: Any, x: torch.Tensor) -> torch.Tensor:
+    """Normalise activations (..., W) of a text tower, and project them into the joint space (..., D)."""
+    x, projection = text.ln_final(x), text.text_projection
+    if projection is None:
+        return x
+    return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection

@@ -18,8 +18,10 @@ def make_bank(episodes: Episodes, clip: ClipEncoder, options: EnvOptions) -> Fea
         VGGymError: the store ``features`` does not fit these episodes and this CLIP.
     """
     o, store = options, FeatureStore.open(options.features) if options.features else None
-    parts = make_query_scores(o, clip), make_query_proposals(o, clip), o.edge_profiles
-    bank = FeatureBank(clip, o.needs_tokens, o.phrases, o.memory, store, *parts, cache=o.cache)
+    bank = FeatureBank(
+        clip, o.needs_tokens, o.phrases, o.memory, store, make_query_scores(o, clip), make_query_proposals(o, clip),
+        o.edge_profiles, o.cache, words=o.proposal_features,
+    )  # fmt: skip
     if store is not None:
         bank.prepare([episodes.query(0)])
     return bank

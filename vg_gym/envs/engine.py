@@ -130,7 +130,7 @@ class GroundingEngine(EngineState):
         if self.bank is None:
             return make_bank(self.episodes, self.clip, o)
         parts = make_query_scores(o, self.clip), make_query_proposals(o, self.clip), o.edge_profiles
-        self.bank.check(self.clip, o.needs_tokens, o.phrases, *parts)
+        self.bank.check(self.clip, o.needs_tokens, o.phrases, *parts, words=o.proposal_features)
         return self.bank
 
     @property
@@ -201,6 +201,8 @@ class GroundingEngine(EngineState):
                  "glimpses": self._rows_of(bank.overviews, bank_rows)}  # fmt: skip
         if bank.tokens:
             fixed["tokens"] = self._rows_of(bank.token_features, bank_rows)
+        if bank.words:
+            fixed["words"] = bank.words_of(bank_rows, self.boxes)
         if bank.query_proposals:
             proposals, observed = self._rows_of(bank.proposals, bank_rows), bank.query_proposals.observed
             self.proposals[rows] = proposals[..., :observed]
@@ -346,7 +348,7 @@ class GroundingEngine(EngineState):
         pick: Callable[[Any], Any] = (lambda values: values) if rows is None else itemgetter(rows)
         boxes = pick(self.boxes)
         out = self._seen(rows, pick)
-        for name in ("tokens", "proposal_features"):
+        for name in ("tokens", "words", "proposal_features"):
             if name in parts:
                 out[name] = self._as_seen(pick(self._fixed[name]))
         if "glimpse_features" in parts:

@@ -57,8 +57,8 @@ class EngineState:
         self._precision: Any = np.dtype(self.options.precision)
         if self.device is not None:
             self._precision = getattr(torch, self.options.precision)
-        tokens = (self.clip.num_tokens * dim,) if self.features.tokens else (0,)
-        shapes = {"text": (dim,), "image": (dim,), "tokens": tokens, "glimpses": (maps + 1, GLIMPSE, GLIMPSE),
+        texts = {name: (self.clip.num_tokens * dim,) for name in ("tokens", "words") if getattr(self.features, name)}
+        shapes = {"text": (dim,), "image": (dim,), **texts, "glimpses": (maps + 1, GLIMPSE, GLIMPSE),
                   "proposal_features": (count * dim * o.proposal_features,)}  # fmt: skip
         self._fixed = {name: self._as_stored(zeros(n, *shape)) for name, shape in shapes.items()}
         """Parts of an observation that stay constant in an episode; tensors have the precision of observations."""

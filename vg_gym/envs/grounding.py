@@ -71,6 +71,7 @@ class GroundingEnv(HasGroundingSpec, gym.Env):  # type: ignore[misc]
     | `proposals`                 | (K * 17,)           | `proposals="ssd"`: boxes of a detector, their scores  |
     |                             |                     | by CLIP and words, corners relative to the box        |
     | `proposal_features`         | (K * D,)            | `proposal_features=True`: unit features of proposals  |
+    | `words`                     | (L * D,)            | the same: unit features of the words, each by itself  |
     | `edge_profiles`             | (4 * 24,)           | `edge_profiles=True`: edge strength across each edge  |
     | `answer`                    | (3 + K,)            | `targets="any"`: boxes recorded / 8, plural, number   |
     |                             |                     | in words / 8; IoU of each proposal with what is       |

@@ -63,6 +63,8 @@ def observation_space(options: EnvOptions, clip: ClipEncoder, maps: int, actions
     }
     if options.needs_tokens:
         parts["tokens"] = box(-1, 1, clip.num_tokens * clip.dim)
+    if options.proposal_features:
+        parts["words"] = box(-1, 1, clip.num_tokens * clip.dim)
     if options.glimpse_features:
         parts["glimpse_features"] = box(-1, 1, windows * FEATURE_GLIMPSE**2 * clip.dim)
     if options.proposals:

@@ -93,8 +93,8 @@ class EnvOptions:
     min_confidence: UnitInterval = MIN_CONFIDENCE
     """Smallest confidence of a proposal."""
     proposal_features: bool = False
-    """Also observe CLIP's dense feature of each proposal, so that the policy itself compares looks and words; implies
-    ``tokens``."""
+    """Also observe CLIP's dense feature of each proposal and of each word of the expression, so that the policy itself
+    compares looks and words."""
     edge_profiles: bool = False
     """Also observe how strongly pixels change across each edge of the box (:mod:`vg_gym.features.edge_profiles`)."""
     memory: Annotated[float, Range(ge=0, le=2**20)] = 4.0
@@ -108,7 +108,7 @@ class EnvOptions:
     @property
     def needs_tokens(self) -> bool:
         """True if the observation includes the tokens of the expression."""
-        return self.tokens or self.glimpse_features or self.proposal_features
+        return self.tokens or self.glimpse_features
 
     def action_set(self) -> ActionSet:
         """Return the action set.

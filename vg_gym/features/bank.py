@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,6 +66,7 @@ class FeatureBank:
     Args:
         clip: encoder; the bank lives on its device.
         tokens: also hold the expressions' tokens.
+        words: also hold which words the expressions have.
         phrases: also hold score maps of the head and anchor noun phrases (M = 6 instead of 2).
         memory: memory for tables of images in GiB. An image takes 148 KB with the built-in CLIP, 131 KB with ViT-B/32.
         store: store in which features are looked up before they are computed.
@@ -80,12 +82,13 @@ class FeatureBank:
     def __init__(
         self, clip: ClipEncoder, tokens: bool = False, phrases: bool = False, memory: float = 4.0,
         store: FeatureStore | None = None, query_scores: QueryScores | None = None,
-        proposals: QueryProposals | None = None, edges: bool = False, cache: bool = False,
+        proposals: QueryProposals | None = None, edges: bool = False, cache: bool = False, words: bool = False,
     ):  # fmt: skip
         self._cache = _cache_file(clip) if cache else None
         self.dense = DenseFeatures(clip, self._cache)
         self.query_proposals, self.edge_maps = proposals, edge_map_arrays() if edges else None
         self.clip, self.tokens, self.phrases, self.query_scores = clip, tokens, phrases, query_scores
+        self.words = words
         self.store: FeatureStore | None = None
         if store is not None:
             self._attach(store)
@@ -97,8 +100,10 @@ class FeatureBank:
         """Summed-area tables of score maps (R, M, g+1, g+1)."""
         self.overviews = Rows((self.num_maps + 1, GLIMPSE, GLIMPSE), clip)
         """Glimpses of the whole image, score maps and coverage (R, M + 1, G, G)."""
-        self.token_features = Rows((clip.num_tokens * clip.dim,), clip)
+        self.token_features = Rows((clip.num_tokens * clip.dim if tokens else 0,), clip)
         """Unit features of tokens, zero beyond the end of a text (R, L * D)."""
+        self.word_rows = Rows((clip.num_tokens if words else 0,), clip)
+        """Rows of the words in :meth:`~vg_gym.clip.encoder.ClipEncoder.encode_words` (R, L)."""
         self.proposals = Rows((proposals.count, proposals.size) if proposals else (0, len(FIELDS)), clip)
         """Proposals of queries (R, K, F), see :class:`vg_gym.features.query_proposals.QueryProposals`."""
         self.scores = Rows((query_scores.count if query_scores else 0,), clip)
@@ -106,7 +111,7 @@ class FeatureBank:
         self._regions: LRUCache[np.ndarray] = LRUCache(SCANNED_IMAGES)
         self._rows: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
-        self.capacity = max(MIN_ROWS, int(memory * ROW_SHARE * 2**30 / (4 * self._row_size())))
+        self.capacity = max(MIN_ROWS, int(memory / self.needed_memory(1)))
         """Number of rows; when all are used, the least recently used row is replaced."""
         self.made = np.zeros(1, dtype=np.int64)
         """Clock at which each row was filled (R,); it changes when the row goes to another query."""
@@ -128,9 +133,29 @@ class FeatureBank:
         """
         return self.images.slots(self._image_handles[rows], image)
 
+    def words_of(self, rows: np.ndarray, like: Any) -> Any:
+        """Return unit features of the words of queries, zero beyond the end of a text (B, L * D).
+
+        Args:
+            rows: rows of the queries, (B,).
+            like: an array or a tensor, which the result is, too.
+        """
+        numbers = self.word_rows.like(like)[rows]
+        if isinstance(numbers, np.ndarray):
+            return self._word_table[numbers.astype(np.int64)].reshape(len(rows), -1)
+        return self._word_tensor[numbers.long()].flatten(1)
+
+    @cached_property
+    def _word_table(self) -> np.ndarray:
+        return self._cached("words", self.clip.encode_words)
+
+    @cached_property
+    def _word_tensor(self) -> torch.Tensor:
+        return torch.tensor(self._word_table, device=self.clip.device)
+
     def check(
         self, clip: ClipEncoder, tokens: bool, phrases: bool, query_scores: QueryScores | None,
-        proposals: QueryProposals | None = None, edges: bool = False,
+        proposals: QueryProposals | None = None, edges: bool = False, words: bool = False,
     ) -> None:  # fmt: skip
         """Raise an error unless an environment that needs these features can share the bank.
 
@@ -141,12 +166,14 @@ class FeatureBank:
             query_scores: function whose values it needs for each query.
             proposals: proposals that it needs for each query.
             edges: whether it needs edge maps.
+            words: whether it needs the words of expressions.
 
         Raises:
             VGGymError: one of them differs.
         """
-        mine = (self.clip, self.tokens, self.phrases, _mark(self.query_scores), _mark(self.query_proposals))
-        theirs = (clip, tokens, phrases, _mark(query_scores), _mark(proposals))
+        marks = _mark(self.query_scores), _mark(self.query_proposals)
+        mine = (self.clip, self.tokens, self.phrases, self.words, *marks)
+        theirs = (clip, tokens, phrases, words, _mark(query_scores), _mark(proposals))
         if mine != theirs or (self.edge_maps is not None) != edges:
             raise VGGymError(
                 "the given bank= is for another CLIP, or other tokens, phrases, proposals, edge_profiles or scoring; "
@@ -190,9 +217,13 @@ class FeatureBank:
         self._rows[name] = row
         return row
 
+    def needed_memory(self, expressions: int) -> float:
+        """Return the ``memory`` in GiB with which the rows of so many expressions are kept."""
+        return expressions * 4 * self._row_size() / (ROW_SHARE * 2**30)
+
     def _row_size(self) -> int:
         """Return the number of values in a row."""
-        parts = (self.text, self.maps, self.overviews, self.token_features, self.scores, self.proposals)
+        parts = (self.text, self.maps, self.overviews, self.token_features, self.word_rows, self.scores, self.proposals)
         return sum(math.prod(part.shape) for part in parts)
 
     def _make_row(self, query: Query) -> list[tuple[Rows, np.ndarray]]:
@@ -212,6 +243,9 @@ class FeatureBank:
         if self.tokens:
             token_features = self._lookup("tokens", query.expression, lambda: self._encode_tokens(query.expression))
             features.append((self.token_features, token_features.astype(np.float32).clip(-1, 1).reshape(-1)))
+        if self.words:
+            word_rows = self._cached(f"words\n{query.expression}", lambda: self.clip.word_rows(query.expression))
+            features.append((self.word_rows, word_rows))
         if self.query_scores is not None:
             features.append((self.scores, self.query_scores(query)))
         if self.query_proposals is not None:
