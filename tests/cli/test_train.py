@@ -72,7 +72,9 @@ def test_options_of_the_built_in_data_are_left_out_for_other_data(name, dataset,
     shipped = load_config(schema, [name])
     config = configured(schema, [name, own])
     assert config == replace(shipped, dataset=dataset, dataset_options={})
-    said = f"{name}: dataset_options scenes of {shipped.dataset} is left out for {dataset}\n"
+    dropped = ", ".join(shipped.dataset_options)
+    are = "are" if "," in dropped else "is"
+    said = f"{name}: dataset_options {dropped} of {shipped.dataset} {are} left out for {dataset}\n"
     assert capsys.readouterr().out == (said if shipped.dataset_options else "")
     assert configured(schema, [name, own, "dataset_options.box=b"]).dataset_options == {"box": "b"}
     siblings = {"refscenes": "refscenes-any", "refscenes-any": "refscenes"}

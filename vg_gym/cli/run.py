@@ -127,9 +127,10 @@ def without_options_of_another_dataset(config: Any, schema: type, files: Sequenc
     if dataset_spec(theirs).factory == dataset_spec(name).factory:
         return config
     typed: Any = load_config(schema, pairs)
-    dropped = ", ".join(key for key in of_files.dataset_options if key not in typed.dataset_options)
+    dropped = [key for key in of_files.dataset_options if key not in typed.dataset_options]
     if dropped:
-        print(f"{' '.join(files)}: dataset_options {dropped} of {theirs} is left out for {name}")
+        are = "is" if len(dropped) == 1 else "are"
+        print(f"{' '.join(files)}: dataset_options {', '.join(dropped)} of {theirs} {are} left out for {name}")
     return replace(config, dataset_options=typed.dataset_options)
 
 
