@@ -199,10 +199,7 @@ class GroundingEngine(EngineState):
         self.text[rows] = text = self._rows_of(bank.text, bank_rows)
         fixed = {"text": text, "image": self._rows_of(bank.images.means, slots),
                  "glimpses": self._rows_of(bank.overviews, bank_rows)}  # fmt: skip
-        if bank.tokens:
-            fixed["tokens"] = self._rows_of(bank.token_features, bank_rows)
-        if bank.words:
-            fixed["words"] = bank.words_of(bank_rows, self.boxes)
+        fixed |= bank.texts_of(bank_rows, self.boxes)
         if bank.query_proposals:
             proposals, observed = self._rows_of(bank.proposals, bank_rows), bank.query_proposals.observed
             self.proposals[rows] = proposals[..., :observed]

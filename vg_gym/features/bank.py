@@ -133,13 +133,20 @@ class FeatureBank:
         """
         return self.images.slots(self._image_handles[rows], image)
 
-    def words_of(self, rows: np.ndarray, like: Any) -> Any:
-        """Return unit features of the words of queries, zero beyond the end of a text (B, L * D).
+    def texts_of(self, rows: np.ndarray, like: Any) -> dict[str, Any]:
+        """Return unit features of the ``tokens`` and ``words`` of queries that the bank has, (B, L * D) each.
+
+        They are zero beyond the end of a text.
 
         Args:
             rows: rows of the queries, (B,).
-            like: an array or a tensor, which the result is, too.
+            like: an array or a tensor, which the results are, too.
         """
+        texts = {"tokens": self.token_features.like(like)[rows]} if self.tokens else {}
+        return {**texts, "words": self._words_of(rows, like)} if self.words else texts
+
+    def _words_of(self, rows: np.ndarray, like: Any) -> Any:
+        """Return unit features of the words of queries (B, L * D)."""
         numbers = self.word_rows.like(like)[rows]
         if isinstance(numbers, np.ndarray):
             return self._word_table[numbers.astype(np.int64)].reshape(len(rows), -1)

@@ -3,7 +3,7 @@
 A scene is drawn with four expressions. Features of pictures take far longer to compute than those of words, so that
 more expressions of the same pictures are the cheapest way to more training data. They are found as the first four are,
 four at a time, and only need texts of their own: the same thing may be meant twice, in other words. In
-``refscenes-any`` not even that, so that as many mean nothing and several things as in the first four.
+``refscenes-any`` a text may even come again, so that as many mean nothing or several things as in the first four.
 
 They are stored in the cache folder, in a file for each :data:`SCENES_PER_FILE` scenes.
 """
@@ -95,15 +95,15 @@ def _find(record: SceneRecord) -> tuple[Worded, ...]:
     graph, among = graph_of(scene, truth), eligible(record, scene, truth)
     rng = record.rng("further words", labels.attempt)
     rows = {number: row for row, number in enumerate(labels.numbers)}
-    found = list(labels.expressions)
+    expressions = list(labels.expressions)
     for _ in range(ROUNDS):
         for each in _round(record, graph, truth, among, rng):
             text = with_typos(each.text, rng) if split.typos else each.text
-            if record.name != NAME or text not in {other for other, *_ in found}:
-                found.append((text, each.kind, tuple(rows[i] for i in each.targets)))
-        if len(found) >= MAX_EXPRESSIONS:
+            if record.name != NAME or text not in {other for other, *_ in expressions}:
+                expressions.append((text, each.kind, tuple(rows[i] for i in each.targets)))
+        if len(expressions) >= MAX_EXPRESSIONS:
             break
-    return tuple(found[i % len(found)] for i in range(len(labels.expressions), MAX_EXPRESSIONS))
+    return tuple(expressions[i % len(expressions)] for i in range(len(labels.expressions), MAX_EXPRESSIONS))
 
 
 def _round(
@@ -117,8 +117,8 @@ def _round(
     usable = [i for i in truth.targets.tolist() if box_areas(truth)[i] >= split.areas[0]]
     nothing = NONE_OF_MANY if rng.random() < PLURAL_NONE_SHARE else NONE
     demands = ((ONE, among), (ONE, among), (MANY, usable), (nothing, usable))
-    for meant, things in (demands[i] for i in rng.permutation(len(demands))):
-        yield from sample_of_graph(graph, rng, 1, split.kinds, split.new_words, things, meant)
+    for reference, things in (demands[i] for i in rng.permutation(len(demands))):
+        yield from sample_of_graph(graph, rng, 1, split.kinds, split.new_words, things, reference)
 
 
 def _read(path: Path) -> tuple[tuple[Worded, ...], ...]:
